@@ -1,0 +1,16 @@
+/* The commands of the command line. Each takes its own arguments (argv[0] is the command's name) and returns the
+ * program's exit code; it prints its own errors to stderr as "eabench COMMAND: ...". */
+#ifndef EAB_HOST_COMMANDS_H
+#define EAB_HOST_COMMANDS_H
+
+enum { EAB_EXIT_DONE = 0, EAB_EXIT_FAILED = 1, EAB_EXIT_BAD_INPUT = 2, EAB_EXIT_ENVIRONMENT = 3, EAB_EXIT_INTERRUPTED = 130 };
+
+int eab_command_sweep(int argc, char **argv);
+int eab_command_check(int argc, char **argv);
+int eab_command_devices(int argc, char **argv);
+int eab_command_tasks(int argc, char **argv);
+
+/* Prints "eabench COMMAND: eab_last_error()" and returns the exit code for `status` (an eab_status). */
+int eab_command_error(const char *command, int status);
+
+#endif

@@ -1,0 +1,14 @@
+/* Measured peaks of this machine, for peak_fraction. */
+#ifndef EAB_HOST_PEAK_H
+#define EAB_HOST_PEAK_H
+
+#include "../kernels/backend.h"
+
+/* Peak GFLOP/s of the device for float32: on "cpu" an FMA loop held in registers at the SIMD level in use, one core;
+ * measured once per process (0.1 s), cached in $XDG_CACHE_HOME/eabench for a day. 0 where it is not known. */
+double eab_peak_gflop_per_s(eab_device *device);
+
+/* Copy bandwidth in GB/s, bytes read plus bytes written; 0 where it is not known. */
+double eab_peak_gbyte_per_s(eab_device *device);
+
+#endif

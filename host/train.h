@@ -1,0 +1,66 @@
+/* Training of a fleet: the heart of the program. Knows cells' options and a device; nothing of files or tables. */
+#ifndef EAB_HOST_TRAIN_H
+#define EAB_HOST_TRAIN_H
+
+#include <stdatomic.h>
+
+#include "config.h"
+
+typedef enum { EAB_CELL_OK, EAB_CELL_DIVERGED, EAB_CELL_FAIL, EAB_CELL_OOM, EAB_CELL_TIMEOUT } eab_cell_status;
+
+/* One point of a learning curve, at an evaluation. */
+typedef struct {
+    int64_t step;               /* optimizer steps done */
+    double loss_nats;           /* mean training loss per determined token since the point before */
+    double validation_accuracy;
+} eab_curve_point;
+
+/* What came out of a cell. A double that is NAN was not measured (an empty field in the tables). */
+typedef struct {
+    eab_cell_status status;
+    char reason[256];           /* one line for every status but ok */
+    int64_t parameters;
+    int64_t tokens;             /* trained input positions: steps_done * batch * context */
+    int64_t steps_done;
+    double loss_nats;           /* held-out, mean per determined token */
+    double validation_accuracy; /* of tokens, at the last evaluation */
+    double token_accuracy, sequence_accuracy, rollout_accuracy; /* held-out */
+    double seen_share;          /* of the held-out sequences, those that were trained on */
+    int32_t solved;             /* 0 or 1; -1 not known */
+    int64_t steps_to_solve;     /* the first evaluation with every validation token right; -1: none */
+    double train_s, wall_s;     /* training alone; with evaluation and set-up */
+    double flop_per_token;      /* DESIGN.md 5 */
+    int32_t fleet;              /* members that it was trained with, itself included */
+    int64_t fleet_tokens;       /* trained input positions of all of them in train_s */
+    int64_t memory_bytes;       /* the device's peak */
+    eab_curve_point *curve;     /* if asked for: malloc'd, the caller frees; else NULL */
+    int32_t curve_points;
+} eab_cell_result;
+
+typedef struct {
+    const atomic_bool *stop;          /* set from outside: end soon with EAB_INTERRUPTED; NULL: never */
+    _Atomic int64_t *steps_done;      /* counts steps as they are done, summed over members; NULL: not wanted */
+    bool keep_curves;
+    const char *const *model_paths;   /* [members]: where to save each trained model (safetensors), or NULL */
+} eab_train_options;
+
+/* Trains `members` cells of one shape in lockstep (they may differ in level, mechanism, scale, seed and every option
+ * of the optimizer but its kind; eab_train_same_fleet tells) and fills in results[members]. A cell that diverges is a
+ * result. Returns EAB_OK, EAB_INTERRUPTED (results are void), or an error of the whole fleet: EAB_NO_MEMORY,
+ * EAB_DEVICE_FAULT, ... with a line in eab_last_error(). On the CPU a member's result does not depend on its fleet. */
+int eab_train_fleet(eab_device *device, int32_t members, const eab_config *configs, const eab_train_options *options,
+                    eab_cell_result *results);
+
+/* Whether two cells can be trained in one fleet. */
+bool eab_train_same_fleet(const eab_config *a, const eab_config *b);
+
+/* Parameters of a cell's model; matrix products of one trained token in FLOP; bytes that training it takes on a
+ * device with reals of 4 bytes (parameters, gradients, optimizer state, one batch's activations). */
+int64_t eab_config_parameters(const eab_config *config);
+double eab_config_flop_per_token(const eab_config *config);
+double eab_config_memory_bytes(const eab_config *config);
+
+/* Whether sequences of this cell's level are set apart for evaluation (the option `heldout`, auto resolved). */
+bool eab_config_held_out(const eab_config *config);
+
+#endif

@@ -1,0 +1,278 @@
+/* The table of operations that a backend offers, for a fleet of models.
+ *
+ * A fleet is `members` independent models of one shape, trained in lockstep; every operation works on all of them.
+ * Two levels: *blocks* are the parts of a transformer (embedding, attention block, MLP block, head with loss);
+ * *primitives* are what a block is made of. A backend fills in the primitives and those blocks for which it has a fused
+ * form; eab_backend_complete() puts the generic composition (kernels/generic/) in place of the others.
+ *
+ * Operations are asynchronous on the device's stream: what they write may be looked at after synchronize(), and a fault
+ * may show at a later call. They return 0 or an eab_status. Host arrays passed in (`const` pointers said to be on the
+ * host) may be reused when the call returns.
+ *
+ * Reals are stored in the backend's own type, `real_bytes` each: float on "cpu" and "cuda", double on "reference".
+ */
+#ifndef EAB_KERNELS_BACKEND_H
+#define EAB_KERNELS_BACKEND_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "../tasks/sequence.h"
+#include "attention.h"
+#include "schedule.h"
+
+/* Reals of a fleet on a device: member p's begin `p * stride` elements after `data`. data NULL: the model has none. */
+typedef struct {
+    void *data;
+    int64_t stride;
+} eab_tensor;
+
+typedef enum { EAB_NORM_LAYER, EAB_NORM_NONE } eab_norm;
+typedef enum { EAB_ACTIVATION_RELU, EAB_ACTIVATION_GELU } eab_activation; /* gelu: the tanh form (as in GPT-2) */
+
+/* What all members of a fleet share; rows = batch * context. */
+typedef struct {
+    int32_t members, batch, context, d_model, heads, mlp_dim, vocab; /* vocab: the widest of the fleet */
+    eab_norm norm;
+    eab_activation activation;
+    eab_tensor rope;   /* [context][head_dim / 2][2]: cos, sin; stride 0; data NULL: no rotation */
+    const float *slopes; /* [heads] on the host, or NULL: no position bias */
+} eab_shape;
+
+/* The score function of each member; both [members] on the host; scale is never 0 here. */
+typedef struct {
+    const int32_t *mechanism;
+    const float *scale;
+} eab_scores;
+
+/* ---- primitives ---------------------------------------------------------------------------------------------- */
+
+/* c = op(a) op(b) (+ c if accumulate) (+ bias, one per column); row-major; op(a): [m][k], op(b): [k][n], c: [m][n].
+ * lda, ldb, ldc: elements between the rows as stored. transpose_a: a is stored [k][m]; transpose_b: b as [n][k]. */
+typedef struct {
+    int32_t members, m, n, k, lda, ldb, ldc;
+    bool transpose_a, transpose_b, accumulate;
+    eab_tensor a, b, c, bias; /* bias [n], or data NULL */
+} eab_gemm;
+
+/* y = (x - mean) * inv_std * gain + bias over the last dimension; epsilon 1e-5 is added to the variance. */
+typedef struct {
+    int32_t members, rows, width;
+    eab_tensor gain, bias;            /* [width]; bias.data NULL: none */
+    eab_tensor normalized, inv_std;   /* saved: (x - mean) * inv_std [rows][width], inv_std [rows] */
+} eab_norm_args;
+
+/* Attention over strided heads: element (batch b, head h, time t, i) of q, k, v, dq, dk, dv lies at
+ * b * in_batch + h * in_head + t * in_time + i, of out and dout at the same with out_*.
+ * row_stat: float on every backend but "reference" (double): [batch][heads][context]. */
+typedef struct {
+    int32_t members, batch, heads, context, head_dim;
+    bool causal;
+    eab_scores scores;
+    const float *slopes;
+    int64_t in_batch, in_head, in_time, out_batch, out_head, out_time;
+} eab_attention_args;
+
+/* Tokens and what is asked of them, for the steps of one fleet. */
+typedef struct {
+    int32_t members, batch, context;
+    const eab_level *levels;   /* [members] on the host */
+    const uint32_t *seeds;     /* [members] on the host */
+    const uint8_t *held_out;   /* [members] on the host: 1 where the level sets sequences apart */
+    uint32_t stream;           /* EAB_STREAM_... */
+    uint64_t first_index;      /* sequence i of the batch has index first_index + i */
+} eab_generate_args;
+
+/* What the head counts, summed over calls until it is zeroed; one per member, on the device. */
+typedef struct {
+    double loss_nats;      /* sum over determined tokens of -log p(target) */
+    int64_t tokens;        /* determined tokens */
+    int64_t tokens_right;  /* of them, those whose target has the largest logit (the first one, on a tie) */
+    int64_t sequences;     /* sequences with at least one determined token */
+    int64_t sequences_right; /* of them, those with every determined token right */
+} eab_tally;
+
+/* Cross-entropy. Rows whose target is negative count for nothing. Logits at or past the member's own vocabulary are
+ * masked: no probability, gradient 0. */
+typedef struct {
+    int32_t members, batch, context, vocab;
+    const int32_t *member_vocab; /* [members] on the host */
+    const int32_t *targets;      /* device [members][batch][context]; negative: not determined */
+    int64_t targets_stride;      /* elements between members */
+    eab_tensor logits;           /* [batch * context][vocab] */
+    eab_tally *tally;            /* device [members], added to */
+    int32_t *predictions;        /* device [members][batch][context]: the largest logit's index; or NULL */
+    const int64_t *counts;       /* device [members]: determined tokens of the whole batch; NULL: forward only.
+                                    Otherwise logits become d(mean loss)/d(logits), the mean over counts[member]. */
+} eab_loss_args;
+
+/* Clipping by the global norm of each member's gradient, then one optimizer step; gradients are zeroed.
+ * Elements from `decayed` on (gains and biases) have no weight decay. */
+typedef struct {
+    int32_t members;
+    int64_t count, decayed;
+    eab_tensor weights, gradients, moment1, moment2; /* [count]; moment2.data NULL for sgd */
+    const eab_optimizer *optimizers;                 /* [members] on the host: schedule.h */
+    int64_t step;                                    /* 0 for the first */
+} eab_optimizer_args;
+
+/* ---- blocks -------------------------------------------------------------------------------------------------- */
+
+typedef struct {
+    eab_tensor token;    /* [vocab][d_model] */
+    eab_tensor position; /* [context][d_model]; data NULL: none */
+} eab_embedding;         /* weights, or their gradients; token gradients data NULL: not trained (one-hot) */
+
+typedef struct {
+    eab_tensor norm_gain, norm_bias;               /* [d_model] */
+    eab_tensor qkv, qkv_bias, out, out_bias;       /* [d_model][3 d_model], [3 d_model], [d_model][d_model], [d_model] */
+} eab_attention_weights;
+
+typedef struct {
+    eab_tensor norm_gain, norm_bias;               /* [d_model] */
+    eab_tensor up, up_bias, down, down_bias;       /* [d_model][mlp_dim], [mlp_dim], [mlp_dim][d_model], [d_model] */
+} eab_mlp_weights;
+
+typedef struct {
+    eab_tensor norm_gain, norm_bias;               /* [d_model] */
+    eab_tensor out, out_bias;                      /* [d_model][vocab], [vocab] */
+} eab_head_weights;
+
+/* What the forward pass leaves for the backward pass; rows first. */
+typedef struct {
+    eab_tensor normalized, inv_std, input; /* [d_model], one, [d_model]: the norm's, and its output */
+    eab_tensor qkv, attended;              /* [3 d_model], [d_model] */
+    eab_tensor row_stat;                   /* [batch][heads][context] */
+} eab_attention_saved;
+
+typedef struct {
+    eab_tensor normalized, inv_std, input;
+    eab_tensor before, hidden;             /* [mlp_dim] before and after the activation; before.data NULL for relu */
+} eab_mlp_saved;
+
+typedef struct {
+    eab_tensor normalized, inv_std, input;
+    eab_tensor logits;                     /* [vocab]; their gradient after eab_loss_args */
+} eab_head_saved;
+
+typedef struct eab_backend {
+    const char *name;
+    size_t real_bytes;
+    const char *not_built; /* NULL, or why this backend is listed only, for eab_last_error */
+
+    /* Devices. describe: one line, such as the processor's name and the SIMD level. */
+    int (*count)(void);
+    int (*open)(int index, eab_device *device);
+    void (*close)(eab_device *device);
+    void (*describe)(const eab_device *device, char *text, size_t size);
+    int (*set_stream)(eab_device *device, void *stream); /* optional */
+
+    /* Memory: aligned to 64 bytes, contents undefined. real counts for write and read; bytes elsewhere. */
+    int (*allocate)(eab_device *, size_t bytes, void **memory);
+    void (*release)(eab_device *, void *memory);
+    int (*zero)(eab_device *, void *memory, size_t bytes);
+    int (*copy)(eab_device *, void *to, const void *from, size_t bytes);            /* on the device */
+    int (*upload)(eab_device *, void *to, const void *host, size_t bytes);
+    int (*download)(eab_device *, void *host, const void *from, size_t bytes);      /* synchronizes */
+    int (*write_reals)(eab_device *, void *to, const double *host, int64_t count);  /* rounds to the device's type */
+    int (*read_reals)(eab_device *, double *host, const void *from, int64_t count); /* synchronizes */
+    int (*synchronize)(eab_device *);
+
+    /* Primitives. */
+    int (*gemm)(eab_device *, const eab_gemm *);
+    int (*norm_forward)(eab_device *, const eab_norm_args *, eab_tensor x, eab_tensor y);
+    /* dx += the gradient through the norm; gradients of gain and bias are added to. dy is [rows][width]. */
+    int (*norm_backward)(eab_device *, const eab_norm_args *, eab_tensor dy, eab_tensor dx, eab_tensor dgain,
+                         eab_tensor dbias);
+    /* y = f(x), [count]; y may be x. */
+    int (*activation_forward)(eab_device *, eab_activation, int32_t members, int64_t count, eab_tensor x,
+                              eab_tensor y);
+    /* dy *= f'(x), in place; for relu x may be the output. */
+    int (*activation_backward)(eab_device *, eab_activation, int32_t members, int64_t count, eab_tensor x,
+                               eab_tensor dy);
+    /* y[count] += x[count] */
+    int (*add)(eab_device *, int32_t members, int64_t count, eab_tensor x, eab_tensor y);
+    /* sums[width] += the sum of x's rows, [rows][width] */
+    int (*column_sum)(eab_device *, int32_t members, int32_t rows, int32_t width, eab_tensor x, eab_tensor sums);
+    /* Rotary position embedding of q and k inside qkv [batch * context][3 d_model]: pairs (i, i + head_dim / 2) are
+     * rotated by shape->rope, backwards if `inverse`. */
+    int (*rotate)(eab_device *, const eab_shape *, eab_tensor qkv, bool inverse);
+    int (*attention_forward)(eab_device *, const eab_attention_args *, eab_tensor q, eab_tensor k, eab_tensor v,
+                             eab_tensor out, eab_tensor row_stat);
+    int (*attention_backward)(eab_device *, const eab_attention_args *, eab_tensor q, eab_tensor k, eab_tensor v,
+                              eab_tensor out, eab_tensor row_stat, eab_tensor dout, eab_tensor dq, eab_tensor dk,
+                              eab_tensor dv);
+    /* x[row] = token[tokens[row]] + position[row's time]; tokens: device [members][batch][context] */
+    int (*embed_forward)(eab_device *, const eab_shape *, const eab_embedding *weights, const int32_t *tokens,
+                         int64_t tokens_stride, eab_tensor x);
+    int (*embed_backward)(eab_device *, const eab_shape *, const eab_embedding *gradients, const int32_t *tokens,
+                          int64_t tokens_stride, eab_tensor dx);
+    int (*loss)(eab_device *, const eab_loss_args *);
+    int (*optimizer_step)(eab_device *, const eab_optimizer_args *);
+    /* inputs, targets: device [members][batch][context]; targets[t] is token t + 1 if it is determined, else
+     * -1 - token; counts: device [members], the determined tokens. */
+    int (*generate)(eab_device *, const eab_generate_args *, int32_t *inputs, int32_t *targets, int64_t *counts);
+    /* For rollouts: inputs[t + 1] = predictions[t] where targets[t] is determined and t + 1 < context;
+     * *changed (device) is the number of inputs that this changed. */
+    int (*feed_back)(eab_device *, const eab_generate_args *, const int32_t *targets, const int32_t *predictions,
+                     int32_t *inputs, int64_t *changed);
+
+    /* Blocks; scratch: device, eab_scratch_reals(shape) reals a member. x is changed in place by the residual
+     * additions; gradients of weights are added to; dx goes in as the gradient of the block's output and comes out as
+     * that of its input. */
+    int (*attention_block_forward)(eab_device *, const eab_shape *, const eab_scores *, const eab_attention_weights *,
+                                   eab_tensor x, const eab_attention_saved *, eab_tensor scratch);
+    int (*attention_block_backward)(eab_device *, const eab_shape *, const eab_scores *,
+                                    const eab_attention_weights *weights, const eab_attention_weights *gradients,
+                                    const eab_attention_saved *, eab_tensor dx, eab_tensor scratch);
+    int (*mlp_block_forward)(eab_device *, const eab_shape *, const eab_mlp_weights *, eab_tensor x,
+                             const eab_mlp_saved *, eab_tensor scratch);
+    int (*mlp_block_backward)(eab_device *, const eab_shape *, const eab_mlp_weights *weights,
+                              const eab_mlp_weights *gradients, const eab_mlp_saved *, eab_tensor dx,
+                              eab_tensor scratch);
+    /* The final norm and the output map; the loss is an operation of its own. dx is written, not added to. */
+    int (*head_forward)(eab_device *, const eab_shape *, const eab_head_weights *, eab_tensor x,
+                        const eab_head_saved *);
+    int (*head_backward)(eab_device *, const eab_shape *, const eab_head_weights *weights,
+                         const eab_head_weights *gradients, const eab_head_saved *, eab_tensor dx, eab_tensor scratch);
+
+    /* NULL if this backend can do it, else why not (one static line). */
+    const char *(*supports)(const eab_device *, const eab_attention *);
+} eab_backend;
+
+struct eab_device {
+    const eab_backend *backend;
+    int index;
+    void *own;             /* the backend's */
+    size_t bytes, peak_bytes; /* allocated now, and at most since the device was opened */
+};
+
+/* All backends, also those that were not built; NULL past the last. */
+const eab_backend *eab_backend_at(int index);
+
+/* The backend called `name`, or NULL. */
+const eab_backend *eab_backend_from_name(const char *name);
+
+/* Reals of scratch that the blocks of `shape` need for each member. */
+int64_t eab_scratch_reals(const eab_shape *shape);
+
+/* The generic blocks, for backends to use where they have none of their own (kernels/generic/blocks.c). */
+int eab_generic_attention_block_forward(eab_device *, const eab_shape *, const eab_scores *,
+                                        const eab_attention_weights *, eab_tensor x, const eab_attention_saved *,
+                                        eab_tensor scratch);
+int eab_generic_attention_block_backward(eab_device *, const eab_shape *, const eab_scores *,
+                                         const eab_attention_weights *weights, const eab_attention_weights *gradients,
+                                         const eab_attention_saved *, eab_tensor dx, eab_tensor scratch);
+int eab_generic_mlp_block_forward(eab_device *, const eab_shape *, const eab_mlp_weights *, eab_tensor x,
+                                  const eab_mlp_saved *, eab_tensor scratch);
+int eab_generic_mlp_block_backward(eab_device *, const eab_shape *, const eab_mlp_weights *weights,
+                                   const eab_mlp_weights *gradients, const eab_mlp_saved *, eab_tensor dx,
+                                   eab_tensor scratch);
+int eab_generic_head_forward(eab_device *, const eab_shape *, const eab_head_weights *, eab_tensor x,
+                             const eab_head_saved *);
+int eab_generic_head_backward(eab_device *, const eab_shape *, const eab_head_weights *weights,
+                              const eab_head_weights *gradients, const eab_head_saved *, eab_tensor dx,
+                              eab_tensor scratch);
+
+#endif

@@ -1,0 +1,31 @@
+/* What the host knows of a task family: its options, bounds and figures. A family's header fills one in. */
+#ifndef EAB_TASKS_DESCRIPTOR_H
+#define EAB_TASKS_DESCRIPTOR_H
+
+#include <math.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdio.h>
+
+#include "level.h"
+
+typedef struct {
+    const char *key;
+    int32_t default_value, minimum, maximum;
+    bool always_named; /* part of a level's name even at its default */
+    const char *help;
+} eab_task_option;
+
+typedef struct {
+    const char *name, *summary;
+    eab_task_option options[EAB_TASK_MAX_OPTIONS];
+    int32_t option_count;
+    int32_t (*vocab)(const eab_level *level);
+    double (*complexity_bits)(const eab_level *level); /* log2 of the number of distinct sequences */
+    double (*chance_accuracy)(const eab_level *level); /* of a determined token, by a uniform guess */
+    /* False, with what is wrong and what is allowed in `message`, where the options do not fit each other or
+     * `context` input positions. Each option's own range is checked before. */
+    bool (*check)(const eab_level *level, int32_t context, char *message, size_t size);
+} eab_task;
+
+#endif

@@ -1,0 +1,17 @@
+/* A level: one task family with values for its options. Plain data, so that it can be copied to a device. */
+#ifndef EAB_TASKS_LEVEL_H
+#define EAB_TASKS_LEVEL_H
+
+#include "philox.h"
+
+enum { EAB_TASK_MAX_OPTIONS = 8 };
+
+typedef struct {
+    int32_t family;                      /* index in EAB_TASK_LIST (families.h) */
+    int32_t option[EAB_TASK_MAX_OPTIONS]; /* in the order of the family's option table */
+} eab_level;
+
+/* Streams of a level's sequences: never the same draws in two of them. */
+enum { EAB_STREAM_TRAINING = 0, EAB_STREAM_VALIDATION = 1, EAB_STREAM_HELD_OUT = 2 };
+
+#endif

@@ -1,0 +1,65 @@
+/* The registry: the descriptors of all families in families.h, and what follows from them. */
+#define EAB_TASK_DESCRIPTORS
+#include "task.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static const eab_task *const families[] = {
+#define EAB_TASK_DESCRIPTOR(name) &name##_task,
+    EAB_TASK_LIST(EAB_TASK_DESCRIPTOR)
+#undef EAB_TASK_DESCRIPTOR
+};
+
+int eab_task_count(void) { return EAB_TASK_COUNT; }
+
+const eab_task *eab_task_at(int index) { return families[index]; }
+
+int eab_task_from_name(const char *name) {
+    for (int i = 0; i < EAB_TASK_COUNT; i++)
+        if (strcmp(families[i]->name, name) == 0) return i;
+    return -1;
+}
+
+eab_level eab_level_default(int family) {
+    eab_level level = {.family = family};
+    for (int i = 0; i < families[family]->option_count; i++)
+        level.option[i] = families[family]->options[i].default_value;
+    return level;
+}
+
+void eab_level_name(const eab_level *level, char *name, size_t size) {
+    const eab_task *task = families[level->family];
+    size_t used = 0;
+    name[0] = '\0';
+    for (int i = 0; i < task->option_count; i++) {
+        const eab_task_option *option = &task->options[i];
+        if (!option->always_named && level->option[i] == option->default_value) continue;
+        const int written =
+            snprintf(name + used, size - used, "%s%s=%d", used ? " " : "", option->key, level->option[i]);
+        if (written < 0 || (size_t)written >= size - used) return;
+        used += (size_t)written;
+    }
+}
+
+bool eab_level_auto_held_out(const eab_level *level) {
+    /* 2^12 sequences; the log2 of an exact power may round down by an ulp */
+    return families[level->family]->complexity_bits(level) >= 12.0 - 1e-9;
+}
+
+bool eab_level_has_held_out(const eab_level *level, int32_t context) {
+    const int32_t length = context + 1;
+    int32_t *tokens = malloc((size_t)length * sizeof *tokens);
+    uint8_t *determined = malloc((size_t)length);
+    bool inside = false, outside = false;
+    if (tokens && determined)
+        for (uint64_t index = 0; index < 65536 && !(inside && outside); index++) {
+            const uint64_t key = eab_sequence_generate(level, 0, EAB_STREAM_TRAINING, 0, index, length, tokens,
+                                                       determined);
+            if (eab_sequence_is_held_out(key)) inside = true;
+            else outside = true;
+        }
+    free(tokens);
+    free(determined);
+    return inside && outside;
+}

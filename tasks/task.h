@@ -1,0 +1,28 @@
+/* The registry of task families, for the host. */
+#ifndef EAB_TASKS_TASK_H
+#define EAB_TASKS_TASK_H
+
+#include "descriptor.h"
+#include "sequence.h"
+
+/* Family `index` of eab_task_count(), in the order of EAB_TASK_LIST. */
+int eab_task_count(void);
+const eab_task *eab_task_at(int index);
+
+/* The family's index, or -1 if unknown. */
+int eab_task_from_name(const char *name);
+
+/* The family's level with every option at its default. */
+eab_level eab_level_default(int family);
+
+/* Writes a level's name, such as "basis=8 delay=4", into name[size]; options at their default are left out unless
+ * they are always named. */
+void eab_level_name(const eab_level *level, char *name, size_t size);
+
+/* Whether `heldout = auto` sets sequences of this level apart: it has at least 4,096 distinct ones. */
+bool eab_level_auto_held_out(const eab_level *level);
+
+/* Whether at least one sequence is held out and one is left for training; decided by drawing 65,536 sequences. */
+bool eab_level_has_held_out(const eab_level *level, int32_t context);
+
+#endif
