@@ -3,6 +3,8 @@
 #ifndef EAB_HOST_OPTIONS_H
 #define EAB_HOST_OPTIONS_H
 
+#include <stdio.h>
+
 #include "config.h"
 
 typedef enum {
@@ -21,6 +23,7 @@ typedef struct {
     bool above_minimum;            /* REAL: the minimum itself is not allowed */
     bool below_maximum;            /* REAL: the maximum itself is not allowed */
     const char *const *choices;    /* CHOICE: NULL-terminated names */
+    const char *zero_word;         /* REAL: a word that stands for 0, such as "auto", though 0 is not allowed; or NULL */
     double default_value;          /* or the default choice's index */
     const char *help;
 } eab_option;
@@ -29,7 +32,10 @@ typedef struct {
 extern const eab_option eab_options[];
 extern const int eab_option_count;
 
-/* The option, or NULL. */
+/* Option 0, 1, ... of a task family, presented as one of the table; NULL past the last. */
+const eab_option *eab_option_of_task(int family, int index);
+
+/* The option, or NULL; `section` may also be a family's name. */
 const eab_option *eab_option_find(const char *section, const char *key);
 
 /* A cell with every option at its default and the family's default level. */
@@ -39,9 +45,21 @@ eab_config eab_config_default(int family);
 double eab_option_get(const eab_option *option, const eab_config *config);
 void eab_option_set(const eab_option *option, eab_config *config, double value);
 
-/* Writes the value as the tables and the manifest show it: integers plain, reals by "%.9g" shortened where fewer digits
- * give the same double, choices by name. */
+/* Writes the value as the tables and the manifest show it, so that it reads back as the same value: integers plain, reals
+ * by eab_real_print, choices by name. */
 void eab_option_print(const eab_option *option, const eab_config *config, char *text, size_t size);
+
+/* The same of a bare number. */
+void eab_option_print_value(const eab_option *option, double value, char *text, size_t size);
+
+/* What may be written: "an integer 1..64", "a real above 0, at most 10", "learned, alibi, rope, none". */
+void eab_option_allowed(const eab_option *option, char *text, size_t size);
+
+/* Whether a number is within the option's bounds. */
+bool eab_option_within(const eab_option *option, double value);
+
+/* Prints all options, those of the task families first, as an aligned table: section, key, default, allowed, help. */
+void eab_options_help(FILE *file);
 
 /* Checks one cell as a whole: d_model against heads, rope's even head_dim, one-hot's d_model >= vocab, head_dim <= 256,
  * the family's own rules, memory. EAB_BAD_INPUT with a line (what, where, what is allowed) if it cannot be. */

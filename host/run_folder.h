@@ -19,14 +19,30 @@ typedef struct {
 /* Opens or creates `path` for this plan: takes the lock, reads what is there, drops a torn last line, orphaned rows and
  * rows of failed cells (they are done again), writes the manifest. EAB_BAD_INPUT where another process holds the
  * folder (it says which), the tables are not ours or damaged, or hold cells that this plan does not have; EAB_IO where
- * it cannot be written. Nothing is changed on an error. */
+ * it cannot be written. Nothing is changed on an error. The plan must outlive the folder. */
 int eab_run_folder_open(const char *path, const eab_plan *plan, const eab_run_settings *settings,
                         eab_run_folder **folder);
+
+/* The same for looking only: takes no lock and changes nothing; a folder that is not there holds nothing. */
+int eab_run_folder_peek(const char *path, const eab_plan *plan, eab_run_folder **folder);
+
+/* One line on what this sweep does not share with what the folder was begun with (version, backend, ...); "" if all
+ * is the same. */
+const char *eab_run_folder_warning(const eab_run_folder *folder);
 
 /* Whether the cell's result is in the tables (ok or diverged). */
 bool eab_run_folder_has(const eab_run_folder *folder, const char *id);
 
-/* Of the cells that are done: how many, how many diverged, and the sum and number of token accuracies by mechanism. */
+/* What the tables hold of the plan's cell `index`; false where it is not in them. Failed cells of this session are. */
+typedef struct {
+    eab_cell_status status;
+    double token_accuracy; /* NAN: not measured */
+    int32_t solved;        /* -1: not known */
+} eab_cell_outcome;
+bool eab_run_folder_outcome(const eab_run_folder *folder, int64_t index, eab_cell_outcome *outcome);
+
+/* Of the cells in the tables: results, how many of them diverged or solved their level, how many cells failed in this
+ * session, and the sum and number of token accuracies by mechanism. */
 typedef struct {
     int64_t done, diverged, failed, solved;
     double accuracy_sum[16];
@@ -34,14 +50,25 @@ typedef struct {
 } eab_run_summary;
 void eab_run_folder_summary(const eab_run_folder *folder, eab_run_summary *summary);
 
-/* Appends a cell's rows: curves, throughput, then accuracy, which commits; each synced. Thread-safe. A failure (disk
- * full) leaves whole rows only and is final for the folder: later calls fail too. */
+/* The device's measured peak, for the throughput rows from here on and the manifest; 0: not known. */
+void eab_run_folder_set_peak(eab_run_folder *folder, double gflop_per_s);
+
+/* Appends a cell's rows: curves, throughput, then accuracy, which commits; each synced. Cells that end within a
+ * twentieth of a second share their syncs: call sync now and then. Thread-safe. A failure (disk full) leaves whole
+ * rows only and is final for the folder: later calls fail too. */
 int eab_run_folder_append(eab_run_folder *folder, const eab_cell *cell, const eab_cell_result *result);
+
+/* Writes and syncs what is not yet. Thread-safe. */
+int eab_run_folder_sync(eab_run_folder *folder);
+
+/* Waits at most a second for a write in progress and keeps others from starting, for a process about to _exit. */
+void eab_run_folder_hold(eab_run_folder *folder);
 
 /* Where the cell's model is saved (models/<id>.safetensors), in path[size]. */
 void eab_run_folder_model_path(const eab_run_folder *folder, const eab_cell *cell, char *path, size_t size);
 
-/* Puts the rows into the plan's order (atomically), so that equal sweeps leave equal tables, and closes. */
+/* Puts the rows into the plan's order (atomically), so that equal sweeps leave equal tables, and closes. Where that
+ * fails, every row is still there. */
 int eab_run_folder_close(eab_run_folder *folder);
 
 #endif

@@ -1,9 +1,9 @@
 /* The table of operations that a backend offers, for a fleet of models.
  *
  * A fleet is `members` independent models of one shape, trained in lockstep; every operation works on all of them.
- * Two levels: *blocks* are the parts of a transformer (embedding, attention block, MLP block, head with loss);
- * *primitives* are what a block is made of. A backend fills in the primitives and those blocks for which it has a fused
- * form; eab_backend_complete() puts the generic composition (kernels/generic/) in place of the others.
+ * Two levels: *blocks* are the parts of a transformer (attention block, MLP block, head); *primitives* are what a block
+ * is made of. A backend fills in the primitives, its own fused form of a block where it has one, and the generic
+ * composition (kernels/generic/blocks.c) for the others.
  *
  * Operations are asynchronous on the device's stream: what they write may be looked at after synchronize(), and a fault
  * may show at a later call. They return 0 or an eab_status. Host arrays passed in (`const` pointers said to be on the
@@ -99,19 +99,28 @@ typedef struct {
     int32_t members, batch, context, vocab;
     const int32_t *member_vocab; /* [members] on the host */
     const int32_t *targets;      /* device [members][batch][context]; negative: not determined */
-    int64_t targets_stride;      /* elements between members */
+    int64_t targets_stride;      /* elements between members, of targets and predictions */
     eab_tensor logits;           /* [batch * context][vocab] */
     eab_tally *tally;            /* device [members], added to */
-    int32_t *predictions;        /* device [members][batch][context]: the largest logit's index; or NULL */
+    int32_t *predictions;        /* device, as targets: the largest logit's index; or NULL */
     const int64_t *counts;       /* device [members]: determined tokens of the whole batch; NULL: forward only.
                                     Otherwise logits become d(mean loss)/d(logits), the mean over counts[member]. */
 } eab_loss_args;
 
+/* A part of a member's parameters: a matrix, or a vector with one row. */
+typedef struct {
+    int64_t offset;
+    int32_t rows, columns;
+} eab_extent;
+
 /* Clipping by the global norm of each member's gradient, then one optimizer step; gradients are zeroed.
- * Elements from `decayed` on (gains and biases) have no weight decay. */
+ * Elements from `decayed` on (gains and biases) have no weight decay. The norm is summed extent by extent, so that it does
+ * not depend on how wide a fleet's vocabulary is padded. */
 typedef struct {
     int32_t members;
     int64_t count, decayed;
+    const eab_extent *extents;                       /* on the host: they cover [0, count) */
+    int32_t extent_count;
     eab_tensor weights, gradients, moment1, moment2; /* [count]; moment2.data NULL for sgd */
     const eab_optimizer *optimizers;                 /* [members] on the host: schedule.h */
     int64_t step;                                    /* 0 for the first */
@@ -158,8 +167,11 @@ typedef struct {
 
 typedef struct eab_backend {
     const char *name;
+    const char *dtype;     /* of its reals, as the tables name it: "float32", "float64" */
     size_t real_bytes;
     const char *not_built; /* NULL, or why this backend is listed only, for eab_last_error */
+    int64_t micro_batch_bytes; /* activations of a member to have in flight at a time, so that they stay in a cache;
+                                  0: the whole batch */
 
     /* Devices. describe: one line, such as the processor's name and the SIMD level. */
     int (*count)(void);
@@ -237,6 +249,10 @@ typedef struct eab_backend {
     int (*head_backward)(eab_device *, const eab_shape *, const eab_head_weights *weights,
                          const eab_head_weights *gradients, const eab_head_saved *, eab_tensor dx, eab_tensor scratch);
 
+    /* Does at least `flop` of float32 work at the device's highest rate (on "cpu" multiply-adds held in registers) and
+     * waits for it; *done is what it was. For measuring peaks; optional. */
+    int (*burn)(eab_device *, double flop, double *done);
+
     /* NULL if this backend can do it, else why not (one static line). */
     const char *(*supports)(const eab_device *, const eab_attention *);
 } eab_backend;
@@ -248,6 +264,12 @@ struct eab_device {
     size_t bytes, peak_bytes; /* allocated now, and at most since the device was opened */
 };
 
+/* The reference's own code in float32: the plain implementation that error_ratio divides by. Not listed. */
+extern const eab_backend eab_backend_plain;
+
+/* Opens a device of a backend, as eab_device_open does by name. */
+int eab_device_open_backend(const eab_backend *backend, int index, eab_device **device);
+
 /* All backends, also those that were not built; NULL past the last. */
 const eab_backend *eab_backend_at(int index);
 
@@ -257,7 +279,7 @@ const eab_backend *eab_backend_from_name(const char *name);
 /* Reals of scratch that the blocks of `shape` need for each member. */
 int64_t eab_scratch_reals(const eab_shape *shape);
 
-/* The generic blocks, for backends to use where they have none of their own (kernels/generic/blocks.c). */
+/* The generic blocks, for backends that have none of their own (kernels/generic/blocks.c). */
 int eab_generic_attention_block_forward(eab_device *, const eab_shape *, const eab_scores *,
                                         const eab_attention_weights *, eab_tensor x, const eab_attention_saved *,
                                         eab_tensor scratch);

@@ -1,0 +1,47 @@
+#include <glib.h>
+#include <stdio.h>
+
+#include "commands.h"
+#include "peak.h"
+
+static void print_device(const eab_backend *backend, int index) {
+    eab_device *device;
+    if (eab_device_open_backend(backend, index, &device)) {
+        printf("%-10s %-5d %s\n", backend->name, index, eab_last_error());
+        return;
+    }
+    char description[256];
+    backend->describe(device, description, sizeof description);
+    printf("%-10s %-5d %-8s ", backend->name, index, backend->dtype);
+    const double gflop_per_s = eab_peak_gflop_per_s(device);
+    if (gflop_per_s > 0) printf("%10.1f %8.1f  ", gflop_per_s, eab_peak_gbyte_per_s(device));
+    else printf("%10s %8s  ", "-", "-");
+    printf("%s\n", description);
+    eab_device_close(device);
+}
+
+int eab_command_devices(int argc, char **argv) {
+    GError *error = NULL;
+    GOptionContext *context = g_option_context_new("- what was built, what is here, measured peaks");
+    g_option_context_set_description(context,
+                                     "gflop/s: float32, on cpu one core's multiply-adds held in registers; gbyte/s: a "
+                                     "copy, read plus written.\nBoth are measured once a day and kept in the cache "
+                                     "folder (XDG_CACHE_HOME).");
+    const gboolean parsed = g_option_context_parse(context, &argc, &argv, &error);
+    g_option_context_free(context);
+    if (!parsed || argc > 1) {
+        fprintf(stderr, "eabench devices: %s\n", parsed ? "takes no arguments" : error->message);
+        g_clear_error(&error);
+        return EAB_EXIT_BAD_INPUT;
+    }
+    printf("%-10s %-5s %-8s %10s %8s  %s\n", "backend", "index", "dtype", "gflop/s", "gbyte/s", "device");
+    const eab_backend *backend;
+    for (int i = 0; (backend = eab_backend_at(i)); i++) {
+        if (backend->not_built) {
+            printf("%-10s %-5s %s\n", backend->name, "-", backend->not_built);
+            continue;
+        }
+        for (int index = 0; index < backend->count(); index++) print_device(backend, index);
+    }
+    return EAB_EXIT_DONE;
+}

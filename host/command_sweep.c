@@ -1,0 +1,182 @@
+/* eabench sweep: its options, checked, made into an eab_sweep. */
+#include <glib.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "../kernels/cpu/isa.h"
+#include "commands.h"
+#include "environment.h"
+#include "suggest.h"
+#include "sweep.h"
+
+enum { MAX_WORKERS = 4096, MAX_FLEET = 65536, NOT_GIVEN = INT_MIN };
+static const double NO_TIME_LIMIT_S = 1e9; /* 31 years */
+
+typedef struct {
+    char **specs, **sets, *out, *backend;
+    gint device, fleet, workers;
+    gdouble time_limit;
+    gboolean dry_run, save_models, save_curves, help;
+} arguments;
+
+static const char *const option_names[] = {"set",        "out",         "backend",     "device", "fleet", "workers", "dry-run",
+                                           "time-limit", "save-models", "save-curves", "help",   NULL};
+
+static GOptionContext *make_context(arguments *a) {
+    const GOptionEntry entries[] = {
+        {"set", 0, 0, G_OPTION_ARG_FILENAME_ARRAY, &a->sets, "replace or add an option of the spec; may be repeated",
+         "SECTION.KEY=VALUE"},
+        {"out", 0, 0, G_OPTION_ARG_FILENAME, &a->out, "the run's folder (default: runs/NAME of NAME.ini); resumes what is there",
+         "DIR"},
+        {"backend", 0, 0, G_OPTION_ARG_FILENAME, &a->backend, "auto, cpu, cuda or reference (default: auto)", "NAME"},
+        {"device", 0, 0, G_OPTION_ARG_INT, &a->device, "index of the device (default: 0)", "N"},
+        {"fleet", 0, 0, G_OPTION_ARG_INT, &a->fleet, "cells trained together by one worker (default: 1)", "N"},
+        {"workers", 0, 0, G_OPTION_ARG_INT, &a->workers, "worker threads (default: the cores; 1 on a GPU)", "N"},
+        {"dry-run", 0, 0, G_OPTION_ARG_NONE, &a->dry_run, "show the cells, their cost and the time; write nothing", NULL},
+        {"time-limit", 0, 0, G_OPTION_ARG_DOUBLE, &a->time_limit, "stop after this time, as an interrupt would", "SECONDS"},
+        {"save-models", 0, 0, G_OPTION_ARG_NONE, &a->save_models, "keep trained models, in DIR/models", NULL},
+        {"save-curves", 0, 0, G_OPTION_ARG_NONE, &a->save_curves, "keep learning curves, in DIR/curves.csv", NULL},
+        {"help", 'h', 0, G_OPTION_ARG_NONE, &a->help, "show this and the options of a spec", NULL},
+        {G_OPTION_REMAINING, 0, 0, G_OPTION_ARG_FILENAME_ARRAY, &a->specs, NULL, "SPEC.ini"},
+        {0},
+    };
+    GOptionContext *context = g_option_context_new("- train the cells of a spec; leaves tables that resume");
+    g_option_context_set_help_enabled(context, FALSE);
+    g_option_context_add_main_entries(context, entries, NULL);
+    return context;
+}
+
+/* GLib's line, with the nearest option where there is none of that name. */
+static int refuse_option(const GError *error) {
+    char shown[160];
+    const char *name = strstr(error->message, "--");
+    eab_excerpt(error->message, 100, shown, sizeof shown);
+    if (g_error_matches(error, G_OPTION_ERROR, G_OPTION_ERROR_UNKNOWN_OPTION) && name) {
+        char *bare = g_strndup(name + 2, strcspn(name + 2, "= "));
+        fprintf(stderr, "eabench sweep: %s; nearest: --%s; see eabench sweep --help\n", shown, eab_suggest(bare, option_names));
+        g_free(bare);
+    } else {
+        fprintf(stderr, "eabench sweep: %s; see eabench sweep --help\n", shown);
+    }
+    return EAB_EXIT_BAD_INPUT;
+}
+
+static bool in_range(const char *name, gint value, gint low, gint high) {
+    if (value >= low && value <= high) return true;
+    fprintf(stderr, "eabench sweep: --%s is %d; %d..%d is allowed\n", name, value, low, high);
+    return false;
+}
+
+static char *quoted_command(int argc, char **argv) {
+    GString *command = g_string_new("eabench");
+    for (int i = 0; i < argc; i++) {
+        const char *plain = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/._-+=:,@%";
+        char *quoted = g_shell_quote(argv[i]);
+        g_string_append_c(command, ' ');
+        g_string_append(command, *argv[i] && strspn(argv[i], plain) == strlen(argv[i]) ? argv[i] : quoted);
+        g_free(quoted);
+    }
+    return g_string_free(command, FALSE);
+}
+
+/* auto: a GPU if this build can use one and one is here. */
+static const char *resolve_backend(const char *name) {
+    if (name && strcmp(name, "auto") != 0) return name;
+    const eab_backend *cuda = eab_backend_from_name("cuda");
+    return cuda && !cuda->not_built && cuda->count && cuda->count() > 0 ? "cuda" : "cpu";
+}
+
+/* Opens the device once, to know that it is there and what it is. */
+static int describe_device(eab_sweep *sweep) {
+    eab_device *device;
+    EAB_TRY(eab_device_open(sweep->backend, sweep->device, &device));
+    device->backend->describe(device, sweep->description, sizeof sweep->description);
+    eab_device_close(device);
+    eab_isa isa;
+    if (strcmp(sweep->backend, "cpu") == 0 && eab_isa_choose(getenv("EAB_ISA"), &isa) == EAB_OK)
+        g_strlcpy(sweep->isa, eab_isa_name(isa), sizeof sweep->isa);
+    return EAB_OK;
+}
+
+/* The exit code, or -1 where all is well. */
+static int check(const arguments *a) {
+    char shown[80];
+    const char *const backends[] = {"auto", "cpu", "cuda", "reference", NULL};
+    if (!a->specs) {
+        fprintf(stderr, "eabench sweep: no spec; usage: eabench sweep SPEC.ini [OPTION]..., see --help\n");
+        return EAB_EXIT_BAD_INPUT;
+    }
+    if (a->specs[1]) {
+        fprintf(stderr, "eabench sweep: %s: a second spec; one is allowed\n", eab_excerpt(a->specs[1], 60, shown, sizeof shown));
+        return EAB_EXIT_BAD_INPUT;
+    }
+    if (a->backend && !g_strv_contains(backends, a->backend)) {
+        fprintf(stderr, "eabench sweep: --backend is '%s'; auto, cpu, cuda, reference are allowed; nearest: %s\n",
+                eab_excerpt(a->backend, 40, shown, sizeof shown), eab_suggest(a->backend, backends));
+        return EAB_EXIT_BAD_INPUT;
+    }
+    if (a->out && !*a->out) {
+        fprintf(stderr, "eabench sweep: --out is empty; the name of a folder is allowed\n");
+        return EAB_EXIT_BAD_INPUT;
+    }
+    if (!in_range("device", a->device, 0, 1023) || !in_range("fleet", a->fleet, 1, MAX_FLEET) ||
+        (a->workers != NOT_GIVEN && !in_range("workers", a->workers, 1, MAX_WORKERS)))
+        return EAB_EXIT_BAD_INPUT;
+    if (a->time_limit > 0 && a->time_limit <= NO_TIME_LIMIT_S) return -1; /* NAN fails both */
+    fprintf(stderr, "eabench sweep: --time-limit is %g; seconds above 0, at most 1e9, are allowed\n", a->time_limit);
+    return EAB_EXIT_BAD_INPUT;
+}
+
+static int sweep_plan(const arguments *a, eab_sweep *sweep) {
+    eab_plan plan;
+    int status = eab_plan_load(sweep->spec, sweep->sets, &plan);
+    if (status) return eab_command_error("sweep", status);
+    sweep->out = a->out ? g_strdup(a->out) : g_build_filename("runs", plan.name, NULL);
+    int code;
+    status = describe_device(sweep);
+    if (!status && sweep->dry_run) status = eab_dry_run(sweep, &plan);
+    if (status) code = eab_command_error("sweep", status);
+    else code = sweep->dry_run ? EAB_EXIT_DONE : eab_sweep_run(sweep, &plan);
+    g_free(sweep->out);
+    eab_plan_free(&plan);
+    return code;
+}
+
+int eab_command_sweep(int argc, char **argv) {
+    arguments a = {.fleet = 1, .workers = NOT_GIVEN, .time_limit = NO_TIME_LIMIT_S};
+    GError *error = NULL;
+    int code = EAB_EXIT_DONE;
+    g_set_prgname("eabench sweep");
+    GOptionContext *context = make_context(&a);
+    char **words = g_new0(char *, (gsize)argc + 1); /* GLib takes out what it knows; main's argv stays as it is */
+    for (int i = 0; i < argc; i++) words[i] = g_strdup(argv[i]);
+    if (!g_option_context_parse_strv(context, &words, &error)) {
+        code = refuse_option(error);
+        g_error_free(error);
+    } else if (a.help) {
+        char *help = g_option_context_get_help(context, TRUE, NULL);
+        printf("%s", help);
+        printf("Options of a spec, in the file or by --set; lists (4, 8) and ranges (a:b, a:b:+step, a:b:*factor) make axes:\n\n");
+        eab_options_help(stdout);
+        g_free(help);
+    } else if ((code = check(&a)) < 0) {
+        const char *backend = resolve_backend(a.backend);
+        const int32_t every_core = strcmp(backend, "cuda") == 0 ? 1 : MIN(MAX_WORKERS, eab_environment_cores());
+        eab_sweep sweep = {.spec = a.specs[0], .sets = (const char *const *)a.sets, .backend = backend,
+                           .device = a.device, .workers = a.workers == NOT_GIVEN ? every_core : a.workers,
+                           .fleet = a.fleet, .time_limit_s = a.time_limit, .dry_run = a.dry_run,
+                           .save_models = a.save_models, .save_curves = a.save_curves,
+                           .command = quoted_command(argc, argv)};
+        code = sweep_plan(&a, &sweep);
+        g_free(sweep.command);
+    }
+    g_option_context_free(context);
+    g_strfreev(words);
+    g_strfreev(a.specs);
+    g_strfreev(a.sets);
+    g_free(a.out);
+    g_free(a.backend);
+    return code;
+}

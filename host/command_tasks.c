@@ -1,0 +1,224 @@
+/* eabench tasks: the task families, their options, and what their sequences look like. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "../tasks/task.h"
+#include "commands.h"
+#include "options.h"
+#include "range.h"
+#include "suggest.h"
+
+enum { DEFAULT_SHOWN = 5, MAX_SHOWN = 1000000, MAX_SETS = 64 };
+
+/* What the command line asks for. */
+typedef struct {
+    bool help;
+    int family; /* -1: list them all */
+    int32_t show, context;
+    int64_t seed;
+    const char *sets[MAX_SETS];
+    int set_count;
+} tasks_request;
+
+static const char *const flags[] = {"--show", "--set", "--context", "--seed", "--help", NULL};
+
+static void print_usage(FILE *file) {
+    fputs("usage: eabench tasks [NAME [--show N] [--set KEY=VALUE]... [--context N] [--seed N]]\n"
+          "\n"
+          "Lists the task families, or shows one of them: its options, its level and N example sequences (default 5) as\n"
+          "training sees them. Tokens in [brackets] are free: drawn at random. All others are determined by those before\n"
+          "them; they alone are learned and scored.\n",
+          file);
+}
+
+/* ---- arguments ----------------------------------------------------------------------------------------------- */
+
+/* One number within the bounds of `option`. */
+static int read_number(const char *where, const char *text, const eab_option *option, double *value) {
+    GArray *values = g_array_new(FALSE, FALSE, sizeof(double));
+    int status = eab_range_parse(option, text, where, values);
+    if (!status && values->len != 1)
+        status = eab_fail(EAB_BAD_INPUT, "%s: %u values; allowed: one", where, values->len);
+    if (!status) *value = g_array_index(values, double, 0);
+    g_array_unref(values);
+    return status;
+}
+
+static int read_family(const char *name, tasks_request *request) {
+    const char *names[EAB_TASK_COUNT + 1] = {NULL};
+    char allowed[256], shown[80];
+    request->family = eab_task_from_name(name);
+    if (request->family >= 0) return EAB_OK;
+    for (int i = 0; i < eab_task_count(); i++) names[i] = eab_task_at(i)->name;
+    eab_join(names, allowed, sizeof allowed);
+    return eab_fail(EAB_BAD_INPUT, "%s: unknown task family; nearest: %s; allowed: %s",
+                    eab_excerpt(name, 60, shown, sizeof shown), eab_suggest(name, names), allowed);
+}
+
+static int read_flag(const char *flag, const char *text, tasks_request *request) {
+    static const eab_option show = {.kind = EAB_OPTION_INT32, .minimum = 0, .maximum = MAX_SHOWN};
+    char where[128], shown[64];
+    double number = 0;
+    if (!text) return eab_fail(EAB_BAD_INPUT, "%s: no value behind it; allowed: %s VALUE", flag, flag);
+    snprintf(where, sizeof where, "%s %s", flag, eab_excerpt(text, 40, shown, sizeof shown));
+    if (strcmp(flag, "--set") == 0) {
+        if (request->set_count == MAX_SETS)
+            return eab_fail(EAB_BAD_INPUT, "--set: too many; allowed: at most %d", MAX_SETS);
+        request->sets[request->set_count++] = text;
+    } else if (strcmp(flag, "--show") == 0) {
+        EAB_TRY(read_number(where, text, &show, &number));
+        request->show = (int32_t)number;
+    } else if (strcmp(flag, "--context") == 0) {
+        EAB_TRY(read_number(where, text, eab_option_find("model", "context"), &number));
+        request->context = (int32_t)number;
+    } else {
+        EAB_TRY(read_number(where, text, eab_option_find("train", "seed"), &number));
+        request->seed = (int64_t)number;
+    }
+    return EAB_OK;
+}
+
+static int refuse_flag(const char *flag) {
+    char shown[80], allowed[128];
+    eab_join(flags, allowed, sizeof allowed);
+    return eab_fail(EAB_BAD_INPUT, "%s: unknown option; nearest: %s; allowed: %s", eab_excerpt(flag, 60, shown, sizeof shown),
+                    eab_suggest(flag, flags), allowed);
+}
+
+/* Flags are written "--flag value" or "--flag=value". */
+static int read_arguments(int argc, char **argv, tasks_request *request) {
+    const eab_config standard = eab_config_default(0);
+    char shown[80];
+    *request = (tasks_request){.family = -1, .show = DEFAULT_SHOWN, .context = standard.context, .seed = standard.seed};
+    for (int i = 1; i < argc; i++) {
+        if (argv[i][0] != '-') {
+            if (request->family >= 0)
+                return eab_fail(EAB_BAD_INPUT, "%s: a second name; allowed: one task family",
+                                eab_excerpt(argv[i], 60, shown, sizeof shown));
+            EAB_TRY(read_family(argv[i], request));
+            continue;
+        }
+        if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0) {
+            request->help = true;
+            return EAB_OK;
+        }
+        const size_t length = strcspn(argv[i], "=");
+        const char *flag = NULL;
+        for (int j = 0; flags[j] && !flag; j++)
+            if (strlen(flags[j]) == length && strncmp(argv[i], flags[j], length) == 0) flag = flags[j];
+        if (!flag || strcmp(flag, "--help") == 0) return refuse_flag(argv[i]);
+        if (argv[i][length]) EAB_TRY(read_flag(flag, argv[i] + length + 1, request));
+        else {
+            i++;
+            EAB_TRY(read_flag(flag, i < argc ? argv[i] : NULL, request));
+        }
+    }
+    if (request->family < 0 && request->set_count)
+        return eab_fail(EAB_BAD_INPUT, "--set %s: no task family named; allowed: eabench tasks NAME --set KEY=VALUE",
+                        eab_excerpt(request->sets[0], 60, shown, sizeof shown));
+    return EAB_OK;
+}
+
+/* "basis=4"; "task.basis=4" and "recurrence.basis=4" as in a sweep's --set. */
+static int apply_set(const tasks_request *request, const char *set, eab_config *config) {
+    const eab_task *task = eab_task_at(request->family);
+    char where[128], shown[80], allowed[128];
+    snprintf(where, sizeof where, "--set %s", eab_excerpt(set, 60, shown, sizeof shown));
+    const char *equals = strchr(set, '=');
+    if (!equals) return eab_fail(EAB_BAD_INPUT, "%s: no =; allowed: --set KEY=VALUE", where);
+    const char *names[EAB_TASK_MAX_OPTIONS + 1] = {NULL};
+    for (int i = 0; i < task->option_count; i++) names[i] = task->options[i].key;
+
+    char *name = g_strndup(set, (gsize)(equals - set));
+    char *dot = strrchr(name, '.');
+    const char *key = g_strstrip(dot ? dot + 1 : name);
+    if (dot) *dot = '\0';
+    char *full = g_strconcat("task ", task->name, NULL);
+    const eab_option *option = eab_option_find(task->name, key);
+    int status = EAB_OK;
+    double value = 0;
+    if (dot && strcmp(name, "task") != 0 && strcmp(name, task->name) != 0 && strcmp(name, full) != 0) {
+        status = eab_fail(EAB_BAD_INPUT, "%s: not of this family; allowed: KEY=VALUE or %s.KEY=VALUE", where, task->name);
+    } else if (!option) {
+        eab_join(names, allowed, sizeof allowed);
+        status = eab_fail(EAB_BAD_INPUT, "%s: unknown key; nearest: %s; allowed: %s", where, eab_suggest(key, names),
+                          allowed);
+    } else {
+        status = read_number(where, equals + 1, option, &value);
+    }
+    if (!status) eab_option_set(option, config, value);
+    g_free(full);
+    g_free(name);
+    return status;
+}
+
+/* ---- output -------------------------------------------------------------------------------------------------- */
+
+static void print_family(int family) {
+    const eab_task *task = eab_task_at(family);
+    printf("%s: %s\n", task->name, task->summary);
+    for (int i = 0; i < task->option_count; i++) {
+        const eab_task_option *option = &task->options[i];
+        printf("  %-8s default %-6d %d..%-7d %s\n", option->key, option->default_value, option->minimum, option->maximum,
+               option->help);
+    }
+}
+
+static int decimal_digits(int32_t value) {
+    int digits = 1;
+    for (; value >= 10; value /= 10) digits++;
+    return digits;
+}
+
+/* Free tokens stand in brackets, in bold on a terminal; all take the same width, so that columns line up. */
+static int print_examples(const tasks_request *request, const eab_level *level) {
+    const int32_t length = request->context + 1;
+    const int width = decimal_digits(eab_task_at(level->family)->vocab(level) - 1);
+    const bool terminal = isatty(STDOUT_FILENO) && !getenv("NO_COLOR");
+    int32_t *tokens = malloc((size_t)length * sizeof *tokens);
+    uint8_t *determined = malloc((size_t)length);
+    int status = EAB_OK;
+    if (!tokens || !determined) status = eab_fail(EAB_NO_MEMORY, "no memory for sequences of %d tokens", length);
+    for (int32_t i = 0; i < request->show && !status && !ferror(stdout); i++) {
+        eab_sequence_generate(level, (uint32_t)request->seed, EAB_STREAM_TRAINING, eab_level_auto_held_out(level),
+                              (uint64_t)i, length, tokens, determined);
+        for (int32_t t = 0; t < length; t++)
+            if (determined[t]) printf(" %*d ", width, tokens[t]);
+            else printf("%s[%*d]%s", terminal ? "\033[1;36m" : "", width, tokens[t], terminal ? "\033[0m" : "");
+        putchar('\n');
+    }
+    free(tokens);
+    free(determined);
+    return status;
+}
+
+static int show_family(const tasks_request *request) {
+    const eab_task *task = eab_task_at(request->family);
+    eab_config config = eab_config_default(request->family);
+    config.context = request->context;
+    for (int i = 0; i < request->set_count; i++) EAB_TRY(apply_set(request, request->sets[i], &config));
+    char message[256], name[128];
+    eab_level_name(&config.level, name, sizeof name);
+    if (!task->check(&config.level, config.context, message, sizeof message))
+        return eab_fail(EAB_BAD_INPUT, "%s %s: %s", task->name, name, message);
+
+    print_family(request->family);
+    printf("\nlevel %s: %d tokens, %.4g bits of complexity, chance accuracy %.4g\n", name, task->vocab(&config.level),
+           task->complexity_bits(&config.level), task->chance_accuracy(&config.level));
+    if (request->show == 0) return EAB_OK;
+    printf("context %d, seed %lld, training stream; [free] tokens are drawn, the others are to be predicted\n\n",
+           config.context, (long long)request->seed);
+    return print_examples(request, &config.level);
+}
+
+int eab_command_tasks(int argc, char **argv) {
+    tasks_request request;
+    int status = read_arguments(argc, argv, &request);
+    if (!status && request.help) print_usage(stdout);
+    else if (!status && request.family >= 0) status = show_family(&request);
+    else if (!status)
+        for (int i = 0; i < eab_task_count(); i++) print_family(i);
+    return status ? eab_command_error("tasks", status) : EAB_EXIT_DONE;
+}

@@ -1,0 +1,46 @@
+/* What a cell costs, from its options alone: parameters, FLOP per token, memory. */
+#include "../tasks/task.h"
+#include "model.h"
+#include "train.h"
+
+static int32_t config_vocab(const eab_config *config) {
+    return eab_task_at(config->level.family)->vocab(&config->level);
+}
+
+/* In doubles: options at their bounds make numbers past 2^63. */
+static double product_weights(const eab_config *config) {
+    const double d_model = config->d_model, mlp_dim = d_model * config->mlp_ratio;
+    return config->layers * (4 * d_model * d_model + 2 * d_model * mlp_dim) + d_model * config_vocab(config);
+}
+
+static double parameter_count(const eab_config *config) {
+    const double d_model = config->d_model, mlp_dim = d_model * config->mlp_ratio, vocab = config_vocab(config);
+    const double norm = config->norm == EAB_NORM_LAYER ? d_model * (config->bias ? 2 : 1) : 0;
+    const double bias = config->bias ? 1 : 0;
+    const double layer = norm + bias * 4 * d_model + (mlp_dim > 0 ? norm + bias * (mlp_dim + d_model) : 0);
+    return product_weights(config) + config->layers * layer + norm + bias * vocab +
+           (config->embedding == EAB_EMBEDDING_LEARNED ? vocab * d_model : 0) +
+           (config->position == EAB_POSITION_LEARNED ? config->context * d_model : 0);
+}
+
+int64_t eab_config_parameters(const eab_config *config) { return (int64_t)parameter_count(config); }
+
+double eab_config_flop_per_token(const eab_config *config) {
+    const double mean_keys = (config->context + 1) / 2.0; /* causal: 1 for the first position, context for the last */
+    return 6 * product_weights(config) + 12.0 * config->layers * config->d_model * mean_keys;
+}
+
+double eab_config_memory_bytes(const eab_config *config) {
+    const double copies = config->optimizer == EAB_OPTIMIZER_ADAMW ? 4 : 3; /* weights, gradients, moments */
+    const double d_model = config->d_model, mlp_dim = d_model * config->mlp_ratio;
+    const double layer = 6 * d_model + config->heads + (mlp_dim > 0 ? 2 * d_model + 2 * mlp_dim : 0) + 2;
+    const double scratch = 4 * d_model > mlp_dim + d_model ? 4 * d_model : mlp_dim + d_model;
+    const double row = config->layers * layer + 4 * d_model + config_vocab(config) + scratch;
+    const double tokens = (double)config->batch * config->context;
+    return 4 * copies * parameter_count(config) + tokens * (4 * row + 3 * sizeof(int32_t));
+}
+
+bool eab_config_held_out(const eab_config *config) {
+    if (config->heldout == EAB_HELD_OUT_AUTO) return eab_level_auto_held_out(&config->level);
+    return config->heldout == EAB_HELD_OUT_HASH;
+}

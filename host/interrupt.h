@@ -1,0 +1,18 @@
+/* SIGINT, SIGTERM and SIGHUP as counts that a loop looks at. */
+#ifndef EAB_HOST_INTERRUPT_H
+#define EAB_HOST_INTERRUPT_H
+
+#include <stdbool.h>
+
+/* Counts them from here on; SIGPIPE and SIGXFSZ are ignored, so that writes fail with an error instead. SIGHUP stays
+ * ignored where it was (nohup). */
+void eab_interrupt_watch(void);
+
+/* How many came. */
+int eab_interrupt_count(void);
+
+/* While someone looks, the second one is theirs to act on (and the third ends the process); while nobody does, the
+ * second ends the process with exit code 130. */
+void eab_interrupt_looking(bool looking);
+
+#endif

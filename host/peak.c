@@ -1,0 +1,85 @@
+#include "peak.h"
+
+#include <glib.h>
+#include <pthread.h>
+#include <string.h>
+#include <time.h>
+
+enum { CACHE_LIFETIME_S = 24 * 3600, COPY_BYTES = 64 << 20, REPEATS = 5 };
+static const double burn_flop = 2e9; /* about 20 ms of a core */
+
+static double now_s(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+}
+
+/* The best of a few: a shared machine can only be slower than it is. */
+static double measure_gflop_per_s(eab_device *device) {
+    double best = 0;
+    if (!device->backend->burn) return 0;
+    for (int i = 0; i < REPEATS; i++) {
+        double done = 0;
+        const double before_s = now_s();
+        if (device->backend->burn(device, burn_flop, &done)) return 0;
+        const double rate = done / (now_s() - before_s) / 1e9;
+        if (rate > best) best = rate;
+    }
+    return best;
+}
+
+static double measure_gbyte_per_s(eab_device *device) {
+    const eab_backend *backend = device->backend;
+    void *from = NULL, *to = NULL;
+    double best = 0;
+    if (!backend->allocate(device, COPY_BYTES, &from) && !backend->allocate(device, COPY_BYTES, &to) &&
+        !backend->zero(device, from, COPY_BYTES) && !backend->zero(device, to, COPY_BYTES))
+        for (int i = 0; i < REPEATS; i++) {
+            const double before_s = now_s();
+            if (backend->copy(device, to, from, COPY_BYTES) || backend->synchronize(device)) break;
+            const double rate = 2.0 * COPY_BYTES / (now_s() - before_s) / 1e9;
+            if (rate > best) best = rate;
+        }
+    backend->release(device, from);
+    backend->release(device, to);
+    return best;
+}
+
+typedef double (*measurement)(eab_device *device);
+
+/* A figure from the cache file if it is from the last day and makes sense, else measured and cached. The cache is a
+ * convenience: where it cannot be read or written, figures are just measured again. */
+static double cached(eab_device *device, const char *key, measurement measure) {
+    static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+    pthread_mutex_lock(&lock);
+    char group[256];
+    device->backend->describe(device, group, sizeof group);
+    for (char *c = group; *c; c++)
+        if (*c == '[' || *c == ']' || (unsigned char)*c < ' ') *c = '_';
+    gchar *folder = g_build_filename(g_get_user_cache_dir(), "eabench", NULL);
+    gchar *path = g_build_filename(folder, "peaks.ini", NULL);
+    gchar *time_key = g_strconcat(key, "_measured_at", NULL);
+    GKeyFile *file = g_key_file_new();
+    const gint64 now = g_get_real_time() / G_USEC_PER_SEC;
+    double value = 0;
+    if (g_key_file_load_from_file(file, path, G_KEY_FILE_NONE, NULL)) {
+        const gint64 age = now - g_key_file_get_int64(file, group, time_key, NULL);
+        if (age >= 0 && age < CACHE_LIFETIME_S) value = g_key_file_get_double(file, group, key, NULL);
+    }
+    if (!(value > 0 && value < 1e9)) {
+        value = measure(device);
+        g_key_file_set_double(file, group, key, value);
+        g_key_file_set_int64(file, group, time_key, now);
+        if (value > 0 && g_mkdir_with_parents(folder, 0777) == 0) g_key_file_save_to_file(file, path, NULL);
+    }
+    g_key_file_free(file);
+    g_free(time_key);
+    g_free(path);
+    g_free(folder);
+    pthread_mutex_unlock(&lock);
+    return value;
+}
+
+double eab_peak_gflop_per_s(eab_device *device) { return cached(device, "gflop_per_s", measure_gflop_per_s); }
+
+double eab_peak_gbyte_per_s(eab_device *device) { return cached(device, "gbyte_per_s", measure_gbyte_per_s); }

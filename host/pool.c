@@ -1,0 +1,312 @@
+#include "pool.h"
+
+#include <errno.h>
+#include <glib.h>
+#include <math.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "tables.h"
+
+typedef struct {
+    int64_t *indices; /* into the plan, in its order within equal lengths */
+    int32_t members;
+    double flop;      /* of all members */
+} job;
+
+typedef struct {
+    eab_pool *pool;
+    pthread_t thread;
+    eab_device *device;
+    _Atomic int64_t steps; /* of the fleet at work, all members */
+    const job *job;        /* under the pool's mutex; NULL: none */
+} pool_worker;
+
+struct eab_pool {
+    eab_pool_settings settings;
+    const eab_cell *cells;
+    GArray *jobs; /* job */
+    double flop_total;
+    atomic_bool stop;
+
+    pthread_mutex_t mutex; /* of all below */
+    pthread_cond_t ended;
+    guint next, completed;  /* jobs handed out; jobs whose cells all have results */
+    int32_t started, alive;
+    double flop_done, tokens_done;
+    int status; /* the first error that is not a cell's own */
+    char line[768];
+    pool_worker *workers;
+};
+
+/* ---- jobs ---------------------------------------------------------------------------------------------------- */
+
+typedef struct {
+    int64_t index;
+    double flop;
+} sized_cell;
+
+/* The longest first: the last cells to start are short, so that no worker waits long for another at the end. */
+static int compare_sizes(const void *a, const void *b) {
+    const sized_cell *left = a, *right = b;
+    if (left->flop > right->flop || left->flop < right->flop) return left->flop > right->flop ? -1 : 1;
+    return left->index < right->index ? -1 : left->index > right->index;
+}
+
+/* Each cell joins the first fleet that has room and takes it. Only the fleets opened last are asked, which bounds the
+ * search where every cell has a shape of its own. */
+static GArray *make_jobs(const eab_cell *cells, const int64_t *indices, int64_t count, int32_t fleet) {
+    enum { MAX_OPEN = 256 };
+    GArray *jobs = g_array_new(FALSE, FALSE, sizeof(job));
+    sized_cell *sized = g_new(sized_cell, (gsize)count);
+    guint open[MAX_OPEN];
+    int opened = 0;
+    for (int64_t i = 0; i < count; i++)
+        sized[i] = (sized_cell){indices[i], eab_cell_flop(&cells[indices[i]].config)};
+    qsort(sized, (size_t)count, sizeof *sized, compare_sizes);
+    for (int64_t i = 0; i < count; i++) {
+        const eab_config *config = &cells[sized[i].index].config;
+        job *found = NULL;
+        for (int k = 0; k < opened && !found; k++) {
+            job *candidate = &g_array_index(jobs, job, open[k]);
+            if (!eab_train_same_fleet(&cells[candidate->indices[0]].config, config)) continue;
+            found = candidate;
+            if (candidate->members + 1 == fleet) { /* full with this one */
+                memmove(&open[k], &open[k + 1], (size_t)(opened - k - 1) * sizeof open[0]);
+                opened--;
+            }
+        }
+        if (!found) {
+            const job fresh = {.indices = g_new(int64_t, (gsize)fleet)};
+            g_array_append_val(jobs, fresh);
+            found = &g_array_index(jobs, job, jobs->len - 1);
+            if (fleet > 1) {
+                if (opened == MAX_OPEN) memmove(&open[0], &open[1], (size_t)--opened * sizeof open[0]);
+                open[opened++] = jobs->len - 1;
+            }
+        }
+        found->indices[found->members++] = sized[i].index;
+        found->flop += sized[i].flop;
+    }
+    g_free(sized);
+    return jobs;
+}
+
+/* ---- workers ------------------------------------------------------------------------------------------------- */
+
+/* Ends the pool with the calling thread's error line; the first one stays. */
+static void fail_pool(eab_pool *pool, int status) {
+    pthread_mutex_lock(&pool->mutex);
+    if (!pool->status) {
+        pool->status = status;
+        g_strlcpy(pool->line, eab_last_error(), sizeof pool->line);
+    }
+    pthread_mutex_unlock(&pool->mutex);
+}
+
+static int deliver(eab_pool *pool, int64_t index, eab_cell_result *result) {
+    const int status = pool->settings.sink(pool->settings.context, index, result);
+    free(result->curve);
+    result->curve = NULL;
+    if (status) {
+        fail_pool(pool, status);
+        atomic_store(&pool->stop, true);
+    }
+    return status;
+}
+
+static int open_device(pool_worker *worker) {
+    const eab_pool_settings *settings = &worker->pool->settings;
+    return worker->device ? EAB_OK : eab_device_open(settings->backend, settings->device, &worker->device);
+}
+
+static int train_once(pool_worker *worker, const int64_t *indices, int32_t members, eab_cell_result *results) {
+    eab_pool *pool = worker->pool;
+    const eab_pool_settings *settings = &pool->settings;
+    eab_config *configs = g_new(eab_config, (gsize)members);
+    char **paths = settings->model_path ? g_new0(char *, (gsize)members + 1) : NULL;
+    for (int32_t i = 0; i < members; i++) {
+        configs[i] = pool->cells[indices[i]].config;
+        if (paths) paths[i] = settings->model_path(settings->context, indices[i]);
+    }
+    const eab_train_options options = {.stop = &pool->stop, .steps_done = &worker->steps,
+                                       .keep_curves = settings->keep_curves,
+                                       .model_paths = (const char *const *)paths};
+    const eab_pool_trainer train = settings->train ? settings->train : eab_train_fleet;
+    const int status = train(worker->device, members, configs, &options, results);
+    g_strfreev(paths);
+    g_free(configs);
+    return status;
+}
+
+/* Trains these cells and delivers a result for each. EAB_OK also where cells failed; EAB_INTERRUPTED when stopped;
+ * else the worker cannot go on. */
+static int train_cells(pool_worker *worker, const int64_t *indices, int32_t members) {
+    eab_pool *pool = worker->pool;
+    if (atomic_load(&pool->stop)) return EAB_INTERRUPTED;
+    EAB_TRY(open_device(worker));
+    eab_cell_result *results = g_new0(eab_cell_result, (gsize)members);
+    const int status = train_once(worker, indices, members, results);
+    char reason[512];
+    g_strlcpy(reason, eab_last_error(), sizeof reason);
+
+    int ended = EAB_OK;
+    if (!status) {
+        for (int32_t i = 0; i < members; i++)
+            if (!ended) ended = deliver(pool, indices[i], &results[i]);
+            else free(results[i].curve);
+        g_free(results);
+        return ended;
+    }
+    g_free(results);
+    if (status == EAB_INTERRUPTED && atomic_load(&pool->stop)) return EAB_INTERRUPTED;
+    if (status == EAB_DEVICE_FAULT) { /* whatever it was doing, a device opened anew does not know of it */
+        eab_device_close(worker->device);
+        worker->device = NULL;
+    }
+    if (members > 1) {
+        atomic_store_explicit(&worker->steps, 0, memory_order_relaxed);
+        EAB_TRY(train_cells(worker, indices, members / 2));
+        return train_cells(worker, indices + members / 2, members - members / 2);
+    }
+    eab_cell_result failed;
+    eab_cell_result_failed(&failed, &pool->cells[indices[0]].config,
+                           status == EAB_NO_MEMORY ? EAB_CELL_OOM : EAB_CELL_FAIL, reason);
+    return deliver(pool, indices[0], &failed);
+}
+
+static double tokens_of_steps(const eab_pool *pool, const pool_worker *worker, int64_t steps) {
+    const eab_config *config = &pool->cells[worker->job->indices[0]].config;
+    return (double)steps * config->batch * config->context;
+}
+
+/* With the mutex held: the next job, or NULL. */
+static const job *next_job(eab_pool *pool, pool_worker *worker) {
+    if (atomic_load(&pool->stop) || pool->next == pool->jobs->len) return NULL;
+    atomic_store_explicit(&worker->steps, 0, memory_order_relaxed);
+    return &g_array_index(pool->jobs, job, pool->next++);
+}
+
+static void *work(void *argument) {
+    pool_worker *worker = argument;
+    eab_pool *pool = worker->pool;
+    pthread_mutex_lock(&pool->mutex);
+    while ((worker->job = next_job(pool, worker))) {
+        const job *current = worker->job;
+        pthread_mutex_unlock(&pool->mutex);
+        const int status = train_cells(worker, current->indices, current->members);
+        if (status && status != EAB_INTERRUPTED) fail_pool(pool, status);
+        pthread_mutex_lock(&pool->mutex);
+        pool->tokens_done += tokens_of_steps(pool, worker, atomic_load(&worker->steps));
+        if (status) break; /* cells of this job stay undone; other workers go on */
+        pool->flop_done += current->flop;
+        pool->completed++;
+    }
+    worker->job = NULL;
+    pthread_mutex_unlock(&pool->mutex);
+
+    eab_device_close(worker->device);
+    pthread_mutex_lock(&pool->mutex);
+    pool->alive--;
+    pthread_cond_broadcast(&pool->ended);
+    pthread_mutex_unlock(&pool->mutex);
+    return NULL;
+}
+
+/* ---- the pool ------------------------------------------------------------------------------------------------ */
+
+static void pool_free(eab_pool *pool) {
+    for (guint i = 0; i < pool->jobs->len; i++) g_free(g_array_index(pool->jobs, job, i).indices);
+    g_array_free(pool->jobs, TRUE);
+    pthread_cond_destroy(&pool->ended);
+    pthread_mutex_destroy(&pool->mutex);
+    g_free(pool->workers);
+    g_free(pool);
+}
+
+int eab_pool_start(const eab_pool_settings *settings, const eab_cell *cells, const int64_t *indices, int64_t count,
+                   eab_pool **started) {
+    eab_pool *pool = g_new0(eab_pool, 1);
+    pool->settings = *settings;
+    pool->cells = cells;
+    pool->jobs = make_jobs(cells, indices, count, MAX(1, settings->fleet));
+    for (guint i = 0; i < pool->jobs->len; i++) pool->flop_total += g_array_index(pool->jobs, job, i).flop;
+    pthread_mutex_init(&pool->mutex, NULL);
+    pthread_condattr_t attributes;
+    pthread_condattr_init(&attributes);
+    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+    pthread_cond_init(&pool->ended, &attributes);
+    pthread_condattr_destroy(&attributes);
+
+    const int32_t workers = (int32_t)MIN((guint)MAX(1, settings->workers), pool->jobs->len);
+    pool->workers = g_new0(pool_worker, (gsize)MAX(1, workers));
+    /* Signals are the starting thread's: a worker may be in the middle of a write. */
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    int error = 0;
+    for (int32_t i = 0; i < workers && !error; i++) {
+        pool->workers[i].pool = pool;
+        pthread_mutex_lock(&pool->mutex);
+        pool->alive++;
+        pthread_mutex_unlock(&pool->mutex);
+        error = pthread_create(&pool->workers[i].thread, NULL, work, &pool->workers[i]);
+        pthread_mutex_lock(&pool->mutex);
+        if (error) pool->alive--;
+        else pool->started++;
+        pthread_mutex_unlock(&pool->mutex);
+    }
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (error && !pool->started) {
+        pool_free(pool);
+        return eab_fail(EAB_NO_MEMORY, "no worker thread can be started: %s", g_strerror(error));
+    }
+    *started = pool;
+    return EAB_OK;
+}
+
+void eab_pool_stop(eab_pool *pool) { atomic_store(&pool->stop, true); }
+
+bool eab_pool_wait(eab_pool *pool, double seconds) {
+    struct timespec until;
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    const double whole = floor(seconds);
+    until.tv_sec += (time_t)whole;
+    until.tv_nsec += (long)((seconds - whole) * 1e9);
+    if (until.tv_nsec >= 1000000000) {
+        until.tv_nsec -= 1000000000;
+        until.tv_sec++;
+    }
+    pthread_mutex_lock(&pool->mutex);
+    while (pool->alive > 0 && pthread_cond_timedwait(&pool->ended, &pool->mutex, &until) != ETIMEDOUT) {}
+    const bool ended = pool->alive == 0;
+    pthread_mutex_unlock(&pool->mutex);
+    return ended;
+}
+
+void eab_pool_measure(eab_pool *pool, eab_pool_progress *progress) {
+    pthread_mutex_lock(&pool->mutex);
+    *progress = (eab_pool_progress){pool->flop_done, pool->flop_total, pool->tokens_done};
+    for (int32_t i = 0; i < pool->started; i++) {
+        pool_worker *worker = &pool->workers[i];
+        if (!worker->job) continue;
+        const int64_t steps = atomic_load_explicit(&worker->steps, memory_order_relaxed);
+        const double all = (double)pool->cells[worker->job->indices[0]].config.steps * worker->job->members;
+        progress->tokens += tokens_of_steps(pool, worker, steps);
+        progress->flop_done += MIN(1, (double)steps / all) * worker->job->flop;
+    }
+    pthread_mutex_unlock(&pool->mutex);
+}
+
+int eab_pool_finish(eab_pool *pool) {
+    if (!eab_pool_wait(pool, 0)) eab_pool_stop(pool);
+    for (int32_t i = 0; i < pool->started; i++) pthread_join(pool->workers[i].thread, NULL);
+    int status = EAB_OK;
+    if (pool->status) status = eab_fail((eab_status)pool->status, "%s", pool->line);
+    else if (pool->completed < pool->jobs->len) status = eab_fail(EAB_INTERRUPTED, "interrupted");
+    pool_free(pool);
+    return status;
+}

@@ -1,0 +1,56 @@
+/* Worker threads that train fleets of cells, the longest first, each on its own device.
+ *
+ * What a cell's result is does not depend on which worker had it or when; only the order in which results come in does.
+ * A fleet that does not fit into memory, or in which something fails, is halved and tried again until the cell that is
+ * to blame is alone: that one fails, the others do not.
+ */
+#ifndef EAB_HOST_POOL_H
+#define EAB_HOST_POOL_H
+
+#include "plan.h"
+#include "train.h"
+
+typedef struct eab_pool eab_pool;
+
+/* Takes a cell's result, in the worker's thread; several workers may be in it at once. The result's curve is freed
+ * after the call. An eab_status other than EAB_OK stops the pool. */
+typedef int (*eab_pool_sink)(void *context, int64_t index, const eab_cell_result *result);
+
+/* eab_train_fleet, or a stand-in for tests. */
+typedef int (*eab_pool_trainer)(eab_device *device, int32_t members, const eab_config *configs,
+                                const eab_train_options *options, eab_cell_result *results);
+
+typedef struct {
+    const char *backend;
+    int device;                /* its index */
+    int32_t workers, fleet;    /* threads at most; cells trained together at most */
+    bool keep_curves;
+    /* Where the cell's model goes, as a string for g_free; NULL: models are not saved. */
+    char *(*model_path)(void *context, int64_t index);
+    eab_pool_sink sink;
+    void *context;             /* of sink and model_path */
+    eab_pool_trainer train;    /* NULL: eab_train_fleet */
+} eab_pool_settings;
+
+/* Starts to train cells[indices[0..count)]; `cells` must outlive the pool. EAB_NO_MEMORY if no thread can be started. */
+int eab_pool_start(const eab_pool_settings *settings, const eab_cell *cells, const int64_t *indices, int64_t count,
+                   eab_pool **pool);
+
+/* Makes the workers end within about one training step. Any thread, any time, also from a signal handler. */
+void eab_pool_stop(eab_pool *pool);
+
+/* Waits for all workers to end, at most `seconds`; whether they have. */
+bool eab_pool_wait(eab_pool *pool, double seconds);
+
+typedef struct {
+    double flop_done, flop_total; /* of cells' full lengths; running cells count by their steps */
+    double tokens;                /* trained input positions, running cells included */
+} eab_pool_progress;
+void eab_pool_measure(eab_pool *pool, eab_pool_progress *progress);
+
+/* Stops the workers if they still run, waits for them and frees the pool. EAB_OK if every cell got a result;
+ * EAB_INTERRUPTED if it was stopped; else the error that ended it: the sink's, or the device's where no worker could
+ * go on. */
+int eab_pool_finish(eab_pool *pool);
+
+#endif

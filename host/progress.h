@@ -1,0 +1,44 @@
+/* Progress of a sweep on stderr: one live line on a terminal, plain lines elsewhere. */
+#ifndef EAB_HOST_PROGRESS_H
+#define EAB_HOST_PROGRESS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+typedef struct {
+    int64_t cells_done, cells_total, failed;
+    double flop_done, flop_total; /* of this session */
+    double tokens;                /* trained in this session */
+    double accuracy_sum[16];      /* by mechanism, over the cells that are done */
+    int64_t accuracy_count[16];
+} eab_progress_state;
+
+typedef struct eab_progress eab_progress;
+
+/* For the file descriptor (2). Live if it is a terminal that can move its cursor (TERM is not dumb). */
+eab_progress *eab_progress_new(int fd);
+
+/* Redraws the live line, at most 10 times a second; elsewhere writes a plain line if half a minute passed without one. */
+void eab_progress_update(eab_progress *progress, const eab_progress_state *state);
+
+/* A cell ended: a plain line where there is no live one. The first hundred have one each, later ones one in 5 s. */
+void eab_progress_cell(eab_progress *progress, const eab_progress_state *state, const char *text);
+
+/* A line that stays, in both forms. */
+void eab_progress_note(eab_progress *progress, const char *text);
+
+/* Clears the live line. */
+void eab_progress_free(eab_progress *progress);
+
+/* "42s", "1m23s", "2h05m", "3d04h". */
+void eab_duration_print(double seconds, char *text, size_t size);
+
+/* "1.43 MFLOP" and the like: three digits, a decimal prefix and the unit. */
+void eab_quantity_print(double value, const char *unit, char *text, size_t size);
+
+/* The live line in at most `columns` columns, without escapes: what the state says, and `rate` in tokens per second. */
+void eab_progress_line(const eab_progress_state *state, double eta_s, double rate, size_t columns, char *text,
+                       size_t size);
+
+#endif

@@ -1,0 +1,17 @@
+/* A run folder's lock: held by one process at a time, gone when that process is gone, however it ends. */
+#ifndef EAB_HOST_RUN_LOCK_H
+#define EAB_HOST_RUN_LOCK_H
+
+typedef struct {
+    int fd;     /* -1: not held */
+    char *path;
+} eab_run_lock;
+
+/* Takes FOLDER/.lock (flock) and writes "process host time" into it for others to see. EAB_BAD_INPUT with the holder's
+ * line where another process has it; EAB_IO where the folder cannot be written. */
+int eab_run_lock_take(const char *folder, eab_run_lock *lock);
+
+/* Removes the file and lets go. */
+void eab_run_lock_release(eab_run_lock *lock);
+
+#endif

@@ -1,0 +1,12 @@
+/* Models as safetensors files: an 8-byte little-endian length, a JSON header, the tensors' bytes. */
+#ifndef EAB_HOST_SAFETENSORS_H
+#define EAB_HOST_SAFETENSORS_H
+
+#include "parameters.h"
+
+/* Writes values[parameters->count] (rounded to float32) and the cell's options as metadata, atomically. Tensors are
+ * [in][out] (y = x W) and have the member's own vocabulary, without a fleet's padding. EAB_IO if it cannot. */
+int eab_safetensors_write(const char *path, const eab_parameters *parameters, const eab_config *config,
+                          const double *values);
+
+#endif

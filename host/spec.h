@@ -1,0 +1,42 @@
+/* A spec: what a sweep's file and its --set say, before it is multiplied out. docs/spec-files.md has the grammar. */
+#ifndef EAB_HOST_SPEC_H
+#define EAB_HOST_SPEC_H
+
+#include <glib.h>
+
+#include "options.h"
+
+/* One option and its values. */
+typedef struct {
+    const eab_option *option;
+    GArray *values; /* of double, at least one */
+    int line;       /* where the file gives it; 0: by default or by --set */
+} eab_axis;
+
+/* "model", "train", or a task section with its label. */
+typedef struct {
+    char *name;
+    int family;   /* of a task section; -1 otherwise */
+    int line;     /* 0: not in the file */
+    GArray *axes; /* of eab_axis: every option of the section once, those of the file first, in its order */
+} eab_section;
+
+typedef struct {
+    GPtrArray *sections;  /* of eab_section, in the file's order; task sections together, at the first one's place */
+    int64_t value_count;  /* of all axes */
+} eab_spec;
+
+/* Reads a file and applies `sets` (NULL-terminated "section.key=value", or NULL). EAB_BAD_INPUT with one line (file and
+ * line, what, what is allowed, the nearest valid name) for every mistake; the spec is then empty. */
+int eab_spec_read(const char *path, const char *const *sets, eab_spec *spec);
+void eab_spec_free(eab_spec *spec);
+
+/* The text of a file that can be a spec: a regular file of 1..EAB_SPEC_MAX_BYTES bytes, UTF-8, no NUL; a byte order mark
+ * is dropped. EAB_BAD_INPUT with one line otherwise. Free with g_free(). */
+int eab_spec_file_read(const char *path, char **text);
+
+/* The same spec as text with every option written out, without comments; free with g_free(). Values are listed one by
+ * one, but for more than 100 integers at equal steps, which become a range: the text must stay a spec file itself. */
+char *eab_spec_print(const eab_spec *spec);
+
+#endif

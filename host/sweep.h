@@ -1,0 +1,27 @@
+/* What `eabench sweep` was asked to do. */
+#ifndef EAB_HOST_SWEEP_H
+#define EAB_HOST_SWEEP_H
+
+#include "plan.h"
+
+typedef struct {
+    const char *spec;
+    const char *const *sets;      /* NULL-terminated, or NULL */
+    char *out;                    /* the run's folder */
+    const char *backend;          /* resolved: never "auto" */
+    int device;
+    int32_t workers, fleet;
+    double time_limit_s;          /* after this it stops as if interrupted */
+    bool dry_run, save_models, save_curves;
+    char *command;                /* the command line, quoted for a shell */
+    char description[256], isa[32]; /* of the device; of the CPU kernels, or "" */
+} eab_sweep;
+
+/* Trains what is not done yet; returns the program's exit code. */
+int eab_sweep_run(const eab_sweep *sweep, const eab_plan *plan);
+
+/* Prints what the sweep would do and an estimate of its time, from training for about a second; writes nothing.
+ * An eab_status. */
+int eab_dry_run(const eab_sweep *sweep, const eab_plan *plan);
+
+#endif

@@ -1,0 +1,248 @@
+#include "tables.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "../tasks/task.h"
+
+static const char *const accuracy_before[] = {"cell", "status", "reason",          "backend", "dtype",
+                                              "task", "level",  "complexity_bits", "vocab",   "parameters"};
+static const char *const accuracy_after[] = {
+    "tokens",         "steps_done",        "loss_nats",         "validation_accuracy", "token_accuracy",
+    "sequence_accuracy", "rollout_accuracy", "chance_accuracy", "seen_share",          "solved",
+    "steps_to_solve"};
+static const char *const throughput_columns[] = {
+    "cell",  "backend", "device",  "dtype",   "mechanism",    "task",               "level",          "layers",
+    "d_model", "heads", "context", "batch",   "seed",         "lr",                 "fleet",          "workers",
+    "train_s", "wall_s", "tokens_per_s", "fleet_tokens_per_s", "flop_per_token", "gflop_per_s", "peak_gflop_per_s",
+    "peak_fraction", "memory_bytes"};
+static const char *const curves_columns[] = {"cell", "step", "loss_nats", "validation_accuracy"};
+
+const char *eab_table_file_name(eab_table table) {
+    static const char *const names[EAB_TABLE_COUNT] = {"accuracy.csv", "throughput.csv", "curves.csv"};
+    return names[table];
+}
+
+/* ---- columns ------------------------------------------------------------------------------------------------- */
+
+static void add_all(GPtrArray *columns, const char *const *names, size_t count) {
+    for (size_t i = 0; i < count; i++) g_ptr_array_add(columns, g_strdup(names[i]));
+}
+
+static bool has_column(const GPtrArray *columns, const char *name) {
+    for (guint i = 0; i < columns->len; i++)
+        if (strcmp(columns->pdata[i], name) == 0) return true;
+    return false;
+}
+
+/* Options of the families, in the registry's order; families that share an option's name share its column. */
+static GPtrArray *task_columns(void) {
+    GPtrArray *columns = g_ptr_array_new();
+    for (int family = 0; family < eab_task_count(); family++) {
+        const eab_task *task = eab_task_at(family);
+        for (int32_t i = 0; i < task->option_count; i++)
+            if (!has_column(columns, task->options[i].key))
+                g_ptr_array_add(columns, (gpointer)(uintptr_t)task->options[i].key);
+    }
+    return columns;
+}
+
+static GPtrArray *columns_of(eab_table table) {
+    GPtrArray *columns = g_ptr_array_new_with_free_func(g_free);
+    if (table == EAB_TABLE_THROUGHPUT) add_all(columns, throughput_columns, G_N_ELEMENTS(throughput_columns));
+    if (table == EAB_TABLE_CURVES) add_all(columns, curves_columns, G_N_ELEMENTS(curves_columns));
+    if (table != EAB_TABLE_ACCURACY) return columns;
+
+    add_all(columns, accuracy_before, G_N_ELEMENTS(accuracy_before));
+    GPtrArray *tasks = task_columns();
+    for (guint i = 0; i < tasks->len; i++) g_ptr_array_add(columns, g_strdup(tasks->pdata[i]));
+    g_ptr_array_free(tasks, TRUE);
+    for (int i = 0; i < eab_option_count; i++) g_ptr_array_add(columns, g_strdup(eab_options[i].key));
+    add_all(columns, accuracy_after, G_N_ELEMENTS(accuracy_after));
+    return columns;
+}
+
+void eab_table_header(eab_table table, GString *text) {
+    GPtrArray *columns = columns_of(table);
+    eab_csv_line line = {.text = text};
+    for (guint i = 0; i < columns->len; i++) eab_csv_add_text(&line, columns->pdata[i]);
+    eab_csv_end(&line);
+    g_ptr_array_free(columns, TRUE);
+}
+
+int32_t eab_table_column(eab_table table, const char *name) {
+    GPtrArray *columns = columns_of(table);
+    int32_t found = -1;
+    for (guint i = 0; i < columns->len && found < 0; i++)
+        if (strcmp(columns->pdata[i], name) == 0) found = (int32_t)i;
+    g_ptr_array_free(columns, TRUE);
+    return found;
+}
+
+/* ---- rows ---------------------------------------------------------------------------------------------------- */
+
+int32_t eab_accuracy_row_count(const eab_config *config) {
+    (void)config; /* a mixture of tasks will have one for each part and one for the whole */
+    return 1;
+}
+
+int32_t eab_accuracy_row_part(const eab_config *config, const char *task, const char *level) {
+    char name[256];
+    eab_level_name(&config->level, name, sizeof name);
+    return strcmp(task, eab_task_at(config->level.family)->name) == 0 && strcmp(level, name) == 0 ? 0 : -1;
+}
+
+static const char *dtype_of(const eab_run_settings *settings) {
+    const eab_backend *backend = eab_backend_from_name(settings->backend);
+    return backend ? backend->dtype : "";
+}
+
+static void add_task_and_level(eab_csv_line *line, const eab_config *config) {
+    char level[256];
+    eab_level_name(&config->level, level, sizeof level);
+    eab_csv_add_text(line, eab_task_at(config->level.family)->name);
+    eab_csv_add_text(line, level);
+}
+
+/* A column that is not an option of this cell's family stays empty. */
+static void add_task_options(eab_csv_line *line, const eab_level *level) {
+    const eab_task *task = eab_task_at(level->family);
+    GPtrArray *columns = task_columns();
+    for (guint column = 0; column < columns->len; column++) {
+        char text[16] = "";
+        for (int32_t i = 0; i < task->option_count; i++)
+            if (strcmp(task->options[i].key, columns->pdata[column]) == 0)
+                g_snprintf(text, sizeof text, "%d", level->option[i]);
+        eab_csv_add_text(line, text);
+    }
+    g_ptr_array_free(columns, TRUE);
+}
+
+static void add_option(eab_csv_line *line, const eab_option *option, const eab_config *config) {
+    char text[64];
+    eab_option_print(option, config, text, sizeof text);
+    eab_csv_add_text(line, text);
+}
+
+void eab_accuracy_rows(GString *text, const eab_run_settings *settings, const eab_cell *cell,
+                       const eab_cell_result *result) {
+    const eab_config *config = &cell->config;
+    const eab_task *task = eab_task_at(config->level.family);
+    eab_csv_line line = {.text = text};
+    eab_csv_add_text(&line, cell->id);
+    eab_csv_add_text(&line, eab_cell_status_name(result->status));
+    eab_csv_add_line(&line, result->reason);
+    eab_csv_add_text(&line, settings->backend);
+    eab_csv_add_text(&line, dtype_of(settings));
+    add_task_and_level(&line, config);
+    eab_csv_add_real(&line, task->complexity_bits(&config->level));
+    eab_csv_add_count(&line, task->vocab(&config->level));
+    eab_csv_add_count(&line, result->parameters);
+    add_task_options(&line, &config->level);
+    for (int i = 0; i < eab_option_count; i++) add_option(&line, &eab_options[i], config);
+    eab_csv_add_count(&line, result->tokens);
+    eab_csv_add_count(&line, result->steps_done);
+    eab_csv_add_real(&line, result->loss_nats);
+    eab_csv_add_real(&line, result->validation_accuracy);
+    eab_csv_add_real(&line, result->token_accuracy);
+    eab_csv_add_real(&line, result->sequence_accuracy);
+    eab_csv_add_real(&line, result->rollout_accuracy);
+    eab_csv_add_real(&line, task->chance_accuracy(&config->level));
+    eab_csv_add_real(&line, result->seen_share);
+    eab_csv_add_count(&line, result->solved);
+    eab_csv_add_count(&line, result->steps_to_solve);
+    eab_csv_end(&line);
+}
+
+void eab_throughput_rows(GString *text, const eab_run_settings *settings, double peak_gflop_per_s,
+                         const eab_cell *cell, const eab_cell_result *result) {
+    if (!eab_cell_status_is_result(result->status)) return;
+    const eab_config *config = &cell->config;
+    const double train_s = result->train_s > 0 ? result->train_s : NAN;
+    const double fleet_tokens_per_s = (double)result->fleet_tokens / train_s;
+    /* The members of a fleet share one shape: what the device does is the fleet's rate times one member's work. */
+    const double gflop_per_s = result->flop_per_token * fleet_tokens_per_s * 1e-9;
+    const double peak = peak_gflop_per_s > 0 ? peak_gflop_per_s : NAN;
+
+    eab_csv_line line = {.text = text};
+    char lr[64];
+    eab_csv_add_text(&line, cell->id);
+    eab_csv_add_text(&line, settings->backend);
+    eab_csv_add_line(&line, settings->device ? settings->device : "");
+    eab_csv_add_text(&line, dtype_of(settings));
+    eab_csv_add_text(&line, eab_mechanism_name(config->mechanism));
+    add_task_and_level(&line, config);
+    eab_csv_add_count(&line, config->layers);
+    eab_csv_add_count(&line, config->d_model);
+    eab_csv_add_count(&line, config->heads);
+    eab_csv_add_count(&line, config->context);
+    eab_csv_add_count(&line, config->batch);
+    eab_csv_add_count(&line, config->seed);
+    eab_real_print(config->lr, lr, sizeof lr);
+    eab_csv_add_text(&line, lr);
+    eab_csv_add_count(&line, result->fleet);
+    eab_csv_add_count(&line, settings->workers);
+    eab_csv_add_real(&line, result->train_s);
+    eab_csv_add_real(&line, result->wall_s);
+    eab_csv_add_real(&line, (double)result->tokens / train_s);
+    eab_csv_add_real(&line, fleet_tokens_per_s);
+    eab_csv_add_real(&line, result->flop_per_token);
+    eab_csv_add_real(&line, gflop_per_s);
+    eab_csv_add_real(&line, peak);
+    eab_csv_add_real(&line, gflop_per_s / peak);
+    eab_csv_add_count(&line, result->memory_bytes);
+    eab_csv_end(&line);
+}
+
+void eab_curves_rows(GString *text, const eab_cell *cell, const eab_cell_result *result) {
+    if (!eab_cell_status_is_result(result->status) || !result->curve) return;
+    eab_csv_line line = {.text = text};
+    for (int32_t i = 0; i < result->curve_points; i++) {
+        eab_csv_add_text(&line, cell->id);
+        eab_csv_add_count(&line, result->curve[i].step);
+        eab_csv_add_real(&line, result->curve[i].loss_nats);
+        eab_csv_add_real(&line, result->curve[i].validation_accuracy);
+        eab_csv_end(&line);
+    }
+}
+
+/* ---- statuses ------------------------------------------------------------------------------------------------ */
+
+static const char *const status_names[] = {"ok", "diverged", "fail", "oom", "timeout"};
+
+const char *eab_cell_status_name(eab_cell_status status) { return status_names[status]; }
+
+int eab_cell_status_from_name(const char *name) {
+    for (size_t i = 0; i < G_N_ELEMENTS(status_names); i++)
+        if (strcmp(status_names[i], name) == 0) return (int)i;
+    return -1;
+}
+
+bool eab_cell_status_is_result(eab_cell_status status) {
+    return status == EAB_CELL_OK || status == EAB_CELL_DIVERGED;
+}
+
+void eab_cell_result_failed(eab_cell_result *result, const eab_config *config, eab_cell_status status,
+                            const char *reason) {
+    char *clean = eab_line_clean(reason);
+    *result = (eab_cell_result){
+        .status = status,
+        .parameters = eab_config_parameters(config),
+        .tokens = -1,
+        .steps_done = -1,
+        .loss_nats = NAN,
+        .validation_accuracy = NAN,
+        .token_accuracy = NAN,
+        .sequence_accuracy = NAN,
+        .rollout_accuracy = NAN,
+        .seen_share = NAN,
+        .solved = -1,
+        .steps_to_solve = -1,
+        .train_s = NAN,
+        .wall_s = NAN,
+        .flop_per_token = NAN,
+        .memory_bytes = -1,
+    };
+    g_strlcpy(result->reason, clean, sizeof result->reason);
+    g_free(clean);
+}

@@ -1,0 +1,44 @@
+/* The columns of a run's tables, in one place: accuracy.csv, throughput.csv and curves.csv (DESIGN.md 5).
+ * The options' columns come from the option table and from the task families; nothing is listed twice. */
+#ifndef EAB_HOST_TABLES_H
+#define EAB_HOST_TABLES_H
+
+#include "csv.h"
+#include "plan.h"
+#include "run_folder.h"
+#include "train.h"
+
+typedef enum { EAB_TABLE_ACCURACY, EAB_TABLE_THROUGHPUT, EAB_TABLE_CURVES, EAB_TABLE_COUNT } eab_table;
+
+/* "accuracy.csv", ... */
+const char *eab_table_file_name(eab_table table);
+
+/* Appends the header line. */
+void eab_table_header(eab_table table, GString *text);
+
+/* The column's place in the table's rows, or -1. */
+int32_t eab_table_column(eab_table table, const char *name);
+
+/* Rows that a cell has in accuracy.csv: one for each part of what it is measured on (at most 64). */
+int32_t eab_accuracy_row_count(const eab_config *config);
+
+/* The part of the cell that a row with this task and level is, or -1 if the cell has none such. */
+int32_t eab_accuracy_row_part(const eab_config *config, const char *task, const char *level);
+
+/* Append a cell's rows. Statuses other than ok and diverged have no throughput rows and no curves. */
+void eab_accuracy_rows(GString *text, const eab_run_settings *settings, const eab_cell *cell,
+                       const eab_cell_result *result);
+void eab_throughput_rows(GString *text, const eab_run_settings *settings, double peak_gflop_per_s,
+                         const eab_cell *cell, const eab_cell_result *result);
+void eab_curves_rows(GString *text, const eab_cell *cell, const eab_cell_result *result);
+
+/* "ok", "diverged", "fail", "oom", "timeout"; and back, -1 if unknown. Results are ok and diverged. */
+const char *eab_cell_status_name(eab_cell_status status);
+int eab_cell_status_from_name(const char *name);
+bool eab_cell_status_is_result(eab_cell_status status);
+
+/* A result with nothing measured: status and reason (made one line), every figure empty. */
+void eab_cell_result_failed(eab_cell_result *result, const eab_config *config, eab_cell_status status,
+                            const char *reason);
+
+#endif

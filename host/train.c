@@ -1,0 +1,288 @@
+#include "train.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "evaluate.h"
+#include "safetensors.h"
+
+/* Of a member, by its place among those still in the fleet. */
+typedef struct {
+    int32_t cell;           /* its index in configs[] and results[] */
+    int64_t steps_to_solve; /* -1: none yet */
+    int32_t curve_room;
+} member_state;
+
+typedef struct {
+    eab_model model;
+    eab_fleet_tokens tokens;
+    const eab_config *configs;
+    const eab_train_options *options;
+    eab_cell_result *results;
+    member_state *states;
+    eab_level *levels;
+    uint32_t *seeds;
+    uint8_t *held_out;
+    eab_evaluation *evaluations;
+    eab_tally *training;    /* host copy */
+    int32_t members;        /* at the start */
+    double started_s, training_s;
+    int64_t trained_tokens; /* of all members */
+} fleet;
+
+static double now_s(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+}
+
+static bool stopped(const fleet *fleet) {
+    const atomic_bool *stop = fleet->options->stop;
+    return stop && atomic_load_explicit(stop, memory_order_relaxed);
+}
+
+bool eab_train_same_fleet(const eab_config *a, const eab_config *b) {
+    return a->layers == b->layers && a->d_model == b->d_model && a->heads == b->heads &&
+           a->mlp_ratio == b->mlp_ratio && a->context == b->context && a->position == b->position &&
+           a->alibi_span == b->alibi_span && a->norm == b->norm && a->activation == b->activation &&
+           a->bias == b->bias && a->embedding == b->embedding && a->optimizer == b->optimizer &&
+           a->steps == b->steps && a->batch == b->batch && a->eval_every == b->eval_every &&
+           a->eval_tokens == b->eval_tokens && a->stop_when_solved == b->stop_when_solved;
+}
+
+static int allocate_host(fleet *fleet) {
+    const size_t n = (size_t)fleet->members;
+    fleet->states = calloc(n, sizeof *fleet->states);
+    fleet->levels = calloc(n, sizeof *fleet->levels);
+    fleet->seeds = calloc(n, sizeof *fleet->seeds);
+    fleet->held_out = calloc(n, sizeof *fleet->held_out);
+    fleet->evaluations = calloc(n, sizeof *fleet->evaluations);
+    fleet->training = calloc(n, sizeof *fleet->training);
+    if (!fleet->states || !fleet->levels || !fleet->seeds || !fleet->held_out || !fleet->evaluations ||
+        !fleet->training)
+        return eab_fail(EAB_NO_MEMORY, "no memory for a fleet of %d", fleet->members);
+    for (int32_t member = 0; member < fleet->members; member++) {
+        const eab_config *config = &fleet->configs[member];
+        fleet->states[member] = (member_state){.cell = member, .steps_to_solve = -1};
+        fleet->levels[member] = config->level;
+        fleet->seeds[member] = (uint32_t)config->seed;
+        fleet->held_out[member] = eab_config_held_out(config);
+    }
+    fleet->tokens.generate = (eab_generate_args){.members = fleet->members, .batch = fleet->configs[0].batch,
+                                                 .context = fleet->configs[0].context, .levels = fleet->levels,
+                                                 .seeds = fleet->seeds, .held_out = fleet->held_out};
+    return EAB_OK;
+}
+
+static int allocate_device(fleet *fleet) {
+    eab_device *device = fleet->model.device;
+    const eab_backend *backend = device->backend;
+    eab_fleet_tokens *tokens = &fleet->tokens;
+    const size_t n = (size_t)fleet->members;
+    const size_t token_bytes = n * (size_t)fleet->configs[0].batch * (size_t)fleet->configs[0].context * sizeof(int32_t);
+    EAB_TRY(backend->allocate(device, token_bytes, (void **)&tokens->inputs));
+    EAB_TRY(backend->allocate(device, token_bytes, (void **)&tokens->targets));
+    EAB_TRY(backend->allocate(device, token_bytes, (void **)&tokens->predictions));
+    EAB_TRY(backend->allocate(device, n * sizeof(int64_t), (void **)&tokens->counts));
+    EAB_TRY(backend->allocate(device, sizeof(int64_t), (void **)&tokens->changed));
+    EAB_TRY(backend->allocate(device, n * sizeof(eab_tally), (void **)&tokens->training));
+    EAB_TRY(backend->allocate(device, n * sizeof(eab_tally), (void **)&tokens->tally));
+    EAB_TRY(backend->allocate(device, n * sizeof(eab_tally), (void **)&tokens->rollout));
+    return backend->zero(device, tokens->training, n * sizeof(eab_tally));
+}
+
+static void release(fleet *fleet, eab_device *device) {
+    void *const on_device[] = {fleet->tokens.inputs,   fleet->tokens.targets,  fleet->tokens.predictions,
+                               fleet->tokens.counts,   fleet->tokens.changed,  fleet->tokens.training,
+                               fleet->tokens.tally,    fleet->tokens.rollout};
+    for (size_t i = 0; i < sizeof on_device / sizeof *on_device; i++)
+        if (on_device[i]) device->backend->release(device, on_device[i]);
+    if (fleet->model.device) eab_model_destroy(&fleet->model);
+    free(fleet->states);
+    free(fleet->levels);
+    free(fleet->seeds);
+    free(fleet->held_out);
+    free(fleet->evaluations);
+    free(fleet->training);
+}
+
+static int add_curve_point(member_state *state, eab_cell_result *result, eab_curve_point point) {
+    if (result->curve_points == state->curve_room) {
+        const int32_t room = state->curve_room ? 2 * state->curve_room : 16;
+        eab_curve_point *curve = realloc(result->curve, (size_t)room * sizeof *curve);
+        if (!curve) return eab_fail(EAB_NO_MEMORY, "no memory for a curve of %d points", room);
+        result->curve = curve;
+        state->curve_room = room;
+    }
+    result->curve[result->curve_points++] = point;
+    return EAB_OK;
+}
+
+static int save_model(fleet *fleet, int32_t member, const char *path) {
+    const eab_model *model = &fleet->model;
+    double *values = malloc((size_t)model->parameters.count * sizeof *values);
+    if (!values) return eab_fail(EAB_NO_MEMORY, "no memory to save the model");
+    const char *from =
+        (const char *)model->weights.data +
+        member * model->weights.stride * (int64_t)model->device->backend->real_bytes;
+    int status = model->device->backend->read_reals(model->device, values, from, model->parameters.count);
+    if (!status)
+        status = eab_safetensors_write(path, &model->parameters, &fleet->configs[fleet->states[member].cell], values);
+    free(values);
+    return status;
+}
+
+/* Writes down what is known of a member that leaves the fleet after `steps`; held_out NULL: it diverged. */
+static int finish_member(fleet *fleet, int32_t member, int64_t steps, const eab_evaluation *held_out) {
+    const member_state *state = &fleet->states[member];
+    const eab_config *config = &fleet->configs[state->cell];
+    eab_cell_result *result = &fleet->results[state->cell];
+    result->steps_done = steps;
+    result->tokens = steps * config->batch * config->context;
+    result->train_s = fleet->training_s;
+    result->wall_s = now_s() - fleet->started_s;
+    result->fleet_tokens = fleet->trained_tokens;
+    result->memory_bytes = (int64_t)fleet->model.device->peak_bytes;
+    if (!held_out) {
+        result->status = EAB_CELL_DIVERGED;
+        snprintf(result->reason, sizeof result->reason, "the loss was not finite by step %lld", (long long)steps);
+        result->validation_accuracy = NAN;
+        return EAB_OK;
+    }
+    const eab_tally *tally = &held_out->tally;
+    result->status = EAB_CELL_OK;
+    result->loss_nats = tally->loss_nats / (double)tally->tokens;
+    result->token_accuracy = (double)tally->tokens_right / (double)tally->tokens;
+    result->sequence_accuracy = (double)tally->sequences_right / (double)tally->sequences;
+    result->rollout_accuracy = (double)held_out->rollout_right / (double)held_out->rollout_tokens;
+    result->solved = tally->tokens_right == tally->tokens;
+    result->steps_to_solve = state->steps_to_solve;
+    EAB_TRY(eab_seen_share(config, held_out->sequences, steps * config->batch, &result->seen_share));
+    if (fleet->options->model_paths) return save_model(fleet, member, fleet->options->model_paths[state->cell]);
+    return EAB_OK;
+}
+
+/* The last member moves into the place of one that leaves. */
+static int remove_member(fleet *fleet, int32_t member) {
+    EAB_TRY(eab_model_remove(&fleet->model, member));
+    const int32_t last = fleet->model.shape.members;
+    fleet->states[member] = fleet->states[last];
+    fleet->levels[member] = fleet->levels[last];
+    fleet->seeds[member] = fleet->seeds[last];
+    fleet->held_out[member] = fleet->held_out[last];
+    return EAB_OK;
+}
+
+/* Finishes and removes the members marked in leaving[]: 1 with a result, 2 diverged. The held-out evaluation runs over
+ * the whole fleet once; those that stay are not changed by it. */
+static int finish_members(fleet *fleet, int64_t steps, const uint8_t *leaving) {
+    bool evaluate = false;
+    for (int32_t member = 0; member < fleet->model.shape.members; member++) evaluate |= leaving[member] == 1;
+    if (evaluate)
+        EAB_TRY(eab_evaluate(&fleet->model, &fleet->tokens, EAB_STREAM_HELD_OUT, true, fleet->options->stop,
+                             fleet->evaluations));
+    for (int32_t member = 0; member < fleet->model.shape.members; member++)
+        if (leaving[member])
+            EAB_TRY(finish_member(fleet, member, steps, leaving[member] == 1 ? &fleet->evaluations[member] : NULL));
+    for (int32_t member = fleet->model.shape.members - 1; member >= 0; member--)
+        if (leaving[member]) EAB_TRY(remove_member(fleet, member));
+    return EAB_OK;
+}
+
+/* Reads and zeroes the training tallies, evaluates on the validation stream, and lets members go that are done. */
+static int look(fleet *fleet, int64_t steps) {
+    eab_device *device = fleet->model.device;
+    const eab_config *shared = &fleet->configs[0];
+    const int32_t members = fleet->model.shape.members;
+    const size_t tally_bytes = (size_t)fleet->members * sizeof(eab_tally);
+    uint8_t *leaving = calloc((size_t)members, 1);
+    if (!leaving) return eab_fail(EAB_NO_MEMORY, "no memory for %d marks", members);
+    int status = device->backend->download(device, fleet->training, fleet->tokens.training, tally_bytes);
+    if (!status) status = device->backend->zero(device, fleet->tokens.training, tally_bytes);
+    if (!status)
+        status = eab_evaluate(&fleet->model, &fleet->tokens, EAB_STREAM_VALIDATION, false, fleet->options->stop,
+                              fleet->evaluations);
+    for (int32_t member = 0; member < members && !status; member++) {
+        member_state *state = &fleet->states[member];
+        eab_cell_result *result = &fleet->results[state->cell];
+        const eab_tally *validation = &fleet->evaluations[member].tally, *training = &fleet->training[member];
+        const double loss = training->loss_nats / (double)training->tokens;
+        result->validation_accuracy = (double)validation->tokens_right / (double)validation->tokens;
+        if (!isfinite(loss) || !isfinite(validation->loss_nats)) {
+            leaving[member] = 2;
+            continue;
+        }
+        if (fleet->options->keep_curves)
+            status = add_curve_point(state, result, (eab_curve_point){steps, loss, result->validation_accuracy});
+        const bool all_right = validation->tokens_right == validation->tokens;
+        if (all_right && state->steps_to_solve < 0) state->steps_to_solve = steps;
+        if (steps == shared->steps || (all_right && shared->stop_when_solved)) leaving[member] = 1;
+    }
+    if (!status) status = finish_members(fleet, steps, leaving);
+    free(leaving);
+    return status;
+}
+
+static int train_step(fleet *fleet, int64_t step) {
+    eab_device *device = fleet->model.device;
+    eab_fleet_tokens *tokens = &fleet->tokens;
+    tokens->generate.members = fleet->model.shape.members;
+    tokens->generate.stream = EAB_STREAM_TRAINING;
+    tokens->generate.first_index = (uint64_t)step * (uint64_t)fleet->model.batch;
+    EAB_TRY(device->backend->generate(device, &tokens->generate, tokens->inputs, tokens->targets, tokens->counts));
+    EAB_TRY(eab_model_pass(&fleet->model, tokens->inputs, tokens->targets, tokens->counts, tokens->training, NULL));
+    return eab_model_step(&fleet->model, step);
+}
+
+static int train(fleet *fleet) {
+    const eab_config *shared = &fleet->configs[0];
+    for (int64_t step = 0; step < shared->steps && fleet->model.shape.members > 0;) {
+        const int64_t next_look = step + shared->eval_every - step % shared->eval_every;
+        const int64_t end = next_look < shared->steps ? next_look : shared->steps;
+        const int32_t members = fleet->model.shape.members;
+        const double before_s = now_s();
+        for (; step < end; step++) {
+            if (stopped(fleet)) return eab_fail(EAB_INTERRUPTED, "interrupted at step %lld", (long long)step);
+            EAB_TRY(train_step(fleet, step));
+            if (fleet->options->steps_done)
+                atomic_fetch_add_explicit(fleet->options->steps_done, members, memory_order_relaxed);
+            fleet->trained_tokens += (int64_t)members * shared->batch * shared->context;
+        }
+        EAB_TRY(fleet->model.device->backend->synchronize(fleet->model.device));
+        fleet->training_s += now_s() - before_s;
+        EAB_TRY(look(fleet, step));
+    }
+    return EAB_OK;
+}
+
+static void clear_result(eab_cell_result *result, const eab_config *config, int32_t members) {
+    *result = (eab_cell_result){.status = EAB_CELL_FAIL, .parameters = eab_config_parameters(config),
+                                .loss_nats = NAN, .validation_accuracy = NAN, .token_accuracy = NAN,
+                                .sequence_accuracy = NAN, .rollout_accuracy = NAN, .seen_share = NAN,
+                                .solved = -1, .steps_to_solve = -1, .train_s = NAN, .wall_s = NAN,
+                                .flop_per_token = eab_config_flop_per_token(config), .fleet = members};
+}
+
+int eab_train_fleet(eab_device *device, int32_t members, const eab_config *configs, const eab_train_options *options,
+                    eab_cell_result *results) {
+    static const eab_train_options no_options;
+    fleet fleet = {.configs = configs, .options = options ? options : &no_options, .results = results,
+                   .members = members, .started_s = now_s()};
+    device->peak_bytes = device->bytes;
+    for (int32_t member = 0; member < members; member++) clear_result(&results[member], &configs[member], members);
+    int status = allocate_host(&fleet);
+    if (!status) status = eab_model_create(device, members, configs, &fleet.model);
+    if (!status) status = allocate_device(&fleet);
+    if (!status) status = train(&fleet);
+    release(&fleet, device);
+    if (status)
+        for (int32_t member = 0; member < members; member++) {
+            free(results[member].curve);
+            results[member].curve = NULL;
+            results[member].curve_points = 0;
+        }
+    return status;
+}

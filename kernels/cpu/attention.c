@@ -1,0 +1,205 @@
+/* Fused attention, forward: out_i = sum_j w(z_ij) b_ij v_j / L_i, with no context x context matrix in memory.
+ *
+ * Queries lie in the vector lanes. Per head and block of TILE_QUERIES queries, q is packed transposed once;
+ * then for each block of keys:
+ *   scores[key][query] = k (broadcast) x q;  scores become weights, lane by lane;  out[dim][query] += v (broadcast) x weights
+ * and at the end out is divided by L and transposed back. k and v are read where they lie, whatever their strides.
+ * The exponential class keeps a running maximum per lane and rescales out and L when it moves (Milakov and Gimelshein,
+ * arXiv 1805.02867; Dao et al., arXiv 2205.14135); the bounded class has neither maximum nor exponential nor rescaling.
+ * Causal: blocks of keys left of the diagonal need no mask; the one on it is worked off vector by vector, so that what lies
+ * above the diagonal is computed only inside a vector.
+ * What limits it: the two products, 4 head_dim multiply-adds a pair, for head_dim from about 32; below it the weights
+ * (a division or an exponential a pair) and the packing. Measured shares of the peak: kernels/cpu/README.md.
+ */
+#include "attention_tile.h"
+
+/* Lane statistics of a block of queries. */
+typedef struct {
+    float sum[TILE_QUERIES];
+    float max[TILE_QUERIES]; /* exponential class: the largest log-weight so far */
+} row_statistics;
+
+typedef struct {
+    float *queries, *scores, *sums; /* [head_dim][TILE_QUERIES], [TILE_KEYS][TILE_QUERIES], [head_dim][TILE_QUERIES] */
+    bias_table bias;
+    row_statistics *rows;
+} forward_space;
+
+/* Scores become weights in place; *sum gains their sum. Returns by what earlier sums must be multiplied. */
+typedef eab_vec (*weigh_function)(const tile_column *column, float *sum, float *max);
+
+EAB_INLINE eab_vec weigh_bounded(const tile_column *column, float *sum, eab_vec (*weight)(eab_vec), bool biased) {
+    eab_vec total = {0};
+    float *scores = column->scores;
+    for (int32_t j = 0; j < column->keys; j++, scores += TILE_QUERIES) {
+        eab_vec w = weight(column->scale * eab_load(scores));
+        if (biased) w *= eab_load(column->bias - j);
+        total += w;
+        eab_store(scores, w);
+    }
+    eab_store(sum, eab_load(sum) + total);
+    return eab_splat(1);
+}
+
+EAB_INLINE eab_vec weigh_exponential(const tile_column *column, float *sum, float *max,
+                                     eab_vec (*log_weight)(eab_vec), bool biased) {
+    const eab_vec before = eab_load(max);
+    eab_vec top = before, total = {0};
+    float *scores = column->scores;
+    for (int32_t j = 0; j < column->keys; j++, scores += TILE_QUERIES) {
+        eab_vec log_w = log_weight(column->scale * eab_load(scores));
+        if (biased) log_w += eab_load(column->bias - j);
+        top = vec_max(top, log_w);
+        eab_store(scores, log_w);
+    }
+    scores = column->scores;
+    for (int32_t j = 0; j < column->keys; j++, scores += TILE_QUERIES) {
+        const eab_vec w = eab_exp_vec(eab_load(scores) - top);
+        total += w;
+        eab_store(scores, w);
+    }
+    const eab_vec factor = eab_exp_vec(before - top);
+    eab_store(max, top);
+    eab_store(sum, eab_load(sum) * factor + total);
+    return factor;
+}
+
+#define BOUNDED(formula)                                                                                     \
+    EAB_DEFINE_LANES(formula##_weight_lanes, eab_##formula##_weight)                                         \
+    static eab_vec weigh_##formula(const tile_column *column, float *sum, float *max) {                      \
+        (void)max;                                                                                           \
+        return column->bias ? weigh_bounded(column, sum, formula##_weight_lanes, true)                       \
+                            : weigh_bounded(column, sum, formula##_weight_lanes, false);                     \
+    }
+EAB_BOUNDED_FORMULA_LIST(BOUNDED)
+
+#define EXPONENTIAL(formula)                                                                                 \
+    EAB_DEFINE_LANES(formula##_log_weight_lanes, eab_##formula##_log_weight)                                 \
+    static eab_vec weigh_##formula(const tile_column *column, float *sum, float *max) {                      \
+        return column->bias ? weigh_exponential(column, sum, max, formula##_log_weight_lanes, true)          \
+                            : weigh_exponential(column, sum, max, formula##_log_weight_lanes, false);        \
+    }
+EAB_EXPONENTIAL_FORMULA_LIST(EXPONENTIAL)
+
+static const weigh_function weigh_functions[] = {
+#define FUNCTION(identifier, name, class_name, scale, formula) weigh_##formula,
+    EAB_MECHANISM_LIST(FUNCTION)
+#undef FUNCTION
+};
+
+typedef struct {
+    const eab_attention_args *args;
+    const float *q, *k, *v; /* of this batch element and head */
+    float *out, *row_stat;  /* row_stat may be NULL */
+    float scale;
+    bool exponential;
+    weigh_function weigh;
+    const forward_space *space;
+} head_pass;
+
+/* Keys [first, first + keys) against the block's queries [first_query, ...), `vectors` vectors of them. In a block on
+ * the diagonal, first is first_query. */
+static void attend_keys(const head_pass *pass, int32_t first_query, int32_t vectors, int32_t first, int32_t keys,
+                        bool diagonal) {
+    const forward_space *space = pass->space;
+    const int64_t in_time = pass->args->in_time;
+    const int32_t head_dim = pass->args->head_dim;
+    const float *k = pass->k + first * in_time, *v = pass->v + first * in_time;
+    const bool biased = diagonal || pass->args->slopes;
+    if (!diagonal)
+        eab_product_of(keys, vectors * EAB_LANES, head_dim, k, in_time, 1, space->queries, TILE_QUERIES, space->scores,
+                       TILE_QUERIES, EAB_START_ZERO);
+    for (int32_t vector = 0; vector < vectors; vector++) {
+        const int32_t lane = vector * EAB_LANES;
+        int32_t visible = keys;
+        if (diagonal) {
+            if (visible > lane + EAB_LANES) visible = lane + EAB_LANES;
+            eab_product_of(visible, EAB_LANES, head_dim, k, in_time, 1, space->queries + lane, TILE_QUERIES,
+                           space->scores + lane, TILE_QUERIES, EAB_START_ZERO);
+        }
+        const tile_column column = {space->scores + lane, visible, pass->scale,
+                                    biased ? space->bias.at_zero + (first_query + lane - first) : NULL};
+        const eab_vec factor = pass->weigh(&column, space->rows->sum + lane, space->rows->max + lane);
+        if (pass->exponential && first > 0)
+            for (int32_t i = 0; i < head_dim; i++) {
+                float *sum = space->sums + i * TILE_QUERIES + lane;
+                eab_store(sum, eab_load(sum) * factor);
+            }
+        if (diagonal)
+            eab_product_of(head_dim, EAB_LANES, visible, v, 1, in_time, space->scores + lane, TILE_QUERIES,
+                           space->sums + lane, TILE_QUERIES, first ? EAB_START_C : EAB_START_ZERO);
+    }
+    if (!diagonal)
+        eab_product_of(head_dim, vectors * EAB_LANES, keys, v, 1, in_time, space->scores, TILE_QUERIES, space->sums,
+                       TILE_QUERIES, first ? EAB_START_C : EAB_START_ZERO);
+}
+
+static void attend_queries(const head_pass *pass, int32_t first_query, int32_t queries) {
+    const eab_attention_args *args = pass->args;
+    const forward_space *space = pass->space;
+    const int32_t vectors = (queries + EAB_LANES - 1) / EAB_LANES;
+    for (int32_t vector = 0; vector < vectors; vector++) {
+        eab_store(space->rows->sum + vector * EAB_LANES, eab_splat(0));
+        eab_store(space->rows->max + vector * EAB_LANES, eab_splat(-3.0e38f)); /* below every log-weight */
+    }
+    pack_queries(pass->q + first_query * args->in_time, args->in_time, queries, args->head_dim, 1, space->queries);
+    const int32_t unmasked = args->causal ? first_query : args->context;
+    for (int32_t first = 0; first < unmasked; first += TILE_KEYS)
+        attend_keys(pass, first_query, vectors, first, unmasked - first < TILE_KEYS ? unmasked - first : TILE_KEYS,
+                    false);
+    if (args->causal) attend_keys(pass, first_query, vectors, first_query, queries, true);
+
+    for (int32_t vector = 0; vector < vectors; vector++) {
+        const int32_t lane = vector * EAB_LANES;
+        const eab_vec inverse = 1 / eab_load(space->rows->sum + lane);
+        for (int32_t i = 0; i < args->head_dim; i++) {
+            float *sum = space->sums + i * TILE_QUERIES + lane;
+            eab_store(sum, eab_load(sum) * inverse);
+        }
+    }
+    EAB_ISA_NAME(eab_transpose)(args->head_dim, queries, space->sums, TILE_QUERIES, 1,
+                                pass->out + first_query * args->out_time, args->out_time);
+    for (int32_t i = 0; pass->row_stat && i < queries; i++)
+        pass->row_stat[first_query + i] =
+            pass->exponential ? space->rows->max[i] + logf(space->rows->sum[i]) : space->rows->sum[i];
+}
+
+static size_t carve_forward(float *memory, const eab_attention_args *args, forward_space *space) {
+    carver from = {memory, 0};
+    space->bias = bias_table_shape(args);
+    float *table = carve(&from, bias_table_floats(&space->bias));
+    space->bias.at_zero = table ? table - space->bias.lowest : NULL;
+    space->queries = carve(&from, (int64_t)args->head_dim * TILE_QUERIES);
+    space->sums = carve(&from, (int64_t)args->head_dim * TILE_QUERIES);
+    space->scores = carve(&from, (int64_t)TILE_KEYS * TILE_QUERIES);
+    space->rows = (row_statistics *)(void *)carve(&from, sizeof *space->rows / sizeof(float));
+    return from.floats * sizeof(float);
+}
+
+int EAB_ISA_NAME(eab_attention_forward)(eab_cpu_workspace *workspace, const eab_attention_args *args, int32_t member,
+                                        const float *q, const float *k, const float *v, float *out, float *row_stat) {
+    forward_space space;
+    EAB_TRY(eab_cpu_workspace_reserve(workspace, carve_forward(NULL, args, &space)));
+    carve_forward(workspace->memory, args, &space);
+    const int32_t mechanism = args->scores.mechanism[member];
+    head_pass pass = {.args = args,
+                      .scale = args->scores.scale[member],
+                      .exponential = eab_mechanism_class_of(mechanism) == EAB_CLASS_EXPONENTIAL,
+                      .weigh = weigh_functions[mechanism],
+                      .space = &space};
+    for (int32_t head = 0; head < args->heads; head++) {
+        if (head == 0 || args->slopes)
+            bias_table_fill(&space.bias, args->slopes ? args->slopes[head] : 0, args->causal, pass.exponential);
+        for (int32_t batch = 0; batch < args->batch; batch++) {
+            const int64_t in = batch * args->in_batch + head * args->in_head;
+            pass.q = q + in;
+            pass.k = k + in;
+            pass.v = v + in;
+            pass.out = out + batch * args->out_batch + head * args->out_head;
+            if (row_stat) pass.row_stat = row_stat + ((int64_t)batch * args->heads + head) * args->context;
+            for (int32_t first = 0; first < args->context; first += TILE_QUERIES)
+                attend_queries(&pass, first, args->context - first < TILE_QUERIES ? args->context - first : TILE_QUERIES);
+        }
+    }
+    return EAB_OK;
+}

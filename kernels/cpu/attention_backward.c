@@ -1,0 +1,281 @@
+/* Fused attention, backward: weights are computed anew from q, k and row_stat, tile by tile (attention.c's tiles).
+ *
+ * With dp_ij = dout_i . v_j and D_i = dout_i . out_i, per block of queries (in the lanes) and block of keys:
+ *   scores = k x q;  dp = v x dout;  a = w b / L;  ds = scale (w' b / L) (dp - D)        lane by lane
+ *   dv[key][dim] += a x dout;  dk[key][dim] += ds x q;  dq[dim][query] += k x ds
+ * dk and dv have head_dim in the lanes and gather in the results themselves (for head_dim below a vector in padded rows), dq
+ * in the lanes' layout, transposed back at the end of a block. dout is packed times the scale, so that no pair needs it.
+ * ds never divides by a score, and dp - D is formed before it is multiplied (DESIGN.md, section 1).
+ * Causal: as in attention.c; dk and dv of a row on the diagonal begin at the first query that sees it.
+ * What limits it: the five products, 10 head_dim multiply-adds a pair; for small head_dim the weights and the packing.
+ * Measured shares of the peak: kernels/cpu/README.md.
+ */
+#include "attention_tile.h"
+
+/* What differentiating needs of each query. */
+typedef struct {
+    float stat[TILE_QUERIES];    /* exponential class: log L; bounded: 1 / L */
+    float mean_dp[TILE_QUERIES]; /* scale * D */
+} query_terms;
+
+typedef struct {
+    float *queries, *douts, *dqueries; /* [head_dim][TILE_QUERIES] */
+    float *scores, *dscores;           /* [TILE_KEYS][TILE_QUERIES] */
+    float *query_rows, *dout_rows;     /* [TILE_QUERIES][EAB_LANES], for head_dim < EAB_LANES */
+    float *dkeys, *dvalues;            /* [context][EAB_LANES], likewise */
+    bias_table bias;
+    query_terms *terms;
+} backward_space;
+
+/* scores become attention weights, dscores (scale * dp) become scale * dz. */
+typedef void (*differentiate_function)(const tile_column *column, float *dscores, const float *stat,
+                                       const float *mean_dp);
+
+EAB_INLINE void differentiate_bounded(const tile_column *column, float *dscores, const float *stat,
+                                      const float *mean_dp, eab_vec (*weight)(eab_vec), eab_vec (*derivative)(eab_vec),
+                                      bool biased) {
+    const eab_vec inverse = eab_load(stat), mean = eab_load(mean_dp);
+    float *scores = column->scores;
+    for (int32_t j = 0; j < column->keys; j++, scores += TILE_QUERIES, dscores += TILE_QUERIES) {
+        const eab_vec z = column->scale * eab_load(scores);
+        const eab_vec factor = biased ? inverse * eab_load(column->bias - j) : inverse;
+        eab_store(scores, weight(z) * factor);
+        eab_store(dscores, derivative(z) * factor * (eab_load(dscores) - mean));
+    }
+}
+
+EAB_INLINE void differentiate_exponential(const tile_column *column, float *dscores, const float *stat,
+                                          const float *mean_dp, eab_vec (*log_weight)(eab_vec),
+                                          eab_vec (*log_derivative)(eab_vec), bool biased) {
+    const eab_vec log_sum = eab_load(stat), mean = eab_load(mean_dp);
+    float *scores = column->scores;
+    for (int32_t j = 0; j < column->keys; j++, scores += TILE_QUERIES, dscores += TILE_QUERIES) {
+        const eab_vec z = column->scale * eab_load(scores);
+        eab_vec log_w = log_weight(z) - log_sum;
+        if (biased) log_w += eab_load(column->bias - j);
+        const eab_vec a = eab_exp_vec(log_w);
+        eab_store(scores, a);
+        eab_store(dscores, a * log_derivative(z) * (eab_load(dscores) - mean));
+    }
+}
+
+#define BOUNDED(formula)                                                                                          \
+    EAB_DEFINE_LANES(formula##_weight_lanes, eab_##formula##_weight)                                              \
+    EAB_DEFINE_LANES(formula##_derivative_lanes, eab_##formula##_derivative)                                      \
+    static void differentiate_##formula(const tile_column *column, float *dscores, const float *stat,             \
+                                        const float *mean_dp) {                                                   \
+        if (column->bias)                                                                                         \
+            differentiate_bounded(column, dscores, stat, mean_dp, formula##_weight_lanes,                         \
+                                  formula##_derivative_lanes, true);                                              \
+        else                                                                                                      \
+            differentiate_bounded(column, dscores, stat, mean_dp, formula##_weight_lanes,                         \
+                                  formula##_derivative_lanes, false);                                             \
+    }
+EAB_BOUNDED_FORMULA_LIST(BOUNDED)
+
+#define EXPONENTIAL(formula)                                                                                      \
+    EAB_DEFINE_LANES(formula##_log_weight_lanes, eab_##formula##_log_weight)                                      \
+    EAB_DEFINE_LANES(formula##_log_derivative_lanes, eab_##formula##_log_derivative)                              \
+    static void differentiate_##formula(const tile_column *column, float *dscores, const float *stat,             \
+                                        const float *mean_dp) {                                                   \
+        if (column->bias)                                                                                         \
+            differentiate_exponential(column, dscores, stat, mean_dp, formula##_log_weight_lanes,                 \
+                                      formula##_log_derivative_lanes, true);                                      \
+        else                                                                                                      \
+            differentiate_exponential(column, dscores, stat, mean_dp, formula##_log_weight_lanes,                 \
+                                      formula##_log_derivative_lanes, false);                                     \
+    }
+EAB_EXPONENTIAL_FORMULA_LIST(EXPONENTIAL)
+
+static const differentiate_function differentiate_functions[] = {
+#define FUNCTION(identifier, name, class_name, scale, formula) differentiate_##formula,
+    EAB_MECHANISM_LIST(FUNCTION)
+#undef FUNCTION
+};
+
+/* Rows with head_dim in the lanes: where they lie, or padded copies where head_dim is less than a vector. */
+typedef struct {
+    float *data;
+    int64_t row;
+} lane_rows;
+
+typedef struct {
+    const eab_attention_args *args;
+    const float *q, *k, *v, *out, *row_stat, *dout; /* of this batch element and head */
+    float *dq;
+    lane_rows dkeys, dvalues;
+    int32_t columns; /* of dkeys and dvalues: head_dim, or EAB_LANES if that is more */
+    float scale;
+    bool exponential;
+    differentiate_function differentiate;
+    const backward_space *space;
+} head_pass;
+
+/* dk and dv rows [first, first + keys) += tile x the queries' rows. On the diagonal row j begins at query j. */
+static void gather_rows(const head_pass *pass, const float *tile, const float *rows, int64_t row, int32_t queries,
+                        const lane_rows *to, int32_t first, int32_t keys, bool diagonal) {
+    /* A step divides EAB_LANES: its rows then are visible to every lane from `skip` on. */
+    const int32_t step = !diagonal ? keys : EAB_LANES < 8 ? EAB_LANES : 8;
+    for (int32_t j = 0; j < keys; j += step) {
+        const int32_t skip = diagonal ? j : 0;
+        eab_product_of(keys - j < step ? keys - j : step, pass->columns, queries - skip, tile + j * TILE_QUERIES + skip,
+                       TILE_QUERIES, 1, rows + skip * row, row, to->data + (first + j) * to->row, to->row, EAB_START_C);
+    }
+}
+
+typedef struct {
+    int32_t first, count, vectors;
+    const float *query_rows, *dout_rows;
+    int64_t query_row, dout_row;
+} query_block;
+
+static void differentiate_keys(const head_pass *pass, const query_block *block, int32_t first, int32_t keys,
+                               bool diagonal) {
+    const backward_space *space = pass->space;
+    const int64_t in_time = pass->args->in_time;
+    const int32_t head_dim = pass->args->head_dim, width = block->vectors * EAB_LANES;
+    const float *k = pass->k + first * in_time, *v = pass->v + first * in_time;
+    const bool biased = diagonal || pass->args->slopes;
+    if (!diagonal) {
+        eab_product_of(keys, width, head_dim, k, in_time, 1, space->queries, TILE_QUERIES, space->scores, TILE_QUERIES,
+                       EAB_START_ZERO);
+        eab_product_of(keys, width, head_dim, v, in_time, 1, space->douts, TILE_QUERIES, space->dscores, TILE_QUERIES,
+                       EAB_START_ZERO);
+    }
+    for (int32_t vector = 0; vector < block->vectors; vector++) {
+        const int32_t lane = vector * EAB_LANES;
+        int32_t visible = keys;
+        if (diagonal) {
+            if (visible > lane + EAB_LANES) visible = lane + EAB_LANES;
+            eab_product_of(visible, EAB_LANES, head_dim, k, in_time, 1, space->queries + lane, TILE_QUERIES,
+                           space->scores + lane, TILE_QUERIES, EAB_START_ZERO);
+            eab_product_of(visible, EAB_LANES, head_dim, v, in_time, 1, space->douts + lane, TILE_QUERIES,
+                           space->dscores + lane, TILE_QUERIES, EAB_START_ZERO);
+        }
+        const tile_column column = {space->scores + lane, visible, pass->scale,
+                                    biased ? space->bias.at_zero + (block->first + lane - first) : NULL};
+        pass->differentiate(&column, space->dscores + lane, space->terms->stat + lane, space->terms->mean_dp + lane);
+        if (diagonal)
+            eab_product_of(head_dim, EAB_LANES, visible, k, 1, in_time, space->dscores + lane, TILE_QUERIES,
+                           space->dqueries + lane, TILE_QUERIES, first ? EAB_START_C : EAB_START_ZERO);
+    }
+    if (!diagonal)
+        eab_product_of(head_dim, width, keys, k, 1, in_time, space->dscores, TILE_QUERIES, space->dqueries,
+                       TILE_QUERIES, first ? EAB_START_C : EAB_START_ZERO);
+    gather_rows(pass, space->scores, block->dout_rows, block->dout_row, block->count, &pass->dvalues, first, keys,
+                diagonal);
+    gather_rows(pass, space->dscores, block->query_rows, block->query_row, block->count, &pass->dkeys, first, keys,
+                diagonal);
+}
+
+/* Rows padded to a vector with zeros. */
+static void pad_rows(const float *from, int64_t row, int32_t count, int32_t width, float *to) {
+    for (int32_t i = 0; i < count; i++, from += row, to += EAB_LANES) {
+        eab_store(to, (eab_vec){0});
+        memcpy(to, from, (size_t)width * sizeof *to);
+    }
+}
+
+static void differentiate_queries(const head_pass *pass, int32_t first, int32_t count) {
+    const eab_attention_args *args = pass->args;
+    const backward_space *space = pass->space;
+    const float *q = pass->q + first * args->in_time, *dout = pass->dout + first * args->out_time;
+    query_block block = {.first = first, .count = count, .vectors = (count + EAB_LANES - 1) / EAB_LANES,
+                         .query_rows = q, .query_row = args->in_time, .dout_rows = dout, .dout_row = args->out_time};
+    if (args->head_dim < EAB_LANES) {
+        pad_rows(q, args->in_time, count, args->head_dim, space->query_rows);
+        pad_rows(dout, args->out_time, count, args->head_dim, space->dout_rows);
+        block.query_rows = space->query_rows;
+        block.dout_rows = space->dout_rows;
+        block.query_row = block.dout_row = EAB_LANES;
+    }
+    /* D, from out packed into what will hold dq. */
+    pack_queries(pass->out + first * args->out_time, args->out_time, count, args->head_dim, 1, space->dqueries);
+    pack_queries(dout, args->out_time, count, args->head_dim, pass->scale, space->douts);
+    pack_queries(q, args->in_time, count, args->head_dim, 1, space->queries);
+    for (int32_t lane = 0; lane < block.vectors * EAB_LANES; lane += EAB_LANES) {
+        eab_vec mean = {0};
+        for (int32_t i = 0; i < args->head_dim; i++)
+            mean += eab_load(space->douts + i * TILE_QUERIES + lane) * eab_load(space->dqueries + i * TILE_QUERIES + lane);
+        eab_store(space->terms->mean_dp + lane, mean);
+        eab_store(space->terms->stat + lane, eab_splat(1)); /* of lanes past the last query: any finite value */
+    }
+    for (int32_t i = 0; i < count; i++) {
+        const float stat = pass->row_stat[first + i];
+        space->terms->stat[i] = pass->exponential ? stat : 1 / stat;
+    }
+    const int32_t unmasked = args->causal ? first : args->context;
+    for (int32_t key = 0; key < unmasked; key += TILE_KEYS)
+        differentiate_keys(pass, &block, key, unmasked - key < TILE_KEYS ? unmasked - key : TILE_KEYS, false);
+    if (args->causal) differentiate_keys(pass, &block, first, count, true);
+    EAB_ISA_NAME(eab_transpose)(args->head_dim, count, space->dqueries, TILE_QUERIES, 1, pass->dq + first * args->in_time,
+                                args->in_time);
+}
+
+static void differentiate_head(head_pass *pass, float *dk, float *dv) {
+    const eab_attention_args *args = pass->args;
+    const bool padded = args->head_dim < EAB_LANES;
+    pass->columns = padded ? EAB_LANES : args->head_dim;
+    pass->dkeys = padded ? (lane_rows){pass->space->dkeys, EAB_LANES} : (lane_rows){dk, args->in_time};
+    pass->dvalues = padded ? (lane_rows){pass->space->dvalues, EAB_LANES} : (lane_rows){dv, args->in_time};
+    for (int32_t j = 0; j < args->context; j++) {
+        memset(pass->dkeys.data + j * pass->dkeys.row, 0, (size_t)pass->columns * sizeof(float));
+        memset(pass->dvalues.data + j * pass->dvalues.row, 0, (size_t)pass->columns * sizeof(float));
+    }
+    for (int32_t first = 0; first < args->context; first += TILE_QUERIES)
+        differentiate_queries(pass, first, args->context - first < TILE_QUERIES ? args->context - first : TILE_QUERIES);
+    for (int32_t j = 0; padded && j < args->context; j++) {
+        memcpy(dk + j * args->in_time, pass->dkeys.data + j * EAB_LANES, (size_t)args->head_dim * sizeof(float));
+        memcpy(dv + j * args->in_time, pass->dvalues.data + j * EAB_LANES, (size_t)args->head_dim * sizeof(float));
+    }
+}
+
+static size_t carve_backward(float *memory, const eab_attention_args *args, backward_space *space) {
+    carver from = {memory, 0};
+    space->bias = bias_table_shape(args);
+    float *table = carve(&from, bias_table_floats(&space->bias));
+    space->bias.at_zero = table ? table - space->bias.lowest : NULL;
+    float **const blocks[] = {&space->queries, &space->douts, &space->dqueries};
+    for (int i = 0; i < 3; i++) *blocks[i] = carve(&from, (int64_t)args->head_dim * TILE_QUERIES);
+    space->scores = carve(&from, (int64_t)TILE_KEYS * TILE_QUERIES);
+    space->dscores = carve(&from, (int64_t)TILE_KEYS * TILE_QUERIES);
+    space->terms = (query_terms *)(void *)carve(&from, sizeof *space->terms / sizeof(float));
+    if (args->head_dim < EAB_LANES) {
+        space->query_rows = carve(&from, (int64_t)TILE_QUERIES * EAB_LANES);
+        space->dout_rows = carve(&from, (int64_t)TILE_QUERIES * EAB_LANES);
+        space->dkeys = carve(&from, (int64_t)args->context * EAB_LANES);
+        space->dvalues = carve(&from, (int64_t)args->context * EAB_LANES);
+    }
+    return from.floats * sizeof(float);
+}
+
+int EAB_ISA_NAME(eab_attention_backward)(eab_cpu_workspace *workspace, const eab_attention_args *args, int32_t member,
+                                         const float *q, const float *k, const float *v, const float *out,
+                                         const float *row_stat, const float *dout, float *dq, float *dk, float *dv) {
+    backward_space space = {0};
+    EAB_TRY(eab_cpu_workspace_reserve(workspace, carve_backward(NULL, args, &space)));
+    carve_backward(workspace->memory, args, &space);
+    const int32_t mechanism = args->scores.mechanism[member];
+    head_pass pass = {.args = args,
+                      .scale = args->scores.scale[member],
+                      .exponential = eab_mechanism_class_of(mechanism) == EAB_CLASS_EXPONENTIAL,
+                      .differentiate = differentiate_functions[mechanism],
+                      .space = &space};
+    for (int32_t head = 0; head < args->heads; head++) {
+        if (head == 0 || args->slopes)
+            bias_table_fill(&space.bias, args->slopes ? args->slopes[head] : 0, args->causal, pass.exponential);
+        for (int32_t batch = 0; batch < args->batch; batch++) {
+            const int64_t in = batch * args->in_batch + head * args->in_head;
+            const int64_t result = batch * args->out_batch + head * args->out_head;
+            pass.q = q + in;
+            pass.k = k + in;
+            pass.v = v + in;
+            pass.out = out + result;
+            pass.dout = dout + result;
+            pass.row_stat = row_stat + ((int64_t)batch * args->heads + head) * args->context;
+            pass.dq = dq + in;
+            differentiate_head(&pass, dk + in, dv + in);
+        }
+    }
+    return EAB_OK;
+}

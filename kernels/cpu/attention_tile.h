@@ -1,0 +1,92 @@
+/* What the forward and the backward attention kernels share: tiles, position-bias tables, the cut of the workspace.
+ *
+ * A tile is a block of queries, in the vector lanes, times a block of keys, in the rows: element (key j, query i) is
+ * tile[j][i]. Lane-wise sums and maxima over the rows are then a query's row statistics, without a horizontal reduction.
+ */
+#ifndef EAB_KERNELS_CPU_ATTENTION_TILE_H
+#define EAB_KERNELS_CPU_ATTENTION_TILE_H
+
+#include <math.h>
+
+#include "../mechanism.h"
+#include "kernels.h"
+#include "level.h"
+#include "product.h"
+#include "simd_math.h"
+
+enum {
+    TILE_QUERIES = (EAB_TILE_VECTORS == 3 ? 3 : 4) * EAB_LANES, /* also the floats between a tile's rows */
+    TILE_KEYS = TILE_QUERIES > 64 ? TILE_QUERIES : 64
+};
+
+/* One vector of queries of a tile, for the functions that turn scores into weights. */
+typedef struct {
+    float *scores;      /* [keys], TILE_QUERIES apart */
+    int32_t keys;
+    float scale;
+    const float *bias;  /* the position bias of the first key: minus one float for each further key; NULL: none */
+} tile_column;
+
+/* f for every lane. The loop over the lanes of a vector becomes vector instructions. */
+#define EAB_DEFINE_LANES(name, function)                                                \
+    EAB_INLINE eab_vec name(eab_vec x) {                                                \
+        eab_vec y;                                                                      \
+        for (int lane = 0; lane < EAB_LANES; lane++) y[lane] = function(x[lane]);       \
+        return y;                                                                       \
+    }
+
+EAB_INLINE eab_vec vec_max(eab_vec x, eab_vec y) {
+    eab_vec larger;
+    for (int lane = 0; lane < EAB_LANES; lane++) larger[lane] = x[lane] > y[lane] ? x[lane] : y[lane];
+    return larger;
+}
+
+/* The position bias as a table over the distance d = i - j: its logarithm for the exponential class, its value for the
+ * bounded one; masked pairs (causal and d < 0) are -inf or 0. A tile's row is then one load, at any distance, and no
+ * exponential is taken per pair. Without slopes only tiles on the diagonal need it, so it stays short. */
+typedef struct {
+    float *at_zero; /* at_zero[d], lowest <= d <= highest */
+    int64_t lowest, highest;
+} bias_table;
+
+EAB_INLINE bias_table bias_table_shape(const eab_attention_args *args) {
+    const int64_t context = eab_round_up_lanes(args->context);
+    bias_table table = {NULL, -(int64_t)TILE_QUERIES, TILE_QUERIES};
+    if (args->slopes) table.highest = context;
+    if (args->slopes && !args->causal) table.lowest = -context;
+    return table;
+}
+
+EAB_INLINE int64_t bias_table_floats(const bias_table *table) {
+    return eab_round_up_lanes(table->highest - table->lowest + 1);
+}
+
+EAB_INLINE void bias_table_fill(const bias_table *table, float slope, bool causal, bool logarithm) {
+    for (int64_t d = table->lowest; d <= table->highest; d++) table->at_zero[d] = -slope * (float)(d < 0 ? -d : d);
+    if (!logarithm)
+        for (int64_t d = table->lowest; d <= table->highest; d++) table->at_zero[d] = eab_expf_lane(table->at_zero[d]);
+    if (causal)
+        for (int64_t d = table->lowest; d < 0; d++) table->at_zero[d] = logarithm ? -INFINITY : 0;
+}
+
+/* Cuts 64-byte aligned pieces off the workspace; with memory NULL it only adds up. */
+typedef struct {
+    float *memory;
+    size_t floats;
+} carver;
+
+EAB_INLINE float *carve(carver *from, int64_t floats) {
+    float *piece = from->memory ? from->memory + from->floats : NULL;
+    from->floats += ((size_t)floats + 15) / 16 * 16;
+    return piece;
+}
+
+/* Rows [first, first + count) of x, as columns of packed[head_dim][TILE_QUERIES]; columns up to whole vectors are 0. */
+EAB_INLINE void pack_queries(const float *x, int64_t row, int32_t count, int32_t head_dim, float factor, float *packed) {
+    if (count % EAB_LANES)
+        for (int32_t i = 0; i < head_dim; i++)
+            eab_store(packed + i * TILE_QUERIES + count / EAB_LANES * EAB_LANES, (eab_vec){0});
+    EAB_ISA_NAME(eab_transpose)(count, head_dim, x, row, factor, packed, TILE_QUERIES);
+}
+
+#endif

@@ -1,0 +1,33 @@
+/* What stands between the products: one table of functions per SIMD level, each working on one member of a fleet. */
+#ifndef EAB_KERNELS_CPU_ELEMENTWISE_H
+#define EAB_KERNELS_CPU_ELEMENTWISE_H
+
+#include "../backend.h"
+
+typedef struct {
+    void (*norm_forward)(int32_t rows, int32_t width, const float *gain, const float *bias, const float *x, float *y,
+                         float *normalized, float *inv_std);
+    void (*norm_backward)(int32_t rows, int32_t width, const float *gain, const float *normalized,
+                          const float *inv_std, const float *dy, float *dx, float *dgain, float *dbias);
+    void (*relu_forward)(int64_t count, const float *x, float *y);
+    void (*relu_backward)(int64_t count, const float *x, float *dy);
+    void (*gelu_forward)(int64_t count, const float *x, float *y);
+    void (*gelu_backward)(int64_t count, const float *x, float *dy);
+    void (*add)(int64_t count, const float *x, float *y);
+    void (*column_sum)(int32_t rows, int32_t width, const float *x, float *sums);
+    void (*rotate)(const eab_shape *shape, const float *table, float *qkv, bool inverse);
+    void (*embed_forward)(const eab_shape *shape, const float *token, const float *position, const int32_t *tokens,
+                          float *x);
+    void (*embed_backward)(const eab_shape *shape, const int32_t *tokens, const float *dx, float *token,
+                           float *position);
+    /* One member of eab_loss_args. */
+    void (*loss)(const eab_loss_args *args, int32_t member);
+    void (*optimizer_step)(const eab_optimizer_args *args, int32_t member);
+} eab_cpu_elementwise;
+
+/* Member `member` of a tensor of floats. */
+static inline float *eab_cpu_member(eab_tensor tensor, int32_t member) {
+    return tensor.data ? (float *)tensor.data + member * tensor.stride : NULL;
+}
+
+#endif

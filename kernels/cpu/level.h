@@ -1,0 +1,19 @@
+/* The functions of one SIMD level, under that level's names (simd.h); level.c puts them in the level's table. */
+#ifndef EAB_KERNELS_CPU_LEVEL_H
+#define EAB_KERNELS_CPU_LEVEL_H
+
+#include "kernels.h"
+#include "simd.h"
+
+int EAB_ISA_NAME(eab_gemm)(eab_cpu_workspace *workspace, const eab_gemm *g, int32_t member);
+int EAB_ISA_NAME(eab_attention_forward)(eab_cpu_workspace *workspace, const eab_attention_args *args, int32_t member,
+                                        const float *q, const float *k, const float *v, float *out, float *row_stat);
+int EAB_ISA_NAME(eab_attention_backward)(eab_cpu_workspace *workspace, const eab_attention_args *args, int32_t member,
+                                         const float *q, const float *k, const float *v, const float *out,
+                                         const float *row_stat, const float *dout, float *dq, float *dk, float *dv);
+double EAB_ISA_NAME(eab_peak_loop)(double flop);
+void EAB_ISA_NAME(eab_cpu_loss)(const eab_loss_args *args, int32_t member);
+void EAB_ISA_NAME(eab_cpu_optimizer_step)(const eab_optimizer_args *args, int32_t member);
+extern const eab_cpu_elementwise EAB_ISA_NAME(eab_cpu_elementwise_table);
+
+#endif

@@ -1,0 +1,53 @@
+/* Portable SIMD: the same source is compiled once per level, for vectors of EAB_LANES floats.
+ *
+ * On x86-64 the files of a level are compiled three times (base, avx2, avx512: see kernels/CMakeLists.txt), elsewhere
+ * once. EAB_ISA_SUFFIX is the level's name; EAB_ISA_NAME(eab_gemm) is this level's function, such as eab_gemm_avx2.
+ * Vectors are the GCC/clang extension, so that no header of an instruction set is needed; element-wise arithmetic is
+ * best written as a plain loop over floats, which both compilers vectorise (-O3 -fno-math-errno -fno-trapping-math).
+ */
+#ifndef EAB_KERNELS_CPU_SIMD_H
+#define EAB_KERNELS_CPU_SIMD_H
+
+#include <stdint.h>
+#include <string.h>
+
+#ifndef EAB_ISA_SUFFIX
+#define EAB_ISA_SUFFIX base
+#endif
+
+#ifndef EAB_LANES
+#if defined(__AVX512F__)
+#define EAB_LANES 16
+#elif defined(__AVX2__)
+#define EAB_LANES 8
+#else
+#define EAB_LANES 4
+#endif
+#endif
+
+#define EAB_ISA_JOIN2(name, suffix) name##_##suffix
+#define EAB_ISA_JOIN(name, suffix) EAB_ISA_JOIN2(name, suffix)
+#define EAB_ISA_NAME(name) EAB_ISA_JOIN(name, EAB_ISA_SUFFIX)
+#define EAB_ISA_TEXT2(suffix) #suffix
+#define EAB_ISA_TEXT1(suffix) EAB_ISA_TEXT2(suffix)
+#define EAB_ISA_TEXT EAB_ISA_TEXT1(EAB_ISA_SUFFIX)
+
+#define EAB_INLINE static inline __attribute__((always_inline))
+
+typedef float eab_vec __attribute__((vector_size(4 * EAB_LANES)));
+typedef int32_t eab_int_vec __attribute__((vector_size(4 * EAB_LANES)));
+
+EAB_INLINE eab_vec eab_load(const float *from) { /* any alignment */
+    eab_vec value;
+    memcpy(&value, from, sizeof value);
+    return value;
+}
+
+EAB_INLINE void eab_store(float *to, eab_vec value) { memcpy(to, &value, sizeof value); }
+
+EAB_INLINE eab_vec eab_splat(float value) { return value - (eab_vec){0}; } /* keeps -0, unlike value + 0 */
+
+/* `count` rounded up to whole vectors. */
+EAB_INLINE int64_t eab_round_up_lanes(int64_t count) { return (count + EAB_LANES - 1) / EAB_LANES * EAB_LANES; }
+
+#endif

@@ -1,0 +1,185 @@
+/* The blocks of a transformer, composed from a backend's primitives: what any backend can run before it has fused forms.
+ *
+ * attention block:  x += attention(norm(x) W_qkv + b_qkv) W_out + b_out
+ * MLP block:        x += f(norm(x) W_up + b_up) W_down + b_down
+ * head:             logits = norm(x) W_out + b_out
+ *
+ * The residual stream x is added to in place by the last product of a block. In the backward pass dx arrives as the
+ * gradient of the sum, which is also that of the branch's output, and leaves with the branch's own share added.
+ */
+#include "../backend.h"
+
+#include <string.h>
+
+static eab_tensor tensor_at(const eab_device *device, eab_tensor tensor, int64_t offset) {
+    if (tensor.data) tensor.data = (char *)tensor.data + offset * (int64_t)device->backend->real_bytes;
+    return tensor;
+}
+
+static eab_norm_args norm_args(const eab_shape *shape, eab_tensor gain, eab_tensor bias, eab_tensor normalized,
+                               eab_tensor inv_std) {
+    return (eab_norm_args){.members = shape->members,
+                           .rows = shape->batch * shape->context,
+                           .width = shape->d_model,
+                           .gain = gain,
+                           .bias = bias,
+                           .normalized = normalized,
+                           .inv_std = inv_std};
+}
+
+static int copy_rows(eab_device *device, const eab_shape *shape, eab_tensor from, eab_tensor to) {
+    const size_t real_bytes = device->backend->real_bytes;
+    const size_t bytes = (size_t)shape->batch * (size_t)shape->context * (size_t)shape->d_model * real_bytes;
+    for (int32_t member = 0; member < shape->members; member++)
+        EAB_TRY(device->backend->copy(device, tensor_at(device, to, member * to.stride).data,
+                                      tensor_at(device, from, member * from.stride).data, bytes));
+    return EAB_OK;
+}
+
+static int norm_forward(eab_device *device, const eab_shape *shape, const eab_norm_args *args, eab_tensor x,
+                        eab_tensor y) {
+    return shape->norm == EAB_NORM_NONE ? copy_rows(device, shape, x, y)
+                                        : device->backend->norm_forward(device, args, x, y);
+}
+
+static int norm_backward(eab_device *device, const eab_shape *shape, const eab_norm_args *args, eab_tensor dy,
+                         eab_tensor dx, eab_tensor dgain, eab_tensor dbias) {
+    if (shape->norm == EAB_NORM_NONE)
+        return device->backend->add(device, shape->members, (int64_t)args->rows * args->width, dy, dx);
+    return device->backend->norm_backward(device, args, dy, dx, dgain, dbias);
+}
+
+/* y (+)= x w + bias; x: [rows][in], w: [in][out], y: [rows][out] */
+static int linear_forward(eab_device *device, const eab_shape *shape, int32_t in, int32_t out, eab_tensor x,
+                          eab_tensor w, eab_tensor bias, bool accumulate, eab_tensor y) {
+    const eab_gemm gemm = {.members = shape->members, .m = shape->batch * shape->context, .n = out, .k = in,
+                           .lda = in, .ldb = out, .ldc = out, .accumulate = accumulate,
+                           .a = x, .b = w, .c = y, .bias = bias};
+    return device->backend->gemm(device, &gemm);
+}
+
+/* dw += x^T dy; dbias += column sums of dy; dx = dy w^T */
+static int linear_backward(eab_device *device, const eab_shape *shape, int32_t in, int32_t out, eab_tensor x,
+                           eab_tensor w, eab_tensor dy, eab_tensor dw, eab_tensor dbias, eab_tensor dx) {
+    const int32_t rows = shape->batch * shape->context;
+    const eab_gemm weight = {.members = shape->members, .m = in, .n = out, .k = rows,
+                             .lda = in, .ldb = out, .ldc = out, .transpose_a = true, .accumulate = true,
+                             .a = x, .b = dy, .c = dw};
+    const eab_gemm input = {.members = shape->members, .m = rows, .n = in, .k = out,
+                            .lda = out, .ldb = out, .ldc = in, .transpose_b = true,
+                            .a = dy, .b = w, .c = dx};
+    EAB_TRY(device->backend->gemm(device, &weight));
+    if (dbias.data) EAB_TRY(device->backend->column_sum(device, shape->members, rows, out, dy, dbias));
+    return device->backend->gemm(device, &input);
+}
+
+static eab_attention_args attention_args(const eab_shape *shape, const eab_scores *scores) {
+    const int32_t head_dim = shape->d_model / shape->heads;
+    return (eab_attention_args){
+        .members = shape->members, .batch = shape->batch, .heads = shape->heads, .context = shape->context,
+        .head_dim = head_dim, .causal = true, .scores = *scores, .slopes = shape->slopes,
+        .in_batch = (int64_t)shape->context * 3 * shape->d_model, .in_head = head_dim,
+        .in_time = 3 * (int64_t)shape->d_model,
+        .out_batch = (int64_t)shape->context * shape->d_model, .out_head = head_dim, .out_time = shape->d_model};
+}
+
+int eab_generic_attention_block_forward(eab_device *device, const eab_shape *shape, const eab_scores *scores,
+                                        const eab_attention_weights *weights, eab_tensor x,
+                                        const eab_attention_saved *saved, eab_tensor scratch) {
+    (void)scratch;
+    const int32_t d_model = shape->d_model;
+    const eab_norm_args norm =
+        norm_args(shape, weights->norm_gain, weights->norm_bias, saved->normalized, saved->inv_std);
+    const eab_attention_args attention = attention_args(shape, scores);
+    EAB_TRY(norm_forward(device, shape, &norm, x, saved->input));
+    EAB_TRY(linear_forward(device, shape, d_model, 3 * d_model, saved->input, weights->qkv, weights->qkv_bias, false,
+                           saved->qkv));
+    if (shape->rope.data) EAB_TRY(device->backend->rotate(device, shape, saved->qkv, false));
+    EAB_TRY(device->backend->attention_forward(device, &attention, saved->qkv, tensor_at(device, saved->qkv, d_model),
+                                               tensor_at(device, saved->qkv, 2 * d_model), saved->attended,
+                                               saved->row_stat));
+    return linear_forward(device, shape, d_model, d_model, saved->attended, weights->out, weights->out_bias, true, x);
+}
+
+int eab_generic_attention_block_backward(eab_device *device, const eab_shape *shape, const eab_scores *scores,
+                                         const eab_attention_weights *weights, const eab_attention_weights *gradients,
+                                         const eab_attention_saved *saved, eab_tensor dx, eab_tensor scratch) {
+    const int32_t d_model = shape->d_model;
+    const eab_tensor d_attended = scratch; /* later the gradient of the norm's output */
+    const eab_tensor d_qkv = tensor_at(device, scratch, (int64_t)shape->batch * shape->context * d_model);
+    const eab_norm_args norm =
+        norm_args(shape, weights->norm_gain, weights->norm_bias, saved->normalized, saved->inv_std);
+    const eab_attention_args attention = attention_args(shape, scores);
+    EAB_TRY(linear_backward(device, shape, d_model, d_model, saved->attended, weights->out, dx, gradients->out,
+                            gradients->out_bias, d_attended));
+    EAB_TRY(device->backend->attention_backward(
+        device, &attention, saved->qkv, tensor_at(device, saved->qkv, d_model),
+        tensor_at(device, saved->qkv, 2 * d_model), saved->attended, saved->row_stat, d_attended, d_qkv,
+        tensor_at(device, d_qkv, d_model), tensor_at(device, d_qkv, 2 * d_model)));
+    if (shape->rope.data) EAB_TRY(device->backend->rotate(device, shape, d_qkv, true));
+    EAB_TRY(linear_backward(device, shape, d_model, 3 * d_model, saved->input, weights->qkv, d_qkv, gradients->qkv,
+                            gradients->qkv_bias, d_attended));
+    return norm_backward(device, shape, &norm, d_attended, dx, gradients->norm_gain, gradients->norm_bias);
+}
+
+int eab_generic_mlp_block_forward(eab_device *device, const eab_shape *shape, const eab_mlp_weights *weights,
+                                  eab_tensor x, const eab_mlp_saved *saved, eab_tensor scratch) {
+    (void)scratch;
+    const eab_norm_args norm =
+        norm_args(shape, weights->norm_gain, weights->norm_bias, saved->normalized, saved->inv_std);
+    const eab_tensor before = saved->before.data ? saved->before : saved->hidden;
+    EAB_TRY(norm_forward(device, shape, &norm, x, saved->input));
+    EAB_TRY(linear_forward(device, shape, shape->d_model, shape->mlp_dim, saved->input, weights->up, weights->up_bias,
+                           false, before));
+    EAB_TRY(device->backend->activation_forward(device, shape->activation, shape->members,
+                                                (int64_t)shape->batch * shape->context * shape->mlp_dim, before,
+                                                saved->hidden));
+    return linear_forward(device, shape, shape->mlp_dim, shape->d_model, saved->hidden, weights->down,
+                          weights->down_bias, true, x);
+}
+
+int eab_generic_mlp_block_backward(eab_device *device, const eab_shape *shape, const eab_mlp_weights *weights,
+                                   const eab_mlp_weights *gradients, const eab_mlp_saved *saved, eab_tensor dx,
+                                   eab_tensor scratch) {
+    const int64_t rows = (int64_t)shape->batch * shape->context;
+    const eab_tensor d_hidden = scratch;
+    const eab_tensor d_input = tensor_at(device, scratch, rows * shape->mlp_dim);
+    const eab_norm_args norm =
+        norm_args(shape, weights->norm_gain, weights->norm_bias, saved->normalized, saved->inv_std);
+    EAB_TRY(linear_backward(device, shape, shape->mlp_dim, shape->d_model, saved->hidden, weights->down, dx,
+                            gradients->down, gradients->down_bias, d_hidden));
+    EAB_TRY(device->backend->activation_backward(device, shape->activation, shape->members, rows * shape->mlp_dim,
+                                                 saved->before.data ? saved->before : saved->hidden, d_hidden));
+    EAB_TRY(linear_backward(device, shape, shape->d_model, shape->mlp_dim, saved->input, weights->up, d_hidden,
+                            gradients->up, gradients->up_bias, d_input));
+    return norm_backward(device, shape, &norm, d_input, dx, gradients->norm_gain, gradients->norm_bias);
+}
+
+int eab_generic_head_forward(eab_device *device, const eab_shape *shape, const eab_head_weights *weights,
+                             eab_tensor x, const eab_head_saved *saved) {
+    const eab_norm_args norm =
+        norm_args(shape, weights->norm_gain, weights->norm_bias, saved->normalized, saved->inv_std);
+    EAB_TRY(norm_forward(device, shape, &norm, x, saved->input));
+    return linear_forward(device, shape, shape->d_model, shape->vocab, saved->input, weights->out, weights->out_bias,
+                          false, saved->logits);
+}
+
+int eab_generic_head_backward(eab_device *device, const eab_shape *shape, const eab_head_weights *weights,
+                              const eab_head_weights *gradients, const eab_head_saved *saved, eab_tensor dx,
+                              eab_tensor scratch) {
+    const size_t dx_bytes =
+        (size_t)shape->batch * (size_t)shape->context * (size_t)shape->d_model * device->backend->real_bytes;
+    const eab_norm_args norm =
+        norm_args(shape, weights->norm_gain, weights->norm_bias, saved->normalized, saved->inv_std);
+    EAB_TRY(linear_backward(device, shape, shape->d_model, shape->vocab, saved->input, weights->out, saved->logits,
+                            gradients->out, gradients->out_bias, scratch));
+    for (int32_t member = 0; member < shape->members; member++)
+        EAB_TRY(device->backend->zero(device, tensor_at(device, dx, member * dx.stride).data, dx_bytes));
+    return norm_backward(device, shape, &norm, scratch, dx, gradients->norm_gain, gradients->norm_bias);
+}
+
+int64_t eab_scratch_reals(const eab_shape *shape) {
+    const int64_t attention = 4 * (int64_t)shape->d_model;
+    const int64_t mlp = (int64_t)shape->mlp_dim + shape->d_model;
+    return (int64_t)shape->batch * shape->context * (attention > mlp ? attention : mlp);
+}

@@ -1,0 +1,98 @@
+/* The attention mechanisms, each defined once: name, class, default scale, weight and derivative.
+ *
+ * With z = scale * (q . k) and a position bias b (DESIGN.md, section 1):
+ *   exponential: weight exp(l(z)) b. Kernels subtract the running row maximum of l + log b; row_stat is log L.
+ *   bounded:     weight w(z) b, 0 < w <= 1 + EAB_WEIGHT_EPS: no maximum, no rescaling; row_stat is L.
+ *
+ * To add a mechanism: a line in EAB_MECHANISM_LIST and, unless it shares one, a formula below (and one in
+ * kernels/reference/attention.c, which never includes this file). A formula is two functions of one float, without
+ * branches, usable in CUDA and in loops that a compiler vectorises:
+ *   exponential: eab_NAME_log_weight(z) = l(z), eab_NAME_log_derivative(z) = l'(z)
+ *   bounded:     eab_NAME_weight(z) = w(z),     eab_NAME_derivative(z) = w'(z)
+ * They pass NaN on, and give no NaN for z of any size, infinities included.
+ */
+#ifndef EAB_KERNELS_MECHANISM_H
+#define EAB_KERNELS_MECHANISM_H
+
+#include <stdint.h>
+
+#include "../tasks/philox.h" /* EAB_HOST_DEVICE */
+
+typedef enum { EAB_CLASS_EXPONENTIAL, EAB_CLASS_BOUNDED } eab_mechanism_class;
+typedef enum { EAB_SCALE_ONE, EAB_SCALE_INVERSE_SQRT } eab_scale_rule; /* 1, 1 / sqrt(head_dim) */
+
+/* X(identifier, name, class, default scale, formula) */
+#define EAB_MECHANISM_LIST(X)                                     \
+    X(dpa, "dpa", EXPONENTIAL, INVERSE_SQRT, dpa)                 \
+    X(ea, "ea", BOUNDED, ONE, ea)                                 \
+    X(ea_scaled, "ea-scaled", BOUNDED, INVERSE_SQRT, ea)          \
+    X(ea_softmax, "ea-softmax", EXPONENTIAL, INVERSE_SQRT, ea_softmax)
+
+/* X(formula) */
+#define EAB_EXPONENTIAL_FORMULA_LIST(X) X(dpa) X(ea_softmax)
+#define EAB_BOUNDED_FORMULA_LIST(X) X(ea)
+
+enum {
+#define EAB_MECHANISM_ENUM(identifier, name, class_name, scale, formula) EAB_MECHANISM_##identifier,
+    EAB_MECHANISM_LIST(EAB_MECHANISM_ENUM)
+#undef EAB_MECHANISM_ENUM
+        EAB_MECHANISM_COUNT
+};
+
+/* An all-zero row attends uniformly, without a branch; 2^-24 is half of float's spacing at 1. */
+#define EAB_WEIGHT_EPS 0x1p-24f
+
+/* z beyond +-2^50 counts as +-2^50, so that z^2 stays at 2^100 and no product of finite scores overflows to NaN. */
+#define EAB_SCORE_LIMIT 0x1p50f
+
+/* Log-weights are held below 2^126, so that the difference of two of them is finite. */
+#define EAB_LOG_WEIGHT_LIMIT 0x1p126f
+
+/* x within +-limit; NaN stays NaN. */
+EAB_HOST_DEVICE static inline float eab_clamp(float x, float limit) {
+    const float below = x > limit ? limit : x;
+    return below < -limit ? -limit : below;
+}
+
+/* dpa (Vaswani et al. 2017): exp(z) */
+EAB_HOST_DEVICE static inline float eab_dpa_log_weight(float z) { return eab_clamp(z, EAB_LOG_WEIGHT_LIMIT); }
+EAB_HOST_DEVICE static inline float eab_dpa_log_derivative(float z) {
+    (void)z;
+    return 1;
+}
+
+/* ea-softmax: exp(z^2) */
+EAB_HOST_DEVICE static inline float eab_ea_softmax_log_weight(float z) {
+    const float bounded = eab_clamp(z, EAB_SCORE_LIMIT);
+    return bounded * bounded;
+}
+EAB_HOST_DEVICE static inline float eab_ea_softmax_log_derivative(float z) {
+    return z > -EAB_SCORE_LIMIT && z < EAB_SCORE_LIMIT ? 2 * z : 0; /* the weight is constant beyond the limit */
+}
+
+/* ea (Gros, arXiv 2407.18601): z^2 / (1 + z^2) + eps, and 2 z / (1 + z^2)^2. Neither divides by z, and no
+ * 1 - 1 / (1 + z^2), which cancels for small z. (2 z r) r rather than 2 z (r r), which underflows sooner. */
+EAB_HOST_DEVICE static inline float eab_ea_weight(float z) {
+    const float bounded = eab_clamp(z, EAB_SCORE_LIMIT);
+    const float square = bounded * bounded;
+    return square * (1 / (1 + square)) + EAB_WEIGHT_EPS;
+}
+EAB_HOST_DEVICE static inline float eab_ea_derivative(float z) {
+    const float bounded = eab_clamp(z, EAB_SCORE_LIMIT);
+    const float reciprocal = 1 / (1 + bounded * bounded);
+    return 2 * bounded * reciprocal * reciprocal;
+}
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* Of mechanism 0..EAB_MECHANISM_COUNT-1; names: attention.h. */
+eab_mechanism_class eab_mechanism_class_of(int32_t mechanism);
+float eab_mechanism_default_scale(int32_t mechanism, int32_t head_dim);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,197 @@
+/* Attention in float64, straight from DESIGN.md, section 1: row by row, every weight written out.
+ *
+ *   z_ij = scale (q_i . k_j);  a_ij = w(z_ij) exp(-slope |i - j|) / L_i;  out_i = sum_j a_ij v_j
+ *   dz_ij = a_ij (w'(z_ij) / w(z_ij)) (dp_ij - D_i), but never by that quotient where w can vanish
+ *
+ * The backward pass computes rows anew from q, k and v, and its D_i = sum_j a_ij dp_ij, so that a row_stat and an out that
+ * were rounded to float on the way do not blur it. Cost: batch * heads * context^2 * head_dim; for checks, not for use.
+ */
+#include "attention.h"
+
+#include <tgmath.h>
+#include <stdlib.h>
+
+#ifdef EAB_REFERENCE_FLOAT32
+#pragma GCC diagnostic ignored "-Wconversion" /* to round every result to float is what this compilation is for */
+#pragma GCC diagnostic ignored "-Wfloat-conversion"
+#endif
+
+static const eab_real weight_floor = 1.0 / 16777216;                          /* eps = 2^-24 */
+static const eab_real square_limit = 1267650600228229401496703205376.0;       /* 2^100 */
+
+enum score_function { SCORE_DPA, SCORE_EA, SCORE_EA_SOFTMAX, SCORE_UNKNOWN };
+
+static enum score_function score_function_of(int32_t mechanism) {
+    static const struct {
+        const char *name;
+        enum score_function function;
+    } functions[] = {
+        {"dpa", SCORE_DPA}, {"ea", SCORE_EA}, {"ea-scaled", SCORE_EA}, {"ea-softmax", SCORE_EA_SOFTMAX}};
+    for (size_t i = 0; i < sizeof functions / sizeof *functions; i++)
+        if (mechanism >= 0 && mechanism == eab_mechanism_from_name(functions[i].name)) return functions[i].function;
+    return SCORE_UNKNOWN;
+}
+
+/* One attended row: the keys that query `time` of one head may look at. */
+typedef struct {
+    enum score_function function;
+    eab_real scale, slope;
+    int32_t time, keys, head_dim;
+    int64_t in_time;
+    eab_real *score, *attention, *derivative; /* [keys]: z, a, and dz / (dp - D) */
+    eab_real stat;                            /* log L or L */
+} attended_row;
+
+static eab_real dot(const eab_real *x, const eab_real *y, int32_t count) {
+    eab_real sum = 0;
+    for (int32_t i = 0; i < count; i++) sum += x[i] * y[i];
+    return sum;
+}
+
+static eab_real dot_of_magnitudes(const eab_real *x, const eab_real *y, int32_t count) {
+    eab_real sum = 0;
+    for (int32_t i = 0; i < count; i++) sum += fabs(x[i] * y[i]);
+    return sum;
+}
+
+static eab_real bounded_square(eab_real z) { return fmin(z * z, square_limit); }
+
+static void attend(attended_row *row, const eab_real *query, const eab_real *keys) {
+    eab_real largest = -HUGE_VAL, sum = 0;
+    for (int32_t j = 0; j < row->keys; j++) {
+        row->score[j] = row->scale * dot(query, keys + j * row->in_time, row->head_dim);
+        if (isnan(row->score[j])) largest = row->score[j];
+        const eab_real log_bias = -row->slope * fabs((eab_real)row->time - j), z = row->score[j];
+        const eab_real log_weight = (row->function == SCORE_DPA ? z : bounded_square(z)) + log_bias;
+        if (log_weight > largest) largest = log_weight;
+    }
+    for (int32_t j = 0; j < row->keys; j++) {
+        const eab_real z = row->score[j], square = bounded_square(z);
+        const eab_real log_bias = -row->slope * fabs((eab_real)row->time - j);
+        if (row->function == SCORE_EA) {
+            const eab_real bias = exp(log_bias);
+            row->attention[j] = (square / (1 + square) + weight_floor) * bias;
+            row->derivative[j] = square < square_limit ? 2 * z / ((1 + square) * (1 + square)) * bias : 0;
+        } else {
+            row->attention[j] = exp((row->function == SCORE_DPA ? z : square) + log_bias - largest);
+            row->derivative[j] = row->attention[j] * (row->function == SCORE_DPA     ? 1
+                                                      : square < square_limit ? 2 * z
+                                                                              : 0);
+        }
+        sum += row->attention[j];
+    }
+    for (int32_t j = 0; j < row->keys; j++) {
+        row->attention[j] /= sum;
+        row->derivative[j] /= sum;
+    }
+    row->stat = row->function == SCORE_EA ? sum : largest + log(sum);
+}
+
+static int row_open(attended_row *row, const eab_attention_args *args, int32_t member) {
+    *row = (attended_row){.function = score_function_of(args->scores.mechanism[member]),
+                          .scale = (eab_real)args->scores.scale[member],
+                          .head_dim = args->head_dim,
+                          .in_time = args->in_time};
+    if (row->function == SCORE_UNKNOWN)
+        return eab_fail(EAB_BAD_INPUT, "mechanism %d: the reference does not know it",
+                        (int)args->scores.mechanism[member]);
+    row->score = calloc(4 * (size_t)args->context, sizeof *row->score);
+    if (!row->score) return eab_fail(EAB_NO_MEMORY, "out of memory: a row of %d scores", (int)args->context);
+    row->attention = row->score + args->context;
+    row->derivative = row->attention + args->context;
+    return EAB_OK;
+}
+
+static void row_set(attended_row *row, const eab_attention_args *args, int32_t head, int32_t time) {
+    row->time = time;
+    row->keys = args->causal ? time + 1 : args->context;
+    row->slope = args->slopes ? (eab_real)args->slopes[head] : 0;
+}
+
+static int64_t in_offset(const eab_attention_args *args, int32_t batch, int32_t head, int32_t time) {
+    return batch * args->in_batch + head * args->in_head + time * args->in_time;
+}
+
+static int64_t out_offset(const eab_attention_args *args, int32_t batch, int32_t head, int32_t time) {
+    return batch * args->out_batch + head * args->out_head + time * args->out_time;
+}
+
+int EAB_REFERENCE(attention_forward)(const eab_attention_args *args, int32_t member, const eab_real *q, const eab_real *k,
+                                    const eab_real *v, eab_real *out, eab_real *row_stat) {
+    attended_row row;
+    EAB_TRY(row_open(&row, args, member));
+    for (int32_t batch = 0; batch < args->batch; batch++)
+        for (int32_t head = 0; head < args->heads; head++) {
+            const eab_real *keys = k + in_offset(args, batch, head, 0), *values = v + in_offset(args, batch, head, 0);
+            for (int32_t time = 0; time < args->context; time++) {
+                row_set(&row, args, head, time);
+                attend(&row, q + in_offset(args, batch, head, time), keys);
+                eab_real *to = out + out_offset(args, batch, head, time);
+                for (int32_t i = 0; i < args->head_dim; i++) {
+                    to[i] = 0;
+                    for (int32_t j = 0; j < row.keys; j++) to[i] += row.attention[j] * values[j * args->in_time + i];
+                }
+                if (row_stat) row_stat[((int64_t)batch * args->heads + head) * args->context + time] = row.stat;
+            }
+        }
+    free(row.score);
+    return EAB_OK;
+}
+
+/* Gradients, or with `magnitudes` the same sums of absolute values. */
+static int backward(const eab_attention_args *args, int32_t member, const eab_real *q, const eab_real *k, const eab_real *v,
+                    const eab_real *dout, eab_real *dq, eab_real *dk, eab_real *dv, bool magnitudes) {
+    attended_row row;
+    EAB_TRY(row_open(&row, args, member));
+    eab_real *dp = row.derivative + args->context;
+    for (int32_t batch = 0; batch < args->batch; batch++)
+        for (int32_t head = 0; head < args->heads; head++) {
+            const int64_t start = in_offset(args, batch, head, 0);
+            for (int32_t time = 0; time < args->context; time++)
+                for (int32_t i = 0; i < args->head_dim; i++)
+                    dq[start + time * args->in_time + i] = dk[start + time * args->in_time + i] =
+                        dv[start + time * args->in_time + i] = 0;
+            for (int32_t time = 0; time < args->context; time++) {
+                const int64_t here = in_offset(args, batch, head, time);
+                const eab_real *dout_row = dout + out_offset(args, batch, head, time);
+                row_set(&row, args, head, time);
+                attend(&row, q + here, k + start);
+                eab_real mean_dp = 0; /* D */
+                for (int32_t j = 0; j < row.keys; j++) {
+                    const eab_real *value = v + start + j * args->in_time;
+                    dp[j] = magnitudes ? dot_of_magnitudes(dout_row, value, args->head_dim)
+                                       : dot(dout_row, value, args->head_dim);
+                    mean_dp += row.attention[j] * dp[j];
+                }
+                /* A weight exp(l) moves by |l| roundings of l, and kernels keep log L as one float. */
+                const eab_real condition = row.function == SCORE_EA ? 1 : fmax(1, fabs(row.stat));
+                for (int32_t j = 0; j < row.keys; j++) {
+                    const int64_t there = start + j * args->in_time;
+                    const eab_real dz = magnitudes ? condition * fabs(row.derivative[j]) * (dp[j] + mean_dp)
+                                                   : row.derivative[j] * (dp[j] - mean_dp);
+                    for (int32_t i = 0; i < args->head_dim; i++) {
+                        const eab_real to_q = row.scale * dz * k[there + i], to_k = row.scale * dz * q[here + i];
+                        const eab_real to_v = row.attention[j] * dout_row[i] * (magnitudes ? condition : 1);
+                        dq[here + i] += magnitudes ? fabs(to_q) : to_q;
+                        dk[there + i] += magnitudes ? fabs(to_k) : to_k;
+                        dv[there + i] += magnitudes ? fabs(to_v) : to_v;
+                    }
+                }
+            }
+        }
+    free(row.score);
+    return EAB_OK;
+}
+
+int EAB_REFERENCE(attention_backward)(const eab_attention_args *args, int32_t member, const eab_real *q, const eab_real *k,
+                                     const eab_real *v, const eab_real *out, const eab_real *row_stat, const eab_real *dout,
+                                     eab_real *dq, eab_real *dk, eab_real *dv) {
+    (void)out;
+    (void)row_stat;
+    return backward(args, member, q, k, v, dout, dq, dk, dv, false);
+}
+
+int EAB_REFERENCE(attention_terms)(const eab_attention_args *args, int32_t member, const eab_real *q, const eab_real *k,
+                                  const eab_real *v, const eab_real *dout, eab_real *dq, eab_real *dk, eab_real *dv) {
+    return backward(args, member, q, k, v, dout, dq, dk, dv, true);
+}

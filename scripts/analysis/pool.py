@@ -1,0 +1,162 @@
+"""Puts run folders together and splits the rows into groups within which averaging is honest.
+
+A group is one task family at one setting: every option except the mechanism, the learning rate, the seed and the
+task's own axes is equal in it. Whatever else was varied makes further groups.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+
+import pandas as pd
+
+from .tables import MEASURED, DataError, Run, printable
+
+BASELINE = "dpa"
+KEY = ["cell", "task", "level", "backend"]
+RESULTS = ["status", "loss_nats", "validation_accuracy", "token_accuracy", "sequence_accuracy", "rollout_accuracy",
+           "chance_accuracy", "seen_share", "solved", "steps_to_solve", "tokens", "steps_done"]
+# Compared, averaged over or shown themselves, so they never make a setting.
+NOT_A_SETTING = ("mechanism", "lr", "seed")
+
+
+@dataclass
+class Group:
+    """Rows of one task family at one setting; `axes` are the ladder's axes that vary in the family."""
+
+    task: str
+    setting: str
+    rows: pd.DataFrame
+    axes: list[str]
+
+    @property
+    def title(self) -> str:
+        return self.task + (f", {self.setting}" if self.setting else "")
+
+
+@dataclass
+class Pool:
+    runs: list[Run]
+    rows: pd.DataFrame       # ok and diverged
+    left_out: pd.DataFrame   # fail, oom, timeout
+    throughput: pd.DataFrame
+    groups: list[Group] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+
+def pool_runs(runs: list[Run]) -> Pool:
+    """Merges the runs. Equal rows of several runs become one, different ones are an error."""
+    warnings = [warning for run in runs for warning in run.warnings]
+    task_options = list(dict.fromkeys(name for run in runs for name in run.task_options))
+    options = list(dict.fromkeys(name for run in runs for name in run.options))
+    frames = [run.accuracy.assign(_file=str(run.path / "accuracy.csv")) for run in runs]
+    # An empty frame has no types of its own and would spoil those of the others.
+    rows = pd.concat([frame for frame in frames if len(frame)] or frames[:1], ignore_index=True)
+    for name in (*task_options, *options):
+        if name not in ("lr", "seed"):
+            rows[name] = rows[name].fillna("") if name in rows else ""  # an older run lacks an option that a newer one has
+    rows = _merge(rows, warnings)
+    measured = rows["status"].isin(MEASURED)
+    left_out = rows[~measured].reset_index(drop=True)
+    rows = count_diverged_as_chance(rows[measured].reset_index(drop=True))
+    for name in options:
+        if name in task_options:
+            warnings.append(f"{name} is both a task option and a model option; it is treated as a task option")
+    settings = [name for name in options if name not in NOT_A_SETTING and name not in task_options]
+    pool = Pool(runs, rows, left_out, _pool_throughput(runs, rows), warnings=warnings)
+    pool.groups = _split(rows, task_options, settings)
+    for group in pool.groups:
+        twice = group.rows.duplicated(["level", "mechanism", "lr", "seed"]).sum()
+        if twice:
+            warnings.append(f"{group.title}: {twice} cells share level, mechanism, rate and seed with another cell "
+                            "and differ in something that the tables do not record; they count as further seeds")
+    return pool
+
+
+def _merge(rows: pd.DataFrame, warnings: list[str]) -> pd.DataFrame:
+    rows = rows.drop_duplicates(KEY + RESULTS)
+    if not rows.duplicated(KEY).any():
+        return rows.reset_index(drop=True)
+    drop: list[int] = []
+    replaced = 0
+    for _, same in rows[rows.duplicated(KEY, keep=False)].groupby(KEY, sort=False):
+        measured = same[same["status"].isin(MEASURED)]
+        # A cell that failed in one run and was measured in another has a result; there is nothing to contradict it.
+        replaced += int(0 < len(measured) < len(same))
+        keep = measured if len(measured) else same.iloc[:1]
+        first = keep.iloc[0]
+        for _, other in keep.iloc[1:].iterrows():
+            for name in RESULTS:
+                if first[name] != other[name] and not (pd.isna(first[name]) and pd.isna(other[name])):
+                    raise DataError(
+                        f"{other['_file']}:{other['_line']}: {name} of cell '{printable(first['cell'], 40)}' is "
+                        f"{other[name]}, but {first[name]} in {first['_file']}:{first['_line']}; runs that are pooled "
+                        "must agree (scripts/compare shows how they differ)")
+        drop += [index for index in same.index if index != keep.index[0]]
+    if replaced:
+        warnings.append(f"{replaced} cells failed in one run and were measured in another; the measured row is shown")
+    return rows.drop(index=drop).reset_index(drop=True)
+
+
+def count_diverged_as_chance(rows: pd.DataFrame) -> pd.DataFrame:
+    """A cell that diverged learnt nothing: it scores chance and is not solved. Leaving it out would flatter the rest."""
+    diverged = rows["status"] == "diverged"
+    chance = rows["chance_accuracy"].fillna(1 / rows["vocab"].where(rows["vocab"] >= 1)).fillna(0.0)
+    for name in ("validation_accuracy", "token_accuracy"):
+        rows[name] = rows[name].mask(diverged, chance)
+    rows["solved"] = rows["solved"].mask(diverged, 0.0)
+    rows["steps_to_solve"] = rows["steps_to_solve"].mask(rows["solved"] != 1)
+    rows["chance_accuracy"] = chance
+    return rows
+
+
+def _pool_throughput(runs: list[Run], rows: pd.DataFrame) -> pd.DataFrame:
+    frames = [run.throughput for run in runs if len(run.throughput)]
+    if not frames:
+        return runs[0].throughput.iloc[:0]
+    table = pd.concat(frames, ignore_index=True).drop(columns="_line").drop_duplicates()
+    return table[table["cell"].isin(set(rows["cell"])) & table["tokens_per_s"].notna()].reset_index(drop=True)
+
+
+def _depends_only_on(rows: pd.DataFrame, name: str, keys: list[str]) -> bool:
+    return bool((rows.groupby(keys, dropna=False)[name].nunique(dropna=False) <= 1).all())
+
+
+def _split(rows: pd.DataFrame, task_options: list[str], options: list[str]) -> list[Group]:
+    groups: list[Group] = []
+    for task, family in rows.groupby("task", sort=True):
+        axes = [name for name in task_options if family[name].nunique() > 1]
+        settings = [name for name in (*options, "backend", "dtype") if family[name].nunique() > 1]
+        # Two options are resolved per cell when they are left to their default: `scale` follows the mechanism (and
+        # the head), `heldout` the size of the level. Following those, they say nothing new and split nothing.
+        others = [name for name in settings if name not in ("scale", "heldout")]
+        for name, keys in (("scale", ["mechanism", *others]), ("heldout", ["level", *others])):
+            if name in settings and _depends_only_on(family, name, keys):
+                settings.remove(name)
+        if not settings:
+            groups.append(Group(str(task), "", family.reset_index(drop=True), axes))
+            continue
+        for values, part in family.groupby(settings, sort=False):
+            label = ", ".join(f"{name}={value if value != '' else '(none)'}" for name, value in zip(settings, values))
+            groups.append(Group(str(task), label, part.reset_index(drop=True), axes))
+    return sorted(groups, key=lambda group: (group.task, sort_key(group.setting)))
+
+
+def sort_key(text: str) -> tuple[tuple[int, float, str], ...]:
+    """Sorts 'd_model=8' before 'd_model=16': digits by value, the rest as text."""
+    parts = re.split(r"(\d+(?:\.\d+)?)", text)
+    return tuple((0, float(part), "") if index % 2 else (1, 0.0, part) for index, part in enumerate(parts))
+
+
+def mechanisms_of(rows: pd.DataFrame) -> list[str]:
+    """The baseline first, then by name: the same order everywhere."""
+    return sorted(rows["mechanism"].unique(), key=lambda name: (name != BASELINE, name))
+
+
+def levels_of(rows: pd.DataFrame) -> list[str]:
+    """Levels from easy to hard; those without a complexity last."""
+    table = rows.drop_duplicates("level")[["level", "complexity_bits"]]
+    ordered = sorted(table.itertuples(index=False),
+                     key=lambda row: (row[1] if row[1] == row[1] else float("inf"), sort_key(row[0])))
+    return [row[0] for row in ordered]

@@ -1,0 +1,155 @@
+"""scripts/report: plots and one self-contained HTML page from the CSV files of one or more runs."""
+
+from __future__ import annotations
+
+import argparse
+import errno
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from . import sections as make
+from . import summary
+from .figures_curves import accuracy_plot, has_curves, solved_plot, steps_plot
+from .figures_heat import heat_plots
+from .figures_speed import throughput_plot
+from .page import Section, drawing, render
+from .pool import Group, Pool, mechanisms_of, pool_runs
+from .style import Looks, Plot, save, slug
+from .tables import DEFAULT_LIMIT_MB, DataError, read_run
+
+MOST_CONFIGURATIONS = 6  # throughput figures; further configurations are in the table
+
+
+def parser() -> argparse.ArgumentParser:
+    command = argparse.ArgumentParser(
+        prog="report", description="Plots (PNG, SVG, CSV) and one self-contained report.html from the tables of one or "
+        "more runs of eabench. Several runs are pooled; cells that they share must agree.",
+        epilog="Exit codes: 0 done, 2 bad input or usage, 3 the report cannot be written.")
+    command.add_argument("runs", metavar="RUN", nargs="+", type=Path, help="a folder that eabench sweep wrote")
+    command.add_argument("--out", metavar="DIR", type=Path, help="where report.html and plots/ go (default: the first RUN)")
+    command.add_argument("--max-groups", metavar="N", type=_count, default=24,
+                         help="figures for at most N groups of equal settings; the tables have all (default: 24)")
+    command.add_argument("--max-mb", metavar="N", type=_count, default=DEFAULT_LIMIT_MB,
+                         help=f"largest CSV file that is read, in MiB (default: {DEFAULT_LIMIT_MB})")
+    return command
+
+
+def _count(value: str) -> int:
+    if not (value.isascii() and value.isdigit() and 1 <= int(value) <= 1_000_000):
+        raise argparse.ArgumentTypeError(f"'{value}'; a whole number from 1 to 1000000 is allowed")
+    return int(value)
+
+
+class _Folder:
+    """Where plots are written; two figures never get one name."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._taken: set[str] = set()
+
+    @property
+    def count(self) -> int:
+        return len(self._taken)
+
+    def unique(self, name: str) -> str:
+        candidate, number = name, 2
+        while candidate in self._taken:
+            candidate, number = f"{name}-{number}", number + 1
+        self._taken.add(candidate)
+        return candidate
+
+    def save(self, plot: Plot) -> Plot:
+        plot.name = self.unique(plot.name)
+        save(plot, self.path)
+        plot.figure.clear()  # figures of a long report would otherwise all stay in memory
+        return plot
+
+
+def _group_section(group: Group, index: int, looks: Looks, folder: _Folder, figures: bool) -> Section:
+    chosen, rates = summary.at_best_rate(group)
+    curve = summary.curve_table(chosen, rates)
+    section = Section(f"group-{index}", f"Results: {group.title}")
+    section.paragraphs = make.rate_notes(group, rates)
+    plots: list[Plot] = []
+    name = slug(group.title)
+    if not figures:
+        section.paragraphs.append("No figures: --max-groups was reached. The table has the numbers.")
+    elif has_curves(curve):
+        plots.append(accuracy_plot(group, f"accuracy-{name}", chosen, curve, looks))
+        plots.append(solved_plot(group, f"solved-{name}", chosen, curve, looks))
+        steps = steps_plot(group, f"steps-{name}", chosen, curve, looks)
+        if steps:
+            plots.append(steps)
+        else:
+            section.paragraphs.append("Steps to solve: no seed solved any level at its mechanism's best rate.")
+    else:
+        section.paragraphs.append("No curves: complexity_bits is empty in every row of this group.")
+    if figures:
+        heat = heat_plots(group, name, chosen, looks)
+        plots += heat
+        if not heat:
+            section.paragraphs.append("No heat map: fewer than two axes of the ladder vary here.")
+    section.plots = [drawing(folder.save(plot)) for plot in plots]
+    section.tables.append(make.level_grid(group, summary.level_table(chosen, rates)))
+    return section
+
+
+def build(pool: Pool, folder: _Folder, most_groups: int) -> str:
+    """Writes the plots and returns the page."""
+    looks = Looks(mechanisms_of(pool.rows) + mechanisms_of(pool.throughput))
+    groups = [_group_section(group, index, looks, folder, index <= most_groups)
+              for index, group in enumerate(pool.groups, 1)]
+    sections = [make.findings(pool)]
+    notes = make.notes(pool)
+    if notes:
+        sections.append(notes)
+    sections += groups
+    speed = make.throughput(pool)
+    for label, rows in summary.throughput_groups(pool.throughput)[:MOST_CONFIGURATIONS]:
+        name = "throughput" + (f"-{slug(label)}" if label else "")
+        speed.plots.append(drawing(folder.save(throughput_plot(name, label, rows, looks))))
+    sections += [speed, make.how_to_read(), make.environment(pool)]
+    title, lead = make.header(pool)
+    return render(title, lead, sections)
+
+
+def _write(path: Path, content: str) -> None:
+    """Whole or not at all: a reader of the old page never sees half of the new one."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        temporary.write_text(content, encoding="utf-8")
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    options = parser().parse_args(arguments)
+    try:
+        pool = pool_runs([read_run(path, options.max_mb) for path in options.runs])
+    except DataError as error:
+        print(f"report: {error}", file=sys.stderr)
+        return 2
+    for warning in pool.warnings:
+        print(f"report: warning: {warning}", file=sys.stderr)
+    out = options.out or options.runs[0]
+    try:
+        (out / "plots").mkdir(parents=True, exist_ok=True)
+        folder = _Folder(out / "plots")
+        _write(out / "report.html", build(pool, folder, options.max_groups))
+    except OSError as error:
+        what = error.strerror or type(error).__name__
+        print(f"report: {error.filename or out}: {what}; --out takes a folder that can be written", file=sys.stderr)
+        return 3 if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ENOMEM) else 2
+    print(f"page   {out / 'report.html'}")
+    print(f"plots  {out / 'plots'} ({folder.count} figures, each as PNG, SVG and CSV)")
+    return 0
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit(130)

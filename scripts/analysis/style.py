@@ -1,0 +1,127 @@
+"""One look for every figure, and their files: PNG, SVG, CSV, and an inline SVG that follows the page's colours.
+
+A mechanism has the same colour and marker everywhere. The colours are Okabe and Ito's, darkened where thin lines on
+white need it; the marker carries the same information, so that no reader depends on colour.
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+import re
+import warnings
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import matplotlib
+import pandas as pd
+
+matplotlib.use("Agg")
+from matplotlib.axes import Axes  # noqa: E402  (the backend must be chosen first)
+from matplotlib.container import Container  # noqa: E402
+from matplotlib.figure import Figure  # noqa: E402
+
+from .plain_csv import csv_text  # noqa: E402
+from .tables import printable  # noqa: E402
+
+# These stand for the page's colours: in the inline SVG each becomes a CSS variable.
+INK, MUTED, GRID, PAPER = "#1b1f24", "#5d6673", "#d9dde3", "#fffffe"
+KNOWN = {"dpa": ("#0072b2", "o"), "ea": ("#c8500a", "s"), "ea-scaled": ("#00875f", "^"), "ea-softmax": ("#b0508f", "D")}
+FURTHER = (("#8a6d00", "v"), ("#4b5fc4", "P"), ("#a03030", "X"), ("#3f7f8c", "*"), ("#6b4f2a", "<"), ("#666666", ">"))
+VARIABLES = {INK: "ink", MUTED: "muted", GRID: "grid", PAPER: "paper",
+             **{colour: f"c{index}" for index, (colour, _) in enumerate((*KNOWN.values(), *FURTHER))}}
+
+logging.getLogger("matplotlib").setLevel(logging.ERROR)  # a missing glyph is no news to the reader of a report
+matplotlib.rcdefaults()  # a user's matplotlibrc must not change a committed figure
+matplotlib.rcParams.update({
+    "svg.fonttype": "none", "font.family": "sans-serif", "font.sans-serif": ["DejaVu Sans", "Verdana"],
+    "text.parse_math": False,  # a '$' in a label is a dollar sign
+    "font.size": 10, "axes.titlesize": 10.5, "axes.labelsize": 10, "legend.fontsize": 9.5,
+    "text.color": INK, "axes.labelcolor": INK, "axes.titlecolor": INK, "xtick.color": MUTED, "ytick.color": MUTED,
+    "xtick.labelcolor": INK, "ytick.labelcolor": INK, "axes.edgecolor": MUTED, "grid.color": GRID,
+    "axes.grid": True, "grid.linewidth": 0.7, "axes.axisbelow": True, "axes.spines.top": False,
+    "axes.spines.right": False, "figure.facecolor": PAPER, "axes.facecolor": PAPER, "savefig.facecolor": PAPER,
+    "legend.frameon": False, "lines.linewidth": 1.8, "lines.markersize": 6,
+})
+
+
+@dataclass
+class Plot:
+    """A figure with what a reader who cannot see it needs: words and the numbers."""
+
+    name: str           # of its files
+    title: str
+    words: str          # what the figure shows, with its main numbers
+    figure: Figure
+    data: pd.DataFrame
+    svg: str = field(default="", repr=False)
+    csv: str = field(default="", repr=False)
+
+
+class Looks:
+    """Colour and marker of each mechanism of a report; unknown ones get the further pairs, by name."""
+
+    def __init__(self, mechanisms: list[str]) -> None:
+        unknown = sorted(set(mechanisms) - set(KNOWN))
+        self._of = {**KNOWN, **{name: FURTHER[index % len(FURTHER)] for index, name in enumerate(unknown)}}
+
+    def colour(self, mechanism: str) -> str:
+        return self._of[mechanism][0]
+
+    def marker(self, mechanism: str) -> str:
+        return self._of[mechanism][1]
+
+
+def label(text: str, limit: int = 34) -> str:
+    return printable(text, limit)
+
+
+def slug(text: str) -> str:
+    """A file name from any text: lower-case ASCII letters, digits and dashes."""
+    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:60] or "x"
+
+
+def legend_above(figure: Figure, axes: Axes) -> None:
+    entries = list(zip(*axes.get_legend_handles_labels()))
+    if entries:
+        entries.sort(key=lambda entry: not isinstance(entry[0], Container))  # the mechanisms' lines first
+        handles, names = zip(*entries)
+        figure.legend(handles, names, loc="outside upper center", ncols=len(handles) if len(handles) <= 6 else 4,
+                      handletextpad=0.5, columnspacing=1.4)
+
+
+def save(plot: Plot, folder: Path) -> None:
+    """Writes NAME.png, NAME.svg and NAME.csv into `folder` and keeps the inline SVG and the CSV for the page."""
+    plot.csv = csv_text(plot.data)
+    with warnings.catch_warnings(), matplotlib.rc_context({"svg.hashsalt": plot.name}):
+        warnings.simplefilter("ignore")  # glyphs that the font lacks, labels that leave no room: the page has the table
+        plot.figure.savefig(folder / f"{plot.name}.png", dpi=150, metadata={"Software": None})
+        buffer = io.StringIO()
+        plot.figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
+    svg = re.sub(r"<!DOCTYPE[^>]*>\s*|<metadata>.*?</metadata>\s*", "", buffer.getvalue(), flags=re.S)
+    (folder / f"{plot.name}.svg").write_text(svg, encoding="utf-8")
+    (folder / f"{plot.name}.csv").write_text(plot.csv, encoding="utf-8")
+    plot.svg = inline_svg(svg, plot.name)
+
+
+def inline_svg(svg: str, name: str) -> str:
+    """The drawing as part of an HTML page: own ids, page colours, nothing that points outside."""
+    svg = re.sub(r"<\?xml[^>]*\?>\s*", "", svg)
+    svg = re.sub(r'\sxmlns(:\w+)?="[^"]*"', "", svg, count=2)
+    svg = svg.replace("xlink:href", "href")
+    # A tag is matched as a whole, so that text which merely looks like an attribute stays as it is.
+    svg = re.sub(r"<[a-zA-Z][^<>]*>", lambda tag: _inline_tag(tag.group(), name), svg)
+    size = re.match(r'<svg[^>]*? width="([0-9.]+)pt"', svg)
+    width = float(size.group(1)) if size else 500.0
+    svg = re.sub(r'^<svg([^>]*?) height="[^"]*"', r"<svg\1", svg)
+    svg = re.sub(r'^<svg([^>]*?) width="[^"]*"',
+                 rf'<svg\1 role="img" aria-labelledby="{name}-title" style="width: {width * 4 / 3:.0f}px"', svg)
+    return svg.strip()
+
+
+def _inline_tag(tag: str, name: str) -> str:
+    tag = re.sub(r'\bid="([^"]*)"', rf'id="{name}-\1"', tag)
+    tag = re.sub(r'\bhref="#([^"]*)"', rf'href="#{name}-\1"', tag)
+    tag = re.sub(r"url\(#([^)]*)\)", rf"url(#{name}-\1)", tag)
+    return re.sub(r"#[0-9a-f]{6}\b", lambda hit: f"var(--{VARIABLES[hit.group()]})"
+                  if hit.group() in VARIABLES else hit.group(), tag)

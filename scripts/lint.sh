@@ -1,0 +1,110 @@
+#!/usr/bin/env bash
+# Checks the sources without running them; see --help.
+set -uo pipefail
+program=lint
+source "$(dirname -- "${BASH_SOURCE[0]}")/common.sh" || exit 3
+
+usage() {
+    cat <<'END'
+Usage: scripts/lint.sh [--fix] [--no-tidy] [FILE...]
+
+Checks the C files (clang-format, clang-tidy with a build by clang), the shell scripts (shellcheck) and the blanks at
+line ends of all text files; of FILEs only where some are given.
+
+  --fix      let clang-format and the blanks be put right in place
+  --no-tidy  leave out clang-tidy, which takes most of the time
+  --help     show this
+
+Exit codes: 0 nothing found, 1 something found, 2 misuse, 3 a tool is missing and cannot be installed.
+END
+}
+
+fix=0 tidy=1 files=()
+while (($#)); do
+    case $1 in
+        --fix) fix=1 ;;
+        --no-tidy) tidy=0 ;;
+        --help | -h) usage && exit 0 ;;
+        -*) misuse "unknown option '$1'; allowed: --fix, --no-tidy, --help" ;;
+        *)
+            [[ -f $1 ]] || misuse "no file '$1'"
+            files+=("$(realpath -- "$1")")
+            ;;
+    esac
+    shift
+done
+"$root/scripts/setup.sh" --full --no-python || exit
+cd "$root" || exit 3
+
+if ((${#files[@]} == 0)); then
+    mapfile -d '' files < <(find "$root" \( -name .git -o -name .venv -o -path "$root/build*" -o -path "$root/runs" \
+        -o -path "$root/results" \) -prune -o -type f -print0 | sort -z)
+fi
+c=() sources=() shells=() texts=()
+for file in "${files[@]}"; do
+    case $file in
+        "$root"/results/* | *.png | *.svg | *.csv | *.html | *.patch | *.pyc) continue ;;
+        *.c) sources+=("$file") c+=("$file") ;;
+        *.h) c+=("$file") ;;
+    esac
+    grep -qI '' "$file" || continue # binary, or empty
+    texts+=("$file")
+    if [[ $(head -n 1 -- "$file" | tr -d '\0') =~ ^(\#!.*sh|\#\ shellcheck\ shell=) ]]; then shells+=("$file"); fi
+done
+
+status=0
+found() {
+    say "$1"
+    status=1
+}
+
+# ---- blanks ----------------------------------------------------------------------------------------------------------
+
+for file in "${texts[@]}"; do
+    if ((fix)); then
+        sed -i 's/[[:blank:]]*$//' -- "$file"
+        if [[ -n $(tail -c 1 -- "$file") ]]; then echo >>"$file"; fi
+    fi
+    if grep -n '[[:blank:]]$' -- "$file" /dev/null; then found "blanks at line ends (--fix)"; fi
+    if [[ -n $(tail -c 1 -- "$file") ]]; then found "$file: no newline at the end (--fix)"; fi
+done
+
+# ---- clang-format ----------------------------------------------------------------------------------------------------
+
+version=$(clang-format --version | sed -n 's/.*version \([0-9]*\).*/\1/p')
+if ((fix && ${#c[@]})); then
+    clang-format -i -- "${c[@]}" || found "clang-format cannot format"
+elif [[ $version != 14 ]]; then
+    say "clang-format is version $version, not 14: layout not checked"
+elif ((${#c[@]})); then
+    clang-format --dry-run --Werror -- "${c[@]}" || found "the layout differs from clang-format's (--fix)"
+fi
+
+# ---- shellcheck ------------------------------------------------------------------------------------------------------
+
+if ((${#shells[@]})); then
+    shellcheck -x -P scripts -- "${shells[@]}" || found "shellcheck has found something"
+fi
+
+# ---- clang-tidy ------------------------------------------------------------------------------------------------------
+
+if ((tidy && ${#sources[@]})); then
+    configure "$root/build/clang" -DCMAKE_BUILD_TYPE=Release -DCMAKE_C_COMPILER=clang -DEAB_TESTS=ON
+    database=$root/build/clang/compile_commands.json
+    compiled=()
+    for file in "${sources[@]}"; do
+        if grep -q -F "\"$file\"" "$database"; then compiled+=("$file"); fi # not those built by themselves (examples)
+    done
+    begin=$SECONDS
+    say "clang-tidy on ${#compiled[@]} files"
+    if ((${#compiled[@]})) && ! printf '%s\0' "${compiled[@]}" |
+        xargs -0 -n 1 -P "$(cores)" clang-tidy --quiet -p "$root/build/clang" 2> >(
+            grep -v -E '^[0-9]+ warnings? (generated|treated)|^Suppressed|^Use -header-filter' >&2
+        ); then
+        found "clang-tidy has found something"
+    fi
+    say "clang-tidy took $((SECONDS - begin)) s"
+fi
+
+if ((status == 0)); then say "nothing found in ${#texts[@]} files"; fi
+exit "$status"

@@ -1,0 +1,69 @@
+#!/usr/bin/env bash
+# From a bare machine to a report; see --help.
+set -uo pipefail
+program=quickstart
+source "$(dirname -- "${BASH_SOURCE[0]}")/common.sh" || exit 3
+
+usage() {
+    cat <<'END'
+Usage: scripts/quickstart.sh [--out DIR] [SWEEP OPTION...]
+
+Installs what is missing (scripts/setup.sh), builds eabench, runs the quick ladder (tasks/ladders/quick.ini) on what is
+here, and renders plots and a report. Started again it goes on where it stopped.
+
+  --out DIR     the run's folder; runs/quick by default
+  SWEEP OPTION  for "eabench sweep", such as --workers 1, --time-limit 60 or --set train.seed=1:5 (with its own --out)
+  --help        show this
+
+Exit codes: 0 done, 1 the build or cells failed, 2 misuse, 3 something is missing and cannot be installed, 130 stopped.
+END
+}
+
+out=$root/runs/quick options=() dry=0
+while (($#)); do
+    case $1 in
+        --out)
+            [[ -n ${2:-} ]] || misuse "--out needs a folder"
+            out=$2
+            shift
+            ;;
+        --out=?*) out=${1#--out=} ;;
+        --help | -h) usage && exit 0 ;;
+        --dry-run) dry=1 options+=("$1") ;;
+        *) options+=("$1") ;;
+    esac
+    shift
+done
+case $out in /*) ;; *) out=$PWD/$out ;; esac
+
+"$root/scripts/setup.sh" --no-tests || exit
+
+build=$root/build/release
+if [[ -f $build/CMakeCache.txt ]]; then # as it was configured, with or without tests
+    configure "$build" -DCMAKE_BUILD_TYPE=Release
+else
+    configure "$build" -DCMAKE_BUILD_TYPE=Release -DEAB_TESTS=OFF
+fi
+quietly "building $(short "$build")/eabench" cmake --build "$build" --target eabench || {
+    cat -- "$log" >&2
+    say "the build failed: see above"
+    exit 1
+}
+
+say "running the quick ladder in $(short "$out")"
+"$build/eabench" sweep "$root/tasks/ladders/quick.ini" --out "$out" "${options[@]}"
+status=$?
+((status == 0)) || exit "$status" # eabench has said why
+((!dry)) || exit 0
+
+say "rendering plots and report"
+EAB_PYTHON=$venv/bin/python "$root/scripts/report" "$out" || exit
+
+here=$(short "$out")
+cat <<END
+
+tables   $here/accuracy.csv
+         $here/throughput.csv
+plots    $here/plots/
+report   $here/report.html
+END

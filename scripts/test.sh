@@ -1,0 +1,217 @@
+#!/usr/bin/env bash
+# Builds eabench and runs its tests; see --help.
+set -uo pipefail
+program='test'
+source "$(dirname -- "${BASH_SOURCE[0]}")/common.sh" || exit 3
+
+default_stages=(release isa scripts asan tsan clang)
+full_stages=(lint debug valgrind asan-isa asan-scripts tsan-scripts)
+
+usage() {
+    cat <<END
+Usage: scripts/test.sh [--full] [--stage NAME[,NAME]...] [-R REGEX] [-k EXPRESSION]
+
+Installs what is missing (scripts/setup.sh), builds with warnings as errors, and runs the tests in stages:
+
+  release       build by gcc; all Criterion tests; the install test
+  isa           the kernels' tests at the SIMD levels base and avx2
+  scripts       pytest: the command line and the analysis scripts
+  asan          AddressSanitizer and UndefinedBehaviorSanitizer: all Criterion tests
+  tsan          ThreadSanitizer: the host's Criterion tests
+  clang         build by clang; all Criterion tests
+and with --full
+  lint          scripts/lint.sh
+  debug         build without optimisation; all Criterion tests
+  valgrind      the Criterion tests under memcheck, at SIMD level avx2
+  asan-isa      the kernels' tests at base and avx2 under the sanitizers
+  asan-scripts  pytest with the program of the asan build
+  tsan-scripts  pytest with the program of the tsan build
+
+  --full        all stages
+  --stage NAME  these stages only
+  -R REGEX      only tests whose name (such as kernels.attention) matches, in the stages of ctest
+  -k EXPRESSION only tests that match, in the stages of pytest
+  --help        show this
+
+Exit codes: 0 all passed, 1 a build or a test failed, 2 misuse, 3 something is missing and cannot be installed.
+END
+}
+
+stages=("${default_stages[@]}") regex='' expression=''
+while (($#)); do
+    case $1 in
+        --full) stages=("${default_stages[@]}" "${full_stages[@]}") ;;
+        --stage)
+            [[ -n ${2:-} ]] || misuse "--stage needs a name; allowed: ${default_stages[*]} ${full_stages[*]}"
+            IFS=, read -r -a stages <<<"$2"
+            shift
+            ;;
+        -R)
+            [[ -n ${2:-} ]] || misuse "-R needs a regular expression"
+            regex=$2
+            shift
+            ;;
+        -k)
+            [[ -n ${2:-} ]] || misuse "-k needs an expression"
+            expression=$2
+            shift
+            ;;
+        --help | -h) usage && exit 0 ;;
+        *) misuse "unknown option '$1'; allowed: --full, --stage NAME, -R REGEX, -k EXPRESSION, --help" ;;
+    esac
+    shift
+done
+setup=()
+for stage in "${stages[@]}"; do
+    [[ " ${default_stages[*]} ${full_stages[*]} " == *" $stage "* ]] ||
+        misuse "unknown stage '$stage'; allowed: ${default_stages[*]} ${full_stages[*]}"
+    case $stage in lint | valgrind) setup=(--full) ;; esac
+done
+
+"$root/scripts/setup.sh" "${setup[@]}" || exit
+cd "$root" || exit 3
+export EAB_PYTHON=$venv/bin/python
+unset EAB_ISA
+scratch=$(mktemp -d) || exit 3
+trap 'rm -rf -- "$scratch"' EXIT
+
+# ---- the runners -----------------------------------------------------------------------------------------------------
+
+passed=0 failed=0
+summaries=() # of the stage: its runners' last lines
+
+build() { # PRESET
+    local source
+    source=$(sed -n 's/^CMAKE_HOME_DIRECTORY:[A-Z]*=//p' "build/$1/CMakeCache.txt" 2>/dev/null)
+    [[ -z $source || $source == "$root" ]] || rm -rf -- "build/$1" # the tree was moved or copied
+    if ! quietly "configuring build/$1" cmake --preset "$1" -DEAB_TESTS=ON -DEAB_WERROR=ON ||
+        ! quietly "building build/$1" cmake --build --preset "$1"; then
+        cat -- "$log"
+        summaries+=("the build failed")
+        return 1
+    fi
+}
+
+# Reads ctest's log: what Criterion said of each entry, then, in $scratch/counts, how many tests passed and failed. An
+# entry without Criterion counts as one test, and so does one that failed though all tests in it passed (a leak).
+count_ctest() {
+    awk -v counts="$scratch/counts" '
+        / Testing: / { name = $3; good = 0; synthesis = "" }
+        /^Test Passed/ { good = 1 }
+        /\[====\] Synthesis: / { synthesis = $0; sub(/.*Synthesis: /, "", synthesis) }
+        /^"[^"]*" end time: / {
+            if (synthesis == "") { if (good) passed++; else failed++; next }
+            printf "  %-28s %s\n", name, synthesis
+            split(synthesis, number, /[^0-9]+/)
+            passed += number[3]
+            failed += number[2] - number[3]
+            if (!good && number[2] == number[3]) failed++
+        }
+        END { print passed + 0, failed + 0 >counts }' "$1"
+}
+
+ctests() { # PRESET OPTION...
+    local preset=$1 status last good bad
+    shift
+    rm -f -- "build/$preset/Testing/Temporary/LastTest.log"
+    ctest --preset "$preset" -j "$(cores)" ${regex:+-R "$regex"} "$@" 2>&1 | tee "$scratch/ctest"
+    status=${PIPESTATUS[0]}
+    last=$(grep -E ' tests passed, |^No tests were found' "$scratch/ctest" | tail -n 1)
+    echo 0 0 >"$scratch/counts"
+    if [[ -f build/$preset/Testing/Temporary/LastTest.log ]]; then
+        echo 'Criterion:'
+        count_ctest "build/$preset/Testing/Temporary/LastTest.log"
+    fi
+    read -r good bad <"$scratch/counts"
+    passed=$((passed + good)) failed=$((failed + bad))
+    summaries+=("${last:-ctest ended with status $status}")
+    return "$status"
+}
+
+ctests_at_levels() { # PRESET
+    local level status=0
+    for level in base avx2; do
+        echo "EAB_ISA=$level"
+        EAB_ISA=$level ctests "$1" -L kernels || status=1
+    done
+    return "$status"
+}
+
+pytests() { # PRESET
+    local status last outcome number
+    EABENCH=$root/build/$1/eabench PYTHONDONTWRITEBYTECODE=1 "$EAB_PYTHON" -m pytest tests/scripts -ra --durations=5 \
+        --color=no ${expression:+-k "$expression"} 2>&1 | tee "$scratch/pytest"
+    status=${PIPESTATUS[0]}
+    last=$(grep -E '^=+ .* in [0-9.]+s.* =+$' "$scratch/pytest" | tail -n 1)
+    while read -r number outcome; do
+        case $outcome in
+            passed) passed=$((passed + number)) ;;
+            failed | error*) failed=$((failed + number)) ;;
+        esac
+    done < <(grep -o -E '[0-9]+ (passed|failed|errors?)' <<<"$last")
+    summaries+=("${last:-pytest ended with status $status}")
+    return "$status"
+}
+
+# Criterion runs each test in a new process of the same program and does not look at how it ends after the test, so
+# valgrind's findings are read from its logs, which are empty where it found nothing.
+valgrinds() {
+    local program name good status=0 found=0
+    for program in build/release/tests/test_*; do
+        name=${program##*/test_} name=${name/_/.}
+        [[ $name =~ ${regex:-.} ]] || continue
+        echo "valgrind $name"
+        good=1
+        EABENCH=$root/build/release/eabench EAB_ISA=avx2 valgrind --quiet --trace-children=yes --leak-check=full \
+            --errors-for-leak-kinds=definite --show-leak-kinds=definite --log-file="$scratch/valgrind.%p" \
+            "$program" --jobs "$(cores)" >"$scratch/output" 2>&1 || good=0
+        grep 'Synthesis' "$scratch/output"
+        if [[ -n $(find "$scratch" -name 'valgrind.*' -size +0) ]]; then
+            found=$((found + 1)) good=0
+            cat -- "$scratch"/valgrind.*
+        fi
+        if ((good)); then passed=$((passed + 1)); else
+            failed=$((failed + 1)) status=1
+            cat -- "$scratch/output"
+        fi
+        rm -f -- "$scratch"/valgrind.*
+    done
+    summaries+=("valgrind: errors or leaks in $found programs")
+    return "$status"
+}
+
+stage() {
+    case $1 in
+        release) build release && ctests release ;;
+        isa) build release && ctests_at_levels release ;;
+        scripts) build release && pytests release ;;
+        asan) build asan && ctests asan ;;
+        tsan) build tsan && ctests tsan -L host ;;
+        clang) build clang && ctests clang ;;
+        lint) scripts/lint.sh ;;
+        debug) build debug && ctests debug ;;
+        valgrind) build release && valgrinds ;;
+        asan-isa) build asan && ctests_at_levels asan ;;
+        asan-scripts) build asan && pytests asan ;;
+        tsan-scripts) build tsan && pytests tsan ;;
+    esac
+}
+
+# ----------------------------------------------------------------------------------------------------------------------
+
+results=() status=0
+for name in "${stages[@]}"; do
+    printf '\n======== %s ========\n' "$name"
+    begin=$SECONDS summaries=() before=$failed verdict=passed
+    if ! stage "$name"; then
+        verdict=FAILED status=1
+        ((failed > before)) || failed=$((failed + 1)) # not a test, but a build, a tool, a runner
+    fi
+    results+=("$(printf '%-13s %-6s %4d s' "$name" "$verdict" $((SECONDS - begin)))")
+    for summary in "${summaries[@]}"; do results+=("    $summary"); done
+done
+
+printf '\n======== all stages, %d s ========\n' "$SECONDS"
+printf '%s\n' "${results[@]}"
+printf 'tests: %d passed, %d failed\n' "$passed" "$failed"
+exit "$status"

@@ -1,0 +1,251 @@
+/* Training as a whole, on the processor and with the reference. */
+#include <criterion/criterion.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "fleet_fixture.h"
+#include "host/evaluate.h"
+#include "host/options.h"
+#include "host/train.h"
+#include "kernels/mechanism.h"
+
+static void train_on(const char *backend, int32_t members, const eab_config *configs,
+                     const eab_train_options *options, eab_cell_result *results) {
+    eab_device *device;
+    cr_assert_eq(eab_device_open(backend, 0, &device), EAB_OK, "%s", eab_last_error());
+    cr_assert_eq(eab_train_fleet(device, members, configs, options, results), EAB_OK, "%s", eab_last_error());
+    cr_expect_eq(device->bytes, 0, "%zu bytes were not given back", device->bytes);
+    eab_device_close(device);
+}
+
+static void expect_same_science(const eab_cell_result *a, const eab_cell_result *b) {
+    cr_expect_eq(a->status, b->status);
+    cr_expect_eq(a->steps_done, b->steps_done);
+    cr_expect_eq(a->loss_nats, b->loss_nats, "%.17g, %.17g", a->loss_nats, b->loss_nats);
+    cr_expect_eq(a->validation_accuracy, b->validation_accuracy);
+    cr_expect_eq(a->token_accuracy, b->token_accuracy);
+    cr_expect_eq(a->sequence_accuracy, b->sequence_accuracy);
+    cr_expect_eq(a->rollout_accuracy, b->rollout_accuracy);
+    cr_expect_eq(a->seen_share, b->seen_share);
+    cr_expect_eq(a->solved, b->solved);
+    cr_expect_eq(a->steps_to_solve, b->steps_to_solve);
+}
+
+Test(train, twice_gives_the_same_bits) {
+    eab_config config = tiny_config();
+    config.mechanism = eab_mechanism_from_name("ea");
+    eab_cell_result first, again;
+    train_on("cpu", 1, &config, NULL, &first);
+    train_on("cpu", 1, &config, NULL, &again);
+    cr_expect_eq(first.status, EAB_CELL_OK);
+    cr_expect_eq(first.steps_done, 20);
+    cr_expect_eq(first.tokens, 20 * 3 * 5);
+    expect_same_science(&first, &again);
+}
+
+/* Members differ in all that may differ; one of them diverges, and one is solved early and leaves. */
+Test(train, result_does_not_depend_on_the_fleet) {
+    enum { MEMBERS = 4 };
+    eab_config configs[MEMBERS];
+    eab_cell_result together[MEMBERS], alone;
+    for (int i = 0; i < MEMBERS; i++) {
+        configs[i] = tiny_config();
+        configs[i].steps = 120;
+        configs[i].batch = 8;
+        configs[i].mechanism = i;
+        configs[i].seed = 5 + i;
+        configs[i].lr = 1e-2 * (1 + i);
+        configs[i].level.option[EAB_RECURRENCE_BASIS] = 2 + i;
+    }
+    configs[0].level.option[EAB_RECURRENCE_A] = 0; /* x_t = x_{t-2}: easy */
+    configs[2].norm = configs[1].norm = configs[0].norm = configs[3].norm = EAB_NORM_NONE;
+    configs[2].lr = 10;
+    configs[2].clip = 0;
+    configs[2].optimizer = configs[1].optimizer = configs[0].optimizer = configs[3].optimizer = EAB_OPTIMIZER_SGD;
+    for (int i = 1; i < MEMBERS; i++) cr_assert(eab_train_same_fleet(&configs[0], &configs[i]));
+    train_on("cpu", MEMBERS, configs, NULL, together);
+    cr_expect_eq(together[2].status, EAB_CELL_DIVERGED);
+    for (int i = 0; i < MEMBERS; i++) {
+        train_on("cpu", 1, &configs[i], NULL, &alone);
+        if (i == 2) {
+            cr_expect_eq(alone.status, EAB_CELL_DIVERGED);
+            cr_expect_eq(alone.steps_done, together[2].steps_done);
+            cr_expect(isnan(together[2].token_accuracy));
+        } else {
+            expect_same_science(&together[i], &alone);
+        }
+    }
+}
+
+Test(train, solves_an_easy_level_and_stops) {
+    eab_config config = eab_config_default(0);
+    config.level.option[EAB_RECURRENCE_BASIS] = 2;
+    config.level.option[EAB_RECURRENCE_DELAY] = 2;
+    config.d_model = 16;
+    config.steps = 2000;
+    config.eval_every = 100;
+    config.eval_tokens = 2000;
+    eab_cell_result result;
+    eab_train_options options = {.keep_curves = true};
+    train_on("cpu", 1, &config, &options, &result);
+    cr_expect_eq(result.status, EAB_CELL_OK);
+    cr_expect_eq(result.solved, 1);
+    cr_expect_eq(result.token_accuracy, 1.0);
+    cr_expect_eq(result.rollout_accuracy, 1.0);
+    cr_expect_eq(result.sequence_accuracy, 1.0);
+    cr_expect_lt(result.steps_done, 2000);
+    cr_expect_eq(result.steps_to_solve, result.steps_done);
+    cr_expect_eq(result.seen_share, 1.0); /* there are four sequences */
+    cr_assert_eq(result.curve_points, result.steps_done / 100);
+    cr_expect_lt(result.curve[result.curve_points - 1].loss_nats, result.curve[0].loss_nats);
+    cr_expect_eq(result.curve[result.curve_points - 1].validation_accuracy, 1.0);
+    free(result.curve);
+}
+
+Test(train, does_not_stop_where_it_is_told_not_to) {
+    eab_config config = tiny_config();
+    config.level.option[EAB_RECURRENCE_BASIS] = 2;
+    config.level.option[EAB_RECURRENCE_A] = 0;
+    config.stop_when_solved = 0;
+    config.steps = 300;
+    config.lr = 3e-2;
+    eab_cell_result result;
+    train_on("cpu", 1, &config, NULL, &result);
+    cr_expect_eq(result.steps_done, 300);
+    cr_expect_eq(result.solved, 1);
+    cr_expect(result.steps_to_solve > 0 && result.steps_to_solve <= 300);
+}
+
+/* Same data, same start, float32 against float64: a few steps agree to rounding, for every mechanism. */
+Test(train, agrees_with_float64) {
+    for (int32_t mechanism = 0; mechanism < EAB_MECHANISM_COUNT; mechanism++) {
+        eab_config config = tiny_config();
+        config.mechanism = mechanism;
+        config.eval_every = 5;
+        config.steps = 10;
+        eab_cell_result cpu, reference;
+        const eab_train_options options = {.keep_curves = true};
+        train_on("cpu", 1, &config, &options, &cpu);
+        train_on("reference", 1, &config, &options, &reference);
+        cr_assert_eq(cpu.curve_points, 2);
+        for (int i = 0; i < 2; i++)
+            cr_expect_float_eq(cpu.curve[i].loss_nats, reference.curve[i].loss_nats, 2e-4, "%s: %.9g, %.9g",
+                               eab_mechanism_name(mechanism), cpu.curve[i].loss_nats, reference.curve[i].loss_nats);
+        free(cpu.curve);
+        free(reference.curve);
+    }
+}
+
+Test(train, stops_when_it_is_told) {
+    eab_config config = tiny_config();
+    eab_cell_result result;
+    atomic_bool stop = true;
+    const eab_train_options options = {.stop = &stop};
+    eab_device *device;
+    cr_assert_eq(eab_device_open("cpu", 0, &device), EAB_OK);
+    cr_expect_eq(eab_train_fleet(device, 1, &config, &options, &result), EAB_INTERRUPTED);
+    cr_expect_eq(device->bytes, 0);
+    eab_device_close(device);
+}
+
+Test(train, counts_its_steps) {
+    eab_config config = tiny_config();
+    eab_cell_result result;
+    _Atomic int64_t steps_done = 0;
+    const eab_train_options options = {.steps_done = &steps_done};
+    train_on("cpu", 1, &config, &options, &result);
+    cr_expect_eq(steps_done, result.steps_done);
+}
+
+/* The parallel rollout against the plain way: one token after another. */
+Test(evaluate, rollout_is_greedy_continuation) {
+    eab_config config = tiny_config();
+    fleet_fixture fleet;
+    fleet_open(&fleet, "cpu", 1, &config);
+    const eab_backend *backend = fleet.device->backend;
+    const int32_t count = config.batch * config.context, context = config.context;
+    int32_t inputs[64], predictions[64];
+    eab_tally training[1], tally[1], rollout[1];
+    int64_t changed;
+    cr_assert_leq(count, 64);
+
+    /* one after another */
+    memcpy(inputs, fleet.inputs, (size_t)count * sizeof *inputs);
+    int64_t right = 0;
+    for (int32_t t = 0; t < context; t++) {
+        cr_assert_eq(eab_model_pass(&fleet.model, inputs, fleet.targets, NULL, tally, predictions), EAB_OK);
+        for (int32_t sequence = 0; sequence < config.batch; sequence++) {
+            const int32_t row = sequence * context + t;
+            if (fleet.targets[row] < 0) continue;
+            right += predictions[row] == fleet.targets[row];
+            if (t + 1 < context) inputs[row + 1] = predictions[row];
+        }
+    }
+
+    eab_fleet_tokens tokens = {
+        .generate = {.members = 1, .batch = config.batch, .context = context, .levels = fleet.levels,
+                     .seeds = fleet.seeds, .held_out = fleet.held_out},
+        .inputs = fleet.inputs, .targets = fleet.targets, .predictions = predictions, .counts = fleet.counts,
+        .changed = &changed, .training = training, .tally = tally, .rollout = rollout};
+    eab_evaluation evaluation;
+    fleet.model.config.eval_tokens = 1; /* one batch: the training stream's first, as above */
+    cr_assert_eq(eab_evaluate(&fleet.model, &tokens, EAB_STREAM_TRAINING, true, NULL, &evaluation), EAB_OK);
+    cr_expect_eq(evaluation.rollout_right, right);
+    cr_expect_eq(evaluation.rollout_tokens, evaluation.tally.tokens);
+    cr_expect_eq(evaluation.sequences, config.batch);
+    cr_expect_lt(right, evaluation.tally.tokens); /* an untrained model errs, or this would show nothing */
+    (void)backend;
+    fleet_close(&fleet);
+}
+
+Test(evaluate, seen_share_counts) {
+    eab_config config = tiny_config();
+    double share;
+    config.heldout = EAB_HELD_OUT_NONE; /* nine sequences */
+    cr_assert_eq(eab_seen_share(&config, 100, 0, &share), EAB_OK);
+    cr_expect_eq(share, 0.0);
+    cr_assert_eq(eab_seen_share(&config, 100, 1000, &share), EAB_OK);
+    cr_expect_eq(share, 1.0);
+    cr_assert_eq(eab_seen_share(&config, 900, 1, &share), EAB_OK);
+    cr_expect(share > 0.05 && share < 0.18, "%g of one ninth", share);
+}
+
+Test(cost, figures_of_the_default_model) {
+    const eab_config config = eab_config_default(0);
+    /* by hand: products 32 x 96 + 32 x 32 + 2 x 32 x 128 + 32 x 8 = 12,544; attention 12 x 32 x 12.5 */
+    cr_expect_float_eq(eab_config_flop_per_token(&config), 6 * 12544 + 12 * 32 * 12.5, 1e-9);
+    /* and 8 x 32 embedding, biases 96 + 32 + 128 + 32 + 8, norms 3 x 2 x 32 */
+    cr_expect_eq(eab_config_parameters(&config), 12544 + 256 + 296 + 192);
+    fleet_fixture fleet;
+    fleet_open(&fleet, "cpu", 1, &config);
+    cr_expect_eq(eab_config_parameters(&config), fleet.model.parameters.count);
+    fleet_close(&fleet);
+}
+
+/* A worker needs parameters, optimizer state and one batch's activations, as eab_config_memory_bytes says. */
+Test(cost, memory_is_what_was_said) {
+    eab_config config = eab_config_default(0);
+    eab_cell_result result;
+    config.steps = 1;
+    config.eval_tokens = 1;
+    train_on("cpu", 1, &config, NULL, &result);
+    cr_expect_leq((double)result.memory_bytes, 1.05 * eab_config_memory_bytes(&config) + 4096);
+}
+
+Test(schedule, reaches_its_ends) {
+    eab_optimizer optimizer = {.schedule = EAB_SCHEDULE_COSINE, .lr = 2, .lr_final = 0.1, .warmup = 10, .steps = 110};
+    cr_expect_float_eq(eab_learning_rate(&optimizer, 0), 0.2, 1e-12);
+    cr_expect_float_eq(eab_learning_rate(&optimizer, 9), 2, 1e-12);
+    cr_expect_float_eq(eab_learning_rate(&optimizer, 10), 2, 1e-12);
+    cr_expect_float_eq(eab_learning_rate(&optimizer, 109), 0.2, 1e-12);
+    optimizer.schedule = EAB_SCHEDULE_LINEAR;
+    optimizer.warmup = 0;
+    optimizer.steps = 101;
+    cr_expect_float_eq(eab_learning_rate(&optimizer, 50), 1.1, 1e-12);
+    cr_expect_float_eq(eab_learning_rate(&optimizer, 100), 0.2, 1e-12);
+    optimizer.schedule = EAB_SCHEDULE_CONSTANT;
+    cr_expect_float_eq(eab_learning_rate(&optimizer, 100), 2, 1e-12);
+    optimizer.warmup = 1000; /* longer than the run: never leaves it */
+    cr_expect_float_eq(eab_learning_rate(&optimizer, 100), 0.202, 1e-12);
+}

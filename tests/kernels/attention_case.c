@@ -1,0 +1,251 @@
+#include "attention_case.h"
+
+#include <criterion/criterion.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "kernels/mechanism.h"
+#include "kernels/reference/attention.h"
+
+const char *attention_case_name(const attention_case *spec) {
+    static char text[200];
+    snprintf(text, sizeof text, "%s batch %d heads %d context %d head_dim %d%s%s%s size %g",
+             eab_mechanism_name(spec->mechanism), spec->batch, spec->heads, spec->context, spec->head_dim,
+             spec->causal ? " causal" : "", spec->sloped ? " sloped" : "", spec->interleaved ? " interleaved" : "",
+             spec->size);
+    return text;
+}
+
+static int64_t offset(const eab_attention_args *args, bool in, int64_t batch, int64_t head, int64_t time) {
+    return in ? batch * args->in_batch + head * args->in_head + time * args->in_time
+              : batch * args->out_batch + head * args->out_head + time * args->out_time;
+}
+
+/* ---- plain float32: what an unfused implementation does, with whole rows of scores ------------------------------- */
+
+typedef struct {
+    float z, bias, weight, derivative;
+} pair;
+
+static void plain_row(const attention_problem *problem, int32_t head, int32_t time, const float *query,
+                      const float *keys, pair *row, int32_t count) {
+    const eab_attention_args *args = &problem->args;
+    const bool bounded = eab_mechanism_class_of(problem->spec.mechanism) == EAB_CLASS_BOUNDED;
+    const bool squared = !strcmp(eab_mechanism_name(problem->spec.mechanism), "ea-softmax");
+    float top = -INFINITY, sum = 0;
+    for (int32_t j = 0; j < count; j++) {
+        float z = 0;
+        for (int32_t i = 0; i < args->head_dim; i++) z += query[i] * keys[j * args->in_time + i];
+        z *= problem->scale;
+        const float log_bias = args->slopes ? -args->slopes[head] * fabsf((float)(time - j)) : 0;
+        const float square = fminf(z * z, 0x1p100f);
+        row[j] = (pair){.z = z, .bias = log_bias};
+        if (bounded) {
+            row[j].weight = (square / (1 + square) + 0x1p-24f) * expf(log_bias);
+            row[j].derivative = 2 * z / (1 + square) / (1 + square) * expf(log_bias);
+        } else {
+            row[j].weight = (squared ? square : z) + log_bias;
+            top = fmaxf(top, row[j].weight);
+        }
+    }
+    for (int32_t j = 0; j < count; j++) {
+        if (!bounded) {
+            row[j].weight = expf(row[j].weight - top);
+            row[j].derivative = row[j].weight * (squared ? 2 * row[j].z : 1);
+        }
+        sum += row[j].weight;
+    }
+    for (int32_t j = 0; j < count; j++) {
+        row[j].weight /= sum;
+        row[j].derivative /= sum;
+    }
+}
+
+static void plain_compute(const attention_problem *problem, float *const results[RESULT_COUNT]) {
+    const eab_attention_args *args = &problem->args;
+    const int32_t head_dim = args->head_dim;
+    pair *row = calloc((size_t)args->context, sizeof *row);
+    float *dp = calloc((size_t)args->context, sizeof *dp);
+    for (int32_t batch = 0; batch < args->batch; batch++)
+        for (int32_t head = 0; head < args->heads; head++)
+            for (int32_t time = 0; time < args->context; time++) {
+                const int64_t start = offset(args, true, batch, head, 0), here = offset(args, true, batch, head, time);
+                const int64_t result = (((int64_t)batch * args->heads + head) * args->context) * head_dim;
+                const float *q = problem->qkv.data + problem->part[0] + here;
+                const float *k = problem->qkv.data + problem->part[1] + start;
+                const float *v = problem->qkv.data + problem->part[2] + start;
+                const float *dout = problem->dout.data + offset(args, false, batch, head, time);
+                const int32_t count = args->causal ? time + 1 : args->context;
+                plain_row(problem, head, time, q, k, row, count);
+                float *out = results[RESULT_OUT] + result + (int64_t)time * head_dim, mean = 0;
+                for (int32_t i = 0; i < head_dim; i++) {
+                    for (int32_t j = 0; j < count; j++) out[i] += row[j].weight * v[j * args->in_time + i];
+                    mean += out[i] * dout[i];
+                }
+                for (int32_t j = 0; j < count; j++) {
+                    dp[j] = 0;
+                    for (int32_t i = 0; i < head_dim; i++) dp[j] += dout[i] * v[j * args->in_time + i];
+                    const float dz = row[j].derivative * (dp[j] - mean) * problem->scale;
+                    for (int32_t i = 0; i < head_dim; i++) {
+                        results[RESULT_DQ][result + (int64_t)time * head_dim + i] += dz * k[j * args->in_time + i];
+                        results[RESULT_DK][result + (int64_t)j * head_dim + i] += dz * q[i];
+                        results[RESULT_DV][result + (int64_t)j * head_dim + i] += row[j].weight * dout[i];
+                    }
+                }
+            }
+    free(row);
+    free(dp);
+}
+
+/* ---- references -------------------------------------------------------------------------------------------------- */
+
+static double *widen(const guarded *buffer, bool absolute) {
+    double *wide = malloc((size_t)buffer->count * sizeof *wide);
+    for (int64_t i = 0; i < buffer->count; i++) wide[i] = absolute ? fabs((double)buffer->data[i]) : (double)buffer->data[i];
+    return wide;
+}
+
+/* A strided result as [batch][heads][context][head_dim]. */
+static double *compact(const eab_attention_args *args, bool in, const double *from) {
+    const int64_t head_dim = args->head_dim;
+    double *to = malloc((size_t)(args->batch * args->heads * args->context * head_dim) * sizeof *to), *row = to;
+    for (int32_t batch = 0; batch < args->batch; batch++)
+        for (int32_t head = 0; head < args->heads; head++)
+            for (int32_t time = 0; time < args->context; time++, row += head_dim)
+                memcpy(row, from + offset(args, in, batch, head, time), (size_t)head_dim * sizeof *row);
+    return to;
+}
+
+static void compute_references(attention_problem *problem) {
+    const eab_attention_args *args = &problem->args;
+    const int64_t *part = problem->part;
+    const size_t in_count = (size_t)problem->qkv_count, out_count = (size_t)problem->out_count;
+    double *qkv = widen(&problem->qkv, false), *sizes = widen(&problem->qkv, true), *dout = widen(&problem->dout, false);
+    double *out = calloc(out_count, sizeof *out), *dqkv = calloc(in_count, sizeof *dqkv);
+    problem->row_stat = calloc((size_t)problem->rows, sizeof *problem->row_stat);
+    const double *q = qkv + part[0], *k = qkv + part[1], *v = qkv + part[2];
+    double *dq = dqkv + part[0], *dk = dqkv + part[1], *dv = dqkv + part[2];
+    cr_assert(!eab_reference_attention_forward(args, 0, q, k, sizes + part[2], out, NULL));
+    problem->terms[RESULT_OUT] = compact(args, false, out);
+    cr_assert(!eab_reference_attention_forward(args, 0, q, k, v, out, problem->row_stat));
+    problem->exact[RESULT_OUT] = compact(args, false, out);
+    cr_assert(!eab_reference_attention_backward(args, 0, q, k, v, out, problem->row_stat, dout, dq, dk, dv));
+    for (int i = 0; i < 3; i++) problem->exact[RESULT_DQ + i] = compact(args, true, dqkv + part[i]);
+    cr_assert(!eab_reference_attention_terms(args, 0, q, k, v, dout, dq, dk, dv));
+    for (int i = 0; i < 3; i++) problem->terms[RESULT_DQ + i] = compact(args, true, dqkv + part[i]);
+
+    float *plain[RESULT_COUNT];
+    for (int which = 0; which < RESULT_COUNT; which++) plain[which] = calloc(out_count, sizeof *plain[which]);
+    plain_compute(problem, plain);
+    for (int which = 0; which < RESULT_COUNT; which++) {
+        double error = 0, terms = 0;
+        for (int64_t i = 0; i < problem->out_count; i++) {
+            const double difference = (double)plain[which][i] - problem->exact[which][i];
+            error += difference * difference;
+            terms += problem->terms[which][i] * problem->terms[which][i];
+        }
+        problem->plain_error[which] = sqrt(error);
+        problem->term_norm[which] = sqrt(terms);
+        free(plain[which]);
+    }
+    free(qkv);
+    free(sizes);
+    free(dout);
+    free(out);
+    free(dqkv);
+}
+
+attention_problem attention_problem_new(attention_case spec, uint32_t seed, bool with_references) {
+    attention_problem problem = {.spec = spec};
+    const int64_t width = (int64_t)spec.heads * spec.head_dim, block = (int64_t)spec.context * spec.head_dim;
+    eab_attention_args *args = &problem.args;
+    *args = (eab_attention_args){.members = 1, .batch = spec.batch, .heads = spec.heads, .context = spec.context,
+                                 .head_dim = spec.head_dim, .causal = spec.causal};
+    problem.rows = (int64_t)spec.batch * spec.heads * spec.context;
+    problem.out_count = problem.rows * spec.head_dim;
+    problem.qkv_count = 3 * problem.out_count;
+    if (spec.interleaved) {
+        args->in_time = 3 * width;
+        args->out_time = width;
+        args->in_head = args->out_head = spec.head_dim;
+        args->in_batch = spec.context * args->in_time;
+        args->out_batch = spec.context * args->out_time;
+    } else {
+        args->in_time = args->out_time = spec.head_dim;
+        args->in_head = args->out_head = block;
+        args->in_batch = args->out_batch = spec.heads * block;
+    }
+    for (int i = 0; i < 3; i++) problem.part[i] = i * (spec.interleaved ? width : problem.out_count);
+    problem.scale = eab_mechanism_default_scale(spec.mechanism, spec.head_dim);
+    for (int i = 0; i < 16; i++) problem.slopes[i] = ldexpf(1, -2 * (i + 1) + 1);
+    problem.qkv = guarded_new(problem.qkv_count);
+    problem.dout = guarded_new(problem.out_count);
+    guarded_normal(&problem.qkv, seed, spec.size);
+    guarded_normal(&problem.dout, seed + 1000000, spec.size);
+    /* The arguments point into the problem; every caller rebinds them, since the problem is returned by value. */
+    args->slopes = spec.sloped ? problem.slopes : NULL;
+    args->scores = (eab_scores){&problem.spec.mechanism, &problem.scale};
+    if (with_references) compute_references(&problem);
+    return problem;
+}
+
+void attention_problem_free(attention_problem *problem) {
+    guarded_free(&problem->qkv);
+    guarded_free(&problem->dout);
+    for (int i = 0; i < RESULT_COUNT; i++) {
+        free(problem->exact[i]);
+        free(problem->terms[i]);
+    }
+    free(problem->row_stat);
+}
+
+/* ---- fused ------------------------------------------------------------------------------------------------------- */
+
+attention_results attention_run(const attention_problem *problem, const eab_cpu_kernels *kernels) {
+    eab_attention_args args = problem->args;
+    args.slopes = problem->spec.sloped ? problem->slopes : NULL;
+    args.scores = (eab_scores){&problem->spec.mechanism, &problem->scale};
+    const int64_t *part = problem->part;
+    const float *q = problem->qkv.data + part[0], *k = problem->qkv.data + part[1], *v = problem->qkv.data + part[2];
+    attention_results results = {guarded_new(problem->out_count), guarded_new(problem->qkv_count),
+                                 guarded_new(problem->rows)};
+    float *dq = results.dqkv.data + part[0], *dk = results.dqkv.data + part[1], *dv = results.dqkv.data + part[2];
+    eab_cpu_workspace workspace = {0};
+    cr_assert(!kernels->attention_forward(&workspace, &args, 0, q, k, v, results.out.data, results.row_stat.data));
+    cr_assert(!kernels->attention_backward(&workspace, &args, 0, q, k, v, results.out.data, results.row_stat.data,
+                                           problem->dout.data, dq, dk, dv));
+    cr_assert(guarded_intact(&results.out) && guarded_intact(&results.dqkv) && guarded_intact(&results.row_stat),
+              "%s %s: wrote past a result", kernels->isa, attention_case_name(&problem->spec));
+    eab_cpu_workspace_free(&workspace);
+    return results;
+}
+
+void attention_results_free(attention_results *results) {
+    guarded_free(&results->out);
+    guarded_free(&results->dqkv);
+    guarded_free(&results->row_stat);
+}
+
+float *attention_at(const attention_problem *problem, const attention_results *results, int which, int32_t batch,
+                    int32_t head, int32_t time, int32_t i) {
+    const int64_t at = offset(&problem->args, which != RESULT_OUT, batch, head, time) + i;
+    return which == RESULT_OUT ? results->out.data + at : results->dqkv.data + problem->part[which - RESULT_DQ] + at;
+}
+
+double attention_error_ratio(const attention_problem *problem, const attention_results *results, int which) {
+    const attention_case *spec = &problem->spec;
+    const double *exact = problem->exact[which];
+    double error = 0;
+    for (int32_t batch = 0; batch < spec->batch; batch++)
+        for (int32_t head = 0; head < spec->heads; head++)
+            for (int32_t time = 0; time < spec->context; time++)
+                for (int32_t i = 0; i < spec->head_dim; i++) {
+                    const double value = (double)*attention_at(problem, results, which, batch, head, time, i);
+                    if (!isfinite(value)) return INFINITY;
+                    error += (value - *exact) * (value - *exact);
+                    exact++;
+                }
+    return sqrt(error) / fmax(fmax(problem->plain_error[which], 0x1p-24 * problem->term_norm[which]), 1e-300);
+}

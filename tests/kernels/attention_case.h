@@ -1,0 +1,53 @@
+/* One attention problem computed three ways: float64 reference, plain unfused float32, a fused kernel. */
+#ifndef EAB_TESTS_KERNELS_ATTENTION_CASE_H
+#define EAB_TESTS_KERNELS_ATTENTION_CASE_H
+
+#include "guarded.h"
+#include "kernels/cpu/kernels.h"
+
+typedef struct {
+    int32_t batch, heads, context, head_dim, mechanism;
+    bool causal, sloped;
+    bool interleaved; /* q, k and v inside rows of 3 * heads * head_dim, as in the model; else [batch][heads][context] */
+    double size;      /* standard deviation of q, k, v and dout */
+} attention_case;
+
+enum { RESULT_OUT, RESULT_DQ, RESULT_DK, RESULT_DV, RESULT_COUNT };
+
+typedef struct {
+    attention_case spec;
+    eab_attention_args args;
+    float slopes[16], scale;
+    int64_t qkv_count, out_count, rows; /* floats in the q, k, v buffer, in out, and rows of row_stat */
+    int64_t part[3];                    /* where q, k, v begin */
+    guarded qkv, dout;
+    double *exact[RESULT_COUNT], *terms[RESULT_COUNT]; /* float64 results, and the size of their terms; contiguous */
+    double plain_error[RESULT_COUNT];                  /* norm of plain - exact */
+    double term_norm[RESULT_COUNT];
+    double *row_stat; /* exact */
+} attention_problem;
+
+/* The fused kernel's results, in guarded buffers that began as NaN. */
+typedef struct {
+    guarded out, dqkv, row_stat;
+} attention_results;
+
+/* Draws the inputs; with_references also computes exact, terms and plain_error. */
+attention_problem attention_problem_new(attention_case spec, uint32_t seed, bool with_references);
+void attention_problem_free(attention_problem *problem);
+
+/* One line that names the case. */
+const char *attention_case_name(const attention_case *spec);
+
+/* Runs forward and backward of a SIMD level; fails the test on a bad status or a broken guard. */
+attention_results attention_run(const attention_problem *problem, const eab_cpu_kernels *kernels);
+void attention_results_free(attention_results *results);
+
+/* DESIGN.md, section 1; infinite if any value is not finite. */
+double attention_error_ratio(const attention_problem *problem, const attention_results *results, int which);
+
+/* Result `which` at (batch, head, time, i), or where its row begins for i = 0. */
+float *attention_at(const attention_problem *problem, const attention_results *results, int which, int32_t batch,
+                    int32_t head, int32_t time, int32_t i);
+
+#endif

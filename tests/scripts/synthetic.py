@@ -1,0 +1,111 @@
+"""Makes synthetic run folders in the exact schema of DESIGN.md, section 5."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import math
+import random
+from collections.abc import Iterable
+from pathlib import Path
+
+ACCURACY_HEADER = (
+    "cell,status,reason,backend,dtype,task,level,complexity_bits,vocab,parameters,basis,delay,a,b,layers,d_model,heads,"
+    "mlp_ratio,context,position,alibi_span,norm,activation,bias,embedding,init_scale,embedding_scale,qk_init,mechanism,"
+    "scale,optimizer,lr,beta1,beta2,momentum,weight_decay,clip,steps,batch,warmup,schedule,lr_final,seed,eval_every,"
+    "eval_tokens,stop_when_solved,heldout,tokens,steps_done,loss_nats,validation_accuracy,token_accuracy,"
+    "sequence_accuracy,rollout_accuracy,chance_accuracy,seen_share,solved,steps_to_solve").split(",")
+THROUGHPUT_HEADER = (
+    "cell,backend,device,dtype,mechanism,task,level,layers,d_model,heads,context,batch,seed,lr,fleet,workers,train_s,"
+    "wall_s,tokens_per_s,fleet_tokens_per_s,flop_per_token,gflop_per_s,peak_gflop_per_s,peak_fraction,"
+    "memory_bytes").split(",")
+DEFAULTS = dict(
+    status="ok", reason="", backend="cpu", dtype="float32", task="recurrence", a=1, b=1, layers=1, d_model=32, heads=4,
+    mlp_ratio=4, context=24, position="alibi", alibi_span=4, norm="layer", activation="relu", bias="on",
+    embedding="learned", init_scale=1, embedding_scale=0.5, qk_init=1, mechanism="dpa", optimizer="adamw", lr=0.01,
+    beta1=0.9, beta2=0.98, momentum=0.9, weight_decay=0.01, clip=1, steps=3000, batch=32, warmup=100, schedule="cosine",
+    lr_final=0.1, seed=1, eval_every=250, eval_tokens=10000, stop_when_solved="on")
+ENVIRONMENT = dict(
+    version="0.1.0", commit="0123456789abcdef0123456789abcdef01234567", compiler="gcc 12.2.0", flags="-O3", os="Linux 6.1",
+    cpu="Synthetic CPU @ 2.0 GHz", cores="2", isa="avx512", backend="cpu", device="Synthetic CPU @ 2.0 GHz", driver="",
+    clocks="", libraries="glib 2.74", workers="2", fleet="1", started="2026-01-02T03:04:05Z",
+    command="eabench sweep tasks/ladders/quick.ini", peak_gflop_per_s="61.5")
+QUICK_LEVELS = [(8, 2), (4, 3), (4, 4), (8, 4), (16, 4), (16, 6)]
+REACH = {"dpa": 10.0, "ea": 15.0, "ea-scaled": 13.0, "ea-softmax": 9.0}  # bits that a mechanism masters
+
+
+def row(basis: int = 8, delay: int = 2, axes: dict[str, str] | None = None, **changes: object) -> dict[str, object]:
+    """One row of accuracy.csv, solved unless told otherwise; `axes` replaces basis and delay in their columns."""
+    cell = {**DEFAULTS, "basis": basis, "delay": delay, "vocab": basis, "parameters": 13000 + 64 * basis,
+            "level": f"basis={basis} delay={delay}", "complexity_bits": round(delay * math.log2(basis), 6),
+            "chance_accuracy": 1 / basis, "tokens": 768 * 3000, "steps_done": 3000, "loss_nats": 0.01,
+            "validation_accuracy": 1.0, "token_accuracy": 1.0, "sequence_accuracy": 1.0, "rollout_accuracy": 1.0,
+            "seen_share": 0 if basis ** delay >= 4096 else 1, "solved": 1, "steps_to_solve": 1000}
+    cell["heldout"] = "hash" if basis ** delay >= 4096 else "none"
+    cell.update(changes, **(axes or {}))
+    cell.setdefault("scale", "auto")
+    if cell["status"] != "ok":
+        cell.update({name: "" for name in ("loss_nats", "validation_accuracy", "token_accuracy", "sequence_accuracy",
+                                           "rollout_accuracy", "seen_share", "solved", "steps_to_solve")})
+    elif not float(str(cell["solved"]) or 0):
+        cell["steps_to_solve"] = ""
+    identity = [str(cell[name]) for name in ("task", "level", "d_model", "context", "mechanism", "lr", "seed")]
+    cell.setdefault("cell", hashlib.sha256("|".join(identity).encode()).hexdigest()[:16])
+    return cell
+
+
+def speed(cell: dict[str, object], tokens_per_s: float = 700e3) -> dict[str, object]:
+    """The row of throughput.csv that belongs to a row of accuracy.csv."""
+    gflop = tokens_per_s * 80e3 / 1e9
+    return {**{name: cell[name] for name in THROUGHPUT_HEADER if name in cell}, "device": ENVIRONMENT["device"],
+            "fleet": 1, "workers": 2, "train_s": round(2304000 / tokens_per_s, 3), "wall_s": 3.6,
+            "tokens_per_s": round(tokens_per_s), "fleet_tokens_per_s": round(tokens_per_s), "flop_per_token": 80000,
+            "gflop_per_s": round(gflop, 3), "peak_gflop_per_s": 61.5, "peak_fraction": round(gflop / 61.5, 4),
+            "memory_bytes": 3 << 20}
+
+
+def sweep(levels: Iterable[tuple[int, int]] = QUICK_LEVELS, mechanisms: Iterable[str] = ("dpa", "ea", "ea-scaled"),
+          rates: Iterable[float] = (0.01, 0.02), seeds: Iterable[int] = (1, 2), noise: int = 0, **changes: object
+          ) -> list[dict[str, object]]:
+    """A believable sweep: a mechanism masters levels up to its reach, then falls to chance."""
+    rows = []
+    for basis, delay in levels:
+        for mechanism in mechanisms:
+            for rate in rates:
+                for seed in seeds:
+                    dice = random.Random(f"{basis} {delay} {mechanism} {rate} {seed} {noise}")
+                    bits = delay * math.log2(basis)
+                    excess = bits - REACH.get(mechanism, 11.0) - (rate - 0.01) * 30 + dice.gauss(0, 0.8)
+                    right = 1 / (1 + math.exp(1.3 * excess))
+                    accuracy = 1.0 if right > 0.93 else round(1 / basis + (1 - 1 / basis) * right, 6)
+                    rows.append(row(
+                        basis, delay, mechanism=mechanism, lr=rate, seed=seed, token_accuracy=accuracy,
+                        validation_accuracy=min(1.0, max(0.0, round(accuracy + dice.gauss(0, 0.003), 6)))
+                        if accuracy < 1 else 1.0, sequence_accuracy=round(accuracy ** 8, 6),
+                        rollout_accuracy=round(accuracy ** 10, 6), solved=int(accuracy == 1.0),
+                        loss_nats=round((1 - accuracy) * 2 + 0.001, 6),
+                        steps_to_solve=250 * max(1, min(12, round(12 + excess + dice.gauss(0, 1)))), **changes))
+    return rows
+
+
+def write_csv(path: Path, header: list[str], rows: list[dict[str, object]]) -> None:
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, header, lineterminator="\n", extrasaction="ignore")
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def write_run(folder: Path, rows: list[dict[str, object]], speeds: list[dict[str, object]] | None = None,
+              **environment: str) -> Path:
+    """A run folder; `speeds` is made from the rows unless given."""
+    folder.mkdir(parents=True, exist_ok=True)
+    if speeds is None:
+        speeds = [speed(cell, 700e3 + 1e4 * (index % 7) + {"ea": 2e4}.get(str(cell["mechanism"]), 0))
+                  for index, cell in enumerate(rows) if cell["status"] == "ok"]
+    write_csv(folder / "accuracy.csv", ACCURACY_HEADER, rows)
+    write_csv(folder / "throughput.csv", THROUGHPUT_HEADER, speeds)
+    known = {**ENVIRONMENT, **environment}
+    (folder / "manifest.ini").write_text(
+        "[task recurrence low]\nbasis = 4, 8\ndelay = 3, 4\n[model]\nheads = 4\n[train]\nmechanism = dpa, ea\n"
+        "[environment]\n" + "".join(f"{key} = {value}\n" for key, value in known.items()), encoding="utf-8")
+    return folder
