@@ -27,9 +27,9 @@ static const char *const flags[] = {"--show", "--set", "--context", "--seed", "-
 static void print_usage(FILE *file) {
     fputs("usage: eabench tasks [NAME [--show N] [--set KEY=VALUE]... [--context N] [--seed N]]\n"
           "\n"
-          "Lists the task families, or shows one of them: its options, its level and N example sequences (default 5) as\n"
-          "training sees them. Tokens in [brackets] are free: drawn at random. All others are determined by those before\n"
-          "them; they alone are learned and scored.\n",
+          "Lists the task families, or shows one of them: its options, its level and N example sequences (default 5)\n"
+          "as training sees them. Tokens in [brackets] are free: drawn at random. All others are determined by those\n"
+          "before them; they alone are learned and scored.\n",
           file);
 }
 
@@ -83,8 +83,8 @@ static int read_flag(const char *flag, const char *text, tasks_request *request)
 static int refuse_flag(const char *flag) {
     char shown[80], allowed[128];
     eab_join(flags, allowed, sizeof allowed);
-    return eab_fail(EAB_BAD_INPUT, "%s: unknown option; nearest: %s; allowed: %s", eab_excerpt(flag, 60, shown, sizeof shown),
-                    eab_suggest(flag, flags), allowed);
+    return eab_fail(EAB_BAD_INPUT, "%s: unknown option; nearest: %s; allowed: %s",
+                    eab_excerpt(flag, 60, shown, sizeof shown), eab_suggest(flag, flags), allowed);
 }
 
 /* Flags are written "--flag value" or "--flag=value". */
@@ -140,7 +140,8 @@ static int apply_set(const tasks_request *request, const char *set, eab_config *
     int status = EAB_OK;
     double value = 0;
     if (dot && strcmp(name, "task") != 0 && strcmp(name, task->name) != 0 && strcmp(name, full) != 0) {
-        status = eab_fail(EAB_BAD_INPUT, "%s: not of this family; allowed: KEY=VALUE or %s.KEY=VALUE", where, task->name);
+        status =
+            eab_fail(EAB_BAD_INPUT, "%s: not of this family; allowed: KEY=VALUE or %s.KEY=VALUE", where, task->name);
     } else if (!option) {
         eab_join(names, allowed, sizeof allowed);
         status = eab_fail(EAB_BAD_INPUT, "%s: unknown key; nearest: %s; allowed: %s", where, eab_suggest(key, names),
@@ -161,8 +162,8 @@ static void print_family(int family) {
     printf("%s: %s\n", task->name, task->summary);
     for (int i = 0; i < task->option_count; i++) {
         const eab_task_option *option = &task->options[i];
-        printf("  %-8s default %-6d %d..%-7d %s\n", option->key, option->default_value, option->minimum, option->maximum,
-               option->help);
+        printf("  %-8s default %-6d %d..%-7d %s\n", option->key, option->default_value, option->minimum,
+               option->maximum, option->help);
     }
 }
 

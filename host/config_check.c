@@ -30,8 +30,8 @@ static int check_heads(const eab_config *config) {
     const int32_t head_dim = d_model / heads;
     if (head_dim > MAX_HEAD_DIM)
         return eab_fail(EAB_BAD_INPUT,
-                        "[model] d_model = %d, heads = %d: head_dim = d_model / heads = %d; allowed: at most %d", d_model,
-                        heads, head_dim, MAX_HEAD_DIM);
+                        "[model] d_model = %d, heads = %d: head_dim = d_model / heads = %d; allowed: at most %d",
+                        d_model, heads, head_dim, MAX_HEAD_DIM);
     if (config->position == EAB_POSITION_ROPE && head_dim % 2)
         return eab_fail(EAB_BAD_INPUT,
                         "[model] position = rope, d_model = %d, heads = %d: head_dim = %d is odd; allowed: an even "
@@ -76,18 +76,19 @@ static double read_limit(const char *path) {
 /* Memory that this process may use: the machine's, or less in a container. */
 static double find_memory_bytes(void) {
     const double physical = (double)sysconf(_SC_PHYS_PAGES) * (double)sysconf(_SC_PAGESIZE);
-    const double group = fmin(read_limit("/sys/fs/cgroup/memory.max"),
-                              read_limit("/sys/fs/cgroup/memory/memory.limit_in_bytes"));
+    const double group =
+        fmin(read_limit("/sys/fs/cgroup/memory.max"), read_limit("/sys/fs/cgroup/memory/memory.limit_in_bytes"));
     return fmin(physical > 0 ? physical : HUGE_VAL, group);
 }
 
 static int check_memory(const eab_config *config) {
     const double positions = (double)config->batch * (config->context + 1);
     if (positions > INT32_MAX) /* rows are counted in 32 bits */
-        return eab_fail(EAB_BAD_INPUT,
-                        "[train] batch = %d, [model] context = %d: batch * (context + 1) = %.0f tokens a step; allowed: "
-                        "at most %d",
-                        config->batch, config->context, positions, INT32_MAX);
+        return eab_fail(
+            EAB_BAD_INPUT,
+            "[train] batch = %d, [model] context = %d: batch * (context + 1) = %.0f tokens a step; allowed: "
+            "at most %d",
+            config->batch, config->context, positions, INT32_MAX);
 
     static double available; /* the same whoever finds it first */
     static gsize known;
@@ -101,11 +102,12 @@ static int check_memory(const eab_config *config) {
     const double parameters = (double)eab_config_parameters(config);
     const int copies = config->optimizer == EAB_OPTIMIZER_ADAMW ? 4 : 3; /* weights, gradients, moments */
     const double rows = (double)config->batch * config->context;
-    return eab_fail(EAB_BAD_INPUT,
-                    "[train] batch = %d, [model] context = %d, layers = %d, d_model = %d: does not fit in memory: %.0f "
-                    "parameters * %d bytes + %d * %d positions * %.0f bytes = %.3g GB; allowed: at most the %.3g GB here",
-                    config->batch, config->context, config->layers, config->d_model, parameters, 4 * copies, config->batch,
-                    config->context, (bytes - 4 * copies * parameters) / rows, bytes / 1e9, available / 1e9);
+    return eab_fail(
+        EAB_BAD_INPUT,
+        "[train] batch = %d, [model] context = %d, layers = %d, d_model = %d: does not fit in memory: %.0f "
+        "parameters * %d bytes + %d * %d positions * %.0f bytes = %.3g GB; allowed: at most the %.3g GB here",
+        config->batch, config->context, config->layers, config->d_model, parameters, 4 * copies, config->batch,
+        config->context, (bytes - 4 * copies * parameters) / rows, bytes / 1e9, available / 1e9);
 }
 
 int eab_config_check(const eab_config *config) {

@@ -15,11 +15,11 @@ typedef struct {
     size_t real_bytes;
     int64_t used; /* reals of all members so far */
     int64_t members;
-} arena;
+} tensor_arena;
 
 static int64_t aligned(int64_t reals) { return (reals + ALIGNMENT_REALS - 1) / ALIGNMENT_REALS * ALIGNMENT_REALS; }
 
-static eab_tensor take(arena *arena, int64_t members, int64_t reals) {
+static eab_tensor take(tensor_arena *arena, int64_t members, int64_t reals) {
     const eab_tensor tensor = {arena->memory ? arena->memory + arena->used * (int64_t)arena->real_bytes : NULL,
                                aligned(reals)};
     arena->used += members * aligned(reals);
@@ -32,7 +32,7 @@ static eab_tensor at(const eab_model *model, eab_tensor block, int64_t offset) {
     return block;
 }
 
-static void take_activations(eab_model *model, arena *arena, int32_t micro_batch) {
+static void take_activations(eab_model *model, tensor_arena *arena, int32_t micro_batch) {
     const eab_shape *shape = &model->shape;
     const int64_t rows = (int64_t)micro_batch * shape->context, members = arena->members;
     const int64_t norm_rows = shape->norm == EAB_NORM_LAYER ? rows : 0;
@@ -63,7 +63,7 @@ static void take_activations(eab_model *model, arena *arena, int32_t micro_batch
     model->scratch = take(arena, members, eab_scratch_reals(&micro_shape));
 }
 
-static void take_all(eab_model *model, arena *arena) {
+static void take_all(eab_model *model, tensor_arena *arena) {
     const eab_config *config = &model->config;
     const int64_t count = model->parameters.count;
     model->weights = take(arena, arena->members, count);
@@ -93,7 +93,7 @@ int64_t eab_model_activation_reals(const eab_config *config, int32_t vocab) {
     eab_model model = {.config = *config, .attention_saved = &attention, .mlp_saved = &mlp};
     model.config.layers = 1;
     model.shape = config_shape(config, 1, vocab);
-    arena with_layer = {.members = 1}, without = {.members = 1};
+    tensor_arena with_layer = {.members = 1}, without = {.members = 1};
     take_activations(&model, &with_layer, 1);
     model.config.layers = 0;
     take_activations(&model, &without, 1);
@@ -215,12 +215,12 @@ static int create(eab_model *model, int32_t members, const eab_config *configs) 
     EAB_TRY(eab_parameters_layout(config, model->shape.vocab, &model->parameters));
     EAB_TRY(fill_extents(model));
     model->micro_batch = choose_micro_batch(model->device, config);
-    arena counting = {.members = members, .real_bytes = backend->real_bytes};
+    tensor_arena counting = {.members = members, .real_bytes = backend->real_bytes};
     take_all(model, &counting);
     const size_t bytes = (size_t)counting.used * backend->real_bytes;
     EAB_TRY(backend->allocate(model->device, bytes, &model->memory));
     EAB_TRY(backend->zero(model->device, model->memory, bytes));
-    arena real = {.memory = model->memory, .members = members, .real_bytes = backend->real_bytes};
+    tensor_arena real = {.memory = model->memory, .members = members, .real_bytes = backend->real_bytes};
     take_all(model, &real);
     model->shape.rope = model->rope;
     model->shape.slopes = model->slopes;

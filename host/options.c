@@ -13,31 +13,35 @@ enum { MAX_MECHANISMS = 16 };
 static const double largest_integer = 9007199254740992.0; /* 2^53: exact as a double, as are all below */
 
 static const char *const switches[] = {"off", "on", NULL};
-static const char *const positions[] = {[EAB_POSITION_LEARNED] = "learned", [EAB_POSITION_ALIBI] = "alibi",
-                                        [EAB_POSITION_ROPE] = "rope", [EAB_POSITION_NONE] = "none", NULL};
+static const char *const positions[] = {[EAB_POSITION_LEARNED] = "learned",
+                                        [EAB_POSITION_ALIBI] = "alibi",
+                                        [EAB_POSITION_ROPE] = "rope",
+                                        [EAB_POSITION_NONE] = "none",
+                                        NULL};
 static const char *const norms[] = {[EAB_NORM_LAYER] = "layer", [EAB_NORM_NONE] = "none", NULL};
 static const char *const activations[] = {[EAB_ACTIVATION_RELU] = "relu", [EAB_ACTIVATION_GELU] = "gelu", NULL};
 static const char *const embeddings[] = {[EAB_EMBEDDING_LEARNED] = "learned", [EAB_EMBEDDING_ONEHOT] = "onehot", NULL};
 static const char *const optimizers[] = {[EAB_OPTIMIZER_ADAMW] = "adamw", [EAB_OPTIMIZER_SGD] = "sgd", NULL};
-static const char *const schedules[] = {[EAB_SCHEDULE_CONSTANT] = "constant", [EAB_SCHEDULE_LINEAR] = "linear",
-                                        [EAB_SCHEDULE_COSINE] = "cosine", NULL};
-static const char *const helds[] = {[EAB_HELD_OUT_AUTO] = "auto", [EAB_HELD_OUT_HASH] = "hash",
-                                    [EAB_HELD_OUT_NONE] = "none", NULL};
+static const char *const schedules[] = {
+    [EAB_SCHEDULE_CONSTANT] = "constant", [EAB_SCHEDULE_LINEAR] = "linear", [EAB_SCHEDULE_COSINE] = "cosine", NULL};
+static const char *const helds[] = {
+    [EAB_HELD_OUT_AUTO] = "auto", [EAB_HELD_OUT_HASH] = "hash", [EAB_HELD_OUT_NONE] = "none", NULL};
 static const char *mechanisms[MAX_MECHANISMS + 1]; /* filled in below from kernels/, which alone lists them */
 
 /* An option's key is the name of its field in eab_config. */
-#define OPTION(section_, key_, kind_) .section = section_, .key = #key_, .kind = kind_, .offset = offsetof(eab_config, key_)
-#define INT32(section_, key_, default_, minimum_, maximum_, help_)                                                    \
-    {OPTION(section_, key_, EAB_OPTION_INT32), .default_value = default_, .minimum = minimum_, .maximum = maximum_,   \
-     .help = help_}
-#define INT64(section_, key_, default_, minimum_, maximum_, help_)                                                    \
-    {OPTION(section_, key_, EAB_OPTION_INT64), .default_value = default_, .minimum = minimum_, .maximum = maximum_,   \
-     .help = help_}
-#define REAL(section_, key_, default_, minimum_, maximum_, ...)                                                       \
-    {OPTION(section_, key_, EAB_OPTION_REAL), .default_value = default_, .minimum = minimum_, .maximum = maximum_,    \
-     __VA_ARGS__}
-#define CHOICE(section_, key_, default_, choices_, help_)                                                             \
-    {OPTION(section_, key_, EAB_OPTION_CHOICE), .default_value = default_, .choices = choices_, .help = help_}
+#define OPTION(kind_, section_, key_, default_, ...)                                            \
+    {                                                                                           \
+        .section = section_, .key = #key_, .kind = kind_, .offset = offsetof(eab_config, key_), \
+        .default_value = default_, __VA_ARGS__                                                  \
+    }
+#define INT32(section_, key_, default_, minimum_, maximum_, help_) \
+    OPTION(EAB_OPTION_INT32, section_, key_, default_, .minimum = minimum_, .maximum = maximum_, .help = help_)
+#define INT64(section_, key_, default_, minimum_, maximum_, help_) \
+    OPTION(EAB_OPTION_INT64, section_, key_, default_, .minimum = minimum_, .maximum = maximum_, .help = help_)
+#define REAL(section_, key_, default_, minimum_, maximum_, ...) \
+    OPTION(EAB_OPTION_REAL, section_, key_, default_, .minimum = minimum_, .maximum = maximum_, __VA_ARGS__)
+#define CHOICE(section_, key_, default_, choices_, help_) \
+    OPTION(EAB_OPTION_CHOICE, section_, key_, default_, .choices = choices_, .help = help_)
 
 const eab_option eab_options[] = {
     INT32("model", layers, 1, 1, 64, "transformer layers"),
@@ -45,16 +49,17 @@ const eab_option eab_options[] = {
     INT32("model", heads, 4, 1, 64, "attention heads; d_model / heads, at most 256, is head_dim"),
     INT32("model", mlp_ratio, 4, 0, 16, "MLP width as a multiple of d_model; 0: no MLP"),
     INT32("model", context, 24, 2, 65536, "input positions; a sequence has one token more"),
-    CHOICE("model", position, EAB_POSITION_ALIBI, positions, "how a token's place is told; rope needs an even head_dim"),
+    CHOICE("model", position, EAB_POSITION_ALIBI, positions,
+           "how a token's place is told; rope needs an even head_dim"),
     REAL("model", alibi_span, 8, 0, 64, .above_minimum = true,
          .help = "ALiBi slopes are 2^(-alibi_span * (h + 1) / heads)"),
     CHOICE("model", norm, EAB_NORM_LAYER, norms, "pre-norm and final norm"),
     CHOICE("model", activation, EAB_ACTIVATION_RELU, activations, "of the MLP"),
     CHOICE("model", bias, 1, switches, "biases in the linear maps and norms"),
     CHOICE("model", embedding, EAB_EMBEDDING_LEARNED, embeddings, "of tokens; onehot needs d_model >= vocabulary"),
-    REAL("model", init_scale, 1, 0, 100, .above_minimum = true,
-         .help = "initial matrices: this times 1/sqrt(fan_in)"),
-    REAL("model", embedding_scale, 0.5, 0, 100, .above_minimum = true, .help = "standard deviation of initial embeddings"),
+    REAL("model", init_scale, 1, 0, 100, .above_minimum = true, .help = "initial matrices: this times 1/sqrt(fan_in)"),
+    REAL("model", embedding_scale, 0.5, 0, 100, .above_minimum = true,
+         .help = "standard deviation of initial embeddings, of tokens and places"),
     REAL("model", qk_init, 1, 0, 100, .above_minimum = true, .help = "extra factor on the initial q and k maps"),
 
     CHOICE("train", mechanism, 0, mechanisms, "how attention weighs a score"),
@@ -92,10 +97,14 @@ __attribute__((constructor)) static void fill_tables(void) {
         for (int i = 0; i < task->option_count; i++) {
             const eab_task_option *option = &task->options[i];
             task_options[family][i] =
-                (eab_option){.section = task->name, .key = option->key, .kind = EAB_OPTION_INT32,
+                (eab_option){.section = task->name,
+                             .key = option->key,
+                             .kind = EAB_OPTION_INT32,
                              .offset = offsetof(eab_config, level.option) + (size_t)i * sizeof(int32_t),
-                             .default_value = option->default_value, .minimum = option->minimum,
-                             .maximum = option->maximum, .help = option->help};
+                             .default_value = option->default_value,
+                             .minimum = option->minimum,
+                             .maximum = option->maximum,
+                             .help = option->help};
         }
     }
 }
@@ -119,8 +128,7 @@ const eab_option *eab_option_find(const char *section, const char *key) {
 
 eab_config eab_config_default(int family) {
     eab_config config = {.level = eab_level_default(family)};
-    for (int i = 0; i < eab_option_count; i++)
-        eab_option_set(&eab_options[i], &config, eab_options[i].default_value);
+    for (int i = 0; i < eab_option_count; i++) eab_option_set(&eab_options[i], &config, eab_options[i].default_value);
     return config;
 }
 
@@ -200,12 +208,16 @@ void eab_option_allowed(const eab_option *option, char *text, size_t size) {
         eab_real_print(option->minimum, minimum, sizeof minimum);
         eab_real_print(option->maximum, maximum, sizeof maximum);
         const bool bounded = option->maximum < DBL_MAX;
-        const char *word = option->zero_word ? option->zero_word : "", *or = option->zero_word ? ", or " : "";
+        const char *word = option->zero_word ? option->zero_word : "", * or = option->zero_word ? ", or " : "";
         if (bounded && !option->above_minimum && !option->below_maximum)
             snprintf(text, size, "%s%sa real %s..%s", word, or, minimum, maximum);
         else
-            snprintf(text, size, "%s%sa real %s %s%s%s", word, or, option->above_minimum ? "above" : "at least", minimum,
-                     !bounded ? "" : option->below_maximum ? ", below " : ", at most ", bounded ? maximum : "");
+            snprintf(text, size, "%s%sa real %s %s%s%s", word, or, option->above_minimum ? "above" : "at least",
+                     minimum,
+                     !bounded                ? ""
+                     : option->below_maximum ? ", below "
+                                             : ", at most ",
+                     bounded ? maximum : "");
         return;
     }
     snprintf(minimum, sizeof minimum, "%lld", (long long)option->minimum);

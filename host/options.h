@@ -15,16 +15,16 @@ typedef enum {
 } eab_option_kind;
 
 typedef struct {
-    const char *section;           /* "model" or "train"; a family's name for task options (these come from tasks/) */
+    const char *section; /* "model" or "train"; a family's name for task options (these come from tasks/) */
     const char *key;
     eab_option_kind kind;
-    size_t offset;                 /* in eab_config */
-    double minimum, maximum;       /* INT32, INT64 (exact: at most 2^53), REAL */
-    bool above_minimum;            /* REAL: the minimum itself is not allowed */
-    bool below_maximum;            /* REAL: the maximum itself is not allowed */
-    const char *const *choices;    /* CHOICE: NULL-terminated names */
-    const char *zero_word;         /* REAL: a word that stands for 0, such as "auto", though 0 is not allowed; or NULL */
-    double default_value;          /* or the default choice's index */
+    size_t offset;              /* in eab_config */
+    double minimum, maximum;    /* INT32, INT64 (exact: at most 2^53), REAL */
+    bool above_minimum;         /* REAL: the minimum itself is not allowed */
+    bool below_maximum;         /* REAL: the maximum itself is not allowed */
+    const char *const *choices; /* CHOICE: NULL-terminated names */
+    const char *zero_word;      /* REAL: a word that stands for 0, such as "auto", though 0 is not allowed; or NULL */
+    double default_value;       /* or the default choice's index */
     const char *help;
 } eab_option;
 
@@ -45,8 +45,8 @@ eab_config eab_config_default(int family);
 double eab_option_get(const eab_option *option, const eab_config *config);
 void eab_option_set(const eab_option *option, eab_config *config, double value);
 
-/* Writes the value as the tables and the manifest show it, so that it reads back as the same value: integers plain, reals
- * by eab_real_print, choices by name. */
+/* Writes the value as the tables and the manifest show it, so that it reads back as the same value: integers plain,
+ * reals by eab_real_print, choices by name. */
 void eab_option_print(const eab_option *option, const eab_config *config, char *text, size_t size);
 
 /* The same of a bare number. */

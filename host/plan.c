@@ -61,8 +61,7 @@ static void list_dimensions(sweep_product *product, const eab_spec *spec, eab_co
 static int check_cell_count(const sweep_product *product) {
     if (product->cell_count <= EAB_PLAN_MAX_CELLS) return EAB_OK;
     GString *factors = g_string_new(NULL);
-    g_string_append_printf(factors, "%.15g level%s", product->level_count,
-                           product->level_count == 1 ? "" : "s");
+    g_string_append_printf(factors, "%.15g level%s", product->level_count, product->level_count == 1 ? "" : "s");
     for (int i = 0; i < product->dimension_count; i++)
         if (product->dimensions[i].option)
             g_string_append_printf(factors, " * %lld %s", (long long)product->dimensions[i].count,
@@ -163,8 +162,8 @@ static int print_resolved(const eab_spec *spec, const char *path, eab_plan *plan
     int status = EAB_OK;
     if (size > EAB_SPEC_MAX_BYTES / 2) /* the other half is for the manifest's own section */
         status = eab_fail(EAB_BAD_INPUT,
-                          "%s: written out, the lists of values take %zu bytes of the manifest; allowed: at most %d", path,
-                          size, EAB_SPEC_MAX_BYTES / 2);
+                          "%s: written out, the lists of values take %zu bytes of the manifest; allowed: at most %d",
+                          path, size, EAB_SPEC_MAX_BYTES / 2);
     else if (!(plan->resolved = strdup(text))) status = eab_fail(EAB_NO_MEMORY, "%s: no memory", path);
     g_free(text);
     return status;

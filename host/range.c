@@ -14,7 +14,7 @@ typedef struct {
     const eab_option *option;
     const char *where; /* it shows the whole value */
     const char *item;
-    bool several;      /* the item is one of several */
+    bool several; /* the item is one of several */
 } value_reader;
 
 static int refuse(const value_reader *reader, const char *format, ...) __attribute__((format(printf, 2, 3)));
@@ -131,9 +131,8 @@ static int expand(const value_reader *reader, const number_range *range, GArray 
     EAB_TRY(check_count(reader, floor(steps) + 1, values));
     int64_t last = (int64_t)floor(steps + 0.5);
     const double miss = fabs(range_value(range, last) - range->end);
-    const bool hit = is_integer(reader->option)
-                         ? miss == 0
-                         : miss <= hit_tolerance * fmax(fabs(range->start), fabs(range->end));
+    const bool hit =
+        is_integer(reader->option) ? miss == 0 : miss <= hit_tolerance * fmax(fabs(range->start), fabs(range->end));
     while (!hit && range_value(range, last) > range->end) last--;
     EAB_TRY(check_count(reader, (double)last + 1, values));
 
@@ -152,8 +151,7 @@ static int read_range(const value_reader *reader, char **parts, GArray *values) 
     EAB_TRY(read_number(reader, g_strstrip(parts[1]), &range.end));
     if (parts[2]) {
         const char *by = g_strstrip(parts[2]);
-        if (parts[3] || (*by != '+' && *by != '*'))
-            return refuse(reader, "a range is a:b, a:b:+step or a:b:*factor");
+        if (parts[3] || (*by != '+' && *by != '*')) return refuse(reader, "a range is a:b, a:b:+step or a:b:*factor");
         range.factor = *by == '*';
         EAB_TRY(read_number(reader, by + 1, &range.by));
         if (!range.factor && range.by <= 0) return refuse(reader, "the step %s is not above 0", by);

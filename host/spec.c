@@ -1,6 +1,6 @@
-/* Specs are a subset of GLib's key files, but not read by GLib: it tells no line numbers, merges duplicate sections and keys
- * without a word, and drops keys such as `lr[de]` where the locale does not fit. tests/host/test_spec.c holds what is
- * written here against GLib's reader. */
+/* Specs are a subset of GLib's key files, but not read by GLib: it tells no line numbers, merges duplicate sections and
+ * keys without a word, and drops keys such as `lr[de]` where the locale does not fit. tests/host/test_spec.c holds what
+ * is written here against GLib's reader. */
 #include "spec.h"
 
 #include <string.h>
@@ -9,7 +9,7 @@
 #include "range.h"
 #include "suggest.h"
 
-/* More values than the axes of any spec of at most 1,000,000 cells can have: their product is at least their longest. */
+/* More values than the axes of any spec of at most 1,000,000 cells have: their product is at least the longest one. */
 enum { MAX_VALUES = 3000000, MAX_NAMES = 64, MAX_SECTION_NAME = 100, LISTED_INTEGERS = 100 };
 
 typedef struct {
@@ -90,8 +90,9 @@ static int read_task_name(const char *name, const char *where, int *family) {
     char allowed[256], shown[80];
     for (int i = 0; i < eab_task_count() && i < MAX_NAMES - 1; i++) families[i] = eab_task_at(i)->name;
     eab_join(families, allowed, sizeof allowed);
-    if (!name[4]) return eab_fail(EAB_BAD_INPUT, "%s: no task family; allowed: [task FAMILY LABEL], FAMILY one of: %s",
-                                  where, allowed);
+    if (!name[4])
+        return eab_fail(EAB_BAD_INPUT, "%s: no task family; allowed: [task FAMILY LABEL], FAMILY one of: %s", where,
+                        allowed);
     char **words = g_strsplit(name + 5, " ", 2);
     int status = EAB_OK;
     *family = eab_task_from_name(words[0]);
@@ -100,8 +101,8 @@ static int read_task_name(const char *name, const char *where, int *family) {
                           eab_excerpt(words[0], 40, shown, sizeof shown), eab_suggest(words[0], families), allowed);
     for (const char *label = words[1]; label && *label && !status; label++)
         if (!g_ascii_isalnum(*label) && !strchr(" _-+.", *label))
-            status = eab_fail(EAB_BAD_INPUT, "%s: a label of other characters; allowed: letters, digits, space, _ - + .",
-                              where);
+            status = eab_fail(EAB_BAD_INPUT,
+                              "%s: a label of other characters; allowed: letters, digits, space, _ - + .", where);
     g_strfreev(words);
     return status;
 }
@@ -164,8 +165,8 @@ static int set_axis(eab_spec *spec, eab_section *section, const eab_option *opti
         g_array_append_val(section->axes, added);
     }
     if (spec->value_count > MAX_VALUES)
-        return eab_fail(EAB_BAD_INPUT, "%s: more than %d values in all; allowed: a sweep of at most 1000000 cells", where,
-                        MAX_VALUES);
+        return eab_fail(EAB_BAD_INPUT, "%s: more than %d values in all; allowed: a sweep of at most 1000000 cells",
+                        where, MAX_VALUES);
     return EAB_OK;
 }
 
@@ -202,14 +203,14 @@ static int read_key(spec_parser *parser, char *text) {
     const char *key = g_strstrip(text), *value = strip_comment(equals + 1);
     eab_excerpt(key, 40, shown_key, sizeof shown_key);
     if (!parser->section)
-        return eab_fail(EAB_BAD_INPUT, "%s:%d: %s: a key before the first section; allowed: [task ...], [model] or [train] above it",
+        return eab_fail(EAB_BAD_INPUT,
+                        "%s:%d: %s: a key before the first section; allowed: [task ...], [model] or [train] above it",
                         parser->path, parser->line, shown_key);
     snprintf(where, sizeof where, "%s:%d: [%s] %s = %s", parser->path, parser->line, parser->section->name, shown_key,
              eab_excerpt(value, 60, shown, sizeof shown));
     const eab_option *option = find_option(parser->section, key);
     const eab_axis *first = option ? find_axis(parser->section, option) : NULL;
-    if (first)
-        return eab_fail(EAB_BAD_INPUT, "%s: the key is on line %d already; allowed: once", where, first->line);
+    if (first) return eab_fail(EAB_BAD_INPUT, "%s: the key is on line %d already; allowed: once", where, first->line);
     return read_axis(parser->spec, parser->section, key, value, parser->line, where);
 }
 
@@ -293,7 +294,8 @@ static int apply_to(eab_spec *spec, const char *name, const char *key, const cha
 static int apply_set(eab_spec *spec, const char *set) {
     char where[160], shown[120];
     snprintf(where, sizeof where, "--set %s", eab_excerpt(set, 80, shown, sizeof shown));
-    if (!g_utf8_validate(set, -1, NULL)) return eab_fail(EAB_BAD_INPUT, "%s: not UTF-8; allowed: section.key=value", where);
+    if (!g_utf8_validate(set, -1, NULL))
+        return eab_fail(EAB_BAD_INPUT, "%s: not UTF-8; allowed: section.key=value", where);
     char *text = g_strdup(set);
     char *equals = strchr(text, '=');
     if (equals) *equals = '\0';

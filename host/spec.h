@@ -22,8 +22,8 @@ typedef struct {
 } eab_section;
 
 typedef struct {
-    GPtrArray *sections;  /* of eab_section, in the file's order; task sections together, at the first one's place */
-    int64_t value_count;  /* of all axes */
+    GPtrArray *sections; /* of eab_section, in the file's order; task sections together, at the first one's place */
+    int64_t value_count; /* of all axes */
 } eab_spec;
 
 /* Reads a file and applies `sets` (NULL-terminated "section.key=value", or NULL). EAB_BAD_INPUT with one line (file and
@@ -31,8 +31,8 @@ typedef struct {
 int eab_spec_read(const char *path, const char *const *sets, eab_spec *spec);
 void eab_spec_free(eab_spec *spec);
 
-/* The text of a file that can be a spec: a regular file of 1..EAB_SPEC_MAX_BYTES bytes, UTF-8, no NUL; a byte order mark
- * is dropped. EAB_BAD_INPUT with one line otherwise. Free with g_free(). */
+/* The text of a file that can be a spec: a regular file of 1..EAB_SPEC_MAX_BYTES bytes, UTF-8, no NUL; a byte order
+ * mark is dropped. EAB_BAD_INPUT with one line otherwise. Free with g_free(). */
 int eab_spec_file_read(const char *path, char **text);
 
 /* The same spec as text with every option written out, without comments; free with g_free(). Values are listed one by

@@ -13,7 +13,8 @@ static const char *const allowed = "a readable file of INI text, UTF-8, at most 
 
 static int refuse(const char *path, const char *problem) {
     char shown[300];
-    return eab_fail(EAB_BAD_INPUT, "%s: %s; allowed: %s", eab_excerpt(path, 250, shown, sizeof shown), problem, allowed);
+    return eab_fail(EAB_BAD_INPUT, "%s: %s; allowed: %s", eab_excerpt(path, 250, shown, sizeof shown), problem,
+                    allowed);
 }
 
 static int refuse_at(const char *path, const char *text, size_t place, const char *problem) {

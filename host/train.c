@@ -31,7 +31,7 @@ typedef struct {
     int32_t members;        /* at the start */
     double started_s, training_s;
     int64_t trained_tokens; /* of all members */
-} fleet;
+} fleet_state;
 
 static double now_s(void) {
     struct timespec now;
@@ -39,7 +39,7 @@ static double now_s(void) {
     return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
 }
 
-static bool stopped(const fleet *fleet) {
+static bool stopped(const fleet_state *fleet) {
     const atomic_bool *stop = fleet->options->stop;
     return stop && atomic_load_explicit(stop, memory_order_relaxed);
 }
@@ -53,7 +53,7 @@ bool eab_train_same_fleet(const eab_config *a, const eab_config *b) {
            a->eval_tokens == b->eval_tokens && a->stop_when_solved == b->stop_when_solved;
 }
 
-static int allocate_host(fleet *fleet) {
+static int allocate_host(fleet_state *fleet) {
     const size_t n = (size_t)fleet->members;
     fleet->states = calloc(n, sizeof *fleet->states);
     fleet->levels = calloc(n, sizeof *fleet->levels);
@@ -77,7 +77,7 @@ static int allocate_host(fleet *fleet) {
     return EAB_OK;
 }
 
-static int allocate_device(fleet *fleet) {
+static int allocate_device(fleet_state *fleet) {
     eab_device *device = fleet->model.device;
     const eab_backend *backend = device->backend;
     eab_fleet_tokens *tokens = &fleet->tokens;
@@ -94,7 +94,7 @@ static int allocate_device(fleet *fleet) {
     return backend->zero(device, tokens->training, n * sizeof(eab_tally));
 }
 
-static void release(fleet *fleet, eab_device *device) {
+static void release(fleet_state *fleet, eab_device *device) {
     void *const on_device[] = {fleet->tokens.inputs,   fleet->tokens.targets,  fleet->tokens.predictions,
                                fleet->tokens.counts,   fleet->tokens.changed,  fleet->tokens.training,
                                fleet->tokens.tally,    fleet->tokens.rollout};
@@ -121,7 +121,7 @@ static int add_curve_point(member_state *state, eab_cell_result *result, eab_cur
     return EAB_OK;
 }
 
-static int save_model(fleet *fleet, int32_t member, const char *path) {
+static int save_model(fleet_state *fleet, int32_t member, const char *path) {
     const eab_model *model = &fleet->model;
     double *values = malloc((size_t)model->parameters.count * sizeof *values);
     if (!values) return eab_fail(EAB_NO_MEMORY, "no memory to save the model");
@@ -136,7 +136,7 @@ static int save_model(fleet *fleet, int32_t member, const char *path) {
 }
 
 /* Writes down what is known of a member that leaves the fleet after `steps`; held_out NULL: it diverged. */
-static int finish_member(fleet *fleet, int32_t member, int64_t steps, const eab_evaluation *held_out) {
+static int finish_member(fleet_state *fleet, int32_t member, int64_t steps, const eab_evaluation *held_out) {
     const member_state *state = &fleet->states[member];
     const eab_config *config = &fleet->configs[state->cell];
     eab_cell_result *result = &fleet->results[state->cell];
@@ -166,7 +166,7 @@ static int finish_member(fleet *fleet, int32_t member, int64_t steps, const eab_
 }
 
 /* The last member moves into the place of one that leaves. */
-static int remove_member(fleet *fleet, int32_t member) {
+static int remove_member(fleet_state *fleet, int32_t member) {
     EAB_TRY(eab_model_remove(&fleet->model, member));
     const int32_t last = fleet->model.shape.members;
     fleet->states[member] = fleet->states[last];
@@ -178,7 +178,7 @@ static int remove_member(fleet *fleet, int32_t member) {
 
 /* Finishes and removes the members marked in leaving[]: 1 with a result, 2 diverged. The held-out evaluation runs over
  * the whole fleet once; those that stay are not changed by it. */
-static int finish_members(fleet *fleet, int64_t steps, const uint8_t *leaving) {
+static int finish_members(fleet_state *fleet, int64_t steps, const uint8_t *leaving) {
     bool evaluate = false;
     for (int32_t member = 0; member < fleet->model.shape.members; member++) evaluate |= leaving[member] == 1;
     if (evaluate)
@@ -193,7 +193,7 @@ static int finish_members(fleet *fleet, int64_t steps, const uint8_t *leaving) {
 }
 
 /* Reads and zeroes the training tallies, evaluates on the validation stream, and lets members go that are done. */
-static int look(fleet *fleet, int64_t steps) {
+static int look(fleet_state *fleet, int64_t steps) {
     eab_device *device = fleet->model.device;
     const eab_config *shared = &fleet->configs[0];
     const int32_t members = fleet->model.shape.members;
@@ -226,7 +226,7 @@ static int look(fleet *fleet, int64_t steps) {
     return status;
 }
 
-static int train_step(fleet *fleet, int64_t step) {
+static int train_step(fleet_state *fleet, int64_t step) {
     eab_device *device = fleet->model.device;
     eab_fleet_tokens *tokens = &fleet->tokens;
     tokens->generate.members = fleet->model.shape.members;
@@ -237,7 +237,7 @@ static int train_step(fleet *fleet, int64_t step) {
     return eab_model_step(&fleet->model, step);
 }
 
-static int train(fleet *fleet) {
+static int train(fleet_state *fleet) {
     const eab_config *shared = &fleet->configs[0];
     for (int64_t step = 0; step < shared->steps && fleet->model.shape.members > 0;) {
         const int64_t next_look = step + shared->eval_every - step % shared->eval_every;
@@ -269,7 +269,7 @@ static void clear_result(eab_cell_result *result, const eab_config *config, int3
 int eab_train_fleet(eab_device *device, int32_t members, const eab_config *configs, const eab_train_options *options,
                     eab_cell_result *results) {
     static const eab_train_options no_options;
-    fleet fleet = {.configs = configs, .options = options ? options : &no_options, .results = results,
+    fleet_state fleet = {.configs = configs, .options = options ? options : &no_options, .results = results,
                    .members = members, .started_s = now_s()};
     device->peak_bytes = device->bytes;
     for (int32_t member = 0; member < members; member++) clear_result(&results[member], &configs[member], members);

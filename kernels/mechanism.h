@@ -5,8 +5,9 @@
  *   bounded:     weight w(z) b, 0 < w <= 1 + EAB_WEIGHT_EPS: no maximum, no rescaling; row_stat is L.
  *
  * To add a mechanism: a line in EAB_MECHANISM_LIST and, unless it shares one, a formula below (and one in
- * kernels/reference/attention.c, which never includes this file). A formula is two functions of one float, without
- * branches, usable in CUDA and in loops that a compiler vectorises:
+ * kernels/reference/attention.c, which never includes this file). A formula is two functions of one EAB_REAL, without
+ * branches: a float (the default; in CUDA too), or a vector of floats where the includer defines EAB_REAL and
+ * its two selections, as kernels/cpu/attention_tile.h does.
  *   exponential: eab_NAME_log_weight(z) = l(z), eab_NAME_log_derivative(z) = l'(z)
  *   bounded:     eab_NAME_weight(z) = w(z),     eab_NAME_derivative(z) = w'(z)
  * They pass NaN on, and give no NaN for z of any size, infinities included.
@@ -42,45 +43,47 @@ enum {
 /* An all-zero row attends uniformly, without a branch; 2^-24 is half of float's spacing at 1. */
 #define EAB_WEIGHT_EPS 0x1p-24f
 
-/* z beyond +-2^50 counts as +-2^50, so that z^2 stays at 2^100 and no product of finite scores overflows to NaN. */
-#define EAB_SCORE_LIMIT 0x1p50f
+/* z^2 beyond it counts as it, and has derivative 0: no product of finite scores overflows to NaN. */
+#define EAB_SQUARE_LIMIT 0x1p100f
 
-/* Log-weights are held below 2^126, so that the difference of two of them is finite. */
+/* Log-weights are held within +-2^126, so that the difference of two of them is finite. */
 #define EAB_LOG_WEIGHT_LIMIT 0x1p126f
 
-/* x within +-limit; NaN stays NaN. */
-EAB_HOST_DEVICE static inline float eab_clamp(float x, float limit) {
-    const float below = x > limit ? limit : x;
-    return below < -limit ? -limit : below;
-}
+#ifndef EAB_REAL
+#define EAB_REAL float
+#define EAB_REAL_MIN(x, limit) ((x) > (limit) ? (limit) : (x))           /* NaN stays NaN */
+#define EAB_REAL_IF_BELOW(x, limit, value) ((x) < (limit) ? (value) : 0) /* value where x < limit, else 0 */
+#endif
 
 /* dpa (Vaswani et al. 2017): exp(z) */
-EAB_HOST_DEVICE static inline float eab_dpa_log_weight(float z) { return eab_clamp(z, EAB_LOG_WEIGHT_LIMIT); }
-EAB_HOST_DEVICE static inline float eab_dpa_log_derivative(float z) {
-    (void)z;
-    return 1;
+EAB_HOST_DEVICE static inline EAB_REAL eab_dpa_log_weight(EAB_REAL z) {
+    const EAB_REAL negated = -EAB_REAL_MIN(z, EAB_LOG_WEIGHT_LIMIT);
+    return -EAB_REAL_MIN(negated, EAB_LOG_WEIGHT_LIMIT);
+}
+EAB_HOST_DEVICE static inline EAB_REAL eab_dpa_log_derivative(EAB_REAL z) {
+    return 1 - 0 * z;
 }
 
 /* ea-softmax: exp(z^2) */
-EAB_HOST_DEVICE static inline float eab_ea_softmax_log_weight(float z) {
-    const float bounded = eab_clamp(z, EAB_SCORE_LIMIT);
-    return bounded * bounded;
+EAB_HOST_DEVICE static inline EAB_REAL eab_ea_softmax_log_weight(EAB_REAL z) {
+    const EAB_REAL square = z * z;
+    return EAB_REAL_MIN(square, EAB_SQUARE_LIMIT);
 }
-EAB_HOST_DEVICE static inline float eab_ea_softmax_log_derivative(float z) {
-    return z > -EAB_SCORE_LIMIT && z < EAB_SCORE_LIMIT ? 2 * z : 0; /* the weight is constant beyond the limit */
+EAB_HOST_DEVICE static inline EAB_REAL eab_ea_softmax_log_derivative(EAB_REAL z) {
+    const EAB_REAL square = z * z;
+    return EAB_REAL_IF_BELOW(square, EAB_SQUARE_LIMIT, 2 * z);
 }
 
 /* ea (Gros, arXiv 2407.18601): z^2 / (1 + z^2) + eps, and 2 z / (1 + z^2)^2. Neither divides by z, and no
  * 1 - 1 / (1 + z^2), which cancels for small z. (2 z r) r rather than 2 z (r r), which underflows sooner. */
-EAB_HOST_DEVICE static inline float eab_ea_weight(float z) {
-    const float bounded = eab_clamp(z, EAB_SCORE_LIMIT);
-    const float square = bounded * bounded;
+EAB_HOST_DEVICE static inline EAB_REAL eab_ea_weight(EAB_REAL z) {
+    const EAB_REAL unbounded = z * z, square = EAB_REAL_MIN(unbounded, EAB_SQUARE_LIMIT);
     return square * (1 / (1 + square)) + EAB_WEIGHT_EPS;
 }
-EAB_HOST_DEVICE static inline float eab_ea_derivative(float z) {
-    const float bounded = eab_clamp(z, EAB_SCORE_LIMIT);
-    const float reciprocal = 1 / (1 + bounded * bounded);
-    return 2 * bounded * reciprocal * reciprocal;
+EAB_HOST_DEVICE static inline EAB_REAL eab_ea_derivative(EAB_REAL z) {
+    const EAB_REAL unbounded = z * z, square = EAB_REAL_MIN(unbounded, EAB_SQUARE_LIMIT);
+    const EAB_REAL reciprocal = 1 / (1 + square);
+    return EAB_REAL_IF_BELOW(square, EAB_SQUARE_LIMIT, 2 * z * reciprocal * reciprocal);
 }
 
 #ifdef __cplusplus

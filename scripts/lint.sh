@@ -90,6 +90,10 @@ fi
 
 if ((tidy && ${#sources[@]})); then
     configure "$root/build/clang" -DCMAKE_BUILD_TYPE=Release -DCMAKE_C_COMPILER=clang -DEAB_TESTS=ON
+    quietly "writing the build's headers" cmake --build "$root/build/clang" --target eab_build_info || {
+        cat -- "$log" >&2
+        exit 1
+    }
     database=$root/build/clang/compile_commands.json
     compiled=()
     for file in "${sources[@]}"; do

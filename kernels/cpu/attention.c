@@ -49,7 +49,7 @@ EAB_INLINE eab_vec weigh_exponential(const tile_column *column, float *sum, floa
     for (int32_t j = 0; j < column->keys; j++, scores += TILE_QUERIES) {
         eab_vec log_w = log_weight(column->scale * eab_load(scores));
         if (biased) log_w += eab_load(column->bias - j);
-        top = vec_max(top, log_w);
+        top = eab_max_vec(top, log_w);
         eab_store(scores, log_w);
     }
     scores = column->scores;
@@ -65,19 +65,17 @@ EAB_INLINE eab_vec weigh_exponential(const tile_column *column, float *sum, floa
 }
 
 #define BOUNDED(formula)                                                                                     \
-    EAB_DEFINE_LANES(formula##_weight_lanes, eab_##formula##_weight)                                         \
     static eab_vec weigh_##formula(const tile_column *column, float *sum, float *max) {                      \
         (void)max;                                                                                           \
-        return column->bias ? weigh_bounded(column, sum, formula##_weight_lanes, true)                       \
-                            : weigh_bounded(column, sum, formula##_weight_lanes, false);                     \
+        return column->bias ? weigh_bounded(column, sum, eab_##formula##_weight, true)                       \
+                            : weigh_bounded(column, sum, eab_##formula##_weight, false);                     \
     }
 EAB_BOUNDED_FORMULA_LIST(BOUNDED)
 
 #define EXPONENTIAL(formula)                                                                                 \
-    EAB_DEFINE_LANES(formula##_log_weight_lanes, eab_##formula##_log_weight)                                 \
     static eab_vec weigh_##formula(const tile_column *column, float *sum, float *max) {                      \
-        return column->bias ? weigh_exponential(column, sum, max, formula##_log_weight_lanes, true)          \
-                            : weigh_exponential(column, sum, max, formula##_log_weight_lanes, false);        \
+        return column->bias ? weigh_exponential(column, sum, max, eab_##formula##_log_weight, true)          \
+                            : weigh_exponential(column, sum, max, eab_##formula##_log_weight, false);        \
     }
 EAB_EXPONENTIAL_FORMULA_LIST(EXPONENTIAL)
 

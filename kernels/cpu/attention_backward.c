@@ -60,30 +60,26 @@ EAB_INLINE void differentiate_exponential(const tile_column *column, float *dsco
 }
 
 #define BOUNDED(formula)                                                                                          \
-    EAB_DEFINE_LANES(formula##_weight_lanes, eab_##formula##_weight)                                              \
-    EAB_DEFINE_LANES(formula##_derivative_lanes, eab_##formula##_derivative)                                      \
     static void differentiate_##formula(const tile_column *column, float *dscores, const float *stat,             \
                                         const float *mean_dp) {                                                   \
         if (column->bias)                                                                                         \
-            differentiate_bounded(column, dscores, stat, mean_dp, formula##_weight_lanes,                         \
-                                  formula##_derivative_lanes, true);                                              \
+            differentiate_bounded(column, dscores, stat, mean_dp, eab_##formula##_weight,                         \
+                                  eab_##formula##_derivative, true);                                              \
         else                                                                                                      \
-            differentiate_bounded(column, dscores, stat, mean_dp, formula##_weight_lanes,                         \
-                                  formula##_derivative_lanes, false);                                             \
+            differentiate_bounded(column, dscores, stat, mean_dp, eab_##formula##_weight,                         \
+                                  eab_##formula##_derivative, false);                                             \
     }
 EAB_BOUNDED_FORMULA_LIST(BOUNDED)
 
 #define EXPONENTIAL(formula)                                                                                      \
-    EAB_DEFINE_LANES(formula##_log_weight_lanes, eab_##formula##_log_weight)                                      \
-    EAB_DEFINE_LANES(formula##_log_derivative_lanes, eab_##formula##_log_derivative)                              \
     static void differentiate_##formula(const tile_column *column, float *dscores, const float *stat,             \
                                         const float *mean_dp) {                                                   \
         if (column->bias)                                                                                         \
-            differentiate_exponential(column, dscores, stat, mean_dp, formula##_log_weight_lanes,                 \
-                                      formula##_log_derivative_lanes, true);                                      \
+            differentiate_exponential(column, dscores, stat, mean_dp, eab_##formula##_log_weight,                 \
+                                      eab_##formula##_log_derivative, true);                                      \
         else                                                                                                      \
-            differentiate_exponential(column, dscores, stat, mean_dp, formula##_log_weight_lanes,                 \
-                                      formula##_log_derivative_lanes, false);                                     \
+            differentiate_exponential(column, dscores, stat, mean_dp, eab_##formula##_log_weight,                 \
+                                      eab_##formula##_log_derivative, false);                                     \
     }
 EAB_EXPONENTIAL_FORMULA_LIST(EXPONENTIAL)
 

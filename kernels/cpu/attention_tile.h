@@ -8,11 +8,16 @@
 
 #include <math.h>
 
-#include "../mechanism.h"
 #include "kernels.h"
 #include "level.h"
 #include "product.h"
 #include "simd_math.h"
+
+/* The formulas of mechanism.h, on vectors. */
+#define EAB_REAL eab_vec
+#define EAB_REAL_MIN(x, limit) eab_min_vec(x, eab_splat(limit))
+#define EAB_REAL_IF_BELOW(x, limit, value) eab_keep((x) < (limit), value)
+#include "../mechanism.h"
 
 enum {
     TILE_QUERIES = (EAB_TILE_VECTORS == 3 ? 3 : 4) * EAB_LANES, /* also the floats between a tile's rows */
@@ -26,20 +31,6 @@ typedef struct {
     float scale;
     const float *bias;  /* the position bias of the first key: minus one float for each further key; NULL: none */
 } tile_column;
-
-/* f for every lane. The loop over the lanes of a vector becomes vector instructions. */
-#define EAB_DEFINE_LANES(name, function)                                                \
-    EAB_INLINE eab_vec name(eab_vec x) {                                                \
-        eab_vec y;                                                                      \
-        for (int lane = 0; lane < EAB_LANES; lane++) y[lane] = function(x[lane]);       \
-        return y;                                                                       \
-    }
-
-EAB_INLINE eab_vec vec_max(eab_vec x, eab_vec y) {
-    eab_vec larger;
-    for (int lane = 0; lane < EAB_LANES; lane++) larger[lane] = x[lane] > y[lane] ? x[lane] : y[lane];
-    return larger;
-}
 
 /* The position bias as a table over the distance d = i - j: its logarithm for the exponential class, its value for the
  * bounded one; masked pairs (causal and d < 0) are -inf or 0. A tile's row is then one load, at any distance, and no

@@ -19,7 +19,8 @@ double EAB_ISA_NAME(eab_peak_loop)(double flop) {
 #pragma GCC unroll 24
             for (int i = 0; i < SUMS; i++) sum[i] = sum[i] * f + t;
     }
-    for (int i = 1; i < SUMS; i++) sum[0] += sum[i];
-    __asm__ volatile("" : "+m"(sum[0]));
+    eab_vec total = sum[0];
+    for (int i = 1; i < SUMS; i++) total += sum[i];
+    __asm__ volatile("" : "+m"(total)); /* the results are used */
     return (double)rounds * flop_per_round;
 }

@@ -2,8 +2,8 @@
  *
  * On x86-64 the files of a level are compiled three times (base, avx2, avx512: see kernels/CMakeLists.txt), elsewhere
  * once. EAB_ISA_SUFFIX is the level's name; EAB_ISA_NAME(eab_gemm) is this level's function, such as eab_gemm_avx2.
- * Vectors are the GCC/clang extension, so that no header of an instruction set is needed; element-wise arithmetic is
- * best written as a plain loop over floats, which both compilers vectorise (-O3 -fno-math-errno -fno-trapping-math).
+ * Vectors are the GCC/clang extension, so that no header of an instruction set is needed. Element-wise arithmetic over
+ * arrays may as well be a plain loop over floats, which both compilers vectorise (-O3 -fno-math-errno -fno-trapping-math).
  */
 #ifndef EAB_KERNELS_CPU_SIMD_H
 #define EAB_KERNELS_CPU_SIMD_H
@@ -46,6 +46,15 @@ EAB_INLINE eab_vec eab_load(const float *from) { /* any alignment */
 EAB_INLINE void eab_store(float *to, eab_vec value) { memcpy(to, &value, sizeof value); }
 
 EAB_INLINE eab_vec eab_splat(float value) { return value - (eab_vec){0}; } /* keeps -0, unlike value + 0 */
+
+/* Lane by lane: a where the mask (a comparison of vectors: 0 or -1) is set, else b, or 0. As written, GCC and clang make one or
+ * two instructions of it; a loop over lanes with ?: they may turn into branches. */
+EAB_INLINE eab_vec eab_select(eab_int_vec mask, eab_vec a, eab_vec b) {
+    return (eab_vec)((mask & (eab_int_vec)a) | (~mask & (eab_int_vec)b));
+}
+EAB_INLINE eab_vec eab_keep(eab_int_vec mask, eab_vec a) { return (eab_vec)(mask & (eab_int_vec)a); }
+EAB_INLINE eab_vec eab_min_vec(eab_vec x, eab_vec limit) { return eab_select(x > limit, limit, x); } /* NaN x stays */
+EAB_INLINE eab_vec eab_max_vec(eab_vec x, eab_vec y) { return eab_select(x > y, x, y); }
 
 /* `count` rounded up to whole vectors. */
 EAB_INLINE int64_t eab_round_up_lanes(int64_t count) { return (count + EAB_LANES - 1) / EAB_LANES * EAB_LANES; }

@@ -40,11 +40,13 @@ EAB_INLINE float eab_expf_lane(float x) {
 }
 
 EAB_INLINE eab_vec eab_exp_vec(eab_vec x) {
-    eab_vec result;
-    for (int lane = 0; lane < EAB_LANES; lane++) result[lane] = eab_expf_lane(x[lane]);
-    return result;
+    const eab_vec clamped = eab_min_vec(x, eab_splat(EAB_EXP_HIGHEST));
+    const eab_vec shifted = clamped * EAB_EXP_INVERSE_LN2 + EAB_EXP_ROUND;
+    const eab_vec n = shifted - EAB_EXP_ROUND;
+    const eab_vec r = (clamped - n * EAB_EXP_LN2_HIGH) - n * EAB_EXP_LN2_LOW;
+    const eab_vec power = (eab_vec)(((eab_int_vec)shifted + EAB_EXP_BIAS) << 23);
+    const eab_vec result = EAB_EXP_POLYNOMIAL(r) * power;
+    return eab_select(x < EAB_EXP_LOWEST, eab_splat(0), result);
 }
-
-/* log(x) of one positive float, by the C library: for the few places that need it once a row. */
 
 #endif

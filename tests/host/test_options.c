@@ -11,17 +11,39 @@
 static const struct {
     const char *section, *key, *value;
 } table[] = {
-    {"model", "layers", "1"},          {"model", "d_model", "32"},      {"model", "heads", "4"},
-    {"model", "mlp_ratio", "4"},       {"model", "context", "24"},      {"model", "position", "alibi"},
-    {"model", "alibi_span", "8"},      {"model", "norm", "layer"},      {"model", "activation", "relu"},
-    {"model", "bias", "on"},           {"model", "embedding", "learned"}, {"model", "init_scale", "1"},
-    {"model", "embedding_scale", "0.5"}, {"model", "qk_init", "1"},     {"train", "mechanism", "dpa"},
-    {"train", "scale", "auto"},        {"train", "optimizer", "adamw"}, {"train", "lr", "0.01"},
-    {"train", "beta1", "0.9"},         {"train", "beta2", "0.98"},      {"train", "momentum", "0.9"},
-    {"train", "weight_decay", "0.01"}, {"train", "clip", "1"},          {"train", "steps", "3000"},
-    {"train", "batch", "32"},          {"train", "warmup", "100"},      {"train", "schedule", "cosine"},
-    {"train", "lr_final", "0.1"},      {"train", "seed", "1"},          {"train", "eval_every", "250"},
-    {"train", "eval_tokens", "10000"}, {"train", "stop_when_solved", "on"}, {"train", "heldout", "auto"},
+    {"model", "layers", "1"},
+    {"model", "d_model", "32"},
+    {"model", "heads", "4"},
+    {"model", "mlp_ratio", "4"},
+    {"model", "context", "24"},
+    {"model", "position", "alibi"},
+    {"model", "alibi_span", "8"},
+    {"model", "norm", "layer"},
+    {"model", "activation", "relu"},
+    {"model", "bias", "on"},
+    {"model", "embedding", "learned"},
+    {"model", "init_scale", "1"},
+    {"model", "embedding_scale", "0.5"},
+    {"model", "qk_init", "1"},
+    {"train", "mechanism", "dpa"},
+    {"train", "scale", "auto"},
+    {"train", "optimizer", "adamw"},
+    {"train", "lr", "0.01"},
+    {"train", "beta1", "0.9"},
+    {"train", "beta2", "0.98"},
+    {"train", "momentum", "0.9"},
+    {"train", "weight_decay", "0.01"},
+    {"train", "clip", "1"},
+    {"train", "steps", "3000"},
+    {"train", "batch", "32"},
+    {"train", "warmup", "100"},
+    {"train", "schedule", "cosine"},
+    {"train", "lr_final", "0.1"},
+    {"train", "seed", "1"},
+    {"train", "eval_every", "250"},
+    {"train", "eval_tokens", "10000"},
+    {"train", "stop_when_solved", "on"},
+    {"train", "heldout", "auto"},
 };
 
 Test(options, table_is_the_design) {
@@ -85,9 +107,19 @@ Test(options, reals_print_shortest) {
     static const struct {
         double value;
         const char *text;
-    } cases[] = {{0, "0"},      {1, "1"},         {10, "10"},      {-3, "-3"},       {1e6, "1000000"}, {0.1, "0.1"}, {1e-2, "0.01"},
-                 {1e-5, "1e-05"}, {1e300, "1e+300"}, {1.0 / 3, "0.3333333333333333"}, {0.1 + 0.2, "0.30000000000000004"},
-                 {5e-324, "5e-324"}, {DBL_MAX, "1.7976931348623157e+308"}};
+    } cases[] = {{0, "0"},
+                 {1, "1"},
+                 {10, "10"},
+                 {-3, "-3"},
+                 {1e6, "1000000"},
+                 {0.1, "0.1"},
+                 {1e-2, "0.01"},
+                 {1e-5, "1e-05"},
+                 {1e300, "1e+300"},
+                 {1.0 / 3, "0.3333333333333333"},
+                 {0.1 + 0.2, "0.30000000000000004"},
+                 {5e-324, "5e-324"},
+                 {DBL_MAX, "1.7976931348623157e+308"}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         char text[40];
         eab_real_print(cases[i].value, text, sizeof text);
@@ -156,7 +188,8 @@ Test(options, heads_must_divide_d_model) {
     expect_refused(&config, "[model] d_model = 2, heads = 4: d_model is no multiple of heads; allowed: 4, for example");
     config = config_with("model", "d_model", 1024);
     config.heads = 2;
-    expect_refused(&config, "[model] d_model = 1024, heads = 2: head_dim = d_model / heads = 512; allowed: at most 256");
+    expect_refused(&config,
+                   "[model] d_model = 1024, heads = 2: head_dim = d_model / heads = 512; allowed: at most 256");
 }
 
 Test(options, rope_needs_even_heads) {
@@ -194,12 +227,14 @@ Test(options, hash_needs_sequences_to_set_apart) {
 Test(options, memory_is_bounded) {
     eab_config config = config_with("train", "batch", 65536);
     config.context = 65536;
-    expect_refused(&config, "[train] batch = 65536, [model] context = 65536: batch * (context + 1) = 4295032832 tokens");
+    expect_refused(&config,
+                   "[train] batch = 65536, [model] context = 65536: batch * (context + 1) = 4295032832 tokens");
     config.context = 32766;
     config.d_model = 1024;
     config.layers = 64;
-    expect_refused(&config, "[train] batch = 65536, [model] context = 32766, layers = 64, d_model = 1024: does not fit in "
-                            "memory: ");
+    expect_refused(&config,
+                   "[train] batch = 65536, [model] context = 32766, layers = 64, d_model = 1024: does not fit in "
+                   "memory: ");
     cr_expect(strstr(eab_last_error(), " parameters * 16 bytes + 65536 * 32766 positions * "), "%s", eab_last_error());
 }
 

@@ -38,8 +38,9 @@ Test(plan, the_last_axis_runs_fastest) {
 }
 
 Test(plan, task_sections_add_up) {
-    expect_cells("[task recurrence low]\nbasis = 4, 8\ndelay = 3, 4\n[task recurrence high]\nbasis = 16\ndelay = 4:8:+2\n",
-                 "4-3-0.01-1 4-4-0.01-1 8-3-0.01-1 8-4-0.01-1 16-4-0.01-1 16-6-0.01-1 16-8-0.01-1");
+    expect_cells(
+        "[task recurrence low]\nbasis = 4, 8\ndelay = 3, 4\n[task recurrence high]\nbasis = 16\ndelay = 4:8:+2\n",
+        "4-3-0.01-1 4-4-0.01-1 8-3-0.01-1 8-4-0.01-1 16-4-0.01-1 16-6-0.01-1 16-8-0.01-1");
     /* at the place of the first one, wherever the others are */
     expect_cells("[task recurrence x]\nbasis = 4\n[train]\nseed = 1, 2\n[task recurrence y]\nbasis = 5\n",
                  "4-4-0.01-1 4-4-0.01-2 5-4-0.01-1 5-4-0.01-2");
@@ -47,7 +48,8 @@ Test(plan, task_sections_add_up) {
 
 Test(plan, duplicates_are_left_out) {
     eab_plan plan;
-    load("[task recurrence x]\nbasis = 4, 8, 4\n[task recurrence y]\nbasis = 8, 16\n[train]\nseed = 1, 1, 2\n", NULL, &plan);
+    load("[task recurrence x]\nbasis = 4, 8, 4\n[task recurrence y]\nbasis = 8, 16\n[train]\nseed = 1, 1, 2\n", NULL,
+         &plan);
     cr_expect_eq(plan.count, 3 * 2);
     cr_expect_eq(plan.duplicates, 5 * 3 - 6);
     char cells[512];
@@ -97,22 +99,25 @@ static void expect_round_trip(const char *text, const char *const *sets) {
 }
 
 Test(plan, resolved_runs_again) {
-    const char *const sets[] = {"train.lr=1e-3:1:*3.3", "model.d_model=16:64:*2", "task.a=1,0", "train.scale=auto,0.123456789012345678",
-                                "train.warmup=0:150", NULL};
+    const char *const sets[] = {"train.lr=1e-3:1:*3.3", "model.d_model=16:64:*2",
+                                "task.a=1,0",           "train.scale=auto,0.123456789012345678",
+                                "train.warmup=0:150",   NULL};
     const char *const long_axis[] = {"train.seed=7:20000:+3", NULL};
     expect_round_trip("[task recurrence]\n", NULL);
     expect_round_trip("[task recurrence]\n", sets);
     expect_round_trip("[task recurrence]\n", long_axis);
-    expect_round_trip("[train]\nseed = 2, 1, 2\nlr = 1, 2\n[task recurrence b]\nbasis = 4, 8\n[model]\nnorm = none, layer\n"
-                      "[task recurrence a.c-d e]\ndelay = 2, 1\nbasis = 8\n",
-                      NULL);
+    expect_round_trip(
+        "[train]\nseed = 2, 1, 2\nlr = 1, 2\n[task recurrence b]\nbasis = 4, 8\n[model]\nnorm = none, layer\n"
+        "[task recurrence a.c-d e]\ndelay = 2, 1\nbasis = 8\n",
+        NULL);
     expect_round_trip("[task recurrence]\n[train]\nlr = 0.01:1:+0.01\n", sets + 1);
 }
 
 Test(plan, resolved_has_every_option) {
     eab_plan plan;
     load("[task recurrence]\nbasis = 4:6\n", NULL, &plan);
-    cr_expect(strstr(plan.resolved, "[task recurrence]\nbasis = 4, 5, 6\ndelay = 4\na = 1\nb = 1\n\n[model]\nlayers = 1\n"));
+    cr_expect(
+        strstr(plan.resolved, "[task recurrence]\nbasis = 4, 5, 6\ndelay = 4\na = 1\nb = 1\n\n[model]\nlayers = 1\n"));
     for (int i = 0; i < eab_option_count; i++) {
         char line[80], value[40];
         eab_option_print_value(&eab_options[i], eab_options[i].default_value, value, sizeof value);
@@ -125,8 +130,8 @@ Test(plan, resolved_has_every_option) {
 Test(plan, limits) {
     const char *const most[] = {"train.seed=1:1000000", NULL}, *const more[] = {"train.seed=0:1000000", NULL};
     const char *const product[] = {"train.seed=1:1000", "train.warmup=0:1000", NULL},
-                      *const overflow[] = {"train.seed=1:1000000", "train.warmup=1:1000000", "train.eval_every=1:1000000",
-                                           NULL},
+                      *const overflow[] = {"train.seed=1:1000000", "train.warmup=1:1000000",
+                                           "train.eval_every=1:1000000", NULL},
                       *const listed[] = {"train.lr=1e-6:1:+1e-6", NULL};
     eab_plan plan;
     char error[1024];
@@ -135,7 +140,8 @@ Test(plan, limits) {
     eab_plan_free(&plan);
     cr_expect_eq(load_text("[task recurrence]\n", more, &plan, error), EAB_BAD_INPUT);
     cr_expect_eq(load_text("[task recurrence]\n", product, &plan, error), EAB_BAD_INPUT);
-    cr_expect_str_eq(error, "SPEC: too many cells: 1 level * 1001 warmup * 1000 seed = 1001000; allowed: at most 1000000",
+    cr_expect_str_eq(error,
+                     "SPEC: too many cells: 1 level * 1001 warmup * 1000 seed = 1001000; allowed: at most 1000000",
                      "got %s", error);
     cr_expect_eq(load_text("[task recurrence]\n", overflow, &plan, error), EAB_BAD_INPUT);
     cr_expect(strstr(error, "too many cells") || strstr(error, "more than 3000000 values"), "got %s", error);
@@ -146,8 +152,7 @@ Test(plan, limits) {
 Test(plan, many_wide_sections_are_refused_early) {
     char *text = calloc(1, 1 << 20);
     size_t used = 0;
-    for (int i = 0; i < 20000; i++)
-        used += (size_t)sprintf(text + used, "[task recurrence %d]\ndelay = 1:65535\n", i);
+    for (int i = 0; i < 20000; i++) used += (size_t)sprintf(text + used, "[task recurrence %d]\ndelay = 1:65535\n", i);
     eab_plan plan;
     char error[1024];
     cr_expect_eq(load_text(text, NULL, &plan, error), EAB_BAD_INPUT);

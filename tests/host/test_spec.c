@@ -21,8 +21,9 @@ static const struct {
     {TASK "[]\n", "SPEC:2: []: unknown section; nearest: model; allowed: model, train, environment, task recurrence"},
     {TASK "[Train]\n",
      "SPEC:2: [Train]: unknown section; nearest: train; allowed: model, train, environment, task recurrence"},
-    {"[taks recurrence]\n", "SPEC:1: [taks recurrence]: unknown section; nearest: task recurrence; allowed: model, train, "
-                            "environment, task recurrence"},
+    {"[taks recurrence]\n",
+     "SPEC:1: [taks recurrence]: unknown section; nearest: task recurrence; allowed: model, train, "
+     "environment, task recurrence"},
     {"[task]\n", "SPEC:1: [task]: no task family; allowed: [task FAMILY LABEL], FAMILY one of: recurrence"},
     {"[task recurence low]\n",
      "SPEC:1: [task recurence low]: unknown task family recurence; nearest: recurrence; allowed: recurrence"},
@@ -31,21 +32,24 @@ static const struct {
     {TASK TASK, "SPEC:2: [task recurrence]: the section is on line 1 already; allowed: once, or with another label"},
     {TASK "[train]\n[model]\n[ train ]\n", "SPEC:4: [train]: the section is on line 2 already; allowed: once"},
     {TASK "[train]\nlr = 1\nseed = 1\nlr = 2\n", "SPEC:5: [train] lr = 2: the key is on line 3 already; allowed: once"},
-    {TASK "basis = 4\nbasis = 4\n",
-     "SPEC:3: [task recurrence] basis = 4: the key is on line 2 already; allowed: once"},
-    {TASK "dealy = 4\n", "SPEC:2: [task recurrence] dealy = 4: unknown key in [task recurrence]; nearest: delay; allowed: "
-                         "basis, delay, a, b"},
-    {TASK "lr = 4\n", "SPEC:2: [task recurrence] lr = 4: unknown key in [task recurrence]; it belongs into [train]; allowed: "
-                      "basis, delay, a, b"},
+    {TASK "basis = 4\nbasis = 4\n", "SPEC:3: [task recurrence] basis = 4: the key is on line 2 already; allowed: once"},
+    {TASK "dealy = 4\n",
+     "SPEC:2: [task recurrence] dealy = 4: unknown key in [task recurrence]; nearest: delay; allowed: "
+     "basis, delay, a, b"},
+    {TASK "lr = 4\n",
+     "SPEC:2: [task recurrence] lr = 4: unknown key in [task recurrence]; it belongs into [train]; allowed: "
+     "basis, delay, a, b"},
     {TASK "[model]\nbasis = 4\n",
      "SPEC:3: [model] basis = 4: unknown key in [model]; it belongs into [task ...]; allowed: layers, d_model, heads, "
      "mlp_ratio, context, position, alibi_span, norm, activation, bias, embedding, init_scale, embedding_scale, qk_init"},
     {TASK "[model]\nhaeds = 4\n",
      "SPEC:3: [model] haeds = 4: unknown key in [model]; nearest: heads; allowed: layers, d_model, heads, mlp_ratio, context, "
      "position, alibi_span, norm, activation, bias, embedding, init_scale, embedding_scale, qk_init"},
-    {TASK "= 4\n", "SPEC:2: [task recurrence]  = 4: unknown key in [task recurrence]; nearest: a; allowed: basis, delay, a, b"},
-    {TASK "basis[de] = 4\n", "SPEC:2: [task recurrence] basis[de] = 4: unknown key in [task recurrence]; nearest: basis; "
-                             "allowed: basis, delay, a, b"},
+    {TASK "= 4\n",
+     "SPEC:2: [task recurrence]  = 4: unknown key in [task recurrence]; nearest: a; allowed: basis, delay, a, b"},
+    {TASK "basis[de] = 4\n",
+     "SPEC:2: [task recurrence] basis[de] = 4: unknown key in [task recurrence]; nearest: basis; "
+     "allowed: basis, delay, a, b"},
     {TASK "basis =\n", "SPEC:2: [task recurrence] basis = : no value; allowed: an integer 2..1024"},
     {TASK "basis = # to do\n", "SPEC:2: [task recurrence] basis = : no value; allowed: an integer 2..1024"},
     {TASK "basis = 4#8\n", "SPEC:2: [task recurrence] basis = 4#8: not a number; allowed: an integer 2..1024"},
@@ -54,7 +58,10 @@ static const struct {
      "SPEC:2: [task recurrence] basis = 8:4: the range runs the wrong way; allowed: an integer 2..1024"},
     {TASK "basis = 99999999999999999999\n",
      "SPEC:2: [task recurrence] basis = 99999999999999999999: too large; allowed: an integer 2..1024"},
-    {TASK "basis = \xc2\xa0" "4\n", "SPEC:2: [task recurrence] basis = \xc2\xa0" "4: not a number; allowed: an integer 2..1024"},
+    {TASK "basis = \xc2\xa0"
+          "4\n",
+     "SPEC:2: [task recurrence] basis = \xc2\xa0"
+     "4: not a number; allowed: an integer 2..1024"},
     {TASK "[train]\nlr = 1e-x\n", "SPEC:3: [train] lr = 1e-x: not a number; allowed: a real above 0, at most 10"},
     {TASK "[train]\nlr = 1e-2, nan\n",
      "SPEC:3: [train] lr = 1e-2, nan: nan: not a number; allowed: a real above 0, at most 10"},
@@ -72,8 +79,9 @@ static const struct {
      "learned, alibi, none"},
     {TASK "[train]\nseed = 1:1000000\nwarmup = 0:9\n",
      "SPEC: too many cells: 1 level * 1000000 seed * 10 warmup = 1e+07; allowed: at most 1000000"},
-    {TASK "[train]\nseed = 1:1000001\n", "SPEC:3: [train] seed = 1:1000001: 1000001 values, where 1000000 are the most; "
-                                         "allowed: an integer 0..4294967295"},
+    {TASK "[train]\nseed = 1:1000001\n",
+     "SPEC:3: [train] seed = 1:1000001: 1000001 values, where 1000000 are the most; "
+     "allowed: an integer 0..4294967295"},
 };
 
 Test(spec, mistakes_in_the_file) {
@@ -92,16 +100,20 @@ static const struct {
     {"", "--set : no =; allowed: section.key=value, such as train.lr=1e-2,2e-2"},
     {"train.lr", "--set train.lr: no =; allowed: section.key=value, such as train.lr=1e-2,2e-2"},
     {"lr=1", "--set lr=1: no section; allowed: section.key=value, such as train.lr=1e-2,2e-2"},
-    {"trian.lr=1", "--set trian.lr=1: no such section in the spec; nearest: train; allowed: task, task recurrence low, task "
-                   "recurrence high, model, train"},
-    {"task recurrence lwo.basis=4", "--set task recurrence lwo.basis=4: no such section in the spec; nearest: task recurrence "
-                                    "low; allowed: task, task recurrence low, task recurrence high, model, train"},
-    {"environment.cpu=x", "--set environment.cpu=x: no such section in the spec; nearest: model; allowed: task, task recurrence "
-                          "low, task recurrence high, model, train"},
+    {"trian.lr=1",
+     "--set trian.lr=1: no such section in the spec; nearest: train; allowed: task, task recurrence low, task "
+     "recurrence high, model, train"},
+    {"task recurrence lwo.basis=4",
+     "--set task recurrence lwo.basis=4: no such section in the spec; nearest: task recurrence "
+     "low; allowed: task, task recurrence low, task recurrence high, model, train"},
+    {"environment.cpu=x",
+     "--set environment.cpu=x: no such section in the spec; nearest: model; allowed: task, task recurrence "
+     "low, task recurrence high, model, train"},
     {"train.lr=1e-x", "--set train.lr=1e-x: not a number; allowed: a real above 0, at most 10"},
     {"train.lr=", "--set train.lr=: no value; allowed: a real above 0, at most 10"},
     {"train.lr=1;", "--set train.lr=1;: not a number; allowed: a real above 0, at most 10"},
-    {"task.lr=1", "--set task.lr=1: unknown key in [task recurrence low]; it belongs into [train]; allowed: basis, delay, a, b"},
+    {"task.lr=1",
+     "--set task.lr=1: unknown key in [task recurrence low]; it belongs into [train]; allowed: basis, delay, a, b"},
     {"task.basis=1", "--set task.basis=1: out of bounds; allowed: an integer 2..1024"},
     {"train.lr\n=x", "--set train.lr\\x0A=x: not a number; allowed: a real above 0, at most 10"},
     {"train.lr=\xff", "--set train.lr=\\xFF: not UTF-8; allowed: section.key=value"},
@@ -147,7 +159,9 @@ Test(spec, bytes_that_are_no_text) {
     expect_bytes_refused("\0", 1, ": a NUL byte on line 1" ALLOWED);
     expect_bytes_refused("[train]\n\nlr = \xc3\x28\n", 17, ": bytes that are not UTF-8 on line 3" ALLOWED);
     expect_bytes_refused("\xff\xfe[\xff", 4, ": bytes that are not UTF-8 on line 1" ALLOWED);
-    expect_bytes_refused("\x7f" "ELF\x02\x01\x01\0\0\0", 10, ": a NUL byte on line 1" ALLOWED);
+    expect_bytes_refused("\x7f"
+                         "ELF\x02\x01\x01\0\0\0",
+                         10, ": a NUL byte on line 1" ALLOWED);
     expect_bytes_refused("# \xf4\x90\x80\x80\n", 7, ": bytes that are not UTF-8 on line 1" ALLOWED);
     char *big = calloc(1, EAB_SPEC_MAX_BYTES + 1);
     memset(big, '#', EAB_SPEC_MAX_BYTES + 1);
@@ -222,8 +236,12 @@ Test(spec, spellings) {
     cr_expect_eq(count_cells("[task recurrence]\r\nbasis = 4, 8\r\n", NULL), 2);
     cr_expect_eq(count_cells("  [ task   recurrence\tlow end ]  # comment\n\tbasis=4 ; two\n;c\n #c\n", NULL), 1);
     cr_expect_eq(count_cells(TASK "basis = 4, 8 # , 16\n", NULL), 2);
-    cr_expect_eq(count_cells(TASK "# gr\xc3\xb6\xc3\x9f" "er\n", NULL), 1);
-    cr_expect_eq(count_cells("[environment]\nlr = x\nlr = x\n\x01 ?\n[task recurrence]\n[environment]\nfree text\n", NULL), 1);
+    cr_expect_eq(count_cells(TASK "# gr\xc3\xb6\xc3\x9f"
+                                  "er\n",
+                             NULL),
+                 1);
+    cr_expect_eq(
+        count_cells("[environment]\nlr = x\nlr = x\n\x01 ?\n[task recurrence]\n[environment]\nfree text\n", NULL), 1);
 }
 
 Test(spec, sets_replace_and_add) {

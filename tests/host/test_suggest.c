@@ -7,8 +7,9 @@ Test(suggest, distance_counts_edits) {
     static const struct {
         const char *a, *b;
         int distance;
-    } cases[] = {{"", "", 0},       {"", "abc", 3},         {"lr", "lr", 0},        {"LR", "lr", 0},      {"kitten", "sitting", 3},
-                 {"haeds", "heads", 1}, {"ab", "ba", 1},     {"ca", "abc", 3},       {"steps", "step", 1}, {"wramup", "warmup", 1}};
+    } cases[] = {
+        {"", "", 0},           {"", "abc", 3},  {"lr", "lr", 0},  {"LR", "lr", 0},      {"kitten", "sitting", 3},
+        {"haeds", "heads", 1}, {"ab", "ba", 1}, {"ca", "abc", 3}, {"steps", "step", 1}, {"wramup", "warmup", 1}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         cr_expect_eq(eab_edit_distance(cases[i].a, cases[i].b), cases[i].distance, "%s %s", cases[i].a, cases[i].b);
         cr_expect_eq(eab_edit_distance(cases[i].b, cases[i].a), cases[i].distance, "%s %s", cases[i].b, cases[i].a);
@@ -45,7 +46,11 @@ Test(suggest, excerpt_is_one_printable_line) {
     char out[64];
     cr_expect_str_eq(eab_excerpt("plain = 1", 60, out, sizeof out), "plain = 1");
     cr_expect_str_eq(eab_excerpt("a\nb\x1b[31m", 60, out, sizeof out), "a\\x0Ab\\x1B[31m");
-    cr_expect_str_eq(eab_excerpt("gr\xc3\xb6\xc3\x9f" "e", 60, out, sizeof out), "gr\xc3\xb6\xc3\x9f" "e");
+    cr_expect_str_eq(eab_excerpt("gr\xc3\xb6\xc3\x9f"
+                                 "e",
+                                 60, out, sizeof out),
+                     "gr\xc3\xb6\xc3\x9f"
+                     "e");
     cr_expect_str_eq(eab_excerpt("bad \xff\xfe", 60, out, sizeof out), "bad \\xFF\\xFE");
     cr_expect_str_eq(eab_excerpt("0123456789", 4, out, sizeof out), "0123...");
 }

@@ -175,6 +175,12 @@ def test_bad_paths(tmp_path: Path) -> None:
         sweep_refused(tmp_path, "secret.ini", says=("secret.ini: Permission denied",))
 
 
+def test_nothing_is_written_without_dry_run_either(tmp_path: Path) -> None:
+    (tmp_path / "s.ini").write_text(TASK + "delay = 1:30\n")
+    refused(tmp_path, "sweep", "s.ini", "--out", "here", says=("eabench sweep: s.ini: [task recurrence]",))
+    refused(tmp_path, "sweep", "s.ini", "--set", "task.delay=x", says=("--set task.delay=x: not a number",))
+
+
 def test_good_specs_are_planned(tmp_path: Path) -> None:
     spec = tmp_path / "s.ini"
     spec.write_bytes(b"\xef\xbb\xbf[task recurrence]\r\nbasis = 4, 8 # two\r\n; and\r\n[train]\r\nsteps = 10\r\nseed = 1:3\r\n")

@@ -1,0 +1,105 @@
+#define _GNU_SOURCE /* nftw */
+#include "sweep_fixture.h"
+
+#include <criterion/criterion.h>
+#include <ftw.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+const char *const fixture_small_spec = "[task recurrence]\nbasis = 2, 4\n[model]\nd_model = 8\nheads = 2\n"
+                                       "[train]\nmechanism = dpa, ea\nsteps = 40\n";
+
+const eab_run_settings fixture_settings = {.backend = "cpu", .device = "A processor, \"quoted\"", .isa = "base",
+                                           .workers = 2, .fleet = 1, .command = "eabench sweep small.ini",
+                                           .save_curves = true};
+
+char *fixture_folder(void) {
+    char *folder = g_dir_make_tmp("eabench-test-XXXXXX", NULL);
+    cr_assert_not_null(folder);
+    return folder;
+}
+
+static int remove_entry(const char *path, const struct stat *facts, int kind, struct FTW *place) {
+    (void)facts;
+    (void)kind;
+    (void)place;
+    return remove(path);
+}
+
+void fixture_remove(char *folder) {
+    nftw(folder, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
+    g_free(folder);
+}
+
+eab_plan fixture_plan(const char *text) {
+    char *folder = fixture_folder(), *path = g_build_filename(folder, "small.ini", NULL);
+    eab_plan plan;
+    fixture_write(folder, "small.ini", text, strlen(text));
+    cr_assert_eq(eab_plan_load(path, NULL, &plan), EAB_OK, "%s", eab_last_error());
+    g_free(path);
+    fixture_remove(folder);
+    return plan;
+}
+
+eab_cell_result fixture_result(const eab_cell *cell) {
+    const unsigned number = (unsigned)strtoul((char[]){cell->id[0], cell->id[1], cell->id[2], cell->id[3], 0}, NULL, 16);
+    const double share = number / 65536.0;
+    const bool diverged = number % 4 == 0;
+    eab_cell_result result = {
+        .status = diverged ? EAB_CELL_DIVERGED : EAB_CELL_OK,
+        .parameters = 1000 + number,
+        .tokens = 40 * 32 * 24,
+        .steps_done = 40,
+        .loss_nats = diverged ? NAN : share * 3,
+        .validation_accuracy = diverged ? NAN : share,
+        .token_accuracy = diverged ? NAN : share,
+        .sequence_accuracy = diverged ? NAN : share / 2,
+        .rollout_accuracy = diverged ? NAN : share / 3,
+        .seen_share = 0,
+        .solved = diverged ? -1 : 0,
+        .steps_to_solve = -1,
+        .train_s = 0.5 + share,
+        .wall_s = 1 + share,
+        .flop_per_token = 5e4,
+        .fleet = 1,
+        .fleet_tokens = 40 * 32 * 24,
+        .memory_bytes = 12345,
+        .curve = malloc(3 * sizeof(eab_curve_point)),
+        .curve_points = 3,
+    };
+    if (diverged) snprintf(result.reason, sizeof result.reason, "the loss, \"nan\", was\nnot finite");
+    for (int i = 0; i < 3; i++) result.curve[i] = (eab_curve_point){10 * (i + 1), 2.0 / (i + 1), share * i / 3};
+    return result;
+}
+
+int fixture_append_missing(eab_run_folder *folder, const eab_plan *plan) {
+    for (int64_t i = plan->count - 1; i >= 0; i--) { /* not in the plan's order */
+        if (eab_run_folder_has(folder, plan->cells[i].id)) continue;
+        eab_cell_result result = fixture_result(&plan->cells[i]);
+        const int status = eab_run_folder_append(folder, &plan->cells[i], &result);
+        free(result.curve);
+        if (status) return status;
+    }
+    return eab_run_folder_sync(folder);
+}
+
+GString *fixture_read(const char *folder, const char *name) {
+    char *path = g_build_filename(folder, name, NULL), *bytes = NULL;
+    gsize size;
+    GString *text = NULL;
+    if (g_file_get_contents(path, &bytes, &size, NULL)) text = g_string_new_len(bytes, (gssize)size);
+    g_free(bytes);
+    g_free(path);
+    return text;
+}
+
+void fixture_write(const char *folder, const char *name, const char *bytes, size_t size) {
+    char *path = g_build_filename(folder, name, NULL);
+    FILE *file = fopen(path, "wb");
+    cr_assert_not_null(file);
+    cr_assert_eq(fwrite(bytes, 1, size, file), size);
+    cr_assert_eq(fclose(file), 0);
+    g_free(path);
+}

@@ -1,0 +1,227 @@
+/* The workers: every cell once, whatever the trainer does. The trainer here is a stand-in that only sleeps. */
+#include <criterion/criterion.h>
+#include <math.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "host/pool.h"
+#include "host/progress.h"
+#include "host/tables.h"
+#include "sweep_fixture.h"
+
+typedef struct {
+    const eab_plan *plan;
+    pthread_mutex_t mutex;
+    int32_t results[4096], status[4096], order[4096];
+    int64_t count, refuse_after;
+    char reason[256];
+} collector;
+
+/* What the stand-in does to cells whose seed is a multiple of this; 0: nothing. Set before the pool starts. */
+static int64_t fault_every;
+static int fault_status;
+static int32_t room = 1 << 30; /* members that fit */
+static atomic_int calls, largest_fleet;
+
+static int stand_in(eab_device *device, int32_t members, const eab_config *configs, const eab_train_options *options,
+                    eab_cell_result *results) {
+    cr_assert_not_null(device);
+    atomic_fetch_add(&calls, 1);
+    if (members > atomic_load(&largest_fleet)) atomic_store(&largest_fleet, members);
+    if (members > room) return eab_fail(EAB_NO_MEMORY, "no memory for %d", members);
+    for (int32_t i = 0; i < members; i++)
+        if (fault_every && configs[i].seed % fault_every == 0) return eab_fail((eab_status)fault_status, "made to fail");
+    for (int64_t step = 0; step < configs[0].steps; step++) {
+        if (atomic_load(options->stop)) return eab_fail(EAB_INTERRUPTED, "interrupted");
+        if (configs[0].steps > 1000) nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+        atomic_fetch_add(options->steps_done, members);
+    }
+    for (int32_t i = 0; i < members; i++) {
+        results[i] = (eab_cell_result){.status = EAB_CELL_OK, .token_accuracy = (double)configs[i].seed, .fleet = members};
+        if (options->keep_curves) results[i].curve = malloc(sizeof(eab_curve_point));
+    }
+    return EAB_OK;
+}
+
+static int collect(void *context, int64_t index, const eab_cell_result *result) {
+    collector *all = context;
+    pthread_mutex_lock(&all->mutex);
+    const bool refuse = all->refuse_after && all->count >= all->refuse_after;
+    if (!refuse) {
+        all->results[index]++;
+        all->status[index] = result->status;
+        all->order[all->count++] = (int32_t)index;
+        if (*result->reason) g_strlcpy(all->reason, result->reason, sizeof all->reason);
+    }
+    pthread_mutex_unlock(&all->mutex);
+    return refuse ? eab_fail(EAB_IO, "the disk is full") : EAB_OK;
+}
+
+static collector collector_of(const eab_plan *plan) {
+    collector all = {.plan = plan};
+    pthread_mutex_init(&all.mutex, NULL);
+    return all;
+}
+
+static eab_pool *start(collector *all, int32_t workers, int32_t fleet) {
+    const eab_pool_settings settings = {.backend = "cpu", .workers = workers, .fleet = fleet, .keep_curves = true,
+                                        .sink = collect, .context = all, .train = stand_in};
+    int64_t *indices = g_new(int64_t, (gsize)all->plan->count);
+    for (int64_t i = 0; i < all->plan->count; i++) indices[i] = i;
+    eab_pool *pool;
+    cr_assert_eq(eab_pool_start(&settings, all->plan->cells, indices, all->plan->count, &pool), EAB_OK);
+    g_free(indices);
+    return pool;
+}
+
+static int run(collector *all, int32_t workers, int32_t fleet) {
+    eab_pool *pool = start(all, workers, fleet);
+    while (!eab_pool_wait(pool, 0.01)) {
+        eab_pool_progress progress;
+        eab_pool_measure(pool, &progress);
+        cr_expect(progress.flop_done >= 0 && progress.flop_done <= progress.flop_total * (1 + 1e-9));
+    }
+    return eab_pool_finish(pool);
+}
+
+static void expect_each_once(const collector *all) {
+    cr_expect_eq(all->count, all->plan->count);
+    for (int64_t i = 0; i < all->plan->count; i++) cr_expect_eq(all->results[i], 1, "cell %d", (int)i);
+}
+
+Test(pool, stress, .timeout = 120) {
+    eab_plan plan = fixture_plan("[task recurrence]\nbasis = 2:5\n[train]\nmechanism = dpa, ea\nsteps = 1:4\nseed = 1:20\n");
+    for (int32_t workers = 1; workers <= 16; workers *= 4)
+        for (int32_t fleet = 1; fleet <= 7; fleet += 3) {
+            collector all = collector_of(&plan);
+            cr_expect_eq(run(&all, workers, fleet), EAB_OK, "%s", eab_last_error());
+            expect_each_once(&all);
+        }
+    cr_expect_eq(atomic_load(&largest_fleet), 7);
+    eab_plan_free(&plan);
+}
+
+Test(pool, longest_first) {
+    eab_plan plan = fixture_plan("[task recurrence]\n[train]\nsteps = 3, 9, 1, 9\nseed = 1, 2\n");
+    collector all = collector_of(&plan);
+    cr_expect_eq(run(&all, 1, 1), EAB_OK);
+    for (int64_t i = 1; i < plan.count; i++) {
+        const int32_t before = all.order[i - 1], after = all.order[i];
+        const int64_t steps = plan.cells[before].config.steps, next = plan.cells[after].config.steps;
+        cr_expect(steps > next || (steps == next && before < after));
+    }
+    eab_plan_free(&plan);
+}
+
+Test(pool, a_fleet_without_room_is_halved) {
+    eab_plan plan = fixture_plan("[task recurrence]\n[train]\nsteps = 2\nseed = 1:20\n");
+    room = 3;
+    collector all = collector_of(&plan);
+    cr_expect_eq(run(&all, 2, 8), EAB_OK);
+    expect_each_once(&all);
+    for (int64_t i = 0; i < plan.count; i++) cr_expect_eq(all.status[i], EAB_CELL_OK);
+
+    room = 0;
+    collector none = collector_of(&plan);
+    cr_expect_eq(run(&none, 2, 8), EAB_OK);
+    expect_each_once(&none);
+    for (int64_t i = 0; i < plan.count; i++) cr_expect_eq(none.status[i], EAB_CELL_OOM);
+    cr_expect_str_eq(none.reason, "no memory for 1");
+    eab_plan_free(&plan);
+}
+
+/* One cell's fault is that cell's, alone or in a fleet, and the device is opened again. */
+Test(pool, faults_cost_one_cell) {
+    eab_plan plan = fixture_plan("[task recurrence]\n[train]\nsteps = 2\nseed = 1:21\n");
+    const int statuses[] = {EAB_DEVICE_FAULT, EAB_UNSUPPORTED, EAB_BAD_INPUT, EAB_INTERRUPTED};
+    fault_every = 7;
+    for (size_t i = 0; i < G_N_ELEMENTS(statuses); i++)
+        for (int32_t fleet = 1; fleet <= 8; fleet += 7) {
+            fault_status = statuses[i];
+            collector all = collector_of(&plan);
+            cr_expect_eq(run(&all, 3, fleet), EAB_OK);
+            expect_each_once(&all);
+            for (int64_t k = 0; k < plan.count; k++)
+                cr_expect_eq(all.status[k], plan.cells[k].config.seed % 7 ? EAB_CELL_OK : EAB_CELL_FAIL);
+            cr_expect_str_eq(all.reason, "made to fail");
+        }
+    eab_plan_free(&plan);
+}
+
+Test(pool, stops_within_a_step) {
+    eab_plan plan = fixture_plan("[task recurrence]\n[train]\nsteps = 1000000\nseed = 1:9\n");
+    collector all = collector_of(&plan);
+    eab_pool *pool = start(&all, 4, 1);
+    eab_pool_progress progress = {0};
+    while (progress.tokens <= 0) {
+        cr_expect_not(eab_pool_wait(pool, 0.01));
+        eab_pool_measure(pool, &progress);
+    }
+    eab_pool_stop(pool);
+    cr_expect(eab_pool_wait(pool, 5));
+    cr_expect_eq(eab_pool_finish(pool), EAB_INTERRUPTED);
+    cr_expect_eq(all.count, 0);
+    eab_plan_free(&plan);
+}
+
+Test(pool, the_sinks_error_ends_it) {
+    eab_plan plan = fixture_plan("[task recurrence]\n[train]\nsteps = 2\nseed = 1:99\n");
+    for (int32_t fleet = 1; fleet <= 8; fleet += 7) {
+        collector all = collector_of(&plan);
+        all.refuse_after = 5;
+        cr_expect_eq(run(&all, 4, fleet), EAB_IO);
+        cr_expect_str_eq(eab_last_error(), "the disk is full");
+        cr_expect_eq(all.count, 5);
+    }
+    eab_plan_free(&plan);
+}
+
+Test(pool, no_device_for_any_worker) {
+    eab_plan plan = fixture_plan("[task recurrence]\n[train]\nseed = 1:3\n");
+    collector all = collector_of(&plan);
+    const eab_pool_settings settings = {.backend = "no such", .workers = 2, .fleet = 1, .sink = collect, .context = &all,
+                                        .train = stand_in};
+    const int64_t indices[] = {0, 1, 2};
+    eab_pool *pool;
+    cr_assert_eq(eab_pool_start(&settings, plan.cells, indices, 3, &pool), EAB_OK);
+    while (!eab_pool_wait(pool, 1)) {}
+    cr_expect_eq(eab_pool_finish(pool), EAB_NO_DEVICE, "%s", eab_last_error());
+    cr_expect_eq(all.count, 0);
+    eab_plan_free(&plan);
+}
+
+/* ---- the progress line --------------------------------------------------------------------------------------- */
+
+Test(progress, fits_every_width) {
+    eab_progress_state state = {.cells_done = 37, .cells_total = 72, .failed = 1, .accuracy_sum = {8, 9, 3},
+                                .accuracy_count = {10, 10, 10}};
+    char text[512];
+    for (size_t columns = 0; columns < 200; columns++) {
+        eab_progress_line(&state, 83, 1.434e6, columns, text, sizeof text);
+        cr_expect_leq(strlen(text), columns);
+    }
+    cr_expect_str_eq(text, "37/72 cells  51%  1 failed  ETA 1m23s  1.43 Mtok/s  dpa 0.800  ea 0.900  ea-scaled 0.300");
+    eab_progress_line(&state, NAN, NAN, 40, text, sizeof text);
+    cr_expect_str_eq(text, "37/72 cells  51%  1 failed  ETA --");
+}
+
+Test(progress, durations_and_quantities) {
+    static const struct {
+        double value;
+        const char *duration, *quantity;
+    } cases[] = {{0, "0s", "0 B"}, {59.4, "59s", "59.4 B"}, {59.6, "1m00s", "59.6 B"}, {3600, "1h00m", "3.60 kB"},
+                 {90061, "1d01h", "90.1 kB"}, {999.4, "16m39s", "999 B"}, {999.6, "16m40s", "1.00 kB"}};
+    char text[32];
+    for (size_t i = 0; i < G_N_ELEMENTS(cases); i++) {
+        eab_duration_print(cases[i].value, text, sizeof text);
+        cr_expect_str_eq(text, cases[i].duration);
+        eab_quantity_print(cases[i].value, "B", text, sizeof text);
+        cr_expect_str_eq(text, cases[i].quantity);
+    }
+    eab_duration_print(NAN, text, sizeof text);
+    cr_expect_str_eq(text, "--");
+    eab_duration_print(-1, text, sizeof text);
+    cr_expect_str_eq(text, "--");
+}

@@ -1,0 +1,523 @@
+/* The run's folder: what a crash, a full disk, a stranger's file or another sweep does to it. */
+#define _GNU_SOURCE
+#include <criterion/criterion.h>
+#include <fcntl.h>
+#include <math.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/mount.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "host/manifest.h"
+#include "host/tables.h"
+#include "sweep_fixture.h"
+
+enum { TABLES = EAB_TABLE_COUNT };
+
+static const char *table_name(int table) { return eab_table_file_name((eab_table)table); }
+
+static eab_run_folder *open_folder(const char *path, const eab_plan *plan) {
+    eab_run_folder *folder = NULL;
+    cr_assert_eq(eab_run_folder_open(path, plan, &fixture_settings, &folder), EAB_OK, "%s", eab_last_error());
+    return folder;
+}
+
+/* Opens, appends what is missing, closes. */
+static void complete(const char *path, const eab_plan *plan) {
+    eab_run_folder *folder = open_folder(path, plan);
+    cr_assert_eq(fixture_append_missing(folder, plan), EAB_OK, "%s", eab_last_error());
+    cr_assert_eq(eab_run_folder_close(folder), EAB_OK, "%s", eab_last_error());
+}
+
+static void expect_tables(const char *path, GString *const expected[TABLES], const char *when) {
+    for (int table = 0; table < TABLES; table++) {
+        GString *text = fixture_read(path, table_name(table));
+        cr_assert_not_null(text, "%s: no %s", when, table_name(table));
+        cr_assert(g_string_equal(text, expected[table]), "%s: %s differs:\n%s", when, table_name(table), text->str);
+        g_string_free(text, TRUE);
+    }
+}
+
+static void read_tables(const char *path, GString *tables[TABLES]) {
+    for (int table = 0; table < TABLES; table++) tables[table] = fixture_read(path, table_name(table));
+}
+
+static void free_tables(GString *tables[TABLES]) {
+    for (int table = 0; table < TABLES; table++)
+        if (tables[table]) g_string_free(tables[table], TRUE);
+}
+
+static void expect_refused(const char *path, const eab_plan *plan, int status, const char *message) {
+    GString *before[TABLES], *manifest = fixture_read(path, "manifest.ini");
+    read_tables(path, before);
+    eab_run_folder *folder = NULL;
+    cr_expect_eq(eab_run_folder_open(path, plan, &fixture_settings, &folder), status, "%s", eab_last_error());
+    cr_expect_not_null(strstr(eab_last_error(), message), "'%s' lacks '%s'", eab_last_error(), message);
+    cr_expect_null(strchr(eab_last_error(), '\n'));
+    for (int table = 0; table < TABLES; table++) {
+        GString *after = fixture_read(path, table_name(table));
+        cr_expect_eq(!after, !before[table]);
+        if (after) cr_expect(g_string_equal(after, before[table]), "%s was changed", table_name(table));
+        if (after) g_string_free(after, TRUE);
+    }
+    GString *manifest_after = fixture_read(path, "manifest.ini");
+    cr_expect_eq(!manifest_after, !manifest);
+    if (manifest_after && manifest) cr_expect(g_string_equal(manifest, manifest_after));
+    if (manifest) g_string_free(manifest, TRUE);
+    if (manifest_after) g_string_free(manifest_after, TRUE);
+    free_tables(before);
+}
+
+Test(run_folder, rows_summary_and_order) {
+    eab_plan plan = fixture_plan(fixture_small_spec);
+    char *path = fixture_folder();
+    eab_run_folder *folder = open_folder(path, &plan);
+    cr_expect_not(eab_run_folder_has(folder, plan.cells[0].id));
+    cr_expect_not(eab_run_folder_has(folder, "0000000000000000"));
+    cr_assert_eq(fixture_append_missing(folder, &plan), EAB_OK);
+    eab_run_summary summary;
+    eab_run_folder_summary(folder, &summary);
+    cr_expect_eq(summary.done, plan.count);
+    cr_expect_eq(summary.failed, 0);
+    cr_expect_eq(summary.accuracy_count[0] + summary.accuracy_count[1] + summary.diverged, plan.count);
+    cr_assert_eq(eab_run_folder_close(folder), EAB_OK);
+
+    GString *text = fixture_read(path, "accuracy.csv");
+    char **lines = g_strsplit(text->str, "\n", -1);
+    cr_assert_eq(g_strv_length(lines), plan.count + 2);
+    for (int64_t i = 0; i < plan.count; i++) cr_expect(g_str_has_prefix(lines[i + 1], plan.cells[i].id));
+    cr_expect_null(strstr(text->str, ",nan"));
+    g_strfreev(lines);
+    g_string_free(text, TRUE);
+    cr_expect_null(fixture_read(path, ".lock"));
+    fixture_remove(path);
+    eab_plan_free(&plan);
+}
+
+/* Replays the writes of a sweep byte by byte, stops after each, and goes on from there: the crash model of DESIGN.md 6. */
+Test(run_folder, resumes_from_every_byte, .timeout = 300) {
+    eab_plan plan = fixture_plan(fixture_small_spec);
+    char *whole = fixture_folder(), *path = fixture_folder();
+    GString *final[TABLES], *headers[TABLES];
+    size_t size[TABLES];
+    complete(whole, &plan);
+    read_tables(whole, final);
+    for (int table = 0; table < TABLES; table++) {
+        headers[table] = g_string_new(NULL);
+        eab_table_header((eab_table)table, headers[table]);
+        size[table] = 0;
+    }
+    GString *log[TABLES];
+    for (int table = 0; table < TABLES; table++) log[table] = g_string_new(headers[table]->str);
+    for (int64_t i = plan.count - 1; i >= 0; i--) {
+        eab_cell_result result = fixture_result(&plan.cells[i]);
+        const size_t before[TABLES] = {log[0]->len, log[1]->len, log[2]->len};
+        eab_accuracy_rows(log[EAB_TABLE_ACCURACY], &fixture_settings, &plan.cells[i], &result);
+        eab_throughput_rows(log[EAB_TABLE_THROUGHPUT], &fixture_settings, 0, &plan.cells[i], &result);
+        eab_curves_rows(log[EAB_TABLE_CURVES], &plan.cells[i], &result);
+        free(result.curve);
+        memcpy(size, before, sizeof size);
+        if (i == plan.count - 1) memset(size, 0, sizeof size); /* the headers, too */
+        for (int table = TABLES - 1; table >= 0; table--) /* curves, throughput, accuracy */
+            for (; size[table] <= log[table]->len; size[table]++) {
+                char when[100];
+                for (int other = 0; other < TABLES; other++) {
+                    const size_t bytes = MIN(size[other], log[other]->len);
+                    fixture_write(path, table_name(other), log[other]->str, bytes);
+                }
+                snprintf(when, sizeof when, "cell %d, byte %zu of %s", (int)i, size[table], table_name(table));
+                complete(path, &plan);
+                expect_tables(path, final, when);
+            }
+    }
+    free_tables(final);
+    free_tables(headers);
+    free_tables(log);
+    fixture_remove(whole);
+    fixture_remove(path);
+    eab_plan_free(&plan);
+}
+
+Test(run_folder, opening_what_is_in_order_changes_nothing) {
+    eab_plan plan = fixture_plan(fixture_small_spec);
+    char *path = fixture_folder();
+    complete(path, &plan);
+    GString *before[TABLES], *manifest = fixture_read(path, "manifest.ini");
+    read_tables(path, before);
+    complete(path, &plan);
+    expect_tables(path, before, "again");
+    GString *again = fixture_read(path, "manifest.ini");
+    cr_expect(g_string_equal(manifest, again));
+    g_string_free(manifest, TRUE);
+    g_string_free(again, TRUE);
+    free_tables(before);
+    fixture_remove(path);
+    eab_plan_free(&plan);
+}
+
+Test(run_folder, failed_cells_are_done_again) {
+    eab_plan plan = fixture_plan(fixture_small_spec);
+    char *whole = fixture_folder(), *path = fixture_folder();
+    GString *final[TABLES];
+    complete(whole, &plan);
+    read_tables(whole, final);
+    eab_run_folder *folder = open_folder(path, &plan);
+    for (int i = EAB_CELL_FAIL; i <= EAB_CELL_TIMEOUT; i++) {
+        eab_cell_result failed;
+        eab_cell_result_failed(&failed, &plan.cells[i - EAB_CELL_FAIL].config, (eab_cell_status)i, "for a test");
+        cr_assert_eq(eab_run_folder_append(folder, &plan.cells[i - EAB_CELL_FAIL], &failed), EAB_OK);
+    }
+    cr_assert_eq(eab_run_folder_sync(folder), EAB_OK);
+    eab_run_summary summary;
+    eab_run_folder_summary(folder, &summary);
+    cr_expect_eq(summary.failed, 3);
+    cr_expect_eq(summary.done, 0);
+    cr_assert_eq(eab_run_folder_close(folder), EAB_OK);
+    GString *text = fixture_read(path, "accuracy.csv");
+    cr_expect_not_null(strstr(text->str, ",oom,for a test,"));
+    g_string_free(text, TRUE);
+    complete(path, &plan);
+    expect_tables(path, final, "after failures");
+    free_tables(final);
+    fixture_remove(whole);
+    fixture_remove(path);
+    eab_plan_free(&plan);
+}
+
+Test(run_folder, looking_changes_nothing) {
+    eab_plan plan = fixture_plan(fixture_small_spec);
+    char *path = fixture_folder(), *missing = g_build_filename(path, "none", NULL);
+    eab_run_folder *folder;
+    cr_assert_eq(eab_run_folder_peek(missing, &plan, &folder), EAB_OK);
+    cr_expect_not(eab_run_folder_has(folder, plan.cells[0].id));
+    cr_assert_eq(eab_run_folder_close(folder), EAB_OK);
+    cr_expect_not(g_file_test(missing, G_FILE_TEST_EXISTS));
+
+    complete(path, &plan);
+    GString *text = fixture_read(path, "accuracy.csv");
+    fixture_write(path, "accuracy.csv", text->str, text->len - 3);
+    GString *before[TABLES];
+    read_tables(path, before);
+    cr_assert_eq(eab_run_folder_peek(path, &plan, &folder), EAB_OK);
+    cr_expect(eab_run_folder_has(folder, plan.cells[0].id));
+    cr_expect_not(eab_run_folder_has(folder, plan.cells[plan.count - 1].id));
+    cr_assert_eq(eab_run_folder_close(folder), EAB_OK);
+    expect_tables(path, before, "a look");
+    g_string_free(text, TRUE);
+    free_tables(before);
+    g_free(missing);
+    fixture_remove(path);
+    eab_plan_free(&plan);
+}
+
+/* Each mistake: which table, what is replaced in it by what, and the line that must tell. */
+Test(run_folder, damage_is_refused_and_left_alone) {
+    static const struct {
+        const char *name, *from, *to, *message;
+    } cases[] = {
+        {"accuracy.csv", "cell,status", "cell,state", "accuracy.csv:1: column 2 is 'state', not 'status'"},
+        {"accuracy.csv", "cell,status", "x,cell,status", "accuracy.csv:1: column 1 is 'x'"},
+        {"accuracy.csv", ",steps_to_solve", "", "accuracy.csv:1: column"},
+        {"accuracy.csv", "steps_to_solve\n", "steps_to_solve,more\n", "accuracy.csv:1: "},
+        {"accuracy.csv", ",recurrence,", ",recurrence,,", "accuracy.csv:2: "},
+        {"accuracy.csv", ",recurrence,", ",other,", "has no task 'other'"},
+        {"accuracy.csv", "basis=2 delay=4", "basis=3 delay=4", "level 'basis=3 delay=4'"},
+        {"accuracy.csv", ",cpu,", "\",cpu,", "accuracy.csv:2: "},
+        {"accuracy.csv", "\n", "\n\n", "accuracy.csv:2: 1 field; the header has"},
+        {"accuracy.csv", "\n", "\n0123456789abcdef,ok\n", "accuracy.csv:2: 2 fields"},
+        {"throughput.csv", "cell,backend", "cell,backends", "throughput.csv:1: column 2"},
+        {"curves.csv", "\n", "\n0123456789abcdef,1,2,3\n", "curves.csv:2: cell '0123456789abcdef' is not one of this spec"},
+        {"manifest.ini", "[environment]", "[environs]", "manifest.ini: it has no [environment] section"},
+    };
+    eab_plan plan = fixture_plan(fixture_small_spec);
+    for (size_t i = 0; i < G_N_ELEMENTS(cases); i++) {
+        char *path = fixture_folder();
+        complete(path, &plan);
+        GString *text = fixture_read(path, cases[i].name);
+        const guint changed = g_string_replace(text, cases[i].from, cases[i].to, 1);
+        cr_assert_eq(changed, 1, "case %zu: nothing to replace", i);
+        fixture_write(path, cases[i].name, text->str, text->len);
+        expect_refused(path, &plan, EAB_BAD_INPUT, cases[i].message);
+        g_string_free(text, TRUE);
+        fixture_remove(path);
+    }
+    eab_plan_free(&plan);
+}
+
+Test(run_folder, foreign_files_are_refused) {
+    static const struct {
+        const char *bytes;
+        size_t size;
+    } files[] = {{"hello", 5}, {"hello\n", 6}, {"\x7f" "ELF\0\0\n\0", 8}, {"cell;status\n", 12}, {"\xEF\xBB\xBF" "cell\n", 8}};
+    eab_plan plan = fixture_plan(fixture_small_spec);
+    for (size_t i = 0; i < G_N_ELEMENTS(files); i++)
+        for (int table = 0; table < TABLES; table++) {
+            char *path = fixture_folder();
+            fixture_write(path, table_name(table), files[i].bytes, files[i].size);
+            expect_refused(path, &plan, EAB_BAD_INPUT, table_name(table));
+            fixture_remove(path);
+        }
+    char *path = fixture_folder(), *fifo = g_build_filename(path, "accuracy.csv", NULL);
+    cr_assert_eq(mkfifo(fifo, 0600), 0);
+    eab_run_folder *folder;
+    cr_expect_eq(eab_run_folder_open(path, &plan, &fixture_settings, &folder), EAB_BAD_INPUT);
+    cr_expect_not_null(strstr(eab_last_error(), "not a regular file"));
+    g_free(fifo);
+    fixture_remove(path);
+    eab_plan_free(&plan);
+}
+
+Test(run_folder, a_second_row_and_another_plan_are_refused) {
+    eab_plan plan = fixture_plan(fixture_small_spec);
+    eab_plan other = fixture_plan("[task recurrence]\nbasis = 2\n[model]\nd_model = 8\nheads = 2\n[train]\nsteps = 40\n");
+    char *path = fixture_folder();
+    complete(path, &plan);
+    expect_refused(path, &other, EAB_BAD_INPUT, "is not one of this spec");
+    for (int table = 0; table <= EAB_TABLE_THROUGHPUT; table++) {
+        GString *text = fixture_read(path, table_name(table));
+        const char *row = strchr(text->str, '\n') + 1;
+        GString *twice = g_string_new_len(text->str, (gssize)text->len);
+        g_string_append_len(twice, row, strchr(row, '\n') + 1 - row);
+        fixture_write(path, table_name(table), twice->str, twice->len);
+        expect_refused(path, &plan, EAB_BAD_INPUT, ":6: a second row for cell");
+        fixture_write(path, table_name(table), text->str, text->len);
+        g_string_free(twice, TRUE);
+        g_string_free(text, TRUE);
+    }
+    complete(path, &plan); /* nothing was lost */
+    fixture_remove(path);
+    eab_plan_free(&plan);
+    eab_plan_free(&other);
+}
+
+/* A folder of a part of the spec goes on as one of the whole. */
+Test(run_folder, a_plan_may_grow) {
+    eab_plan plan = fixture_plan(fixture_small_spec);
+    eab_plan part = fixture_plan("[task recurrence]\nbasis = 4\n[model]\nd_model = 8\nheads = 2\n"
+                                 "[train]\nmechanism = ea, dpa\nsteps = 40\n");
+    char *whole = fixture_folder(), *path = fixture_folder();
+    GString *final[TABLES];
+    complete(whole, &plan);
+    read_tables(whole, final);
+    complete(path, &part);
+    complete(path, &plan);
+    expect_tables(path, final, "grown");
+    free_tables(final);
+    fixture_remove(whole);
+    fixture_remove(path);
+    eab_plan_free(&plan);
+    eab_plan_free(&part);
+}
+
+Test(run_folder, one_process_at_a_time) {
+    eab_plan plan = fixture_plan(fixture_small_spec);
+    char *path = fixture_folder(), *lock = g_build_filename(path, ".lock", NULL);
+    complete(path, &plan);
+    int ready[2], done[2];
+    cr_assert_eq(pipe(ready) | pipe(done), 0);
+    const pid_t child = fork();
+    if (child == 0) {
+        eab_run_folder *folder;
+        char byte = eab_run_folder_open(path, &plan, &fixture_settings, &folder) == EAB_OK ? 'y' : 'n';
+        if (write(ready[1], &byte, 1) != 1 || read(done[0], &byte, 1) != 1) _exit(1);
+        _exit(0); /* without closing the folder: as if it were killed */
+    }
+    char byte = 0, expected[64];
+    cr_assert_eq(read(ready[0], &byte, 1), 1);
+    cr_assert_eq(byte, 'y');
+    snprintf(expected, sizeof expected, "is in use by process %d on ", (int)child);
+    expect_refused(path, &plan, EAB_BAD_INPUT, expected);
+    eab_run_folder *looking;
+    cr_expect_eq(eab_run_folder_peek(path, &plan, &looking), EAB_OK);
+    eab_run_folder_close(looking);
+    cr_assert_eq(write(done[1], "x", 1), 1);
+    waitpid(child, NULL, 0);
+    cr_expect(g_file_test(lock, G_FILE_TEST_EXISTS), "a stale lock file was expected");
+    complete(path, &plan);
+    cr_expect_not(g_file_test(lock, G_FILE_TEST_EXISTS));
+
+    fixture_write(path, ".lock", "\x01\x02 hostile \n text", 17); /* somebody holds it and writes nonsense into it */
+    const int fd = open(lock, O_RDWR);
+    cr_assert_eq(flock(fd, LOCK_EX), 0);
+    expect_refused(path, &plan, EAB_BAD_INPUT, "is in use by");
+    close(fd);
+    g_free(lock);
+    fixture_remove(path);
+    eab_plan_free(&plan);
+}
+
+Test(run_folder, places_that_cannot_be_written) {
+    eab_plan plan = fixture_plan(fixture_small_spec);
+    char *path = fixture_folder();
+    fixture_write(path, "file", "x", 1);
+    char *file = g_build_filename(path, "file", NULL), *below = g_build_filename(file, "run", NULL);
+    eab_run_folder *folder;
+    cr_expect_eq(eab_run_folder_open(file, &plan, &fixture_settings, &folder), EAB_BAD_INPUT);
+    cr_expect_not_null(strstr(eab_last_error(), "not a folder"));
+    cr_expect_eq(eab_run_folder_open(below, &plan, &fixture_settings, &folder), EAB_IO);
+    cr_expect_not_null(strstr(eab_last_error(), "cannot be created"));
+    cr_expect_eq(eab_run_folder_open("/proc/eabench/run", &plan, &fixture_settings, &folder), EAB_IO);
+    cr_expect_eq(eab_run_folder_open("/proc/self", &plan, &fixture_settings, &folder), EAB_IO, "%s", eab_last_error());
+    g_free(below);
+    g_free(file);
+    fixture_remove(path);
+    eab_plan_free(&plan);
+}
+
+/* Fills up while rows are appended: what is there stays whole, later calls fail, a resume ends as ever. */
+static void fill_and_go_on(const char *path, const eab_plan *plan, void (*limit)(const char *, bool), const char *reason) {
+    char *whole = fixture_folder();
+    GString *final[TABLES];
+    complete(whole, plan);
+    read_tables(whole, final);
+    eab_run_folder *folder = open_folder(path, plan);
+    limit(path, true);
+    int status = fixture_append_missing(folder, plan);
+    cr_expect_eq(status, EAB_IO);
+    cr_expect_not_null(strstr(eab_last_error(), reason), "%s", eab_last_error());
+    cr_expect_eq(fixture_append_missing(folder, plan), EAB_IO, "the failure is final");
+    cr_expect_eq(eab_run_folder_close(folder), EAB_IO);
+    for (int table = 0; table < TABLES; table++) {
+        GString *text = fixture_read(path, table_name(table));
+        cr_expect(text->len && text->str[text->len - 1] == '\n', "%s has a torn row", table_name(table));
+        g_string_free(text, TRUE);
+    }
+    limit(path, false);
+    complete(path, plan);
+    expect_tables(path, final, "after the disk was full");
+    free_tables(final);
+    fixture_remove(whole);
+}
+
+/* RLIMIT_FSIZE with SIGXFSZ ignored makes write(2) short, then fail: the row that crosses the limit is in the middle. */
+static void limit_file_size(const char *path, bool on) {
+    (void)path;
+    struct rlimit limit;
+    signal(SIGXFSZ, SIG_IGN);
+    getrlimit(RLIMIT_FSIZE, &limit);
+    limit.rlim_cur = on ? 1100 : limit.rlim_max;
+    cr_assert_eq(setrlimit(RLIMIT_FSIZE, &limit), 0);
+}
+
+Test(run_folder, file_size_limit) {
+    eab_plan plan = fixture_plan(fixture_small_spec);
+    char *path = fixture_folder();
+    fill_and_go_on(path, &plan, limit_file_size, "File too large");
+    fixture_remove(path);
+    eab_plan_free(&plan);
+}
+
+/* A file system of a few pages, where mounting one is allowed. */
+static void fill_file_system(const char *path, bool on) {
+    char *filler = g_build_filename(path, "filler", NULL);
+    if (on) {
+        char page[4096] = {0};
+        const int fd = open(filler, O_WRONLY | O_CREAT, 0600);
+        while (write(fd, page, sizeof page) == (ssize_t)sizeof page) {}
+        close(fd);
+    } else {
+        unlink(filler);
+    }
+    g_free(filler);
+}
+
+Test(run_folder, full_disk) {
+    char *path = fixture_folder();
+    if (mount("tmpfs", path, "tmpfs", 0, "size=64k")) {
+        fixture_remove(path);
+        cr_skip_test("no tmpfs can be mounted here");
+    }
+    eab_plan plan = fixture_plan("[task recurrence]\nbasis = 2:9\n[model]\nd_model = 8\nheads = 2\n"
+                                 "[train]\nmechanism = dpa, ea\nsteps = 40\n");
+    fill_and_go_on(path, &plan, fill_file_system, "No space left on device");
+
+    fill_file_system(path, true); /* now it is full before the sweep begins */
+    GString *before[TABLES];
+    read_tables(path, before);
+    eab_plan grown = fixture_plan("[task recurrence]\nbasis = 2:10\n[model]\nd_model = 8\nheads = 2\n"
+                                  "[train]\nmechanism = dpa, ea\nsteps = 40\n");
+    eab_run_folder *folder;
+    cr_expect_eq(eab_run_folder_open(path, &grown, &fixture_settings, &folder), EAB_IO);
+    cr_expect_not_null(strstr(eab_last_error(), "No space left on device"), "%s", eab_last_error());
+    expect_tables(path, before, "full from the start");
+    free_tables(before);
+    cr_expect_eq(umount2(path, MNT_DETACH), 0);
+    fixture_remove(path);
+    eab_plan_free(&grown);
+    eab_plan_free(&plan);
+}
+
+Test(run_folder, manifest) {
+    eab_plan plan = fixture_plan(fixture_small_spec);
+    char *path = fixture_folder(), *file = g_build_filename(path, "manifest.ini", NULL);
+    setenv("TZ", "Mars/Phobos", 1);
+    eab_run_folder *folder = open_folder(path, &plan);
+    cr_expect_str_eq(eab_run_folder_warning(folder), "");
+    eab_environment first, second;
+    bool found;
+    cr_assert_eq(eab_manifest_read(file, &first, &found), EAB_OK);
+    cr_expect(found);
+    cr_expect_str_eq(first.backend, "cpu");
+    cr_expect_str_eq(first.isa, "base");
+    cr_expect_str_eq(first.driver, "");
+    cr_expect_str_eq(first.peak_gflop_per_s, "");
+    cr_expect_eq(strlen(first.started), strlen("2025-11-22T08:31:00Z"));
+    eab_run_folder_set_peak(folder, 123.4);
+    cr_assert_eq(eab_run_folder_close(folder), EAB_OK);
+    GString *text = fixture_read(path, "manifest.ini");
+    cr_expect(g_str_has_prefix(text->str, plan.resolved));
+    static const char *const keys[] = {
+#define KEY(name) "\n" #name " = ",
+        EAB_ENVIRONMENT_LIST(KEY)
+#undef KEY
+    };
+    for (size_t i = 0; i < G_N_ELEMENTS(keys); i++) cr_expect_not_null(strstr(text->str, keys[i]), "%s", keys[i]);
+    g_string_replace(text, first.started, "2001-02-03T04:05:06Z", 1);
+    g_string_replace(text, "isa = base", "isa = avx2", 1);
+    fixture_write(path, "manifest.ini", text->str, text->len);
+
+    folder = open_folder(path, &plan);
+    cr_expect_not_null(strstr(eab_run_folder_warning(folder), "isa 'avx2' (now 'base')"), "%s",
+                       eab_run_folder_warning(folder));
+    cr_assert_eq(eab_manifest_read(file, &second, &found), EAB_OK);
+    cr_expect_str_eq(second.started, "2001-02-03T04:05:06Z");
+    cr_expect_str_eq(second.isa, "base");
+    cr_assert_eq(eab_run_folder_close(folder), EAB_OK);
+    eab_environment_free(&first);
+    eab_environment_free(&second);
+    g_string_free(text, TRUE);
+    g_free(file);
+    fixture_remove(path);
+    eab_plan_free(&plan);
+}
+
+Test(run_folder, leftovers_of_a_replacement_go) {
+    eab_plan plan = fixture_plan(fixture_small_spec);
+    char *path = fixture_folder();
+    fixture_write(path, "accuracy.csv.new", "half of a ta", 12);
+    fixture_write(path, "manifest.ini.new", "[tra", 4);
+    complete(path, &plan);
+    cr_expect_null(fixture_read(path, "accuracy.csv.new"));
+    cr_expect_null(fixture_read(path, "manifest.ini.new"));
+    fixture_remove(path);
+    eab_plan_free(&plan);
+}
+
+Test(run_folder, curves_only_where_asked_for) {
+    eab_plan plan = fixture_plan(fixture_small_spec);
+    char *path = fixture_folder();
+    eab_run_settings settings = fixture_settings;
+    settings.save_curves = false;
+    eab_run_folder *folder;
+    cr_assert_eq(eab_run_folder_open(path, &plan, &settings, &folder), EAB_OK);
+    cr_assert_eq(fixture_append_missing(folder, &plan), EAB_OK);
+    cr_assert_eq(eab_run_folder_close(folder), EAB_OK);
+    cr_expect_null(fixture_read(path, "curves.csv"));
+    fixture_remove(path);
+    eab_plan_free(&plan);
+}

@@ -1,0 +1,162 @@
+/* The columns of the tables, and what stands in them. */
+#include <criterion/criterion.h>
+#include <locale.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "host/tables.h"
+#include "sweep_fixture.h"
+
+/* The value in `column` of a one-row table; g_free. */
+static char *field_of(eab_table table, const GString *row, const char *column) {
+    char *folder = fixture_folder(), *path = g_build_filename(folder, "row.csv", NULL);
+    fixture_write(folder, "row.csv", row->str, row->len);
+    FILE *file = fopen(path, "rb");
+    eab_csv_reader *reader = eab_csv_reader_new(fileno(file));
+    eab_csv_row fields;
+    cr_assert_eq(eab_csv_read(reader, &fields), EAB_CSV_ROW);
+    const int32_t at = eab_table_column(table, column);
+    cr_assert(at >= 0 && at < fields.fields, "no column %s", column);
+    char *value = g_strdup(fields.field[at]);
+    eab_csv_reader_free(reader);
+    fclose(file);
+    g_free(path);
+    fixture_remove(folder);
+    return value;
+}
+
+static void expect_field(eab_table table, const GString *row, const char *column, const char *expected) {
+    char *value = field_of(table, row, column);
+    cr_expect_str_eq(value, expected, "%s is '%s', not '%s'", column, value, expected);
+    g_free(value);
+}
+
+static int32_t commas(const char *text) {
+    int32_t count = 0;
+    for (; *text; text++) count += *text == ',';
+    return count;
+}
+
+Test(tables, headers) {
+    GString *text = g_string_new(NULL);
+    eab_table_header(EAB_TABLE_ACCURACY, text);
+    cr_expect(g_str_has_prefix(text->str, "cell,status,reason,backend,dtype,task,level,complexity_bits,vocab,parameters,"
+                                          "basis,delay,a,b,layers,d_model,heads,"));
+    cr_expect(g_str_has_suffix(text->str, ",tokens,steps_done,loss_nats,validation_accuracy,token_accuracy,"
+                                          "sequence_accuracy,rollout_accuracy,chance_accuracy,seen_share,solved,"
+                                          "steps_to_solve\n"));
+    for (int i = 0; i < eab_option_count; i++)
+        cr_expect_geq(eab_table_column(EAB_TABLE_ACCURACY, eab_options[i].key), 0, "%s", eab_options[i].key);
+    g_string_truncate(text, 0);
+    eab_table_header(EAB_TABLE_THROUGHPUT, text);
+    cr_expect_str_eq(text->str, "cell,backend,device,dtype,mechanism,task,level,layers,d_model,heads,context,batch,seed,lr,"
+                                "fleet,workers,train_s,wall_s,tokens_per_s,fleet_tokens_per_s,flop_per_token,gflop_per_s,"
+                                "peak_gflop_per_s,peak_fraction,memory_bytes\n");
+    g_string_truncate(text, 0);
+    eab_table_header(EAB_TABLE_CURVES, text);
+    cr_expect_str_eq(text->str, "cell,step,loss_nats,validation_accuracy\n");
+    cr_expect_eq(eab_table_column(EAB_TABLE_CURVES, "nothing"), -1);
+    g_string_free(text, TRUE);
+}
+
+/* Every column is once in a header, also when several families share an option's name. */
+Test(tables, columns_are_distinct) {
+    GString *text = g_string_new(NULL);
+    eab_table_header(EAB_TABLE_ACCURACY, text);
+    g_string_truncate(text, text->len - 1);
+    char **names = g_strsplit(text->str, ",", -1);
+    for (int i = 0; names[i]; i++)
+        for (int j = 0; j < i; j++) cr_expect_str_neq(names[i], names[j]);
+    g_strfreev(names);
+    g_string_free(text, TRUE);
+}
+
+Test(tables, rows) {
+    setlocale(LC_ALL, "de_DE.UTF-8"); /* decimal commas would be a disaster, where it is installed */
+    eab_plan plan = fixture_plan("[task recurrence]\nbasis = 8\n[train]\nmechanism = ea\nlr = 0.015\nseed = 7\n");
+    eab_cell_result result = fixture_result(&plan.cells[0]);
+    result.status = EAB_CELL_OK;
+    result.reason[0] = '\0';
+    result.token_accuracy = 1.0 / 3;
+    result.loss_nats = NAN;
+    result.solved = -1;
+    GString *row = g_string_new(NULL);
+    eab_accuracy_rows(row, &fixture_settings, &plan.cells[0], &result);
+    static const char *const accuracy[][2] = {
+        {"cell", NULL}, {"status", "ok"}, {"reason", ""}, {"backend", "cpu"}, {"dtype", "float32"}, {"task", "recurrence"},
+        {"level", "basis=8 delay=4"}, {"complexity_bits", "12"}, {"vocab", "8"}, {"basis", "8"}, {"delay", "4"},
+        {"mechanism", "ea"}, {"scale", "auto"}, {"lr", "0.015"}, {"seed", "7"}, {"bias", "on"}, {"loss_nats", ""},
+        {"token_accuracy", "0.333333333"}, {"chance_accuracy", "0.125"}, {"solved", ""}, {"steps_to_solve", ""}};
+    for (size_t i = 0; i < G_N_ELEMENTS(accuracy); i++)
+        expect_field(EAB_TABLE_ACCURACY, row, accuracy[i][0], accuracy[i][1] ? accuracy[i][1] : plan.cells[0].id);
+
+    g_string_truncate(row, 0);
+    result.train_s = 2;
+    result.tokens = 1000;
+    result.fleet_tokens = 4000;
+    result.flop_per_token = 1e6;
+    eab_throughput_rows(row, &fixture_settings, 4, &plan.cells[0], &result);
+    static const char *const throughput[][2] = {
+        {"device", "A processor, \"quoted\""}, {"tokens_per_s", "500"}, {"fleet_tokens_per_s", "2000"},
+        {"gflop_per_s", "2"}, {"peak_gflop_per_s", "4"}, {"peak_fraction", "0.5"}, {"workers", "2"}, {"lr", "0.015"}};
+    for (size_t i = 0; i < G_N_ELEMENTS(throughput); i++)
+        expect_field(EAB_TABLE_THROUGHPUT, row, throughput[i][0], throughput[i][1]);
+
+    g_string_truncate(row, 0);
+    result.train_s = 0;
+    eab_throughput_rows(row, &fixture_settings, 0, &plan.cells[0], &result);
+    expect_field(EAB_TABLE_THROUGHPUT, row, "tokens_per_s", "");
+    expect_field(EAB_TABLE_THROUGHPUT, row, "gflop_per_s", "");
+    expect_field(EAB_TABLE_THROUGHPUT, row, "peak_gflop_per_s", "");
+    expect_field(EAB_TABLE_THROUGHPUT, row, "peak_fraction", "");
+    free(result.curve);
+    g_string_free(row, TRUE);
+    eab_plan_free(&plan);
+}
+
+Test(tables, failed_cells_have_a_reason_and_nothing_else) {
+    eab_plan plan = fixture_plan(fixture_small_spec);
+    eab_cell_result result;
+    GString *row = g_string_new(NULL), *none = g_string_new(NULL);
+    char reason[1000];
+    memset(reason, 'r', sizeof reason);
+    memcpy(reason, "two\nlines, \"quoted\"", 19);
+    reason[sizeof reason - 1] = '\0';
+    eab_cell_result_failed(&result, &plan.cells[0].config, EAB_CELL_OOM, reason);
+    eab_accuracy_rows(row, &fixture_settings, &plan.cells[0], &result);
+    eab_throughput_rows(none, &fixture_settings, 100, &plan.cells[0], &result);
+    eab_curves_rows(none, &plan.cells[0], &result);
+    cr_expect_eq(none->len, 0);
+    cr_expect_eq(strchr(row->str, '\n') - row->str, (ptrdiff_t)row->len - 1);
+    cr_expect_null(strstr(row->str, "nan"));
+    expect_field(EAB_TABLE_ACCURACY, row, "status", "oom");
+    expect_field(EAB_TABLE_ACCURACY, row, "tokens", "");
+    expect_field(EAB_TABLE_ACCURACY, row, "token_accuracy", "");
+    expect_field(EAB_TABLE_ACCURACY, row, "loss_nats", "");
+    cr_expect(commas(row->str) > 40);
+    g_string_free(none, TRUE);
+    g_string_free(row, TRUE);
+    eab_plan_free(&plan);
+}
+
+Test(tables, float64_of_the_reference) {
+    eab_plan plan = fixture_plan(fixture_small_spec);
+    eab_run_settings settings = fixture_settings;
+    settings.backend = "reference";
+    eab_cell_result result = fixture_result(&plan.cells[0]);
+    GString *row = g_string_new(NULL);
+    eab_accuracy_rows(row, &settings, &plan.cells[0], &result);
+    expect_field(EAB_TABLE_ACCURACY, row, "dtype", "float64");
+    free(result.curve);
+    g_string_free(row, TRUE);
+    eab_plan_free(&plan);
+}
+
+Test(tables, statuses) {
+    for (int i = EAB_CELL_OK; i <= EAB_CELL_TIMEOUT; i++)
+        cr_expect_eq(eab_cell_status_from_name(eab_cell_status_name((eab_cell_status)i)), i);
+    cr_expect_eq(eab_cell_status_from_name("okay"), -1);
+    cr_expect(eab_cell_status_is_result(EAB_CELL_DIVERGED));
+    cr_expect_not(eab_cell_status_is_result(EAB_CELL_TIMEOUT));
+}
