@@ -15,7 +15,8 @@
 #include "summary.h"
 #include "tables.h"
 
-enum { MAX_FAILURES_SHOWN = 10, LOOKS_PER_S = 10 };
+enum { MAX_FAILURES_SHOWN = 10 };
+static const double LOOK_EVERY_S = 0.1;
 
 /* A cell that ended, on its way from a worker to the progress line. */
 typedef struct {
@@ -121,7 +122,8 @@ static void watch(sweep_session *session) {
     bool stopping = false;
     eab_interrupt_looking(true);
     for (bool ended = false; !ended;) {
-        ended = eab_pool_wait(session->pool, 1.0 / LOOKS_PER_S);
+        const double left_s = session->started_s + session->sweep->time_limit_s - now_s();
+        ended = eab_pool_wait(session->pool, stopping ? LOOK_EVERY_S : CLAMP(left_s, 0, LOOK_EVERY_S));
         session->over_time =
             session->over_time || (!ended && now_s() - session->started_s >= session->sweep->time_limit_s);
         if (!stopping && !ended && (eab_interrupt_count() > 0 || session->over_time)) {

@@ -57,7 +57,7 @@ status=$?
 ((!dry)) || exit 0
 
 say "rendering plots and report"
-EAB_PYTHON=$venv/bin/python "$root/scripts/report" "$out" || exit
+EAB_PYTHON=$venv/bin/python "$root/scripts/report" "$out" >/dev/null || exit
 
 here=$(short "$out")
 cat <<END

@@ -80,16 +80,22 @@ trap 'rm -rf -- "$scratch"' EXIT
 passed=0 failed=0
 summaries=() # of the stage: its runners' last lines
 
+declare -A built # preset: 0, or 1 where the build failed
+
 build() { # PRESET
     local source
-    source=$(sed -n 's/^CMAKE_HOME_DIRECTORY:[A-Z]*=//p' "build/$1/CMakeCache.txt" 2>/dev/null)
-    [[ -z $source || $source == "$root" ]] || rm -rf -- "build/$1" # the tree was moved or copied
-    if ! quietly "configuring build/$1" cmake --preset "$1" -DEAB_TESTS=ON -DEAB_WERROR=ON ||
-        ! quietly "building build/$1" cmake --build --preset "$1"; then
-        cat -- "$log"
-        summaries+=("the build failed")
-        return 1
+    if [[ -z ${built[$1]:-} ]]; then
+        built[$1]=0
+        source=$(sed -n 's/^CMAKE_HOME_DIRECTORY:[A-Z]*=//p' "build/$1/CMakeCache.txt" 2>/dev/null)
+        [[ -z $source || $source == "$root" ]] || rm -rf -- "build/$1" # the tree was moved or copied
+        if ! quietly "configuring build/$1" cmake --preset "$1" -DEAB_TESTS=ON -DEAB_WERROR=ON ||
+            ! quietly "building build/$1" cmake --build --preset "$1"; then
+            cat -- "$log"
+            built[$1]=1
+        fi
     fi
+    ((built[$1] == 0)) || summaries+=("build/$1 cannot be built")
+    return "${built[$1]}"
 }
 
 # Reads ctest's log: what Criterion said of each entry, then, in $scratch/counts, how many tests passed and failed. An

@@ -8,6 +8,7 @@ enum { SUMS = EAB_TILE_ROWS * EAB_TILE_VECTORS, REPEATS = 8 };
 
 double EAB_ISA_NAME(eab_peak_loop)(double flop) {
     eab_vec sum[SUMS], factor = eab_splat(0.5f), term = eab_splat(1);
+#pragma GCC unroll 24 /* here and below: an index that varies would put the sums into memory */
     for (int i = 0; i < SUMS; i++) sum[i] = eab_splat((float)i);
     const double flop_per_round = 2.0 * EAB_LANES * SUMS * REPEATS;
     const int64_t rounds = (int64_t)(flop / flop_per_round) + 1;
@@ -20,6 +21,7 @@ double EAB_ISA_NAME(eab_peak_loop)(double flop) {
             for (int i = 0; i < SUMS; i++) sum[i] = sum[i] * f + t;
     }
     eab_vec total = sum[0];
+#pragma GCC unroll 24
     for (int i = 1; i < SUMS; i++) total += sum[i];
     __asm__ volatile("" : "+m"(total)); /* the results are used */
     return (double)rounds * flop_per_round;

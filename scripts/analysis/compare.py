@@ -20,8 +20,8 @@ MOST_LINES = 60  # of cells that are the same in kind; --csv has them all
 
 def parser() -> argparse.ArgumentParser:
     command = argparse.ArgumentParser(
-        prog="compare", description="Holds a run of eabench against a baseline. Two CPU runs of the same version at the "
-        "same SIMD level are compared exactly, row by row; others by differences paired over cells, pooled over levels and "
+        prog="compare", description="Holds a run of eabench against a baseline. Two CPU runs of the same version and compiler "
+        "at the same SIMD level are compared exactly, row by row; others by differences paired over cells, pooled over levels and "
         "seeds per task and mechanism, with a 95% bootstrap interval, a sign-flip permutation test and Holm's correction.",
         epilog="Exit codes: 0 no regression, 1 a regression or missing cells, 2 bad input or usage.")
     command.add_argument("base", metavar="BASE", type=Path, help="run folder of the baseline")
@@ -68,7 +68,7 @@ def exact_or_why_not(base: Run, new: Run) -> str:
     for run in (base, new):
         if run.environment.get("backend") != "cpu":
             return f"backend of {run.path} is '{run.environment.get('backend', '')}', not cpu"
-    for name in ("version", "isa"):
+    for name in ("version", "isa", "compiler", "flags"):  # another compiler may contract or reorder a sum
         values = [run.environment.get(name, "") for run in (base, new)]
         if "" in values or values[0] != values[1]:
             return f"{name} is '{values[0]}' and '{values[1]}'"
@@ -111,7 +111,7 @@ def _run(options: argparse.Namespace) -> int:
     tolerance = options.tolerance
     if not why_not:
         findings += compare_exact(pairs, EXACT_TOLERANCE if tolerance is None else tolerance)
-        print("exact, row by row" + (" (--exact)" if options.exact else ": both runs are cpu, same isa, same version"))
+        print("exact, row by row" + (" (--exact)" if options.exact else ": both runs are cpu, same isa, version and compiler"))
     else:
         findings += compare_statistical(pairs, STATISTICAL_TOLERANCE if tolerance is None else tolerance)
         print(f"statistical, paired by cell: {why_not}")

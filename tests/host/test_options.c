@@ -86,7 +86,6 @@ Test(options, mechanisms_come_from_the_kernels) {
         cr_expect_eq(eab_mechanism_from_name(mechanism->choices[count]), count);
     }
     cr_expect_null(eab_mechanism_name(count));
-    cr_expect_eq(count, 4);
 }
 
 Test(options, task_options_come_from_the_families) {

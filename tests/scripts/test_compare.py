@@ -62,7 +62,7 @@ def test_spelling_of_numbers_is_no_change(make_run: Make, capsys: pytest.Capture
 
 @pytest.mark.parametrize(("environment", "why"), [
     ({"isa": "avx2"}, "isa is 'avx512' and 'avx2'"), ({"version": "0.2.0"}, "version is"),
-    ({"backend": "cuda"}, "not cpu"), ({"isa": ""}, "isa is"),
+    ({"backend": "cuda"}, "not cpu"), ({"isa": ""}, "isa is"), ({"compiler": "another 1.0"}, "compiler is"),
 ])
 def test_which_rule_applies(make_run: Make, capsys: pytest.CaptureFixture[str], environment: dict[str, str],
                             why: str) -> None:

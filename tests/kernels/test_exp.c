@@ -1,0 +1,54 @@
+/* The vector exponential against the C library's, over every float. */
+#include <criterion/criterion.h>
+#include <math.h>
+#include <string.h>
+
+#include "kernels/cpu/simd_math.h"
+
+static float from_bits(uint32_t bits) {
+    float value;
+    memcpy(&value, &bits, sizeof value);
+    return value;
+}
+
+static double error_in_ulp(float x) {
+    const double exact = exp((double)x);
+    return fabs((double)eab_expf_lane(x) - exact) / ldexp(1, ilogb(exact) - 23);
+}
+
+Test(exp, below_two_ulp_over_its_range) {
+    double worst = 0;
+    /* Every 3rd float of either sign, from 2^-30 (below it exp is 1) to the ends of the range. */
+    for (uint32_t bits = 0x30800000u; from_bits(bits) <= EAB_EXP_HIGHEST; bits += 3)
+        worst = fmax(worst, error_in_ulp(from_bits(bits)));
+    for (uint32_t bits = 0xB0800000u; from_bits(bits) >= EAB_EXP_LOWEST; bits += 3)
+        worst = fmax(worst, error_in_ulp(from_bits(bits)));
+    cr_log_info("largest error %g ulp", worst);
+    cr_expect_lt(worst, 1.3, "%g ulp", worst);
+}
+
+Test(exp, ends) {
+    cr_expect_eq(eab_expf_lane(0), 1);
+    cr_expect_eq(eab_expf_lane(-0.0f), 1);
+    cr_expect_eq(eab_expf_lane(-INFINITY), 0);
+    cr_expect_eq(eab_expf_lane(-87), 0);
+    cr_expect_eq(eab_expf_lane(-3e38f), 0);
+    cr_expect(isfinite(eab_expf_lane(INFINITY)) && eab_expf_lane(INFINITY) > 3.3e38f);
+    cr_expect_eq(eab_expf_lane(INFINITY), eab_expf_lane(89));
+    cr_expect(isnan(eab_expf_lane(NAN)));
+    cr_expect(isnan(eab_expf_lane(from_bits(0x7FC5A5A5u))));
+    cr_expect(isnan(eab_expf_lane(from_bits(0xFFC00001u))));
+}
+
+Test(exp, the_vector_form_gives_the_same_bits) {
+    for (int64_t i = 0; i < 1 << 22; i += EAB_LANES) {
+        eab_vec x, y;
+        for (int lane = 0; lane < EAB_LANES; lane++) x[lane] = from_bits((uint32_t)(i + lane) * 1021u);
+        y = eab_exp_vec(x);
+        for (int lane = 0; lane < EAB_LANES; lane++) {
+            const float alone = eab_expf_lane(x[lane]), in_vector = y[lane];
+            cr_assert((isnan(alone) && isnan(in_vector)) || !memcmp(&alone, &in_vector, sizeof alone), "%g",
+                      (double)x[lane]);
+        }
+    }
+}
