@@ -4,6 +4,7 @@
 #include "../kernels/mechanism.h"
 #include "check.h"
 #include "commands.h"
+#include "suggest.h"
 
 typedef struct {
     bool all;
@@ -48,6 +49,14 @@ int eab_command_check(int argc, char **argv) {
         if (parsed) fprintf(stderr, "eabench check: takes no argument such as '%s'\n", argv[1]);
         else fprintf(stderr, "eabench check: %s\n", error->message);
         g_clear_error(&error);
+        g_free(name);
+        return EAB_EXIT_BAD_INPUT;
+    }
+    if (name && !eab_backend_from_name(name)) {
+        const char *const names[] = {"cpu", "cuda", "reference", NULL};
+        char shown[64];
+        fprintf(stderr, "eabench check: --backend is '%s'; cpu, cuda, reference are allowed; nearest: %s\n",
+                eab_excerpt(name, 40, shown, sizeof shown), eab_suggest(name, names));
         g_free(name);
         return EAB_EXIT_BAD_INPUT;
     }

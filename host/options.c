@@ -154,7 +154,7 @@ void eab_option_set(const eab_option *option, eab_config *config, double value) 
 }
 
 void eab_real_print(double value, char *text, size_t size) {
-    char shortest[G_ASCII_DTOSTR_BUF_SIZE], format[8];
+    char shortest[G_ASCII_DTOSTR_BUF_SIZE], format[16];
     if (fabs(value) < 1e15 && value == floor(value)) { /* %g would make 1e+01 of 10 */
         snprintf(text, size, "%.0f", value);
         return;

@@ -25,6 +25,8 @@
 extern "C" {
 #endif
 
+#pragma GCC visibility push(default) /* the library hides everything else */
+
 typedef struct eab_device eab_device;
 
 enum { EAB_F32 = 0, EAB_BF16 = 1, EAB_F16 = 2 };
@@ -66,6 +68,8 @@ int eab_attention_forward(eab_device *device, const eab_attention *attention, co
 int eab_attention_backward(eab_device *device, const eab_attention *attention, const void *q, const void *k,
                            const void *v, const void *out, const float *row_stat, const void *dout, void *dq,
                            void *dk, void *dv);
+
+#pragma GCC visibility pop
 
 #ifdef __cplusplus
 }

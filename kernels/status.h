@@ -18,14 +18,14 @@ typedef enum {
 } eab_status;
 
 /* The last error of this thread: one line, no newline; "" if there was none. Valid until the next failing call. */
-const char *eab_last_error(void);
+__attribute__((visibility("default"))) const char *eab_last_error(void);
+
+/* Sets this thread's error line (printf format) and returns `status`. Internal. */
+int eab_fail(eab_status status, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 #ifdef __cplusplus
 }
 #endif
-
-/* Sets this thread's error line (printf format) and returns `status`. Internal. */
-int eab_fail(eab_status status, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /* Hands an error on: `EAB_TRY(call());` returns from the enclosing function if the call fails. */
 #define EAB_TRY(call)                          \

@@ -1,0 +1,82 @@
+"""`eabench check` and `eabench devices`, as a user calls them."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+EABENCH = os.environ.get("EABENCH", str(ROOT / "build/release/eabench"))
+
+
+def eabench(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([EABENCH, *arguments], capture_output=True, text=True, timeout=300,
+                          env={**os.environ, **environment}, check=False)
+
+
+def test_check_meets_every_bound() -> None:
+    done = eabench("check")
+    lines = done.stdout.splitlines()
+    assert done.returncode == 0, done.stdout
+    assert lines[0].startswith("cpu: ") and lines[1].startswith("operation")
+    count, missed = lines[-1].split(" checks, ")
+    assert int(count) > 200 and missed == "0 missed"
+    assert len(lines) == int(count) + 3
+    for mechanism in ("dpa", "ea", "ea-scaled", "ea-softmax"):
+        assert any(line.split()[:2] == ["attention_backward", mechanism] for line in lines)
+
+
+def test_check_prints_failures_only() -> None:
+    done = eabench("check", "--failures")
+    assert done.returncode == 0 and len(done.stdout.splitlines()) == 3
+
+
+@pytest.mark.parametrize(("arguments", "code", "message"), [
+    (("check", "--backend", "cpi"), 2, "nearest: cpu"),
+    (("check", "--device", "7"), 3, "no device 7"),
+    (("check", "--frobnicate"), 2, "--frobnicate"),
+    (("check", "extra"), 2, "'extra'"),
+    (("devices", "extra"), 2, "takes no arguments"),
+    (("devices", "--frobnicate"), 2, "--frobnicate"),
+])
+def test_bad_input_gets_one_line(arguments: tuple[str, ...], code: int, message: str) -> None:
+    done = eabench(*arguments)
+    assert done.returncode == code
+    assert len(done.stderr.splitlines()) == 1 and message in done.stderr
+    assert done.stdout == ""
+
+
+@pytest.mark.parametrize("isa", ["sse9", "", "AVX2 ", "x" * 5000])
+def test_bad_simd_level_gets_one_line(isa: str) -> None:
+    done = eabench("check", EAB_ISA=isa)
+    if isa == "":  # as if it were not set
+        assert done.returncode == 0
+        return
+    assert done.returncode == 2 and len(done.stderr.splitlines()) == 1
+    assert "allowed: base, avx2, avx512" in done.stderr
+
+
+def test_devices_lists_what_was_built_and_what_not() -> None:
+    done = eabench("devices")
+    rows = {line.split()[0]: line for line in done.stdout.splitlines()}
+    assert done.returncode == 0
+    assert set(rows) == {"backend", "cpu", "reference", "cuda"}
+    assert float(rows["cpu"].split()[3]) > 0 and float(rows["cpu"].split()[4]) > 0
+
+
+@pytest.mark.parametrize("content", [b"", b"\x00\xff[", b"[cpu]\ngflop_per_s = nan\n", b"x" * 100000])
+def test_damaged_cache_of_peaks_is_measured_again(tmp_path: Path, content: bytes) -> None:
+    cache = tmp_path / "eabench" / "peaks.ini"
+    cache.parent.mkdir()
+    cache.write_bytes(content)
+    done = eabench("devices", XDG_CACHE_HOME=str(tmp_path))
+    assert done.returncode == 0 and "cpu" in done.stdout
+    assert b"gflop_per_s" in cache.read_bytes()
+
+
+def test_peaks_are_cached_for_a_day(tmp_path: Path) -> None:
+    first = eabench("devices", XDG_CACHE_HOME=str(tmp_path)).stdout
+    assert eabench("devices", XDG_CACHE_HOME=str(tmp_path)).stdout == first
