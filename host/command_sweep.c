@@ -21,21 +21,23 @@ typedef struct {
     gboolean dry_run, save_models, save_curves, help;
 } arguments;
 
-static const char *const option_names[] = {"set",        "out",         "backend",     "device", "fleet", "workers", "dry-run",
-                                           "time-limit", "save-models", "save-curves", "help",   NULL};
+static const char *const option_names[] = {"set",     "out",        "backend",     "device",      "fleet", "workers",
+                                           "dry-run", "time-limit", "save-models", "save-curves", "help",  NULL};
 
 static GOptionContext *make_context(arguments *a) {
     const GOptionEntry entries[] = {
         {"set", 0, 0, G_OPTION_ARG_FILENAME_ARRAY, &a->sets, "replace or add an option of the spec; may be repeated",
          "SECTION.KEY=VALUE"},
-        {"out", 0, 0, G_OPTION_ARG_FILENAME, &a->out, "the run's folder (default: runs/NAME of NAME.ini); resumes what is there",
-         "DIR"},
+        {"out", 0, 0, G_OPTION_ARG_FILENAME, &a->out,
+         "the run's folder (default: runs/NAME of NAME.ini); resumes what is there", "DIR"},
         {"backend", 0, 0, G_OPTION_ARG_FILENAME, &a->backend, "auto, cpu, cuda or reference (default: auto)", "NAME"},
         {"device", 0, 0, G_OPTION_ARG_INT, &a->device, "index of the device (default: 0)", "N"},
         {"fleet", 0, 0, G_OPTION_ARG_INT, &a->fleet, "cells trained together by one worker (default: 1)", "N"},
         {"workers", 0, 0, G_OPTION_ARG_INT, &a->workers, "worker threads (default: the cores; 1 on a GPU)", "N"},
-        {"dry-run", 0, 0, G_OPTION_ARG_NONE, &a->dry_run, "show the cells, their cost and the time; write nothing", NULL},
-        {"time-limit", 0, 0, G_OPTION_ARG_DOUBLE, &a->time_limit, "stop after this time, as an interrupt would", "SECONDS"},
+        {"dry-run", 0, 0, G_OPTION_ARG_NONE, &a->dry_run, "show the cells, their cost and the time; write nothing",
+         NULL},
+        {"time-limit", 0, 0, G_OPTION_ARG_DOUBLE, &a->time_limit, "stop after this time, as an interrupt would",
+         "SECONDS"},
         {"save-models", 0, 0, G_OPTION_ARG_NONE, &a->save_models, "keep trained models, in DIR/models", NULL},
         {"save-curves", 0, 0, G_OPTION_ARG_NONE, &a->save_curves, "keep learning curves, in DIR/curves.csv", NULL},
         {"help", 'h', 0, G_OPTION_ARG_NONE, &a->help, "show this and the options of a spec", NULL},
@@ -55,7 +57,8 @@ static int refuse_option(const GError *error) {
     eab_excerpt(error->message, 100, shown, sizeof shown);
     if (g_error_matches(error, G_OPTION_ERROR, G_OPTION_ERROR_UNKNOWN_OPTION) && name) {
         char *bare = g_strndup(name + 2, strcspn(name + 2, "= "));
-        fprintf(stderr, "eabench sweep: %s; nearest: --%s; see eabench sweep --help\n", shown, eab_suggest(bare, option_names));
+        fprintf(stderr, "eabench sweep: %s; nearest: --%s; see eabench sweep --help\n", shown,
+                eab_suggest(bare, option_names));
         g_free(bare);
     } else {
         fprintf(stderr, "eabench sweep: %s; see eabench sweep --help\n", shown);
@@ -109,7 +112,8 @@ static int check(const arguments *a) {
         return EAB_EXIT_BAD_INPUT;
     }
     if (a->specs[1]) {
-        fprintf(stderr, "eabench sweep: %s: a second spec; one is allowed\n", eab_excerpt(a->specs[1], 60, shown, sizeof shown));
+        fprintf(stderr, "eabench sweep: %s: a second spec; one is allowed\n",
+                eab_excerpt(a->specs[1], 60, shown, sizeof shown));
         return EAB_EXIT_BAD_INPUT;
     }
     if (a->backend && !g_strv_contains(backends, a->backend)) {
@@ -158,16 +162,24 @@ int eab_command_sweep(int argc, char **argv) {
     } else if (a.help) {
         char *help = g_option_context_get_help(context, TRUE, NULL);
         printf("%s", help);
-        printf("Options of a spec, in the file or by --set; lists (4, 8) and ranges (a:b, a:b:+step, a:b:*factor) make axes:\n\n");
+        printf(
+            "Options of a spec, in its file or by --set; a list (4, 8) or range (a:b, a:b:+step, a:b:*factor) makes\n"
+            "an axis:\n\n");
         eab_options_help(stdout);
         g_free(help);
     } else if ((code = check(&a)) < 0) {
         const char *backend = resolve_backend(a.backend);
         const int32_t every_core = strcmp(backend, "cuda") == 0 ? 1 : MIN(MAX_WORKERS, eab_environment_cores());
-        eab_sweep sweep = {.spec = a.specs[0], .sets = (const char *const *)a.sets, .backend = backend,
-                           .device = a.device, .workers = a.workers == NOT_GIVEN ? every_core : a.workers,
-                           .fleet = a.fleet, .time_limit_s = a.time_limit, .dry_run = a.dry_run,
-                           .save_models = a.save_models, .save_curves = a.save_curves,
+        eab_sweep sweep = {.spec = a.specs[0],
+                           .sets = (const char *const *)a.sets,
+                           .backend = backend,
+                           .device = a.device,
+                           .workers = a.workers == NOT_GIVEN ? every_core : a.workers,
+                           .fleet = a.fleet,
+                           .time_limit_s = a.time_limit,
+                           .dry_run = a.dry_run,
+                           .save_models = a.save_models,
+                           .save_curves = a.save_curves,
                            .command = quoted_command(argc, argv)};
         code = sweep_plan(&a, &sweep);
         g_free(sweep.command);

@@ -1,4 +1,6 @@
 /* What a cell costs, from its options alone: parameters, FLOP per token, memory. */
+#include <math.h>
+
 #include "../tasks/task.h"
 #include "model.h"
 #include "train.h"
@@ -38,6 +40,20 @@ double eab_config_memory_bytes(const eab_config *config) {
     const double row = config->layers * layer + 4 * d_model + config_vocab(config) + scratch;
     const double tokens = (double)config->batch * config->context;
     return 4 * copies * parameter_count(config) + tokens * (4 * row + 3 * sizeof(int32_t));
+}
+
+int32_t eab_preferred_fleet(eab_device *device, const eab_config *config) {
+    /* Reals of an activation for each thread that the device runs at a time: enough that it is full most of the time. */
+    static const double REALS_PER_THREAD = 64, MEMORY_SHARE = 0.8, LARGEST = 4096;
+    size_t free_bytes;
+    int64_t resident_threads;
+    const eab_backend *backend = device->backend;
+    if (!backend->capacity || backend->capacity(device, &free_bytes, &resident_threads)) return 1;
+    const double fits = MEMORY_SHARE * (double)free_bytes / eab_config_memory_bytes(config);
+    const double work = REALS_PER_THREAD * (double)resident_threads /
+                        ((double)config->batch * config->context * config->d_model);
+    const double members = fmin(fmin(fits, ceil(work)), LARGEST);
+    return members > 1 ? (int32_t)members : 1;
 }
 
 bool eab_config_held_out(const eab_config *config) {

@@ -60,10 +60,10 @@ void eab_csv_end(eab_csv_line *line) {
 struct eab_csv_reader {
     int fd;
     char chunk[CHUNK_BYTES];
-    size_t used, filled;  /* of chunk */
-    int64_t offset;       /* in the file, of chunk[used] */
-    int64_t line;         /* that chunk[used] is on */
-    GString *text;        /* the row's fields, each with its NUL */
+    size_t used, filled; /* of chunk */
+    int64_t offset;      /* in the file, of chunk[used] */
+    int64_t line;        /* that chunk[used] is on */
+    GString *text;       /* the row's fields, each with its NUL */
     size_t starts[EAB_CSV_MAX_FIELDS];
     char *field[EAB_CSV_MAX_FIELDS];
 };

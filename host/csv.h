@@ -42,10 +42,10 @@ char *eab_line_clean(const char *text);
 
 typedef enum {
     EAB_CSV_ROW,
-    EAB_CSV_END,        /* after the last newline */
-    EAB_CSV_TORN,       /* the bytes from row.begin to the end of the file hold no whole row */
-    EAB_CSV_DAMAGED,    /* not RFC 4180, or over a bound; eab_last_error() says what, row.line where */
-    EAB_CSV_UNREADABLE  /* an I/O error; eab_last_error() */
+    EAB_CSV_END,       /* after the last newline */
+    EAB_CSV_TORN,      /* the bytes from row.begin to the end of the file hold no whole row */
+    EAB_CSV_DAMAGED,   /* not RFC 4180, or over a bound; eab_last_error() says what, row.line where */
+    EAB_CSV_UNREADABLE /* an I/O error; eab_last_error() */
 } eab_csv_event;
 
 typedef struct {

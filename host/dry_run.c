@@ -47,15 +47,19 @@ static calibration calibrate(const eab_sweep *sweep, const eab_config *config, d
         cells[i].config.warmup = 0;
         indices[i] = i;
     }
-    const eab_pool_settings settings = {.backend = sweep->backend, .device = sweep->device, .workers = (int32_t)workers,
-                                        .fleet = sweep->fleet, .sink = drop_result};
+    const eab_pool_settings settings = {.backend = sweep->backend,
+                                        .device = sweep->device,
+                                        .workers = (int32_t)workers,
+                                        .fleet = sweep->fleet,
+                                        .sink = drop_result};
     eab_pool *pool;
     if (eab_pool_start(&settings, cells, indices, copies, &pool) == EAB_OK) {
         const double step_tokens = (double)config->batch * config->context * sweep->fleet * workers;
         const gint64 began = g_get_monotonic_time();
         double first_s = 0, first_tokens = 0, now_s = 0;
         bool ended = false;
-        while (!ended && now_s < SAMPLE_LIMIT_S && !(first_s > 0 && now_s > first_s + SAMPLE_S && found.flop_per_s > 0)) {
+        while (!ended && now_s < SAMPLE_LIMIT_S &&
+               !(first_s > 0 && now_s > first_s + SAMPLE_S && found.flop_per_s > 0)) {
             eab_pool_progress progress;
             ended = eab_pool_wait(pool, 0.01);
             eab_pool_measure(pool, &progress);
@@ -66,8 +70,8 @@ static calibration calibrate(const eab_sweep *sweep, const eab_config *config, d
                     first_tokens = progress.tokens;
                 }
             } else if (progress.tokens > first_tokens && !ended) {
-                found.flop_per_s = (progress.tokens - first_tokens) / (now_s - first_s) *
-                                   eab_config_flop_per_token(config) / workers;
+                found.flop_per_s =
+                    (progress.tokens - first_tokens) / (now_s - first_s) * eab_config_flop_per_token(config) / workers;
             }
         }
         eab_pool_stop(pool);
@@ -82,8 +86,7 @@ static calibration calibrate(const eab_sweep *sweep, const eab_config *config, d
  * out, and a few for the rollout. */
 static double cell_flop_with_evaluation(const eab_config *config) {
     const double evaluations = ceil((double)config->steps / (double)config->eval_every) + 8;
-    return eab_cell_flop(config) +
-           evaluations * (double)config->eval_tokens * eab_config_flop_per_token(config) / 3;
+    return eab_cell_flop(config) + evaluations * (double)config->eval_tokens * eab_config_flop_per_token(config) / 3;
 }
 
 static double rate_for(const calibration *known, int count, double step) {
@@ -124,7 +127,8 @@ static void print_time(const eab_sweep *sweep, const eab_plan *plan, int64_t *to
     char text[32];
     const double time_s = fmax(all_s / workers, longest_s);
     eab_duration_print(fmax(1, time_s), text, sizeof text);
-    printf("time         %s %s at most, on %.0f worker%s at %.3g", time_s < 1 ? "under" : "about", text, workers, workers > 1 ? "s" : "", slowest * 1e-9);
+    printf("time         %s %s at most, on %.0f worker%s at %.3g", time_s < 1 ? "under" : "about", text, workers,
+           workers > 1 ? "s" : "", slowest * 1e-9);
     if (fastest > slowest * 1.05) printf(" to %.3g", fastest * 1e-9);
     printf(" GFLOP/s each; cells that are solved stop earlier\n");
 }

@@ -8,9 +8,11 @@
 #include "run_folder.h"
 
 /* In the manifest's order. version, commit, compiler and flags are those of the build. */
-#define EAB_ENVIRONMENT_LIST(X)                                                                                  \
-    X(version) X(commit) X(compiler) X(flags) X(os) X(cpu) X(cores) X(isa) X(backend) X(device) X(driver)        \
-    X(clocks) X(libraries) X(workers) X(fleet) X(started) X(command) X(peak_gflop_per_s)
+/* clang-format off */
+#define EAB_ENVIRONMENT_LIST(X) \
+    X(version) X(commit) X(compiler) X(flags) X(os) X(cpu) X(cores) X(isa) X(backend) \
+    X(device) X(driver) X(clocks) X(libraries) X(workers) X(fleet) X(started) X(command) X(peak_gflop_per_s)
+/* clang-format on */
 
 typedef struct {
 #define EAB_ENVIRONMENT_FIELD(name) char *name; /* one line; g_free */

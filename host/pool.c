@@ -13,8 +13,8 @@
 
 typedef struct {
     int64_t *indices; /* into the plan, in its order within equal lengths */
-    int32_t members;
-    double flop;      /* of all members */
+    int32_t members, room; /* cells in it; at most */
+    double flop; /* of all members */
 } job;
 
 typedef struct {
@@ -34,7 +34,7 @@ struct eab_pool {
 
     pthread_mutex_t mutex; /* of all below */
     pthread_cond_t ended;
-    guint next, completed;  /* jobs handed out; jobs whose cells all have results */
+    guint next, completed; /* jobs handed out; jobs whose cells all have results */
     int32_t started, alive;
     double flop_done, tokens_done;
     int status; /* the first error that is not a cell's own */
@@ -58,14 +58,14 @@ static int compare_sizes(const void *a, const void *b) {
 
 /* Each cell joins the first fleet that has room and takes it. Only the fleets opened last are asked, which bounds the
  * search where every cell has a shape of its own. */
-static GArray *make_jobs(const eab_cell *cells, const int64_t *indices, int64_t count, int32_t fleet) {
+static GArray *make_jobs(const eab_pool_settings *settings, const eab_cell *cells, const int64_t *indices,
+                         int64_t count) {
     enum { MAX_OPEN = 256 };
     GArray *jobs = g_array_new(FALSE, FALSE, sizeof(job));
     sized_cell *sized = g_new(sized_cell, (gsize)count);
     guint open[MAX_OPEN];
     int opened = 0;
-    for (int64_t i = 0; i < count; i++)
-        sized[i] = (sized_cell){indices[i], eab_cell_flop(&cells[indices[i]].config)};
+    for (int64_t i = 0; i < count; i++) sized[i] = (sized_cell){indices[i], eab_cell_flop(&cells[indices[i]].config)};
     qsort(sized, (size_t)count, sizeof *sized, compare_sizes);
     for (int64_t i = 0; i < count; i++) {
         const eab_config *config = &cells[sized[i].index].config;
@@ -74,16 +74,17 @@ static GArray *make_jobs(const eab_cell *cells, const int64_t *indices, int64_t 
             job *candidate = &g_array_index(jobs, job, open[k]);
             if (!eab_train_same_fleet(&cells[candidate->indices[0]].config, config)) continue;
             found = candidate;
-            if (candidate->members + 1 == fleet) { /* full with this one */
+            if (candidate->members + 1 >= candidate->room) { /* full with this one */
                 memmove(&open[k], &open[k + 1], (size_t)(opened - k - 1) * sizeof open[0]);
                 opened--;
             }
         }
         if (!found) {
-            const job fresh = {.indices = g_new(int64_t, (gsize)fleet)};
+            const int32_t room = MAX(1, settings->fleets ? settings->fleets[sized[i].index] : settings->fleet);
+            const job fresh = {.indices = g_new(int64_t, (gsize)room), .room = room};
             g_array_append_val(jobs, fresh);
             found = &g_array_index(jobs, job, jobs->len - 1);
-            if (fleet > 1) {
+            if (room > 1) {
                 if (opened == MAX_OPEN) memmove(&open[0], &open[1], (size_t)--opened * sizeof open[0]);
                 open[opened++] = jobs->len - 1;
             }
@@ -132,7 +133,8 @@ static int train_once(pool_worker *worker, const int64_t *indices, int32_t membe
         configs[i] = pool->cells[indices[i]].config;
         if (paths) paths[i] = settings->model_path(settings->context, indices[i]);
     }
-    const eab_train_options options = {.stop = &pool->stop, .steps_done = &worker->steps,
+    const eab_train_options options = {.stop = &pool->stop,
+                                       .steps_done = &worker->steps,
                                        .keep_curves = settings->keep_curves,
                                        .model_paths = (const char *const *)paths};
     const eab_pool_trainer train = settings->train ? settings->train : eab_train_fleet;
@@ -228,43 +230,43 @@ static void pool_free(eab_pool *pool) {
 }
 
 int eab_pool_start(const eab_pool_settings *settings, const eab_cell *cells, const int64_t *indices, int64_t count,
-                   eab_pool **started) {
-    eab_pool *pool = g_new0(eab_pool, 1);
-    pool->settings = *settings;
-    pool->cells = cells;
-    pool->jobs = make_jobs(cells, indices, count, MAX(1, settings->fleet));
-    for (guint i = 0; i < pool->jobs->len; i++) pool->flop_total += g_array_index(pool->jobs, job, i).flop;
-    pthread_mutex_init(&pool->mutex, NULL);
+                   eab_pool **pool) {
+    eab_pool *self = g_new0(eab_pool, 1);
+    self->settings = *settings;
+    self->cells = cells;
+    self->jobs = make_jobs(settings, cells, indices, count);
+    for (guint i = 0; i < self->jobs->len; i++) self->flop_total += g_array_index(self->jobs, job, i).flop;
+    pthread_mutex_init(&self->mutex, NULL);
     pthread_condattr_t attributes;
     pthread_condattr_init(&attributes);
     pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-    pthread_cond_init(&pool->ended, &attributes);
+    pthread_cond_init(&self->ended, &attributes);
     pthread_condattr_destroy(&attributes);
 
-    const int32_t workers = (int32_t)MIN((guint)MAX(1, settings->workers), pool->jobs->len);
-    pool->workers = g_new0(pool_worker, (gsize)MAX(1, workers));
+    const int32_t workers = (int32_t)MIN((guint)MAX(1, settings->workers), self->jobs->len);
+    self->workers = g_new0(pool_worker, (gsize)MAX(1, workers));
     /* Signals are the starting thread's: a worker may be in the middle of a write. */
     sigset_t all, before;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
     int error = 0;
     for (int32_t i = 0; i < workers && !error; i++) {
-        pool->workers[i].pool = pool;
-        pthread_mutex_lock(&pool->mutex);
-        pool->alive++;
-        pthread_mutex_unlock(&pool->mutex);
-        error = pthread_create(&pool->workers[i].thread, NULL, work, &pool->workers[i]);
-        pthread_mutex_lock(&pool->mutex);
-        if (error) pool->alive--;
-        else pool->started++;
-        pthread_mutex_unlock(&pool->mutex);
+        self->workers[i].pool = self;
+        pthread_mutex_lock(&self->mutex);
+        self->alive++;
+        pthread_mutex_unlock(&self->mutex);
+        error = pthread_create(&self->workers[i].thread, NULL, work, &self->workers[i]);
+        pthread_mutex_lock(&self->mutex);
+        if (error) self->alive--;
+        else self->started++;
+        pthread_mutex_unlock(&self->mutex);
     }
     pthread_sigmask(SIG_SETMASK, &before, NULL);
-    if (error && !pool->started) {
-        pool_free(pool);
+    if (error && !self->started) {
+        pool_free(self);
         return eab_fail(EAB_NO_MEMORY, "no worker thread can be started: %s", g_strerror(error));
     }
-    *started = pool;
+    *pool = self;
     return EAB_OK;
 }
 
@@ -281,7 +283,8 @@ bool eab_pool_wait(eab_pool *pool, double seconds) {
         until.tv_sec++;
     }
     pthread_mutex_lock(&pool->mutex);
-    while (pool->alive > 0 && pthread_cond_timedwait(&pool->ended, &pool->mutex, &until) != ETIMEDOUT) {}
+    while (pool->alive > 0 && pthread_cond_timedwait(&pool->ended, &pool->mutex, &until) != ETIMEDOUT) {
+    }
     const bool ended = pool->alive == 0;
     pthread_mutex_unlock(&pool->mutex);
     return ended;

@@ -22,17 +22,19 @@ typedef int (*eab_pool_trainer)(eab_device *device, int32_t members, const eab_c
 
 typedef struct {
     const char *backend;
-    int device;                /* its index */
-    int32_t workers, fleet;    /* threads at most; cells trained together at most */
+    int device;             /* its index */
+    int32_t workers, fleet; /* threads at most; cells trained together at most */
+    const int32_t *fleets;  /* the same by a cell's index, used up when eab_pool_start returns; NULL: `fleet` for all */
     bool keep_curves;
     /* Where the cell's model goes, as a string for g_free; NULL: models are not saved. */
     char *(*model_path)(void *context, int64_t index);
     eab_pool_sink sink;
-    void *context;             /* of sink and model_path */
-    eab_pool_trainer train;    /* NULL: eab_train_fleet */
+    void *context;          /* of sink and model_path */
+    eab_pool_trainer train; /* NULL: eab_train_fleet */
 } eab_pool_settings;
 
-/* Starts to train cells[indices[0..count)]; `cells` must outlive the pool. EAB_NO_MEMORY if no thread can be started. */
+/* Starts to train cells[indices[0..count)]; `cells` must outlive the pool. EAB_NO_MEMORY if no thread can be
+ * started. */
 int eab_pool_start(const eab_pool_settings *settings, const eab_cell *cells, const int64_t *indices, int64_t count,
                    eab_pool **pool);
 

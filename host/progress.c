@@ -17,8 +17,8 @@ struct eab_progress {
     int fd;
     bool live, colour, drawn;
     double started_s, line_s;
-    double drawn_s;                    /* the live line, or the last plain one */
-    double lines;                      /* plain lines that may be written now */
+    double drawn_s; /* the live line, or the last plain one */
+    double lines;   /* plain lines that may be written now */
     struct {
         double s, tokens;
     } sample[RATE_SAMPLES];

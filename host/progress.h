@@ -19,7 +19,8 @@ typedef struct eab_progress eab_progress;
 /* For the file descriptor (2). Live if it is a terminal that can move its cursor (TERM is not dumb). */
 eab_progress *eab_progress_new(int fd);
 
-/* Redraws the live line, at most 10 times a second; elsewhere writes a plain line if half a minute passed without one. */
+/* Redraws the live line, at most 10 times a second; elsewhere writes a plain line if half a minute passed without
+ * one. */
 void eab_progress_update(eab_progress *progress, const eab_progress_state *state);
 
 /* A cell ended: a plain line where there is no live one. The first hundred have one each, later ones one in 5 s. */

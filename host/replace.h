@@ -6,7 +6,7 @@
 #include <stddef.h>
 
 typedef struct {
-    int fd;          /* of the file beside, for writing; -1 after commit or abandon */
+    int fd; /* of the file beside, for writing; -1 after commit or abandon */
     char *path, *temporary;
 } eab_replacement;
 

@@ -80,12 +80,12 @@ static void compare_environments(eab_run_folder *folder, eab_environment *old) {
     GString *text = g_string_new(NULL);
     for (size_t i = 0; i < G_N_ELEMENTS(keys); i++)
         if (strcmp(keys[i].before, keys[i].after))
-            g_string_append_printf(text, "%s%s '%.60s' (now '%.60s')", text->len ? ", " : "", keys[i].name, keys[i].before,
-                                   keys[i].after);
+            g_string_append_printf(text, "%s%s '%.60s' (now '%.60s')", text->len ? ", " : "", keys[i].name,
+                                   keys[i].before, keys[i].after);
     if (text->len) {
         g_free(folder->warning);
-        folder->warning = g_strdup_printf("%s was begun with %s; results may differ in the last bits", folder->path,
-                                          text->str);
+        folder->warning =
+            g_strdup_printf("%s was begun with %s; results may differ in the last bits", folder->path, text->str);
     }
     g_string_free(text, TRUE);
     if (*old->started) {
@@ -140,38 +140,38 @@ static int prepare(eab_run_folder *folder) {
 }
 
 int eab_run_folder_open(const char *path, const eab_plan *plan, const eab_run_settings *settings,
-                        eab_run_folder **opened) {
+                        eab_run_folder **folder) {
     const bool was_there = g_file_test(path, G_FILE_TEST_EXISTS);
     if (was_there && !g_file_test(path, G_FILE_TEST_IS_DIR))
         return eab_fail(EAB_BAD_INPUT, "%s: not a folder; a folder, or a name that is free, is allowed", path);
     if (!was_there && g_mkdir_with_parents(path, 0777))
         return eab_fail(EAB_IO, "%s: cannot be created: %s", path, g_strerror(errno));
 
-    eab_run_folder *folder = folder_new(path, plan);
-    folder->settings = *settings;
-    folder->settings.backend = g_strdup(settings->backend);
-    folder->settings.device = g_strdup(settings->device ? settings->device : "");
-    folder->settings.isa = folder->settings.command = NULL; /* they are in the environment */
-    eab_environment_collect(settings, &folder->environment);
-    const int status = prepare(folder);
+    eab_run_folder *self = folder_new(path, plan);
+    self->settings = *settings;
+    self->settings.backend = g_strdup(settings->backend);
+    self->settings.device = g_strdup(settings->device ? settings->device : "");
+    self->settings.isa = self->settings.command = NULL; /* they are in the environment */
+    eab_environment_collect(settings, &self->environment);
+    const int status = prepare(self);
     if (status) {
-        folder_free(folder);
+        folder_free(self);
         if (!was_there) rmdir(path); /* stays if anything is in it */
         return status;
     }
-    *opened = folder;
+    *folder = self;
     return EAB_OK;
 }
 
-int eab_run_folder_peek(const char *path, const eab_plan *plan, eab_run_folder **opened) {
-    eab_run_folder *folder = folder_new(path, plan);
-    folder->looking = true;
-    const int status = eab_run_folder_read(folder);
+int eab_run_folder_peek(const char *path, const eab_plan *plan, eab_run_folder **folder) {
+    eab_run_folder *self = folder_new(path, plan);
+    self->looking = true;
+    const int status = eab_run_folder_read(self);
     if (status) {
-        folder_free(folder);
+        folder_free(self);
         return status;
     }
-    *opened = folder;
+    *folder = self;
     return EAB_OK;
 }
 
@@ -191,9 +191,7 @@ int eab_run_folder_close(eab_run_folder *folder) {
 
 const char *eab_run_folder_warning(const eab_run_folder *folder) { return folder->warning; }
 
-static pthread_mutex_t *mutex_of(const eab_run_folder *folder) {
-    return (pthread_mutex_t *)(uintptr_t)&folder->mutex;
-}
+static pthread_mutex_t *mutex_of(const eab_run_folder *folder) { return (pthread_mutex_t *)(uintptr_t)&folder->mutex; }
 
 bool eab_run_folder_has(const eab_run_folder *folder, const char *id) {
     gpointer place;
@@ -292,7 +290,7 @@ int eab_run_folder_append(eab_run_folder *folder, const eab_cell *cell, const ea
     if (!g_hash_table_lookup_extended(folder->places, cell->id, NULL, &place))
         return eab_fail(EAB_BAD_INPUT, "cell %s is not one of the plan", cell->id);
     eab_pending_cell entry = {.index = (int64_t)GPOINTER_TO_SIZE(place),
-                          .outcome = {result->status, result->token_accuracy, result->solved}};
+                              .outcome = {result->status, result->token_accuracy, result->solved}};
     pthread_mutex_lock(&folder->mutex);
     for (int table = 0; table < EAB_TABLE_COUNT; table++) entry.rows[table] = g_string_new(NULL);
     if (folder->settings.save_curves) eab_curves_rows(entry.rows[EAB_TABLE_CURVES], cell, result);

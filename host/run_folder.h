@@ -8,11 +8,11 @@
 typedef struct eab_run_folder eab_run_folder;
 
 typedef struct {
-    const char *backend;   /* "cpu" */
-    const char *device;    /* the device's description */
-    const char *isa;       /* SIMD level of the CPU kernels, or "" */
+    const char *backend; /* "cpu" */
+    const char *device;  /* the device's description */
+    const char *isa;     /* SIMD level of the CPU kernels, or "" */
     int32_t workers, fleet;
-    const char *command;   /* the command line */
+    const char *command; /* the command line */
     bool save_models, save_curves;
 } eab_run_settings;
 

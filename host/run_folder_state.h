@@ -10,7 +10,7 @@
 
 /* Of one cell of the plan. */
 typedef struct {
-    uint64_t parts;        /* a bit for each of its rows in accuracy.csv */
+    uint64_t parts; /* a bit for each of its rows in accuracy.csv */
     double token_accuracy;
     int8_t status, solved; /* status -1: no row */
     bool has_throughput;
@@ -28,23 +28,23 @@ enum { EAB_RESUME_STATUS, EAB_RESUME_TOKEN_ACCURACY, EAB_RESUME_SOLVED, EAB_RESU
 
 struct eab_run_folder {
     char *path, *warning;
-    bool looking;                       /* peek: no lock, no writing */
+    bool looking; /* peek: no lock, no writing */
     eab_run_lock lock;
     const eab_plan *plan;
-    eab_run_settings settings;          /* with strings of our own */
+    eab_run_settings settings; /* with strings of our own */
     eab_environment environment;
-    GHashTable *places;                 /* a cell's id -> its index in the plan */
-    eab_cell_state *cells;                  /* [plan->count] */
+    GHashTable *places;    /* a cell's id -> its index in the plan */
+    eab_cell_state *cells; /* [plan->count] */
     char *table_paths[EAB_TABLE_COUNT];
     bool has_table[EAB_TABLE_COUNT];
     double peak_gflop_per_s;
     int32_t column[EAB_RESUME_COLUMNS]; /* of accuracy.csv */
 
-    pthread_mutex_t mutex;              /* of all below, and of cells once workers run */
+    pthread_mutex_t mutex; /* of all below, and of cells once workers run */
     eab_table_file files[EAB_TABLE_COUNT];
-    GArray *pending;                    /* eab_pending_cell */
+    GArray *pending; /* eab_pending_cell */
     gint64 synced_us;
-    int failure;                        /* the status that ended all writing, with its line */
+    int failure; /* the status that ended all writing, with its line */
     char failure_line[768];
 };
 

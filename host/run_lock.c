@@ -31,10 +31,9 @@ static int in_use(eab_run_lock *lock, const char *folder) {
     char *clean = eab_line_clean(text);
     char **words = g_strsplit(clean, " ", 3);
     if (g_strv_length(words) == 3)
-        eab_fail(EAB_BAD_INPUT, "%s is in use by process %s on %s since %s; wait for it or choose another --out", folder,
-                 words[0], words[1], words[2]);
-    else
-        eab_fail(EAB_BAD_INPUT, "%s is in use by another process; wait for it or choose another --out", folder);
+        eab_fail(EAB_BAD_INPUT, "%s is in use by process %s on %s since %s; wait for it or choose another --out",
+                 folder, words[0], words[1], words[2]);
+    else eab_fail(EAB_BAD_INPUT, "%s is in use by another process; wait for it or choose another --out", folder);
     g_strfreev(words);
     g_free(clean);
     close(lock->fd);
@@ -48,7 +47,8 @@ int eab_run_lock_take(const char *folder, eab_run_lock *lock) {
     for (;;) {
         lock->fd = open(lock->path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0666);
         if (lock->fd < 0) return unusable(lock, folder);
-        if (flock(lock->fd, LOCK_EX | LOCK_NB)) return errno == EWOULDBLOCK ? in_use(lock, folder) : unusable(lock, folder);
+        if (flock(lock->fd, LOCK_EX | LOCK_NB))
+            return errno == EWOULDBLOCK ? in_use(lock, folder) : unusable(lock, folder);
 
         /* The holder removes the file as it goes: what was locked here may be a file without a name by now. */
         struct stat held, named;

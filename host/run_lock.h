@@ -3,7 +3,7 @@
 #define EAB_HOST_RUN_LOCK_H
 
 typedef struct {
-    int fd;     /* -1: not held */
+    int fd; /* -1: not held */
     char *path;
 } eab_run_lock;
 

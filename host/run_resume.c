@@ -15,10 +15,13 @@ bool eab_run_folder_is_done(const eab_run_folder *folder, int64_t index) {
 /* The plan's index of the row's cell, or -1 with a line. */
 static int64_t find_cell(const eab_run_folder *folder, const eab_csv_row *row) {
     gpointer place;
-    if (g_hash_table_lookup_extended(folder->places, row->field[0], NULL, &place)) return (int64_t)GPOINTER_TO_SIZE(place);
+    if (g_hash_table_lookup_extended(folder->places, row->field[0], NULL, &place))
+        return (int64_t)GPOINTER_TO_SIZE(place);
     char *id = eab_line_clean(row->field[0]);
-    eab_fail(EAB_BAD_INPUT, "cell '%.40s' is not one of this spec; a folder of the same spec, or of a part of it, is "
-             "allowed, or another --out", id);
+    eab_fail(EAB_BAD_INPUT,
+             "cell '%.40s' is not one of this spec; a folder of the same spec, or of a part of it, is "
+             "allowed, or another --out",
+             id);
     g_free(id);
     return -1;
 }
@@ -37,7 +40,8 @@ static int visit_accuracy(void *context, const eab_csv_row *row) {
     if (index < 0) return EAB_BAD_INPUT;
     const eab_config *config = &folder->plan->cells[index].config;
     eab_cell_state *state = &folder->cells[index];
-    const char *task = row->field[folder->column[EAB_RESUME_TASK]], *level = row->field[folder->column[EAB_RESUME_TASK] + 1];
+    const char *task = row->field[folder->column[EAB_RESUME_TASK]],
+               *level = row->field[folder->column[EAB_RESUME_TASK] + 1];
     const int32_t part = eab_accuracy_row_part(config, task, level);
     const int status = eab_cell_status_from_name(row->field[folder->column[EAB_RESUME_STATUS]]);
     double accuracy, solved;
@@ -46,8 +50,8 @@ static int visit_accuracy(void *context, const eab_csv_row *row) {
         return eab_fail(EAB_BAD_INPUT, "cell %s has no task '%.40s' with level '%.80s'; the spec's own is allowed",
                         row->field[0], task, level);
     if (state->parts & UINT64_C(1) << part)
-        return eab_fail(EAB_BAD_INPUT, "a second row for cell %s, task %s, level %s; one is allowed", row->field[0], task,
-                        level);
+        return eab_fail(EAB_BAD_INPUT, "a second row for cell %s, task %s, level %s; one is allowed", row->field[0],
+                        task, level);
     if (status < 0)
         return eab_fail(EAB_BAD_INPUT, "status is '%.40s'; ok, diverged, fail, oom, timeout are allowed",
                         row->field[folder->column[EAB_RESUME_STATUS]]);
@@ -80,10 +84,10 @@ static int visit_curves(void *context, const eab_csv_row *row) {
 /* Rows of a table by cell, in the file's order; neighbours are one entry. */
 typedef struct {
     const eab_run_folder *folder;
-    GArray *rows;       /* eab_table_rows */
+    GArray *rows; /* eab_table_rows */
     bool results_only;
     int64_t dropped;
-    bool ordered;       /* as the plan is */
+    bool ordered; /* as the plan is */
 } row_list;
 
 static int visit_list(void *context, const eab_csv_row *row) {
@@ -94,8 +98,7 @@ static int visit_list(void *context, const eab_csv_row *row) {
         list->dropped++;
         return EAB_OK;
     }
-    eab_table_rows *last =
-        list->rows->len ? &g_array_index(list->rows, eab_table_rows, list->rows->len - 1) : NULL;
+    eab_table_rows *last = list->rows->len ? &g_array_index(list->rows, eab_table_rows, list->rows->len - 1) : NULL;
     if (last && last->cell == index && last->end == row->begin) {
         last->end = row->end;
         return EAB_OK;
@@ -114,8 +117,10 @@ static int compare_rows(const void *a, const void *b) {
 
 int eab_run_folder_tidy(const eab_run_folder *folder, eab_table table, bool in_order) {
     eab_table_facts facts;
-    row_list list = {.folder = folder, .rows = g_array_new(FALSE, FALSE, sizeof(eab_table_rows)),
-                     .results_only = !in_order, .ordered = true};
+    row_list list = {.folder = folder,
+                     .rows = g_array_new(FALSE, FALSE, sizeof(eab_table_rows)),
+                     .results_only = !in_order,
+                     .ordered = true};
     int status = eab_table_scan(folder->table_paths[table], table, visit_list, &list, &facts);
     if (!status && in_order) g_array_sort(list.rows, compare_rows);
     if (!status && (!facts.exists || facts.torn || list.dropped || (in_order && !list.ordered)))

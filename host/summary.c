@@ -80,19 +80,18 @@ void eab_summary_print(FILE *file, const eab_plan *plan, const eab_run_folder *f
         at->judged += outcome.solved >= 0;
         at->solved += outcome.solved == 1;
     }
-    fprintf(file, "%-*s  %-10s  %14s  %6s  %5s\n", levels.width, "level", "mechanism", "token accuracy", "solved", "cells");
+    fprintf(file, "%-*s  %-10s  %14s  %6s  %5s\n", levels.width, "level", "mechanism", "token accuracy", "solved",
+            "cells");
     for (int32_t level = 0; level < MIN(levels.count, MAX_LEVELS_SHOWN); level++) {
         const char *name = levels.names[level];
         for (int32_t mechanism = 0; mechanism < MECHANISMS; mechanism++) {
             const tally *at = &tallies[level][mechanism];
             if (!at->cells) continue;
             char accuracy[32] = "-", solved[32] = "-";
-            if (at->measured)
-                g_snprintf(accuracy, sizeof accuracy, "%.4f", at->accuracy_sum / (double)at->measured);
-            if (at->judged)
-                g_snprintf(solved, sizeof solved, "%.0f%%", 100 * (double)at->solved / (double)at->judged);
-            fprintf(file, "%-*s  %-10s  %14s  %6s  %5lld\n", levels.width, name, eab_mechanism_name(mechanism), accuracy,
-                    solved, (long long)at->cells);
+            if (at->measured) g_snprintf(accuracy, sizeof accuracy, "%.4f", at->accuracy_sum / (double)at->measured);
+            if (at->judged) g_snprintf(solved, sizeof solved, "%.0f%%", 100 * (double)at->solved / (double)at->judged);
+            fprintf(file, "%-*s  %-10s  %14s  %6s  %5lld\n", levels.width, name, eab_mechanism_name(mechanism),
+                    accuracy, solved, (long long)at->cells);
             name = "";
         }
     }

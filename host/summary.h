@@ -8,10 +8,10 @@
 
 /* The distinct levels of a plan, in its order. */
 typedef struct {
-    char **names;      /* "basis=8 delay=4", with the task's name before it if the plan has several tasks */
+    char **names; /* "basis=8 delay=4", with the task's name before it if the plan has several tasks */
     int32_t count;
-    int32_t *of_cell;  /* [plan->count] */
-    int32_t width;     /* the longest name's */
+    int32_t *of_cell; /* [plan->count] */
+    int32_t width;    /* the longest name's */
 } eab_level_index;
 
 void eab_level_index_make(const eab_plan *plan, eab_level_index *index);

@@ -66,10 +66,9 @@ static char *model_path(void *context, int64_t index) {
 
 static void tell_failure(sweep_session *session, const char *label, const cell_end *end) {
     if (session->state.failed > MAX_FAILURES_SHOWN) return;
-    char *line = g_strdup_printf("eabench sweep: %s: %s: %s%s", label, eab_cell_status_name(end->status), end->reason,
-                                 session->state.failed == MAX_FAILURES_SHOWN
-                                     ? " (further failures are shown in accuracy.csv only)"
-                                     : "");
+    char *line = g_strdup_printf(
+        "eabench sweep: %s: %s: %s%s", label, eab_cell_status_name(end->status), end->reason,
+        session->state.failed == MAX_FAILURES_SHOWN ? " (further failures are shown in accuracy.csv only)" : "");
     eab_progress_note(session->progress, line);
     g_free(line);
 }
@@ -151,12 +150,19 @@ static int train(sweep_session *session, const int64_t *todo, int64_t count) {
     eab_device *device = NULL;
     EAB_TRY(eab_device_open(sweep->backend, sweep->device, &device));
     eab_run_folder_set_peak(session->folder, eab_peak_gflop_per_s(device));
+    int32_t *fleets = sweep->fleet ? NULL : g_new0(int32_t, (gsize)session->plan->count);
+    for (int64_t i = 0; fleets && i < count; i++)
+        fleets[todo[i]] = eab_preferred_fleet(device, &session->plan->cells[todo[i]].config);
     eab_device_close(device);
 
-    const eab_pool_settings settings = {.backend = sweep->backend, .device = sweep->device, .workers = sweep->workers,
-                                        .fleet = sweep->fleet, .keep_curves = sweep->save_curves,
+    const eab_pool_settings settings = {.backend = sweep->backend,
+                                        .device = sweep->device,
+                                        .workers = sweep->workers,
+                                        .fleet = sweep->fleet,
+                                        .keep_curves = sweep->save_curves,
                                         .model_path = sweep->save_models ? model_path : NULL,
-                                        .sink = take_result, .context = session};
+                                        .sink = take_result,
+                                        .context = session};
     EAB_TRY(eab_pool_start(&settings, session->plan->cells, todo, count, &session->pool));
     session->progress = eab_progress_new(STDERR_FILENO);
     watch(session);
@@ -174,18 +180,24 @@ static void print_results(const sweep_session *session, const eab_run_summary *s
     printf("\ntables  %s/accuracy.csv, throughput.csv%s\n", session->sweep->out,
            session->sweep->save_curves ? ", curves.csv" : "");
     char *out = g_shell_quote(session->sweep->out);
-    const bool plain = strspn(session->sweep->out, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/._-+=") ==
-                       strlen(session->sweep->out);
+    const bool plain =
+        strspn(session->sweep->out, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/._-+=") ==
+        strlen(session->sweep->out);
     printf("report  scripts/report %s\n", plain ? session->sweep->out : out);
     g_free(out);
 }
 
 int eab_sweep_run(const eab_sweep *sweep, const eab_plan *plan) {
-    sweep_session session = {.sweep = sweep, .plan = plan, .started_s = now_s(),
-                       .ends = g_array_new(FALSE, FALSE, sizeof(cell_end))};
-    const eab_run_settings settings = {.backend = sweep->backend, .device = sweep->description, .isa = sweep->isa,
-                                       .workers = sweep->workers, .fleet = sweep->fleet, .command = sweep->command,
-                                       .save_models = sweep->save_models, .save_curves = sweep->save_curves};
+    sweep_session session = {
+        .sweep = sweep, .plan = plan, .started_s = now_s(), .ends = g_array_new(FALSE, FALSE, sizeof(cell_end))};
+    const eab_run_settings settings = {.backend = sweep->backend,
+                                       .device = sweep->description,
+                                       .isa = sweep->isa,
+                                       .workers = sweep->workers,
+                                       .fleet = sweep->fleet,
+                                       .command = sweep->command,
+                                       .save_models = sweep->save_models,
+                                       .save_curves = sweep->save_curves};
     pthread_mutex_init(&session.mutex, NULL);
     eab_interrupt_watch();
     int status = eab_run_folder_open(sweep->out, plan, &settings, &session.folder);

@@ -6,14 +6,14 @@
 
 typedef struct {
     const char *spec;
-    const char *const *sets;      /* NULL-terminated, or NULL */
-    char *out;                    /* the run's folder */
-    const char *backend;          /* resolved: never "auto" */
+    const char *const *sets; /* NULL-terminated, or NULL */
+    char *out;               /* the run's folder */
+    const char *backend;     /* resolved: never "auto" */
     int device;
     int32_t workers, fleet;
-    double time_limit_s;          /* after this it stops as if interrupted */
+    double time_limit_s; /* after this it stops as if interrupted */
     bool dry_run, save_models, save_curves;
-    char *command;                /* the command line, quoted for a shell */
+    char *command;                  /* the command line, quoted for a shell */
     char description[256], isa[32]; /* of the device; of the CPU kernels, or "" */
 } eab_sweep;
 

@@ -38,13 +38,16 @@ static int check_header(const char *path, eab_table table, const eab_csv_row *ro
     for (int32_t i = 0; i < count && !status; i++) {
         if (i < row->fields && strcmp(row->field[i], columns[i]) == 0) continue;
         char *found = eab_line_clean(i < row->fields ? row->field[i] : "");
-        status = eab_fail(EAB_BAD_INPUT, "%s:1: column %d is '%.60s', not '%s'; the header of this version of eabench is "
-                          "allowed, or another --out", path, i + 1, found, columns[i]);
+        status = eab_fail(EAB_BAD_INPUT,
+                          "%s:1: column %d is '%.60s', not '%s'; the header of this version of eabench is "
+                          "allowed, or another --out",
+                          path, i + 1, found, columns[i]);
         g_free(found);
     }
     if (!status && row->fields > count)
-        status = eab_fail(EAB_BAD_INPUT, "%s:1: %d columns; the %d of this version of eabench are allowed, or another --out",
-                          path, row->fields, count);
+        status =
+            eab_fail(EAB_BAD_INPUT, "%s:1: %d columns; the %d of this version of eabench are allowed, or another --out",
+                     path, row->fields, count);
     g_strfreev(columns);
     return status;
 }
@@ -60,8 +63,8 @@ static int check_torn_header(const char *path, eab_table table, int fd) {
     for (ssize_t i = 0; i < got && ours; i++) ours = text[i] == line->str[i] || text[i] == '\0';
     g_string_free(line, TRUE);
     return ours ? EAB_OK
-                : eab_fail(EAB_BAD_INPUT, "%s:1: no header line; a table that eabench wrote is allowed, or another --out",
-                           path);
+                : eab_fail(EAB_BAD_INPUT,
+                           "%s:1: no header line; a table that eabench wrote is allowed, or another --out", path);
 }
 
 static int scan(const char *path, int fd, eab_csv_reader *reader, eab_table table, eab_table_visitor visitor,
@@ -71,24 +74,22 @@ static int scan(const char *path, int fd, eab_csv_reader *reader, eab_table tabl
     for (;;) {
         const eab_csv_event event = eab_csv_read(reader, &row);
         switch (event) {
-        case EAB_CSV_END:
-            return EAB_OK;
-        case EAB_CSV_TORN:
-            facts->torn = true;
-            facts->torn_line = row.line;
-            return columns ? EAB_OK : check_torn_header(path, table, fd);
-        case EAB_CSV_DAMAGED: {
-            char reason[256];
-            g_strlcpy(reason, eab_last_error(), sizeof reason);
-            return eab_fail(EAB_BAD_INPUT, "%s:%" G_GINT64_FORMAT ": %s", path, (gint64)row.line, reason);
-        }
-        case EAB_CSV_UNREADABLE: {
-            char reason[256];
-            g_strlcpy(reason, eab_last_error(), sizeof reason);
-            return eab_fail(EAB_IO, "%s: cannot be read: %s", path, reason);
-        }
-        case EAB_CSV_ROW:
-            break;
+            case EAB_CSV_END: return EAB_OK;
+            case EAB_CSV_TORN:
+                facts->torn = true;
+                facts->torn_line = row.line;
+                return columns ? EAB_OK : check_torn_header(path, table, fd);
+            case EAB_CSV_DAMAGED: {
+                char reason[256];
+                g_strlcpy(reason, eab_last_error(), sizeof reason);
+                return eab_fail(EAB_BAD_INPUT, "%s:%" G_GINT64_FORMAT ": %s", path, (gint64)row.line, reason);
+            }
+            case EAB_CSV_UNREADABLE: {
+                char reason[256];
+                g_strlcpy(reason, eab_last_error(), sizeof reason);
+                return eab_fail(EAB_IO, "%s: cannot be read: %s", path, reason);
+            }
+            case EAB_CSV_ROW: break;
         }
         if (!columns) {
             EAB_TRY(check_header(path, table, &row));

@@ -9,16 +9,15 @@
 typedef int (*eab_table_visitor)(void *context, const eab_csv_row *row);
 
 typedef struct {
-    bool exists;    /* with a whole header */
-    bool torn;      /* bytes without a newline at its end */
+    bool exists; /* with a whole header */
+    bool torn;   /* bytes without a newline at its end */
     int64_t torn_line;
 } eab_table_facts;
 
 /* Reads the table and changes nothing. A file that is empty or holds a piece of our header (a crash at its creation)
  * does not exist yet, and is torn. EAB_BAD_INPUT with "FILE:LINE: what; what is allowed" for a foreign header, damage
  * before the last line, a refused row; EAB_IO where it cannot be read. */
-int eab_table_scan(const char *path, eab_table table, eab_table_visitor visitor, void *context,
-                   eab_table_facts *facts);
+int eab_table_scan(const char *path, eab_table table, eab_table_visitor visitor, void *context, eab_table_facts *facts);
 
 /* A run of whole rows of one cell in the file. */
 typedef struct {

@@ -7,15 +7,37 @@
 
 static const char *const accuracy_before[] = {"cell", "status", "reason",          "backend", "dtype",
                                               "task", "level",  "complexity_bits", "vocab",   "parameters"};
-static const char *const accuracy_after[] = {
-    "tokens",         "steps_done",        "loss_nats",         "validation_accuracy", "token_accuracy",
-    "sequence_accuracy", "rollout_accuracy", "chance_accuracy", "seen_share",          "solved",
-    "steps_to_solve"};
-static const char *const throughput_columns[] = {
-    "cell",  "backend", "device",  "dtype",   "mechanism",    "task",               "level",          "layers",
-    "d_model", "heads", "context", "batch",   "seed",         "lr",                 "fleet",          "workers",
-    "train_s", "wall_s", "tokens_per_s", "fleet_tokens_per_s", "flop_per_token", "gflop_per_s", "peak_gflop_per_s",
-    "peak_fraction", "memory_bytes"};
+static const char *const accuracy_after[] = {"tokens",           "steps_done",
+                                             "loss_nats",        "validation_accuracy",
+                                             "token_accuracy",   "sequence_accuracy",
+                                             "rollout_accuracy", "chance_accuracy",
+                                             "seen_share",       "solved",
+                                             "steps_to_solve"};
+static const char *const throughput_columns[] = {"cell",
+                                                 "backend",
+                                                 "device",
+                                                 "dtype",
+                                                 "mechanism",
+                                                 "task",
+                                                 "level",
+                                                 "layers",
+                                                 "d_model",
+                                                 "heads",
+                                                 "context",
+                                                 "batch",
+                                                 "seed",
+                                                 "lr",
+                                                 "fleet",
+                                                 "workers",
+                                                 "train_s",
+                                                 "wall_s",
+                                                 "tokens_per_s",
+                                                 "fleet_tokens_per_s",
+                                                 "flop_per_token",
+                                                 "gflop_per_s",
+                                                 "peak_gflop_per_s",
+                                                 "peak_fraction",
+                                                 "memory_bytes"};
 static const char *const curves_columns[] = {"cell", "step", "loss_nats", "validation_accuracy"};
 
 const char *eab_table_file_name(eab_table table) {
@@ -154,8 +176,8 @@ void eab_accuracy_rows(GString *text, const eab_run_settings *settings, const ea
     eab_csv_end(&line);
 }
 
-void eab_throughput_rows(GString *text, const eab_run_settings *settings, double peak_gflop_per_s,
-                         const eab_cell *cell, const eab_cell_result *result) {
+void eab_throughput_rows(GString *text, const eab_run_settings *settings, double peak_gflop_per_s, const eab_cell *cell,
+                         const eab_cell_result *result) {
     if (!eab_cell_status_is_result(result->status)) return;
     const eab_config *config = &cell->config;
     const double train_s = result->train_s > 0 ? result->train_s : NAN;
@@ -218,9 +240,7 @@ int eab_cell_status_from_name(const char *name) {
     return -1;
 }
 
-bool eab_cell_status_is_result(eab_cell_status status) {
-    return status == EAB_CELL_OK || status == EAB_CELL_DIVERGED;
-}
+bool eab_cell_status_is_result(eab_cell_status status) { return status == EAB_CELL_OK || status == EAB_CELL_DIVERGED; }
 
 void eab_cell_result_failed(eab_cell_result *result, const eab_config *config, eab_cell_status status,
                             const char *reason) {

@@ -28,8 +28,8 @@ int32_t eab_accuracy_row_part(const eab_config *config, const char *task, const 
 /* Append a cell's rows. Statuses other than ok and diverged have no throughput rows and no curves. */
 void eab_accuracy_rows(GString *text, const eab_run_settings *settings, const eab_cell *cell,
                        const eab_cell_result *result);
-void eab_throughput_rows(GString *text, const eab_run_settings *settings, double peak_gflop_per_s,
-                         const eab_cell *cell, const eab_cell_result *result);
+void eab_throughput_rows(GString *text, const eab_run_settings *settings, double peak_gflop_per_s, const eab_cell *cell,
+                         const eab_cell_result *result);
 void eab_curves_rows(GString *text, const eab_cell *cell, const eab_cell_result *result);
 
 /* "ok", "diverged", "fail", "oom", "timeout"; and back, -1 if unknown. Results are ok and diverged. */

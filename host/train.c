@@ -31,6 +31,8 @@ typedef struct {
     int32_t members;        /* at the start */
     double started_s, training_s;
     int64_t trained_tokens; /* of all members */
+    bool warm;              /* a step was done by these members: what it keeps on the device is there */
+    void *recording;        /* of a step by these members, on devices that record; else NULL */
 } fleet_state;
 
 static double now_s(void) {
@@ -94,7 +96,15 @@ static int allocate_device(fleet_state *fleet) {
     return backend->zero(device, tokens->training, n * sizeof(eab_tally));
 }
 
+/* The members have changed: a recorded step is not theirs any more. */
+static void forget_recording(fleet_state *fleet, eab_device *device) {
+    if (fleet->recording) device->backend->forget(device, fleet->recording);
+    fleet->recording = NULL;
+    fleet->warm = false;
+}
+
 static void release(fleet_state *fleet, eab_device *device) {
+    forget_recording(fleet, device);
     void *const on_device[] = {fleet->tokens.inputs,   fleet->tokens.targets,  fleet->tokens.predictions,
                                fleet->tokens.counts,   fleet->tokens.changed,  fleet->tokens.training,
                                fleet->tokens.tally,    fleet->tokens.rollout};
@@ -167,6 +177,7 @@ static int finish_member(fleet_state *fleet, int32_t member, int64_t steps, cons
 
 /* The last member moves into the place of one that leaves. */
 static int remove_member(fleet_state *fleet, int32_t member) {
+    forget_recording(fleet, fleet->model.device);
     EAB_TRY(eab_model_remove(&fleet->model, member));
     const int32_t last = fleet->model.shape.members;
     fleet->states[member] = fleet->states[last];
@@ -237,6 +248,28 @@ static int train_step(fleet_state *fleet, int64_t step) {
     return eab_model_step(&fleet->model, step);
 }
 
+static int record_step(fleet_state *fleet, int64_t step) {
+    eab_device *device = fleet->model.device;
+    EAB_TRY(device->backend->record_begin(device));
+    const int recorded = train_step(fleet, step);
+    char reason[512] = "";
+    if (recorded) snprintf(reason, sizeof reason, "%s", eab_last_error()); /* the recording's own line would hide it */
+    const int ended = device->backend->record_end(device, &fleet->recording);
+    return recorded ? eab_fail((eab_status)recorded, "%s", reason) : ended;
+}
+
+/* A step of the fleet. Where the device can record, the first is done operation by operation, the second is recorded,
+ * and from then on the recording is replayed, which costs the host next to nothing. */
+static int do_step(fleet_state *fleet, int64_t step) {
+    eab_device *device = fleet->model.device;
+    if (!device->backend->records || !device->backend->records(device) || !fleet->warm) {
+        fleet->warm = true;
+        return train_step(fleet, step);
+    }
+    if (!fleet->recording) EAB_TRY(record_step(fleet, step));
+    return device->backend->replay(device, fleet->recording);
+}
+
 static int train(fleet_state *fleet) {
     const eab_config *shared = &fleet->configs[0];
     for (int64_t step = 0; step < shared->steps && fleet->model.shape.members > 0;) {
@@ -246,7 +279,7 @@ static int train(fleet_state *fleet) {
         const double before_s = now_s();
         for (; step < end; step++) {
             if (stopped(fleet)) return eab_fail(EAB_INTERRUPTED, "interrupted at step %lld", (long long)step);
-            EAB_TRY(train_step(fleet, step));
+            EAB_TRY(do_step(fleet, step));
             if (fleet->options->steps_done)
                 atomic_fetch_add_explicit(fleet->options->steps_done, members, memory_order_relaxed);
             fleet->trained_tokens += (int64_t)members * shared->batch * shared->context;

@@ -60,6 +60,10 @@ int64_t eab_config_parameters(const eab_config *config);
 double eab_config_flop_per_token(const eab_config *config);
 double eab_config_memory_bytes(const eab_config *config);
 
+/* How many cells like this one a device should train together: as many as its memory holds and its threads have work
+ * for; 1 on a device that does not tell (the CPU). Never fatal: a fleet that does not fit is halved. */
+int32_t eab_preferred_fleet(eab_device *device, const eab_config *config);
+
 /* Whether sequences of this cell's level are set apart for evaluation (the option `heldout`, auto resolved). */
 bool eab_config_held_out(const eab_config *config);
 

@@ -22,6 +22,10 @@
 #include "attention.h"
 #include "schedule.h"
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 /* Reals of a fleet on a device: member p's begin `p * stride` elements after `data`. data NULL: the model has none. */
 typedef struct {
     void *data;
@@ -249,9 +253,37 @@ typedef struct eab_backend {
     int (*head_backward)(eab_device *, const eab_shape *, const eab_head_weights *weights,
                          const eab_head_weights *gradients, const eab_head_saved *, eab_tensor dx, eab_tensor scratch);
 
+    /* Optional: many members at once; NULL: zero() and copy() one after another. */
+    int (*zero_members)(eab_device *, int32_t members, int64_t count, eab_tensor x);
+    int (*copy_members)(eab_device *, int32_t members, int64_t count, eab_tensor from, eab_tensor to);
+
+    /* Optional: a training step as one recording (a CUDA graph). Between record_begin and record_end operations are
+     * written down instead of done; allocate, upload and whatever synchronizes are not allowed. The same operations must
+     * have run once before, so that what they keep on the device is there. Each replay does all of them; in replay
+     * n = 0, 1, ... optimizer_step works at step + n, and generate at first_index + n * batch. record_end also ends a
+     * recording that failed; forget frees one, NULL is fine. records: whether this device does that. */
+    bool (*records)(const eab_device *);
+    int (*record_begin)(eab_device *);
+    int (*record_end)(eab_device *, void **recording);
+    int (*replay)(eab_device *, void *recording);
+    void (*forget)(eab_device *, void *recording);
+
+    /* Optional: what a fleet may fill. Bytes that can still be allocated, and threads that the device runs at a time. */
+    int (*capacity)(eab_device *, size_t *free_bytes, int64_t *resident_threads);
+
+    /* Optional: why count() is 0, one static line such as "no NVIDIA driver is installed". */
+    const char *(*absent)(void);
+
     /* Does at least `flop` of float32 work at the device's highest rate (on "cpu" multiply-adds held in registers) and
      * waits for it; *done is what it was. For measuring peaks; optional. */
     int (*burn)(eab_device *, double flop, double *done);
+
+    /* Optional: the public calls in bf16 and fp16, contiguous; pointers on the device. */
+    int (*attention_half_forward)(eab_device *, const eab_attention *, const void *q, const void *k, const void *v,
+                                  void *out, float *row_stat);
+    int (*attention_half_backward)(eab_device *, const eab_attention *, const void *q, const void *k, const void *v,
+                                   const void *out, const float *row_stat, const void *dout, void *dq, void *dk,
+                                   void *dv);
 
     /* NULL if this backend can do it, else why not (one static line). */
     const char *(*supports)(const eab_device *, const eab_attention *);
@@ -296,5 +328,9 @@ int eab_generic_head_forward(eab_device *, const eab_shape *, const eab_head_wei
 int eab_generic_head_backward(eab_device *, const eab_shape *, const eab_head_weights *weights,
                               const eab_head_weights *gradients, const eab_head_saved *, eab_tensor dx,
                               eab_tensor scratch);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -17,7 +17,7 @@ Installs what is missing (scripts/setup.sh), builds with warnings as errors, and
   isa           the kernels' tests at the SIMD levels base and avx2
   scripts       pytest: the command line and the analysis scripts
   asan          AddressSanitizer and UndefinedBehaviorSanitizer: all Criterion tests
-  tsan          ThreadSanitizer: the host's Criterion tests
+  tsan          ThreadSanitizer: the host's Criterion tests; pytest of the sweep
   clang         build by clang; all Criterion tests
 and with --full
   lint          scripts/lint.sh
@@ -72,6 +72,8 @@ done
 cd "$root" || exit 3
 export EAB_PYTHON=$venv/bin/python
 unset EAB_ISA
+# Under nohup or in the background some signals are ignored, and would be by the programs that the tests interrupt.
+plain_signals=(env '--default-signal=HUP,INT,QUIT,PIPE')
 scratch=$(mktemp -d) || exit 3
 trap 'rm -rf -- "$scratch"' EXIT
 
@@ -83,12 +85,13 @@ summaries=() # of the stage: its runners' last lines
 declare -A built # preset: 0, or 1 where the build failed
 
 build() { # PRESET
-    local source
+    local source werror=ON
+    case $1 in asan | tsan) werror=OFF ;; esac # gcc warns of things that are not so in code with sanitizers
     if [[ -z ${built[$1]:-} ]]; then
         built[$1]=0
         source=$(sed -n 's/^CMAKE_HOME_DIRECTORY:[A-Z]*=//p' "build/$1/CMakeCache.txt" 2>/dev/null)
         [[ -z $source || $source == "$root" ]] || rm -rf -- "build/$1" # the tree was moved or copied
-        if ! quietly "configuring build/$1" cmake --preset "$1" -DEAB_TESTS=ON -DEAB_WERROR=ON ||
+        if ! quietly "configuring build/$1" cmake --preset "$1" -DEAB_TESTS=ON -DEAB_WERROR="$werror" ||
             ! quietly "building build/$1" cmake --build --preset "$1"; then
             cat -- "$log"
             built[$1]=1
@@ -120,7 +123,7 @@ ctests() { # PRESET OPTION...
     local preset=$1 status last good bad
     shift
     rm -f -- "build/$preset/Testing/Temporary/LastTest.log"
-    ctest --preset "$preset" -j "$(cores)" ${regex:+-R "$regex"} "$@" 2>&1 | tee "$scratch/ctest"
+    "${plain_signals[@]}" ctest --preset "$preset" -j "$(cores)" ${regex:+-R "$regex"} "$@" 2>&1 | tee "$scratch/ctest"
     status=${PIPESTATUS[0]}
     last=$(grep -E ' tests passed, |^No tests were found' "$scratch/ctest" | tail -n 1)
     echo 0 0 >"$scratch/counts"
@@ -143,10 +146,11 @@ ctests_at_levels() { # PRESET
     return "$status"
 }
 
-pytests() { # PRESET
-    local status last outcome number
-    EABENCH=$root/build/$1/eabench PYTHONDONTWRITEBYTECODE=1 "$EAB_PYTHON" -m pytest tests/scripts -ra --durations=5 \
-        --color=no ${expression:+-k "$expression"} 2>&1 | tee "$scratch/pytest"
+pytests() { # PRESET [WHAT [EXPRESSION]]
+    local status last outcome number what=${2:-tests/scripts} filter=${expression:+($expression)}
+    if [[ -n ${3:-} ]]; then filter="${filter:+$filter and }$3"; fi
+    EABENCH=$root/build/$1/eabench PYTHONDONTWRITEBYTECODE=1 "${plain_signals[@]}" "$EAB_PYTHON" -m pytest "$what" -ra \
+        --durations=5 --color=no ${filter:+-k "$filter"} 2>&1 | tee "$scratch/pytest"
     status=${PIPESTATUS[0]}
     last=$(grep -E '^=+ .* in [0-9.]+s.* =+$' "$scratch/pytest" | tail -n 1)
     while read -r number outcome; do
@@ -186,13 +190,21 @@ valgrinds() {
     return "$status"
 }
 
+races() {
+    local status=0
+    ctests tsan -L host || status=1
+    # Without the tests of the progress line, which train for long.
+    pytests tsan tests/scripts/test_sweep.py 'not terminal' || status=1
+    return "$status"
+}
+
 stage() {
     case $1 in
         release) build release && ctests release ;;
         isa) build release && ctests_at_levels release ;;
         scripts) build release && pytests release ;;
         asan) build asan && ctests asan ;;
-        tsan) build tsan && ctests tsan -L host ;;
+        tsan) build tsan && races ;;
         clang) build clang && ctests clang ;;
         lint) scripts/lint.sh ;;
         debug) build debug && ctests debug ;;

@@ -12,8 +12,12 @@
 const char *const fixture_small_spec = "[task recurrence]\nbasis = 2, 4\n[model]\nd_model = 8\nheads = 2\n"
                                        "[train]\nmechanism = dpa, ea\nsteps = 40\n";
 
-const eab_run_settings fixture_settings = {.backend = "cpu", .device = "A processor, \"quoted\"", .isa = "base",
-                                           .workers = 2, .fleet = 1, .command = "eabench sweep small.ini",
+const eab_run_settings fixture_settings = {.backend = "cpu",
+                                           .device = "A processor, \"quoted\"",
+                                           .isa = "base",
+                                           .workers = 2,
+                                           .fleet = 1,
+                                           .command = "eabench sweep small.ini",
                                            .save_curves = true};
 
 char *fixture_folder(void) {
@@ -47,13 +51,14 @@ eab_plan fixture_plan(const char *text) {
 }
 
 eab_cell_result fixture_result(const eab_cell *cell) {
-    const unsigned number = (unsigned)strtoul((char[]){cell->id[0], cell->id[1], cell->id[2], cell->id[3], 0}, NULL, 16);
+    const unsigned number =
+        (unsigned)strtoul((char[]){cell->id[0], cell->id[1], cell->id[2], cell->id[3], 0}, NULL, 16);
     const double share = number / 65536.0;
     const bool diverged = number % 4 == 0;
     eab_cell_result result = {
         .status = diverged ? EAB_CELL_DIVERGED : EAB_CELL_OK,
         .parameters = 1000 + number,
-        .tokens = 40 * 32 * 24,
+        .tokens = INT64_C(40) * 32 * 24,
         .steps_done = 40,
         .loss_nats = diverged ? NAN : share * 3,
         .validation_accuracy = diverged ? NAN : share,
@@ -67,13 +72,14 @@ eab_cell_result fixture_result(const eab_cell *cell) {
         .wall_s = 1 + share,
         .flop_per_token = 5e4,
         .fleet = 1,
-        .fleet_tokens = 40 * 32 * 24,
+        .fleet_tokens = INT64_C(40) * 32 * 24,
         .memory_bytes = 12345,
         .curve = malloc(3 * sizeof(eab_curve_point)),
         .curve_points = 3,
     };
     if (diverged) snprintf(result.reason, sizeof result.reason, "the loss, \"nan\", was\nnot finite");
-    for (int i = 0; i < 3; i++) result.curve[i] = (eab_curve_point){10 * (i + 1), 2.0 / (i + 1), share * i / 3};
+    for (int i = 0; i < 3; i++)
+        result.curve[i] = (eab_curve_point){INT64_C(10) * (i + 1), 2.0 / (i + 1), share * i / 3};
     return result;
 }
 

@@ -35,7 +35,8 @@ static void close_table(open_csv *table) {
 static void expect_event(const char *text, size_t size, eab_csv_event event, const char *message) {
     open_csv table = open_bytes(text, size);
     eab_csv_event got;
-    while ((got = next(&table)) == EAB_CSV_ROW) {}
+    while ((got = next(&table)) == EAB_CSV_ROW) {
+    }
     cr_expect_eq(got, event, "%.40s: event %d, not %d", text, got, event);
     if (message) cr_expect_not_null(strstr(eab_last_error(), message), "%s", eab_last_error());
     close_table(&table);
@@ -152,7 +153,8 @@ Test(csv, writer) {
 
 /* What is written reads back, whatever it is. */
 Test(csv, round_trip) {
-    static const char *const fields[] = {"", ",", "\"", "\"\"", "\n", "\r\n", "\r", ",\",\n", "x", " x ", "\xC3\xA9", "'"};
+    static const char *const fields[] = {"",   ",",      "\"", "\"\"", "\n",       "\r\n",
+                                         "\r", ",\",\n", "x",  " x ",  "\xC3\xA9", "'"};
     enum { COUNT = sizeof fields / sizeof *fields };
     eab_csv_line line = {.text = g_string_new(NULL)};
     for (int a = 0; a < COUNT; a++) {

@@ -32,14 +32,16 @@ static int stand_in(eab_device *device, int32_t members, const eab_config *confi
     if (members > atomic_load(&largest_fleet)) atomic_store(&largest_fleet, members);
     if (members > room) return eab_fail(EAB_NO_MEMORY, "no memory for %d", members);
     for (int32_t i = 0; i < members; i++)
-        if (fault_every && configs[i].seed % fault_every == 0) return eab_fail((eab_status)fault_status, "made to fail");
+        if (fault_every && configs[i].seed % fault_every == 0)
+            return eab_fail((eab_status)fault_status, "made to fail");
     for (int64_t step = 0; step < configs[0].steps; step++) {
         if (atomic_load(options->stop)) return eab_fail(EAB_INTERRUPTED, "interrupted");
         if (configs[0].steps > 1000) nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
         atomic_fetch_add(options->steps_done, members);
     }
     for (int32_t i = 0; i < members; i++) {
-        results[i] = (eab_cell_result){.status = EAB_CELL_OK, .token_accuracy = (double)configs[i].seed, .fleet = members};
+        results[i] =
+            (eab_cell_result){.status = EAB_CELL_OK, .token_accuracy = (double)configs[i].seed, .fleet = members};
         if (options->keep_curves) results[i].curve = malloc(sizeof(eab_curve_point));
     }
     return EAB_OK;
@@ -51,7 +53,7 @@ static int collect(void *context, int64_t index, const eab_cell_result *result) 
     const bool refuse = all->refuse_after && all->count >= all->refuse_after;
     if (!refuse) {
         all->results[index]++;
-        all->status[index] = result->status;
+        all->status[index] = (int32_t)result->status;
         all->order[all->count++] = (int32_t)index;
         if (*result->reason) g_strlcpy(all->reason, result->reason, sizeof all->reason);
     }
@@ -66,8 +68,13 @@ static collector collector_of(const eab_plan *plan) {
 }
 
 static eab_pool *start(collector *all, int32_t workers, int32_t fleet) {
-    const eab_pool_settings settings = {.backend = "cpu", .workers = workers, .fleet = fleet, .keep_curves = true,
-                                        .sink = collect, .context = all, .train = stand_in};
+    const eab_pool_settings settings = {.backend = "cpu",
+                                        .workers = workers,
+                                        .fleet = fleet,
+                                        .keep_curves = true,
+                                        .sink = collect,
+                                        .context = all,
+                                        .train = stand_in};
     int64_t *indices = g_new(int64_t, (gsize)all->plan->count);
     for (int64_t i = 0; i < all->plan->count; i++) indices[i] = i;
     eab_pool *pool;
@@ -92,7 +99,8 @@ static void expect_each_once(const collector *all) {
 }
 
 Test(pool, stress, .timeout = 120) {
-    eab_plan plan = fixture_plan("[task recurrence]\nbasis = 2:5\n[train]\nmechanism = dpa, ea\nsteps = 1:4\nseed = 1:20\n");
+    eab_plan plan =
+        fixture_plan("[task recurrence]\nbasis = 2:5\n[train]\nmechanism = dpa, ea\nsteps = 1:4\nseed = 1:20\n");
     for (int32_t workers = 1; workers <= 16; workers *= 4)
         for (int32_t fleet = 1; fleet <= 7; fleet += 3) {
             collector all = collector_of(&plan);
@@ -181,12 +189,13 @@ Test(pool, the_sinks_error_ends_it) {
 Test(pool, no_device_for_any_worker) {
     eab_plan plan = fixture_plan("[task recurrence]\n[train]\nseed = 1:3\n");
     collector all = collector_of(&plan);
-    const eab_pool_settings settings = {.backend = "no such", .workers = 2, .fleet = 1, .sink = collect, .context = &all,
-                                        .train = stand_in};
+    const eab_pool_settings settings = {
+        .backend = "no such", .workers = 2, .fleet = 1, .sink = collect, .context = &all, .train = stand_in};
     const int64_t indices[] = {0, 1, 2};
     eab_pool *pool;
     cr_assert_eq(eab_pool_start(&settings, plan.cells, indices, 3, &pool), EAB_OK);
-    while (!eab_pool_wait(pool, 1)) {}
+    while (!eab_pool_wait(pool, 1)) {
+    }
     cr_expect_eq(eab_pool_finish(pool), EAB_NO_DEVICE, "%s", eab_last_error());
     cr_expect_eq(all.count, 0);
     eab_plan_free(&plan);
@@ -195,8 +204,8 @@ Test(pool, no_device_for_any_worker) {
 /* ---- the progress line --------------------------------------------------------------------------------------- */
 
 Test(progress, fits_every_width) {
-    eab_progress_state state = {.cells_done = 37, .cells_total = 72, .failed = 1, .accuracy_sum = {8, 9, 3},
-                                .accuracy_count = {10, 10, 10}};
+    eab_progress_state state = {
+        .cells_done = 37, .cells_total = 72, .failed = 1, .accuracy_sum = {8, 9, 3}, .accuracy_count = {10, 10, 10}};
     char text[512];
     for (size_t columns = 0; columns < 200; columns++) {
         eab_progress_line(&state, 83, 1.434e6, columns, text, sizeof text);
@@ -211,8 +220,13 @@ Test(progress, durations_and_quantities) {
     static const struct {
         double value;
         const char *duration, *quantity;
-    } cases[] = {{0, "0s", "0 B"}, {59.4, "59s", "59.4 B"}, {59.6, "1m00s", "59.6 B"}, {3600, "1h00m", "3.60 kB"},
-                 {90061, "1d01h", "90.1 kB"}, {999.4, "16m39s", "999 B"}, {999.6, "16m40s", "1.00 kB"}};
+    } cases[] = {{0, "0s", "0 B"},
+                 {59.4, "59s", "59.4 B"},
+                 {59.6, "1m00s", "59.6 B"},
+                 {3600, "1h00m", "3.60 kB"},
+                 {90061, "1d01h", "90.1 kB"},
+                 {999.4, "16m39s", "999 B"},
+                 {999.6, "16m40s", "1.00 kB"}};
     char text[32];
     for (size_t i = 0; i < G_N_ELEMENTS(cases); i++) {
         eab_duration_print(cases[i].value, text, sizeof text);

@@ -100,7 +100,8 @@ Test(run_folder, rows_summary_and_order) {
     eab_plan_free(&plan);
 }
 
-/* Replays the writes of a sweep byte by byte, stops after each, and goes on from there: the crash model of DESIGN.md 6. */
+/* Replays the writes of a sweep byte by byte, stops after each, and goes on from there: the crash model of
+ * DESIGN.md 6. */
 Test(run_folder, resumes_from_every_byte, .timeout = 300) {
     eab_plan plan = fixture_plan(fixture_small_spec);
     char *whole = fixture_folder(), *path = fixture_folder();
@@ -124,7 +125,7 @@ Test(run_folder, resumes_from_every_byte, .timeout = 300) {
         free(result.curve);
         memcpy(size, before, sizeof size);
         if (i == plan.count - 1) memset(size, 0, sizeof size); /* the headers, too */
-        for (int table = TABLES - 1; table >= 0; table--) /* curves, throughput, accuracy */
+        for (int table = TABLES - 1; table >= 0; table--)      /* curves, throughput, accuracy */
             for (; size[table] <= log[table]->len; size[table]++) {
                 char when[100];
                 for (int other = 0; other < TABLES; other++) {
@@ -232,7 +233,8 @@ Test(run_folder, damage_is_refused_and_left_alone) {
         {"accuracy.csv", "\n", "\n\n", "accuracy.csv:2: 1 field; the header has"},
         {"accuracy.csv", "\n", "\n0123456789abcdef,ok\n", "accuracy.csv:2: 2 fields"},
         {"throughput.csv", "cell,backend", "cell,backends", "throughput.csv:1: column 2"},
-        {"curves.csv", "\n", "\n0123456789abcdef,1,2,3\n", "curves.csv:2: cell '0123456789abcdef' is not one of this spec"},
+        {"curves.csv", "\n", "\n0123456789abcdef,1,2,3\n",
+         "curves.csv:2: cell '0123456789abcdef' is not one of this spec"},
         {"manifest.ini", "[environment]", "[environs]", "manifest.ini: it has no [environment] section"},
     };
     eab_plan plan = fixture_plan(fixture_small_spec);
@@ -254,7 +256,15 @@ Test(run_folder, foreign_files_are_refused) {
     static const struct {
         const char *bytes;
         size_t size;
-    } files[] = {{"hello", 5}, {"hello\n", 6}, {"\x7f" "ELF\0\0\n\0", 8}, {"cell;status\n", 12}, {"\xEF\xBB\xBF" "cell\n", 8}};
+    } files[] = {{"hello", 5},
+                 {"hello\n", 6},
+                 {"\x7f"
+                  "ELF\0\0\n\0",
+                  8},
+                 {"cell;status\n", 12},
+                 {"\xEF\xBB\xBF"
+                  "cell\n",
+                  8}};
     eab_plan plan = fixture_plan(fixture_small_spec);
     for (size_t i = 0; i < G_N_ELEMENTS(files); i++)
         for (int table = 0; table < TABLES; table++) {
@@ -275,7 +285,8 @@ Test(run_folder, foreign_files_are_refused) {
 
 Test(run_folder, a_second_row_and_another_plan_are_refused) {
     eab_plan plan = fixture_plan(fixture_small_spec);
-    eab_plan other = fixture_plan("[task recurrence]\nbasis = 2\n[model]\nd_model = 8\nheads = 2\n[train]\nsteps = 40\n");
+    eab_plan other =
+        fixture_plan("[task recurrence]\nbasis = 2\n[model]\nd_model = 8\nheads = 2\n[train]\nsteps = 40\n");
     char *path = fixture_folder();
     complete(path, &plan);
     expect_refused(path, &other, EAB_BAD_INPUT, "is not one of this spec");
@@ -371,7 +382,8 @@ Test(run_folder, places_that_cannot_be_written) {
 }
 
 /* Fills up while rows are appended: what is there stays whole, later calls fail, a resume ends as ever. */
-static void fill_and_go_on(const char *path, const eab_plan *plan, void (*limit)(const char *, bool), const char *reason) {
+static void fill_and_go_on(const char *path, const eab_plan *plan, void (*limit)(const char *, bool),
+                           const char *reason) {
     char *whole = fixture_folder();
     GString *final[TABLES];
     complete(whole, plan);
@@ -395,7 +407,8 @@ static void fill_and_go_on(const char *path, const eab_plan *plan, void (*limit)
     fixture_remove(whole);
 }
 
-/* RLIMIT_FSIZE with SIGXFSZ ignored makes write(2) short, then fail: the row that crosses the limit is in the middle. */
+/* RLIMIT_FSIZE with SIGXFSZ ignored makes write(2) short, then fail: in the middle of the row that
+ * crosses the limit. */
 static void limit_file_size(const char *path, bool on) {
     (void)path;
     struct rlimit limit;
@@ -419,7 +432,8 @@ static void fill_file_system(const char *path, bool on) {
     if (on) {
         char page[4096] = {0};
         const int fd = open(filler, O_WRONLY | O_CREAT, 0600);
-        while (write(fd, page, sizeof page) == (ssize_t)sizeof page) {}
+        while (write(fd, page, sizeof page) == (ssize_t)sizeof page) {
+        }
         close(fd);
     } else {
         unlink(filler);

@@ -41,8 +41,9 @@ static int32_t commas(const char *text) {
 Test(tables, headers) {
     GString *text = g_string_new(NULL);
     eab_table_header(EAB_TABLE_ACCURACY, text);
-    cr_expect(g_str_has_prefix(text->str, "cell,status,reason,backend,dtype,task,level,complexity_bits,vocab,parameters,"
-                                          "basis,delay,a,b,layers,d_model,heads,"));
+    cr_expect(g_str_has_prefix(text->str,
+                               "cell,status,reason,backend,dtype,task,level,complexity_bits,vocab,parameters,"
+                               "basis,delay,a,b,layers,d_model,heads,"));
     cr_expect(g_str_has_suffix(text->str, ",tokens,steps_done,loss_nats,validation_accuracy,token_accuracy,"
                                           "sequence_accuracy,rollout_accuracy,chance_accuracy,seen_share,solved,"
                                           "steps_to_solve\n"));
@@ -50,9 +51,10 @@ Test(tables, headers) {
         cr_expect_geq(eab_table_column(EAB_TABLE_ACCURACY, eab_options[i].key), 0, "%s", eab_options[i].key);
     g_string_truncate(text, 0);
     eab_table_header(EAB_TABLE_THROUGHPUT, text);
-    cr_expect_str_eq(text->str, "cell,backend,device,dtype,mechanism,task,level,layers,d_model,heads,context,batch,seed,lr,"
-                                "fleet,workers,train_s,wall_s,tokens_per_s,fleet_tokens_per_s,flop_per_token,gflop_per_s,"
-                                "peak_gflop_per_s,peak_fraction,memory_bytes\n");
+    cr_expect_str_eq(text->str,
+                     "cell,backend,device,dtype,mechanism,task,level,layers,d_model,heads,context,batch,seed,lr,"
+                     "fleet,workers,train_s,wall_s,tokens_per_s,fleet_tokens_per_s,flop_per_token,gflop_per_s,"
+                     "peak_gflop_per_s,peak_fraction,memory_bytes\n");
     g_string_truncate(text, 0);
     eab_table_header(EAB_TABLE_CURVES, text);
     cr_expect_str_eq(text->str, "cell,step,loss_nats,validation_accuracy\n");
@@ -83,11 +85,27 @@ Test(tables, rows) {
     result.solved = -1;
     GString *row = g_string_new(NULL);
     eab_accuracy_rows(row, &fixture_settings, &plan.cells[0], &result);
-    static const char *const accuracy[][2] = {
-        {"cell", NULL}, {"status", "ok"}, {"reason", ""}, {"backend", "cpu"}, {"dtype", "float32"}, {"task", "recurrence"},
-        {"level", "basis=8 delay=4"}, {"complexity_bits", "12"}, {"vocab", "8"}, {"basis", "8"}, {"delay", "4"},
-        {"mechanism", "ea"}, {"scale", "auto"}, {"lr", "0.015"}, {"seed", "7"}, {"bias", "on"}, {"loss_nats", ""},
-        {"token_accuracy", "0.333333333"}, {"chance_accuracy", "0.125"}, {"solved", ""}, {"steps_to_solve", ""}};
+    static const char *const accuracy[][2] = {{"cell", NULL},
+                                              {"status", "ok"},
+                                              {"reason", ""},
+                                              {"backend", "cpu"},
+                                              {"dtype", "float32"},
+                                              {"task", "recurrence"},
+                                              {"level", "basis=8 delay=4"},
+                                              {"complexity_bits", "12"},
+                                              {"vocab", "8"},
+                                              {"basis", "8"},
+                                              {"delay", "4"},
+                                              {"mechanism", "ea"},
+                                              {"scale", "auto"},
+                                              {"lr", "0.015"},
+                                              {"seed", "7"},
+                                              {"bias", "on"},
+                                              {"loss_nats", ""},
+                                              {"token_accuracy", "0.333333333"},
+                                              {"chance_accuracy", "0.125"},
+                                              {"solved", ""},
+                                              {"steps_to_solve", ""}};
     for (size_t i = 0; i < G_N_ELEMENTS(accuracy); i++)
         expect_field(EAB_TABLE_ACCURACY, row, accuracy[i][0], accuracy[i][1] ? accuracy[i][1] : plan.cells[0].id);
 
@@ -97,9 +115,14 @@ Test(tables, rows) {
     result.fleet_tokens = 4000;
     result.flop_per_token = 1e6;
     eab_throughput_rows(row, &fixture_settings, 4, &plan.cells[0], &result);
-    static const char *const throughput[][2] = {
-        {"device", "A processor, \"quoted\""}, {"tokens_per_s", "500"}, {"fleet_tokens_per_s", "2000"},
-        {"gflop_per_s", "2"}, {"peak_gflop_per_s", "4"}, {"peak_fraction", "0.5"}, {"workers", "2"}, {"lr", "0.015"}};
+    static const char *const throughput[][2] = {{"device", "A processor, \"quoted\""},
+                                                {"tokens_per_s", "500"},
+                                                {"fleet_tokens_per_s", "2000"},
+                                                {"gflop_per_s", "2"},
+                                                {"peak_gflop_per_s", "4"},
+                                                {"peak_fraction", "0.5"},
+                                                {"workers", "2"},
+                                                {"lr", "0.015"}};
     for (size_t i = 0; i < G_N_ELEMENTS(throughput); i++)
         expect_field(EAB_TABLE_THROUGHPUT, row, throughput[i][0], throughput[i][1]);
 

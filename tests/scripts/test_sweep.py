@@ -45,8 +45,11 @@ TIMES = ("train_s", "wall_s", "tokens_per_s", "fleet_tokens_per_s", "gflop_per_s
 
 @pytest.fixture(autouse=True)
 def cache(tmp_path_factory, monkeypatch):
-    """One cache of measured peaks for all tests, away from the user's."""
+    """One cache of measured peaks for all tests, away from the user's. For sanitizers: GLib's slices hide from them who
+    owns memory, and a process that ends at once does not join its threads."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "cache"))
+    monkeypatch.setenv("G_SLICE", "always-malloc")
+    monkeypatch.setenv("TSAN_OPTIONS", os.environ.get("TSAN_OPTIONS", "") + ":report_thread_leaks=0")
 
 
 @pytest.fixture
@@ -71,7 +74,7 @@ def command(spec: Path | str, *options) -> list[str]:
 
 def sweep(spec: Path | str, *options, **keywords) -> subprocess.CompletedProcess:
     keywords.setdefault("timeout", 300)
-    return subprocess.run(command(spec, *options), capture_output=True, text=True, **keywords)
+    return subprocess.run(command(spec, *options), check=False, capture_output=True, text=True, **keywords)
 
 
 def start(spec: Path | str, *options, **keywords) -> subprocess.Popen:
@@ -128,7 +131,7 @@ def test_manifest_runs_again(undisturbed: Path, tmp_path: Path):
     text = (undisturbed / "manifest.ini").read_text()
     for key in ("version", "commit", "compiler", "flags", "os", "cpu", "cores", "isa", "backend", "device", "driver",
                 "clocks", "libraries", "workers", "fleet", "started", "command", "peak_gflop_per_s"):
-        assert re.search(rf"^{key} = ?", text, re.M), key
+        assert re.search(rf"^{key} = ?", text, re.MULTILINE), key
     done = sweep(undisturbed / "manifest.ini", "--out", tmp_path / "run", "--save-curves")
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "run/accuracy.csv").read_bytes() == (undisturbed / "accuracy.csv").read_bytes()
@@ -211,7 +214,8 @@ def test_the_resume_line_resumes(spec: Path, tmp_path: Path, undisturbed: Path):
     done = sweep(spec, "--out", tmp_path / "it's here", "--time-limit", "1e-9", "--save-curves")
     assert done.returncode == 130 and "the time limit" in done.stderr, done.stderr
     line = done.stderr.rstrip("\n").splitlines()[-1].strip().replace("--time-limit 1e-9", "")
-    again = subprocess.run(["sh", "-c", line.replace("eabench", EABENCH, 1)], capture_output=True, text=True, timeout=300)
+    again = subprocess.run(["sh", "-c", line.replace("eabench", EABENCH, 1)], check=False, capture_output=True,
+                           text=True, timeout=300)
     assert again.returncode == 0, again.stderr
     assert (tmp_path / "it's here/accuracy.csv").read_bytes() == (undisturbed / "accuracy.csv").read_bytes()
 
@@ -264,9 +268,9 @@ def test_dry_run_writes_nothing(spec: Path, tmp_path: Path):
     done = sweep(spec, "--dry-run", "--set", "train.seed=1, 2, 2", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert sorted(tmp_path.rglob("*")) == before
-    assert re.search(r"^basis=8 delay=3 +2 +2$", done.stdout, re.M), done.stdout
-    for word in ("cells        16, 8 duplicates left out", "done         0, in runs/tiny", "parameters", "FLOP a token", "memory",
-                 "time "):
+    assert re.search(r"^basis=8 delay=3 +2 +2$", done.stdout, re.MULTILINE), done.stdout
+    for word in ("cells        16, 8 duplicates left out", "done         0, in runs/tiny", "parameters", "FLOP a token",
+                 "memory", "time "):
         assert word in done.stdout, done.stdout
 
 
@@ -330,10 +334,10 @@ def test_no_colour_and_dumb_terminals(spec: Path, tmp_path: Path):
     assert code == 0 and "\033" not in text and "24/24" in text
 
 
-@pytest.mark.parametrize("environment", [{"COLUMNS": "-99999999999999999999"}, {"COLUMNS": "x" * 10000}, {"TZ": ":/etc/passwd"},
-                                         {"NO_COLOR": ""}, {"TERM": ""}, {"LC_ALL": "de_DE.UTF-8"}, {"LC_ALL": "nonsense"},
-                                         {"XDG_CACHE_HOME": "/proc/nowhere"}, {"XDG_CACHE_HOME": "a" * 5000}, {"HOME": ""},
-                                         {"EAB_ISA": "base"}])
+@pytest.mark.parametrize("environment", [
+    {"COLUMNS": "-99999999999999999999"}, {"COLUMNS": "x" * 10000}, {"TZ": ":/etc/passwd"}, {"NO_COLOR": ""},
+    {"TERM": ""}, {"LC_ALL": "de_DE.UTF-8"}, {"LC_ALL": "nonsense"}, {"XDG_CACHE_HOME": "/proc/nowhere"},
+    {"XDG_CACHE_HOME": "a" * 5000}, {"HOME": ""}, {"EAB_ISA": "base"}])
 def test_hostile_environment(spec: Path, tmp_path: Path, environment):
     done = sweep(spec, "--out", tmp_path / "run", "--set", "train.seed=1", env={**os.environ, **environment})
     assert done.returncode == 0, done.stderr
@@ -380,18 +384,16 @@ BAD = [
 ]
 
 
-@pytest.mark.parametrize("arguments,part", BAD, ids=[" ".join(case[0]).encode("utf-8", "replace").decode() or "nothing" for case in BAD])
+@pytest.mark.parametrize("arguments,part", BAD, ids=[ascii(" ".join(case[0])) for case in BAD])
 def test_bad_input(spec: Path, arguments: list[str], part: str):
-    done = subprocess.run([EABENCH, "sweep", *arguments], capture_output=True, text=True, cwd=spec.parent, timeout=60,
-                          errors="replace")
-    assert done.returncode == 2, done.stderr
-    assert done.stderr.count("\n") == 1 and done.stderr.startswith("eabench sweep: ") and part in done.stderr, done.stderr
+    done = subprocess.run([EABENCH, "sweep", *arguments], check=False, capture_output=True, text=True, cwd=spec.parent,
+                          timeout=60, errors="replace")
+    one_line(done, 2, part)
     assert not (spec.parent / "runs").exists()
 
 
 def test_no_gpu_build_is_told(spec: Path, tmp_path: Path):
-    done = subprocess.run([EABENCH, "sweep", str(spec), "--backend", "cuda", "--device", "999", "--out", str(tmp_path / "run")],
-                          capture_output=True, text=True, timeout=60)
+    done = sweep(spec, "--backend", "cuda", "--device", "999", "--out", tmp_path / "run")
     one_line(done, 3, "cuda")
     assert not (tmp_path / "run").exists()
 
@@ -405,7 +407,8 @@ def test_damaged_tables_are_left_alone(spec: Path, tmp_path: Path):
     run = tmp_path / "run"
     assert sweep(spec, "--out", run).returncode == 0
     whole = (run / "accuracy.csv").read_bytes()
-    for damaged, part in ((whole.replace(b"status", b"state", 1), "accuracy.csv:1: "), (b"hello\n" + whole, "accuracy.csv:1: "),
+    for damaged, part in ((whole.replace(b"status", b"state", 1), "accuracy.csv:1: "),
+                          (b"hello\n" + whole, "accuracy.csv:1: "),
                           (whole.replace(b",ok,", b",\0k,", 1), "accuracy.csv:2: a NUL"),
                           (whole + whole.splitlines(True)[1], "accuracy.csv:26: a second row")):
         (run / "accuracy.csv").write_bytes(damaged)
@@ -418,8 +421,9 @@ def test_damaged_tables_are_left_alone(spec: Path, tmp_path: Path):
 
 def test_full_disk(spec: Path, tmp_path: Path, undisturbed: Path):
     """A limit on the size of files stands for the disk's: the row in the middle of it must not be torn."""
-    limited = f'ulimit -f 3; exec "{EABENCH}" sweep "{spec}" --backend cpu --workers 2 --save-curves --out "{tmp_path}/run"'
-    done = subprocess.run(["bash", "-c", limited], capture_output=True, text=True, timeout=60)
+    arguments = command(spec, "--workers", "2", "--save-curves", "--out", tmp_path / "run")
+    limited = ["bash", "-c", 'ulimit -f 3; exec "$@"', "bash", *arguments]
+    done = subprocess.run(limited, check=False, capture_output=True, text=True, timeout=60)
     assert done.returncode == 3, done.stderr
     assert done.stderr.splitlines()[-1].startswith("eabench sweep: ") and "File too large" in done.stderr
     for name in ("accuracy.csv", "throughput.csv"):
@@ -449,9 +453,9 @@ def test_saved_models(spec: Path, tmp_path: Path):
 
 
 def test_diverged_cells_are_results(spec: Path, tmp_path: Path):
-    options = ("--out", tmp_path / "run", "--set", "train.optimizer=sgd", "--set", "train.lr=10", "--set", "train.clip=0",
-               "--set", "model.init_scale=100", "--set", "model.qk_init=100", "--set", "train.warmup=0", "--set",
-               "model.norm=none", "--set", "train.seed=1")
+    options = ("--out", tmp_path / "run", "--set", "train.optimizer=sgd", "--set", "train.lr=10", "--set",
+               "train.clip=0", "--set", "model.init_scale=100", "--set", "model.qk_init=100", "--set",
+               "train.warmup=0", "--set", "model.norm=none", "--set", "train.seed=1")
     done = sweep(spec, *options)
     assert done.returncode == 0, done.stderr
     diverged = [row for row in rows(tmp_path / "run/accuracy.csv") if row["status"] == "diverged"]
@@ -473,7 +477,7 @@ def test_a_thousand_cells_of_one_step(spec: Path, tmp_path: Path):
 
 
 def test_help(tmp_path: Path):
-    done = subprocess.run([EABENCH, "sweep", "--help"], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([EABENCH, "sweep", "--help"], check=False, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0 and done.stderr == ""
     for word in ("--dry-run", "--time-limit", "alibi_span", "eval_tokens", "basis"):
         assert word in done.stdout
