@@ -8,8 +8,8 @@
 
 static const eab_check_shape shapes[] = {
     /* members, batch, context, d_model, heads, mlp_ratio, vocab */
-    {2, 3, 24, 32, 4, 4, 8, 0, true},  {1, 1, 1, 1, 1, 1, 2, 0, false},    {2, 2, 3, 6, 2, 1, 3, 0, true},
-    {2, 1, 17, 17, 1, 2, 17, 0, false}, {1, 2, 63, 20, 2, 1, 5, 0, true},  {1, 1, 64, 64, 1, 1, 64, 0, false},
+    {2, 3, 24, 32, 4, 4, 8, 0, true},   {1, 1, 1, 1, 1, 1, 2, 0, false},     {2, 2, 3, 6, 2, 1, 3, 0, true},
+    {2, 1, 17, 17, 1, 2, 17, 0, false}, {1, 2, 63, 20, 2, 1, 5, 0, true},    {1, 1, 64, 64, 1, 1, 64, 0, false},
     {1, 1, 65, 130, 2, 1, 31, 0, true}, {1, 1, 127, 48, 3, 1, 16, 0, false}, {1, 1, 128, 64, 2, 1, 33, 0, true},
     {2, 1, 129, 66, 6, 1, 7, 0, false}, {1, 1, 257, 256, 1, 1, 9, 0, true},
 };
@@ -48,7 +48,8 @@ int eab_check_run_operation(eab_device *device, const eab_check_operation *opera
     *result = (eab_check_result){.bound = operation->gradient ? 3 : 2};
     int status = eab_device_open_backend(&eab_backend_plain, 0, &plain_device);
     if (!status) status = eab_device_open_backend(eab_backend_from_name("reference"), 0, &reference_device);
-    eab_check_run tested = {.device = device}, plain = {.device = plain_device}, reference = {.device = reference_device};
+    eab_check_run tested = {.device = device}, plain = {.device = plain_device},
+                  reference = {.device = reference_device};
     if (!status) status = operation->run(&reference, shape);
     if (!status) status = operation->run(&plain, shape);
     if (!status) status = operation->run(&tested, shape);

@@ -17,8 +17,8 @@ typedef struct eab_check_run eab_check_run;
 
 typedef struct {
     const char *name;
-    bool gradient;                     /* bound 3 instead of 2 */
-    bool by_mechanism;                 /* run once for each */
+    bool gradient;     /* bound 3 instead of 2 */
+    bool by_mechanism; /* run once for each */
     int (*run)(eab_check_run *run, const eab_check_shape *shape);
 } eab_check_operation;
 
@@ -30,7 +30,7 @@ typedef struct {
     double error_ratio;        /* DESIGN.md 1: to the plain float32 implementation, at least the unit roundoff */
     double bound;
     bool passed;
-    char reason[160];          /* where it failed for another reason than the ratio */
+    char reason[160]; /* where it failed for another reason than the ratio */
 } eab_check_result;
 
 /* Runs one operation on one shape on `device`, in plain float32 and in float64. An error status means that it could not be

@@ -47,7 +47,8 @@ void *eab_check_upload(eab_check_run *run, const void *from, size_t bytes) {
     if (run->status) return NULL;
     const eab_backend *backend = run->device->backend;
     void *memory = NULL;
-    if (run->plain_count == EAB_CHECK_MAX_BUFFERS) run->status = eab_fail(EAB_NO_MEMORY, "a check has too many buffers");
+    if (run->plain_count == EAB_CHECK_MAX_BUFFERS)
+        run->status = eab_fail(EAB_NO_MEMORY, "a check has too many buffers");
     if (!run->status) run->status = backend->allocate(run->device, bytes, &memory);
     if (run->status) return NULL;
     run->plain_memory[run->plain_count++] = memory;
@@ -107,8 +108,7 @@ bool eab_check_guards_hold(eab_check_run *run) {
 }
 
 void eab_check_release(eab_check_run *run) {
-    for (int32_t i = 0; i < run->buffer_count; i++)
-        run->device->backend->release(run->device, run->buffers[i].memory);
+    for (int32_t i = 0; i < run->buffer_count; i++) run->device->backend->release(run->device, run->buffers[i].memory);
     for (int32_t i = 0; i < run->plain_count; i++) run->device->backend->release(run->device, run->plain_memory[i]);
     free(run->outputs);
     memset(run, 0, sizeof *run);

@@ -8,7 +8,7 @@ enum { EAB_CHECK_MAX_BUFFERS = 64 };
 
 typedef struct {
     void *memory;
-    int64_t count;   /* reals of one member, without its guard */
+    int64_t count; /* reals of one member, without its guard */
     int32_t members;
 } eab_check_buffer;
 
@@ -22,7 +22,7 @@ struct eab_check_run {
     double *outputs; /* what the operation wrote, one after another */
     int64_t output_count, output_room;
     double terms_squared; /* of the size of the outputs' terms before they cancel, where an operation knows it */
-    int status;      /* the first failure; later calls do nothing */
+    int status;           /* the first failure; later calls do nothing */
 };
 
 /* A tensor of `count` reals a member, between guards. fill: normal-ish random values times `scale`; NaN where scale is

@@ -9,17 +9,21 @@
 #include "../kernels/reference/attention.h"
 #include "../tasks/task.h"
 
-#define CALL(operation, ...)                                                                  \
-    do {                                                                                      \
+#define CALL(operation, ...)                                                                       \
+    do {                                                                                           \
         if (!run->status) run->status = run->device->backend->operation(run->device, __VA_ARGS__); \
     } while (0)
 
 enum { MAX_MEMBERS = 8, MAX_HEADS = 64 };
 
 static eab_shape model_shape(const eab_check_shape *shape) {
-    return (eab_shape){.members = shape->members, .batch = shape->batch, .context = shape->context,
-                       .d_model = shape->d_model, .heads = shape->heads,
-                       .mlp_dim = shape->mlp_ratio * shape->d_model, .vocab = shape->vocab};
+    return (eab_shape){.members = shape->members,
+                       .batch = shape->batch,
+                       .context = shape->context,
+                       .d_model = shape->d_model,
+                       .heads = shape->heads,
+                       .mlp_dim = shape->mlp_ratio * shape->d_model,
+                       .vocab = shape->vocab};
 }
 
 static int64_t rows_of(const eab_check_shape *shape) { return (int64_t)shape->batch * shape->context; }
@@ -27,8 +31,13 @@ static int64_t rows_of(const eab_check_shape *shape) { return (int64_t)shape->ba
 static int check_gemm_form(eab_check_run *run, const eab_check_shape *shape, bool transpose_a, bool transpose_b,
                            bool accumulate, bool bias) {
     const int32_t m = (int32_t)rows_of(shape), n = shape->vocab, k = shape->d_model, extra = 3;
-    eab_gemm gemm = {.members = shape->members, .m = m, .n = n, .k = k, .transpose_a = transpose_a,
-                     .transpose_b = transpose_b, .accumulate = accumulate};
+    eab_gemm gemm = {.members = shape->members,
+                     .m = m,
+                     .n = n,
+                     .k = k,
+                     .transpose_a = transpose_a,
+                     .transpose_b = transpose_b,
+                     .accumulate = accumulate};
     gemm.lda = (transpose_a ? m : k) + extra;
     gemm.ldb = (transpose_b ? k : n) + extra;
     gemm.ldc = n;
@@ -178,11 +187,17 @@ static int check_loss(eab_check_run *run, const eab_check_shape *shape) {
     int32_t *predictions = eab_check_upload(run, NULL, (size_t)(members * rows) * sizeof *predictions);
     const int64_t *device_counts = eab_check_upload(run, counts, (size_t)members * sizeof *counts);
     eab_tally *device_tally = eab_check_upload(run, NULL, (size_t)members * sizeof *tally);
-    const eab_loss_args args = {.members = members, .batch = shape->batch, .context = shape->context,
-                                .vocab = shape->vocab, .member_vocab = vocab, .targets = targets,
+    const eab_loss_args args = {.members = members,
+                                .batch = shape->batch,
+                                .context = shape->context,
+                                .vocab = shape->vocab,
+                                .member_vocab = vocab,
+                                .targets = targets,
                                 .targets_stride = rows,
                                 .logits = eab_check_tensor(run, members, rows * shape->vocab, 2),
-                                .tally = device_tally, .predictions = predictions, .counts = device_counts};
+                                .tally = device_tally,
+                                .predictions = predictions,
+                                .counts = device_counts};
     CALL(loss, &args);
     CALL(download, tally, device_tally, (size_t)members * sizeof *tally);
     eab_check_output(run, args.logits, members, rows * shape->vocab);
@@ -201,13 +216,25 @@ static int check_optimizer(eab_check_run *run, const eab_check_shape *shape, eab
     const int64_t count = rows_of(shape) * shape->d_model;
     eab_optimizer optimizers[MAX_MEMBERS];
     for (int32_t member = 0; member < members; member++)
-        optimizers[member] = (eab_optimizer){.kind = kind, .schedule = EAB_SCHEDULE_COSINE, .lr = 0.01 * (member + 1),
-                                             .beta1 = 0.9, .beta2 = 0.98, .momentum = 0.9, .weight_decay = 0.01,
-                                             .clip = member ? 1 : 0, .lr_final = 0.1, .warmup = 2, .steps = 10};
+        optimizers[member] = (eab_optimizer){.kind = kind,
+                                             .schedule = EAB_SCHEDULE_COSINE,
+                                             .lr = 0.01 * (member + 1),
+                                             .beta1 = 0.9,
+                                             .beta2 = 0.98,
+                                             .momentum = 0.9,
+                                             .weight_decay = 0.01,
+                                             .clip = member ? 1 : 0,
+                                             .lr_final = 0.1,
+                                             .warmup = 2,
+                                             .steps = 10};
     const int32_t columns = shape->d_model, rows = (int32_t)rows_of(shape);
     const eab_extent extents[] = {{0, rows - 1, columns}, {(int64_t)(rows - 1) * columns, 1, columns}};
-    eab_optimizer_args args = {.members = members, .count = count, .decayed = count / 2, .extents = extents,
-                               .extent_count = 2, .optimizers = optimizers};
+    eab_optimizer_args args = {.members = members,
+                               .count = count,
+                               .decayed = count / 2,
+                               .extents = extents,
+                               .extent_count = 2,
+                               .optimizers = optimizers};
     args.weights = eab_check_tensor(run, members, count, 1);
     args.gradients = eab_check_tensor(run, members, count, 1);
     args.moment1 = eab_check_tensor(run, members, count, 0);
@@ -242,17 +269,21 @@ static int check_generate(eab_check_run *run, const eab_check_shape *shape) {
             seeds[member] = (uint32_t)member;
             held_out[member] = (uint8_t)(member & 1);
         }
-        const eab_generate_args args = {.members = shape->members, .batch = shape->batch, .context = shape->context,
-                                        .levels = levels, .seeds = seeds, .held_out = held_out,
-                                        .stream = EAB_STREAM_VALIDATION, .first_index = 5};
+        const eab_generate_args args = {.members = shape->members,
+                                        .batch = shape->batch,
+                                        .context = shape->context,
+                                        .levels = levels,
+                                        .seeds = seeds,
+                                        .held_out = held_out,
+                                        .stream = EAB_STREAM_VALIDATION,
+                                        .first_index = 5};
         const size_t bytes = (size_t)(shape->members * count) * sizeof *host;
         int32_t *inputs = eab_check_upload(run, NULL, bytes), *targets = eab_check_upload(run, NULL, bytes);
         int64_t *device_counts = eab_check_upload(run, NULL, (size_t)shape->members * sizeof *counts);
         CALL(generate, &args, inputs, targets, device_counts);
         for (int part = 0; part < 2; part++) {
             CALL(download, host, part ? targets : inputs, bytes);
-            for (int64_t i = 0; i < shape->members * count && !run->status; i++)
-                eab_check_output_number(run, host[i]);
+            for (int64_t i = 0; i < shape->members * count && !run->status; i++) eab_check_output_number(run, host[i]);
         }
         CALL(download, counts, device_counts, (size_t)shape->members * sizeof *counts);
         for (int32_t member = 0; member < shape->members && !run->status; member++)
@@ -275,13 +306,20 @@ static void attention_problem_init(attention_problem *problem, const eab_check_s
         problem->scale[member] = eab_mechanism_default_scale(shape->mechanism, head_dim);
     }
     for (int32_t head = 0; head < shape->heads; head++) problem->slopes[head] = exp2f(-(float)(head + 1));
-    problem->args = (eab_attention_args){
-        .members = shape->members, .batch = shape->batch, .heads = shape->heads, .context = shape->context,
-        .head_dim = head_dim, .causal = true, .scores = {problem->mechanism, problem->scale},
-        .slopes = shape->slopes ? problem->slopes : NULL,
-        .in_batch = (int64_t)shape->context * 3 * shape->d_model, .in_head = head_dim,
-        .in_time = 3 * (int64_t)shape->d_model,
-        .out_batch = (int64_t)shape->context * shape->d_model, .out_head = head_dim, .out_time = shape->d_model};
+    problem->args = (eab_attention_args){.members = shape->members,
+                                         .batch = shape->batch,
+                                         .heads = shape->heads,
+                                         .context = shape->context,
+                                         .head_dim = head_dim,
+                                         .causal = true,
+                                         .scores = {problem->mechanism, problem->scale},
+                                         .slopes = shape->slopes ? problem->slopes : NULL,
+                                         .in_batch = (int64_t)shape->context * 3 * shape->d_model,
+                                         .in_head = head_dim,
+                                         .in_time = 3 * (int64_t)shape->d_model,
+                                         .out_batch = (int64_t)shape->context * shape->d_model,
+                                         .out_head = head_dim,
+                                         .out_time = shape->d_model};
     problem->in_count = rows_of(shape) * 3 * shape->d_model;
     problem->out_count = rows_of(shape) * shape->d_model;
     problem->stat_count = rows_of(shape) * shape->heads;

@@ -32,7 +32,8 @@ static GOptionContext *make_context(arguments *a) {
          "the run's folder (default: runs/NAME of NAME.ini); resumes what is there", "DIR"},
         {"backend", 0, 0, G_OPTION_ARG_FILENAME, &a->backend, "auto, cpu, cuda or reference (default: auto)", "NAME"},
         {"device", 0, 0, G_OPTION_ARG_INT, &a->device, "index of the device (default: 0)", "N"},
-        {"fleet", 0, 0, G_OPTION_ARG_INT, &a->fleet, "cells trained together by one worker (default: 1)", "N"},
+        {"fleet", 0, 0, G_OPTION_ARG_INT, &a->fleet,
+         "cells trained together by one worker (default: 1; on a GPU what fills it)", "N"},
         {"workers", 0, 0, G_OPTION_ARG_INT, &a->workers, "worker threads (default: the cores; 1 on a GPU)", "N"},
         {"dry-run", 0, 0, G_OPTION_ARG_NONE, &a->dry_run, "show the cells, their cost and the time; write nothing",
          NULL},
@@ -84,18 +85,23 @@ static char *quoted_command(int argc, char **argv) {
     return g_string_free(command, FALSE);
 }
 
-/* auto: a GPU if this build can use one and one is here. */
+/* auto: a GPU if one is here. Says so where this build could use one and there is none. */
 static const char *resolve_backend(const char *name) {
     if (name && strcmp(name, "auto") != 0) return name;
     const eab_backend *cuda = eab_backend_from_name("cuda");
-    return cuda && !cuda->not_built && cuda->count && cuda->count() > 0 ? "cuda" : "cpu";
+    if (!cuda || cuda->not_built) return "cpu";
+    if (cuda->count() > 0) return "cuda";
+    fprintf(stderr, "eabench sweep: no GPU, the cpu is used: %s\n", cuda->absent());
+    return "cpu";
 }
 
 /* Opens the device once, to know that it is there and what it is. */
-static int describe_device(eab_sweep *sweep) {
+static int describe_device(eab_sweep *sweep, const eab_plan *plan) {
     eab_device *device;
     EAB_TRY(eab_device_open(sweep->backend, sweep->device, &device));
     device->backend->describe(device, sweep->description, sizeof sweep->description);
+    if (sweep->dry_run && !sweep->fleet && plan->count)
+        sweep->fleet = (int32_t)MIN(plan->count, eab_preferred_fleet(device, &plan->cells[0].config));
     eab_device_close(device);
     eab_isa isa;
     if (strcmp(sweep->backend, "cpu") == 0 && eab_isa_choose(getenv("EAB_ISA"), &isa) == EAB_OK)
@@ -116,7 +122,7 @@ static int check(const arguments *a) {
                 eab_excerpt(a->specs[1], 60, shown, sizeof shown));
         return EAB_EXIT_BAD_INPUT;
     }
-    if (a->backend && !g_strv_contains(backends, a->backend)) {
+    if (a->backend && !g_strv_contains(backends, a->backend) && !eab_backend_from_name(a->backend)) {
         fprintf(stderr, "eabench sweep: --backend is '%s'; auto, cpu, cuda, reference are allowed; nearest: %s\n",
                 eab_excerpt(a->backend, 40, shown, sizeof shown), eab_suggest(a->backend, backends));
         return EAB_EXIT_BAD_INPUT;
@@ -125,7 +131,8 @@ static int check(const arguments *a) {
         fprintf(stderr, "eabench sweep: --out is empty; the name of a folder is allowed\n");
         return EAB_EXIT_BAD_INPUT;
     }
-    if (!in_range("device", a->device, 0, 1023) || !in_range("fleet", a->fleet, 1, MAX_FLEET) ||
+    if (!in_range("device", a->device, 0, 1023) ||
+        (a->fleet != NOT_GIVEN && !in_range("fleet", a->fleet, 1, MAX_FLEET)) ||
         (a->workers != NOT_GIVEN && !in_range("workers", a->workers, 1, MAX_WORKERS)))
         return EAB_EXIT_BAD_INPUT;
     if (a->time_limit > 0 && a->time_limit <= NO_TIME_LIMIT_S) return -1; /* NAN fails both */
@@ -139,7 +146,7 @@ static int sweep_plan(const arguments *a, eab_sweep *sweep) {
     if (status) return eab_command_error("sweep", status);
     sweep->out = a->out ? g_strdup(a->out) : g_build_filename("runs", plan.name, NULL);
     int code;
-    status = describe_device(sweep);
+    status = describe_device(sweep, &plan);
     if (!status && sweep->dry_run) status = eab_dry_run(sweep, &plan);
     if (status) code = eab_command_error("sweep", status);
     else code = sweep->dry_run ? EAB_EXIT_DONE : eab_sweep_run(sweep, &plan);
@@ -149,7 +156,7 @@ static int sweep_plan(const arguments *a, eab_sweep *sweep) {
 }
 
 int eab_command_sweep(int argc, char **argv) {
-    arguments a = {.fleet = 1, .workers = NOT_GIVEN, .time_limit = NO_TIME_LIMIT_S};
+    arguments a = {.fleet = NOT_GIVEN, .workers = NOT_GIVEN, .time_limit = NO_TIME_LIMIT_S};
     GError *error = NULL;
     int code = EAB_EXIT_DONE;
     g_set_prgname("eabench sweep");
@@ -169,13 +176,16 @@ int eab_command_sweep(int argc, char **argv) {
         g_free(help);
     } else if ((code = check(&a)) < 0) {
         const char *backend = resolve_backend(a.backend);
-        const int32_t every_core = strcmp(backend, "cuda") == 0 ? 1 : MIN(MAX_WORKERS, eab_environment_cores());
+        const bool on_gpu = eab_backend_from_name(backend) && eab_backend_from_name(backend)->capacity;
+        const int32_t every_core = on_gpu ? 1 : MIN(MAX_WORKERS, eab_environment_cores());
         eab_sweep sweep = {.spec = a.specs[0],
                            .sets = (const char *const *)a.sets,
                            .backend = backend,
                            .device = a.device,
                            .workers = a.workers == NOT_GIVEN ? every_core : a.workers,
-                           .fleet = a.fleet,
+                           .fleet = a.fleet != NOT_GIVEN ? a.fleet
+                                    : on_gpu             ? 0
+                                                         : 1,
                            .time_limit_s = a.time_limit,
                            .dry_run = a.dry_run,
                            .save_models = a.save_models,

@@ -3,7 +3,13 @@
 #ifndef EAB_HOST_COMMANDS_H
 #define EAB_HOST_COMMANDS_H
 
-enum { EAB_EXIT_DONE = 0, EAB_EXIT_FAILED = 1, EAB_EXIT_BAD_INPUT = 2, EAB_EXIT_ENVIRONMENT = 3, EAB_EXIT_INTERRUPTED = 130 };
+enum {
+    EAB_EXIT_DONE = 0,
+    EAB_EXIT_FAILED = 1,
+    EAB_EXIT_BAD_INPUT = 2,
+    EAB_EXIT_ENVIRONMENT = 3,
+    EAB_EXIT_INTERRUPTED = 130
+};
 
 int eab_command_sweep(int argc, char **argv);
 int eab_command_check(int argc, char **argv);

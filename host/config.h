@@ -13,7 +13,7 @@ typedef struct {
     eab_level level;
 
     int32_t layers, d_model, heads, mlp_ratio, context;
-    int32_t position;   /* eab_position */
+    int32_t position; /* eab_position */
     double alibi_span;
     int32_t norm;       /* eab_norm */
     int32_t activation; /* eab_activation */
@@ -21,19 +21,19 @@ typedef struct {
     int32_t embedding;  /* eab_embedding_kind */
     double init_scale, embedding_scale, qk_init;
 
-    int32_t mechanism;  /* eab_mechanism_from_name */
-    double scale;       /* 0: the mechanism's default */
-    int32_t optimizer;  /* eab_optimizer_kind */
+    int32_t mechanism; /* eab_mechanism_from_name */
+    double scale;      /* 0: the mechanism's default */
+    int32_t optimizer; /* eab_optimizer_kind */
     double lr, beta1, beta2, momentum, weight_decay, clip;
     int64_t steps;
     int32_t batch;
     int64_t warmup;
-    int32_t schedule;   /* eab_schedule */
+    int32_t schedule; /* eab_schedule */
     double lr_final;
-    int64_t seed;       /* 0..2^32-1 */
+    int64_t seed; /* 0..2^32-1 */
     int64_t eval_every, eval_tokens;
     int32_t stop_when_solved; /* 0 or 1 */
-    int32_t heldout;    /* eab_held_out */
+    int32_t heldout;          /* eab_held_out */
 } eab_config;
 
 #endif

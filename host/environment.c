@@ -9,6 +9,7 @@
 #include <sys/utsname.h>
 #include <unistd.h>
 
+#include "../kernels/backend.h"
 #include "build_info.h" /* written by build_info.cmake at build time */
 #include "csv.h"
 
@@ -85,6 +86,14 @@ static char *processor_clocks(void) {
     return mhz > 0 && mhz < 1e6 ? g_strdup_printf("%.0f MHz", mhz) : g_strdup("");
 }
 
+/* The GPU's; on the processor why there is none, where this build could use one. */
+static char *driver(bool host) {
+    const eab_backend *cuda = eab_backend_from_name("cuda");
+    if (!host) return line_value("/proc/driver/nvidia/version", "NVRM version");
+    const char *absent = cuda && cuda->absent ? cuda->absent() : NULL;
+    return absent ? g_strdup_printf("none: %s", absent) : g_strdup("");
+}
+
 void eab_environment_collect(const eab_run_settings *settings, eab_environment *environment) {
     char now[32];
     const bool host = strcmp(settings->backend, "cuda") != 0;
@@ -100,12 +109,12 @@ void eab_environment_collect(const eab_run_settings *settings, eab_environment *
         .isa = eab_line_clean(settings->isa ? settings->isa : ""),
         .backend = g_strdup(settings->backend),
         .device = eab_line_clean(settings->device ? settings->device : ""),
-        .driver = host ? g_strdup("") : line_value("/proc/driver/nvidia/version", "NVRM version"),
+        .driver = driver(host),
         .clocks = host ? processor_clocks() : g_strdup(""),
         .libraries = g_strdup_printf("glibc %s, glib %u.%u.%u", gnu_get_libc_version(), glib_major_version,
                                      glib_minor_version, glib_micro_version),
         .workers = g_strdup_printf("%d", settings->workers),
-        .fleet = g_strdup_printf("%d", settings->fleet),
+        .fleet = settings->fleet > 0 ? g_strdup_printf("%d", settings->fleet) : g_strdup("auto"),
         .started = g_strdup(now),
         .command = eab_line_clean(settings->command ? settings->command : ""),
         .peak_gflop_per_s = g_strdup(""),

@@ -114,8 +114,7 @@ int eab_seen_share(const eab_config *config, int64_t sequences, int64_t trained,
             left--;
         }
         int64_t count = 0;
-        for (int64_t i = 0; i < sequences; i++)
-            count += *(bool *)g_hash_table_lookup(first_with_key, &keys[i]);
+        for (int64_t i = 0; i < sequences; i++) count += *(bool *)g_hash_table_lookup(first_with_key, &keys[i]);
         *share = (double)count / (double)sequences;
         g_hash_table_destroy(first_with_key);
     }

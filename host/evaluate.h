@@ -8,7 +8,7 @@
 
 /* Token buffers of a fleet, for training and evaluation alike; on the device but for the host arrays. */
 typedef struct {
-    eab_generate_args generate;            /* levels, seeds, held_out: of the members still in the fleet */
+    eab_generate_args generate; /* levels, seeds, held_out: of the members still in the fleet */
     int32_t *inputs, *targets, *predictions;
     int64_t *counts, *changed;
     eab_tally *training, *tally, *rollout; /* [members] */

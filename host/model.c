@@ -80,10 +80,15 @@ static void take_all(eab_model *model, tensor_arena *arena) {
 }
 
 static eab_shape config_shape(const eab_config *config, int32_t members, int32_t vocab) {
-    return (eab_shape){.members = members, .batch = config->batch, .context = config->context,
-                       .d_model = config->d_model, .heads = config->heads,
-                       .mlp_dim = config->mlp_ratio * config->d_model, .vocab = vocab,
-                       .norm = (eab_norm)config->norm, .activation = (eab_activation)config->activation};
+    return (eab_shape){.members = members,
+                       .batch = config->batch,
+                       .context = config->context,
+                       .d_model = config->d_model,
+                       .heads = config->heads,
+                       .mlp_dim = config->mlp_ratio * config->d_model,
+                       .vocab = vocab,
+                       .norm = (eab_norm)config->norm,
+                       .activation = (eab_activation)config->activation};
 }
 
 int64_t eab_model_activation_reals(const eab_config *config, int32_t vocab) {
@@ -158,10 +163,17 @@ static int write_initial_weights(eab_model *model, const eab_config *configs) {
 }
 
 static eab_optimizer config_optimizer(const eab_config *config) {
-    return (eab_optimizer){.kind = (eab_optimizer_kind)config->optimizer, .schedule = (eab_schedule)config->schedule,
-                           .lr = config->lr, .beta1 = config->beta1, .beta2 = config->beta2,
-                           .momentum = config->momentum, .weight_decay = config->weight_decay, .clip = config->clip,
-                           .lr_final = config->lr_final, .warmup = config->warmup, .steps = config->steps};
+    return (eab_optimizer){.kind = (eab_optimizer_kind)config->optimizer,
+                           .schedule = (eab_schedule)config->schedule,
+                           .lr = config->lr,
+                           .beta1 = config->beta1,
+                           .beta2 = config->beta2,
+                           .momentum = config->momentum,
+                           .weight_decay = config->weight_decay,
+                           .clip = config->clip,
+                           .lr_final = config->lr_final,
+                           .warmup = config->warmup,
+                           .steps = config->steps};
 }
 
 /* What is kept on the host for each member. */
@@ -182,8 +194,8 @@ static int fill_members(eab_model *model, int32_t members, const eab_config *con
         const eab_config *own = &configs[member];
         model->vocab[member] = eab_task_at(own->level.family)->vocab(&own->level);
         model->mechanism[member] = own->mechanism;
-        model->scale[member] = own->scale > 0 ? (float)own->scale
-                                              : eab_mechanism_default_scale(own->mechanism, own->d_model / own->heads);
+        model->scale[member] =
+            own->scale > 0 ? (float)own->scale : eab_mechanism_default_scale(own->mechanism, own->d_model / own->heads);
         model->optimizers[member] = config_optimizer(own);
         if (model->vocab[member] > widest) widest = model->vocab[member];
     }
@@ -201,8 +213,8 @@ static int fill_extents(eab_model *model) {
     model->extents = malloc((size_t)parameters->length * sizeof *model->extents);
     if (!model->extents) return eab_fail(EAB_NO_MEMORY, "no memory for %d extents", parameters->length);
     for (int32_t i = 0; i < parameters->length; i++)
-        model->extents[i] = (eab_extent){parameters->list[i].offset, parameters->list[i].rows,
-                                         parameters->list[i].columns};
+        model->extents[i] =
+            (eab_extent){parameters->list[i].offset, parameters->list[i].rows, parameters->list[i].columns};
     return EAB_OK;
 }
 
@@ -256,13 +268,12 @@ static eab_embedding embedding(const eab_model *model, eab_tensor block, bool gr
 }
 
 static eab_attention_weights attention_weights(const eab_model *model, eab_tensor block, int32_t layer) {
-    return (eab_attention_weights){
-        .norm_gain = at(model, block, model->parameters.layers[layer].norm_gain),
-        .norm_bias = at(model, block, model->parameters.layers[layer].norm_bias),
-        .qkv = at(model, block, model->parameters.layers[layer].qkv),
-        .qkv_bias = at(model, block, model->parameters.layers[layer].qkv_bias),
-        .out = at(model, block, model->parameters.layers[layer].out),
-        .out_bias = at(model, block, model->parameters.layers[layer].out_bias)};
+    return (eab_attention_weights){.norm_gain = at(model, block, model->parameters.layers[layer].norm_gain),
+                                   .norm_bias = at(model, block, model->parameters.layers[layer].norm_bias),
+                                   .qkv = at(model, block, model->parameters.layers[layer].qkv),
+                                   .qkv_bias = at(model, block, model->parameters.layers[layer].qkv_bias),
+                                   .out = at(model, block, model->parameters.layers[layer].out),
+                                   .out_bias = at(model, block, model->parameters.layers[layer].out_bias)};
 }
 
 static eab_mlp_weights mlp_weights(const eab_model *model, eab_tensor block, int32_t layer) {
@@ -293,8 +304,8 @@ static int forward(eab_model *model, const int32_t *inputs, int64_t stride) {
                                                  &model->attention_saved[layer], model->scratch));
         if (shape->mlp_dim == 0) continue;
         const eab_mlp_weights mlp = mlp_weights(model, model->weights, layer);
-        EAB_TRY(backend->mlp_block_forward(model->device, shape, &mlp, model->x, &model->mlp_saved[layer],
-                                           model->scratch));
+        EAB_TRY(
+            backend->mlp_block_forward(model->device, shape, &mlp, model->x, &model->mlp_saved[layer], model->scratch));
     }
     const eab_head_weights head = head_weights(model, model->weights);
     return backend->head_forward(model->device, shape, &head, model->x, &model->head_saved);
@@ -333,11 +344,17 @@ int eab_model_pass(eab_model *model, const int32_t *inputs, const int32_t *targe
         const int32_t left = model->batch - first;
         model->shape.batch = left < model->micro_batch ? left : model->micro_batch;
         EAB_TRY(forward(model, inputs + offset, stride));
-        const eab_loss_args loss = {.members = model->shape.members, .batch = model->shape.batch, .context = context,
-                                    .vocab = model->shape.vocab, .member_vocab = model->vocab,
-                                    .targets = targets + offset, .targets_stride = stride,
-                                    .logits = model->head_saved.logits, .tally = tally,
-                                    .predictions = predictions ? predictions + offset : NULL, .counts = counts};
+        const eab_loss_args loss = {.members = model->shape.members,
+                                    .batch = model->shape.batch,
+                                    .context = context,
+                                    .vocab = model->shape.vocab,
+                                    .member_vocab = model->vocab,
+                                    .targets = targets + offset,
+                                    .targets_stride = stride,
+                                    .logits = model->head_saved.logits,
+                                    .tally = tally,
+                                    .predictions = predictions ? predictions + offset : NULL,
+                                    .counts = counts};
         EAB_TRY(model->device->backend->loss(model->device, &loss));
         if (counts) EAB_TRY(backward(model, inputs + offset, stride));
     }
@@ -345,11 +362,17 @@ int eab_model_pass(eab_model *model, const int32_t *inputs, const int32_t *targe
 }
 
 int eab_model_step(eab_model *model, int64_t step) {
-    const eab_optimizer_args args = {.members = model->shape.members, .count = model->parameters.count,
-                                     .decayed = model->parameters.decayed, .extents = model->extents,
-                                     .extent_count = model->parameters.length, .weights = model->weights,
-                                     .gradients = model->gradients, .moment1 = model->moment1,
-                                     .moment2 = model->moment2, .optimizers = model->optimizers, .step = step};
+    const eab_optimizer_args args = {.members = model->shape.members,
+                                     .count = model->parameters.count,
+                                     .decayed = model->parameters.decayed,
+                                     .extents = model->extents,
+                                     .extent_count = model->parameters.length,
+                                     .weights = model->weights,
+                                     .gradients = model->gradients,
+                                     .moment1 = model->moment1,
+                                     .moment2 = model->moment2,
+                                     .optimizers = model->optimizers,
+                                     .step = step};
     return model->device->backend->optimizer_step(model->device, &args);
 }
 

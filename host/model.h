@@ -10,8 +10,8 @@
 
 typedef struct {
     eab_device *device;
-    eab_shape shape;          /* shape.members shrinks as members leave; shape.batch is the micro-batch at work */
-    eab_config config;        /* what all members share */
+    eab_shape shape;   /* shape.members shrinks as members leave; shape.batch is the micro-batch at work */
+    eab_config config; /* what all members share */
     eab_parameters parameters;
     int32_t batch, micro_batch;
 
@@ -19,8 +19,8 @@ typedef struct {
     int32_t *mechanism, *vocab;
     float *scale;
     eab_optimizer *optimizers;
-    float *slopes;            /* [heads] or NULL */
-    eab_extent *extents;      /* of the parameters */
+    float *slopes;       /* [heads] or NULL */
+    eab_extent *extents; /* of the parameters */
 
     /* On the device; every tensor below is a part of `memory`. */
     void *memory;

@@ -21,8 +21,8 @@ static int64_t place(layout *pass, const char *name, uint32_t draw, eab_paramete
     if (decayed != pass->decayed) return before;
     eab_parameters *parameters = pass->parameters;
     eab_parameter *parameter = &parameters->list[parameters->length++];
-    *parameter = (eab_parameter){
-        .kind = kind, .offset = parameters->count, .rows = rows, .columns = columns, .draw = draw};
+    *parameter =
+        (eab_parameter){.kind = kind, .offset = parameters->count, .rows = rows, .columns = columns, .draw = draw};
     snprintf(parameter->name, sizeof parameter->name, "%s", name);
     parameters->count += (int64_t)rows * columns;
     return parameter->offset;
@@ -32,11 +32,11 @@ static void place_layer(layout *pass, const eab_config *config, int32_t layer) {
     const int32_t d_model = config->d_model, mlp_dim = config->mlp_ratio * d_model;
     const uint32_t draw = 16u * ((uint32_t)layer + 1);
     char name[48];
-#define PLACE(field, suffix, number, kind, rows, columns)                                     \
-    do {                                                                                      \
-        snprintf(name, sizeof name, "blocks.%d." suffix, layer);                              \
-        pass->parameters->layers[layer].field = place(pass, name, draw + (number), kind, rows, columns, \
-                                                      pass->parameters->layers[layer].field); \
+#define PLACE(field, suffix, number, kind, rows, columns)                                                   \
+    do {                                                                                                    \
+        snprintf(name, sizeof name, "blocks.%d." suffix, layer);                                            \
+        pass->parameters->layers[layer].field =                                                             \
+            place(pass, name, draw + (number), kind, rows, columns, pass->parameters->layers[layer].field); \
     } while (0)
     if (config->norm == EAB_NORM_LAYER) {
         PLACE(norm_gain, "attention.norm.gain", 0, EAB_PARAMETER_GAIN, 1, d_model);
@@ -140,8 +140,7 @@ void eab_parameters_initialize(const eab_parameters *parameters, const eab_confi
                 if (parameter->kind == EAB_PARAMETER_MATRIX || parameter->kind == EAB_PARAMETER_EMBEDDING)
                     value = std * sqrt(3.0) * draw_uniform((uint32_t)config->seed, parameter->draw, row, column);
                 if (is_qkv && column < 2 * config->d_model) value *= config->qk_init;
-                if ((parameter->vocab_rows && row >= vocab) || (parameter->vocab_columns && column >= vocab))
-                    value = 0;
+                if ((parameter->vocab_rows && row >= vocab) || (parameter->vocab_columns && column >= vocab)) value = 0;
                 values[parameter->offset + (int64_t)row * parameter->columns + column] = value;
             }
     }

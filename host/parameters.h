@@ -4,30 +4,35 @@
 
 #include "config.h"
 
-typedef enum { EAB_PARAMETER_EMBEDDING, EAB_PARAMETER_MATRIX, EAB_PARAMETER_GAIN, EAB_PARAMETER_BIAS } eab_parameter_kind;
+typedef enum {
+    EAB_PARAMETER_EMBEDDING,
+    EAB_PARAMETER_MATRIX,
+    EAB_PARAMETER_GAIN,
+    EAB_PARAMETER_BIAS
+} eab_parameter_kind;
 
 /* One tensor, row-major [rows][columns]; a matrix maps `rows` inputs to `columns` outputs (y = x W). */
 typedef struct {
-    char name[48];            /* such as "blocks.0.attention.qkv.weight" */
+    char name[48]; /* such as "blocks.0.attention.qkv.weight" */
     eab_parameter_kind kind;
-    int64_t offset;           /* of its first element in the member's block */
-    int32_t rows, columns;    /* rows is 1 for gains and biases */
+    int64_t offset;                    /* of its first element in the member's block */
+    int32_t rows, columns;             /* rows is 1 for gains and biases */
     int32_t vocab_rows, vocab_columns; /* 1 where that dimension is the vocabulary (padded in a fleet) */
-    uint32_t draw;            /* separates its random draws from other tensors'; does not depend on options */
+    uint32_t draw;                     /* separates its random draws from other tensors'; does not depend on options */
 } eab_parameter;
 
 /* A model's tensors; gains and biases last, so that [0, decayed) are those with weight decay. */
 typedef struct {
     eab_parameter *list;
     int32_t length;
-    int64_t count;   /* elements of a member's block */
+    int64_t count; /* elements of a member's block */
     int64_t decayed;
     /* The block parts by layer, as offsets; -1 where the model has none. */
     int64_t token, position;
     struct {
         int64_t norm_gain, norm_bias, qkv, qkv_bias, out, out_bias;
         int64_t mlp_norm_gain, mlp_norm_bias, up, up_bias, down, down_bias;
-    } *layers;
+    } * layers;
     struct {
         int64_t norm_gain, norm_bias, out, out_bias;
     } head;

@@ -12,9 +12,9 @@
 #include "tables.h"
 
 typedef struct {
-    int64_t *indices; /* into the plan, in its order within equal lengths */
+    int64_t *indices;      /* into the plan, in its order within equal lengths */
     int32_t members, room; /* cells in it; at most */
-    double flop; /* of all members */
+    double flop;           /* of all members */
 } job;
 
 typedef struct {

@@ -66,8 +66,7 @@ int eab_safetensors_write(const char *path, const eab_parameters *parameters, co
         g_string_append_printf(file, ",\"%s\":{\"dtype\":\"F32\",\"shape\":[", parameter->name);
         if (parameter->kind == EAB_PARAMETER_GAIN || parameter->kind == EAB_PARAMETER_BIAS)
             g_string_append_printf(file, "%d", columns);
-        else
-            g_string_append_printf(file, "%d,%d", rows, columns);
+        else g_string_append_printf(file, "%d,%d", rows, columns);
         g_string_append_printf(file, "],\"data_offsets\":[%u,%u]}", begin, data->len);
     }
     g_string_append_c(file, '}');

@@ -159,11 +159,14 @@ static int train(sweep_session *session, const int64_t *todo, int64_t count) {
                                         .device = sweep->device,
                                         .workers = sweep->workers,
                                         .fleet = sweep->fleet,
+                                        .fleets = fleets,
                                         .keep_curves = sweep->save_curves,
                                         .model_path = sweep->save_models ? model_path : NULL,
                                         .sink = take_result,
                                         .context = session};
-    EAB_TRY(eab_pool_start(&settings, session->plan->cells, todo, count, &session->pool));
+    const int started = eab_pool_start(&settings, session->plan->cells, todo, count, &session->pool);
+    g_free(fleets);
+    EAB_TRY(started);
     session->progress = eab_progress_new(STDERR_FILENO);
     watch(session);
     eab_progress_free(session->progress);

@@ -10,8 +10,8 @@ typedef struct {
     char *out;               /* the run's folder */
     const char *backend;     /* resolved: never "auto" */
     int device;
-    int32_t workers, fleet;
-    double time_limit_s; /* after this it stops as if interrupted */
+    int32_t workers, fleet; /* fleet 0: what suits the device, for each shape of model */
+    double time_limit_s;    /* after this it stops as if interrupted */
     bool dry_run, save_models, save_curves;
     char *command;                  /* the command line, quoted for a shell */
     char description[256], isa[32]; /* of the device; of the CPU kernels, or "" */

@@ -27,8 +27,8 @@ typedef struct {
     uint32_t *seeds;
     uint8_t *held_out;
     eab_evaluation *evaluations;
-    eab_tally *training;    /* host copy */
-    int32_t members;        /* at the start */
+    eab_tally *training; /* host copy */
+    int32_t members;     /* at the start */
     double started_s, training_s;
     int64_t trained_tokens; /* of all members */
     bool warm;              /* a step was done by these members: what it keeps on the device is there */
@@ -47,12 +47,12 @@ static bool stopped(const fleet_state *fleet) {
 }
 
 bool eab_train_same_fleet(const eab_config *a, const eab_config *b) {
-    return a->layers == b->layers && a->d_model == b->d_model && a->heads == b->heads &&
-           a->mlp_ratio == b->mlp_ratio && a->context == b->context && a->position == b->position &&
-           a->alibi_span == b->alibi_span && a->norm == b->norm && a->activation == b->activation &&
-           a->bias == b->bias && a->embedding == b->embedding && a->optimizer == b->optimizer &&
-           a->steps == b->steps && a->batch == b->batch && a->eval_every == b->eval_every &&
-           a->eval_tokens == b->eval_tokens && a->stop_when_solved == b->stop_when_solved;
+    return a->layers == b->layers && a->d_model == b->d_model && a->heads == b->heads && a->mlp_ratio == b->mlp_ratio &&
+           a->context == b->context && a->position == b->position && a->alibi_span == b->alibi_span &&
+           a->norm == b->norm && a->activation == b->activation && a->bias == b->bias && a->embedding == b->embedding &&
+           a->optimizer == b->optimizer && a->steps == b->steps && a->batch == b->batch &&
+           a->eval_every == b->eval_every && a->eval_tokens == b->eval_tokens &&
+           a->stop_when_solved == b->stop_when_solved;
 }
 
 static int allocate_host(fleet_state *fleet) {
@@ -73,9 +73,12 @@ static int allocate_host(fleet_state *fleet) {
         fleet->seeds[member] = (uint32_t)config->seed;
         fleet->held_out[member] = eab_config_held_out(config);
     }
-    fleet->tokens.generate = (eab_generate_args){.members = fleet->members, .batch = fleet->configs[0].batch,
-                                                 .context = fleet->configs[0].context, .levels = fleet->levels,
-                                                 .seeds = fleet->seeds, .held_out = fleet->held_out};
+    fleet->tokens.generate = (eab_generate_args){.members = fleet->members,
+                                                 .batch = fleet->configs[0].batch,
+                                                 .context = fleet->configs[0].context,
+                                                 .levels = fleet->levels,
+                                                 .seeds = fleet->seeds,
+                                                 .held_out = fleet->held_out};
     return EAB_OK;
 }
 
@@ -84,7 +87,8 @@ static int allocate_device(fleet_state *fleet) {
     const eab_backend *backend = device->backend;
     eab_fleet_tokens *tokens = &fleet->tokens;
     const size_t n = (size_t)fleet->members;
-    const size_t token_bytes = n * (size_t)fleet->configs[0].batch * (size_t)fleet->configs[0].context * sizeof(int32_t);
+    const size_t token_bytes =
+        n * (size_t)fleet->configs[0].batch * (size_t)fleet->configs[0].context * sizeof(int32_t);
     EAB_TRY(backend->allocate(device, token_bytes, (void **)&tokens->inputs));
     EAB_TRY(backend->allocate(device, token_bytes, (void **)&tokens->targets));
     EAB_TRY(backend->allocate(device, token_bytes, (void **)&tokens->predictions));
@@ -105,9 +109,9 @@ static void forget_recording(fleet_state *fleet, eab_device *device) {
 
 static void release(fleet_state *fleet, eab_device *device) {
     forget_recording(fleet, device);
-    void *const on_device[] = {fleet->tokens.inputs,   fleet->tokens.targets,  fleet->tokens.predictions,
-                               fleet->tokens.counts,   fleet->tokens.changed,  fleet->tokens.training,
-                               fleet->tokens.tally,    fleet->tokens.rollout};
+    void *const on_device[] = {fleet->tokens.inputs, fleet->tokens.targets, fleet->tokens.predictions,
+                               fleet->tokens.counts, fleet->tokens.changed, fleet->tokens.training,
+                               fleet->tokens.tally,  fleet->tokens.rollout};
     for (size_t i = 0; i < sizeof on_device / sizeof *on_device; i++)
         if (on_device[i]) device->backend->release(device, on_device[i]);
     if (fleet->model.device) eab_model_destroy(&fleet->model);
@@ -135,9 +139,8 @@ static int save_model(fleet_state *fleet, int32_t member, const char *path) {
     const eab_model *model = &fleet->model;
     double *values = malloc((size_t)model->parameters.count * sizeof *values);
     if (!values) return eab_fail(EAB_NO_MEMORY, "no memory to save the model");
-    const char *from =
-        (const char *)model->weights.data +
-        member * model->weights.stride * (int64_t)model->device->backend->real_bytes;
+    const char *from = (const char *)model->weights.data +
+                       member * model->weights.stride * (int64_t)model->device->backend->real_bytes;
     int status = model->device->backend->read_reals(model->device, values, from, model->parameters.count);
     if (!status)
         status = eab_safetensors_write(path, &model->parameters, &fleet->configs[fleet->states[member].cell], values);
@@ -292,18 +295,30 @@ static int train(fleet_state *fleet) {
 }
 
 static void clear_result(eab_cell_result *result, const eab_config *config, int32_t members) {
-    *result = (eab_cell_result){.status = EAB_CELL_FAIL, .parameters = eab_config_parameters(config),
-                                .loss_nats = NAN, .validation_accuracy = NAN, .token_accuracy = NAN,
-                                .sequence_accuracy = NAN, .rollout_accuracy = NAN, .seen_share = NAN,
-                                .solved = -1, .steps_to_solve = -1, .train_s = NAN, .wall_s = NAN,
-                                .flop_per_token = eab_config_flop_per_token(config), .fleet = members};
+    *result = (eab_cell_result){.status = EAB_CELL_FAIL,
+                                .parameters = eab_config_parameters(config),
+                                .loss_nats = NAN,
+                                .validation_accuracy = NAN,
+                                .token_accuracy = NAN,
+                                .sequence_accuracy = NAN,
+                                .rollout_accuracy = NAN,
+                                .seen_share = NAN,
+                                .solved = -1,
+                                .steps_to_solve = -1,
+                                .train_s = NAN,
+                                .wall_s = NAN,
+                                .flop_per_token = eab_config_flop_per_token(config),
+                                .fleet = members};
 }
 
 int eab_train_fleet(eab_device *device, int32_t members, const eab_config *configs, const eab_train_options *options,
                     eab_cell_result *results) {
     static const eab_train_options no_options;
-    fleet_state fleet = {.configs = configs, .options = options ? options : &no_options, .results = results,
-                   .members = members, .started_s = now_s()};
+    fleet_state fleet = {.configs = configs,
+                         .options = options ? options : &no_options,
+                         .results = results,
+                         .members = members,
+                         .started_s = now_s()};
     device->peak_bytes = device->bytes;
     for (int32_t member = 0; member < members; member++) clear_result(&results[member], &configs[member], members);
     int status = allocate_host(&fleet);

@@ -10,38 +10,38 @@ typedef enum { EAB_CELL_OK, EAB_CELL_DIVERGED, EAB_CELL_FAIL, EAB_CELL_OOM, EAB_
 
 /* One point of a learning curve, at an evaluation. */
 typedef struct {
-    int64_t step;               /* optimizer steps done */
-    double loss_nats;           /* mean training loss per determined token since the point before */
+    int64_t step;     /* optimizer steps done */
+    double loss_nats; /* mean training loss per determined token since the point before */
     double validation_accuracy;
 } eab_curve_point;
 
 /* What came out of a cell. A double that is NAN was not measured (an empty field in the tables). */
 typedef struct {
     eab_cell_status status;
-    char reason[256];           /* one line for every status but ok */
+    char reason[256]; /* one line for every status but ok */
     int64_t parameters;
-    int64_t tokens;             /* trained input positions: steps_done * batch * context */
+    int64_t tokens; /* trained input positions: steps_done * batch * context */
     int64_t steps_done;
-    double loss_nats;           /* held-out, mean per determined token */
-    double validation_accuracy; /* of tokens, at the last evaluation */
+    double loss_nats;                                           /* held-out, mean per determined token */
+    double validation_accuracy;                                 /* of tokens, at the last evaluation */
     double token_accuracy, sequence_accuracy, rollout_accuracy; /* held-out */
-    double seen_share;          /* of the held-out sequences, those that were trained on */
-    int32_t solved;             /* 0 or 1; -1 not known */
-    int64_t steps_to_solve;     /* the first evaluation with every validation token right; -1: none */
-    double train_s, wall_s;     /* training alone; with evaluation and set-up */
-    double flop_per_token;      /* DESIGN.md 5 */
-    int32_t fleet;              /* members that it was trained with, itself included */
-    int64_t fleet_tokens;       /* trained input positions of all of them in train_s */
-    int64_t memory_bytes;       /* the device's peak */
-    eab_curve_point *curve;     /* if asked for: malloc'd, the caller frees; else NULL */
+    double seen_share;      /* of the held-out sequences, those that were trained on */
+    int32_t solved;         /* 0 or 1; -1 not known */
+    int64_t steps_to_solve; /* the first evaluation with every validation token right; -1: none */
+    double train_s, wall_s; /* training alone; with evaluation and set-up */
+    double flop_per_token;  /* DESIGN.md 5 */
+    int32_t fleet;          /* members that it was trained with, itself included */
+    int64_t fleet_tokens;   /* trained input positions of all of them in train_s */
+    int64_t memory_bytes;   /* the device's peak */
+    eab_curve_point *curve; /* if asked for: malloc'd, the caller frees; else NULL */
     int32_t curve_points;
 } eab_cell_result;
 
 typedef struct {
-    const atomic_bool *stop;          /* set from outside: end soon with EAB_INTERRUPTED; NULL: never */
-    _Atomic int64_t *steps_done;      /* counts steps as they are done, summed over members; NULL: not wanted */
+    const atomic_bool *stop;     /* set from outside: end soon with EAB_INTERRUPTED; NULL: never */
+    _Atomic int64_t *steps_done; /* counts steps as they are done, summed over members; NULL: not wanted */
     bool keep_curves;
-    const char *const *model_paths;   /* [members]: where to save each trained model (safetensors), or NULL */
+    const char *const *model_paths; /* [members]: where to save each trained model (safetensors), or NULL */
 } eab_train_options;
 
 /* Trains `members` cells of one shape in lockstep (they may differ in level, mechanism, scale, seed and every option

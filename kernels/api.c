@@ -27,8 +27,11 @@ int eab_device_open_backend(const eab_backend *backend, int index, eab_device **
     if (backend->not_built)
         return eab_fail(EAB_NO_DEVICE, "backend \"%s\" was not built: %s", backend->name, backend->not_built);
     const int count = backend->count();
+    if (count == 0 && backend->absent)
+        return eab_fail(EAB_NO_DEVICE, "backend \"%s\" has no device here: %s", backend->name, backend->absent());
     if (index < 0 || index >= count)
-        return eab_fail(EAB_NO_DEVICE, "backend \"%s\" has no device %d; devices here: %d", backend->name, index, count);
+        return eab_fail(EAB_NO_DEVICE, "backend \"%s\" has no device %d; devices here: %d", backend->name, index,
+                        count);
     eab_device *opened = calloc(1, sizeof *opened);
     if (!opened) return eab_fail(EAB_NO_MEMORY, "out of memory");
     opened->backend = backend;
@@ -114,8 +117,8 @@ static int check_attention(const char *call, const eab_device *device, const eab
     if (a->causal != 0 && a->causal != 1)
         return eab_fail(EAB_BAD_INPUT, "%s: causal = %d; allowed: 0, 1", call, (int)a->causal);
     if (!isfinite(a->scale) || a->scale < 0)
-        return eab_fail(EAB_BAD_INPUT, "%s: scale = %g; allowed: finite, above 0, or 0 for the mechanism's default", call,
-                        (double)a->scale);
+        return eab_fail(EAB_BAD_INPUT, "%s: scale = %g; allowed: finite, above 0, or 0 for the mechanism's default",
+                        call, (double)a->scale);
     for (int32_t head = 0; a->slopes && head < a->heads; head++)
         if (!isfinite(a->slopes[head]) || a->slopes[head] < 0)
             return eab_fail(EAB_BAD_INPUT, "%s: slopes[%d] = %g; allowed: finite, at least 0", call, (int)head,
@@ -130,11 +133,20 @@ static int check_attention(const char *call, const eab_device *device, const eab
 /* Contiguous tensors of a fleet of one; `mechanism` and `scale` must outlive the result. */
 static eab_attention_args args_of(const eab_attention *a, const int32_t *mechanism, const float *scale) {
     const int64_t in_time = a->head_dim, in_head = in_time * a->context, in_batch = in_head * a->heads;
-    return (eab_attention_args){.members = 1, .batch = a->batch, .heads = a->heads, .context = a->context,
-                                .head_dim = a->head_dim, .causal = a->causal != 0,
-                                .scores = {.mechanism = mechanism, .scale = scale}, .slopes = a->slopes,
-                                .in_batch = in_batch, .in_head = in_head, .in_time = in_time,
-                                .out_batch = in_batch, .out_head = in_head, .out_time = in_time};
+    return (eab_attention_args){.members = 1,
+                                .batch = a->batch,
+                                .heads = a->heads,
+                                .context = a->context,
+                                .head_dim = a->head_dim,
+                                .causal = a->causal != 0,
+                                .scores = {.mechanism = mechanism, .scale = scale},
+                                .slopes = a->slopes,
+                                .in_batch = in_batch,
+                                .in_head = in_head,
+                                .in_time = in_time,
+                                .out_batch = in_batch,
+                                .out_head = in_head,
+                                .out_time = in_time};
 }
 
 static float scale_of(const eab_attention *a) {
@@ -214,6 +226,8 @@ int eab_attention_forward(eab_device *device, const eab_attention *attention, co
     const int count = row_stat ? 5 : 4;
     EAB_TRY(check_buffers(call, buffers, count));
 
+    if (attention->dtype != EAB_F32)
+        return device->backend->attention_half_forward(device, attention, q, k, v, out, row_stat);
     const float scale = scale_of(attention);
     const eab_attention_args args = args_of(attention, &attention->mechanism, &scale);
     operands o;
@@ -226,8 +240,8 @@ int eab_attention_forward(eab_device *device, const eab_attention *attention, co
 }
 
 int eab_attention_backward(eab_device *device, const eab_attention *attention, const void *q, const void *k,
-                           const void *v, const void *out, const float *row_stat, const void *dout, void *dq,
-                           void *dk, void *dv) {
+                           const void *v, const void *out, const float *row_stat, const void *dout, void *dq, void *dk,
+                           void *dv) {
     static const char call[] = "eab_attention_backward";
     int64_t elements, rows;
     EAB_TRY(check_attention(call, device, attention, &elements, &rows));
@@ -244,13 +258,15 @@ int eab_attention_backward(eab_device *device, const eab_attention *attention, c
     const int count = sizeof buffers / sizeof *buffers;
     EAB_TRY(check_buffers(call, buffers, count));
 
+    if (attention->dtype != EAB_F32)
+        return device->backend->attention_half_backward(device, attention, q, k, v, out, row_stat, dout, dq, dk, dv);
     const float scale = scale_of(attention);
     const eab_attention_args args = args_of(attention, &attention->mechanism, &scale);
     operands o;
     EAB_TRY(operands_open(&o, device, buffers, count, elements));
-    int status = device->backend->attention_backward(device, &args, o.tensors[0], o.tensors[1], o.tensors[2],
-                                                     o.tensors[3], o.tensors[4], o.tensors[5], o.tensors[6],
-                                                     o.tensors[7], o.tensors[8]);
+    int status =
+        device->backend->attention_backward(device, &args, o.tensors[0], o.tensors[1], o.tensors[2], o.tensors[3],
+                                            o.tensors[4], o.tensors[5], o.tensors[6], o.tensors[7], o.tensors[8]);
     if (!status) status = operands_collect(&o);
     operands_close(&o);
     return status;

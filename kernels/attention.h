@@ -32,12 +32,13 @@ typedef struct eab_device eab_device;
 enum { EAB_F32 = 0, EAB_BF16 = 1, EAB_F16 = 2 };
 
 typedef struct {
-    int32_t batch, heads, context, head_dim; /* q, k, v, out: [batch][heads][context][head_dim]; all >= 1, head_dim <= 256 */
-    int32_t mechanism;                       /* eab_mechanism_from_name("ea") */
-    int32_t dtype;                           /* EAB_F32, ...; "cpu" and "reference" take EAB_F32 only */
-    int32_t causal;                          /* 0: every key is allowed; 1: keys j <= i */
-    float scale;                             /* z = scale * (q . k); 0 means the mechanism's default; never negative */
-    const float *slopes;                     /* [heads] on the host, finite and >= 0, or NULL for no position bias */
+    int32_t batch, heads, context,
+        head_dim;        /* q, k, v, out: [batch][heads][context][head_dim]; all >= 1, head_dim <= 256 */
+    int32_t mechanism;   /* eab_mechanism_from_name("ea") */
+    int32_t dtype;       /* EAB_F32, ...; "cpu" and "reference" take EAB_F32 only */
+    int32_t causal;      /* 0: every key is allowed; 1: keys j <= i */
+    float scale;         /* z = scale * (q . k); 0 means the mechanism's default; never negative */
+    const float *slopes; /* [heads] on the host, finite and >= 0, or NULL for no position bias */
 } eab_attention;
 
 /* The number of mechanism `name` ("dpa", "ea", "ea-scaled", "ea-softmax"), or -1 if unknown. */
@@ -66,8 +67,8 @@ int eab_attention_forward(eab_device *device, const eab_attention *attention, co
 
 /* Writes dq, dk, dv (overlapping nothing else) for the gradient dout; out and row_stat are the forward pass's. */
 int eab_attention_backward(eab_device *device, const eab_attention *attention, const void *q, const void *k,
-                           const void *v, const void *out, const float *row_stat, const void *dout, void *dq,
-                           void *dk, void *dv);
+                           const void *v, const void *out, const float *row_stat, const void *dout, void *dq, void *dk,
+                           void *dv);
 
 #pragma GCC visibility pop
 

@@ -40,7 +40,7 @@ typedef struct {
     int32_t members, batch, context, d_model, heads, mlp_dim, vocab; /* vocab: the widest of the fleet */
     eab_norm norm;
     eab_activation activation;
-    eab_tensor rope;   /* [context][head_dim / 2][2]: cos, sin; stride 0; data NULL: no rotation */
+    eab_tensor rope;     /* [context][head_dim / 2][2]: cos, sin; stride 0; data NULL: no rotation */
     const float *slopes; /* [heads] on the host, or NULL: no position bias */
 } eab_shape;
 
@@ -63,8 +63,8 @@ typedef struct {
 /* y = (x - mean) * inv_std * gain + bias over the last dimension; epsilon 1e-5 is added to the variance. */
 typedef struct {
     int32_t members, rows, width;
-    eab_tensor gain, bias;            /* [width]; bias.data NULL: none */
-    eab_tensor normalized, inv_std;   /* saved: (x - mean) * inv_std [rows][width], inv_std [rows] */
+    eab_tensor gain, bias;          /* [width]; bias.data NULL: none */
+    eab_tensor normalized, inv_std; /* saved: (x - mean) * inv_std [rows][width], inv_std [rows] */
 } eab_norm_args;
 
 /* Attention over strided heads: element (batch b, head h, time t, i) of q, k, v, dq, dk, dv lies at
@@ -81,19 +81,19 @@ typedef struct {
 /* Tokens and what is asked of them, for the steps of one fleet. */
 typedef struct {
     int32_t members, batch, context;
-    const eab_level *levels;   /* [members] on the host */
-    const uint32_t *seeds;     /* [members] on the host */
-    const uint8_t *held_out;   /* [members] on the host: 1 where the level sets sequences apart */
-    uint32_t stream;           /* EAB_STREAM_... */
-    uint64_t first_index;      /* sequence i of the batch has index first_index + i */
+    const eab_level *levels; /* [members] on the host */
+    const uint32_t *seeds;   /* [members] on the host */
+    const uint8_t *held_out; /* [members] on the host: 1 where the level sets sequences apart */
+    uint32_t stream;         /* EAB_STREAM_... */
+    uint64_t first_index;    /* sequence i of the batch has index first_index + i */
 } eab_generate_args;
 
 /* What the head counts, summed over calls until it is zeroed; one per member, on the device. */
 typedef struct {
-    double loss_nats;      /* sum over determined tokens of -log p(target) */
-    int64_t tokens;        /* determined tokens */
-    int64_t tokens_right;  /* of them, those whose target has the largest logit (the first one, on a tie) */
-    int64_t sequences;     /* sequences with at least one determined token */
+    double loss_nats;        /* sum over determined tokens of -log p(target) */
+    int64_t tokens;          /* determined tokens */
+    int64_t tokens_right;    /* of them, those whose target has the largest logit (the first one, on a tie) */
+    int64_t sequences;       /* sequences with at least one determined token */
     int64_t sequences_right; /* of them, those with every determined token right */
 } eab_tally;
 
@@ -123,7 +123,7 @@ typedef struct {
 typedef struct {
     int32_t members;
     int64_t count, decayed;
-    const eab_extent *extents;                       /* on the host: they cover [0, count) */
+    const eab_extent *extents; /* on the host: they cover [0, count) */
     int32_t extent_count;
     eab_tensor weights, gradients, moment1, moment2; /* [count]; moment2.data NULL for sgd */
     const eab_optimizer *optimizers;                 /* [members] on the host: schedule.h */
@@ -138,18 +138,18 @@ typedef struct {
 } eab_embedding;         /* weights, or their gradients; token gradients data NULL: not trained (one-hot) */
 
 typedef struct {
-    eab_tensor norm_gain, norm_bias;               /* [d_model] */
-    eab_tensor qkv, qkv_bias, out, out_bias;       /* [d_model][3 d_model], [3 d_model], [d_model][d_model], [d_model] */
+    eab_tensor norm_gain, norm_bias;         /* [d_model] */
+    eab_tensor qkv, qkv_bias, out, out_bias; /* [d_model][3 d_model], [3 d_model], [d_model][d_model], [d_model] */
 } eab_attention_weights;
 
 typedef struct {
-    eab_tensor norm_gain, norm_bias;               /* [d_model] */
-    eab_tensor up, up_bias, down, down_bias;       /* [d_model][mlp_dim], [mlp_dim], [mlp_dim][d_model], [d_model] */
+    eab_tensor norm_gain, norm_bias;         /* [d_model] */
+    eab_tensor up, up_bias, down, down_bias; /* [d_model][mlp_dim], [mlp_dim], [mlp_dim][d_model], [d_model] */
 } eab_mlp_weights;
 
 typedef struct {
-    eab_tensor norm_gain, norm_bias;               /* [d_model] */
-    eab_tensor out, out_bias;                      /* [d_model][vocab], [vocab] */
+    eab_tensor norm_gain, norm_bias; /* [d_model] */
+    eab_tensor out, out_bias;        /* [d_model][vocab], [vocab] */
 } eab_head_weights;
 
 /* What the forward pass leaves for the backward pass; rows first. */
@@ -161,19 +161,19 @@ typedef struct {
 
 typedef struct {
     eab_tensor normalized, inv_std, input;
-    eab_tensor before, hidden;             /* [mlp_dim] before and after the activation; before.data NULL for relu */
+    eab_tensor before, hidden; /* [mlp_dim] before and after the activation; before.data NULL for relu */
 } eab_mlp_saved;
 
 typedef struct {
     eab_tensor normalized, inv_std, input;
-    eab_tensor logits;                     /* [vocab]; their gradient after eab_loss_args */
+    eab_tensor logits; /* [vocab]; their gradient after eab_loss_args */
 } eab_head_saved;
 
 typedef struct eab_backend {
     const char *name;
-    const char *dtype;     /* of its reals, as the tables name it: "float32", "float64" */
+    const char *dtype; /* of its reals, as the tables name it: "float32", "float64" */
     size_t real_bytes;
-    const char *not_built; /* NULL, or why this backend is listed only, for eab_last_error */
+    const char *not_built;     /* NULL, or why this backend is listed only, for eab_last_error */
     int64_t micro_batch_bytes; /* activations of a member to have in flight at a time, so that they stay in a cache;
                                   0: the whole batch */
 
@@ -188,7 +188,7 @@ typedef struct eab_backend {
     int (*allocate)(eab_device *, size_t bytes, void **memory);
     void (*release)(eab_device *, void *memory);
     int (*zero)(eab_device *, void *memory, size_t bytes);
-    int (*copy)(eab_device *, void *to, const void *from, size_t bytes);            /* on the device */
+    int (*copy)(eab_device *, void *to, const void *from, size_t bytes); /* on the device */
     int (*upload)(eab_device *, void *to, const void *host, size_t bytes);
     int (*download)(eab_device *, void *host, const void *from, size_t bytes);      /* synchronizes */
     int (*write_reals)(eab_device *, void *to, const double *host, int64_t count);  /* rounds to the device's type */
@@ -202,8 +202,7 @@ typedef struct eab_backend {
     int (*norm_backward)(eab_device *, const eab_norm_args *, eab_tensor dy, eab_tensor dx, eab_tensor dgain,
                          eab_tensor dbias);
     /* y = f(x), [count]; y may be x. */
-    int (*activation_forward)(eab_device *, eab_activation, int32_t members, int64_t count, eab_tensor x,
-                              eab_tensor y);
+    int (*activation_forward)(eab_device *, eab_activation, int32_t members, int64_t count, eab_tensor x, eab_tensor y);
     /* dy *= f'(x), in place; for relu x may be the output. */
     int (*activation_backward)(eab_device *, eab_activation, int32_t members, int64_t count, eab_tensor x,
                                eab_tensor dy);
@@ -292,7 +291,7 @@ typedef struct eab_backend {
 struct eab_device {
     const eab_backend *backend;
     int index;
-    void *own;             /* the backend's */
+    void *own;                /* the backend's */
     size_t bytes, peak_bytes; /* allocated now, and at most since the device was opened */
 };
 

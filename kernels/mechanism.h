@@ -23,10 +23,10 @@ typedef enum { EAB_CLASS_EXPONENTIAL, EAB_CLASS_BOUNDED } eab_mechanism_class;
 typedef enum { EAB_SCALE_ONE, EAB_SCALE_INVERSE_SQRT } eab_scale_rule; /* 1, 1 / sqrt(head_dim) */
 
 /* X(identifier, name, class, default scale, formula) */
-#define EAB_MECHANISM_LIST(X)                                     \
-    X(dpa, "dpa", EXPONENTIAL, INVERSE_SQRT, dpa)                 \
-    X(ea, "ea", BOUNDED, ONE, ea)                                 \
-    X(ea_scaled, "ea-scaled", BOUNDED, INVERSE_SQRT, ea)          \
+#define EAB_MECHANISM_LIST(X)                            \
+    X(dpa, "dpa", EXPONENTIAL, INVERSE_SQRT, dpa)        \
+    X(ea, "ea", BOUNDED, ONE, ea)                        \
+    X(ea_scaled, "ea-scaled", BOUNDED, INVERSE_SQRT, ea) \
     X(ea_softmax, "ea-softmax", EXPONENTIAL, INVERSE_SQRT, ea_softmax)
 
 /* X(formula) */
@@ -60,9 +60,7 @@ EAB_HOST_DEVICE static inline EAB_REAL eab_dpa_log_weight(EAB_REAL z) {
     const EAB_REAL negated = -EAB_REAL_MIN(z, EAB_LOG_WEIGHT_LIMIT);
     return -EAB_REAL_MIN(negated, EAB_LOG_WEIGHT_LIMIT);
 }
-EAB_HOST_DEVICE static inline EAB_REAL eab_dpa_log_derivative(EAB_REAL z) {
-    return 1 - 0 * z;
-}
+EAB_HOST_DEVICE static inline EAB_REAL eab_dpa_log_derivative(EAB_REAL z) { return 1 - 0 * z; }
 
 /* ea-softmax: exp(z^2) */
 EAB_HOST_DEVICE static inline EAB_REAL eab_ea_softmax_log_weight(EAB_REAL z) {

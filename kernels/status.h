@@ -8,13 +8,13 @@ extern "C" {
 
 typedef enum {
     EAB_OK = 0,
-    EAB_BAD_INPUT,     /* an argument, file or option is wrong: exit 2 */
-    EAB_UNSUPPORTED,   /* this backend or build cannot do it: exit 3 */
-    EAB_NO_MEMORY,     /* of the host or the device */
-    EAB_NO_DEVICE,     /* no such backend or device here: exit 3 */
-    EAB_DEVICE_FAULT,  /* the device failed while it computed */
-    EAB_IO,            /* a file could not be read or written: exit 3 */
-    EAB_INTERRUPTED    /* a signal or the time limit: exit 130 */
+    EAB_BAD_INPUT,    /* an argument, file or option is wrong: exit 2 */
+    EAB_UNSUPPORTED,  /* this backend or build cannot do it: exit 3 */
+    EAB_NO_MEMORY,    /* of the host or the device */
+    EAB_NO_DEVICE,    /* no such backend or device here: exit 3 */
+    EAB_DEVICE_FAULT, /* the device failed while it computed */
+    EAB_IO,           /* a file could not be read or written: exit 3 */
+    EAB_INTERRUPTED   /* a signal or the time limit: exit 130 */
 } eab_status;
 
 /* The last error of this thread: one line, no newline; "" if there was none. Valid until the next failing call. */
@@ -28,9 +28,9 @@ int eab_fail(eab_status status, const char *format, ...) __attribute__((format(p
 #endif
 
 /* Hands an error on: `EAB_TRY(call());` returns from the enclosing function if the call fails. */
-#define EAB_TRY(call)                          \
-    do {                                       \
-        const int eab_try_status = (call);     \
+#define EAB_TRY(call)                              \
+    do {                                           \
+        const int eab_try_status = (call);         \
         if (eab_try_status) return eab_try_status; \
     } while (0)
 

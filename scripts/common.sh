@@ -50,8 +50,8 @@ quietly() {
     return "$status"
 }
 
-# configure DIR OPTION...: configures the tree in DIR with Ninja, quietly where nothing is wrong. A build folder that was
-# made for another place (the tree was moved or copied) is made anew if it is under build/.
+# configure DIR OPTION...: configures the tree in DIR with Ninja, quietly where nothing is wrong. A build folder that
+# was made for another place (the tree was moved or copied) is made anew if it is under build/.
 configure() {
     local dir=$1 cache=$1/CMakeCache.txt home generator=()
     shift

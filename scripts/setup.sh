@@ -184,7 +184,7 @@ make_venv() {
         --disable-pip-version-check --no-input --only-binary :all: "${options[@]}"; then
         [[ -z $before ]] || printf '%s\n' "$before" >"$stamp" # pip has put back what was there
         lacking "pip cannot install scripts/${requirements[-1]}: $(sed -n 's/^ERROR: //p' "$log" | tail -n 1)$(
-            if grep -q -i -E 'ConnectionError|connection broken|name resolution|resolve|refused|unreachable|timed out' "$log"; then
+            if grep -q -i -E 'ConnectionError|connection broken|resol|refused|unreachable|timed out' "$log"; then
                 printf '; is there a network?'
             fi
         ) (log: $log)"

@@ -72,8 +72,6 @@ done
 cd "$root" || exit 3
 export EAB_PYTHON=$venv/bin/python
 unset EAB_ISA
-# Under nohup or in the background some signals are ignored, and would be by the programs that the tests interrupt.
-plain_signals=(env '--default-signal=HUP,INT,QUIT,PIPE')
 scratch=$(mktemp -d) || exit 3
 trap 'rm -rf -- "$scratch"' EXIT
 
@@ -81,6 +79,18 @@ trap 'rm -rf -- "$scratch"' EXIT
 
 passed=0 failed=0
 summaries=() # of the stage: its runners' last lines
+
+# launch PRESET COMMAND...: runs it in the surroundings that the preset's tests want.
+launch() {
+    local around=(env) slowness=${EAB_SLOWNESS:-3} # what tests multiply their time limits by
+    case $1 in asan | tsan) slowness=30 ;; esac
+    # Under nohup or in the background some signals are ignored, and would be by programs that tests interrupt.
+    around+=('--default-signal=HUP,INT,QUIT,PIPE' EAB_SLOWNESS="$slowness" EABENCH="$root/build/$1/eabench")
+    # ThreadSanitizer of gcc before 14 cannot live with as many random address bits as newer kernels have.
+    if [[ $1 == tsan ]] && setarch -R true 2>/dev/null; then around+=(setarch -R); fi
+    shift
+    "${around[@]}" "$@"
+}
 
 declare -A built # preset: 0, or 1 where the build failed
 
@@ -123,7 +133,7 @@ ctests() { # PRESET OPTION...
     local preset=$1 status last good bad
     shift
     rm -f -- "build/$preset/Testing/Temporary/LastTest.log"
-    "${plain_signals[@]}" ctest --preset "$preset" -j "$(cores)" ${regex:+-R "$regex"} "$@" 2>&1 | tee "$scratch/ctest"
+    launch "$preset" ctest --preset "$preset" -j "$(cores)" ${regex:+-R "$regex"} "$@" 2>&1 | tee "$scratch/ctest"
     status=${PIPESTATUS[0]}
     last=$(grep -E ' tests passed, |^No tests were found' "$scratch/ctest" | tail -n 1)
     echo 0 0 >"$scratch/counts"
@@ -140,6 +150,7 @@ ctests() { # PRESET OPTION...
 ctests_at_levels() { # PRESET
     local level status=0
     for level in base avx2; do
+        [[ $level == base ]] || grep -q -w "$level" /proc/cpuinfo || continue
         echo "EAB_ISA=$level"
         EAB_ISA=$level ctests "$1" -L kernels || status=1
     done
@@ -149,8 +160,8 @@ ctests_at_levels() { # PRESET
 pytests() { # PRESET [WHAT [EXPRESSION]]
     local status last outcome number what=${2:-tests/scripts} filter=${expression:+($expression)}
     if [[ -n ${3:-} ]]; then filter="${filter:+$filter and }$3"; fi
-    EABENCH=$root/build/$1/eabench PYTHONDONTWRITEBYTECODE=1 "${plain_signals[@]}" "$EAB_PYTHON" -m pytest "$what" -ra \
-        --durations=5 --color=no ${filter:+-k "$filter"} 2>&1 | tee "$scratch/pytest"
+    PYTHONDONTWRITEBYTECODE=1 launch "$1" "$EAB_PYTHON" -m pytest "$what" -ra --durations=5 --color=no \
+        ${filter:+-k "$filter"} 2>&1 | tee "$scratch/pytest"
     status=${PIPESTATUS[0]}
     last=$(grep -E '^=+ .* in [0-9.]+s.* =+$' "$scratch/pytest" | tail -n 1)
     while read -r number outcome; do
@@ -172,7 +183,7 @@ valgrinds() {
         [[ $name =~ ${regex:-.} ]] || continue
         echo "valgrind $name"
         good=1
-        EABENCH=$root/build/release/eabench EAB_ISA=avx2 valgrind --quiet --trace-children=yes --leak-check=full \
+        EAB_SLOWNESS=100 EAB_ISA=avx2 launch release valgrind --quiet --trace-children=yes --leak-check=full \
             --errors-for-leak-kinds=definite --show-leak-kinds=definite --log-file="$scratch/valgrind.%p" \
             "$program" --jobs "$(cores)" >"$scratch/output" 2>&1 || good=0
         grep 'Synthesis' "$scratch/output"

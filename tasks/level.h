@@ -7,7 +7,7 @@
 enum { EAB_TASK_MAX_OPTIONS = 8 };
 
 typedef struct {
-    int32_t family;                      /* index in EAB_TASK_LIST (families.h) */
+    int32_t family;                       /* index in EAB_TASK_LIST (families.h) */
     int32_t option[EAB_TASK_MAX_OPTIONS]; /* in the order of the family's option table */
 } eab_level;
 

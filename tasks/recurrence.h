@@ -17,8 +17,7 @@ EAB_HOST_DEVICE static inline void eab_recurrence_generate(const eab_level *leve
     const int32_t a = level->option[EAB_RECURRENCE_A], b = level->option[EAB_RECURRENCE_B];
     for (int32_t t = 0; t < length; t++) {
         determined[t] = t >= delay;
-        tokens[t] = t >= delay ? (a * tokens[t - 1] + b * tokens[t - delay]) % basis
-                               : eab_random_below(random, basis);
+        tokens[t] = t >= delay ? (a * tokens[t - 1] + b * tokens[t - delay]) % basis : eab_random_below(random, basis);
     }
 }
 
@@ -31,9 +30,7 @@ static double recurrence_complexity_bits(const eab_level *level) {
     return level->option[EAB_RECURRENCE_DELAY] * log2(level->option[EAB_RECURRENCE_BASIS]);
 }
 
-static double recurrence_chance_accuracy(const eab_level *level) {
-    return 1.0 / level->option[EAB_RECURRENCE_BASIS];
-}
+static double recurrence_chance_accuracy(const eab_level *level) { return 1.0 / level->option[EAB_RECURRENCE_BASIS]; }
 
 static bool recurrence_check(const eab_level *level, int32_t context, char *message, size_t size) {
     const int32_t basis = level->option[EAB_RECURRENCE_BASIS];

@@ -54,8 +54,8 @@ bool eab_level_has_held_out(const eab_level *level, int32_t context) {
     bool inside = false, outside = false;
     if (tokens && determined)
         for (uint64_t index = 0; index < 65536 && !(inside && outside); index++) {
-            const uint64_t key = eab_sequence_generate(level, 0, EAB_STREAM_TRAINING, 0, index, length, tokens,
-                                                       determined);
+            const uint64_t key =
+                eab_sequence_generate(level, 0, EAB_STREAM_TRAINING, 0, index, length, tokens, determined);
             if (eab_sequence_is_held_out(key)) inside = true;
             else outside = true;
         }

@@ -57,8 +57,7 @@ EAB_HOST_DEVICE static inline uint64_t eab_sequence_generate(const eab_level *le
     const uint32_t salt = eab_level_salt(level);
     uint64_t key = 0;
     for (uint32_t attempt = 0; attempt < EAB_SEQUENCE_MAX_ATTEMPTS; attempt++) {
-        eab_random random =
-            eab_random_at(seed, salt, (uint32_t)index, (uint32_t)(index >> 32), stream | attempt << 2);
+        eab_random random = eab_random_at(seed, salt, (uint32_t)index, (uint32_t)(index >> 32), stream | attempt << 2);
         eab_level_generate(level, &random, length, tokens, determined);
         key = eab_sequence_key(tokens, determined, length);
         if (!held_out_set || eab_sequence_is_held_out(key) == (stream != EAB_STREAM_TRAINING)) break;

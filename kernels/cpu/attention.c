@@ -2,15 +2,17 @@
  *
  * Queries lie in the vector lanes. Per head and block of TILE_QUERIES queries, q is packed transposed once;
  * then for each block of keys:
- *   scores[key][query] = k (broadcast) x q;  scores become weights, lane by lane;  out[dim][query] += v (broadcast) x weights
- * and at the end out is divided by L and transposed back. k and v are read where they lie, whatever their strides.
- * The exponential class keeps a running maximum per lane and rescales out and L when it moves (Milakov and Gimelshein,
+ *   scores[key][query] = k (broadcast) x q;  scores become weights, lane by lane;
+ *   out[dim][query] += v (broadcast) x weights
+ * and at the end out is divided by L and transposed back. k and v are read where they lie, whatever their strides. The
+ * exponential class keeps a running maximum per lane and rescales out and L when it moves (Milakov and Gimelshein,
  * arXiv 1805.02867; Dao et al., arXiv 2205.14135); the bounded class has neither maximum nor exponential nor rescaling.
- * Causal: blocks of keys left of the diagonal need no mask; the one on it is worked off vector by vector, so that what lies
- * above the diagonal is computed only inside a vector.
- * What limits it: the two products, 4 head_dim multiply-adds a pair, for head_dim from about 32; below it the weights
- * (a division or an exponential a pair) and the packing. Measured shares of the peak: kernels/cpu/README.md.
+ * Causal: blocks of keys left of the diagonal need no mask; the one on it is worked off vector by vector, so that what
+ * lies above the diagonal is computed only inside a vector. What limits it: the two products, 4 head_dim FLOPs
+ * a pair, for head_dim from about 32; below it the weights (a division or an exponential a pair) and the packing.
+ * Measured shares of the peak: kernels/cpu/README.md.
  */
+#include "attention_small.h"
 #include "attention_tile.h"
 
 /* Lane statistics of a block of queries. */
@@ -41,17 +43,17 @@ EAB_INLINE eab_vec weigh_bounded(const tile_column *column, float *sum, eab_vec 
     return eab_splat(1);
 }
 
-EAB_INLINE eab_vec weigh_exponential(const tile_column *column, float *sum, float *max,
-                                     eab_vec (*log_weight)(eab_vec), bool biased) {
+EAB_INLINE eab_vec weigh_exponential(const tile_column *column, float *sum, float *max, eab_vec (*log_weight)(eab_vec),
+                                     bool biased) {
     const eab_vec before = eab_load(max);
-    eab_vec top = before, total = {0};
+    eab_vec total = {0};
     float *scores = column->scores;
     for (int32_t j = 0; j < column->keys; j++, scores += TILE_QUERIES) {
         eab_vec log_w = log_weight(column->scale * eab_load(scores));
         if (biased) log_w += eab_load(column->bias - j);
-        top = eab_max_vec(top, log_w);
         eab_store(scores, log_w);
     }
+    const eab_vec top = eab_max_rows(column->scores, TILE_QUERIES, column->keys, before);
     scores = column->scores;
     for (int32_t j = 0; j < column->keys; j++, scores += TILE_QUERIES) {
         const eab_vec w = eab_exp_vec(eab_load(scores) - top);
@@ -64,18 +66,18 @@ EAB_INLINE eab_vec weigh_exponential(const tile_column *column, float *sum, floa
     return factor;
 }
 
-#define BOUNDED(formula)                                                                                     \
-    static eab_vec weigh_##formula(const tile_column *column, float *sum, float *max) {                      \
-        (void)max;                                                                                           \
-        return column->bias ? weigh_bounded(column, sum, eab_##formula##_weight, true)                       \
-                            : weigh_bounded(column, sum, eab_##formula##_weight, false);                     \
+#define BOUNDED(formula)                                                                 \
+    static eab_vec weigh_##formula(const tile_column *column, float *sum, float *max) {  \
+        (void)max;                                                                       \
+        return column->bias ? weigh_bounded(column, sum, eab_##formula##_weight, true)   \
+                            : weigh_bounded(column, sum, eab_##formula##_weight, false); \
     }
 EAB_BOUNDED_FORMULA_LIST(BOUNDED)
 
-#define EXPONENTIAL(formula)                                                                                 \
-    static eab_vec weigh_##formula(const tile_column *column, float *sum, float *max) {                      \
-        return column->bias ? weigh_exponential(column, sum, max, eab_##formula##_log_weight, true)          \
-                            : weigh_exponential(column, sum, max, eab_##formula##_log_weight, false);        \
+#define EXPONENTIAL(formula)                                                                          \
+    static eab_vec weigh_##formula(const tile_column *column, float *sum, float *max) {               \
+        return column->bias ? weigh_exponential(column, sum, max, eab_##formula##_log_weight, true)   \
+                            : weigh_exponential(column, sum, max, eab_##formula##_log_weight, false); \
     }
 EAB_EXPONENTIAL_FORMULA_LIST(EXPONENTIAL)
 
@@ -155,27 +157,32 @@ static void attend_queries(const head_pass *pass, int32_t first_query, int32_t q
             eab_store(sum, eab_load(sum) * inverse);
         }
     }
-    EAB_ISA_NAME(eab_transpose)(args->head_dim, queries, space->sums, TILE_QUERIES, 1,
-                                pass->out + first_query * args->out_time, args->out_time);
-    for (int32_t i = 0; pass->row_stat && i < queries; i++)
-        pass->row_stat[first_query + i] =
-            pass->exponential ? space->rows->max[i] + logf(space->rows->sum[i]) : space->rows->sum[i];
+    EAB_ISA_NAME(eab_transpose)
+    (args->head_dim, queries, space->sums, TILE_QUERIES, 1, pass->out + first_query * args->out_time, args->out_time);
+    if (!pass->row_stat) return;
+    if (pass->exponential)
+        for (int32_t lane = 0; lane < vectors * EAB_LANES; lane += EAB_LANES)
+            eab_store(space->rows->sum + lane,
+                      eab_load(space->rows->max + lane) + eab_log_vec(eab_load(space->rows->sum + lane)));
+    memcpy(pass->row_stat + first_query, space->rows->sum, (size_t)queries * sizeof(float));
 }
 
 static size_t carve_forward(float *memory, const eab_attention_args *args, forward_space *space) {
-    carver from = {memory, 0};
+    eab_carver from = {memory, 0};
     space->bias = bias_table_shape(args);
-    float *table = carve(&from, bias_table_floats(&space->bias));
+    float *table = eab_carve(&from, bias_table_floats(&space->bias));
     space->bias.at_zero = table ? table - space->bias.lowest : NULL;
-    space->queries = carve(&from, (int64_t)args->head_dim * TILE_QUERIES);
-    space->sums = carve(&from, (int64_t)args->head_dim * TILE_QUERIES);
-    space->scores = carve(&from, (int64_t)TILE_KEYS * TILE_QUERIES);
-    space->rows = (row_statistics *)(void *)carve(&from, sizeof *space->rows / sizeof(float));
+    space->queries = eab_carve(&from, (int64_t)args->head_dim * TILE_QUERIES);
+    space->sums = eab_carve(&from, (int64_t)args->head_dim * TILE_QUERIES);
+    space->scores = eab_carve(&from, (int64_t)TILE_KEYS * TILE_QUERIES);
+    space->rows = (row_statistics *)(void *)eab_carve(&from, sizeof *space->rows / sizeof(float));
     return from.floats * sizeof(float);
 }
 
 int EAB_ISA_NAME(eab_attention_forward)(eab_cpu_workspace *workspace, const eab_attention_args *args, int32_t member,
                                         const float *q, const float *k, const float *v, float *out, float *row_stat) {
+    if (eab_attention_is_small(args))
+        return EAB_ISA_NAME(eab_attention_small_forward)(workspace, args, member, q, k, v, out, row_stat);
     forward_space space;
     EAB_TRY(eab_cpu_workspace_reserve(workspace, carve_forward(NULL, args, &space)));
     carve_forward(workspace->memory, args, &space);
@@ -196,7 +203,8 @@ int EAB_ISA_NAME(eab_attention_forward)(eab_cpu_workspace *workspace, const eab_
             pass.out = out + batch * args->out_batch + head * args->out_head;
             if (row_stat) pass.row_stat = row_stat + ((int64_t)batch * args->heads + head) * args->context;
             for (int32_t first = 0; first < args->context; first += TILE_QUERIES)
-                attend_queries(&pass, first, args->context - first < TILE_QUERIES ? args->context - first : TILE_QUERIES);
+                attend_queries(&pass, first,
+                               args->context - first < TILE_QUERIES ? args->context - first : TILE_QUERIES);
         }
     }
     return EAB_OK;

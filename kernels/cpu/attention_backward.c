@@ -3,13 +3,14 @@
  * With dp_ij = dout_i . v_j and D_i = dout_i . out_i, per block of queries (in the lanes) and block of keys:
  *   scores = k x q;  dp = v x dout;  a = w b / L;  ds = scale (w' b / L) (dp - D)        lane by lane
  *   dv[key][dim] += a x dout;  dk[key][dim] += ds x q;  dq[dim][query] += k x ds
- * dk and dv have head_dim in the lanes and gather in the results themselves (for head_dim below a vector in padded rows), dq
- * in the lanes' layout, transposed back at the end of a block. dout is packed times the scale, so that no pair needs it.
- * ds never divides by a score, and dp - D is formed before it is multiplied (DESIGN.md, section 1).
- * Causal: as in attention.c; dk and dv of a row on the diagonal begin at the first query that sees it.
- * What limits it: the five products, 10 head_dim multiply-adds a pair; for small head_dim the weights and the packing.
- * Measured shares of the peak: kernels/cpu/README.md.
+ * dk and dv have head_dim in the lanes and gather in the results themselves (for head_dim below a vector in padded
+ * rows), dq in the lanes' layout, transposed back at the end of a block. dout is packed times the scale, so that no
+ * pair needs it. ds never divides by a score, and dp - D is formed before it is multiplied (DESIGN.md, section 1).
+ * Causal: as in attention.c; dk and dv of a row on the diagonal begin at the first query that sees it. What limits it:
+ * the five products, 10 head_dim FLOPs a pair; for small head_dim the weights and the packing. Measured shares
+ * of the peak: kernels/cpu/README.md.
  */
+#include "attention_small.h"
 #include "attention_tile.h"
 
 /* What differentiating needs of each query. */
@@ -59,27 +60,27 @@ EAB_INLINE void differentiate_exponential(const tile_column *column, float *dsco
     }
 }
 
-#define BOUNDED(formula)                                                                                          \
-    static void differentiate_##formula(const tile_column *column, float *dscores, const float *stat,             \
-                                        const float *mean_dp) {                                                   \
-        if (column->bias)                                                                                         \
-            differentiate_bounded(column, dscores, stat, mean_dp, eab_##formula##_weight,                         \
-                                  eab_##formula##_derivative, true);                                              \
-        else                                                                                                      \
-            differentiate_bounded(column, dscores, stat, mean_dp, eab_##formula##_weight,                         \
-                                  eab_##formula##_derivative, false);                                             \
+#define BOUNDED(formula)                                                                                              \
+    static void differentiate_##formula(const tile_column *column, float *dscores, const float *stat,                 \
+                                        const float *mean_dp) {                                                       \
+        if (column->bias)                                                                                             \
+            differentiate_bounded(column, dscores, stat, mean_dp, eab_##formula##_weight, eab_##formula##_derivative, \
+                                  true);                                                                              \
+        else                                                                                                          \
+            differentiate_bounded(column, dscores, stat, mean_dp, eab_##formula##_weight, eab_##formula##_derivative, \
+                                  false);                                                                             \
     }
 EAB_BOUNDED_FORMULA_LIST(BOUNDED)
 
-#define EXPONENTIAL(formula)                                                                                      \
-    static void differentiate_##formula(const tile_column *column, float *dscores, const float *stat,             \
-                                        const float *mean_dp) {                                                   \
-        if (column->bias)                                                                                         \
-            differentiate_exponential(column, dscores, stat, mean_dp, eab_##formula##_log_weight,                 \
-                                      eab_##formula##_log_derivative, true);                                      \
-        else                                                                                                      \
-            differentiate_exponential(column, dscores, stat, mean_dp, eab_##formula##_log_weight,                 \
-                                      eab_##formula##_log_derivative, false);                                     \
+#define EXPONENTIAL(formula)                                                                          \
+    static void differentiate_##formula(const tile_column *column, float *dscores, const float *stat, \
+                                        const float *mean_dp) {                                       \
+        if (column->bias)                                                                             \
+            differentiate_exponential(column, dscores, stat, mean_dp, eab_##formula##_log_weight,     \
+                                      eab_##formula##_log_derivative, true);                          \
+        else                                                                                          \
+            differentiate_exponential(column, dscores, stat, mean_dp, eab_##formula##_log_weight,     \
+                                      eab_##formula##_log_derivative, false);                         \
     }
 EAB_EXPONENTIAL_FORMULA_LIST(EXPONENTIAL)
 
@@ -176,8 +177,13 @@ static void differentiate_queries(const head_pass *pass, int32_t first, int32_t 
     const eab_attention_args *args = pass->args;
     const backward_space *space = pass->space;
     const float *q = pass->q + first * args->in_time, *dout = pass->dout + first * args->out_time;
-    query_block block = {.first = first, .count = count, .vectors = (count + EAB_LANES - 1) / EAB_LANES,
-                         .query_rows = q, .query_row = args->in_time, .dout_rows = dout, .dout_row = args->out_time};
+    query_block block = {.first = first,
+                         .count = count,
+                         .vectors = (count + EAB_LANES - 1) / EAB_LANES,
+                         .query_rows = q,
+                         .query_row = args->in_time,
+                         .dout_rows = dout,
+                         .dout_row = args->out_time};
     if (args->head_dim < EAB_LANES) {
         pad_rows(q, args->in_time, count, args->head_dim, space->query_rows);
         pad_rows(dout, args->out_time, count, args->head_dim, space->dout_rows);
@@ -192,7 +198,8 @@ static void differentiate_queries(const head_pass *pass, int32_t first, int32_t 
     for (int32_t lane = 0; lane < block.vectors * EAB_LANES; lane += EAB_LANES) {
         eab_vec mean = {0};
         for (int32_t i = 0; i < args->head_dim; i++)
-            mean += eab_load(space->douts + i * TILE_QUERIES + lane) * eab_load(space->dqueries + i * TILE_QUERIES + lane);
+            mean +=
+                eab_load(space->douts + i * TILE_QUERIES + lane) * eab_load(space->dqueries + i * TILE_QUERIES + lane);
         eab_store(space->terms->mean_dp + lane, mean);
         eab_store(space->terms->stat + lane, eab_splat(1)); /* of lanes past the last query: any finite value */
     }
@@ -204,8 +211,8 @@ static void differentiate_queries(const head_pass *pass, int32_t first, int32_t 
     for (int32_t key = 0; key < unmasked; key += TILE_KEYS)
         differentiate_keys(pass, &block, key, unmasked - key < TILE_KEYS ? unmasked - key : TILE_KEYS, false);
     if (args->causal) differentiate_keys(pass, &block, first, count, true);
-    EAB_ISA_NAME(eab_transpose)(args->head_dim, count, space->dqueries, TILE_QUERIES, 1, pass->dq + first * args->in_time,
-                                args->in_time);
+    EAB_ISA_NAME(eab_transpose)
+    (args->head_dim, count, space->dqueries, TILE_QUERIES, 1, pass->dq + first * args->in_time, args->in_time);
 }
 
 static void differentiate_head(head_pass *pass, float *dk, float *dv) {
@@ -227,20 +234,20 @@ static void differentiate_head(head_pass *pass, float *dk, float *dv) {
 }
 
 static size_t carve_backward(float *memory, const eab_attention_args *args, backward_space *space) {
-    carver from = {memory, 0};
+    eab_carver from = {memory, 0};
     space->bias = bias_table_shape(args);
-    float *table = carve(&from, bias_table_floats(&space->bias));
+    float *table = eab_carve(&from, bias_table_floats(&space->bias));
     space->bias.at_zero = table ? table - space->bias.lowest : NULL;
     float **const blocks[] = {&space->queries, &space->douts, &space->dqueries};
-    for (int i = 0; i < 3; i++) *blocks[i] = carve(&from, (int64_t)args->head_dim * TILE_QUERIES);
-    space->scores = carve(&from, (int64_t)TILE_KEYS * TILE_QUERIES);
-    space->dscores = carve(&from, (int64_t)TILE_KEYS * TILE_QUERIES);
-    space->terms = (query_terms *)(void *)carve(&from, sizeof *space->terms / sizeof(float));
+    for (int i = 0; i < 3; i++) *blocks[i] = eab_carve(&from, (int64_t)args->head_dim * TILE_QUERIES);
+    space->scores = eab_carve(&from, (int64_t)TILE_KEYS * TILE_QUERIES);
+    space->dscores = eab_carve(&from, (int64_t)TILE_KEYS * TILE_QUERIES);
+    space->terms = (query_terms *)(void *)eab_carve(&from, sizeof *space->terms / sizeof(float));
     if (args->head_dim < EAB_LANES) {
-        space->query_rows = carve(&from, (int64_t)TILE_QUERIES * EAB_LANES);
-        space->dout_rows = carve(&from, (int64_t)TILE_QUERIES * EAB_LANES);
-        space->dkeys = carve(&from, (int64_t)args->context * EAB_LANES);
-        space->dvalues = carve(&from, (int64_t)args->context * EAB_LANES);
+        space->query_rows = eab_carve(&from, (int64_t)TILE_QUERIES * EAB_LANES);
+        space->dout_rows = eab_carve(&from, (int64_t)TILE_QUERIES * EAB_LANES);
+        space->dkeys = eab_carve(&from, (int64_t)args->context * EAB_LANES);
+        space->dvalues = eab_carve(&from, (int64_t)args->context * EAB_LANES);
     }
     return from.floats * sizeof(float);
 }
@@ -248,6 +255,9 @@ static size_t carve_backward(float *memory, const eab_attention_args *args, back
 int EAB_ISA_NAME(eab_attention_backward)(eab_cpu_workspace *workspace, const eab_attention_args *args, int32_t member,
                                          const float *q, const float *k, const float *v, const float *out,
                                          const float *row_stat, const float *dout, float *dq, float *dk, float *dv) {
+    if (eab_attention_is_small(args))
+        return EAB_ISA_NAME(eab_attention_small_backward)(workspace, args, member, q, k, v, out, row_stat, dout, dq, dk,
+                                                          dv);
     backward_space space = {0};
     EAB_TRY(eab_cpu_workspace_reserve(workspace, carve_backward(NULL, args, &space)));
     carve_backward(workspace->memory, args, &space);

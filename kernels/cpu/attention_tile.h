@@ -1,23 +1,20 @@
 /* What the forward and the backward attention kernels share: tiles, position-bias tables, the cut of the workspace.
  *
  * A tile is a block of queries, in the vector lanes, times a block of keys, in the rows: element (key j, query i) is
- * tile[j][i]. Lane-wise sums and maxima over the rows are then a query's row statistics, without a horizontal reduction.
+ * tile[j][i]. Lane-wise sums and maxima over the rows are then a query's row statistics, without a horizontal
+ * reduction.
  */
 #ifndef EAB_KERNELS_CPU_ATTENTION_TILE_H
 #define EAB_KERNELS_CPU_ATTENTION_TILE_H
 
 #include <math.h>
 
+#include "carver.h"
+#include "formulas.h"
 #include "kernels.h"
 #include "level.h"
 #include "product.h"
-#include "simd_math.h"
-
-/* The formulas of mechanism.h, on vectors. */
-#define EAB_REAL eab_vec
-#define EAB_REAL_MIN(x, limit) eab_min_vec(x, eab_splat(limit))
-#define EAB_REAL_IF_BELOW(x, limit, value) eab_keep((x) < (limit), value)
-#include "../mechanism.h"
+#include "transpose.h"
 
 enum {
     TILE_QUERIES = (EAB_TILE_VECTORS == 3 ? 3 : 4) * EAB_LANES, /* also the floats between a tile's rows */
@@ -26,10 +23,10 @@ enum {
 
 /* One vector of queries of a tile, for the functions that turn scores into weights. */
 typedef struct {
-    float *scores;      /* [keys], TILE_QUERIES apart */
+    float *scores; /* [keys], TILE_QUERIES apart */
     int32_t keys;
     float scale;
-    const float *bias;  /* the position bias of the first key: minus one float for each further key; NULL: none */
+    const float *bias; /* the position bias of the first key: minus one float for each further key; NULL: none */
 } tile_column;
 
 /* The position bias as a table over the distance d = i - j: its logarithm for the exponential class, its value for the
@@ -60,20 +57,9 @@ EAB_INLINE void bias_table_fill(const bias_table *table, float slope, bool causa
         for (int64_t d = table->lowest; d < 0; d++) table->at_zero[d] = logarithm ? -INFINITY : 0;
 }
 
-/* Cuts 64-byte aligned pieces off the workspace; with memory NULL it only adds up. */
-typedef struct {
-    float *memory;
-    size_t floats;
-} carver;
-
-EAB_INLINE float *carve(carver *from, int64_t floats) {
-    float *piece = from->memory ? from->memory + from->floats : NULL;
-    from->floats += ((size_t)floats + 15) / 16 * 16;
-    return piece;
-}
-
 /* Rows [first, first + count) of x, as columns of packed[head_dim][TILE_QUERIES]; columns up to whole vectors are 0. */
-EAB_INLINE void pack_queries(const float *x, int64_t row, int32_t count, int32_t head_dim, float factor, float *packed) {
+EAB_INLINE void pack_queries(const float *x, int64_t row, int32_t count, int32_t head_dim, float factor,
+                             float *packed) {
     if (count % EAB_LANES)
         for (int32_t i = 0; i < head_dim; i++)
             eab_store(packed + i * TILE_QUERIES + count / EAB_LANES * EAB_LANES, (eab_vec){0});

@@ -18,6 +18,13 @@ typedef struct {
 
 static cpu_device *own(const eab_device *device) { return device->own; }
 
+/* The workspace is kept between calls, so it is no allocation that somebody must give back; it counts in the peak. */
+static int with_workspace(eab_device *device) {
+    const size_t bytes = device->bytes + own(device)->workspace.bytes;
+    if (bytes > device->peak_bytes) device->peak_bytes = bytes;
+    return EAB_OK;
+}
+
 static int open_device(int index, eab_device *device) {
     (void)index;
     const eab_cpu_kernels *kernels = eab_cpu_kernels_get();
@@ -63,16 +70,16 @@ static int read_reals(eab_device *device, double *host, const void *from, int64_
 static int gemm(eab_device *device, const eab_gemm *args) {
     for (int32_t member = 0; member < args->members; member++)
         EAB_TRY(own(device)->kernels->gemm(&own(device)->workspace, args, member));
-    return EAB_OK;
+    return with_workspace(device);
 }
 
 static int attention_forward(eab_device *device, const eab_attention_args *args, eab_tensor q, eab_tensor k,
                              eab_tensor v, eab_tensor out, eab_tensor row_stat) {
     for (int32_t p = 0; p < args->members; p++)
-        EAB_TRY(own(device)->kernels->attention_forward(
-            &own(device)->workspace, args, p, eab_cpu_member(q, p), eab_cpu_member(k, p), eab_cpu_member(v, p),
-            eab_cpu_member(out, p), eab_cpu_member(row_stat, p)));
-    return EAB_OK;
+        EAB_TRY(own(device)->kernels->attention_forward(&own(device)->workspace, args, p, eab_cpu_member(q, p),
+                                                        eab_cpu_member(k, p), eab_cpu_member(v, p),
+                                                        eab_cpu_member(out, p), eab_cpu_member(row_stat, p)));
+    return with_workspace(device);
 }
 
 static int attention_backward(eab_device *device, const eab_attention_args *args, eab_tensor q, eab_tensor k,
@@ -83,26 +90,24 @@ static int attention_backward(eab_device *device, const eab_attention_args *args
             &own(device)->workspace, args, p, eab_cpu_member(q, p), eab_cpu_member(k, p), eab_cpu_member(v, p),
             eab_cpu_member(out, p), eab_cpu_member(row_stat, p), eab_cpu_member(dout, p), eab_cpu_member(dq, p),
             eab_cpu_member(dk, p), eab_cpu_member(dv, p)));
-    return EAB_OK;
+    return with_workspace(device);
 }
 
 static int norm_forward(eab_device *device, const eab_norm_args *args, eab_tensor x, eab_tensor y) {
     for (int32_t p = 0; p < args->members; p++)
-        own(device)->kernels->elementwise->norm_forward(args->rows, args->width, eab_cpu_member(args->gain, p),
-                                               eab_cpu_member(args->bias, p), eab_cpu_member(x, p),
-                                               eab_cpu_member(y, p), eab_cpu_member(args->normalized, p),
-                                               eab_cpu_member(args->inv_std, p));
+        own(device)->kernels->elementwise->norm_forward(
+            args->rows, args->width, eab_cpu_member(args->gain, p), eab_cpu_member(args->bias, p), eab_cpu_member(x, p),
+            eab_cpu_member(y, p), eab_cpu_member(args->normalized, p), eab_cpu_member(args->inv_std, p));
     return EAB_OK;
 }
 
-static int norm_backward(eab_device *device, const eab_norm_args *args, eab_tensor dy, eab_tensor dx,
-                         eab_tensor dgain, eab_tensor dbias) {
+static int norm_backward(eab_device *device, const eab_norm_args *args, eab_tensor dy, eab_tensor dx, eab_tensor dgain,
+                         eab_tensor dbias) {
     for (int32_t p = 0; p < args->members; p++)
-        own(device)->kernels->elementwise->norm_backward(args->rows, args->width, eab_cpu_member(args->gain, p),
-                                                eab_cpu_member(args->normalized, p),
-                                                eab_cpu_member(args->inv_std, p), eab_cpu_member(dy, p),
-                                                eab_cpu_member(dx, p), eab_cpu_member(dgain, p),
-                                                eab_cpu_member(dbias, p));
+        own(device)->kernels->elementwise->norm_backward(
+            args->rows, args->width, eab_cpu_member(args->gain, p), eab_cpu_member(args->normalized, p),
+            eab_cpu_member(args->inv_std, p), eab_cpu_member(dy, p), eab_cpu_member(dx, p), eab_cpu_member(dgain, p),
+            eab_cpu_member(dbias, p));
     return EAB_OK;
 }
 
@@ -130,8 +135,7 @@ static int add(eab_device *device, int32_t members, int64_t count, eab_tensor x,
     return EAB_OK;
 }
 
-static int column_sum(eab_device *device, int32_t members, int32_t rows, int32_t width, eab_tensor x,
-                      eab_tensor sums) {
+static int column_sum(eab_device *device, int32_t members, int32_t rows, int32_t width, eab_tensor x, eab_tensor sums) {
     for (int32_t p = 0; p < members; p++)
         own(device)->kernels->elementwise->column_sum(rows, width, eab_cpu_member(x, p), eab_cpu_member(sums, p));
     return EAB_OK;
@@ -147,8 +151,8 @@ static int embed_forward(eab_device *device, const eab_shape *shape, const eab_e
                          const int32_t *tokens, int64_t tokens_stride, eab_tensor x) {
     for (int32_t p = 0; p < shape->members; p++)
         own(device)->kernels->elementwise->embed_forward(shape, eab_cpu_member(weights->token, p),
-                                                eab_cpu_member(weights->position, p), tokens + p * tokens_stride,
-                                                eab_cpu_member(x, p));
+                                                         eab_cpu_member(weights->position, p),
+                                                         tokens + p * tokens_stride, eab_cpu_member(x, p));
     return EAB_OK;
 }
 
@@ -156,8 +160,8 @@ static int embed_backward(eab_device *device, const eab_shape *shape, const eab_
                           const int32_t *tokens, int64_t tokens_stride, eab_tensor dx) {
     for (int32_t p = 0; p < shape->members; p++)
         own(device)->kernels->elementwise->embed_backward(shape, tokens + p * tokens_stride, eab_cpu_member(dx, p),
-                                                 eab_cpu_member(gradients->token, p),
-                                                 eab_cpu_member(gradients->position, p));
+                                                          eab_cpu_member(gradients->token, p),
+                                                          eab_cpu_member(gradients->position, p));
     return EAB_OK;
 }
 

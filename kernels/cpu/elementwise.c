@@ -11,35 +11,65 @@
 #include <math.h>
 #include <string.h>
 
-static void norm_forward(int32_t rows, int32_t width, const float *gain, const float *bias, const float *x, float *y,
-                         float *normalized, float *inv_std) {
+/* y = normalized * gain + bias of one row, where its mean and inverse standard deviation are known. */
+EAB_INLINE void normalize_row(int32_t width, float mean, float scale, const float *gain, const float *bias,
+                              const float *x, float *y, float *normalized) {
     const int32_t whole = width / EAB_LANES * EAB_LANES;
-    for (int32_t row = 0; row < rows; row++, x += width, y += width, normalized += width) {
-        eab_vec lane_sum = {0};
-        float rest = 0;
-        for (int32_t i = 0; i < whole; i += EAB_LANES) lane_sum += eab_load(x + i);
-        for (int32_t i = whole; i < width; i++) rest += x[i];
-        const float mean = (eab_reduce_add(lane_sum) + rest) / (float)width;
-        eab_vec lane_squares = {0};
-        rest = 0;
-        for (int32_t i = 0; i < whole; i += EAB_LANES) {
-            const eab_vec centred = eab_load(x + i) - mean;
-            lane_squares += centred * centred;
-        }
-        for (int32_t i = whole; i < width; i++) rest += (x[i] - mean) * (x[i] - mean);
-        const float variance = (eab_reduce_add(lane_squares) + rest) / (float)width;
-        const float scale = 1 / sqrtf(variance + 1e-5f);
-        inv_std[row] = scale;
-        for (int32_t i = 0; i < width; i++) normalized[i] = (x[i] - mean) * scale;
-        if (bias)
-            for (int32_t i = 0; i < width; i++) y[i] = normalized[i] * gain[i] + bias[i];
-        else
-            for (int32_t i = 0; i < width; i++) y[i] = normalized[i] * gain[i];
+    for (int32_t i = 0; i < whole; i += EAB_LANES) {
+        const eab_vec unit = (eab_load(x + i) - mean) * scale;
+        eab_store(normalized + i, unit);
+        eab_store(y + i, bias ? unit * eab_load(gain + i) + eab_load(bias + i) : unit * eab_load(gain + i));
+    }
+    for (int32_t i = whole; i < width; i++) {
+        normalized[i] = (x[i] - mean) * scale;
+        y[i] = bias ? normalized[i] * gain[i] + bias[i] : normalized[i] * gain[i];
     }
 }
 
-static void norm_backward(int32_t rows, int32_t width, const float *gain, const float *normalized,
-                          const float *inv_std, const float *dy, float *dx, float *dgain, float *dbias) {
+EAB_INLINE float row_sum(int32_t width, const float *x) {
+    const int32_t whole = width / EAB_LANES * EAB_LANES;
+    eab_vec lane_sum = {0};
+    float rest = 0;
+    for (int32_t i = 0; i < whole; i += EAB_LANES) lane_sum += eab_load(x + i);
+    for (int32_t i = whole; i < width; i++) rest += x[i];
+    return eab_reduce_add(lane_sum) + rest;
+}
+
+EAB_INLINE float row_square_sum(int32_t width, const float *x, float mean) {
+    const int32_t whole = width / EAB_LANES * EAB_LANES;
+    eab_vec lane_sum = {0};
+    float rest = 0;
+    for (int32_t i = 0; i < whole; i += EAB_LANES) {
+        const eab_vec centred = eab_load(x + i) - mean;
+        lane_sum += centred * centred;
+    }
+    for (int32_t i = whole; i < width; i++) rest += (x[i] - mean) * (x[i] - mean);
+    return eab_reduce_add(lane_sum) + rest;
+}
+
+/* One quotient and one root wait for a reduction in every row: in three passes over a block of rows, the rows' chains
+ * overlap. Twice as fast as row after row for a width of 32. */
+static void norm_forward(int32_t rows, int32_t width, const float *gain, const float *bias, const float *x, float *y,
+                         float *normalized, float *inv_std) {
+    enum { BLOCK_ROWS = 16 };
+    float mean[BLOCK_ROWS], variance[BLOCK_ROWS];
+    const float inv_width = 1 / (float)width;
+    for (int32_t first = 0; first < rows; first += BLOCK_ROWS) {
+        const int32_t count = rows - first < BLOCK_ROWS ? rows - first : BLOCK_ROWS;
+        const int64_t offset = (int64_t)first * width;
+        for (int32_t row = 0; row < count; row++)
+            mean[row] = row_sum(width, x + offset + (int64_t)row * width) * inv_width;
+        for (int32_t row = 0; row < count; row++)
+            variance[row] = row_square_sum(width, x + offset + (int64_t)row * width, mean[row]) * inv_width;
+        for (int32_t row = 0; row < count; row++) inv_std[first + row] = 1 / sqrtf(variance[row] + 1e-5f);
+        for (int32_t row = 0; row < count; row++)
+            normalize_row(width, mean[row], inv_std[first + row], gain, bias, x + offset + (int64_t)row * width,
+                          y + offset + (int64_t)row * width, normalized + offset + (int64_t)row * width);
+    }
+}
+
+static void norm_backward(int32_t rows, int32_t width, const float *gain, const float *normalized, const float *inv_std,
+                          const float *dy, float *dx, float *dgain, float *dbias) {
     const int32_t whole = width / EAB_LANES * EAB_LANES;
     for (int32_t row = 0; row < rows; row++, dy += width, dx += width, normalized += width) {
         /* of g = dy * gain and of g * normalized */
@@ -62,8 +92,10 @@ static void norm_backward(int32_t rows, int32_t width, const float *gain, const 
         const float mean = (eab_reduce_add(lane_sum) + rest_sum) / (float)width;
         const float mean_dot = (eab_reduce_add(lane_dot) + rest_dot) / (float)width;
         const float scale = inv_std[row];
-        for (int32_t i = 0; i < width; i++)
-            dx[i] += scale * (dy[i] * gain[i] - mean - normalized[i] * mean_dot);
+        for (int32_t i = 0; i < whole; i += EAB_LANES)
+            eab_store(dx + i, eab_load(dx + i) + scale * (eab_load(dy + i) * eab_load(gain + i) - mean -
+                                                          eab_load(normalized + i) * mean_dot));
+        for (int32_t i = whole; i < width; i++) dx[i] += scale * (dy[i] * gain[i] - mean - normalized[i] * mean_dot);
     }
 }
 
@@ -76,9 +108,7 @@ static void relu_backward(int64_t count, const float *x, float *dy) {
 }
 
 /* gelu(x) = x/2 (1 + tanh(u)) = x / (1 + exp(-2u)), u = sqrt(2/pi) (x + 0.044715 x^3) */
-static inline float gelu_exp(float x) {
-    return eab_expf_lane(-1.5957691216057308f * x * (1 + 0.044715f * x * x));
-}
+static inline float gelu_exp(float x) { return eab_expf_lane(-1.5957691216057308f * x * (1 + 0.044715f * x * x)); }
 
 static void gelu_forward(int64_t count, const float *x, float *y) {
     for (int64_t i = 0; i < count; i++) y[i] = x[i] / (1 + gelu_exp(x[i]));
@@ -104,8 +134,7 @@ static void column_sum(int32_t rows, int32_t width, const float *x, float *sums)
         eab_vec sum[VECTORS];
         for (int32_t v = 0; v < VECTORS; v++) sum[v] = eab_load(sums + i + v * EAB_LANES);
         for (int32_t row = 0; row < rows; row++)
-            for (int32_t v = 0; v < VECTORS; v++)
-                sum[v] += eab_load(x + (int64_t)row * width + i + v * EAB_LANES);
+            for (int32_t v = 0; v < VECTORS; v++) sum[v] += eab_load(x + (int64_t)row * width + i + v * EAB_LANES);
         for (int32_t v = 0; v < VECTORS; v++) eab_store(sums + i + v * EAB_LANES, sum[v]);
     }
     for (; i + EAB_LANES <= width; i += EAB_LANES) {
@@ -154,8 +183,7 @@ static void embed_backward(const eab_shape *shape, const int32_t *tokens, const 
     if (token)
         for (int64_t row = 0; row < rows; row++) add(width, dx + row * width, token + (int64_t)tokens[row] * width);
     if (position)
-        for (int64_t row = 0; row < rows; row++)
-            add(width, dx + row * width, position + row % shape->context * width);
+        for (int64_t row = 0; row < rows; row++) add(width, dx + row * width, position + row % shape->context * width);
 }
 
 const eab_cpu_elementwise EAB_ISA_NAME(eab_cpu_elementwise_table) = {

@@ -7,8 +7,8 @@
 typedef struct {
     void (*norm_forward)(int32_t rows, int32_t width, const float *gain, const float *bias, const float *x, float *y,
                          float *normalized, float *inv_std);
-    void (*norm_backward)(int32_t rows, int32_t width, const float *gain, const float *normalized,
-                          const float *inv_std, const float *dy, float *dx, float *dgain, float *dbias);
+    void (*norm_backward)(int32_t rows, int32_t width, const float *gain, const float *normalized, const float *inv_std,
+                          const float *dy, float *dx, float *dgain, float *dbias);
     void (*relu_forward)(int64_t count, const float *x, float *y);
     void (*relu_backward)(int64_t count, const float *x, float *dy);
     void (*gelu_forward)(int64_t count, const float *x, float *y);

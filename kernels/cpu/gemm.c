@@ -1,15 +1,16 @@
 /* c = op(a) op(b) (+ c) (+ bias) of one member: the linear maps of the model and their gradients.
  *
- * The micro-kernel (product.h) takes a with any two strides, so a transposed a costs nothing; b must have its columns side
- * by side, so a transposed b (x = dy W^T) is packed: one pass over k * n values, 1/m of the work. Blocks of k
- * (BLOCK_K) keep a panel of b in the L1 cache, blocks of rows keep a's part in L2; a block of k continues the sums in c, so the
- * bits do not depend on the blocking. Fewer columns than lanes are computed in a padded copy of b and c.
- * What limits it: for the model's shapes (k = 32..128) the loads and stores of c around short sums of k; for large
- * ones the multiply-add units. Measured shares of the peak: kernels/cpu/README.md.
+ * The micro-kernel (product.h) takes a with any two strides, so a transposed a costs nothing; b must have its columns
+ * side by side, so a transposed b (x = dy W^T) is packed: one pass over k * n values, 1/m of the work. Blocks of k
+ * (BLOCK_K) keep a panel of b in the L1 cache, blocks of rows keep a's part in L2; a block of k continues the sums in
+ * c, so the bits do not depend on the blocking. Fewer columns than lanes are computed in a padded copy of b and c. What
+ * limits it: for the model's shapes (k = 32..128) the loads and stores of c around short sums of k; for large ones the
+ * multiply-add units. Measured shares of the peak: kernels/cpu/README.md.
  */
 #include "kernels.h"
 #include "level.h"
 #include "product.h"
+#include "transpose.h"
 
 enum { BLOCK_K = 192, BLOCK_ROWS = 192 };
 
@@ -24,8 +25,8 @@ typedef struct {
 static void multiply_blocks(const eab_gemm *g, const float *a, int32_t columns, const wide_operands *operands) {
     const ptrdiff_t a_row = g->transpose_a ? 1 : g->lda, a_k = g->transpose_a ? g->lda : 1;
     for (int32_t k = 0; k < g->k || k == 0; k += BLOCK_K) {
-        const unsigned start = k ? EAB_START_C
-                                 : (g->accumulate ? EAB_START_C : 0u) | (operands->bias ? EAB_START_ROW : 0u);
+        const unsigned start =
+            k ? EAB_START_C : (g->accumulate ? EAB_START_C : 0u) | (operands->bias ? EAB_START_ROW : 0u);
         for (int32_t row = 0; row < g->m; row += BLOCK_ROWS) {
             const eab_product_args args = {.rows = g->m - row < BLOCK_ROWS ? g->m - row : BLOCK_ROWS,
                                            .columns = columns,
@@ -44,10 +45,14 @@ static void multiply_blocks(const eab_gemm *g, const float *a, int32_t columns, 
     }
 }
 
-static void copy_rows(int64_t rows, int64_t columns, const float *from, ptrdiff_t from_row, float *to,
+/* Rows of a few columns each, where a call of memcpy for each row would show. */
+static void copy_rows(int64_t rows, int32_t columns, const float *from, ptrdiff_t from_row, float *to,
                       ptrdiff_t to_row) {
-    for (int64_t row = 0; row < rows; row++)
-        memcpy(to + row * to_row, from + row * from_row, (size_t)columns * sizeof *to);
+    const int32_t whole = columns & ~3;
+    for (int64_t row = 0; row < rows; row++, from += from_row, to += to_row) {
+        for (int32_t column = 0; column < whole; column += 4) quad_store(to + column, quad_load(from + column));
+        for (int32_t column = whole; column < columns; column++) to[column] = from[column];
+    }
 }
 
 int EAB_ISA_NAME(eab_gemm)(eab_cpu_workspace *workspace, const eab_gemm *g, int32_t member) {
@@ -64,11 +69,10 @@ int EAB_ISA_NAME(eab_gemm)(eab_cpu_workspace *workspace, const eab_gemm *g, int3
         const size_t packed_b = (size_t)g->k * width, packed_c = narrow ? (size_t)g->m * width : 0;
         EAB_TRY(eab_cpu_workspace_reserve(workspace, (packed_b + packed_c + width) * sizeof(float)));
         float *b_copy = workspace->memory, *c_copy = b_copy + packed_b, *bias_copy = c_copy + packed_c;
-        if (narrow) memset(b_copy, 0, packed_b * sizeof(float)); /* the padding must not hold NaN: time, not results */
-        if (g->transpose_b)
-            EAB_ISA_NAME(eab_transpose)(g->n, g->k, b, g->ldb, 1, b_copy, (ptrdiff_t)width);
-        else
-            copy_rows(g->k, g->n, b, g->ldb, b_copy, (ptrdiff_t)width);
+        if (narrow)
+            memset(b_copy, 0, packed_b * sizeof(float)); /* what the padding holds costs time, if it is no number */
+        if (g->transpose_b) EAB_ISA_NAME(eab_transpose)(g->n, g->k, b, g->ldb, 1, b_copy, (ptrdiff_t)width);
+        else copy_rows(g->k, g->n, b, g->ldb, b_copy, (ptrdiff_t)width);
         operands.b = b_copy;
         operands.b_row = (ptrdiff_t)width;
         if (narrow) {

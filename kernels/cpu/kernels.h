@@ -43,8 +43,8 @@ typedef struct eab_cpu_kernels {
     const eab_cpu_elementwise *elementwise; /* what stands between the products */
 } eab_cpu_kernels;
 
-/* The kernels of the best level that this processor has, or of the one that EAB_ISA=base|avx2|avx512 names; NULL, with a
- * line for eab_last_error, if EAB_ISA is unknown or this processor lacks it. Decided once a process, thread-safe. */
+/* The kernels of the best level that this processor has, or of the one that EAB_ISA=base|avx2|avx512 names; NULL, with
+ * a line for eab_last_error, if EAB_ISA is unknown or this processor lacks it. Decided once a process, thread-safe. */
 const eab_cpu_kernels *eab_cpu_kernels_get(void);
 
 /* The levels of this build, best last: level 0, 1, ...; NULL past the last, or where this processor lacks the level. */

@@ -2,8 +2,8 @@
  *
  * a(row, k) = a[row * a_row + k * a_k] is broadcast, so a may be stored either way round; b and c are row-major. A tile
  * of up to EAB_TILE_ROWS x EAB_TILE_VECTORS vectors of c stays in registers over the whole of k: 24 accumulators of 32
- * registers (AVX-512, aarch64), 12 of 16 elsewhere. Per k that is ROWS + VECTORS loads for ROWS * VECTORS multiply-adds,
- * so the two multiply-add units are the limit, not the loads.
+ * registers (AVX-512, aarch64), 12 of 16 elsewhere. Per k that is ROWS + VECTORS loads for ROWS * VECTORS
+ * multiply-adds, so the two multiply-add units are the limit, not the loads.
  *
  * Every element is one chain of multiply-adds in increasing k, begun from its start value (c, a bias or 0). So its
  * bits depend neither on the blocking (a block of k continues from c) nor on the tile it fell into.
@@ -38,20 +38,16 @@ typedef struct {
     const float *start_row; /* [columns] (a bias) with EAB_START_ROW */
 } eab_product_args;
 
-/* The product of any rows and k >= 0, and columns >= EAB_LANES. Nothing outside a, b and c is touched: where columns are no
- * whole number of vectors, the last vector overlaps the one before it. c overlaps neither a nor b. */
+/* The product of any rows and k >= 0, and columns >= EAB_LANES. Nothing outside a, b and c is touched: where columns
+ * are no whole number of vectors, the last vector overlaps the one before it. c overlaps neither a nor b. */
 void EAB_ISA_NAME(eab_product)(const eab_product_args *args);
 
 /* A shorthand for whole vectors of columns. */
 EAB_INLINE void eab_product_of(int64_t rows, int64_t columns, int64_t k, const float *a, ptrdiff_t a_row, ptrdiff_t a_k,
                                const float *b, ptrdiff_t b_row, float *c, ptrdiff_t c_row, eab_start start) {
-    const eab_product_args args = {(int32_t)rows, (int32_t)columns, (int32_t)k, a, a_row, a_k, b, b_row, c, c_row,
-                                   start, NULL};
+    const eab_product_args args = {
+        (int32_t)rows, (int32_t)columns, (int32_t)k, a, a_row, a_k, b, b_row, c, c_row, start, NULL};
     EAB_ISA_NAME(eab_product)(&args);
 }
-
-/* to[column][row] = factor * from[row][column]: rows of `from` are from_row apart, those of `to` to_row. */
-void EAB_ISA_NAME(eab_transpose)(int64_t rows, int64_t columns, const float *from, ptrdiff_t from_row, float factor,
-                                 float *to, ptrdiff_t to_row);
 
 #endif

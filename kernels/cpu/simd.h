@@ -3,7 +3,8 @@
  * On x86-64 the files of a level are compiled three times (base, avx2, avx512: see kernels/CMakeLists.txt), elsewhere
  * once. EAB_ISA_SUFFIX is the level's name; EAB_ISA_NAME(eab_gemm) is this level's function, such as eab_gemm_avx2.
  * Vectors are the GCC/clang extension, so that no header of an instruction set is needed. Element-wise arithmetic over
- * arrays may as well be a plain loop over floats, which both compilers vectorise (-O3 -fno-math-errno -fno-trapping-math).
+ * arrays may as well be a plain loop over floats, which both compilers vectorise (-O3 -fno-math-errno
+ * -fno-trapping-math).
  */
 #ifndef EAB_KERNELS_CPU_SIMD_H
 #define EAB_KERNELS_CPU_SIMD_H
@@ -32,10 +33,18 @@
 #define EAB_ISA_TEXT1(suffix) EAB_ISA_TEXT2(suffix)
 #define EAB_ISA_TEXT EAB_ISA_TEXT1(EAB_ISA_SUFFIX)
 
+/* Before a loop whose count is a constant once its function is inlined: the arrays that it indexes become registers. */
+#ifdef __clang__
+#define EAB_UNROLL _Pragma("clang loop unroll(full)")
+#else
+#define EAB_UNROLL _Pragma("GCC unroll 24")
+#endif
+
 #define EAB_INLINE static inline __attribute__((always_inline))
 
 typedef float eab_vec __attribute__((vector_size(4 * EAB_LANES)));
 typedef int32_t eab_int_vec __attribute__((vector_size(4 * EAB_LANES)));
+typedef uint32_t eab_bits_vec __attribute__((vector_size(4 * EAB_LANES))); /* a float's bits, which may wrap around */
 
 EAB_INLINE eab_vec eab_load(const float *from) { /* any alignment */
     eab_vec value;
@@ -47,14 +56,25 @@ EAB_INLINE void eab_store(float *to, eab_vec value) { memcpy(to, &value, sizeof 
 
 EAB_INLINE eab_vec eab_splat(float value) { return value - (eab_vec){0}; } /* keeps -0, unlike value + 0 */
 
-/* Lane by lane: a where the mask (a comparison of vectors: 0 or -1) is set, else b, or 0. As written, GCC and clang make one or
- * two instructions of it; a loop over lanes with ?: they may turn into branches. */
+/* Lane by lane: a where the mask (a comparison of vectors: 0 or -1) is set, else b, or 0. As written, GCC and clang
+ * make one or two instructions of it; a loop over lanes with ?: they may turn into branches. */
 EAB_INLINE eab_vec eab_select(eab_int_vec mask, eab_vec a, eab_vec b) {
     return (eab_vec)((mask & (eab_int_vec)a) | (~mask & (eab_int_vec)b));
 }
 EAB_INLINE eab_vec eab_keep(eab_int_vec mask, eab_vec a) { return (eab_vec)(mask & (eab_int_vec)a); }
 EAB_INLINE eab_vec eab_min_vec(eab_vec x, eab_vec limit) { return eab_select(x > limit, limit, x); } /* NaN x stays */
 EAB_INLINE eab_vec eab_max_vec(eab_vec x, eab_vec y) { return eab_select(x > y, x, y); }
+
+/* The largest of `largest` and `count` vectors, `row` floats apart: four chains, since a maximum waits for the one
+ * before. */
+EAB_INLINE eab_vec eab_max_rows(const float *from, int64_t row, int32_t count, eab_vec largest) {
+    eab_vec top[4] = {largest, largest, largest, largest};
+    int32_t i = 0;
+    for (; i + 4 <= count; i += 4, from += 4 * row)
+        for (int chain = 0; chain < 4; chain++) top[chain] = eab_max_vec(top[chain], eab_load(from + chain * row));
+    for (; i < count; i++, from += row) top[0] = eab_max_vec(top[0], eab_load(from));
+    return eab_max_vec(eab_max_vec(top[0], top[1]), eab_max_vec(top[2], top[3]));
+}
 
 /* `count` rounded up to whole vectors. */
 EAB_INLINE int64_t eab_round_up_lanes(int64_t count) { return (count + EAB_LANES - 1) / EAB_LANES * EAB_LANES; }

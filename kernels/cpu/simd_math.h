@@ -21,9 +21,9 @@
 #define EAB_EXP_ROUND 12582912.0f
 #define EAB_EXP_BIAS 126
 /* 2 exp(r) = 2 + r (2 + r (1 + ...)) */
-#define EAB_EXP_POLYNOMIAL(r)                                                                                   \
-    (2 + (r) * (2 + (r) * (1 + (r) * (0x1.5554dcp-2f +                                                          \
-                                      (r) * (0x1.555518p-4f + (r) * (0x1.120c4ap-6f + (r) * 0x1.6d11e4p-9f))))))
+#define EAB_EXP_POLYNOMIAL(r)                          \
+    (2 + (r) * (2 + (r) * (1 + (r) * (0x1.5554dcp-2f + \
+                                      (r) * (0x1.555518p-4f + (r) * (0x1.120c4ap-6f + (r)*0x1.6d11e4p-9f))))))
 
 EAB_INLINE float eab_expf_lane(float x) {
     const float clamped = x > EAB_EXP_HIGHEST ? EAB_EXP_HIGHEST : x;
@@ -44,9 +44,22 @@ EAB_INLINE eab_vec eab_exp_vec(eab_vec x) {
     const eab_vec shifted = clamped * EAB_EXP_INVERSE_LN2 + EAB_EXP_ROUND;
     const eab_vec n = shifted - EAB_EXP_ROUND;
     const eab_vec r = (clamped - n * EAB_EXP_LN2_HIGH) - n * EAB_EXP_LN2_LOW;
-    const eab_vec power = (eab_vec)(((eab_int_vec)shifted + EAB_EXP_BIAS) << 23);
+    const eab_vec power = (eab_vec)(((eab_bits_vec)shifted + EAB_EXP_BIAS) << 23);
     const eab_vec result = EAB_EXP_POLYNOMIAL(r) * power;
-    return eab_select(x < EAB_EXP_LOWEST, eab_splat(0), result);
+    return eab_keep(~(x < EAB_EXP_LOWEST), result); /* not x >= ...: NaN stays */
+}
+
+/* log(x) of positive normal x, below 3 ulp. x = 2^e m, sqrt(1/2) <= m < sqrt(2), and log m = 2 atanh(s) with
+ * s = (m - 1) / (m + 1), |s| < 0.172: the series' terms up to s^9 leave 1e-9 of it. NaN stays NaN. */
+EAB_INLINE eab_vec eab_log_vec(eab_vec x) {
+    /* 0x3F3504F3: the bits of sqrt(1/2); the exponent changes there, not at 1. */
+    const eab_int_vec exponent = (eab_int_vec)((eab_bits_vec)x - 0x3F3504F3) >> 23;
+    const eab_vec m = (eab_vec)((eab_bits_vec)x - ((eab_bits_vec)exponent << 23));
+    const eab_vec s = (m - 1) / (m + 1), square = s * s;
+    const eab_vec series = square * (2.0f / 3 + square * (2.0f / 5 + square * (2.0f / 7 + square * (2.0f / 9))));
+    const eab_vec e = __builtin_convertvector(exponent, eab_vec);
+    const eab_vec result = e * EAB_EXP_LN2_HIGH + (2 * s + (s * series + e * EAB_EXP_LN2_LOW));
+    return eab_select(x == x, result, x);
 }
 
 #endif

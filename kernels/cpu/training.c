@@ -3,36 +3,80 @@
 #include "reduce.h"
 #include "simd_math.h"
 
+#include <float.h>
 #include <math.h>
 
-/* The first of the largest. */
-static int32_t argmax(int32_t count, const float *x) {
-    int32_t best = 0;
-    for (int32_t i = 1; i < count; i++)
-        if (x[i] > x[best]) best = i;
-    return best;
+/* Logits first..first + EAB_LANES of a row; past its end `fill`. */
+EAB_INLINE eab_vec load_logits(const float *logits, int32_t first, int32_t vocab, float fill) {
+    if (first + EAB_LANES <= vocab) return eab_load(logits + first);
+    float lanes[EAB_LANES];
+    for (int32_t lane = 0; lane < EAB_LANES; lane++) lanes[lane] = first + lane < vocab ? logits[first + lane] : fill;
+    return eab_load(lanes);
 }
 
-/* x becomes exp(x - maximum); returns the sum. */
-static float exponentiate(int32_t count, float maximum, float *x) {
-    const int32_t whole = count / EAB_LANES * EAB_LANES;
+EAB_INLINE void store_logits(float *logits, int32_t first, int32_t vocab, eab_vec value) {
+    if (first + EAB_LANES <= vocab) {
+        eab_store(logits + first, value);
+        return;
+    }
+    float lanes[EAB_LANES];
+    eab_store(lanes, value);
+    for (int32_t i = first; i < vocab; i++) logits[i] = lanes[i - first];
+}
+
+EAB_INLINE float largest_logit(const float *logits, int32_t vocab) {
+    eab_vec largest = load_logits(logits, 0, vocab, -FLT_MAX);
+    for (int32_t first = EAB_LANES; first < vocab; first += EAB_LANES)
+        largest = eab_max_vec(largest, load_logits(logits, first, vocab, -FLT_MAX));
+    return eab_reduce_max(largest);
+}
+
+/* The first place of `value`; 0 if it is nowhere (logits that are no numbers). */
+EAB_INLINE int32_t place_of(float value, const float *logits, int32_t vocab) {
+    for (int32_t i = 0; i < vocab; i++)
+        if (logits[i] == value) return i;
+    return 0;
+}
+
+/* The row becomes exp(row - maximum); returns the sum. */
+EAB_INLINE float exponentiate(float *logits, int32_t vocab, float maximum) {
     eab_vec lane_sum = {0};
-    for (int32_t i = 0; i < whole; i += EAB_LANES) {
-        float lanes[EAB_LANES];
-        for (int32_t lane = 0; lane < EAB_LANES; lane++) lanes[lane] = eab_expf_lane(x[i + lane] - maximum);
-        const eab_vec value = eab_load(lanes);
-        eab_store(x + i, value);
+    for (int32_t first = 0; first < vocab; first += EAB_LANES) {
+        /* far below the lowest exponent: what pads the row adds 0 */
+        const eab_vec value = eab_exp_vec(load_logits(logits, first, vocab, -FLT_MAX / 2) - maximum);
+        store_logits(logits, first, vocab, value);
         lane_sum += value;
     }
-    if (whole < count) { /* a last vector that is partly used */
-        float lanes[EAB_LANES] = {0};
-        for (int32_t i = whole; i < count; i++) lanes[i - whole] = x[i] - maximum;
-        for (int32_t lane = 0; lane < EAB_LANES; lane++) lanes[lane] = eab_expf_lane(lanes[lane]);
-        for (int32_t lane = count - whole; lane < EAB_LANES; lane++) lanes[lane] = 0;
-        lane_sum += eab_load(lanes);
-        for (int32_t i = whole; i < count; i++) x[i] = lanes[i - whole];
-    }
     return eab_reduce_add(lane_sum);
+}
+
+/* The row, exponentiated, becomes the gradient of `share` of its loss. */
+EAB_INLINE void differentiate(float *logits, int32_t vocab, int32_t padded, float sum, int32_t target, float share) {
+    const float factor = share / sum;
+    for (int32_t first = 0; first < vocab; first += EAB_LANES)
+        store_logits(logits, first, vocab, load_logits(logits, first, vocab, 0) * factor);
+    logits[target] -= share;
+    for (int32_t i = vocab; i < padded; i++) logits[i] = 0;
+}
+
+/* Sums whose logarithms are due, a vector at a time. */
+typedef struct {
+    float sums[EAB_LANES];
+    int32_t count;
+    double total;
+} log_queue;
+
+EAB_INLINE void log_queue_flush(log_queue *queue) {
+    for (int32_t i = queue->count; i < EAB_LANES; i++) queue->sums[i] = 1;
+    float logs[EAB_LANES];
+    eab_store(logs, eab_log_vec(eab_load(queue->sums)));
+    for (int32_t i = 0; i < queue->count; i++) queue->total += (double)logs[i];
+    queue->count = 0;
+}
+
+EAB_INLINE void log_queue_add(log_queue *queue, float sum) {
+    queue->sums[queue->count++] = sum;
+    if (queue->count == EAB_LANES) log_queue_flush(queue);
 }
 
 void EAB_ISA_NAME(eab_cpu_loss)(const eab_loss_args *args, int32_t member) {
@@ -41,42 +85,37 @@ void EAB_ISA_NAME(eab_cpu_loss)(const eab_loss_args *args, int32_t member) {
     int32_t *predictions = args->predictions ? args->predictions + member * args->targets_stride : NULL;
     const float share = args->counts ? 1.0f / (float)args->counts[member] : 0;
     eab_tally *tally = &args->tally[member];
-    double loss_nats = 0;
+    log_queue logs = {.count = 0};
+    double differences = 0; /* of the largest logit and the target's */
     for (int32_t sequence = 0; sequence < args->batch; sequence++) {
         int64_t asked = 0, right = 0;
         for (int32_t t = 0; t < context; t++) {
             const int64_t row = (int64_t)sequence * context + t;
             const int32_t target = targets[row];
             float *logits = eab_cpu_member(args->logits, member) + row * padded;
-            if (target < 0 && !predictions) {
-                if (args->counts)
-                    for (int32_t i = 0; i < padded; i++) logits[i] = 0;
-                continue;
-            }
-            const int32_t best = argmax(vocab, logits);
-            if (predictions) predictions[row] = best;
-            if (target >= 0) {
-                const float maximum = logits[best], wanted = logits[target];
-                const float sum = exponentiate(vocab, maximum, logits);
-                asked++;
-                right += best == target;
-                loss_nats += (double)(maximum - wanted) + log((double)sum);
-                if (args->counts) {
-                    const float factor = share / sum;
-                    for (int32_t i = 0; i < vocab; i++) logits[i] *= factor;
-                    logits[target] -= share;
-                    for (int32_t i = vocab; i < padded; i++) logits[i] = 0;
+            if (target >= 0 || predictions) {
+                const float maximum = largest_logit(logits, vocab);
+                const int32_t best = place_of(maximum, logits, vocab);
+                if (predictions) predictions[row] = best;
+                if (target >= 0) {
+                    differences += (double)(maximum - logits[target]);
+                    const float sum = exponentiate(logits, vocab, maximum);
+                    log_queue_add(&logs, sum);
+                    asked++;
+                    right += best == target;
+                    if (args->counts) differentiate(logits, vocab, padded, sum, target, share);
                 }
-            } else if (args->counts) {
-                for (int32_t i = 0; i < padded; i++) logits[i] = 0;
             }
+            if (target < 0 && args->counts)
+                for (int32_t i = 0; i < padded; i++) logits[i] = 0;
         }
         tally->tokens += asked;
         tally->tokens_right += right;
         tally->sequences += asked > 0;
         tally->sequences_right += asked > 0 && right == asked;
     }
-    tally->loss_nats += loss_nats;
+    log_queue_flush(&logs);
+    tally->loss_nats += differences + logs.total;
 }
 
 /* Element (row, column) of an extent always goes to lane column % EAB_LANES, in the order of the rows: zeros that pad the

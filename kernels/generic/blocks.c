@@ -27,12 +27,26 @@ static eab_norm_args norm_args(const eab_shape *shape, eab_tensor gain, eab_tens
                            .inv_std = inv_std};
 }
 
+/* Of all members: rows of the residual stream. */
+static int64_t stream_reals(const eab_shape *shape) { return (int64_t)shape->batch * shape->context * shape->d_model; }
+
 static int copy_rows(eab_device *device, const eab_shape *shape, eab_tensor from, eab_tensor to) {
-    const size_t real_bytes = device->backend->real_bytes;
-    const size_t bytes = (size_t)shape->batch * (size_t)shape->context * (size_t)shape->d_model * real_bytes;
+    const eab_backend *backend = device->backend;
+    const int64_t count = stream_reals(shape);
+    if (backend->copy_members) return backend->copy_members(device, shape->members, count, from, to);
     for (int32_t member = 0; member < shape->members; member++)
-        EAB_TRY(device->backend->copy(device, tensor_at(device, to, member * to.stride).data,
-                                      tensor_at(device, from, member * from.stride).data, bytes));
+        EAB_TRY(backend->copy(device, tensor_at(device, to, member * to.stride).data,
+                              tensor_at(device, from, member * from.stride).data, (size_t)count * backend->real_bytes));
+    return EAB_OK;
+}
+
+static int zero_rows(eab_device *device, const eab_shape *shape, eab_tensor x) {
+    const eab_backend *backend = device->backend;
+    const int64_t count = stream_reals(shape);
+    if (backend->zero_members) return backend->zero_members(device, shape->members, count, x);
+    for (int32_t member = 0; member < shape->members; member++)
+        EAB_TRY(
+            backend->zero(device, tensor_at(device, x, member * x.stride).data, (size_t)count * backend->real_bytes));
     return EAB_OK;
 }
 
@@ -52,9 +66,18 @@ static int norm_backward(eab_device *device, const eab_shape *shape, const eab_n
 /* y (+)= x w + bias; x: [rows][in], w: [in][out], y: [rows][out] */
 static int linear_forward(eab_device *device, const eab_shape *shape, int32_t in, int32_t out, eab_tensor x,
                           eab_tensor w, eab_tensor bias, bool accumulate, eab_tensor y) {
-    const eab_gemm gemm = {.members = shape->members, .m = shape->batch * shape->context, .n = out, .k = in,
-                           .lda = in, .ldb = out, .ldc = out, .accumulate = accumulate,
-                           .a = x, .b = w, .c = y, .bias = bias};
+    const eab_gemm gemm = {.members = shape->members,
+                           .m = shape->batch * shape->context,
+                           .n = out,
+                           .k = in,
+                           .lda = in,
+                           .ldb = out,
+                           .ldc = out,
+                           .accumulate = accumulate,
+                           .a = x,
+                           .b = w,
+                           .c = y,
+                           .bias = bias};
     return device->backend->gemm(device, &gemm);
 }
 
@@ -62,12 +85,29 @@ static int linear_forward(eab_device *device, const eab_shape *shape, int32_t in
 static int linear_backward(eab_device *device, const eab_shape *shape, int32_t in, int32_t out, eab_tensor x,
                            eab_tensor w, eab_tensor dy, eab_tensor dw, eab_tensor dbias, eab_tensor dx) {
     const int32_t rows = shape->batch * shape->context;
-    const eab_gemm weight = {.members = shape->members, .m = in, .n = out, .k = rows,
-                             .lda = in, .ldb = out, .ldc = out, .transpose_a = true, .accumulate = true,
-                             .a = x, .b = dy, .c = dw};
-    const eab_gemm input = {.members = shape->members, .m = rows, .n = in, .k = out,
-                            .lda = out, .ldb = out, .ldc = in, .transpose_b = true,
-                            .a = dy, .b = w, .c = dx};
+    const eab_gemm weight = {.members = shape->members,
+                             .m = in,
+                             .n = out,
+                             .k = rows,
+                             .lda = in,
+                             .ldb = out,
+                             .ldc = out,
+                             .transpose_a = true,
+                             .accumulate = true,
+                             .a = x,
+                             .b = dy,
+                             .c = dw};
+    const eab_gemm input = {.members = shape->members,
+                            .m = rows,
+                            .n = in,
+                            .k = out,
+                            .lda = out,
+                            .ldb = out,
+                            .ldc = in,
+                            .transpose_b = true,
+                            .a = dy,
+                            .b = w,
+                            .c = dx};
     EAB_TRY(device->backend->gemm(device, &weight));
     if (dbias.data) EAB_TRY(device->backend->column_sum(device, shape->members, rows, out, dy, dbias));
     return device->backend->gemm(device, &input);
@@ -75,12 +115,20 @@ static int linear_backward(eab_device *device, const eab_shape *shape, int32_t i
 
 static eab_attention_args attention_args(const eab_shape *shape, const eab_scores *scores) {
     const int32_t head_dim = shape->d_model / shape->heads;
-    return (eab_attention_args){
-        .members = shape->members, .batch = shape->batch, .heads = shape->heads, .context = shape->context,
-        .head_dim = head_dim, .causal = true, .scores = *scores, .slopes = shape->slopes,
-        .in_batch = (int64_t)shape->context * 3 * shape->d_model, .in_head = head_dim,
-        .in_time = 3 * (int64_t)shape->d_model,
-        .out_batch = (int64_t)shape->context * shape->d_model, .out_head = head_dim, .out_time = shape->d_model};
+    return (eab_attention_args){.members = shape->members,
+                                .batch = shape->batch,
+                                .heads = shape->heads,
+                                .context = shape->context,
+                                .head_dim = head_dim,
+                                .causal = true,
+                                .scores = *scores,
+                                .slopes = shape->slopes,
+                                .in_batch = (int64_t)shape->context * 3 * shape->d_model,
+                                .in_head = head_dim,
+                                .in_time = 3 * (int64_t)shape->d_model,
+                                .out_batch = (int64_t)shape->context * shape->d_model,
+                                .out_head = head_dim,
+                                .out_time = shape->d_model};
 }
 
 int eab_generic_attention_block_forward(eab_device *device, const eab_shape *shape, const eab_scores *scores,
@@ -112,10 +160,10 @@ int eab_generic_attention_block_backward(eab_device *device, const eab_shape *sh
     const eab_attention_args attention = attention_args(shape, scores);
     EAB_TRY(linear_backward(device, shape, d_model, d_model, saved->attended, weights->out, dx, gradients->out,
                             gradients->out_bias, d_attended));
-    EAB_TRY(device->backend->attention_backward(
-        device, &attention, saved->qkv, tensor_at(device, saved->qkv, d_model),
-        tensor_at(device, saved->qkv, 2 * d_model), saved->attended, saved->row_stat, d_attended, d_qkv,
-        tensor_at(device, d_qkv, d_model), tensor_at(device, d_qkv, 2 * d_model)));
+    EAB_TRY(device->backend->attention_backward(device, &attention, saved->qkv, tensor_at(device, saved->qkv, d_model),
+                                                tensor_at(device, saved->qkv, 2 * d_model), saved->attended,
+                                                saved->row_stat, d_attended, d_qkv, tensor_at(device, d_qkv, d_model),
+                                                tensor_at(device, d_qkv, 2 * d_model)));
     if (shape->rope.data) EAB_TRY(device->backend->rotate(device, shape, d_qkv, true));
     EAB_TRY(linear_backward(device, shape, d_model, 3 * d_model, saved->input, weights->qkv, d_qkv, gradients->qkv,
                             gradients->qkv_bias, d_attended));
@@ -155,8 +203,8 @@ int eab_generic_mlp_block_backward(eab_device *device, const eab_shape *shape, c
     return norm_backward(device, shape, &norm, d_input, dx, gradients->norm_gain, gradients->norm_bias);
 }
 
-int eab_generic_head_forward(eab_device *device, const eab_shape *shape, const eab_head_weights *weights,
-                             eab_tensor x, const eab_head_saved *saved) {
+int eab_generic_head_forward(eab_device *device, const eab_shape *shape, const eab_head_weights *weights, eab_tensor x,
+                             const eab_head_saved *saved) {
     const eab_norm_args norm =
         norm_args(shape, weights->norm_gain, weights->norm_bias, saved->normalized, saved->inv_std);
     EAB_TRY(norm_forward(device, shape, &norm, x, saved->input));
@@ -167,14 +215,11 @@ int eab_generic_head_forward(eab_device *device, const eab_shape *shape, const e
 int eab_generic_head_backward(eab_device *device, const eab_shape *shape, const eab_head_weights *weights,
                               const eab_head_weights *gradients, const eab_head_saved *saved, eab_tensor dx,
                               eab_tensor scratch) {
-    const size_t dx_bytes =
-        (size_t)shape->batch * (size_t)shape->context * (size_t)shape->d_model * device->backend->real_bytes;
     const eab_norm_args norm =
         norm_args(shape, weights->norm_gain, weights->norm_bias, saved->normalized, saved->inv_std);
     EAB_TRY(linear_backward(device, shape, shape->d_model, shape->vocab, saved->input, weights->out, saved->logits,
                             gradients->out, gradients->out_bias, scratch));
-    for (int32_t member = 0; member < shape->members; member++)
-        EAB_TRY(device->backend->zero(device, tensor_at(device, dx, member * dx.stride).data, dx_bytes));
+    EAB_TRY(zero_rows(device, shape, dx));
     return norm_backward(device, shape, &norm, scratch, dx, gradients->norm_gain, gradients->norm_bias);
 }
 

@@ -16,9 +16,9 @@ int eab_host_feed_back(eab_device *device, const eab_generate_args *args, const 
                        const int32_t *predictions, int32_t *inputs, int64_t *changed);
 
 /* The memory and token members of eab_backend, for a designated initializer. */
-#define EAB_HOST_DEVICE_OPERATIONS                                                                       \
-    .count = eab_host_count, .allocate = eab_host_allocate, .release = eab_host_release,                 \
-    .zero = eab_host_zero, .copy = eab_host_copy, .upload = eab_host_copy, .download = eab_host_copy,    \
-    .synchronize = eab_host_synchronize, .generate = eab_host_generate, .feed_back = eab_host_feed_back
+#define EAB_HOST_DEVICE_OPERATIONS                                                                                  \
+    .count = eab_host_count, .allocate = eab_host_allocate, .release = eab_host_release, .zero = eab_host_zero,     \
+    .copy = eab_host_copy, .upload = eab_host_copy, .download = eab_host_copy, .synchronize = eab_host_synchronize, \
+    .generate = eab_host_generate, .feed_back = eab_host_feed_back
 
 #endif

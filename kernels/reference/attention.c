@@ -3,21 +3,22 @@
  *   z_ij = scale (q_i . k_j);  a_ij = w(z_ij) exp(-slope |i - j|) / L_i;  out_i = sum_j a_ij v_j
  *   dz_ij = a_ij (w'(z_ij) / w(z_ij)) (dp_ij - D_i), but never by that quotient where w can vanish
  *
- * The backward pass computes rows anew from q, k and v, and its D_i = sum_j a_ij dp_ij, so that a row_stat and an out that
- * were rounded to float on the way do not blur it. Cost: batch * heads * context^2 * head_dim; for checks, not for use.
+ * The backward pass computes rows anew from q, k and v, and its D_i = sum_j a_ij dp_ij, so that a row_stat and an out
+ * that were rounded to float on the way do not blur it. Cost: batch * heads * context^2 * head_dim; for checks, not for
+ * use.
  */
 #include "attention.h"
 
-#include <tgmath.h>
 #include <stdlib.h>
+#include <tgmath.h>
 
 #ifdef EAB_REFERENCE_FLOAT32
 #pragma GCC diagnostic ignored "-Wconversion" /* to round every result to float is what this compilation is for */
 #pragma GCC diagnostic ignored "-Wfloat-conversion"
 #endif
 
-static const eab_real weight_floor = 1.0 / 16777216;                          /* eps = 2^-24 */
-static const eab_real square_limit = 1267650600228229401496703205376.0;       /* 2^100 */
+static const eab_real weight_floor = 1.0 / 16777216;                    /* eps = 2^-24 */
+static const eab_real square_limit = 1267650600228229401496703205376.0; /* 2^100 */
 
 enum score_function { SCORE_DPA, SCORE_EA, SCORE_EA_SOFTMAX, SCORE_UNKNOWN };
 
@@ -25,8 +26,7 @@ static enum score_function score_function_of(int32_t mechanism) {
     static const struct {
         const char *name;
         enum score_function function;
-    } functions[] = {
-        {"dpa", SCORE_DPA}, {"ea", SCORE_EA}, {"ea-scaled", SCORE_EA}, {"ea-softmax", SCORE_EA_SOFTMAX}};
+    } functions[] = {{"dpa", SCORE_DPA}, {"ea", SCORE_EA}, {"ea-scaled", SCORE_EA}, {"ea-softmax", SCORE_EA_SOFTMAX}};
     for (size_t i = 0; i < sizeof functions / sizeof *functions; i++)
         if (mechanism >= 0 && mechanism == eab_mechanism_from_name(functions[i].name)) return functions[i].function;
     return SCORE_UNKNOWN;
@@ -74,9 +74,9 @@ static void attend(attended_row *row, const eab_real *query, const eab_real *key
             row->derivative[j] = square < square_limit ? 2 * z / ((1 + square) * (1 + square)) * bias : 0;
         } else {
             row->attention[j] = exp((row->function == SCORE_DPA ? z : square) + log_bias - largest);
-            row->derivative[j] = row->attention[j] * (row->function == SCORE_DPA     ? 1
-                                                      : square < square_limit ? 2 * z
-                                                                              : 0);
+            row->derivative[j] = row->attention[j] * (row->function == SCORE_DPA ? 1
+                                                      : square < square_limit    ? 2 * z
+                                                                                 : 0);
         }
         sum += row->attention[j];
     }
@@ -116,8 +116,8 @@ static int64_t out_offset(const eab_attention_args *args, int32_t batch, int32_t
     return batch * args->out_batch + head * args->out_head + time * args->out_time;
 }
 
-int EAB_REFERENCE(attention_forward)(const eab_attention_args *args, int32_t member, const eab_real *q, const eab_real *k,
-                                    const eab_real *v, eab_real *out, eab_real *row_stat) {
+int EAB_REFERENCE(attention_forward)(const eab_attention_args *args, int32_t member, const eab_real *q,
+                                     const eab_real *k, const eab_real *v, eab_real *out, eab_real *row_stat) {
     attended_row row;
     EAB_TRY(row_open(&row, args, member));
     for (int32_t batch = 0; batch < args->batch; batch++)
@@ -139,8 +139,9 @@ int EAB_REFERENCE(attention_forward)(const eab_attention_args *args, int32_t mem
 }
 
 /* Gradients, or with `magnitudes` the same sums of absolute values. */
-static int backward(const eab_attention_args *args, int32_t member, const eab_real *q, const eab_real *k, const eab_real *v,
-                    const eab_real *dout, eab_real *dq, eab_real *dk, eab_real *dv, bool magnitudes) {
+static int backward(const eab_attention_args *args, int32_t member, const eab_real *q, const eab_real *k,
+                    const eab_real *v, const eab_real *dout, eab_real *dq, eab_real *dk, eab_real *dv,
+                    bool magnitudes) {
     attended_row row;
     EAB_TRY(row_open(&row, args, member));
     eab_real *dp = row.derivative + args->context;
@@ -183,15 +184,16 @@ static int backward(const eab_attention_args *args, int32_t member, const eab_re
     return EAB_OK;
 }
 
-int EAB_REFERENCE(attention_backward)(const eab_attention_args *args, int32_t member, const eab_real *q, const eab_real *k,
-                                     const eab_real *v, const eab_real *out, const eab_real *row_stat, const eab_real *dout,
-                                     eab_real *dq, eab_real *dk, eab_real *dv) {
+int EAB_REFERENCE(attention_backward)(const eab_attention_args *args, int32_t member, const eab_real *q,
+                                      const eab_real *k, const eab_real *v, const eab_real *out,
+                                      const eab_real *row_stat, const eab_real *dout, eab_real *dq, eab_real *dk,
+                                      eab_real *dv) {
     (void)out;
     (void)row_stat;
     return backward(args, member, q, k, v, dout, dq, dk, dv, false);
 }
 
 int EAB_REFERENCE(attention_terms)(const eab_attention_args *args, int32_t member, const eab_real *q, const eab_real *k,
-                                  const eab_real *v, const eab_real *dout, eab_real *dq, eab_real *dk, eab_real *dv) {
+                                   const eab_real *v, const eab_real *dout, eab_real *dq, eab_real *dk, eab_real *dv) {
     return backward(args, member, q, k, v, dout, dq, dk, dv, true);
 }

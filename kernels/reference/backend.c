@@ -36,9 +36,9 @@ static int attention_forward(eab_device *device, const eab_attention_args *args,
     (void)device;
     for (int32_t member = 0; member < args->members; member++)
         EAB_TRY(EAB_REFERENCE(attention_forward)(args, member, EAB_REFERENCE(member)(q, member),
-                                                EAB_REFERENCE(member)(k, member), EAB_REFERENCE(member)(v, member),
-                                                EAB_REFERENCE(member)(out, member),
-                                                EAB_REFERENCE(member)(row_stat, member)));
+                                                 EAB_REFERENCE(member)(k, member), EAB_REFERENCE(member)(v, member),
+                                                 EAB_REFERENCE(member)(out, member),
+                                                 EAB_REFERENCE(member)(row_stat, member)));
     return EAB_OK;
 }
 

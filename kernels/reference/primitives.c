@@ -18,8 +18,9 @@ int EAB_REFERENCE(gemm)(eab_device *device, const eab_gemm *gemm) {
             for (int32_t column = 0; column < gemm->n; column++) {
                 eab_real sum = 0;
                 for (int32_t i = 0; i < gemm->k; i++)
-                    sum += (gemm->transpose_a ? a[(int64_t)i * gemm->lda + row] : a[(int64_t)row * gemm->lda + i]) *
-                           (gemm->transpose_b ? b[(int64_t)column * gemm->ldb + i] : b[(int64_t)i * gemm->ldb + column]);
+                    sum +=
+                        (gemm->transpose_a ? a[(int64_t)i * gemm->lda + row] : a[(int64_t)row * gemm->lda + i]) *
+                        (gemm->transpose_b ? b[(int64_t)column * gemm->ldb + i] : b[(int64_t)i * gemm->ldb + column]);
                 eab_real *out = &c[(int64_t)row * gemm->ldc + column];
                 *out = (gemm->accumulate ? *out : 0) + sum + (bias ? bias[column] : 0);
             }
@@ -51,7 +52,7 @@ int EAB_REFERENCE(norm_forward)(eab_device *device, const eab_norm_args *args, e
 }
 
 int EAB_REFERENCE(norm_backward)(eab_device *device, const eab_norm_args *args, eab_tensor dy_all, eab_tensor dx_all,
-                                eab_tensor dgain_all, eab_tensor dbias_all) {
+                                 eab_tensor dgain_all, eab_tensor dbias_all) {
     (void)device;
     const int32_t width = args->width;
     for (int32_t member = 0; member < args->members; member++) {
@@ -80,7 +81,7 @@ int EAB_REFERENCE(norm_backward)(eab_device *device, const eab_norm_args *args, 
 static eab_real gelu_argument(eab_real x) { return sqrt(2 / 3.14159265358979323846) * (x + 0.044715 * x * x * x); }
 
 int EAB_REFERENCE(activation_forward)(eab_device *device, eab_activation activation, int32_t members, int64_t count,
-                                     eab_tensor x_all, eab_tensor y_all) {
+                                      eab_tensor x_all, eab_tensor y_all) {
     (void)device;
     for (int32_t member = 0; member < members; member++) {
         const eab_real *x = MEMBER(x_all, member);
@@ -92,7 +93,7 @@ int EAB_REFERENCE(activation_forward)(eab_device *device, eab_activation activat
 }
 
 int EAB_REFERENCE(activation_backward)(eab_device *device, eab_activation activation, int32_t members, int64_t count,
-                                      eab_tensor x_all, eab_tensor dy_all) {
+                                       eab_tensor x_all, eab_tensor dy_all) {
     (void)device;
     for (int32_t member = 0; member < members; member++) {
         const eab_real *x = MEMBER(x_all, member);
@@ -114,7 +115,7 @@ int EAB_REFERENCE(add)(eab_device *device, int32_t members, int64_t count, eab_t
 }
 
 int EAB_REFERENCE(column_sum)(eab_device *device, int32_t members, int32_t rows, int32_t width, eab_tensor x,
-                             eab_tensor sums) {
+                              eab_tensor sums) {
     (void)device;
     for (int32_t member = 0; member < members; member++)
         for (int64_t row = 0; row < rows; row++)
@@ -141,12 +142,13 @@ int EAB_REFERENCE(rotate)(eab_device *device, const eab_shape *shape, eab_tensor
 }
 
 int EAB_REFERENCE(embed_forward)(eab_device *device, const eab_shape *shape, const eab_embedding *weights,
-                                const int32_t *tokens, int64_t tokens_stride, eab_tensor x_all) {
+                                 const int32_t *tokens, int64_t tokens_stride, eab_tensor x_all) {
     (void)device;
     const int32_t width = shape->d_model;
     for (int32_t member = 0; member < shape->members; member++)
         for (int64_t row = 0; row < (int64_t)shape->batch * shape->context; row++) {
-            const eab_real *token = MEMBER(weights->token, member) + (int64_t)tokens[member * tokens_stride + row] * width;
+            const eab_real *token =
+                MEMBER(weights->token, member) + (int64_t)tokens[member * tokens_stride + row] * width;
             const eab_real *position = MEMBER(weights->position, member);
             eab_real *x = MEMBER(x_all, member) + row * width;
             for (int32_t i = 0; i < width; i++)
@@ -156,7 +158,7 @@ int EAB_REFERENCE(embed_forward)(eab_device *device, const eab_shape *shape, con
 }
 
 int EAB_REFERENCE(embed_backward)(eab_device *device, const eab_shape *shape, const eab_embedding *gradients,
-                                 const int32_t *tokens, int64_t tokens_stride, eab_tensor dx_all) {
+                                  const int32_t *tokens, int64_t tokens_stride, eab_tensor dx_all) {
     (void)device;
     const int32_t width = shape->d_model;
     for (int32_t member = 0; member < shape->members; member++) {
@@ -189,8 +191,7 @@ int EAB_REFERENCE(loss)(eab_device *device, const eab_loss_args *args) {
                     if (logits[i] > logits[best]) best = i;
                 const eab_real maximum = logits[best];
                 for (int32_t i = 0; i < vocab; i++) sum += exp(logits[i] - maximum);
-                if (args->predictions)
-                    args->predictions[member * args->targets_stride + row] = best;
+                if (args->predictions) args->predictions[member * args->targets_stride + row] = best;
                 if (target >= 0) {
                     asked++;
                     right += best == target;
@@ -198,9 +199,9 @@ int EAB_REFERENCE(loss)(eab_device *device, const eab_loss_args *args) {
                 }
                 if (!args->counts) continue;
                 for (int32_t i = 0; i < args->vocab; i++)
-                    logits[i] = target < 0 || i >= vocab ? 0
-                                                         : (exp(logits[i] - maximum) / sum - (i == target)) /
-                                                               (eab_real)args->counts[member];
+                    logits[i] = target < 0 || i >= vocab
+                                    ? 0
+                                    : (exp(logits[i] - maximum) / sum - (i == target)) / (eab_real)args->counts[member];
             }
             tally->tokens += asked;
             tally->tokens_right += right;

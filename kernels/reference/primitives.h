@@ -11,19 +11,19 @@
 int EAB_REFERENCE(gemm)(eab_device *device, const eab_gemm *gemm);
 int EAB_REFERENCE(norm_forward)(eab_device *device, const eab_norm_args *args, eab_tensor x, eab_tensor y);
 int EAB_REFERENCE(norm_backward)(eab_device *device, const eab_norm_args *args, eab_tensor dy, eab_tensor dx,
-                                eab_tensor dgain, eab_tensor dbias);
+                                 eab_tensor dgain, eab_tensor dbias);
 int EAB_REFERENCE(activation_forward)(eab_device *device, eab_activation activation, int32_t members, int64_t count,
-                                     eab_tensor x, eab_tensor y);
+                                      eab_tensor x, eab_tensor y);
 int EAB_REFERENCE(activation_backward)(eab_device *device, eab_activation activation, int32_t members, int64_t count,
-                                      eab_tensor x, eab_tensor dy);
+                                       eab_tensor x, eab_tensor dy);
 int EAB_REFERENCE(add)(eab_device *device, int32_t members, int64_t count, eab_tensor x, eab_tensor y);
 int EAB_REFERENCE(column_sum)(eab_device *device, int32_t members, int32_t rows, int32_t width, eab_tensor x,
-                             eab_tensor sums);
+                              eab_tensor sums);
 int EAB_REFERENCE(rotate)(eab_device *device, const eab_shape *shape, eab_tensor qkv, bool inverse);
 int EAB_REFERENCE(embed_forward)(eab_device *device, const eab_shape *shape, const eab_embedding *weights,
-                                const int32_t *tokens, int64_t tokens_stride, eab_tensor x);
+                                 const int32_t *tokens, int64_t tokens_stride, eab_tensor x);
 int EAB_REFERENCE(embed_backward)(eab_device *device, const eab_shape *shape, const eab_embedding *gradients,
-                                 const int32_t *tokens, int64_t tokens_stride, eab_tensor dx);
+                                  const int32_t *tokens, int64_t tokens_stride, eab_tensor dx);
 int EAB_REFERENCE(loss)(eab_device *device, const eab_loss_args *args);
 int EAB_REFERENCE(optimizer_step)(eab_device *device, const eab_optimizer_args *args);
 

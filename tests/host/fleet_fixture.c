@@ -40,8 +40,12 @@ void fleet_open(fleet_fixture *fleet, const char *backend_name, int32_t members,
         fleet->seeds[member] = (uint32_t)configs[member].seed;
         fleet->held_out[member] = eab_config_held_out(&configs[member]);
     }
-    const eab_generate_args generate = {.members = members, .batch = configs->batch, .context = configs->context,
-                                        .levels = fleet->levels, .seeds = fleet->seeds, .held_out = fleet->held_out,
+    const eab_generate_args generate = {.members = members,
+                                        .batch = configs->batch,
+                                        .context = configs->context,
+                                        .levels = fleet->levels,
+                                        .seeds = fleet->seeds,
+                                        .held_out = fleet->held_out,
                                         .stream = EAB_STREAM_TRAINING};
     const size_t bytes = (size_t)(members * configs->batch * configs->context) * sizeof(int32_t);
     OK(backend->allocate(fleet->device, bytes, (void **)&fleet->inputs));
@@ -93,9 +97,7 @@ double *fleet_gradients(fleet_fixture *fleet, int32_t member) {
     return read_member(fleet, gradients, member);
 }
 
-double *fleet_weights(fleet_fixture *fleet, int32_t member) {
-    return read_member(fleet, fleet->model.weights, member);
-}
+double *fleet_weights(fleet_fixture *fleet, int32_t member) { return read_member(fleet, fleet->model.weights, member); }
 
 void fleet_set_weights(fleet_fixture *fleet, int32_t member, const double *weights) {
     OK(fleet->device->backend->write_reals(fleet->device, member_part(fleet, fleet->model.weights, member), weights,

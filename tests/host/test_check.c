@@ -10,8 +10,8 @@ static void expect_passed(void *context, const eab_check_operation *operation, c
                           const eab_check_result *result) {
     ++*(int *)context;
     cr_expect(result->passed, "%s, %s, context %d, d_model %d: ratio %.2f over %g (%s)", operation->name,
-              eab_mechanism_name(shape->mechanism), shape->context, shape->d_model, result->error_ratio,
-              result->bound, result->reason);
+              eab_mechanism_name(shape->mechanism), shape->context, shape->d_model, result->error_ratio, result->bound,
+              result->reason);
 }
 
 Test(check, cpu_meets_every_bound) {

@@ -32,10 +32,16 @@ static void odd_sizes(eab_config *c) {
 static const struct {
     const char *name;
     change change;
-} variants[] = {{"two layers", two_layers}, {"gelu", gelu},       {"no norm", no_norm},
-                {"no bias", no_bias},       {"no mlp", no_mlp},   {"one-hot", one_hot},
-                {"learned position", learned_position},           {"no position", no_position},
-                {"rope", rope},             {"odd sizes", odd_sizes}};
+} variants[] = {{"two layers", two_layers},
+                {"gelu", gelu},
+                {"no norm", no_norm},
+                {"no bias", no_bias},
+                {"no mlp", no_mlp},
+                {"one-hot", one_hot},
+                {"learned position", learned_position},
+                {"no position", no_position},
+                {"rope", rope},
+                {"odd sizes", odd_sizes}};
 
 enum { VARIANTS = sizeof variants / sizeof *variants };
 

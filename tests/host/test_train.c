@@ -10,8 +10,8 @@
 #include "host/train.h"
 #include "kernels/mechanism.h"
 
-static void train_on(const char *backend, int32_t members, const eab_config *configs,
-                     const eab_train_options *options, eab_cell_result *results) {
+static void train_on(const char *backend, int32_t members, const eab_config *configs, const eab_train_options *options,
+                     eab_cell_result *results) {
     eab_device *device;
     cr_assert_eq(eab_device_open(backend, 0, &device), EAB_OK, "%s", eab_last_error());
     cr_assert_eq(eab_train_fleet(device, members, configs, options, results), EAB_OK, "%s", eab_last_error());
@@ -183,11 +183,20 @@ Test(evaluate, rollout_is_greedy_continuation) {
         }
     }
 
-    eab_fleet_tokens tokens = {
-        .generate = {.members = 1, .batch = config.batch, .context = context, .levels = fleet.levels,
-                     .seeds = fleet.seeds, .held_out = fleet.held_out},
-        .inputs = fleet.inputs, .targets = fleet.targets, .predictions = predictions, .counts = fleet.counts,
-        .changed = &changed, .training = training, .tally = tally, .rollout = rollout};
+    eab_fleet_tokens tokens = {.generate = {.members = 1,
+                                            .batch = config.batch,
+                                            .context = context,
+                                            .levels = fleet.levels,
+                                            .seeds = fleet.seeds,
+                                            .held_out = fleet.held_out},
+                               .inputs = fleet.inputs,
+                               .targets = fleet.targets,
+                               .predictions = predictions,
+                               .counts = fleet.counts,
+                               .changed = &changed,
+                               .training = training,
+                               .tally = tally,
+                               .rollout = rollout};
     eab_evaluation evaluation;
     fleet.model.config.eval_tokens = 1; /* one batch: the training stream's first, as above */
     cr_assert_eq(eab_evaluate(&fleet.model, &tokens, EAB_STREAM_TRAINING, true, NULL, &evaluation), EAB_OK);

@@ -103,7 +103,8 @@ static void plain_compute(const attention_problem *problem, float *const results
 
 static double *widen(const guarded *buffer, bool absolute) {
     double *wide = malloc((size_t)buffer->count * sizeof *wide);
-    for (int64_t i = 0; i < buffer->count; i++) wide[i] = absolute ? fabs((double)buffer->data[i]) : (double)buffer->data[i];
+    for (int64_t i = 0; i < buffer->count; i++)
+        wide[i] = absolute ? fabs((double)buffer->data[i]) : (double)buffer->data[i];
     return wide;
 }
 
@@ -122,7 +123,8 @@ static void compute_references(attention_problem *problem) {
     const eab_attention_args *args = &problem->args;
     const int64_t *part = problem->part;
     const size_t in_count = (size_t)problem->qkv_count, out_count = (size_t)problem->out_count;
-    double *qkv = widen(&problem->qkv, false), *sizes = widen(&problem->qkv, true), *dout = widen(&problem->dout, false);
+    double *qkv = widen(&problem->qkv, false), *sizes = widen(&problem->qkv, true),
+           *dout = widen(&problem->dout, false);
     double *out = calloc(out_count, sizeof *out), *dqkv = calloc(in_count, sizeof *dqkv);
     problem->row_stat = calloc((size_t)problem->rows, sizeof *problem->row_stat);
     const double *q = qkv + part[0], *k = qkv + part[1], *v = qkv + part[2];
@@ -161,8 +163,12 @@ attention_problem attention_problem_new(attention_case spec, uint32_t seed, bool
     attention_problem problem = {.spec = spec};
     const int64_t width = (int64_t)spec.heads * spec.head_dim, block = (int64_t)spec.context * spec.head_dim;
     eab_attention_args *args = &problem.args;
-    *args = (eab_attention_args){.members = 1, .batch = spec.batch, .heads = spec.heads, .context = spec.context,
-                                 .head_dim = spec.head_dim, .causal = spec.causal};
+    *args = (eab_attention_args){.members = 1,
+                                 .batch = spec.batch,
+                                 .heads = spec.heads,
+                                 .context = spec.context,
+                                 .head_dim = spec.head_dim,
+                                 .causal = spec.causal};
     problem.rows = (int64_t)spec.batch * spec.heads * spec.context;
     problem.out_count = problem.rows * spec.head_dim;
     problem.qkv_count = 3 * problem.out_count;

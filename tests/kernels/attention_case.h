@@ -8,8 +8,9 @@
 typedef struct {
     int32_t batch, heads, context, head_dim, mechanism;
     bool causal, sloped;
-    bool interleaved; /* q, k and v inside rows of 3 * heads * head_dim, as in the model; else [batch][heads][context] */
-    double size;      /* standard deviation of q, k, v and dout */
+    bool
+        interleaved; /* q, k and v inside rows of 3 * heads * head_dim, as in the model; else [batch][heads][context] */
+    double size;     /* standard deviation of q, k, v and dout */
 } attention_case;
 
 enum { RESULT_OUT, RESULT_DQ, RESULT_DK, RESULT_DV, RESULT_COUNT };

@@ -40,6 +40,7 @@ void guarded_normal(guarded *buffer, uint32_t seed, double size) {
 
 bool guarded_intact(const guarded *buffer) {
     for (int64_t i = 1; i <= GUARD_FLOATS; i++)
-        if (!guarded_untouched(buffer->data[-i]) || !guarded_untouched(buffer->data[buffer->count + i - 1])) return false;
+        if (!guarded_untouched(buffer->data[-i]) || !guarded_untouched(buffer->data[buffer->count + i - 1]))
+            return false;
     return true;
 }

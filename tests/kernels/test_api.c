@@ -21,8 +21,13 @@ typedef struct {
 } fixture;
 
 static void fixture_open(fixture *f, const char *backend) {
-    *f = (fixture){.attention = {.batch = BATCH, .heads = HEADS, .context = CONTEXT, .head_dim = HEAD_DIM,
-                                 .mechanism = eab_mechanism_from_name("ea"), .dtype = EAB_F32, .causal = 1},
+    *f = (fixture){.attention = {.batch = BATCH,
+                                 .heads = HEADS,
+                                 .context = CONTEXT,
+                                 .head_dim = HEAD_DIM,
+                                 .mechanism = eab_mechanism_from_name("ea"),
+                                 .dtype = EAB_F32,
+                                 .causal = 1},
                    .slopes = {0.5f, 0.25f}};
     f->attention.slopes = f->slopes;
     cr_assert(!eab_device_open(backend, 0, &f->device), "%s", eab_last_error());
@@ -95,7 +100,8 @@ static void expect_failure(int status, int wanted, const char *part) {
 
 Test(api, devices) {
     eab_device *device = (eab_device *)1;
-    expect_failure(eab_device_open("gpu", 0, &device), EAB_NO_DEVICE, "\"gpu\" is unknown; allowed: cpu, cuda, reference");
+    expect_failure(eab_device_open("gpu", 0, &device), EAB_NO_DEVICE,
+                   "\"gpu\" is unknown; allowed: cpu, cuda, reference");
     cr_expect_null(device);
     expect_failure(eab_device_open(NULL, 0, &device), EAB_BAD_INPUT, "backend is NULL");
     expect_failure(eab_device_open("cpu", 0, NULL), EAB_BAD_INPUT, "device is NULL");
@@ -120,16 +126,17 @@ Test(api, backends_are_listed) {
     cr_expect_null(eab_backend_from_name(NULL));
 }
 
-#define MISUSE(change, part)                                          \
-    do {                                                              \
-        fixture f;                                                    \
-        fixture_open(&f, "cpu");                                      \
-        change;                                                       \
-        expect_failure(forward(&f), EAB_BAD_INPUT, part);             \
-        expect_failure(backward(&f), EAB_BAD_INPUT, part);            \
-        cr_expect(f.buffers[OUT].data == NULL || guarded_untouched(f.buffers[OUT].data[0]) || strstr(part, "overlaps")); \
-        f.buffers[OUT].data = NULL;                                   \
-        fixture_close(&f);                                            \
+#define MISUSE(change, part)                                                                  \
+    do {                                                                                      \
+        fixture f;                                                                            \
+        fixture_open(&f, "cpu");                                                              \
+        change;                                                                               \
+        expect_failure(forward(&f), EAB_BAD_INPUT, part);                                     \
+        expect_failure(backward(&f), EAB_BAD_INPUT, part);                                    \
+        cr_expect(f.buffers[OUT].data == NULL || guarded_untouched(f.buffers[OUT].data[0]) || \
+                  strstr(part, "overlaps"));                                                  \
+        f.buffers[OUT].data = NULL;                                                           \
+        fixture_close(&f);                                                                    \
     } while (0)
 
 Test(api, attention_arguments) {
@@ -230,7 +237,8 @@ Test(api, isa_by_name) {
         if (eab_isa_available((eab_isa)level))
             cr_expect(!eab_isa_choose(eab_isa_name((eab_isa)level), &isa) && (int)isa == level);
         else
-            expect_failure(eab_isa_choose(eab_isa_name((eab_isa)level), &isa), EAB_BAD_INPUT, "processor or build lacks it");
+            expect_failure(eab_isa_choose(eab_isa_name((eab_isa)level), &isa), EAB_BAD_INPUT,
+                           "processor or build lacks it");
     expect_failure(eab_isa_choose("sse9", &isa), EAB_BAD_INPUT, "EAB_ISA=sse9 is unknown; allowed: base, avx2, avx512");
     expect_failure(eab_isa_choose("AVX2", &isa), EAB_BAD_INPUT, "EAB_ISA=AVX2 is unknown");
 }
@@ -238,7 +246,8 @@ Test(api, isa_by_name) {
 Test(api, isa_from_the_environment) { /* each test is a process of its own */
     eab_device *device;
     setenv("EAB_ISA", "fast", 1);
-    expect_failure(eab_device_open("cpu", 0, &device), EAB_BAD_INPUT, "EAB_ISA=fast is unknown; allowed: base, avx2, avx512");
+    expect_failure(eab_device_open("cpu", 0, &device), EAB_BAD_INPUT,
+                   "EAB_ISA=fast is unknown; allowed: base, avx2, avx512");
     setenv("EAB_ISA", "base", 1); /* read once */
     expect_failure(eab_device_open("cpu", 0, &device), EAB_BAD_INPUT, "EAB_ISA=fast is unknown");
 }

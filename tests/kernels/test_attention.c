@@ -33,9 +33,15 @@ static void check_against_reference(attention_case spec, uint32_t seed) {
 
 /* Variant 0..31: mechanism, causal, sloped, interleaved. */
 static attention_case variant(int number, int32_t batch, int32_t heads, int32_t context, int32_t head_dim) {
-    return (attention_case){.batch = batch, .heads = heads, .context = context, .head_dim = head_dim,
-                            .mechanism = number % EAB_MECHANISM_COUNT, .causal = number / 4 % 2 == 0,
-                            .sloped = number / 8 % 2 == 0, .interleaved = number / 16 % 2 == 0, .size = 1};
+    return (attention_case){.batch = batch,
+                            .heads = heads,
+                            .context = context,
+                            .head_dim = head_dim,
+                            .mechanism = number % EAB_MECHANISM_COUNT,
+                            .causal = number / 4 % 2 == 0,
+                            .sloped = number / 8 % 2 == 0,
+                            .interleaved = number / 16 % 2 == 0,
+                            .size = 1};
 }
 
 Test(attention, odd_sizes_small) {
@@ -101,8 +107,7 @@ static void uniform(attention_problem *problem, const eab_cpu_kernels *kernels) 
                   out, mean);
         if (eab_mechanism_class_of(spec->mechanism) == EAB_CLASS_BOUNDED)
             cr_expect_float_eq(results.row_stat.data[time], (float)keys * EAB_WEIGHT_EPS, 1e-9f);
-        else
-            cr_expect(fabs((double)results.row_stat.data[time] - log(keys)) < 1e-6);
+        else cr_expect(fabs((double)results.row_stat.data[time] - log(keys)) < 1e-6);
     }
     attention_results_free(&results);
 }
@@ -199,8 +204,8 @@ static void same_alone(attention_problem *problem, const eab_cpu_kernels *kernel
         const eab_attention_args *args = &problem->args;
         const int64_t in = batch * args->in_batch + head * args->in_head + time * args->in_time;
         for (int part = 0; part < 3; part++)
-            memcpy(alone.qkv.data + alone.part[part] + time * spec->head_dim, problem->qkv.data + problem->part[part] + in,
-                   row_bytes);
+            memcpy(alone.qkv.data + alone.part[part] + time * spec->head_dim,
+                   problem->qkv.data + problem->part[part] + in, row_bytes);
         memcpy(alone.dout.data + time * spec->head_dim,
                problem->dout.data + batch * args->out_batch + head * args->out_head + time * args->out_time, row_bytes);
     }
@@ -226,10 +231,20 @@ static size_t workspace_of(int32_t context, bool backward, bool sloped, bool cau
     /* One head of one dimension, so that context * context pairs stay cheap to compute. */
     const int32_t mechanism = eab_mechanism_from_name("ea");
     const float scale = 1, slope = 0.25f;
-    const eab_attention_args args = {.members = 1, .batch = 1, .heads = 1, .context = context, .head_dim = 1,
-                                     .causal = causal, .scores = {&mechanism, &scale}, .slopes = sloped ? &slope : NULL,
-                                     .in_batch = context, .in_head = context, .in_time = 1, .out_batch = context,
-                                     .out_head = context, .out_time = 1};
+    const eab_attention_args args = {.members = 1,
+                                     .batch = 1,
+                                     .heads = 1,
+                                     .context = context,
+                                     .head_dim = 1,
+                                     .causal = causal,
+                                     .scores = {&mechanism, &scale},
+                                     .slopes = sloped ? &slope : NULL,
+                                     .in_batch = context,
+                                     .in_head = context,
+                                     .in_time = 1,
+                                     .out_batch = context,
+                                     .out_head = context,
+                                     .out_time = 1};
     guarded buffers[9];
     for (int i = 0; i < 9; i++) {
         buffers[i] = guarded_new(context);

@@ -52,3 +52,25 @@ Test(exp, the_vector_form_gives_the_same_bits) {
         }
     }
 }
+
+Test(log, below_three_ulp) {
+    double worst = 0;
+    for (uint32_t bits = 0x00800000u; bits < 0x7F800000u; bits += EAB_LANES * 251) {
+        eab_vec x, y;
+        for (int lane = 0; lane < EAB_LANES; lane++) x[lane] = from_bits(bits + (uint32_t)lane * 251);
+        y = eab_log_vec(x);
+        for (int lane = 0; lane < EAB_LANES && from_bits(bits + (uint32_t)lane * 251) < INFINITY; lane++) {
+            const double exact = log((double)x[lane]);
+            if (exact != 0) worst = fmax(worst, fabs((double)y[lane] - exact) / ldexp(1, ilogb(exact) - 23));
+        }
+    }
+    for (int step = -2000; step <= 2000; step++) { /* around 1, where the result is small */
+        const eab_vec x = eab_splat(1 + (float)step * 0x1p-23f);
+        const double exact = log((double)x[0]);
+        if (step) worst = fmax(worst, fabs((double)eab_log_vec(x)[0] - exact) / ldexp(1, ilogb(exact) - 23));
+    }
+    cr_log_info("largest error %g ulp", worst);
+    cr_expect_lt(worst, 3, "%g ulp", worst);
+    cr_expect_eq(eab_log_vec(eab_splat(1))[0], 0);
+    cr_expect(isnan(eab_log_vec(eab_splat(NAN))[0]));
+}

@@ -41,9 +41,19 @@ static gemm_problem problem_new(gemm_case spec, uint32_t seed) {
     guarded_normal(&p.b, seed + 1, 1);
     guarded_normal(&p.bias, seed + 2, 1);
     if (spec.accumulate) guarded_normal(&p.c_before, seed + 3, 1);
-    p.g = (eab_gemm){.members = 1, .m = spec.m, .n = spec.n, .k = spec.k, .lda = lda, .ldb = ldb, .ldc = ldc,
-                     .transpose_a = spec.transpose_a, .transpose_b = spec.transpose_b, .accumulate = spec.accumulate,
-                     .a = {p.a.data, 0}, .b = {p.b.data, 0}, .bias = {spec.biased ? p.bias.data : NULL, 0}};
+    p.g = (eab_gemm){.members = 1,
+                     .m = spec.m,
+                     .n = spec.n,
+                     .k = spec.k,
+                     .lda = lda,
+                     .ldb = ldb,
+                     .ldc = ldc,
+                     .transpose_a = spec.transpose_a,
+                     .transpose_b = spec.transpose_b,
+                     .accumulate = spec.accumulate,
+                     .a = {p.a.data, 0},
+                     .b = {p.b.data, 0},
+                     .bias = {spec.biased ? p.bias.data : NULL, 0}};
     return p;
 }
 
@@ -74,7 +84,8 @@ static void check_values(const gemm_problem *p, const guarded *c, const char *is
             const double bias = s->biased ? (double)p->bias.data[column] : 0;
             double sum = before + bias, size = fabs(before) + fabs(bias);
             for (int32_t k = 0; k < s->k; k++) {
-                const double a = (double)p->a.data[s->transpose_a ? (int64_t)k * g->lda + row : (int64_t)row * g->lda + k];
+                const double a =
+                    (double)p->a.data[s->transpose_a ? (int64_t)k * g->lda + row : (int64_t)row * g->lda + k];
                 const double b =
                     (double)p->b.data[s->transpose_b ? (int64_t)column * g->ldb + k : (int64_t)k * g->ldb + column];
                 sum += a * b;
@@ -110,7 +121,8 @@ static gemm_case with_flags(int32_t m, int32_t n, int32_t k, int flags) {
 }
 
 Test(gemm, odd_sizes_with_all_flags) {
-    static const int32_t rows[] = {1, 5, 9, 17}, columns[] = {1, 3, 7, 8, 15, 16, 17, 31, 33, 50, 65}, depths[] = {1, 2, 13, 40};
+    static const int32_t rows[] = {1, 5, 9, 17}, columns[] = {1, 3, 7, 8, 15, 16, 17, 31, 33, 50, 65},
+                         depths[] = {1, 2, 13, 40};
     uint32_t seed = 0;
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
         for (size_t j = 0; j < sizeof columns / sizeof *columns; j++)
@@ -134,8 +146,17 @@ Test(gemm, nothing_to_add) {
         if (!kernels) continue;
         float a[1] = {0}, b[40] = {0}, c[2][40], bias[40];
         for (int i = 0; i < 40; i++) bias[i] = (float)i;
-        eab_gemm g = {.members = 1, .m = 2, .n = 40, .k = 0, .lda = 1, .ldb = 40, .ldc = 40, .a = {a, 0}, .b = {b, 0},
-                      .c = {c, 0}, .bias = {bias, 0}};
+        eab_gemm g = {.members = 1,
+                      .m = 2,
+                      .n = 40,
+                      .k = 0,
+                      .lda = 1,
+                      .ldb = 40,
+                      .ldc = 40,
+                      .a = {a, 0},
+                      .b = {b, 0},
+                      .c = {c, 0},
+                      .bias = {bias, 0}};
         eab_cpu_workspace workspace = {0};
         cr_assert(!kernels->gemm(&workspace, &g, 0));
         for (int i = 0; i < 40; i++) cr_expect_eq(c[1][i], (float)i, "k = 0 leaves the bias");
@@ -146,7 +167,8 @@ Test(gemm, nothing_to_add) {
 Test(gemm, members_are_strided) {
     const eab_cpu_kernels *kernels = eab_cpu_kernels_get();
     float a[3] = {1, 2, 3}, b[3] = {10, 100, 1000}, c[6] = {0};
-    eab_gemm g = {.members = 3, .m = 1, .n = 1, .k = 1, .lda = 1, .ldb = 1, .ldc = 1, .a = {a, 1}, .b = {b, 1}, .c = {c, 2}};
+    eab_gemm g = {
+        .members = 3, .m = 1, .n = 1, .k = 1, .lda = 1, .ldb = 1, .ldc = 1, .a = {a, 1}, .b = {b, 1}, .c = {c, 2}};
     eab_cpu_workspace workspace = {0};
     for (int32_t member = 0; member < 3; member++) cr_assert(!kernels->gemm(&workspace, &g, member));
     eab_cpu_workspace_free(&workspace);

@@ -40,10 +40,11 @@ Test(mechanism, formulas) {
     for (double size = 1e-12; size < 1e12; size *= 1.37)
         for (int sign = -1; sign <= 1; sign += 2) {
             const float z = (float)(sign * size);
-            const double exact = ea((double)z), derivative = 2 * (double)z / ((1 + (double)z * z) * (1 + (double)z * z));
+            const double exact = ea((double)z),
+                         derivative = 2 * (double)z / ((1 + (double)z * z) * (1 + (double)z * z));
             cr_expect(fabs((double)eab_ea_weight(z) - exact) <= 4 * 0x1p-24 * exact, "w(%g)", (double)z);
-            cr_expect(fabs((double)eab_ea_derivative(z) - derivative) <= 6 * 0x1p-24 * fabs(derivative) + 1e-44, "w'(%g)",
-                      (double)z);
+            cr_expect(fabs((double)eab_ea_derivative(z) - derivative) <= 6 * 0x1p-24 * fabs(derivative) + 1e-44,
+                      "w'(%g)", (double)z);
             cr_expect_eq(eab_dpa_log_weight(z), z);
             cr_expect_eq(eab_dpa_log_derivative(z), 1);
             cr_expect_float_eq(eab_ea_softmax_log_weight(z), z * z, 0);
@@ -60,7 +61,8 @@ Test(mechanism, ends) {
     for (size_t i = 0; i < sizeof ends / sizeof *ends; i++)
         for (int sign = -1; sign <= 1; sign += 2) {
             const float z = (float)sign * ends[i];
-            cr_expect(eab_ea_weight(z) >= EAB_WEIGHT_EPS && eab_ea_weight(z) <= 1 + 2 * EAB_WEIGHT_EPS, "%g", (double)z);
+            cr_expect(eab_ea_weight(z) >= EAB_WEIGHT_EPS && eab_ea_weight(z) <= 1 + 2 * EAB_WEIGHT_EPS, "%g",
+                      (double)z);
             cr_expect(fabsf(eab_ea_derivative(z)) < 1, "%g", (double)z);
             cr_expect(fabsf(eab_dpa_log_weight(z)) <= 0x1p126f, "%g", (double)z);
             cr_expect(eab_ea_softmax_log_weight(z) <= 0x1p100f, "%g", (double)z);

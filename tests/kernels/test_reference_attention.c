@@ -19,11 +19,20 @@ typedef struct {
 
 static void problem_set(problem *p, int32_t mechanism, bool causal, bool sloped) {
     *p = (problem){.mechanism = mechanism, .scale = 0.7f, .slopes = {0.3f, 0.05f}};
-    p->args = (eab_attention_args){.members = 1, .batch = BATCH, .heads = HEADS, .context = CONTEXT,
-                                   .head_dim = HEAD_DIM, .causal = causal, .scores = {&p->mechanism, &p->scale},
+    p->args = (eab_attention_args){.members = 1,
+                                   .batch = BATCH,
+                                   .heads = HEADS,
+                                   .context = CONTEXT,
+                                   .head_dim = HEAD_DIM,
+                                   .causal = causal,
+                                   .scores = {&p->mechanism, &p->scale},
                                    .slopes = sloped ? p->slopes : NULL,
-                                   .in_batch = COUNT / BATCH, .in_head = CONTEXT * HEAD_DIM, .in_time = HEAD_DIM,
-                                   .out_batch = COUNT / BATCH, .out_head = CONTEXT * HEAD_DIM, .out_time = HEAD_DIM};
+                                   .in_batch = COUNT / BATCH,
+                                   .in_head = CONTEXT * HEAD_DIM,
+                                   .in_time = HEAD_DIM,
+                                   .out_batch = COUNT / BATCH,
+                                   .out_head = CONTEXT * HEAD_DIM,
+                                   .out_time = HEAD_DIM};
     eab_random random = eab_random_at(5, (uint32_t)mechanism, 0, 0, 0);
     for (int part = 0; part < 3; part++)
         for (int i = 0; i < COUNT; i++) p->inputs[part][i] = (double)eab_random_word(&random) / 2147483648.0 - 1;
@@ -72,13 +81,25 @@ Test(reference_attention, gradients_are_finite_differences) {
         }
 }
 
-/* One head, two positions, one dimension: q = (., 2), k = (1, 3), v = (5, 7), scale 0.5: z = 1 and 3 for the second query. */
+/* One head, two positions, one dimension: q = (., 2), k = (1, 3), v = (5, 7), scale 0.5: z = 1 and 3 for the second
+ * query. */
 static double second_row(const char *name, bool sloped, double *row_stat) {
     const int32_t mechanism = eab_mechanism_from_name(name);
     const float scale = 0.5f, slope = (float)log(2);
-    const eab_attention_args args = {.members = 1, .batch = 1, .heads = 1, .context = 2, .head_dim = 1, .causal = true,
-                                     .scores = {&mechanism, &scale}, .slopes = sloped ? &slope : NULL,
-                                     .in_batch = 2, .in_head = 2, .in_time = 1, .out_batch = 2, .out_head = 2, .out_time = 1};
+    const eab_attention_args args = {.members = 1,
+                                     .batch = 1,
+                                     .heads = 1,
+                                     .context = 2,
+                                     .head_dim = 1,
+                                     .causal = true,
+                                     .scores = {&mechanism, &scale},
+                                     .slopes = sloped ? &slope : NULL,
+                                     .in_batch = 2,
+                                     .in_head = 2,
+                                     .in_time = 1,
+                                     .out_batch = 2,
+                                     .out_head = 2,
+                                     .out_time = 1};
     const double q[2] = {-1, 2}, k[2] = {1, 3}, v[2] = {5, 7};
     double out[2], stats[2];
     cr_assert(!eab_reference_attention_forward(&args, 0, q, k, v, out, stats));
@@ -108,6 +129,7 @@ Test(reference_attention, unknown_mechanism) {
     double out[COUNT];
     problem_set(&p, 0, true, false);
     p.mechanism = 99;
-    cr_expect_eq(eab_reference_attention_forward(&p.args, 0, p.inputs[0], p.inputs[1], p.inputs[2], out, NULL), EAB_BAD_INPUT);
+    cr_expect_eq(eab_reference_attention_forward(&p.args, 0, p.inputs[0], p.inputs[1], p.inputs[2], out, NULL),
+                 EAB_BAD_INPUT);
     cr_expect_not_null(strstr(eab_last_error(), "99"));
 }

@@ -14,7 +14,8 @@ static eab_level level_of(int32_t basis, int32_t delay, int32_t a, int32_t b) {
 }
 
 Test(recurrence, follows_its_formula) {
-    static const int32_t levels[][4] = {{8, 4, 1, 1}, {2, 1, 1, 1}, {16, 6, 3, 5}, {1024, 23, 1023, 1022}, {5, 2, 0, 1}};
+    static const int32_t levels[][4] = {
+        {8, 4, 1, 1}, {2, 1, 1, 1}, {16, 6, 3, 5}, {1024, 23, 1023, 1022}, {5, 2, 0, 1}};
     enum { LENGTH = 25 };
     int32_t tokens[LENGTH];
     uint8_t determined[LENGTH];
@@ -41,8 +42,7 @@ Test(recurrence, known_sequence) {
     int32_t tokens[LENGTH];
     uint8_t determined[LENGTH];
     eab_sequence_generate(&level, 1, EAB_STREAM_TRAINING, 1, 0, LENGTH, tokens, determined);
-    for (int t = 0; t < LENGTH; t++)
-        cr_expect_eq(tokens[t], expected[t], "token %d is %d", t, tokens[t]);
+    for (int t = 0; t < LENGTH; t++) cr_expect_eq(tokens[t], expected[t], "token %d is %d", t, tokens[t]);
 }
 
 Test(recurrence, a_sequence_depends_on_stream_seed_index_and_level_only) {

@@ -1,0 +1,198 @@
+/* The pieces of attention_small*.c: groups of problems, gathering and scattering, and the product of blocks of vectors.
+ *
+ * A "vector" below is EAB_LANES floats, one for each problem of the group.
+ */
+#ifndef EAB_KERNELS_CPU_ATTENTION_LANES_H
+#define EAB_KERNELS_CPU_ATTENTION_LANES_H
+
+#include <math.h>
+
+#include "attention_small.h"
+#include "transpose.h"
+
+/* ---- groups ---------------------------------------------------------------------------------------------------- */
+
+typedef struct {
+    const eab_attention_args *args;
+    int32_t times, dims;    /* context and head_dim rounded up to BLOCK */
+    int64_t first, present; /* problem batch * heads + head of lane 0; lanes that hold one */
+    float scale;
+    bool exponential;
+    const float *bias; /* vectors: bias[d] for the distance d = query - key, |d| < times; see fill_bias */
+} lane_group;
+
+EAB_INLINE int32_t round_up_block(int32_t count) { return (count + BLOCK - 1) / BLOCK * BLOCK; }
+
+/* Where lane `lane`'s head begins; lanes past the last problem repeat it. */
+EAB_INLINE int64_t lane_offset(const lane_group *group, int64_t lane, bool in) {
+    const eab_attention_args *args = group->args;
+    const int64_t problem = group->first + (lane < group->present ? lane : group->present - 1);
+    const int64_t batch = problem / args->heads, head = problem % args->heads;
+    return in ? batch * args->in_batch + head * args->in_head : batch * args->out_batch + head * args->out_head;
+}
+
+/* x's heads as vectors to[times][dims]. */
+EAB_INLINE void gather(const lane_group *group, const float *x, bool in, float *to) {
+    const eab_attention_args *args = group->args;
+    const int64_t row = in ? args->in_time : args->out_time;
+    const int32_t whole = args->head_dim & ~3;
+    if (group->dims != args->head_dim || group->times != args->context)
+        memset(to, 0, (size_t)(group->times * group->dims * EAB_LANES) * sizeof *to);
+    for (int64_t lane = 0; lane < EAB_LANES; lane += 4) {
+        const float *from[4];
+        for (int i = 0; i < 4; i++) from[i] = x + lane_offset(group, lane + i, in);
+        float *target = to + lane;
+        for (int32_t time = 0; time < args->context; time++, target += group->dims * EAB_LANES) {
+            const int64_t at = time * row;
+            for (int32_t dim = 0; dim < whole; dim += 4) {
+                quad rows[4], columns[4];
+                for (int i = 0; i < 4; i++) rows[i] = quad_load(from[i] + at + dim);
+                quad_transpose(rows, columns);
+                for (int i = 0; i < 4; i++) quad_store(target + (dim + i) * EAB_LANES, columns[i]);
+            }
+            for (int32_t dim = whole; dim < args->head_dim; dim++)
+                for (int i = 0; i < 4; i++) target[dim * EAB_LANES + i] = from[i][at + dim];
+        }
+    }
+}
+
+/* The reverse; lanes that hold no problem are left out. */
+EAB_INLINE void scatter(const lane_group *group, const float *from, bool in, float *x) {
+    const eab_attention_args *args = group->args;
+    const int64_t row = in ? args->in_time : args->out_time;
+    const int32_t whole = args->head_dim & ~3;
+    for (int64_t lane = 0; lane < group->present; lane += 4) {
+        const int present = group->present - lane < 4 ? (int)(group->present - lane) : 4;
+        float *to[4];
+        for (int i = 0; i < 4; i++) to[i] = x + lane_offset(group, lane + i, in);
+        const float *source = from + lane;
+        for (int32_t time = 0; time < args->context; time++, source += group->dims * EAB_LANES) {
+            const int64_t at = time * row;
+            for (int32_t dim = 0; dim < whole; dim += 4) {
+                quad rows[4], columns[4];
+                for (int i = 0; i < 4; i++) rows[i] = quad_load(source + (dim + i) * EAB_LANES);
+                quad_transpose(rows, columns);
+                for (int i = 0; i < present; i++) quad_store(to[i] + at + dim, columns[i]);
+            }
+            for (int32_t dim = whole; dim < args->head_dim; dim++)
+                for (int i = 0; i < present; i++) to[i][at + dim] = source[dim * EAB_LANES + i];
+        }
+    }
+}
+
+EAB_INLINE int64_t bias_vectors(const lane_group *group) { return 2 * (int64_t)group->times; }
+
+/* The position bias, its logarithm if exponential; of masked pairs -inf or 0. A mask costs no branch so. */
+EAB_INLINE void fill_bias(lane_group *group, float *table) {
+    const eab_attention_args *args = group->args;
+    eab_vec slopes = {0};
+    for (int64_t lane = 0; args->slopes && lane < EAB_LANES; lane++)
+        slopes[lane] = args->slopes[(group->first + (lane < group->present ? lane : group->present - 1)) % args->heads];
+    float *bias = table + group->times * EAB_LANES;
+    for (int32_t d = 1 - group->times; d < group->times; d++) {
+        const bool masked = args->causal && d < 0;
+        const eab_vec log_bias = masked ? eab_splat(-INFINITY) : -slopes * (float)(d < 0 ? -d : d);
+        eab_store(bias + d * EAB_LANES, group->exponential ? log_bias : eab_exp_vec(log_bias));
+    }
+    group->bias = bias;
+}
+
+/* ---- products -------------------------------------------------------------------------------------------------- */
+
+/* Rows of a block that are summed at a time: 16 sums of 32 registers, or 8 of 16. */
+enum { BLOCK_ROWS = EAB_LANES == 16 ? 4 : 2 };
+
+/* c[row][column] (+)= sum_k a(row, k) b(column, k) for BLOCK rows and columns of vectors; strides in vectors. */
+typedef struct {
+    const float *a;
+    int64_t a_row, a_k;
+    const float *b;
+    int64_t b_column, b_k;
+    float *c;
+    int64_t c_row; /* c's columns are side by side */
+    int32_t k;
+    bool accumulate;
+} block_product;
+
+EAB_INLINE void multiply_block(block_product p) {
+    for (int first = 0; first < BLOCK; first += BLOCK_ROWS) {
+        eab_vec sum[BLOCK_ROWS][BLOCK];
+        const float *a = p.a + first * p.a_row * EAB_LANES, *b = p.b;
+        float *c = p.c + first * p.c_row * EAB_LANES;
+        EAB_UNROLL
+        for (int row = 0; row < BLOCK_ROWS; row++) {
+            EAB_UNROLL
+            for (int column = 0; column < BLOCK; column++)
+                sum[row][column] = p.accumulate ? eab_load(c + (row * p.c_row + column) * EAB_LANES) : (eab_vec){0};
+        }
+        for (int32_t k = 0; k < p.k; k++, a += p.a_k * EAB_LANES, b += p.b_k * EAB_LANES) {
+            eab_vec columns[BLOCK];
+            EAB_UNROLL
+            for (int column = 0; column < BLOCK; column++)
+                columns[column] = eab_load(b + column * p.b_column * EAB_LANES);
+            EAB_UNROLL
+            for (int row = 0; row < BLOCK_ROWS; row++) {
+                const eab_vec value = eab_load(a + row * p.a_row * EAB_LANES);
+                EAB_UNROLL
+                for (int column = 0; column < BLOCK; column++) sum[row][column] += value * columns[column];
+            }
+        }
+        EAB_UNROLL
+        for (int row = 0; row < BLOCK_ROWS; row++) {
+            EAB_UNROLL
+            for (int column = 0; column < BLOCK; column++)
+                eab_store(c + (row * p.c_row + column) * EAB_LANES, sum[row][column]);
+        }
+    }
+}
+
+/* Keys that the queries of the block at `time` may see, rounded up to BLOCK. */
+EAB_INLINE int32_t visible_blocks(const lane_group *group, int32_t time) {
+    return group->args->causal ? time + BLOCK : group->times;
+}
+
+/* Keys that are worked off for query `time`: with causal, whole blocks, whose masked pairs get the weight 0 by their
+ * bias. */
+EAB_INLINE int32_t weighed_keys(const lane_group *group, int32_t time) {
+    return group->args->causal ? time / BLOCK * BLOCK + BLOCK : group->args->context;
+}
+
+/* scores[row][key] = x[time + row] . y[key] for a block of queries; rows of scores are `times` vectors apart. */
+EAB_INLINE void multiply_rows(const lane_group *group, const float *x, const float *y, int32_t time, float *scores) {
+    for (int32_t key = 0; key < visible_blocks(group, time); key += BLOCK)
+        multiply_block((block_product){.a = x + time * group->dims * EAB_LANES,
+                                       .a_row = group->dims,
+                                       .a_k = 1,
+                                       .b = y + key * group->dims * EAB_LANES,
+                                       .b_column = group->dims,
+                                       .b_k = 1,
+                                       .c = scores + key * EAB_LANES,
+                                       .c_row = group->times,
+                                       .k = group->dims});
+}
+
+/* to[row][dim] = sum over keys of weights[row][key] y[key][dim] for a block of queries. */
+EAB_INLINE void combine_rows(const lane_group *group, const float *weights, const float *y, int32_t time, float *to) {
+    for (int32_t dim = 0; dim < group->dims; dim += BLOCK)
+        multiply_block((block_product){.a = weights,
+                                       .a_row = group->times,
+                                       .a_k = 1,
+                                       .b = y + dim * EAB_LANES,
+                                       .b_column = 1,
+                                       .b_k = group->dims,
+                                       .c = to + dim * EAB_LANES,
+                                       .c_row = group->dims,
+                                       .k = visible_blocks(group, time)});
+}
+
+EAB_INLINE eab_vec lane_bias(const lane_group *group, int32_t time, int32_t key) {
+    return eab_load(group->bias + (time - key) * EAB_LANES);
+}
+
+/* Gives the keys that pad the context the weight 0. */
+EAB_INLINE void clear_padding(const lane_group *group, int32_t keys, float *row) {
+    for (int32_t key = keys; key < group->times && !group->args->causal; key++)
+        eab_store(row + key * EAB_LANES, (eab_vec){0});
+}
+
+#endif
