@@ -185,7 +185,7 @@ def throughput(pool: Pool) -> Section:
 def how_to_read() -> Section:
     return Section("reading", "How to read this", paragraphs=[
         "Token accuracy is the share of determined tokens that are predicted right on held-out sequences, the earlier "
-        "tokens given. Sequence accuracy counts whole sequences; rollout accuracy whole continuations from the model's own "
+        "tokens given. Sequence accuracy counts whole sequences; rollout accuracy tokens that the model continues from its own "
         "predictions. A level is solved when every one of the evaluated tokens is right. Seen is the share of evaluated "
         "sequences that were also trained on.",
         "Complexity is log2 of the number of distinct sequences of a level. It orders the levels of one task family and "
