@@ -54,7 +54,7 @@ int eab_check_run_operation(eab_device *device, const eab_check_operation *opera
     if (!status) status = operation->run(&plain, shape);
     if (!status) status = operation->run(&tested, shape);
     if (!status) {
-        judge(&tested, &plain, &reference, unit_roundoff(device), result);
+        judge(&tested, &plain, &reference, reference.roundoff > 0 ? reference.roundoff : unit_roundoff(device), result);
         if (!result->passed) snprintf(result->reason, sizeof result->reason, "error_ratio over its bound");
         if (!eab_check_guards_hold(&tested)) {
             result->passed = false;
@@ -69,21 +69,29 @@ int eab_check_run_operation(eab_device *device, const eab_check_operation *opera
     return status;
 }
 
-int eab_check_all(eab_device *device,
-                  void (*report)(void *context, const eab_check_operation *, const eab_check_shape *,
-                                 const eab_check_result *),
-                  void *context, int *failed) {
+typedef void reporter(void *context, const eab_check_operation *, const eab_check_shape *, const eab_check_result *);
+
+/* On every shape, by every mechanism where it has some. */
+static int check_operation(eab_device *device, const eab_check_operation *operation, reporter *report, void *context,
+                           int *failed) {
+    for (size_t j = 0; j < sizeof shapes / sizeof *shapes; j++)
+        for (int32_t mechanism = 0; mechanism < (operation->by_mechanism ? EAB_MECHANISM_COUNT : 1); mechanism++) {
+            eab_check_shape shape = shapes[j];
+            eab_check_result result;
+            shape.mechanism = mechanism;
+            EAB_TRY(eab_check_run_operation(device, operation, &shape, &result));
+            *failed += !result.passed;
+            report(context, operation, &shape, &result);
+        }
+    return EAB_OK;
+}
+
+int eab_check_all(eab_device *device, reporter *report, void *context, int *failed) {
     *failed = 0;
     const eab_check_operation *operation;
     for (int i = 0; (operation = eab_check_operation_at(i)); i++)
-        for (size_t j = 0; j < sizeof shapes / sizeof *shapes; j++)
-            for (int32_t mechanism = 0; mechanism < (operation->by_mechanism ? EAB_MECHANISM_COUNT : 1); mechanism++) {
-                eab_check_shape shape = shapes[j];
-                eab_check_result result;
-                shape.mechanism = mechanism;
-                EAB_TRY(eab_check_run_operation(device, operation, &shape, &result));
-                *failed += !result.passed;
-                report(context, operation, &shape, &result);
-            }
+        EAB_TRY(check_operation(device, operation, report, context, failed));
+    for (int i = 0; device->backend->attention_half_forward && (operation = eab_check_half_operation_at(i)); i++)
+        EAB_TRY(check_operation(device, operation, report, context, failed));
     return EAB_OK;
 }

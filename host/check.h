@@ -25,6 +25,9 @@ typedef struct {
 /* Operation 0, 1, ...; NULL past the last. */
 const eab_check_operation *eab_check_operation_at(int index);
 
+/* The same of attention in bf16 and fp16, for backends that have it (check_half.c). */
+const eab_check_operation *eab_check_half_operation_at(int index);
+
 typedef struct {
     double error, plain_error; /* relative to the reference's norm */
     double error_ratio;        /* DESIGN.md 1: to the plain float32 implementation, at least the unit roundoff */

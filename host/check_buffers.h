@@ -22,6 +22,7 @@ struct eab_check_run {
     double *outputs; /* what the operation wrote, one after another */
     int64_t output_count, output_room;
     double terms_squared; /* of the size of the outputs' terms before they cancel, where an operation knows it */
+    double roundoff;      /* of the type that the operation works in; 0: the backend's own */
     int status;           /* the first failure; later calls do nothing */
 };
 

@@ -332,7 +332,7 @@ static eab_tensor offset(const eab_check_run *run, eab_tensor tensor, int64_t re
 
 /* On the reference: how large the gradients' terms are before they cancel (DESIGN.md 1, "Conditioning"). */
 static void add_attention_terms(eab_check_run *run, const attention_problem *problem, eab_tensor qkv, eab_tensor dout) {
-    const int32_t d_model = problem->args.heads * problem->args.head_dim;
+    const int64_t d_model = (int64_t)problem->args.heads * problem->args.head_dim;
     const eab_tensor terms = eab_check_tensor(run, problem->args.members, problem->in_count, 0);
     for (int32_t member = 0; member < problem->args.members && !run->status; member++) {
         const double *own = (double *)qkv.data + member * qkv.stride;
@@ -347,7 +347,8 @@ static void add_attention_terms(eab_check_run *run, const attention_problem *pro
 static int check_attention_pass(eab_check_run *run, const eab_check_shape *shape, bool backward) {
     attention_problem problem;
     attention_problem_init(&problem, shape);
-    const int32_t members = shape->members, d_model = shape->d_model;
+    const int32_t members = shape->members;
+    const int64_t d_model = shape->d_model;
     const eab_tensor qkv = eab_check_tensor(run, members, problem.in_count, 1);
     const eab_tensor out = eab_check_tensor(run, members, problem.out_count, NAN);
     const eab_tensor stat = eab_check_tensor(run, members, problem.stat_count, NAN);

@@ -41,7 +41,9 @@ int eab_command_devices(int argc, char **argv) {
             printf("%-10s %-5s %s\n", backend->name, "-", backend->not_built);
             continue;
         }
-        for (int index = 0; index < backend->count(); index++) print_device(backend, index);
+        const int count = backend->count();
+        if (count == 0 && backend->absent) printf("%-10s %-5s %s\n", backend->name, "-", backend->absent());
+        for (int index = 0; index < count; index++) print_device(backend, index);
     }
     return EAB_EXIT_DONE;
 }

@@ -1,4 +1,6 @@
 /* eabench sweep: its options, checked, made into an eab_sweep. */
+#define _GNU_SOURCE /* program_invocation_name */
+#include <errno.h>
 #include <glib.h>
 #include <limits.h>
 #include <stdio.h>
@@ -18,11 +20,12 @@ typedef struct {
     char **specs, **sets, *out, *backend;
     gint device, fleet, workers;
     gdouble time_limit;
-    gboolean dry_run, save_models, save_curves, help;
+    gboolean dry_run, save_models, save_curves, profile, help;
 } arguments;
 
-static const char *const option_names[] = {"set",     "out",        "backend",     "device",      "fleet", "workers",
-                                           "dry-run", "time-limit", "save-models", "save-curves", "help",  NULL};
+static const char *const option_names[] = {"set",     "out",     "backend",    "device",      "fleet",
+                                           "workers", "dry-run", "time-limit", "save-models", "save-curves",
+                                           "profile", "help",    NULL};
 
 static GOptionContext *make_context(arguments *a) {
     const GOptionEntry entries[] = {
@@ -41,6 +44,7 @@ static GOptionContext *make_context(arguments *a) {
          "SECONDS"},
         {"save-models", 0, 0, G_OPTION_ARG_NONE, &a->save_models, "keep trained models, in DIR/models", NULL},
         {"save-curves", 0, 0, G_OPTION_ARG_NONE, &a->save_curves, "keep learning curves, in DIR/curves.csv", NULL},
+        {"profile", 0, 0, G_OPTION_ARG_NONE, &a->profile, "show what the time went to, operation by operation", NULL},
         {"help", 'h', 0, G_OPTION_ARG_NONE, &a->help, "show this and the options of a spec", NULL},
         {G_OPTION_REMAINING, 0, 0, G_OPTION_ARG_FILENAME_ARRAY, &a->specs, NULL, "SPEC.ini"},
         {0},
@@ -73,14 +77,19 @@ static bool in_range(const char *name, gint value, gint low, gint high) {
     return false;
 }
 
-static char *quoted_command(int argc, char **argv) {
-    GString *command = g_string_new("eabench");
+static void append_quoted(GString *command, const char *word) {
+    const char *plain = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/._-+=:,@%";
+    char *quoted = g_shell_quote(word);
+    g_string_append(command, *word && strspn(word, plain) == strlen(word) ? word : quoted);
+    g_free(quoted);
+}
+
+static char *quoted_command(const char *program, int argc, char **argv) {
+    GString *command = g_string_new(NULL);
+    append_quoted(command, program);
     for (int i = 0; i < argc; i++) {
-        const char *plain = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/._-+=:,@%";
-        char *quoted = g_shell_quote(argv[i]);
         g_string_append_c(command, ' ');
-        g_string_append(command, *argv[i] && strspn(argv[i], plain) == strlen(argv[i]) ? argv[i] : quoted);
-        g_free(quoted);
+        append_quoted(command, argv[i]);
     }
     return g_string_free(command, FALSE);
 }
@@ -190,9 +199,12 @@ int eab_command_sweep(int argc, char **argv) {
                            .dry_run = a.dry_run,
                            .save_models = a.save_models,
                            .save_curves = a.save_curves,
-                           .command = quoted_command(argc, argv)};
+                           .profile = a.profile,
+                           .command = quoted_command("eabench", argc, argv),
+                           .again = quoted_command(program_invocation_name, argc, argv)};
         code = sweep_plan(&a, &sweep);
         g_free(sweep.command);
+        g_free(sweep.again);
     }
     g_option_context_free(context);
     g_strfreev(words);

@@ -132,8 +132,9 @@ static int write_tables(eab_model *model) {
         for (int32_t t = 0; t < config->context; t++)
             for (int32_t i = 0; i < half; i++) {
                 const double angle = t * pow(10000, -(double)i / half);
-                values[(int64_t)t * head_dim + 2 * i] = cos(angle);
-                values[(int64_t)t * head_dim + 2 * i + 1] = sin(angle);
+                double *pair = values + (int64_t)t * head_dim + 2 * (int64_t)i;
+                pair[0] = cos(angle);
+                pair[1] = sin(angle);
             }
         status = backend->write_reals(model->device, model->rope.data, values, rope);
         memset(values, 0, (size_t)rope * sizeof *values);

@@ -121,7 +121,20 @@ static int deliver(eab_pool *pool, int64_t index, eab_cell_result *result) {
 
 static int open_device(pool_worker *worker) {
     const eab_pool_settings *settings = &worker->pool->settings;
-    return worker->device ? EAB_OK : eab_device_open(settings->backend, settings->device, &worker->device);
+    if (worker->device) return EAB_OK;
+    EAB_TRY(eab_device_open(settings->backend, settings->device, &worker->device));
+    return settings->profile ? eab_profile_attach(worker->device) : EAB_OK;
+}
+
+static void close_device(pool_worker *worker) {
+    eab_pool *pool = worker->pool;
+    if (worker->device && pool->settings.profile) {
+        pthread_mutex_lock(&pool->mutex);
+        eab_profile_detach(worker->device, pool->settings.profile);
+        pthread_mutex_unlock(&pool->mutex);
+    }
+    eab_device_close(worker->device);
+    worker->device = NULL;
 }
 
 static int train_once(pool_worker *worker, const int64_t *indices, int32_t members, eab_cell_result *results) {
@@ -166,8 +179,7 @@ static int train_cells(pool_worker *worker, const int64_t *indices, int32_t memb
     g_free(results);
     if (status == EAB_INTERRUPTED && atomic_load(&pool->stop)) return EAB_INTERRUPTED;
     if (status == EAB_DEVICE_FAULT) { /* whatever it was doing, a device opened anew does not know of it */
-        eab_device_close(worker->device);
-        worker->device = NULL;
+        close_device(worker);
     }
     if (members > 1) {
         atomic_store_explicit(&worker->steps, 0, memory_order_relaxed);
@@ -210,7 +222,7 @@ static void *work(void *argument) {
     worker->job = NULL;
     pthread_mutex_unlock(&pool->mutex);
 
-    eab_device_close(worker->device);
+    close_device(worker);
     pthread_mutex_lock(&pool->mutex);
     pool->alive--;
     pthread_cond_broadcast(&pool->ended);

@@ -7,6 +7,7 @@
 #ifndef EAB_HOST_POOL_H
 #define EAB_HOST_POOL_H
 
+#include "../kernels/generic/profile.h"
 #include "plan.h"
 #include "train.h"
 
@@ -31,6 +32,7 @@ typedef struct {
     eab_pool_sink sink;
     void *context;          /* of sink and model_path */
     eab_pool_trainer train; /* NULL: eab_train_fleet */
+    eab_profile *profile;   /* of all workers, complete when the pool is finished; NULL: none is made */
 } eab_pool_settings;
 
 /* Starts to train cells[indices[0..count)]; `cells` must outlive the pool. EAB_NO_MEMORY if no thread can be

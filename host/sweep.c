@@ -11,6 +11,7 @@
 #include "interrupt.h"
 #include "peak.h"
 #include "pool.h"
+#include "profile_print.h"
 #include "progress.h"
 #include "summary.h"
 #include "tables.h"
@@ -34,6 +35,7 @@ typedef struct {
     eab_pool *pool;
     eab_progress *progress;
     eab_progress_state state;
+    eab_profile profile; /* of what was trained, if the sweep asks for it */
     double started_s;
     bool over_time;
     pthread_mutex_t mutex; /* of ends */
@@ -163,6 +165,7 @@ static int train(sweep_session *session, const int64_t *todo, int64_t count) {
                                         .keep_curves = sweep->save_curves,
                                         .model_path = sweep->save_models ? model_path : NULL,
                                         .sink = take_result,
+                                        .profile = sweep->profile ? &session->profile : NULL,
                                         .context = session};
     const int started = eab_pool_start(&settings, session->plan->cells, todo, count, &session->pool);
     g_free(fleets);
@@ -230,6 +233,7 @@ int eab_sweep_run(const eab_sweep *sweep, const eab_plan *plan) {
     const int synced = eab_run_folder_sync(session.folder);
     eab_run_folder_summary(session.folder, &summary);
     if (!status && !synced) print_results(&session, &summary);
+    if (sweep->profile && session.profile.seconds > 0) eab_profile_print(stdout, &session.profile);
     fflush(stdout);
     const int closed = eab_run_folder_close(session.folder);
     if (closed && status != EAB_IO) {
@@ -244,11 +248,11 @@ int eab_sweep_run(const eab_sweep *sweep, const eab_plan *plan) {
     if (status == EAB_INTERRUPTED) {
         fprintf(stderr, "eabench sweep: %s; %lld of %lld cells are done. To go on:\n  %s\n",
                 session.over_time ? "the time limit was reached" : "interrupted", (long long)summary.done,
-                (long long)plan->count, sweep->command);
+                (long long)plan->count, sweep->again);
         code = EAB_EXIT_INTERRUPTED;
     } else if (status) {
         eab_fail((eab_status)status, "%s; %lld of %lld cells are done, to go on: %s", reason, (long long)summary.done,
-                 (long long)plan->count, sweep->command);
+                 (long long)plan->count, sweep->again);
         code = eab_command_error("sweep", status);
     }
     g_free(reason);

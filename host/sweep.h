@@ -12,8 +12,9 @@ typedef struct {
     int device;
     int32_t workers, fleet; /* fleet 0: what suits the device, for each shape of model */
     double time_limit_s;    /* after this it stops as if interrupted */
-    bool dry_run, save_models, save_curves;
+    bool dry_run, save_models, save_curves, profile;
     char *command;                  /* the command line, quoted for a shell */
+    char *again;                    /* the same under the name that the program was called by */
     char description[256], isa[32]; /* of the device; of the CPU kernels, or "" */
 } eab_sweep;
 

@@ -52,12 +52,18 @@ typedef struct {
 
 /* ---- primitives ---------------------------------------------------------------------------------------------- */
 
-/* c = op(a) op(b) (+ c if accumulate) (+ bias, one per column); row-major; op(a): [m][k], op(b): [k][n], c: [m][n].
+/* What a product does to each element before it is stored; only on backends with gemm_finishes.
+ * relu: c < 0 becomes 0. relu_slope: c becomes 0 where other <= 0. times: c *= other. */
+typedef enum { EAB_FINISH_NONE, EAB_FINISH_RELU, EAB_FINISH_RELU_SLOPE, EAB_FINISH_TIMES } eab_finish;
+
+/* c = op(a) op(b) (+ c if accumulate) (+ bias, one per column), finished; row-major; op(a): [m][k], op(b): [k][n], c: [m][n].
  * lda, ldb, ldc: elements between the rows as stored. transpose_a: a is stored [k][m]; transpose_b: b as [n][k]. */
 typedef struct {
     int32_t members, m, n, k, lda, ldb, ldc;
     bool transpose_a, transpose_b, accumulate;
     eab_tensor a, b, c, bias; /* bias [n], or data NULL */
+    eab_finish finish;
+    eab_tensor other; /* of finish: [m][n], its rows ldc elements apart */
 } eab_gemm;
 
 /* y = (x - mean) * inv_std * gain + bias over the last dimension; epsilon 1e-5 is added to the variance. */
@@ -161,7 +167,8 @@ typedef struct {
 
 typedef struct {
     eab_tensor normalized, inv_std, input;
-    eab_tensor before, hidden; /* [mlp_dim] before and after the activation; before.data NULL for relu */
+    eab_tensor before, hidden; /* [mlp_dim] before and after the activation; before.data NULL for relu; with
+                                  gemm_finishes `before` holds the activation's slopes */
 } eab_mlp_saved;
 
 typedef struct {
@@ -206,6 +213,11 @@ typedef struct eab_backend {
     /* dy *= f'(x), in place; for relu x may be the output. */
     int (*activation_backward)(eab_device *, eab_activation, int32_t members, int64_t count, eab_tensor x,
                                eab_tensor dy);
+    /* Optional: gemm does what eab_gemm's finish asks for, and activation_forward_slope is there: y = f(x), and x becomes
+     * f'(x). The generic MLP block then keeps gelu's slopes instead of what it was given. */
+    bool gemm_finishes;
+    int (*activation_forward_slope)(eab_device *, eab_activation, int32_t members, int64_t count, eab_tensor x,
+                                    eab_tensor y);
     /* y[count] += x[count] */
     int (*add)(eab_device *, int32_t members, int64_t count, eab_tensor x, eab_tensor y);
     /* sums[width] += the sum of x's rows, [rows][width] */

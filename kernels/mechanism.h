@@ -60,7 +60,8 @@ EAB_HOST_DEVICE static inline EAB_REAL eab_dpa_log_weight(EAB_REAL z) {
     const EAB_REAL negated = -EAB_REAL_MIN(z, EAB_LOG_WEIGHT_LIMIT);
     return -EAB_REAL_MIN(negated, EAB_LOG_WEIGHT_LIMIT);
 }
-EAB_HOST_DEVICE static inline EAB_REAL eab_dpa_log_derivative(EAB_REAL z) { return 1 - 0 * z; }
+/* 1, in the type of z; the clamp, which kernels have at hand, keeps 0 * infinity away. */
+EAB_HOST_DEVICE static inline EAB_REAL eab_dpa_log_derivative(EAB_REAL z) { return 1 - 0 * eab_dpa_log_weight(z); }
 
 /* ea-softmax: exp(z^2) */
 EAB_HOST_DEVICE static inline EAB_REAL eab_ea_softmax_log_weight(EAB_REAL z) {

@@ -4,7 +4,7 @@ set -uo pipefail
 program='test'
 source "$(dirname -- "${BASH_SOURCE[0]}")/common.sh" || exit 3
 
-default_stages=(release isa scripts asan tsan clang)
+default_stages=(release isa scripts asan tsan clang cuda)
 full_stages=(lint debug valgrind asan-isa asan-scripts tsan-scripts)
 
 usage() {
@@ -19,6 +19,7 @@ Installs what is missing (scripts/setup.sh), builds with warnings as errors, and
   asan          AddressSanitizer and UndefinedBehaviorSanitizer: all Criterion tests
   tsan          ThreadSanitizer: the host's Criterion tests; pytest of the sweep
   clang         build by clang; all Criterion tests
+  cuda          build with CUDA for one architecture, where nvcc is; no kernel spills, all take what the table says
 and with --full
   lint          scripts/lint.sh
   debug         build without optimisation; all Criterion tests
@@ -95,13 +96,16 @@ launch() {
 declare -A built # preset: 0, or 1 where the build failed
 
 build() { # PRESET
-    local source werror=ON
-    case $1 in asan | tsan) werror=OFF ;; esac # gcc warns of things that are not so in code with sanitizers
+    local source werror=ON tests=ON cuda=OFF
+    case $1 in
+        asan | tsan) werror=OFF ;; # gcc warns of things that are not so in code with sanitizers
+        cuda-*) tests=OFF cuda=ON ;; # the tests of the CUDA kernels run on the processor, in the other builds (simt)
+    esac
     if [[ -z ${built[$1]:-} ]]; then
         built[$1]=0
         source=$(sed -n 's/^CMAKE_HOME_DIRECTORY:[A-Z]*=//p' "build/$1/CMakeCache.txt" 2>/dev/null)
         [[ -z $source || $source == "$root" ]] || rm -rf -- "build/$1" # the tree was moved or copied
-        if ! quietly "configuring build/$1" cmake --preset "$1" -DEAB_TESTS=ON -DEAB_WERROR="$werror" ||
+        if ! quietly "configuring build/$1" cmake --preset "$1" -DEAB_TESTS="$tests" -DEAB_CUDA="$cuda" -DEAB_WERROR="$werror" ||
             ! quietly "building build/$1" cmake --build --preset "$1"; then
             cat -- "$log"
             built[$1]=1
@@ -209,6 +213,14 @@ races() {
     return "$status"
 }
 
+cuda_stage() {
+    if ! command -v nvcc >/dev/null && [[ ! -x /usr/local/cuda/bin/nvcc ]]; then
+        summaries+=("skipped: nvcc is not here")
+        return
+    fi
+    build cuda-sm90a && ctests cuda-sm90a -L cuda
+}
+
 stage() {
     case $1 in
         release) build release && ctests release ;;
@@ -217,6 +229,7 @@ stage() {
         asan) build asan && ctests asan ;;
         tsan) build tsan && races ;;
         clang) build clang && ctests clang ;;
+        cuda) cuda_stage ;;
         lint) scripts/lint.sh ;;
         debug) build debug && ctests debug ;;
         valgrind) build release && valgrinds ;;

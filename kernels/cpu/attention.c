@@ -103,12 +103,12 @@ static void attend_keys(const head_pass *pass, int32_t first_query, int32_t vect
                         bool diagonal) {
     const forward_space *space = pass->space;
     const int64_t in_time = pass->args->in_time;
-    const int32_t head_dim = pass->args->head_dim;
+    const int32_t head_dim = pass->args->head_dim, width = vectors * EAB_LANES;
     const float *k = pass->k + first * in_time, *v = pass->v + first * in_time;
     const bool biased = diagonal || pass->args->slopes;
     if (!diagonal)
-        eab_product_of(keys, vectors * EAB_LANES, head_dim, k, in_time, 1, space->queries, TILE_QUERIES, space->scores,
-                       TILE_QUERIES, EAB_START_ZERO);
+        eab_product_of(keys, width, head_dim, k, in_time, 1, space->queries, TILE_QUERIES, space->scores, TILE_QUERIES,
+                       EAB_START_ZERO);
     for (int32_t vector = 0; vector < vectors; vector++) {
         const int32_t lane = vector * EAB_LANES;
         int32_t visible = keys;
@@ -122,7 +122,7 @@ static void attend_keys(const head_pass *pass, int32_t first_query, int32_t vect
         const eab_vec factor = pass->weigh(&column, space->rows->sum + lane, space->rows->max + lane);
         if (pass->exponential && first > 0)
             for (int32_t i = 0; i < head_dim; i++) {
-                float *sum = space->sums + i * TILE_QUERIES + lane;
+                float *sum = space->sums + (int64_t)i * TILE_QUERIES + lane;
                 eab_store(sum, eab_load(sum) * factor);
             }
         if (diagonal)
@@ -130,17 +130,17 @@ static void attend_keys(const head_pass *pass, int32_t first_query, int32_t vect
                            space->sums + lane, TILE_QUERIES, first ? EAB_START_C : EAB_START_ZERO);
     }
     if (!diagonal)
-        eab_product_of(head_dim, vectors * EAB_LANES, keys, v, 1, in_time, space->scores, TILE_QUERIES, space->sums,
-                       TILE_QUERIES, first ? EAB_START_C : EAB_START_ZERO);
+        eab_product_of(head_dim, width, keys, v, 1, in_time, space->scores, TILE_QUERIES, space->sums, TILE_QUERIES,
+                       first ? EAB_START_C : EAB_START_ZERO);
 }
 
 static void attend_queries(const head_pass *pass, int32_t first_query, int32_t queries) {
     const eab_attention_args *args = pass->args;
     const forward_space *space = pass->space;
     const int32_t vectors = (queries + EAB_LANES - 1) / EAB_LANES;
-    for (int32_t vector = 0; vector < vectors; vector++) {
-        eab_store(space->rows->sum + vector * EAB_LANES, eab_splat(0));
-        eab_store(space->rows->max + vector * EAB_LANES, eab_splat(-3.0e38f)); /* below every log-weight */
+    for (int32_t lane = 0; lane < vectors * EAB_LANES; lane += EAB_LANES) {
+        eab_store(space->rows->sum + lane, eab_splat(0));
+        eab_store(space->rows->max + lane, eab_splat(-3.0e38f)); /* below every log-weight */
     }
     pack_queries(pass->q + first_query * args->in_time, args->in_time, queries, args->head_dim, 1, space->queries);
     const int32_t unmasked = args->causal ? first_query : args->context;
@@ -153,7 +153,7 @@ static void attend_queries(const head_pass *pass, int32_t first_query, int32_t q
         const int32_t lane = vector * EAB_LANES;
         const eab_vec inverse = 1 / eab_load(space->rows->sum + lane);
         for (int32_t i = 0; i < args->head_dim; i++) {
-            float *sum = space->sums + i * TILE_QUERIES + lane;
+            float *sum = space->sums + (int64_t)i * TILE_QUERIES + lane;
             eab_store(sum, eab_load(sum) * inverse);
         }
     }

@@ -115,8 +115,9 @@ static void gather_rows(const head_pass *pass, const float *tile, const float *r
     const int32_t step = !diagonal ? keys : EAB_LANES < 8 ? EAB_LANES : 8;
     for (int32_t j = 0; j < keys; j += step) {
         const int32_t skip = diagonal ? j : 0;
-        eab_product_of(keys - j < step ? keys - j : step, pass->columns, queries - skip, tile + j * TILE_QUERIES + skip,
-                       TILE_QUERIES, 1, rows + skip * row, row, to->data + (first + j) * to->row, to->row, EAB_START_C);
+        eab_product_of(keys - j < step ? keys - j : step, pass->columns, queries - skip,
+                       tile + (int64_t)j * TILE_QUERIES + skip, TILE_QUERIES, 1, rows + skip * row, row,
+                       to->data + (first + j) * to->row, to->row, EAB_START_C);
     }
 }
 
@@ -197,9 +198,10 @@ static void differentiate_queries(const head_pass *pass, int32_t first, int32_t 
     pack_queries(q, args->in_time, count, args->head_dim, 1, space->queries);
     for (int32_t lane = 0; lane < block.vectors * EAB_LANES; lane += EAB_LANES) {
         eab_vec mean = {0};
-        for (int32_t i = 0; i < args->head_dim; i++)
-            mean +=
-                eab_load(space->douts + i * TILE_QUERIES + lane) * eab_load(space->dqueries + i * TILE_QUERIES + lane);
+        for (int32_t i = 0; i < args->head_dim; i++) {
+            const int64_t at = (int64_t)i * TILE_QUERIES + lane;
+            mean += eab_load(space->douts + at) * eab_load(space->dqueries + at);
+        }
         eab_store(space->terms->mean_dp + lane, mean);
         eab_store(space->terms->stat + lane, eab_splat(1)); /* of lanes past the last query: any finite value */
     }
@@ -228,8 +230,9 @@ static void differentiate_head(head_pass *pass, float *dk, float *dv) {
     for (int32_t first = 0; first < args->context; first += TILE_QUERIES)
         differentiate_queries(pass, first, args->context - first < TILE_QUERIES ? args->context - first : TILE_QUERIES);
     for (int32_t j = 0; padded && j < args->context; j++) {
-        memcpy(dk + j * args->in_time, pass->dkeys.data + j * EAB_LANES, (size_t)args->head_dim * sizeof(float));
-        memcpy(dv + j * args->in_time, pass->dvalues.data + j * EAB_LANES, (size_t)args->head_dim * sizeof(float));
+        memcpy(dk + j * args->in_time, pass->dkeys.data + j * pass->dkeys.row, (size_t)args->head_dim * sizeof(float));
+        memcpy(dv + j * args->in_time, pass->dvalues.data + j * pass->dvalues.row,
+               (size_t)args->head_dim * sizeof(float));
     }
 }
 

@@ -10,6 +10,8 @@
 #include "attention_small.h"
 #include "transpose.h"
 
+static const int64_t VECTOR = EAB_LANES; /* floats; wide, so that products of indices with it are */
+
 /* ---- groups ---------------------------------------------------------------------------------------------------- */
 
 typedef struct {
@@ -31,27 +33,64 @@ EAB_INLINE int64_t lane_offset(const lane_group *group, int64_t lane, bool in) {
     return in ? batch * args->in_batch + head * args->in_head : batch * args->out_batch + head * args->out_head;
 }
 
+#ifdef EAB_HAS_EIGHTS
+/* gather() for whole eights of dims, which takes a third of the instructions. */
+static void gather_eights(const lane_group *group, const float *x, bool in, float *to) {
+    const eab_attention_args *args = group->args;
+    const int64_t row = in ? args->in_time : args->out_time;
+    const float *from[EAB_LANES];
+    for (int i = 0; i < EAB_LANES; i++) from[i] = x + lane_offset(group, i, in);
+    for (int32_t time = 0; time < args->context; time++)
+        for (int32_t dim = 0; dim < args->head_dim; dim += 8, to += 8 * VECTOR) {
+            eab_vec vectors[8];
+            eights_gather(from, time * row + dim, vectors);
+            EAB_UNROLL
+            for (int i = 0; i < 8; i++) eab_store(to + i * VECTOR, vectors[i]);
+        }
+}
+
+static void scatter_eights(const lane_group *group, const float *from, bool in, float *x) {
+    const eab_attention_args *args = group->args;
+    const int64_t row = in ? args->in_time : args->out_time;
+    float *to[EAB_LANES];
+    for (int i = 0; i < EAB_LANES; i++) to[i] = x + lane_offset(group, i, in);
+    for (int32_t time = 0; time < args->context; time++)
+        for (int32_t dim = 0; dim < args->head_dim; dim += 8, from += 8 * VECTOR) {
+            eab_vec vectors[8];
+            EAB_UNROLL
+            for (int i = 0; i < 8; i++) vectors[i] = eab_load(from + i * VECTOR);
+            eights_scatter(vectors, to, time * row + dim);
+        }
+}
+#endif
+
 /* x's heads as vectors to[times][dims]. */
 EAB_INLINE void gather(const lane_group *group, const float *x, bool in, float *to) {
     const eab_attention_args *args = group->args;
     const int64_t row = in ? args->in_time : args->out_time;
     const int32_t whole = args->head_dim & ~3;
     if (group->dims != args->head_dim || group->times != args->context)
-        memset(to, 0, (size_t)(group->times * group->dims * EAB_LANES) * sizeof *to);
+        memset(to, 0, (size_t)(group->times * (group->dims * VECTOR)) * sizeof *to);
+#ifdef EAB_HAS_EIGHTS
+    if (args->head_dim % 8 == 0) {
+        gather_eights(group, x, in, to);
+        return;
+    }
+#endif
     for (int64_t lane = 0; lane < EAB_LANES; lane += 4) {
         const float *from[4];
         for (int i = 0; i < 4; i++) from[i] = x + lane_offset(group, lane + i, in);
         float *target = to + lane;
-        for (int32_t time = 0; time < args->context; time++, target += group->dims * EAB_LANES) {
+        for (int32_t time = 0; time < args->context; time++, target += group->dims * VECTOR) {
             const int64_t at = time * row;
             for (int32_t dim = 0; dim < whole; dim += 4) {
                 quad rows[4], columns[4];
                 for (int i = 0; i < 4; i++) rows[i] = quad_load(from[i] + at + dim);
                 quad_transpose(rows, columns);
-                for (int i = 0; i < 4; i++) quad_store(target + (dim + i) * EAB_LANES, columns[i]);
+                for (int i = 0; i < 4; i++) quad_store(target + (dim + i) * VECTOR, columns[i]);
             }
             for (int32_t dim = whole; dim < args->head_dim; dim++)
-                for (int i = 0; i < 4; i++) target[dim * EAB_LANES + i] = from[i][at + dim];
+                for (int i = 0; i < 4; i++) target[dim * VECTOR + i] = from[i][at + dim];
         }
     }
 }
@@ -61,21 +100,27 @@ EAB_INLINE void scatter(const lane_group *group, const float *from, bool in, flo
     const eab_attention_args *args = group->args;
     const int64_t row = in ? args->in_time : args->out_time;
     const int32_t whole = args->head_dim & ~3;
+#ifdef EAB_HAS_EIGHTS
+    if (args->head_dim % 8 == 0 && group->present == EAB_LANES) {
+        scatter_eights(group, from, in, x);
+        return;
+    }
+#endif
     for (int64_t lane = 0; lane < group->present; lane += 4) {
         const int present = group->present - lane < 4 ? (int)(group->present - lane) : 4;
         float *to[4];
         for (int i = 0; i < 4; i++) to[i] = x + lane_offset(group, lane + i, in);
         const float *source = from + lane;
-        for (int32_t time = 0; time < args->context; time++, source += group->dims * EAB_LANES) {
+        for (int32_t time = 0; time < args->context; time++, source += group->dims * VECTOR) {
             const int64_t at = time * row;
             for (int32_t dim = 0; dim < whole; dim += 4) {
                 quad rows[4], columns[4];
-                for (int i = 0; i < 4; i++) rows[i] = quad_load(source + (dim + i) * EAB_LANES);
+                for (int i = 0; i < 4; i++) rows[i] = quad_load(source + (dim + i) * VECTOR);
                 quad_transpose(rows, columns);
                 for (int i = 0; i < present; i++) quad_store(to[i] + at + dim, columns[i]);
             }
             for (int32_t dim = whole; dim < args->head_dim; dim++)
-                for (int i = 0; i < present; i++) to[i][at + dim] = source[dim * EAB_LANES + i];
+                for (int i = 0; i < present; i++) to[i][at + dim] = source[dim * VECTOR + i];
         }
     }
 }
@@ -88,11 +133,11 @@ EAB_INLINE void fill_bias(lane_group *group, float *table) {
     eab_vec slopes = {0};
     for (int64_t lane = 0; args->slopes && lane < EAB_LANES; lane++)
         slopes[lane] = args->slopes[(group->first + (lane < group->present ? lane : group->present - 1)) % args->heads];
-    float *bias = table + group->times * EAB_LANES;
+    float *bias = table + group->times * VECTOR;
     for (int32_t d = 1 - group->times; d < group->times; d++) {
         const bool masked = args->causal && d < 0;
         const eab_vec log_bias = masked ? eab_splat(-INFINITY) : -slopes * (float)(d < 0 ? -d : d);
-        eab_store(bias + d * EAB_LANES, group->exponential ? log_bias : eab_exp_vec(log_bias));
+        eab_store(bias + d * VECTOR, group->exponential ? log_bias : eab_exp_vec(log_bias));
     }
     group->bias = bias;
 }
@@ -160,13 +205,13 @@ EAB_INLINE int32_t weighed_keys(const lane_group *group, int32_t time) {
 /* scores[row][key] = x[time + row] . y[key] for a block of queries; rows of scores are `times` vectors apart. */
 EAB_INLINE void multiply_rows(const lane_group *group, const float *x, const float *y, int32_t time, float *scores) {
     for (int32_t key = 0; key < visible_blocks(group, time); key += BLOCK)
-        multiply_block((block_product){.a = x + time * group->dims * EAB_LANES,
+        multiply_block((block_product){.a = x + time * (group->dims * VECTOR),
                                        .a_row = group->dims,
                                        .a_k = 1,
-                                       .b = y + key * group->dims * EAB_LANES,
+                                       .b = y + key * (group->dims * VECTOR),
                                        .b_column = group->dims,
                                        .b_k = 1,
-                                       .c = scores + key * EAB_LANES,
+                                       .c = scores + key * VECTOR,
                                        .c_row = group->times,
                                        .k = group->dims});
 }
@@ -177,22 +222,22 @@ EAB_INLINE void combine_rows(const lane_group *group, const float *weights, cons
         multiply_block((block_product){.a = weights,
                                        .a_row = group->times,
                                        .a_k = 1,
-                                       .b = y + dim * EAB_LANES,
+                                       .b = y + dim * VECTOR,
                                        .b_column = 1,
                                        .b_k = group->dims,
-                                       .c = to + dim * EAB_LANES,
+                                       .c = to + dim * VECTOR,
                                        .c_row = group->dims,
                                        .k = visible_blocks(group, time)});
 }
 
 EAB_INLINE eab_vec lane_bias(const lane_group *group, int32_t time, int32_t key) {
-    return eab_load(group->bias + (time - key) * EAB_LANES);
+    return eab_load(group->bias + (time - key) * VECTOR);
 }
 
 /* Gives the keys that pad the context the weight 0. */
 EAB_INLINE void clear_padding(const lane_group *group, int32_t keys, float *row) {
     for (int32_t key = keys; key < group->times && !group->args->causal; key++)
-        eab_store(row + key * EAB_LANES, (eab_vec){0});
+        eab_store(row + key * VECTOR, (eab_vec){0});
 }
 
 #endif

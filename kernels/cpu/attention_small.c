@@ -3,7 +3,8 @@
  * Per group of EAB_LANES heads and block of BLOCK queries: scores[query][key] = q . k, a product of BLOCK x BLOCK
  * blocks whose elements are vectors; scores become weights, row by row; out = weights x v, divided by L. Everything of
  * a group lies in the L1 or L2 cache: 4 * context * head_dim + BLOCK * context vectors. What limits it: gathering and
- * scattering, a quarter to a third of the time at head_dim 8, and a division or an exponential a pair. Measured shares
+ * scattering (in fours, where head_dim is no whole number of eights, a quarter to a third of the time), and a division
+ * or an exponential a pair. Measured shares
  * of the peak: kernels/cpu/README.md.
  */
 #include "attention_lanes.h"
@@ -22,10 +23,10 @@ EAB_INLINE eab_vec weigh_bounded(const lane_group *group, int32_t time, float *r
     const int32_t keys = weighed_keys(group, time);
     eab_vec total = {0};
     for (int32_t key = 0; key < keys; key++) {
-        eab_vec w = weight(group->scale * eab_load(row + key * EAB_LANES));
+        eab_vec w = weight(group->scale * eab_load(row + key * VECTOR));
         w *= lane_bias(group, time, key);
         total += w;
-        eab_store(row + key * EAB_LANES, w);
+        eab_store(row + key * VECTOR, w);
     }
     clear_padding(group, keys, row);
     *inverse = 1 / total;
@@ -37,15 +38,15 @@ EAB_INLINE eab_vec weigh_exponential(const lane_group *group, int32_t time, floa
     const int32_t keys = weighed_keys(group, time);
     eab_vec total = {0};
     for (int32_t key = 0; key < keys; key++) {
-        eab_vec log_w = log_weight(group->scale * eab_load(row + key * EAB_LANES));
+        eab_vec log_w = log_weight(group->scale * eab_load(row + key * VECTOR));
         log_w += lane_bias(group, time, key);
-        eab_store(row + key * EAB_LANES, log_w);
+        eab_store(row + key * VECTOR, log_w);
     }
     const eab_vec top = eab_max_rows(row, EAB_LANES, keys, eab_splat(-3.0e38f)); /* below every log-weight */
     for (int32_t key = 0; key < keys; key++) {
-        const eab_vec w = eab_exp_vec(eab_load(row + key * EAB_LANES) - top);
+        const eab_vec w = eab_exp_vec(eab_load(row + key * VECTOR) - top);
         total += w;
-        eab_store(row + key * EAB_LANES, w);
+        eab_store(row + key * VECTOR, w);
     }
     clear_padding(group, keys, row);
     *inverse = 1 / total;
@@ -72,16 +73,16 @@ static const weigh_function weigh_functions[] = {
 
 static void attend_group(const lane_group *group, const forward_space *space, weigh_function weigh) {
     for (int32_t time = 0; time < group->times; time += BLOCK) {
-        float *outs = space->outs + time * group->dims * EAB_LANES;
+        float *outs = space->outs + time * (group->dims * VECTOR);
         eab_vec inverse[BLOCK];
         multiply_rows(group, space->queries, space->keys, time, space->scores);
         for (int32_t row = 0; row < BLOCK; row++)
-            eab_store(space->stats + (time + row) * EAB_LANES,
-                      weigh(group, time + row, space->scores + row * group->times * EAB_LANES, &inverse[row]));
+            eab_store(space->stats + (time + row) * VECTOR,
+                      weigh(group, time + row, space->scores + row * (group->times * VECTOR), &inverse[row]));
         combine_rows(group, space->scores, space->values, time, outs);
         for (int32_t row = 0; row < BLOCK; row++)
             for (int32_t dim = 0; dim < group->dims; dim++) {
-                float *value = outs + (row * group->dims + dim) * EAB_LANES;
+                float *value = outs + row * (group->dims * VECTOR) + dim * VECTOR;
                 eab_store(value, eab_load(value) * inverse[row]);
             }
     }

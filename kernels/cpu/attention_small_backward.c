@@ -2,8 +2,8 @@
  *
  * The five products of attention_backward.c, on blocks of vectors. The weights of up to QUERIES queries are kept, so
  * that dk and dv are summed over those in registers: 8 * context * head_dim + 2 * QUERIES * context vectors in all.
- * What limits it: gathering five operands and scattering three, about a third of the time at head_dim 8; then the
- * products. Measured shares of the peak: kernels/cpu/README.md.
+ * What limits it: gathering five operands and scattering three (in eights, it took 15 us off the 55 that it took in
+ * fours at head_dim 8, context 24 and 128 heads); then the products. Measured shares of the peak: kernels/cpu/README.md.
  */
 #include "attention_lanes.h"
 
@@ -24,11 +24,11 @@ EAB_INLINE void differentiate_bounded(const lane_group *group, int32_t time, flo
     const int32_t keys = weighed_keys(group, time);
     const eab_vec inverse = 1 / stat;
     for (int32_t key = 0; key < keys; key++) {
-        const eab_vec z = group->scale * eab_load(row + key * EAB_LANES);
+        const eab_vec z = group->scale * eab_load(row + key * VECTOR);
         const eab_vec factor = inverse * lane_bias(group, time, key);
-        const eab_vec difference = eab_load(drow + key * EAB_LANES) - mean_dp;
-        eab_store(row + key * EAB_LANES, weight(z) * factor);
-        eab_store(drow + key * EAB_LANES, derivative(z) * factor * (group->scale * difference));
+        const eab_vec difference = eab_load(drow + key * VECTOR) - mean_dp;
+        eab_store(row + key * VECTOR, weight(z) * factor);
+        eab_store(drow + key * VECTOR, derivative(z) * factor * (group->scale * difference));
     }
     clear_padding(group, keys, row);
     clear_padding(group, keys, drow);
@@ -39,12 +39,12 @@ EAB_INLINE void differentiate_exponential(const lane_group *group, int32_t time,
                                           eab_vec (*log_derivative)(eab_vec)) {
     const int32_t keys = weighed_keys(group, time);
     for (int32_t key = 0; key < keys; key++) {
-        const eab_vec z = group->scale * eab_load(row + key * EAB_LANES);
+        const eab_vec z = group->scale * eab_load(row + key * VECTOR);
         eab_vec log_w = log_weight(z) - stat;
         log_w += lane_bias(group, time, key);
-        const eab_vec a = eab_exp_vec(log_w), difference = eab_load(drow + key * EAB_LANES) - mean_dp;
-        eab_store(row + key * EAB_LANES, a);
-        eab_store(drow + key * EAB_LANES, a * log_derivative(z) * (group->scale * difference));
+        const eab_vec a = eab_exp_vec(log_w), difference = eab_load(drow + key * VECTOR) - mean_dp;
+        eab_store(row + key * VECTOR, a);
+        eab_store(drow + key * VECTOR, a * log_derivative(z) * (group->scale * difference));
     }
     clear_padding(group, keys, row);
     clear_padding(group, keys, drow);
@@ -74,7 +74,7 @@ static const differentiate_function differentiate_functions[] = {
 
 static eab_vec row_dot(const float *x, const float *y, int32_t dims) {
     eab_vec sum = {0};
-    for (int32_t dim = 0; dim < dims; dim++) sum += eab_load(x + dim * EAB_LANES) * eab_load(y + dim * EAB_LANES);
+    for (int32_t dim = 0; dim < dims; dim++) sum += eab_load(x + dim * VECTOR) * eab_load(y + dim * VECTOR);
     return sum;
 }
 
@@ -86,13 +86,13 @@ static void gather_keys(const lane_group *group, const float *weights, const flo
     for (int32_t key = 0; key < keys; key += BLOCK) {
         const int32_t begin = group->args->causal && key > first ? key : first;
         for (int32_t dim = 0; dim < group->dims; dim += BLOCK)
-            multiply_block((block_product){.a = weights + ((begin - first) * group->times + key) * EAB_LANES,
+            multiply_block((block_product){.a = weights + (begin - first) * (group->times * VECTOR) + key * VECTOR,
                                            .a_row = 1,
                                            .a_k = group->times,
-                                           .b = rows + (begin * group->dims + dim) * EAB_LANES,
+                                           .b = rows + begin * (group->dims * VECTOR) + dim * VECTOR,
                                            .b_column = 1,
                                            .b_k = group->dims,
-                                           .c = to + (key * group->dims + dim) * EAB_LANES,
+                                           .c = to + key * (group->dims * VECTOR) + dim * VECTOR,
                                            .c_row = group->dims,
                                            .k = end - begin,
                                            .accumulate = first > 0 && (key < first || !group->args->causal)});
@@ -112,7 +112,7 @@ static void differentiate_group(const lane_group *group, const backward_space *s
             for (int32_t row = 0; row < BLOCK; row++) {
                 const int64_t at = (time + row) * head_row;
                 differentiate(group, time + row, scores + row * row_floats, dscores + row * row_floats,
-                              eab_load(space->stats + (time + row) * EAB_LANES),
+                              eab_load(space->stats + (time + row) * VECTOR),
                               row_dot(space->douts + at, space->outs + at, group->dims));
             }
             combine_rows(group, dscores, space->keys, time, space->dqueries + time * head_row);

@@ -60,9 +60,9 @@ EAB_INLINE void bias_table_fill(const bias_table *table, float slope, bool causa
 /* Rows [first, first + count) of x, as columns of packed[head_dim][TILE_QUERIES]; columns up to whole vectors are 0. */
 EAB_INLINE void pack_queries(const float *x, int64_t row, int32_t count, int32_t head_dim, float factor,
                              float *packed) {
-    if (count % EAB_LANES)
-        for (int32_t i = 0; i < head_dim; i++)
-            eab_store(packed + i * TILE_QUERIES + count / EAB_LANES * EAB_LANES, (eab_vec){0});
+    const int32_t last = count / EAB_LANES * EAB_LANES;
+    if (last < count)
+        for (int32_t i = 0; i < head_dim; i++) eab_store(packed + (int64_t)i * TILE_QUERIES + last, (eab_vec){0});
     EAB_ISA_NAME(eab_transpose)(count, head_dim, x, row, factor, packed, TILE_QUERIES);
 }
 

@@ -11,6 +11,8 @@
 #include <math.h>
 #include <string.h>
 
+#define GELU_FACTOR 1.5957691216057308f /* 2 sqrt(2/pi) */
+
 /* y = normalized * gain + bias of one row, where its mean and inverse standard deviation are known. */
 EAB_INLINE void normalize_row(int32_t width, float mean, float scale, const float *gain, const float *bias,
                               const float *x, float *y, float *normalized) {
@@ -26,77 +28,146 @@ EAB_INLINE void normalize_row(int32_t width, float mean, float scale, const floa
     }
 }
 
-EAB_INLINE float row_sum(int32_t width, const float *x) {
+/* The sums of x's row over its whole vectors, by lane, and over what is left. */
+EAB_INLINE eab_vec row_sum(int32_t width, const float *x, float *rest) {
     const int32_t whole = width / EAB_LANES * EAB_LANES;
     eab_vec lane_sum = {0};
-    float rest = 0;
+    *rest = 0;
     for (int32_t i = 0; i < whole; i += EAB_LANES) lane_sum += eab_load(x + i);
-    for (int32_t i = whole; i < width; i++) rest += x[i];
-    return eab_reduce_add(lane_sum) + rest;
+    for (int32_t i = whole; i < width; i++) *rest += x[i];
+    return lane_sum;
 }
 
-EAB_INLINE float row_square_sum(int32_t width, const float *x, float mean) {
+EAB_INLINE eab_vec row_square_sum(int32_t width, const float *x, float mean, float *rest) {
     const int32_t whole = width / EAB_LANES * EAB_LANES;
     eab_vec lane_sum = {0};
-    float rest = 0;
+    *rest = 0;
     for (int32_t i = 0; i < whole; i += EAB_LANES) {
         const eab_vec centred = eab_load(x + i) - mean;
         lane_sum += centred * centred;
     }
-    for (int32_t i = whole; i < width; i++) rest += (x[i] - mean) * (x[i] - mean);
-    return eab_reduce_add(lane_sum) + rest;
+    for (int32_t i = whole; i < width; i++) *rest += (x[i] - mean) * (x[i] - mean);
+    return lane_sum;
 }
 
-/* One quotient and one root wait for a reduction in every row: in three passes over a block of rows, the rows' chains
- * overlap. Twice as fast as row after row for a width of 32. */
+/* A row's reduction, quotient and root take long and wait for each other: EAB_LANES rows at a time, one in each lane
+ * (the last row again where there are fewer). Twice as fast as row after row for a width of 32, and the same bits. */
+EAB_INLINE eab_vec add_rest(int32_t width, eab_vec sums, const float *rest) {
+    return width % EAB_LANES ? sums + eab_load(rest) : sums;
+}
+
+EAB_INLINE int32_t block_row(int32_t row, int32_t count) { return row < count ? row : count - 1; }
+
+EAB_INLINE void normalize_block(int32_t count, int32_t width, const float *gain, const float *bias, const float *x,
+                                float *y, float *normalized, float *inv_std) {
+    const float inv_width = 1 / (float)width;
+    eab_vec sums[EAB_LANES];
+    float rest[EAB_LANES], mean[EAB_LANES], scale[EAB_LANES];
+    for (int32_t row = 0; row < EAB_LANES; row++)
+        sums[row] = row_sum(width, x + (int64_t)block_row(row, count) * width, &rest[row]);
+    eab_store(mean, add_rest(width, eab_reduce_add_rows(sums), rest) * inv_width);
+    for (int32_t row = 0; row < EAB_LANES; row++)
+        sums[row] = row_square_sum(width, x + (int64_t)block_row(row, count) * width, mean[row], &rest[row]);
+    eab_store(scale, add_rest(width, eab_reduce_add_rows(sums), rest) * inv_width + 1e-5f);
+    for (int32_t row = 0; row < EAB_LANES; row++) scale[row] = 1 / sqrtf(scale[row]);
+    memcpy(inv_std, scale, (size_t)count * sizeof *scale);
+    for (int32_t row = 0; row < count; row++)
+        normalize_row(width, mean[row], scale[row], gain, bias, x + (int64_t)row * width, y + (int64_t)row * width,
+                      normalized + (int64_t)row * width);
+}
+
+EAB_INLINE void normalize_rows(int32_t width, int32_t rows, const float *gain, const float *bias, const float *x,
+                               float *y, float *normalized, float *inv_std) {
+    for (int32_t first = 0; first < rows; first += EAB_LANES) {
+        const int32_t count = rows - first < EAB_LANES ? rows - first : EAB_LANES;
+        const int64_t offset = (int64_t)first * width;
+        normalize_block(count, width, gain, bias, x + offset, y + offset, normalized + offset, inv_std + first);
+    }
+}
+
+/* Calls with a constant width where that pays: loops over a row's few vectors then become straight code. */
+#define WITH_CONSTANT_WIDTH(width, function, ...)                                \
+    do {                                                                         \
+        if ((width) == EAB_LANES) function(EAB_LANES, __VA_ARGS__);              \
+        else if ((width) == 2 * EAB_LANES) function(2 * EAB_LANES, __VA_ARGS__); \
+        else if ((width) == 4 * EAB_LANES) function(4 * EAB_LANES, __VA_ARGS__); \
+        else function(width, __VA_ARGS__);                                       \
+    } while (0)
+
 static void norm_forward(int32_t rows, int32_t width, const float *gain, const float *bias, const float *x, float *y,
                          float *normalized, float *inv_std) {
-    enum { BLOCK_ROWS = 16 };
-    float mean[BLOCK_ROWS], variance[BLOCK_ROWS];
+    WITH_CONSTANT_WIDTH(width, normalize_rows, rows, gain, bias, x, y, normalized, inv_std);
+}
+
+/* The sums over the row of g = dy * gain and of g * normalized. */
+EAB_INLINE void row_slopes(int32_t width, const float *gain, const float *normalized, const float *dy, eab_vec *sum,
+                           eab_vec *dot, float *rest_sum, float *rest_dot) {
+    const int32_t whole = width / EAB_LANES * EAB_LANES;
+    *sum = *dot = (eab_vec){0};
+    *rest_sum = *rest_dot = 0;
+    for (int32_t i = 0; i < whole; i += EAB_LANES) {
+        const eab_vec scaled = eab_load(dy + i) * eab_load(gain + i);
+        *sum += scaled;
+        *dot += scaled * eab_load(normalized + i);
+    }
+    for (int32_t i = whole; i < width; i++) {
+        *rest_sum += dy[i] * gain[i];
+        *rest_dot += dy[i] * gain[i] * normalized[i];
+    }
+}
+
+/* Column by column, so that the sums stay in registers over the rows. */
+EAB_INLINE void add_norm_gradients(int32_t count, int32_t width, const float *normalized, const float *dy, float *dgain,
+                                   float *dbias) {
+    const int32_t whole = width / EAB_LANES * EAB_LANES;
+    for (int32_t i = 0; i < whole; i += EAB_LANES) {
+        eab_vec gain = eab_load(dgain + i), bias = dbias ? eab_load(dbias + i) : (eab_vec){0};
+        for (int64_t row = 0; row < count; row++) {
+            const eab_vec slope = eab_load(dy + row * width + i);
+            gain += slope * eab_load(normalized + row * width + i);
+            bias += slope;
+        }
+        eab_store(dgain + i, gain);
+        if (dbias) eab_store(dbias + i, bias);
+    }
+    for (int64_t row = 0; row < count; row++)
+        for (int32_t i = whole; i < width; i++) {
+            dgain[i] += dy[row * width + i] * normalized[row * width + i];
+            if (dbias) dbias[i] += dy[row * width + i];
+        }
+}
+
+EAB_INLINE void differentiate_row(int32_t width, const float *gain, const float *normalized, float scale, float mean,
+                                  float mean_dot, const float *dy, float *dx) {
+    const int32_t whole = width / EAB_LANES * EAB_LANES;
+    for (int32_t i = 0; i < whole; i += EAB_LANES)
+        eab_store(dx + i, eab_load(dx + i) + scale * (eab_load(dy + i) * eab_load(gain + i) - mean -
+                                                      eab_load(normalized + i) * mean_dot));
+    for (int32_t i = whole; i < width; i++) dx[i] += scale * (dy[i] * gain[i] - mean - normalized[i] * mean_dot);
+}
+
+EAB_INLINE void differentiate_rows(int32_t width, int32_t rows, const float *gain, const float *normalized,
+                                   const float *inv_std, const float *dy, float *dx, float *dgain, float *dbias) {
     const float inv_width = 1 / (float)width;
-    for (int32_t first = 0; first < rows; first += BLOCK_ROWS) {
-        const int32_t count = rows - first < BLOCK_ROWS ? rows - first : BLOCK_ROWS;
-        const int64_t offset = (int64_t)first * width;
-        for (int32_t row = 0; row < count; row++)
-            mean[row] = row_sum(width, x + offset + (int64_t)row * width) * inv_width;
-        for (int32_t row = 0; row < count; row++)
-            variance[row] = row_square_sum(width, x + offset + (int64_t)row * width, mean[row]) * inv_width;
-        for (int32_t row = 0; row < count; row++) inv_std[first + row] = 1 / sqrtf(variance[row] + 1e-5f);
-        for (int32_t row = 0; row < count; row++)
-            normalize_row(width, mean[row], inv_std[first + row], gain, bias, x + offset + (int64_t)row * width,
-                          y + offset + (int64_t)row * width, normalized + offset + (int64_t)row * width);
+    for (int32_t first = 0; first < rows; first += EAB_LANES) {
+        const int32_t count = rows - first < EAB_LANES ? rows - first : EAB_LANES;
+        eab_vec sums[EAB_LANES], dots[EAB_LANES];
+        float rest_sum[EAB_LANES], rest_dot[EAB_LANES], mean[EAB_LANES], mean_dot[EAB_LANES];
+        for (int32_t row = 0; row < EAB_LANES; row++) {
+            const int64_t at = (int64_t)block_row(row, count) * width;
+            row_slopes(width, gain, normalized + at, dy + at, &sums[row], &dots[row], &rest_sum[row], &rest_dot[row]);
+        }
+        eab_store(mean, add_rest(width, eab_reduce_add_rows(sums), rest_sum) * inv_width);
+        eab_store(mean_dot, add_rest(width, eab_reduce_add_rows(dots), rest_dot) * inv_width);
+        add_norm_gradients(count, width, normalized, dy, dgain, dbias);
+        for (int32_t row = 0; row < count; row++, dy += width, dx += width, normalized += width)
+            differentiate_row(width, gain, normalized, inv_std[first + row], mean[row], mean_dot[row], dy, dx);
     }
 }
 
 static void norm_backward(int32_t rows, int32_t width, const float *gain, const float *normalized, const float *inv_std,
                           const float *dy, float *dx, float *dgain, float *dbias) {
-    const int32_t whole = width / EAB_LANES * EAB_LANES;
-    for (int32_t row = 0; row < rows; row++, dy += width, dx += width, normalized += width) {
-        /* of g = dy * gain and of g * normalized */
-        eab_vec lane_sum = {0}, lane_dot = {0};
-        float rest_sum = 0, rest_dot = 0;
-        for (int32_t i = 0; i < whole; i += EAB_LANES) {
-            const eab_vec slope = eab_load(dy + i), unit = eab_load(normalized + i);
-            const eab_vec scaled = slope * eab_load(gain + i);
-            lane_sum += scaled;
-            lane_dot += scaled * unit;
-            eab_store(dgain + i, eab_load(dgain + i) + slope * unit);
-            if (dbias) eab_store(dbias + i, eab_load(dbias + i) + slope);
-        }
-        for (int32_t i = whole; i < width; i++) {
-            rest_sum += dy[i] * gain[i];
-            rest_dot += dy[i] * gain[i] * normalized[i];
-            dgain[i] += dy[i] * normalized[i];
-            if (dbias) dbias[i] += dy[i];
-        }
-        const float mean = (eab_reduce_add(lane_sum) + rest_sum) / (float)width;
-        const float mean_dot = (eab_reduce_add(lane_dot) + rest_dot) / (float)width;
-        const float scale = inv_std[row];
-        for (int32_t i = 0; i < whole; i += EAB_LANES)
-            eab_store(dx + i, eab_load(dx + i) + scale * (eab_load(dy + i) * eab_load(gain + i) - mean -
-                                                          eab_load(normalized + i) * mean_dot));
-        for (int32_t i = whole; i < width; i++) dx[i] += scale * (dy[i] * gain[i] - mean - normalized[i] * mean_dot);
-    }
+    WITH_CONSTANT_WIDTH(width, differentiate_rows, rows, gain, normalized, inv_std, dy, dx, dgain, dbias);
 }
 
 static void relu_forward(int64_t count, const float *x, float *y) {
@@ -107,19 +178,36 @@ static void relu_backward(int64_t count, const float *x, float *dy) {
     for (int64_t i = 0; i < count; i++) dy[i] = x[i] > 0 ? dy[i] : 0;
 }
 
-/* gelu(x) = x/2 (1 + tanh(u)) = x / (1 + exp(-2u)), u = sqrt(2/pi) (x + 0.044715 x^3) */
-static inline float gelu_exp(float x) { return eab_expf_lane(-1.5957691216057308f * x * (1 + 0.044715f * x * x)); }
-
-static void gelu_forward(int64_t count, const float *x, float *y) {
-    for (int64_t i = 0; i < count; i++) y[i] = x[i] / (1 + gelu_exp(x[i]));
+/* gelu(x) = x/2 (1 + tanh(u)) = x s, s = 1 / (1 + e), e = exp(-2u), 2u = 2 sqrt(2/pi) (x + 0.044715 x^3). Past
+ * |2u| = 86 s is 1 or below any normal number: limited there, the exponential needs no limits of its own. NaN stays. */
+EAB_INLINE float gelu_exp(float twice_u) {
+    const float below = twice_u > 86 ? 86 : twice_u;
+    return eab_expf_lane_within(-(below < -86 ? -86 : below));
 }
 
-/* With s = 1 / (1 + e), e = exp(-2u): f' = s + x s (1 - s) 2u', and 1 - s = e s without cancellation. */
+EAB_INLINE float gelu_twice_u(float x) { return GELU_FACTOR * x * (1 + 0.044715f * x * x); }
+
+/* f' = s + x s (1 - s) 2u', where 1 - s = e s without cancellation, and 2u' x = 3 (2u) - 2 GELU_FACTOR x. */
+EAB_INLINE float gelu_slope(float x, float twice_u, float e, float s) {
+    return s * (1 + (3 * twice_u - 2 * GELU_FACTOR * x) * (e * s));
+}
+
+static void gelu_forward(int64_t count, const float *x, float *y) {
+    for (int64_t i = 0; i < count; i++) y[i] = x[i] / (1 + gelu_exp(gelu_twice_u(x[i])));
+}
+
 static void gelu_backward(int64_t count, const float *x, float *dy) {
     for (int64_t i = 0; i < count; i++) {
-        const float e = gelu_exp(x[i]), s = 1 / (1 + e);
-        const float slope = 1.5957691216057308f * (1 + 3 * 0.044715f * x[i] * x[i]);
-        dy[i] *= s * (1 + x[i] * slope * (e * s));
+        const float twice_u = gelu_twice_u(x[i]), e = gelu_exp(twice_u);
+        dy[i] *= gelu_slope(x[i], twice_u, e, 1 / (1 + e));
+    }
+}
+
+static void gelu_forward_slope(int64_t count, float *restrict x, float *restrict y) {
+    for (int64_t i = 0; i < count; i++) {
+        const float given = x[i], twice_u = gelu_twice_u(given), e = gelu_exp(twice_u), s = 1 / (1 + e);
+        y[i] = given * s;
+        x[i] = gelu_slope(given, twice_u, e, s);
     }
 }
 
@@ -127,21 +215,26 @@ static void add(int64_t count, const float *x, float *y) {
     for (int64_t i = 0; i < count; i++) y[i] += x[i];
 }
 
+/* A sum waits for the one before it: as many columns at a time as can be. */
+EAB_INLINE void sum_columns(const int32_t vectors, int32_t rows, int32_t width, const float *x, float *sums) {
+    eab_vec sum[8];
+    EAB_UNROLL
+    for (int32_t v = 0; v < vectors; v++) sum[v] = eab_load(sums + v * (int64_t)EAB_LANES);
+    for (int32_t row = 0; row < rows; row++, x += width) {
+        EAB_UNROLL
+        for (int32_t v = 0; v < vectors; v++) sum[v] += eab_load(x + v * (int64_t)EAB_LANES);
+    }
+    EAB_UNROLL
+    for (int32_t v = 0; v < vectors; v++) eab_store(sums + v * (int64_t)EAB_LANES, sum[v]);
+}
+
 static void column_sum(int32_t rows, int32_t width, const float *x, float *sums) {
-    enum { VECTORS = 4 };
     int32_t i = 0;
-    for (; i + VECTORS * EAB_LANES <= width; i += VECTORS * EAB_LANES) {
-        eab_vec sum[VECTORS];
-        for (int32_t v = 0; v < VECTORS; v++) sum[v] = eab_load(sums + i + v * EAB_LANES);
-        for (int32_t row = 0; row < rows; row++)
-            for (int32_t v = 0; v < VECTORS; v++) sum[v] += eab_load(x + (int64_t)row * width + i + v * EAB_LANES);
-        for (int32_t v = 0; v < VECTORS; v++) eab_store(sums + i + v * EAB_LANES, sum[v]);
-    }
-    for (; i + EAB_LANES <= width; i += EAB_LANES) {
-        eab_vec sum = eab_load(sums + i);
-        for (int32_t row = 0; row < rows; row++) sum += eab_load(x + (int64_t)row * width + i);
-        eab_store(sums + i, sum);
-    }
+    for (; i + 8 * EAB_LANES <= width; i += 8 * EAB_LANES) sum_columns(8, rows, width, x + i, sums + i);
+    for (; i + 6 * EAB_LANES <= width; i += 6 * EAB_LANES) sum_columns(6, rows, width, x + i, sums + i);
+    for (; i + 4 * EAB_LANES <= width; i += 4 * EAB_LANES) sum_columns(4, rows, width, x + i, sums + i);
+    for (; i + 2 * EAB_LANES <= width; i += 2 * EAB_LANES) sum_columns(2, rows, width, x + i, sums + i);
+    for (; i + EAB_LANES <= width; i += EAB_LANES) sum_columns(1, rows, width, x + i, sums + i);
     for (int32_t row = 0; row < rows; row++)
         for (int32_t j = i; j < width; j++) sums[j] += x[(int64_t)row * width + j];
 }
@@ -154,7 +247,7 @@ static void rotate(const eab_shape *shape, const float *table, float *qkv, bool 
         float *x = qkv + row * 3 * shape->d_model;
         for (int32_t head = 0; head < 2 * shape->heads; head++, x += head_dim) /* those of q, then those of k */
             for (int32_t i = 0; i < half; i++) {
-                const float c = angles[2 * i], s = sign * angles[2 * i + 1];
+                const float c = angles[2 * (int64_t)i], s = sign * angles[2 * (int64_t)i + 1];
                 const float first = x[i], second = x[i + half];
                 x[i] = first * c - second * s;
                 x[i + half] = first * s + second * c;
@@ -193,6 +286,7 @@ const eab_cpu_elementwise EAB_ISA_NAME(eab_cpu_elementwise_table) = {
     .relu_backward = relu_backward,
     .gelu_forward = gelu_forward,
     .gelu_backward = gelu_backward,
+    .gelu_forward_slope = gelu_forward_slope,
     .add = add,
     .column_sum = column_sum,
     .rotate = rotate,

@@ -19,7 +19,8 @@ typedef struct {
     ptrdiff_t b_row;
     float *c;
     ptrdiff_t c_row;
-    const float *bias;
+    const float *bias, *other;
+    eab_finish finish;
 } wide_operands; /* with at least EAB_LANES columns */
 
 static void multiply_blocks(const eab_gemm *g, const float *a, int32_t columns, const wide_operands *operands) {
@@ -39,7 +40,9 @@ static void multiply_blocks(const eab_gemm *g, const float *a, int32_t columns, 
                                            .c = operands->c + row * operands->c_row,
                                            .c_row = operands->c_row,
                                            .start = start,
-                                           .start_row = operands->bias};
+                                           .start_row = operands->bias,
+                                           .finish = k + BLOCK_K < g->k ? EAB_FINISH_NONE : operands->finish,
+                                           .other = operands->other ? operands->other + row * operands->c_row : NULL};
             EAB_ISA_NAME(eab_product)(&args);
         }
     }
@@ -55,6 +58,15 @@ static void copy_rows(int64_t rows, int32_t columns, const float *from, ptrdiff_
     }
 }
 
+static void finish_narrow(const eab_gemm *g, float *c, const float *other) {
+    for (int64_t row = 0; row < g->m && g->finish != EAB_FINISH_NONE; row++)
+        for (int64_t i = row * g->ldc; i < row * g->ldc + g->n; i++) {
+            if (g->finish == EAB_FINISH_RELU) c[i] = c[i] < 0 ? 0 : c[i];
+            else if (g->finish == EAB_FINISH_RELU_SLOPE) c[i] = other[i] > 0 ? c[i] : 0;
+            else c[i] *= other[i];
+        }
+}
+
 int EAB_ISA_NAME(eab_gemm)(eab_cpu_workspace *workspace, const eab_gemm *g, int32_t member) {
     const float *a = (const float *)g->a.data + member * g->a.stride;
     const float *b = (const float *)g->b.data + member * g->b.stride;
@@ -63,7 +75,8 @@ int EAB_ISA_NAME(eab_gemm)(eab_cpu_workspace *workspace, const eab_gemm *g, int3
     if (g->m <= 0 || g->n <= 0) return EAB_OK;
 
     const bool narrow = g->n < EAB_LANES;
-    wide_operands operands = {b, g->ldb, c, g->ldc, bias};
+    const float *other = g->other.data ? (const float *)g->other.data + member * g->other.stride : NULL;
+    wide_operands operands = {b, g->ldb, c, g->ldc, bias, other, narrow ? EAB_FINISH_NONE : g->finish};
     if (narrow || g->transpose_b) {
         const size_t width = narrow ? EAB_LANES : (size_t)eab_round_up_lanes(g->n);
         const size_t packed_b = (size_t)g->k * width, packed_c = narrow ? (size_t)g->m * width : 0;
@@ -77,6 +90,7 @@ int EAB_ISA_NAME(eab_gemm)(eab_cpu_workspace *workspace, const eab_gemm *g, int3
         operands.b_row = (ptrdiff_t)width;
         if (narrow) {
             operands.c = c_copy;
+            operands.other = NULL;
             operands.c_row = (ptrdiff_t)width;
             if (g->accumulate) {
                 memset(c_copy, 0, packed_c * sizeof(float));
@@ -90,6 +104,9 @@ int EAB_ISA_NAME(eab_gemm)(eab_cpu_workspace *workspace, const eab_gemm *g, int3
         }
     }
     multiply_blocks(g, a, narrow ? EAB_LANES : g->n, &operands);
-    if (narrow) copy_rows(g->m, g->n, operands.c, operands.c_row, c, g->ldc);
+    if (narrow) {
+        copy_rows(g->m, g->n, operands.c, operands.c_row, c, g->ldc);
+        finish_narrow(g, c, other);
+    }
     return EAB_OK;
 }

@@ -11,13 +11,23 @@
 typedef struct {
     const float *a, *b;
     float *c;
-    const float *start_row;
+    const float *start_row, *other;
     ptrdiff_t last_column; /* of the tile's last vector: (vectors - 1) * EAB_LANES, or less where it overlaps */
     int32_t count;         /* tiles below each other */
 } tile_column;
 
 EAB_INLINE ptrdiff_t vector_column(ptrdiff_t last_column, int vector, int vectors) {
     return vector == vectors - 1 ? last_column : (ptrdiff_t)vector * EAB_LANES;
+}
+
+EAB_INLINE eab_vec finish_vec(eab_finish finish, eab_vec sum, const float *other) {
+    switch (finish) {
+        case EAB_FINISH_RELU: return eab_keep(~(sum < 0), sum); /* NaN stays NaN */
+        case EAB_FINISH_RELU_SLOPE: return eab_keep(eab_load(other) > 0, sum);
+        case EAB_FINISH_TIMES: return sum * eab_load(other);
+        case EAB_FINISH_NONE: break;
+    }
+    return sum;
 }
 
 /* The tiles of a column. rows and vectors are constants where this is inlined, so that the accumulators become
@@ -29,6 +39,7 @@ EAB_INLINE void tile(const int rows, const int vectors, const eab_product_args *
     const int32_t depth = args->k;
     const float *first_a = place->a;
     float *c = place->c;
+    const float *other = place->other;
     for (int32_t count = place->count; count > 0; count--, first_a += rows * a_row, c += rows * c_row) {
         const float *a = first_a, *b = place->b;
         eab_vec sum[EAB_TILE_ROWS][EAB_TILE_VECTORS];
@@ -66,6 +77,24 @@ EAB_INLINE void tile(const int rows, const int vectors, const eab_product_args *
             }
             a += a_k;
             b += b_row;
+        }
+#define FINISH(finish)                                                                                        \
+    EAB_UNROLL                                                                                                \
+    for (int row = 0; row < rows; row++) {                                                                    \
+        EAB_UNROLL                                                                                            \
+        for (int vector = 0; vector < vectors; vector++)                                                      \
+            sum[row][vector] = finish_vec(finish, sum[row][vector],                                           \
+                                          other + row * c_row + vector_column(last_column, vector, vectors)); \
+    }
+        if (args->finish != EAB_FINISH_NONE) {
+            if (args->finish == EAB_FINISH_RELU) {
+                FINISH(EAB_FINISH_RELU)
+            } else if (args->finish == EAB_FINISH_RELU_SLOPE) {
+                FINISH(EAB_FINISH_RELU_SLOPE)
+            } else {
+                FINISH(EAB_FINISH_TIMES)
+            }
+            other += rows * c_row;
         }
         EAB_UNROLL
         for (int row = 0; row < rows; row++) {
@@ -119,13 +148,18 @@ void EAB_ISA_NAME(eab_product)(const eab_product_args *args) {
         const int32_t width = vectors / panels + (panel >= narrow);
         int32_t last = column + (width - 1) * EAB_LANES;
         if (last + EAB_LANES > args->columns) last = args->columns - EAB_LANES;
-        tile_column place = {args->a,          args->b + column,
-                             args->c + column, args->start_row ? args->start_row + column : NULL,
-                             last - column,    short_tiles};
+        tile_column place = {args->a,
+                             args->b + column,
+                             args->c + column,
+                             args->start_row ? args->start_row + column : NULL,
+                             args->other ? args->other + column : args->c,
+                             last - column,
+                             short_tiles};
         const int32_t rows = row_tiles ? args->rows / row_tiles : 0;
         if (short_tiles) tiles[rows - 1][width - 1](args, &place);
-        place.a += short_tiles * rows * args->a_row;
-        place.c += short_tiles * rows * args->c_row;
+        place.a += (ptrdiff_t)short_tiles * rows * args->a_row;
+        place.c += (ptrdiff_t)short_tiles * rows * args->c_row;
+        place.other += (ptrdiff_t)short_tiles * rows * args->c_row;
         place.count = row_tiles - short_tiles;
         if (place.count) tiles[rows][width - 1](args, &place);
         column += width * EAB_LANES;

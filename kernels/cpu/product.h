@@ -6,13 +6,15 @@
  * multiply-adds, so the two multiply-add units are the limit, not the loads.
  *
  * Every element is one chain of multiply-adds in increasing k, begun from its start value (c, a bias or 0). So its
- * bits depend neither on the blocking (a block of k continues from c) nor on the tile it fell into.
+ * bits depend neither on the blocking (a block of k continues from c) nor on the tile it fell into. What finishes it
+ * (an activation, a product with slopes: eab_finish) is done before it leaves its register, which saves a pass over c.
  */
 #ifndef EAB_KERNELS_CPU_PRODUCT_H
 #define EAB_KERNELS_CPU_PRODUCT_H
 
 #include <stddef.h>
 
+#include "../backend.h"
 #include "simd.h"
 
 #if EAB_LANES == 16 || defined(__aarch64__)
@@ -36,6 +38,8 @@ typedef struct {
     ptrdiff_t c_row;
     unsigned start;         /* EAB_START_... */
     const float *start_row; /* [columns] (a bias) with EAB_START_ROW */
+    eab_finish finish;      /* done to the sums in the registers */
+    const float *other;     /* of finish: like c */
 } eab_product_args;
 
 /* The product of any rows and k >= 0, and columns >= EAB_LANES. Nothing outside a, b and c is touched: where columns
@@ -46,7 +50,8 @@ void EAB_ISA_NAME(eab_product)(const eab_product_args *args);
 EAB_INLINE void eab_product_of(int64_t rows, int64_t columns, int64_t k, const float *a, ptrdiff_t a_row, ptrdiff_t a_k,
                                const float *b, ptrdiff_t b_row, float *c, ptrdiff_t c_row, eab_start start) {
     const eab_product_args args = {
-        (int32_t)rows, (int32_t)columns, (int32_t)k, a, a_row, a_k, b, b_row, c, c_row, start, NULL};
+        (int32_t)rows, (int32_t)columns, (int32_t)k, a, a_row, a_k, b, b_row, c, c_row, start,
+        NULL,          EAB_FINISH_NONE,  NULL};
     EAB_ISA_NAME(eab_product)(&args);
 }
 

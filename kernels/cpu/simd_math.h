@@ -25,17 +25,21 @@
     (2 + (r) * (2 + (r) * (1 + (r) * (0x1.5554dcp-2f + \
                                       (r) * (0x1.555518p-4f + (r) * (0x1.120c4ap-6f + (r)*0x1.6d11e4p-9f))))))
 
-EAB_INLINE float eab_expf_lane(float x) {
-    const float clamped = x > EAB_EXP_HIGHEST ? EAB_EXP_HIGHEST : x;
-    const float shifted = clamped * EAB_EXP_INVERSE_LN2 + EAB_EXP_ROUND;
+/* For x within EAB_EXP_LOWEST..EAB_EXP_HIGHEST, or NaN. */
+EAB_INLINE float eab_expf_lane_within(float x) {
+    const float shifted = x * EAB_EXP_INVERSE_LN2 + EAB_EXP_ROUND;
     const float n = shifted - EAB_EXP_ROUND;
-    const float r = (clamped - n * EAB_EXP_LN2_HIGH) - n * EAB_EXP_LN2_LOW;
+    const float r = (x - n * EAB_EXP_LN2_HIGH) - n * EAB_EXP_LN2_LOW;
     int32_t bits;
     memcpy(&bits, &shifted, sizeof bits);
     bits = (int32_t)(((uint32_t)bits + EAB_EXP_BIAS) << 23);
     float power;
     memcpy(&power, &bits, sizeof power);
-    const float result = EAB_EXP_POLYNOMIAL(r) * power;
+    return EAB_EXP_POLYNOMIAL(r) * power;
+}
+
+EAB_INLINE float eab_expf_lane(float x) {
+    const float result = eab_expf_lane_within(x > EAB_EXP_HIGHEST ? EAB_EXP_HIGHEST : x);
     return x < EAB_EXP_LOWEST ? 0 : result;
 }
 
@@ -59,7 +63,7 @@ EAB_INLINE eab_vec eab_log_vec(eab_vec x) {
     const eab_vec series = square * (2.0f / 3 + square * (2.0f / 5 + square * (2.0f / 7 + square * (2.0f / 9))));
     const eab_vec e = __builtin_convertvector(exponent, eab_vec);
     const eab_vec result = e * EAB_EXP_LN2_HIGH + (2 * s + (s * series + e * EAB_EXP_LN2_LOW));
-    return eab_select(x == x, result, x);
+    return eab_select(x == x, result, x); /* NOLINT(misc-redundant-expression): false for NaN */
 }
 
 #endif

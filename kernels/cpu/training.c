@@ -5,118 +5,168 @@
 
 #include <float.h>
 #include <math.h>
+#include <string.h>
+
+/* ---- the loss ------------------------------------------------------------------------------------------------- */
+
+/* Rows whose loss is due, EAB_LANES at a time: the reductions of a row take long and wait for each other, and their
+ * results, one row in each lane, share a quotient and a logarithm. Rows narrower than a vector are worked on in a copy. */
+typedef struct {
+    const eab_loss_args *args;
+    int32_t vocab, count; /* rows that wait */
+    float share;          /* of a row in the mean; 0: no gradient is asked for */
+    float *logits[EAB_LANES];
+    int32_t targets[EAB_LANES]; /* negative: only a prediction is due */
+    int32_t *predictions[EAB_LANES];
+    int32_t sequences[EAB_LANES];
+    float narrow[EAB_LANES][EAB_LANES];
+    eab_tally *tally;
+    double differences, logs; /* of the largest logit and the target's; of the sums of exponentials */
+    int32_t sequence;         /* the one that asked and right belong to */
+    int64_t asked, right;
+} loss_block;
 
 /* Logits first..first + EAB_LANES of a row; past its end `fill`. */
-EAB_INLINE eab_vec load_logits(const float *logits, int32_t first, int32_t vocab, float fill) {
-    if (first + EAB_LANES <= vocab) return eab_load(logits + first);
+EAB_INLINE eab_vec load_logits(const float *logits, int32_t first, int32_t width, float fill) {
+    if (first + EAB_LANES <= width) return eab_load(logits + first);
     float lanes[EAB_LANES];
-    for (int32_t lane = 0; lane < EAB_LANES; lane++) lanes[lane] = first + lane < vocab ? logits[first + lane] : fill;
+    for (int32_t lane = 0; lane < EAB_LANES; lane++) lanes[lane] = first + lane < width ? logits[first + lane] : fill;
     return eab_load(lanes);
 }
 
-EAB_INLINE void store_logits(float *logits, int32_t first, int32_t vocab, eab_vec value) {
-    if (first + EAB_LANES <= vocab) {
+EAB_INLINE void store_logits(float *logits, int32_t first, int32_t width, eab_vec value) {
+    if (first + EAB_LANES <= width) {
         eab_store(logits + first, value);
         return;
     }
     float lanes[EAB_LANES];
     eab_store(lanes, value);
-    for (int32_t i = first; i < vocab; i++) logits[i] = lanes[i - first];
+    for (int32_t i = first; i < width; i++) logits[i] = lanes[i - first];
 }
 
-EAB_INLINE float largest_logit(const float *logits, int32_t vocab) {
-    eab_vec largest = load_logits(logits, 0, vocab, -FLT_MAX);
-    for (int32_t first = EAB_LANES; first < vocab; first += EAB_LANES)
-        largest = eab_max_vec(largest, load_logits(logits, first, vocab, -FLT_MAX));
-    return eab_reduce_max(largest);
+/* Minus the first place of `value`; a number below any place where it is nowhere (logits that are no numbers). */
+EAB_INLINE eab_vec minus_place(float value, const float *logits, int32_t width, eab_vec minus_lanes) {
+    eab_vec place = eab_splat(-FLT_MAX);
+    for (int32_t first = 0; first < width; first += EAB_LANES)
+        place = eab_max_vec(place, eab_select(load_logits(logits, first, width, -FLT_MAX) == value,
+                                              minus_lanes - (float)first, eab_splat(-FLT_MAX)));
+    return place;
 }
 
-/* The first place of `value`; 0 if it is nowhere (logits that are no numbers). */
-EAB_INLINE int32_t place_of(float value, const float *logits, int32_t vocab) {
-    for (int32_t i = 0; i < vocab; i++)
-        if (logits[i] == value) return i;
-    return 0;
-}
-
-/* The row becomes exp(row - maximum); returns the sum. */
-EAB_INLINE float exponentiate(float *logits, int32_t vocab, float maximum) {
+/* The row becomes exp(row - maximum), 0 in its padding; returns the sums by lane. */
+EAB_INLINE eab_vec exponentiate(float *logits, int32_t width, float maximum) {
     eab_vec lane_sum = {0};
-    for (int32_t first = 0; first < vocab; first += EAB_LANES) {
-        /* far below the lowest exponent: what pads the row adds 0 */
-        const eab_vec value = eab_exp_vec(load_logits(logits, first, vocab, -FLT_MAX / 2) - maximum);
-        store_logits(logits, first, vocab, value);
+    for (int32_t first = 0; first < width; first += EAB_LANES) {
+        const eab_vec value = eab_exp_vec(load_logits(logits, first, width, -FLT_MAX) - maximum);
+        store_logits(logits, first, width, value);
         lane_sum += value;
     }
-    return eab_reduce_add(lane_sum);
+    return lane_sum;
 }
 
-/* The row, exponentiated, becomes the gradient of `share` of its loss. */
-EAB_INLINE void differentiate(float *logits, int32_t vocab, int32_t padded, float sum, int32_t target, float share) {
-    const float factor = share / sum;
-    for (int32_t first = 0; first < vocab; first += EAB_LANES)
-        store_logits(logits, first, vocab, load_logits(logits, first, vocab, 0) * factor);
-    logits[target] -= share;
-    for (int32_t i = vocab; i < padded; i++) logits[i] = 0;
+/* The tally of the sequence that ends. */
+EAB_INLINE void end_sequence(loss_block *block, int32_t next) {
+    block->tally->tokens += block->asked;
+    block->tally->tokens_right += block->right;
+    block->tally->sequences += block->asked > 0;
+    block->tally->sequences_right += block->asked > 0 && block->right == block->asked;
+    block->asked = block->right = 0;
+    block->sequence = next;
 }
 
-/* Sums whose logarithms are due, a vector at a time. */
-typedef struct {
-    float sums[EAB_LANES];
-    int32_t count;
-    double total;
-} log_queue;
-
-EAB_INLINE void log_queue_flush(log_queue *queue) {
-    for (int32_t i = queue->count; i < EAB_LANES; i++) queue->sums[i] = 1;
-    float logs[EAB_LANES];
-    eab_store(logs, eab_log_vec(eab_load(queue->sums)));
-    for (int32_t i = 0; i < queue->count; i++) queue->total += (double)logs[i];
-    queue->count = 0;
+EAB_INLINE void tally_row(loss_block *block, int32_t row, int32_t best, float maximum, float log_sum) {
+    const int32_t target = block->targets[row];
+    if (block->predictions[row]) *block->predictions[row] = best;
+    if (target < 0) return;
+    if (block->sequences[row] != block->sequence) end_sequence(block, block->sequences[row]);
+    block->asked++;
+    block->right += best == target;
+    block->differences += (double)maximum;
+    block->logs += (double)log_sum;
 }
 
-EAB_INLINE void log_queue_add(log_queue *queue, float sum) {
-    queue->sums[queue->count++] = sum;
-    if (queue->count == EAB_LANES) log_queue_flush(queue);
+/* width: the vocabulary's, or a vector's for a narrower one. */
+EAB_INLINE void work_off_rows(loss_block *block, const int32_t width) {
+    const int32_t count = block->count, vocab = block->vocab;
+    const bool narrow = vocab < width;
+    float maximum[EAB_LANES], place[EAB_LANES], difference[EAB_LANES], log_sum[EAB_LANES], factor[EAB_LANES];
+    float *rows[EAB_LANES];
+    eab_vec lanes[EAB_LANES], minus_lanes;
+    for (int32_t i = 0; i < EAB_LANES; i++) minus_lanes[i] = (float)-i;
+    for (int32_t row = 0; row < EAB_LANES; row++) { /* where rows are missing, the last one again, only read */
+        rows[row] = block->logits[row < count ? row : count - 1];
+        if (!narrow) continue;
+        for (int32_t i = 0; i < EAB_LANES; i++) block->narrow[row][i] = i < vocab ? rows[row][i] : -FLT_MAX;
+        rows[row] = block->narrow[row];
+    }
+    for (int32_t row = 0; row < EAB_LANES; row++) {
+        lanes[row] = load_logits(rows[row], 0, width, -FLT_MAX);
+        for (int32_t first = EAB_LANES; first < width; first += EAB_LANES)
+            lanes[row] = eab_max_vec(lanes[row], load_logits(rows[row], first, width, -FLT_MAX));
+    }
+    eab_store(maximum, eab_reduce_max_rows(lanes));
+    for (int32_t row = 0; row < EAB_LANES; row++) lanes[row] = minus_place(maximum[row], rows[row], width, minus_lanes);
+    eab_store(place, eab_reduce_max_rows(lanes));
+    for (int32_t row = 0; row < count; row++)
+        difference[row] = maximum[row] - rows[row][block->targets[row] < 0 ? 0 : block->targets[row]];
+    for (int32_t row = 0; row < EAB_LANES; row++)
+        lanes[row] =
+            row < count && block->targets[row] >= 0 ? exponentiate(rows[row], width, maximum[row]) : eab_splat(1);
+    const eab_vec sums = eab_reduce_add_rows(lanes);
+    eab_store(log_sum, eab_log_vec(sums));
+    eab_store(factor, block->share / sums);
+    for (int32_t row = 0; row < count; row++) {
+        const int32_t best = place[row] > -FLT_MAX ? (int32_t)-place[row] : 0;
+        tally_row(block, row, best, difference[row], log_sum[row]);
+        if (!block->args->counts) continue;
+        if (block->targets[row] < 0) {
+            memset(block->logits[row], 0, (size_t)block->args->vocab * sizeof(float));
+            continue;
+        }
+        for (int32_t first = 0; first < width; first += EAB_LANES)
+            store_logits(rows[row], first, width, load_logits(rows[row], first, width, 0) * factor[row]);
+        rows[row][block->targets[row]] -= block->share;
+        if (narrow)
+            for (int32_t i = 0; i < vocab; i++) block->logits[row][i] = rows[row][i];
+        for (int32_t i = vocab; i < block->args->vocab; i++) block->logits[row][i] = 0;
+    }
+    block->count = 0;
+}
+
+static void work_off(loss_block *block) {
+    if (block->count == 0) return;
+    if (block->vocab <= EAB_LANES) work_off_rows(block, EAB_LANES); /* straight code */
+    else work_off_rows(block, block->vocab);
 }
 
 void EAB_ISA_NAME(eab_cpu_loss)(const eab_loss_args *args, int32_t member) {
-    const int32_t vocab = args->member_vocab[member], padded = args->vocab, context = args->context;
     const int32_t *targets = args->targets + member * args->targets_stride;
     int32_t *predictions = args->predictions ? args->predictions + member * args->targets_stride : NULL;
-    const float share = args->counts ? 1.0f / (float)args->counts[member] : 0;
-    eab_tally *tally = &args->tally[member];
-    log_queue logs = {.count = 0};
-    double differences = 0; /* of the largest logit and the target's */
-    for (int32_t sequence = 0; sequence < args->batch; sequence++) {
-        int64_t asked = 0, right = 0;
-        for (int32_t t = 0; t < context; t++) {
-            const int64_t row = (int64_t)sequence * context + t;
-            const int32_t target = targets[row];
-            float *logits = eab_cpu_member(args->logits, member) + row * padded;
-            if (target >= 0 || predictions) {
-                const float maximum = largest_logit(logits, vocab);
-                const int32_t best = place_of(maximum, logits, vocab);
-                if (predictions) predictions[row] = best;
-                if (target >= 0) {
-                    differences += (double)(maximum - logits[target]);
-                    const float sum = exponentiate(logits, vocab, maximum);
-                    log_queue_add(&logs, sum);
-                    asked++;
-                    right += best == target;
-                    if (args->counts) differentiate(logits, vocab, padded, sum, target, share);
-                }
+    float *logits = eab_cpu_member(args->logits, member);
+    loss_block block = {.args = args,
+                        .vocab = args->member_vocab[member],
+                        .share = args->counts ? 1.0f / (float)args->counts[member] : 0,
+                        .tally = &args->tally[member]};
+    for (int32_t sequence = 0; sequence < args->batch; sequence++)
+        for (int32_t t = 0; t < args->context; t++) {
+            const int64_t row = (int64_t)sequence * args->context + t;
+            float *at = logits + row * args->vocab;
+            if (targets[row] >= 0 || predictions) {
+                block.logits[block.count] = at;
+                block.targets[block.count] = targets[row];
+                block.predictions[block.count] = predictions ? &predictions[row] : NULL;
+                block.sequences[block.count] = sequence;
+                if (++block.count == EAB_LANES) work_off(&block);
+            } else if (args->counts) {
+                memset(at, 0, (size_t)args->vocab * sizeof *at);
             }
-            if (target < 0 && args->counts)
-                for (int32_t i = 0; i < padded; i++) logits[i] = 0;
         }
-        tally->tokens += asked;
-        tally->tokens_right += right;
-        tally->sequences += asked > 0;
-        tally->sequences_right += asked > 0 && right == asked;
-    }
-    log_queue_flush(&logs);
-    tally->loss_nats += differences + logs.total;
+    work_off(&block);
+    end_sequence(&block, 0);
+    block.tally->loss_nats += block.differences + block.logs;
 }
+
+/* ---- the optimizers -------------------------------------------------------------------------------------------- */
 
 /* Element (row, column) of an extent always goes to lane column % EAB_LANES, in the order of the rows: zeros that pad the
  * columns or rows change nothing. */

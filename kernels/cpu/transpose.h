@@ -1,4 +1,5 @@
-/* Transposition, which packs operands: by blocks of 4 x 4 floats at every SIMD level. */
+/* Transposition, which packs operands: by blocks of 4 x 4 floats at every SIMD level, and of 8 x EAB_LANES where vectors
+ * are that wide. */
 #ifndef EAB_KERNELS_CPU_TRANSPOSE_H
 #define EAB_KERNELS_CPU_TRANSPOSE_H
 
@@ -33,6 +34,77 @@ EAB_INLINE void quad_transpose(const quad rows[4], quad columns[4]) {
     columns[2] = EAB_QUAD_SHUFFLE(high01, high23, 0, 1, 4, 5);
     columns[3] = EAB_QUAD_SHUFFLE(high01, high23, 2, 3, 6, 7);
 }
+
+/* ---- 8 x EAB_LANES ----------------------------------------------------------------------------------------------- */
+
+#if defined(__has_builtin)
+#if EAB_LANES >= 8 && __has_builtin(__builtin_shufflevector) /* GCC 12, clang */
+#define EAB_HAS_EIGHTS
+#endif
+#endif
+
+#ifdef EAB_HAS_EIGHTS
+typedef float eight __attribute__((vector_size(32)));
+
+/* Lanes i without the bit `d`: of a (and b's that are d below), or those d above of a (and of b). */
+#define EAB_LOWER(i, d) ((i) & (d) ? (i) - (d) + EAB_LANES : (i))
+#define EAB_UPPER(i, d) ((i) & (d) ? (i) + EAB_LANES : (i) + (d))
+#define EAB_EIGHT_LANES(of, i, d) \
+    of(i, d), of(i + 1, d), of(i + 2, d), of(i + 3, d), of(i + 4, d), of(i + 5, d), of(i + 6, d), of(i + 7, d)
+#if EAB_LANES == 16
+#define EAB_MIX(a, b, of, d) __builtin_shufflevector(a, b, EAB_EIGHT_LANES(of, 0, d), EAB_EIGHT_LANES(of, 8, d))
+#else
+#define EAB_MIX(a, b, of, d) __builtin_shufflevector(a, b, EAB_EIGHT_LANES(of, 0, d))
+#endif
+
+/* Swaps bit d of the row's number with bit d of the lane's. */
+#define EAB_SWAP_BIT(rows, d)                             \
+    for (int i = 0; i < 8; i++)                           \
+        if (!(i & (d))) {                                 \
+            const eab_vec a = rows[i], b = rows[i + (d)]; \
+            rows[i] = EAB_MIX(a, b, EAB_LOWER, d);        \
+            rows[i + (d)] = EAB_MIX(a, b, EAB_UPPER, d);  \
+        }
+
+/* Each 8 x 8 block of 8 vectors is transposed in place. */
+EAB_INLINE void eights_transpose(eab_vec rows[8]){EAB_UNROLL EAB_SWAP_BIT(rows, 1) EAB_UNROLL EAB_SWAP_BIT(rows, 2)
+                                                      EAB_UNROLL EAB_SWAP_BIT(rows, 4)}
+
+EAB_INLINE eight eight_load(const float *from) {
+    eight value;
+    memcpy(&value, from, sizeof value);
+    return value;
+}
+
+EAB_INLINE void eight_store(float *to, eight value) { memcpy(to, &value, sizeof value); }
+
+/* vectors[i] lane l = rows[l][i], i below 8. */
+EAB_INLINE void eights_gather(const float *const rows[EAB_LANES], int64_t at, eab_vec vectors[8]) {
+    EAB_UNROLL
+    for (int i = 0; i < 8; i++)
+#if EAB_LANES == 16
+        vectors[i] = __builtin_shufflevector(eight_load(rows[i] + at), eight_load(rows[i + 8] + at), 0, 1, 2, 3, 4, 5,
+                                             6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+#else
+        vectors[i] = eight_load(rows[i] + at);
+#endif
+    eights_transpose(vectors);
+}
+
+/* The reverse, of a copy of the vectors. */
+EAB_INLINE void eights_scatter(eab_vec vectors[8], float *const rows[EAB_LANES], int64_t at) {
+    eights_transpose(vectors);
+    EAB_UNROLL
+    for (int i = 0; i < 8; i++) {
+#if EAB_LANES == 16
+        eight_store(rows[i] + at, __builtin_shufflevector(vectors[i], vectors[i], 0, 1, 2, 3, 4, 5, 6, 7));
+        eight_store(rows[i + 8] + at, __builtin_shufflevector(vectors[i], vectors[i], 8, 9, 10, 11, 12, 13, 14, 15));
+#else
+        eight_store(rows[i] + at, vectors[i]);
+#endif
+    }
+}
+#endif
 
 /* to[column][row] = factor * from[row][column]: rows of `from` are from_row apart, those of `to` to_row. */
 void EAB_ISA_NAME(eab_transpose)(int64_t rows, int64_t columns, const float *from, ptrdiff_t from_row, float factor,

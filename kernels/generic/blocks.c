@@ -11,6 +11,8 @@
 
 #include <string.h>
 
+static const eab_tensor no_tensor = {NULL, 0};
+
 static eab_tensor tensor_at(const eab_device *device, eab_tensor tensor, int64_t offset) {
     if (tensor.data) tensor.data = (char *)tensor.data + offset * (int64_t)device->backend->real_bytes;
     return tensor;
@@ -63,9 +65,9 @@ static int norm_backward(eab_device *device, const eab_shape *shape, const eab_n
     return device->backend->norm_backward(device, args, dy, dx, dgain, dbias);
 }
 
-/* y (+)= x w + bias; x: [rows][in], w: [in][out], y: [rows][out] */
+/* y (+)= x w + bias, finished; x: [rows][in], w: [in][out], y: [rows][out] */
 static int linear_forward(eab_device *device, const eab_shape *shape, int32_t in, int32_t out, eab_tensor x,
-                          eab_tensor w, eab_tensor bias, bool accumulate, eab_tensor y) {
+                          eab_tensor w, eab_tensor bias, bool accumulate, eab_finish finish, eab_tensor y) {
     const eab_gemm gemm = {.members = shape->members,
                            .m = shape->batch * shape->context,
                            .n = out,
@@ -77,13 +79,15 @@ static int linear_forward(eab_device *device, const eab_shape *shape, int32_t in
                            .a = x,
                            .b = w,
                            .c = y,
-                           .bias = bias};
+                           .bias = bias,
+                           .finish = finish};
     return device->backend->gemm(device, &gemm);
 }
 
-/* dw += x^T dy; dbias += column sums of dy; dx = dy w^T */
+/* dw += x^T dy; dbias += column sums of dy; dx = dy w^T, finished with `other` */
 static int linear_backward(eab_device *device, const eab_shape *shape, int32_t in, int32_t out, eab_tensor x,
-                           eab_tensor w, eab_tensor dy, eab_tensor dw, eab_tensor dbias, eab_tensor dx) {
+                           eab_tensor w, eab_tensor dy, eab_tensor dw, eab_tensor dbias, eab_finish finish,
+                           eab_tensor other, eab_tensor dx) {
     const int32_t rows = shape->batch * shape->context;
     const eab_gemm weight = {.members = shape->members,
                              .m = in,
@@ -107,7 +111,9 @@ static int linear_backward(eab_device *device, const eab_shape *shape, int32_t i
                             .transpose_b = true,
                             .a = dy,
                             .b = w,
-                            .c = dx};
+                            .c = dx,
+                            .finish = finish,
+                            .other = other};
     EAB_TRY(device->backend->gemm(device, &weight));
     if (dbias.data) EAB_TRY(device->backend->column_sum(device, shape->members, rows, out, dy, dbias));
     return device->backend->gemm(device, &input);
@@ -141,12 +147,13 @@ int eab_generic_attention_block_forward(eab_device *device, const eab_shape *sha
     const eab_attention_args attention = attention_args(shape, scores);
     EAB_TRY(norm_forward(device, shape, &norm, x, saved->input));
     EAB_TRY(linear_forward(device, shape, d_model, 3 * d_model, saved->input, weights->qkv, weights->qkv_bias, false,
-                           saved->qkv));
+                           EAB_FINISH_NONE, saved->qkv));
     if (shape->rope.data) EAB_TRY(device->backend->rotate(device, shape, saved->qkv, false));
     EAB_TRY(device->backend->attention_forward(device, &attention, saved->qkv, tensor_at(device, saved->qkv, d_model),
-                                               tensor_at(device, saved->qkv, 2 * d_model), saved->attended,
+                                               tensor_at(device, saved->qkv, 2 * (int64_t)d_model), saved->attended,
                                                saved->row_stat));
-    return linear_forward(device, shape, d_model, d_model, saved->attended, weights->out, weights->out_bias, true, x);
+    return linear_forward(device, shape, d_model, d_model, saved->attended, weights->out, weights->out_bias, true,
+                          EAB_FINISH_NONE, x);
 }
 
 int eab_generic_attention_block_backward(eab_device *device, const eab_shape *shape, const eab_scores *scores,
@@ -159,14 +166,14 @@ int eab_generic_attention_block_backward(eab_device *device, const eab_shape *sh
         norm_args(shape, weights->norm_gain, weights->norm_bias, saved->normalized, saved->inv_std);
     const eab_attention_args attention = attention_args(shape, scores);
     EAB_TRY(linear_backward(device, shape, d_model, d_model, saved->attended, weights->out, dx, gradients->out,
-                            gradients->out_bias, d_attended));
+                            gradients->out_bias, EAB_FINISH_NONE, no_tensor, d_attended));
     EAB_TRY(device->backend->attention_backward(device, &attention, saved->qkv, tensor_at(device, saved->qkv, d_model),
-                                                tensor_at(device, saved->qkv, 2 * d_model), saved->attended,
+                                                tensor_at(device, saved->qkv, 2 * (int64_t)d_model), saved->attended,
                                                 saved->row_stat, d_attended, d_qkv, tensor_at(device, d_qkv, d_model),
-                                                tensor_at(device, d_qkv, 2 * d_model)));
+                                                tensor_at(device, d_qkv, 2 * (int64_t)d_model)));
     if (shape->rope.data) EAB_TRY(device->backend->rotate(device, shape, d_qkv, true));
     EAB_TRY(linear_backward(device, shape, d_model, 3 * d_model, saved->input, weights->qkv, d_qkv, gradients->qkv,
-                            gradients->qkv_bias, d_attended));
+                            gradients->qkv_bias, EAB_FINISH_NONE, no_tensor, d_attended));
     return norm_backward(device, shape, &norm, d_attended, dx, gradients->norm_gain, gradients->norm_bias);
 }
 
@@ -177,13 +184,16 @@ int eab_generic_mlp_block_forward(eab_device *device, const eab_shape *shape, co
         norm_args(shape, weights->norm_gain, weights->norm_bias, saved->normalized, saved->inv_std);
     const eab_tensor before = saved->before.data ? saved->before : saved->hidden;
     EAB_TRY(norm_forward(device, shape, &norm, x, saved->input));
+    const bool finishes = device->backend->gemm_finishes, relu = shape->activation == EAB_ACTIVATION_RELU;
     EAB_TRY(linear_forward(device, shape, shape->d_model, shape->mlp_dim, saved->input, weights->up, weights->up_bias,
-                           false, before));
-    EAB_TRY(device->backend->activation_forward(device, shape->activation, shape->members,
-                                                (int64_t)shape->batch * shape->context * shape->mlp_dim, before,
-                                                saved->hidden));
+                           false, finishes && relu ? EAB_FINISH_RELU : EAB_FINISH_NONE, before));
+    if (!finishes || !relu) {
+        const int64_t count = (int64_t)shape->batch * shape->context * shape->mlp_dim;
+        EAB_TRY((finishes ? device->backend->activation_forward_slope : device->backend->activation_forward)(
+            device, shape->activation, shape->members, count, before, saved->hidden));
+    }
     return linear_forward(device, shape, shape->mlp_dim, shape->d_model, saved->hidden, weights->down,
-                          weights->down_bias, true, x);
+                          weights->down_bias, true, EAB_FINISH_NONE, x);
 }
 
 int eab_generic_mlp_block_backward(eab_device *device, const eab_shape *shape, const eab_mlp_weights *weights,
@@ -194,12 +204,16 @@ int eab_generic_mlp_block_backward(eab_device *device, const eab_shape *shape, c
     const eab_tensor d_input = tensor_at(device, scratch, rows * shape->mlp_dim);
     const eab_norm_args norm =
         norm_args(shape, weights->norm_gain, weights->norm_bias, saved->normalized, saved->inv_std);
+    const eab_tensor before = saved->before.data ? saved->before : saved->hidden;
+    const bool finishes = device->backend->gemm_finishes, relu = shape->activation == EAB_ACTIVATION_RELU;
+    const eab_finish finish = !finishes ? EAB_FINISH_NONE : relu ? EAB_FINISH_RELU_SLOPE : EAB_FINISH_TIMES;
     EAB_TRY(linear_backward(device, shape, shape->mlp_dim, shape->d_model, saved->hidden, weights->down, dx,
-                            gradients->down, gradients->down_bias, d_hidden));
-    EAB_TRY(device->backend->activation_backward(device, shape->activation, shape->members, rows * shape->mlp_dim,
-                                                 saved->before.data ? saved->before : saved->hidden, d_hidden));
+                            gradients->down, gradients->down_bias, finish, before, d_hidden));
+    if (!finishes)
+        EAB_TRY(device->backend->activation_backward(device, shape->activation, shape->members, rows * shape->mlp_dim,
+                                                     before, d_hidden));
     EAB_TRY(linear_backward(device, shape, shape->d_model, shape->mlp_dim, saved->input, weights->up, d_hidden,
-                            gradients->up, gradients->up_bias, d_input));
+                            gradients->up, gradients->up_bias, EAB_FINISH_NONE, no_tensor, d_input));
     return norm_backward(device, shape, &norm, d_input, dx, gradients->norm_gain, gradients->norm_bias);
 }
 
@@ -209,7 +223,7 @@ int eab_generic_head_forward(eab_device *device, const eab_shape *shape, const e
         norm_args(shape, weights->norm_gain, weights->norm_bias, saved->normalized, saved->inv_std);
     EAB_TRY(norm_forward(device, shape, &norm, x, saved->input));
     return linear_forward(device, shape, shape->d_model, shape->vocab, saved->input, weights->out, weights->out_bias,
-                          false, saved->logits);
+                          false, EAB_FINISH_NONE, saved->logits);
 }
 
 int eab_generic_head_backward(eab_device *device, const eab_shape *shape, const eab_head_weights *weights,
@@ -218,7 +232,7 @@ int eab_generic_head_backward(eab_device *device, const eab_shape *shape, const 
     const eab_norm_args norm =
         norm_args(shape, weights->norm_gain, weights->norm_bias, saved->normalized, saved->inv_std);
     EAB_TRY(linear_backward(device, shape, shape->d_model, shape->vocab, saved->input, weights->out, saved->logits,
-                            gradients->out, gradients->out_bias, scratch));
+                            gradients->out, gradients->out_bias, EAB_FINISH_NONE, no_tensor, scratch));
     EAB_TRY(zero_rows(device, shape, dx));
     return norm_backward(device, shape, &norm, scratch, dx, gradients->norm_gain, gradients->norm_bias);
 }

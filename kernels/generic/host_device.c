@@ -16,7 +16,7 @@ int eab_host_count(void) { return 1; }
 int eab_host_allocate(eab_device *device, size_t bytes, void **memory) {
     *memory = NULL;
     if (bytes > SIZE_MAX / 2) return eab_fail(EAB_NO_MEMORY, "an allocation of %zu bytes is past any memory", bytes);
-    const size_t rounded = (bytes + 2 * ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+    const size_t rounded = (bytes + 2 * (size_t)ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
     allocation *block = aligned_alloc(ALIGNMENT, rounded);
     if (!block) return eab_fail(EAB_NO_MEMORY, "out of memory: %zu bytes asked for", bytes);
     block->bytes = bytes;

@@ -129,10 +129,11 @@ int EAB_REFERENCE(rotate)(eab_device *device, const eab_shape *shape, eab_tensor
     for (int32_t member = 0; member < shape->members; member++)
         for (int64_t row = 0; row < (int64_t)shape->batch * shape->context; row++)
             for (int32_t head = 0; head < 2 * shape->heads; head++) { /* those of q, then those of k */
-                eab_real *x = MEMBER(qkv, member) + row * 3 * shape->d_model + head * 2 * half;
+                eab_real *x = MEMBER(qkv, member) + row * 3 * shape->d_model + (int64_t)head * 2 * half;
                 const eab_real *table = (const eab_real *)shape->rope.data + row % shape->context * 2 * half;
                 for (int32_t i = 0; i < half; i++) {
-                    const eab_real c = table[2 * i], s = inverse ? -table[2 * i + 1] : table[2 * i + 1];
+                    const eab_real c = table[2 * (int64_t)i], sine = table[2 * (int64_t)i + 1];
+                    const eab_real s = inverse ? -sine : sine;
                     const eab_real first = x[i], second = x[i + half];
                     x[i] = first * c - second * s;
                     x[i + half] = first * s + second * c;

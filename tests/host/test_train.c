@@ -40,7 +40,7 @@ Test(train, twice_gives_the_same_bits) {
     train_on("cpu", 1, &config, NULL, &again);
     cr_expect_eq(first.status, EAB_CELL_OK);
     cr_expect_eq(first.steps_done, 20);
-    cr_expect_eq(first.tokens, 20 * 3 * 5);
+    cr_expect_eq(first.tokens, (int64_t)20 * 3 * 5);
     expect_same_science(&first, &again);
 }
 

@@ -111,7 +111,8 @@ static double *widen(const guarded *buffer, bool absolute) {
 /* A strided result as [batch][heads][context][head_dim]. */
 static double *compact(const eab_attention_args *args, bool in, const double *from) {
     const int64_t head_dim = args->head_dim;
-    double *to = malloc((size_t)(args->batch * args->heads * args->context * head_dim) * sizeof *to), *row = to;
+    double *to = malloc((size_t)((int64_t)args->batch * args->heads * args->context * head_dim) * sizeof *to),
+           *row = to;
     for (int32_t batch = 0; batch < args->batch; batch++)
         for (int32_t head = 0; head < args->heads; head++)
             for (int32_t time = 0; time < args->context; time++, row += head_dim)

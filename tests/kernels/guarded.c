@@ -16,8 +16,12 @@ bool guarded_untouched(float value) {
     return bits == pattern;
 }
 
+bool same_floats(const float *x, const float *y, int64_t count) {
+    return !memcmp((const void *)x, (const void *)y, (size_t)count * sizeof *x);
+}
+
 guarded guarded_new(int64_t count) {
-    const size_t all = ((size_t)count + 2 * GUARD_FLOATS + 15) / 16 * 16;
+    const size_t all = ((size_t)count + 2 * (size_t)GUARD_FLOATS + 15) / 16 * 16;
     guarded buffer = {.count = count, .memory = aligned_alloc(64, all * sizeof(float))};
     for (size_t i = 0; i < all; i++) memcpy((float *)buffer.memory + i, &pattern, sizeof pattern);
     buffer.data = (float *)buffer.memory + GUARD_FLOATS;

@@ -24,4 +24,7 @@ bool guarded_intact(const guarded *buffer);
 /* Whether a value still is the pattern that guarded_new left. */
 bool guarded_untouched(float value);
 
+/* Whether two results are the same to the last bit: NaN equals itself, 0 and -0 differ. */
+bool same_floats(const float *x, const float *y, int64_t count);
+
 #endif

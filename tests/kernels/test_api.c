@@ -84,7 +84,7 @@ Test(api, scale_zero_is_the_default_and_row_stat_is_optional) {
     cr_assert(!forward(&f));
     cr_assert(!eab_attention_forward(g.device, &g.attention, g.buffers[Q].data, g.buffers[K].data, g.buffers[V].data,
                                      g.buffers[OUT].data, NULL));
-    cr_expect(!memcmp(f.buffers[OUT].data, g.buffers[OUT].data, COUNT * sizeof(float)));
+    cr_expect(same_floats(f.buffers[OUT].data, g.buffers[OUT].data, COUNT));
     cr_expect(guarded_untouched(g.row_stat.data[0]));
     fixture_close(&f);
     fixture_close(&g);

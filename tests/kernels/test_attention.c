@@ -175,9 +175,7 @@ Test(attention, one_allowed_key_has_no_gradient) { for_every_variant(1, 8, 1, on
 
 /* ---- bits -------------------------------------------------------------------------------------------------------- */
 
-static bool same_bits(const guarded *a, const guarded *b) {
-    return !memcmp(a->data, b->data, (size_t)a->count * sizeof *a->data);
-}
+static bool same_bits(const guarded *a, const guarded *b) { return same_floats(a->data, b->data, a->count); }
 
 static void same_twice(attention_problem *problem, const eab_cpu_kernels *kernels) {
     attention_results first = attention_run(problem, kernels), second = attention_run(problem, kernels);
@@ -202,11 +200,11 @@ static void same_alone(attention_problem *problem, const eab_cpu_kernels *kernel
     const size_t row_bytes = (size_t)spec->head_dim * sizeof(float);
     for (int32_t time = 0; time < spec->context; time++) {
         const eab_attention_args *args = &problem->args;
+        const int64_t row = (int64_t)time * spec->head_dim;
         const int64_t in = batch * args->in_batch + head * args->in_head + time * args->in_time;
         for (int part = 0; part < 3; part++)
-            memcpy(alone.qkv.data + alone.part[part] + time * spec->head_dim,
-                   problem->qkv.data + problem->part[part] + in, row_bytes);
-        memcpy(alone.dout.data + time * spec->head_dim,
+            memcpy(alone.qkv.data + alone.part[part] + row, problem->qkv.data + problem->part[part] + in, row_bytes);
+        memcpy(alone.dout.data + row,
                problem->dout.data + batch * args->out_batch + head * args->out_head + time * args->out_time, row_bytes);
     }
     attention_results results = attention_run(problem, kernels), single = attention_run(&alone, kernels);

@@ -98,7 +98,7 @@ static void check_values(const gemm_problem *p, const guarded *c, const char *is
         }
         for (int32_t gap = s->n; gap < g->ldc && row < s->m - 1; gap++) {
             const int64_t at = (int64_t)row * g->ldc + gap;
-            cr_assert(!memcmp(&c->data[at], &p->c_before.data[at], sizeof(float)), "%s %s: wrote between rows", isa,
+            cr_assert(same_floats(&c->data[at], &p->c_before.data[at], 1), "%s %s: wrote between rows", isa,
                       case_name(s));
         }
     }
@@ -198,6 +198,37 @@ Test(gemm, same_bits_whatever_stands_beside) {
             problem_free(&p);
         }
     }
+}
+
+/* The finished product is the plain one, with the finish done to each element afterwards. */
+Test(gemm, finishes_each_element) {
+    static const int32_t sizes[][3] = {{1, 1, 1}, {9, 7, 5}, {17, 21, 21}, {31, 50, 40}, {70, 67, 300}, {200, 8, 31}};
+    for (int level = 0; level < LEVELS; level++)
+        for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
+            for (int flags = 0; flags < 32 && eab_cpu_kernels_at(level); flags++) {
+                const eab_cpu_kernels *kernels = eab_cpu_kernels_at(level);
+                gemm_problem p = problem_new(with_flags(sizes[i][0], sizes[i][1], sizes[i][2], flags), 11);
+                guarded plain = problem_run(&p, kernels), other = guarded_new(p.c_before.count);
+                guarded_normal(&other, 17, 1);
+                p.g.other = (eab_tensor){other.data, 0};
+                for (int finish = EAB_FINISH_RELU; finish <= EAB_FINISH_TIMES; finish++) {
+                    p.g.finish = (eab_finish)finish;
+                    guarded c = problem_run(&p, kernels);
+                    for (int64_t at = 0; at < c.count; at++) {
+                        if (at % p.g.ldc >= p.g.n) continue;
+                        const float sum = plain.data[at], factor = other.data[at];
+                        const float expected = finish == EAB_FINISH_RELU         ? (sum < 0 ? 0 : sum)
+                                               : finish == EAB_FINISH_RELU_SLOPE ? (factor > 0 ? sum : 0)
+                                                                                 : sum * factor;
+                        cr_assert_eq(c.data[at], expected, "%s %s, finish %d: %g, not %g", kernels->isa,
+                                     case_name(&p.spec), finish, (double)c.data[at], (double)expected);
+                    }
+                    guarded_free(&c);
+                }
+                guarded_free(&other);
+                guarded_free(&plain);
+                problem_free(&p);
+            }
 }
 
 Test(gemm, nan_is_not_swallowed) {

@@ -28,10 +28,10 @@ static void problem_set(problem *p, int32_t mechanism, bool causal, bool sloped)
                                    .scores = {&p->mechanism, &p->scale},
                                    .slopes = sloped ? p->slopes : NULL,
                                    .in_batch = COUNT / BATCH,
-                                   .in_head = CONTEXT * HEAD_DIM,
+                                   .in_head = (int64_t)CONTEXT * HEAD_DIM,
                                    .in_time = HEAD_DIM,
                                    .out_batch = COUNT / BATCH,
-                                   .out_head = CONTEXT * HEAD_DIM,
+                                   .out_head = (int64_t)CONTEXT * HEAD_DIM,
                                    .out_time = HEAD_DIM};
     eab_random random = eab_random_at(5, (uint32_t)mechanism, 0, 0, 0);
     for (int part = 0; part < 3; part++)

@@ -10,6 +10,7 @@ import pty
 import random
 import re
 import select
+import shlex
 import signal
 import struct
 import subprocess
@@ -204,17 +205,25 @@ def test_interrupt_keeps_and_tells_how_to_go_on(spec: Path, tmp_path: Path, numb
     assert time.monotonic() - began < 10
     assert process.returncode == 130, err
     last = err.rstrip("\n").splitlines()[-1].strip()
-    assert last.startswith("eabench sweep ") and "'" + str(run) + "'" in last
+    assert last.startswith(shlex.quote(EABENCH) + " sweep ") and "'" + str(run) + "'" in last
     assert "interrupted; 0 of 8 cells are done" in err
     assert out == ""
     assert not (run / ".lock").exists()
 
 
-def test_the_resume_line_resumes(spec: Path, tmp_path: Path, undisturbed: Path):
-    done = sweep(spec, "--out", tmp_path / "it's here", "--time-limit", "1e-9", "--save-curves")
+@pytest.mark.parametrize("program", ["eabench", "bin/eabench", "my programs/eabench"])
+def test_the_resume_line_resumes(spec: Path, tmp_path: Path, undisturbed: Path, monkeypatch, program: str):
+    (tmp_path / program).parent.mkdir(exist_ok=True)
+    (tmp_path / program).symlink_to(Path(EABENCH).resolve())
+    monkeypatch.chdir(tmp_path)
+    if "/" not in program:
+        monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    call = [program, *command(spec, "--out", tmp_path / "it's here", "--time-limit", "1e-9", "--save-curves")[1:]]
+    done = subprocess.run(call, check=False, capture_output=True, text=True, timeout=300)
     assert done.returncode == 130 and "the time limit" in done.stderr, done.stderr
-    line = done.stderr.rstrip("\n").splitlines()[-1].strip().replace("--time-limit 1e-9", "")
-    again = subprocess.run(["sh", "-c", line.replace("eabench", EABENCH, 1)], check=False, capture_output=True,
+    line = done.stderr.rstrip("\n").splitlines()[-1].strip()
+    assert line.startswith(f"'{program}' sweep " if " " in program else f"{program} sweep "), line
+    again = subprocess.run(["sh", "-c", line.replace("--time-limit 1e-9", "")], check=False, capture_output=True,
                            text=True, timeout=300)
     assert again.returncode == 0, again.stderr
     assert (tmp_path / "it's here/accuracy.csv").read_bytes() == (undisturbed / "accuracy.csv").read_bytes()
@@ -472,8 +481,9 @@ def test_a_thousand_cells_of_one_step(spec: Path, tmp_path: Path):
                  "train.eval_tokens=10")
     assert done.returncode == 0, done.stderr
     assert len(rows(tmp_path / "run/accuracy.csv")) == 1000
-    assert time.monotonic() - began < 10 * float(os.environ.get("EAB_SLOWNESS", "1"))
-    assert 100 <= len(done.stderr.splitlines()) <= 110
+    took_s = time.monotonic() - began
+    assert took_s < 10 * float(os.environ.get("EAB_SLOWNESS", "1"))
+    assert 100 <= len(done.stderr.splitlines()) <= 100 + took_s / 5  # 100 lines, and a further one every 5 seconds
 
 
 def test_help(tmp_path: Path):

@@ -1,0 +1,316 @@
+/* What the 16-bit attention kernels share: tiles in shared memory, fragments, weights.
+ *
+ * A block owns a tile of rows (queries, or keys for dk and dv), 16 * TILES of them a warp, and walks over tiles of columns
+ * (keys, or queries), which cp.async brings into the other half of a double buffer while it computes. Rows of a tile are
+ * head_dim padded with zeros to DIM, in 16-byte words that are swizzled by XOR with the row, so that the eight rows of an
+ * ldmatrix lie in eight different groups of four banks.
+ */
+#ifndef EAB_KERNELS_CUDA_ATTENTION_FLASH_H
+#define EAB_KERNELS_CUDA_ATTENTION_FLASH_H
+
+#include "attention_formula.h" /* before all that may include mechanism.h */
+
+#include "attention.h"
+#include "tensor_core.h"
+
+/* ---- element types -------------------------------------------------------------------------------------------------- */
+
+/* WEIGHT_SHIFT: bounded weights, which may be as small as 2^-24, are stored times 2^WEIGHT_SHIFT where the type's range
+ * is short, and so are attention weights: 2^15 (1 + eps) is below the largest fp16, 2^-24 2^15 above its smallest normal. */
+struct eab_flash_bf16 {
+    static const int DTYPE = EAB_BF16, WEIGHT_SHIFT = 0;
+    static __device__ __forceinline__ uint32_t pack(float low, float high) {
+        const __nv_bfloat162 pair = __floats2bfloat162_rn(low, high);
+        uint32_t bits;
+        memcpy(&bits, &pair, sizeof bits);
+        return bits;
+    }
+    static __device__ __forceinline__ float2 unpack(uint32_t bits) {
+        __nv_bfloat162 pair;
+        memcpy(&pair, &bits, sizeof bits);
+        return __bfloat1622float2(pair);
+    }
+    static __device__ __forceinline__ void mma(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
+        eab_mma_m16n8k16_bf16(d, a, b);
+    }
+};
+
+struct eab_flash_f16 {
+    static const int DTYPE = EAB_F16, WEIGHT_SHIFT = 15;
+    static __device__ __forceinline__ uint32_t pack(float low, float high) {
+        const __half2 pair = __floats2half2_rn(low, high);
+        uint32_t bits;
+        memcpy(&bits, &pair, sizeof bits);
+        return bits;
+    }
+    static __device__ __forceinline__ float2 unpack(uint32_t bits) {
+        __half2 pair;
+        memcpy(&pair, &bits, sizeof bits);
+        return __half22float2(pair);
+    }
+    static __device__ __forceinline__ void mma(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
+        eab_mma_m16n8k16_f16(d, a, b);
+    }
+};
+
+/* ---- arguments ------------------------------------------------------------------------------------------------------- */
+
+/* Tensors [problem][context][head_dim], problem = batch * heads + head, of 16-bit elements. */
+typedef struct {
+    const uint16_t *q, *k, *v, *out, *dout;
+    uint16_t *result, *dq, *dk, *dv;
+    const float *row_stat, *mean_dp; /* [problem][context] */
+    float *row_stat_result;          /* may be NULL */
+    const float *slopes;             /* [heads] on the device, or NULL */
+    int32_t problems, heads, context, head_dim, row_tiles, causal;
+    bool wide; /* rows are 16-byte aligned and head_dim is a multiple of 8 */
+    float scale;
+} eab_flash_args;
+
+/* Shape of a block. DIM: padded head_dim; TILES: 16-row tiles a warp; COLUMNS: of a shared tile; SPAN: columns whose scores
+ * are in registers at a time; BLOCKS: how many should fit a multiprocessor's registers. */
+template <int DIM_, int WARPS_, int TILES_, int COLUMNS_, int SPAN_, int BLOCKS_> struct eab_flash_shape {
+    static const int DIM = DIM_, WARPS = WARPS_, TILES = TILES_, COLUMNS = COLUMNS_, SPAN = SPAN_, BLOCKS = BLOCKS_;
+    static const int THREADS = 32 * WARPS_, ROWS = 16 * WARPS_ * TILES_;
+    static const int ROW_BYTES = 2 * DIM_, ROW_TILE_BYTES = ROWS * ROW_BYTES, COLUMN_TILE_BYTES = COLUMNS_ * ROW_BYTES;
+};
+
+/* ---- tiles ------------------------------------------------------------------------------------------------------------ */
+
+/* Byte offset of 16-byte word `word` of row `row`. */
+template <int DIM> __device__ __forceinline__ int32_t eab_flash_at(int32_t row, int32_t word) {
+    const int32_t swizzled =
+        DIM >= 64 ? word ^ (row & 7) : word ^ ((row >> 1) & 3); /* DIM 32: two rows a 128-byte line */
+    return row * (2 * DIM) + 16 * swizzled;
+}
+
+/* Rows [first, first + ROWS) of the problem that begins at start_row of `from` into a tile; zeros past the context and past head_dim. Copies are begun:
+ * commit, wait and a barrier follow. */
+template <int DIM, int ROWS, int THREADS>
+__device__ __forceinline__ void eab_flash_load(unsigned char *tile, const uint16_t *from, int64_t start_row,
+                                               int32_t first, const eab_flash_args &args) {
+    const int WORDS = DIM / 8, STEP = THREADS / WORDS; /* a thread copies one word of every STEP-th row */
+    static_assert(STEP % 8 == 0 && ROWS % STEP == 0, "the swizzle must be the same for all words of a thread");
+    asm volatile("" : "+r"(first)); /* or the compiler keeps an address for each copy across the loop over tiles */
+    const int32_t word = (int32_t)threadIdx.x % WORDS, row = first + (int32_t)threadIdx.x / WORDS;
+    unsigned char *to = tile + eab_flash_at<DIM>((int32_t)threadIdx.x / WORDS, word);
+    const uint16_t *source = from + (start_row + row) * args.head_dim + 8 * word;
+    if (args.wide) {
+#pragma unroll
+        for (int32_t n = 0; n < ROWS / STEP; n++, to += STEP * 2 * DIM, source += STEP * args.head_dim) {
+            const bool here = row + n * STEP < args.context && 8 * word < args.head_dim;
+            eab_cp_async_16(to, here ? source : from, here);
+        }
+        return;
+    }
+    /* head_dim no multiple of 8, or a start that is not aligned: element by element */
+#pragma unroll 1
+    for (int32_t n = 0; n < ROWS / STEP; n++, to += STEP * 2 * DIM, source += STEP * args.head_dim) {
+        uint32_t pair[4] = {0, 0, 0, 0};
+        if (row + n * STEP < args.context) {
+#pragma unroll
+            for (int i = 0; i < 8; i++)
+                if (8 * word + i < args.head_dim) pair[i / 2] |= (uint32_t)__ldg(source + i) << 16 * (i % 2);
+        }
+        *reinterpret_cast<uint4 *>(to) = make_uint4(pair[0], pair[1], pair[2], pair[3]);
+    }
+}
+
+/* This lane's number, which the compiler takes for new at each call: it would otherwise keep the addresses below, some 30 of
+ * them, in registers across the loop over tiles rather than spend an instruction on each. */
+__device__ __forceinline__ int32_t eab_flash_lane() {
+    int32_t lane = (int32_t)threadIdx.x % 32;
+    asm volatile("" : "+r"(lane));
+    return lane;
+}
+
+/* Where a lane reads for an ldmatrix: row row + extra + lane % 8 (row and extra multiples of 8), word word + bit (word even). */
+template <int DIM>
+__device__ __forceinline__ int32_t eab_flash_lane_at(int32_t lane, int32_t row, int32_t extra, int32_t word,
+                                                     int32_t bit) {
+    const int32_t within = lane % 8, swizzle = DIM >= 64 ? within : within >> 1;
+    return (extra + within) * (2 * DIM) + row * (2 * DIM) + 16 * (word ^ (bit ^ swizzle));
+}
+
+/* The 16 x 16 operand a at rows row.., elements 16 * step.. of a tile. */
+template <int DIM>
+__device__ __forceinline__ void eab_flash_rows(uint32_t (&a)[4], const unsigned char *tile, int32_t lane, int32_t row,
+                                               int32_t step) {
+    eab_ldmatrix_x4(a, tile + eab_flash_lane_at<DIM>(lane, row, lane & 8, 2 * step, lane >> 4));
+}
+
+/* Two operands b, of the products with 8 columns column.. and the next 8, over elements 16 * step..: b[2 n], b[2 n + 1]. */
+template <int DIM>
+__device__ __forceinline__ void eab_flash_columns(uint32_t (&b)[4], const unsigned char *tile, int32_t lane,
+                                                  int32_t column, int32_t step) {
+    eab_ldmatrix_x4(b, tile + eab_flash_lane_at<DIM>(lane, column, lane >> 4 << 3, 2 * step, lane >> 3 & 1));
+}
+
+/* The same of the transposed tile: the products with 8 elements 8 * word.. and the next 8, over 16 columns column... */
+template <int DIM>
+__device__ __forceinline__ void eab_flash_transposed(uint32_t (&b)[4], const unsigned char *tile, int32_t lane,
+                                                     int32_t column, int32_t word) {
+    eab_ldmatrix_x4_trans(b, tile + eab_flash_lane_at<DIM>(lane, column, lane & 8, word, lane >> 4));
+}
+
+/* d[tile][n] += the product of rows `row..` of `rows` and columns `column..` of `columns`, over DIM elements: scores. */
+template <typename Element, typename Shape>
+__device__ __forceinline__ void eab_flash_scores(float (&d)[Shape::TILES][Shape::SPAN / 8][4],
+                                                 const unsigned char *rows, int32_t row, const unsigned char *columns,
+                                                 int32_t column) {
+    const int32_t lane = eab_flash_lane();
+#pragma unroll
+    for (int tile = 0; tile < Shape::TILES; tile++)
+#pragma unroll
+        for (int n = 0; n < Shape::SPAN / 8; n++)
+#pragma unroll
+            for (int i = 0; i < 4; i++) d[tile][n][i] = 0;
+#pragma unroll
+    for (int step = 0; step < Shape::DIM / 16; step++) {
+        uint32_t a[Shape::TILES][4];
+#pragma unroll
+        for (int tile = 0; tile < Shape::TILES; tile++)
+            eab_flash_rows<Shape::DIM>(a[tile], rows, lane, row + 16 * tile, step);
+#pragma unroll
+        for (int n = 0; n < Shape::SPAN / 16; n++) {
+            uint32_t b[4];
+            eab_flash_columns<Shape::DIM>(b, columns, lane, column + 16 * n, step);
+            const uint32_t first[2] = {b[0], b[1]}, second[2] = {b[2], b[3]};
+#pragma unroll
+            for (int tile = 0; tile < Shape::TILES; tile++) {
+                Element::mma(d[tile][2 * n], a[tile], first);
+                Element::mma(d[tile][2 * n + 1], a[tile], second);
+            }
+        }
+    }
+}
+
+/* sum[tile][n] += weights (SPAN columns, as the scores lie) times the columns' elements: out, or gradients. */
+template <typename Element, typename Shape>
+__device__ __forceinline__ void eab_flash_gather(float (&sum)[Shape::TILES][Shape::DIM / 8][4],
+                                                 const float (&weight)[Shape::TILES][Shape::SPAN / 8][4],
+                                                 const unsigned char *columns, int32_t column) {
+    const int32_t lane = eab_flash_lane();
+#pragma unroll
+    for (int step = 0; step < Shape::SPAN / 16; step++) {
+        uint32_t a[Shape::TILES][4];
+#pragma unroll
+        for (int tile = 0; tile < Shape::TILES; tile++)
+#pragma unroll
+            for (int i = 0; i < 4; i++) { /* what lies as d lies as a, two tiles of 8 columns to one of 16 */
+                const float(&from)[4] = weight[tile][2 * step + i / 2];
+                a[tile][i] = Element::pack(from[2 * (i % 2)], from[2 * (i % 2) + 1]);
+            }
+#pragma unroll
+        for (int n = 0; n < Shape::DIM / 16; n++) {
+            uint32_t b[4];
+            eab_flash_transposed<Shape::DIM>(b, columns, lane, column + 16 * step, 2 * n);
+            const uint32_t first[2] = {b[0], b[1]}, second[2] = {b[2], b[3]};
+#pragma unroll
+            for (int tile = 0; tile < Shape::TILES; tile++) {
+                Element::mma(sum[tile][2 * n], a[tile], first);
+                Element::mma(sum[tile][2 * n + 1], a[tile], second);
+            }
+        }
+    }
+}
+
+/* One row of a result, from the four lanes that hold it: 2 neighbouring elements of every 8 each. */
+template <typename Element, int DIM>
+__device__ __forceinline__ void eab_flash_store(uint16_t *row, const float (&sum)[DIM / 8][4], int half, float factor,
+                                                const eab_flash_args &args) {
+    const int32_t pair = 2 * ((int32_t)threadIdx.x % 4);
+#pragma unroll
+    for (int n = 0; n < DIM / 8; n++) {
+        const int32_t i = 8 * n + pair;
+        const uint32_t bits = Element::pack(sum[n][2 * half] * factor, sum[n][2 * half + 1] * factor);
+        if (args.wide) {
+            if (i < args.head_dim) *reinterpret_cast<uint32_t *>(row + i) = bits;
+        } else {
+            if (i < args.head_dim) row[i] = (uint16_t)bits;
+            if (i + 1 < args.head_dim) row[i + 1] = (uint16_t)(bits >> 16);
+        }
+    }
+}
+
+/* ---- weights ---------------------------------------------------------------------------------------------------------- */
+
+/* The forward pass of exponential formulas works with x, for which the weight is 2^(unit x): the log-weight itself, or for
+ * dpa, whose log-weight is its score, the product q . k, so that scale and log2(e) cost one multiply-add a pair together.
+ * Products beyond `limit` count as it, so that the largest differs from itself by 0 and not by NaN. */
+template <typename Formula> struct eab_flash_log {
+    static __device__ __forceinline__ float unit(float) { return EAB_LOG2_E; }
+    static __device__ __forceinline__ float x(float product, float scale) {
+        return Formula::log_weight(scale * product);
+    }
+    static __device__ __forceinline__ float limit(float) { return EAB_LOG_WEIGHT_LIMIT; }
+    static __device__ __forceinline__ float log_weight_of_x(float x, float) { return x; }
+    static __device__ __forceinline__ float z(float product, float scale) { return scale * product; }
+    static __device__ __forceinline__ float log_weight(float z) { return Formula::log_weight(z); }
+};
+template <> struct eab_flash_log<eab_formula_dpa> {
+    static __device__ __forceinline__ float unit(float scale) { return scale * EAB_LOG2_E; }
+    static __device__ __forceinline__ float x(float product, float) { return product; }
+    static __device__ __forceinline__ float limit(float scale) { return EAB_LOG_WEIGHT_LIMIT / fmaxf(1, unit(scale)); }
+    static __device__ __forceinline__ float log_weight_of_x(float x, float scale) { return scale * x; }
+    static __device__ __forceinline__ float z(float product, float scale) {
+        return scale * eab_fast_min(product, limit(scale));
+    }
+    static __device__ __forceinline__ float log_weight(float z) { return z; }
+};
+
+/* Of a block: what turns products into weights. */
+template <typename Formula> struct eab_flash_weights {
+    float scale, unit;
+    float slope;   /* of the log-weight; 0 without */
+    float x_slope; /* of x; of log2 of the weight for bounded formulas */
+    bool sloped;
+};
+
+template <typename Formula>
+__device__ __forceinline__ eab_flash_weights<Formula> eab_flash_weights_of(const eab_flash_args &args, int32_t head) {
+    eab_flash_weights<Formula> of;
+    of.scale = args.scale;
+    of.unit = eab_flash_log<Formula>::unit(args.scale);
+    of.sloped = args.slopes != NULL;
+    of.slope = of.sloped ? args.slopes[head] : 0;
+    /* finite, as 0 times it must be 0 */
+    of.x_slope = fminf(Formula::bounded ? of.slope * EAB_LOG2_E : of.slope * EAB_LOG2_E / of.unit, 3.0e38f);
+    return of;
+}
+
+/* ---- host ---- */
+
+static inline eab_flash_args eab_flash_args_of(const eab_attention *attention, const float *device_slopes,
+                                               int32_t rows) {
+    eab_flash_args to = {};
+    to.problems = attention->batch * attention->heads;
+    to.heads = attention->heads;
+    to.context = attention->context;
+    to.head_dim = attention->head_dim;
+    to.causal = attention->causal;
+    to.row_tiles = (attention->context + rows - 1) / rows;
+    to.slopes = attention->slopes ? device_slopes : NULL;
+    to.scale = attention->scale != 0 ? attention->scale
+                                     : eab_mechanism_default_scale(attention->mechanism, attention->head_dim);
+    return to;
+}
+
+/* Queues a kernel of a shape over all row tiles of all problems. */
+template <typename Shape>
+static int eab_flash_launch(cudaStream_t stream, void (*kernel)(eab_flash_args), const char *name, size_t bytes,
+                            const eab_flash_args &args) {
+    const int64_t blocks = (int64_t)args.problems * args.row_tiles;
+    if (blocks > INT32_MAX)
+        return eab_fail(EAB_UNSUPPORTED, "%s: %d heads of %d positions are too many blocks", name, (int)args.problems,
+                        (int)args.context);
+    if (bytes > 48 * 1024 &&
+        cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, (int)bytes) != cudaSuccess) {
+        cudaGetLastError();
+        return eab_fail(EAB_UNSUPPORTED, "%s: this device has no %zu bytes of shared memory for a block", name, bytes);
+    }
+    return eab_launch(name, __FILE__, __LINE__, stream, kernel, dim3((unsigned)blocks), dim3(Shape::THREADS), bytes,
+                      args);
+}
+
+#endif

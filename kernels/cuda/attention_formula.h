@@ -1,0 +1,109 @@
+/* mechanism.h compiled for a GPU's arithmetic, and wrapped so that kernels can be templates over a formula.
+ *
+ * EAB_REAL becomes a float whose quotients are one MUFU.RCP (1 ulp) and whose minimum is one FMNMX that passes NaN on:
+ * the IEEE division of plain float costs about ten instructions and a branch. So this header goes before any
+ * other that includes mechanism.h.
+ */
+#ifndef EAB_KERNELS_CUDA_ATTENTION_FORMULA_H
+#define EAB_KERNELS_CUDA_ATTENTION_FORMULA_H
+
+#include "device.h"
+
+#include <math.h>
+#include <stdint.h>
+
+#ifdef EAB_KERNELS_MECHANISM_H
+#error "include attention_formula.h before mechanism.h"
+#endif
+
+#ifdef __CUDACC__
+#define EAB_FORMULA_FUNCTION __host__ __device__ __forceinline__
+#else
+#define EAB_FORMULA_FUNCTION inline
+#endif
+
+#define EAB_LOG2_E 1.44269504088896341f
+#define EAB_LN_2 0.693147180559945309f
+
+/* exp(x), for x <= 0 that matter (|x| small): the error is |x| 2^-24 beside that of 2^x. */
+__device__ __forceinline__ float eab_fast_exp(float x) { return eab_fast_exp2(x * EAB_LOG2_E); }
+
+/* On the host these are never called: they are there because mechanism.h's functions are for both sides. */
+EAB_FORMULA_FUNCTION float eab_formula_reciprocal(float x) {
+#if defined __CUDA_ARCH__ || defined EAB_SIMT
+    return eab_fast_reciprocal(x);
+#else
+    return 1 / x;
+#endif
+}
+
+/* min(x, limit), NaN where x is. */
+EAB_FORMULA_FUNCTION float eab_fast_min(float x, float limit) {
+#ifdef __CUDA_ARCH__
+    float y;
+    asm("min.NaN.f32 %0, %1, %2;" : "=f"(y) : "f"(x), "f"(limit));
+    return y;
+#else
+    return x > limit ? limit : x;
+#endif
+}
+
+struct eab_fast_real {
+    float value;
+    EAB_FORMULA_FUNCTION eab_fast_real(float x) : value(x) {}
+    EAB_FORMULA_FUNCTION eab_fast_real operator-() const { return -value; }
+    EAB_FORMULA_FUNCTION friend eab_fast_real operator+(eab_fast_real x, eab_fast_real y) { return x.value + y.value; }
+    EAB_FORMULA_FUNCTION friend eab_fast_real operator-(eab_fast_real x, eab_fast_real y) { return x.value - y.value; }
+    EAB_FORMULA_FUNCTION friend eab_fast_real operator*(eab_fast_real x, eab_fast_real y) { return x.value * y.value; }
+    EAB_FORMULA_FUNCTION friend eab_fast_real operator/(int one, eab_fast_real y) {
+        return (float)one * eab_formula_reciprocal(y.value);
+    }
+};
+
+#define EAB_REAL eab_fast_real
+#define EAB_REAL_MIN(x, limit) eab_fast_real(eab_fast_min((x).value, limit))
+#define EAB_REAL_IF_BELOW(x, limit, y) eab_fast_real((x).value < (limit) ? eab_fast_real(y).value : 0.0f)
+#include "../mechanism.h"
+
+/* One struct a formula: `bounded`, and weight and derivative (bounded) or log_weight and log_derivative (exponential). */
+#define EAB_FORMULA_EXPONENTIAL(formula)                                                                              \
+    struct eab_formula_##formula {                                                                                    \
+        static const bool bounded = false;                                                                            \
+        EAB_FORMULA_FUNCTION static float log_weight(float z) { return eab_##formula##_log_weight(z).value; }         \
+        EAB_FORMULA_FUNCTION static float log_derivative(float z) { return eab_##formula##_log_derivative(z).value; } \
+        EAB_FORMULA_FUNCTION static float weight(float) { return 0; }                                                 \
+        EAB_FORMULA_FUNCTION static float derivative(float) { return 0; }                                             \
+    };
+EAB_EXPONENTIAL_FORMULA_LIST(EAB_FORMULA_EXPONENTIAL)
+#undef EAB_FORMULA_EXPONENTIAL
+
+#define EAB_FORMULA_BOUNDED(formula)                                                                          \
+    struct eab_formula_##formula {                                                                            \
+        static const bool bounded = true;                                                                     \
+        EAB_FORMULA_FUNCTION static float weight(float z) { return eab_##formula##_weight(z).value; }         \
+        EAB_FORMULA_FUNCTION static float derivative(float z) { return eab_##formula##_derivative(z).value; } \
+        EAB_FORMULA_FUNCTION static float log_weight(float) { return 0; }                                     \
+        EAB_FORMULA_FUNCTION static float log_derivative(float) { return 0; }                                 \
+    };
+EAB_BOUNDED_FORMULA_LIST(EAB_FORMULA_BOUNDED)
+#undef EAB_FORMULA_BOUNDED
+
+/* Formulas numbered, so that mechanisms that share one share a kernel's code. */
+typedef enum {
+#define EAB_FORMULA_NUMBER(formula) EAB_FORMULA_##formula,
+    EAB_EXPONENTIAL_FORMULA_LIST(EAB_FORMULA_NUMBER) EAB_BOUNDED_FORMULA_LIST(EAB_FORMULA_NUMBER)
+#undef EAB_FORMULA_NUMBER
+        EAB_FORMULA_COUNT
+} eab_formula;
+
+EAB_FORMULA_FUNCTION eab_formula eab_formula_of(int32_t mechanism) {
+    switch (mechanism) {
+#define EAB_FORMULA_CASE(identifier, name, class_name, scale, formula) \
+    case EAB_MECHANISM_##identifier: return EAB_FORMULA_##formula;
+        EAB_MECHANISM_LIST(EAB_FORMULA_CASE)
+#undef EAB_FORMULA_CASE
+    }
+    return EAB_FORMULA_COUNT;
+}
+
+#endif

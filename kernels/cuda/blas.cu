@@ -1,0 +1,137 @@
+#include "blas.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#if !defined(EAB_SIMT) && __has_include(<cublas_v2.h>)
+
+#include <cublas_v2.h>
+#include <dlfcn.h>
+
+/* NVIDIA's advice for Hopper is 32 MiB, for others 4. */
+enum { WORKSPACE_BYTES = 32 << 20 };
+
+/* What we call, by the names in the library (the header renames them). */
+#define BLAS_FUNCTION_LIST(X) \
+    X(Create_v2) X(Destroy_v2) X(SetStream_v2) X(SetWorkspace_v2) X(SetMathMode) X(GetVersion_v2) X(SgemmStridedBatched)
+
+struct eab_cuda_blas {
+    void *library, *workspace;
+    cublasHandle_t handle;
+    int version;
+#define BLAS_MEMBER(name) decltype(&cublas##name) name;
+    BLAS_FUNCTION_LIST(BLAS_MEMBER)
+#undef BLAS_MEMBER
+};
+
+static int failed(cublasStatus_t status, const char *what) {
+    return eab_fail(status == CUBLAS_STATUS_ALLOC_FAILED ? EAB_NO_MEMORY : EAB_DEVICE_FAULT,
+                    "cuBLAS: %s failed with status %d", what, (int)status);
+}
+
+/* The major version of the header first: its interface is the one that we were compiled for. */
+static void *find_library(void) {
+    char name[512];
+    const char *const folders[] = {"", "/usr/local/cuda/lib64/",
+#ifdef EAB_CUDA_LIBRARY_DIR
+                                   EAB_CUDA_LIBRARY_DIR "/"
+#endif
+    };
+    for (int major = CUBLAS_VER_MAJOR; major >= 12; major--)
+        for (size_t i = 0; i < sizeof folders / sizeof *folders; i++) {
+            snprintf(name, sizeof name, "%slibcublas.so.%d", folders[i], major);
+            void *library = dlopen(name, RTLD_NOW | RTLD_LOCAL);
+            if (library) return library;
+        }
+    return NULL;
+}
+
+static bool find_functions(eab_cuda_blas *blas) {
+    bool all = true;
+#define BLAS_FIND(name)                                                                        \
+    blas->name = reinterpret_cast<decltype(blas->name)>(dlsym(blas->library, "cublas" #name)); \
+    all = all && blas->name;
+    BLAS_FUNCTION_LIST(BLAS_FIND)
+#undef BLAS_FIND
+    return all;
+}
+
+static int prepare(eab_cuda_blas *blas, cudaStream_t stream, bool tf32) {
+    cublasStatus_t status = blas->Create_v2(&blas->handle);
+    if (status) return failed(status, "cublasCreate");
+    EAB_CUDA(cudaMalloc(&blas->workspace, WORKSPACE_BYTES));
+    blas->GetVersion_v2(blas->handle, &blas->version);
+    status = blas->SetMathMode(blas->handle, tf32 ? CUBLAS_TF32_TENSOR_OP_MATH : CUBLAS_PEDANTIC_MATH);
+    if (status) return failed(status, "cublasSetMathMode");
+    return eab_cuda_blas_set_stream(blas, stream);
+}
+
+int eab_cuda_blas_open(cudaStream_t stream, bool tf32, eab_cuda_blas **opened) {
+    *opened = NULL;
+    const char *product = getenv("EAB_CUDA_PRODUCT");
+    if (product && strcmp(product, "own") == 0) return EAB_OK;
+    void *library = find_library();
+    if (!library) return EAB_OK;
+    eab_cuda_blas *blas = (eab_cuda_blas *)calloc(1, sizeof *blas);
+    if (!blas) return eab_fail(EAB_NO_MEMORY, "no memory for cuBLAS");
+    blas->library = library;
+    if (!find_functions(blas)) {
+        eab_cuda_blas_close(blas);
+        return EAB_OK;
+    }
+    const int status = prepare(blas, stream, tf32);
+    if (status) eab_cuda_blas_close(blas);
+    else *opened = blas;
+    return status;
+}
+
+/* The library stays loaded: it does not bear being unloaded. */
+void eab_cuda_blas_close(eab_cuda_blas *blas) {
+    if (!blas) return;
+    if (blas->handle) blas->Destroy_v2(blas->handle);
+    if (blas->workspace) cudaFree(blas->workspace);
+    free(blas);
+}
+
+/* Setting the stream takes the workspace away, so it is given again. */
+int eab_cuda_blas_set_stream(eab_cuda_blas *blas, cudaStream_t stream) {
+    if (!blas) return EAB_OK;
+    cublasStatus_t status = blas->SetStream_v2(blas->handle, stream);
+    if (status) return failed(status, "cublasSetStream");
+    status = blas->SetWorkspace_v2(blas->handle, blas->workspace, WORKSPACE_BYTES);
+    return status ? failed(status, "cublasSetWorkspace") : (int)EAB_OK;
+}
+
+void eab_cuda_blas_describe(const eab_cuda_blas *blas, char *text, size_t size) {
+    if (!blas) snprintf(text, size, "own products");
+    else snprintf(text, size, "cuBLAS %d.%d", blas->version / 10000, blas->version % 10000 / 100);
+}
+
+/* cuBLAS counts columns first: what it sees is c^T = op(b)^T op(a)^T, so that a and b change places and nothing moves. */
+int eab_cuda_blas_product(eab_cuda_blas *blas, const eab_gemm *gemm) {
+    const float one = 1, beta = gemm->accumulate ? 1 : 0;
+    const cublasStatus_t status = blas->SgemmStridedBatched(
+        blas->handle, gemm->transpose_b ? CUBLAS_OP_T : CUBLAS_OP_N, gemm->transpose_a ? CUBLAS_OP_T : CUBLAS_OP_N,
+        gemm->n, gemm->m, gemm->k, &one, (const float *)gemm->b.data, gemm->ldb, gemm->b.stride,
+        (const float *)gemm->a.data, gemm->lda, gemm->a.stride, &beta, (float *)gemm->c.data, gemm->ldc, gemm->c.stride,
+        gemm->members);
+    if (!status) return EAB_OK;
+    return eab_fail(EAB_DEVICE_FAULT, "cublasSgemmStridedBatched of %d times %d x %d x %d failed with status %d",
+                    (int)gemm->members, (int)gemm->m, (int)gemm->n, (int)gemm->k, (int)status);
+}
+
+#else
+
+int eab_cuda_blas_open(cudaStream_t, bool, eab_cuda_blas **blas) {
+    *blas = NULL;
+    return EAB_OK;
+}
+void eab_cuda_blas_close(eab_cuda_blas *) {}
+int eab_cuda_blas_set_stream(eab_cuda_blas *, cudaStream_t) { return EAB_OK; }
+void eab_cuda_blas_describe(const eab_cuda_blas *, char *text, size_t size) { snprintf(text, size, "own products"); }
+int eab_cuda_blas_product(eab_cuda_blas *, const eab_gemm *) {
+    return eab_fail(EAB_UNSUPPORTED, "this build has no cuBLAS");
+}
+
+#endif

@@ -1,0 +1,26 @@
+/* cuBLAS, loaded when a device is opened, so that the program starts where only a driver is; without it, or where
+ * EAB_CUDA_PRODUCT=own, our own products do everything (gemm.cu). */
+#ifndef EAB_KERNELS_CUDA_BLAS_H
+#define EAB_KERNELS_CUDA_BLAS_H
+
+#include "context.h"
+
+typedef struct eab_cuda_blas eab_cuda_blas;
+
+/* *blas is NULL, with EAB_OK, where there is no cuBLAS. Workspace is allocated here, so that products can be recorded.
+ * tf32: products on the tensor cores with 10-bit mantissas; else pedantic float32. */
+int eab_cuda_blas_open(cudaStream_t stream, bool tf32, eab_cuda_blas **blas);
+void eab_cuda_blas_close(eab_cuda_blas *blas);
+int eab_cuda_blas_set_stream(eab_cuda_blas *blas, cudaStream_t stream);
+
+/* Such as "cuBLAS 13.1"; "own products" for NULL. */
+void eab_cuda_blas_describe(const eab_cuda_blas *blas, char *text, size_t size);
+
+/* c = op(a) op(b) (+ c); the bias is the caller's. */
+int eab_cuda_blas_product(eab_cuda_blas *blas, const eab_gemm *gemm);
+
+/* The device's, or NULL; and whether it may round to TF32. */
+eab_cuda_blas *eab_cuda_blas_of(const eab_device *device);
+bool eab_cuda_tf32(const eab_device *device);
+
+#endif

@@ -1,0 +1,216 @@
+/* A CUDA device as the backend holds it: finding, opening and closing it, its stream, and what becomes of its errors. */
+#include "operations.h"
+#include "own.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+namespace {
+
+enum { MAX_DEVICES = 64 };
+
+/* Of each device in this process: whether an error has left its context useless, and how often it was reset. */
+bool poisoned[MAX_DEVICES];
+unsigned generations[MAX_DEVICES];
+
+/* Errors after which every further call fails until the context is gone (CUDA runtime API, "cudaError"): by number, as
+ * older toolkits do not name all. */
+bool is_sticky(cudaError_t error) {
+    const int code = (int)error;
+    return code == 214 || code == 220 || code == 226 || (code >= 700 && code <= 702) || code == 710 ||
+           (code >= 714 && code <= 719) || code == 721 || code == 999;
+}
+
+void note_sticky(cudaError_t error) {
+    int index = -1;
+    if (is_sticky(error) && cudaGetDevice(&index) == cudaSuccess && index >= 0 && index < MAX_DEVICES)
+        __atomic_store_n(&poisoned[index], true, __ATOMIC_RELAXED);
+}
+
+bool wanted(const char *variable) {
+    const char *value = getenv(variable);
+    return value && *value && strcmp(value, "0") != 0;
+}
+
+#ifndef EAB_SIMT
+__global__ void probe() {}
+
+/* Whether this build has code that the device can run. */
+int check_architecture(int index, const cudaDeviceProp *properties) {
+    cudaFuncAttributes attributes;
+    const cudaError_t error = cudaFuncGetAttributes(&attributes, probe);
+    if (error == cudaSuccess) return EAB_OK;
+    cudaGetLastError();
+    if ((int)error != 209 && (int)error != 98 &&
+        (int)error != 222) /* no image, no function, PTX too new for the driver */
+        return eab_cuda_status(error, "cudaFuncGetAttributes", __FILE__, __LINE__);
+    const char *suffix = properties->major == 9 ? "a" : "";
+    return eab_fail(
+        EAB_NO_DEVICE,
+        "device %d (%.60s) has compute capability %d.%d, this build has code for %s; rebuild: cmake -B build "
+        "-DCMAKE_CUDA_ARCHITECTURES=%d%d%s-real && cmake --build build",
+        index, properties->name, properties->major, properties->minor, EAB_CUDA_ARCHITECTURES, properties->major,
+        properties->minor, suffix);
+}
+#else
+int check_architecture(int, const cudaDeviceProp *) { return EAB_OK; }
+#endif
+
+void write_description(eab_cuda_own *own, const cudaDeviceProp *properties) {
+    char products[32];
+    eab_cuda_blas_describe(own->blas, products, sizeof products);
+#ifdef EAB_SIMT
+    (void)properties;
+    snprintf(own->description, sizeof own->description, "simt: CUDA kernels on the processor, %s", products);
+#else
+    int driver = 0, runtime = 0;
+    cudaDriverGetVersion(&driver);
+    cudaRuntimeGetVersion(&runtime);
+    snprintf(own->description, sizeof own->description,
+             "%.100s, sm_%d%d, %zu GiB, driver for CUDA %d.%d, CUDA %d.%d, %s, %s products", properties->name,
+             properties->major, properties->minor, properties->totalGlobalMem >> 30, driver / 1000, driver % 1000 / 10,
+             runtime / 1000, runtime % 1000 / 10, products, own->tf32 ? "TF32" : "float32");
+#endif
+}
+
+int prepare(eab_cuda_own *own, int index) {
+    cudaDeviceProp properties;
+    own->index = index;
+    EAB_CUDA(cudaSetDevice(index));
+    if (index < MAX_DEVICES && __atomic_exchange_n(&poisoned[index], false, __ATOMIC_RELAXED)) {
+        cudaDeviceReset(); /* its error is that of the poisoned context */
+        cudaGetLastError();
+        __atomic_add_fetch(&generations[index], 1, __ATOMIC_RELAXED);
+        EAB_CUDA(cudaSetDevice(index));
+    }
+    own->generation = index < MAX_DEVICES ? __atomic_load_n(&generations[index], __ATOMIC_RELAXED) : 0;
+    EAB_CUDA(cudaGetDeviceProperties(&properties, index));
+    EAB_TRY(check_architecture(index, &properties));
+    own->multiprocessors = properties.multiProcessorCount;
+    own->resident_threads = properties.multiProcessorCount * properties.maxThreadsPerMultiProcessor;
+    own->tf32 = wanted("EAB_CUDA_TF32");
+    EAB_CUDA(cudaStreamCreateWithFlags(&own->own_stream, cudaStreamNonBlocking));
+    own->stream = own->own_stream;
+    EAB_TRY(eab_cuda_blas_open(own->stream, own->tf32, &own->blas));
+    write_description(own, &properties);
+    return EAB_OK;
+}
+
+} // namespace
+
+int eab_cuda_status(cudaError_t error, const char *what, const char *file, int line) {
+    if (error == cudaSuccess) return EAB_OK;
+    note_sticky(error);
+    cudaGetLastError(); /* told here, and not again by whoever asks next */
+    const char *name = strrchr(file, '/');
+    return eab_fail(error == cudaErrorMemoryAllocation ? EAB_NO_MEMORY : EAB_DEVICE_FAULT, "cuda: %s: %.120s at %s:%d",
+                    cudaGetErrorString(error), what, name ? name + 1 : file, line);
+}
+
+const char *eab_cuda_absent(void) {
+    int count = 0;
+    const cudaError_t error = cudaGetDeviceCount(&count);
+    if (error == cudaSuccess && count > 0) return NULL;
+    cudaGetLastError();
+    switch ((int)error) {
+        case 0:
+        case 100: return "the NVIDIA driver has no device here";
+        case 34:
+        case 35: return "no NVIDIA driver is installed, or one too old for this build";
+        case 46:
+        case 999:
+        case 3: return "the NVIDIA driver cannot be started";
+        case 804: return "the NVIDIA driver does not fit its libraries";
+        default: return "the NVIDIA driver cannot be asked for its devices";
+    }
+}
+
+int eab_cuda_count(void) {
+    int count = 0;
+    if (cudaGetDeviceCount(&count) != cudaSuccess) {
+        cudaGetLastError();
+        return 0;
+    }
+    return count;
+}
+
+int eab_cuda_open(int index, eab_device *device) {
+    eab_cuda_own *own = (eab_cuda_own *)calloc(1, sizeof *own);
+    if (!own) return eab_fail(EAB_NO_MEMORY, "no memory for a device");
+    device->own = own;
+    const int status = prepare(own, index);
+    if (status) eab_cuda_close(device);
+    return status;
+}
+
+bool eab_cuda_is_current(const eab_cuda_own *own) {
+    return own->index >= MAX_DEVICES || __atomic_load_n(&generations[own->index], __ATOMIC_RELAXED) == own->generation;
+}
+
+void eab_cuda_close(eab_device *device) {
+    eab_cuda_own *own = eab_cuda_own_of(device);
+    if (eab_cuda_is_current(own) && cudaSetDevice(own->index) == cudaSuccess) {
+        if (own->stream) note_sticky(cudaStreamSynchronize(own->stream)); /* a fault that nobody has asked for yet */
+        eab_cuda_blas_close(own->blas);
+        for (int i = 0; i < EAB_CUDA_KEPT_COUNT; i++) cudaFree(own->kept[i].on_device);
+        for (int i = 0; i < own->retired_count; i++) cudaFree(own->retired[i]);
+        for (int i = 0; i < own->block_count; i++) cudaFree(own->blocks[i].memory);
+        cudaFree(own->scratch.memory);
+        cudaFree(own->burn.memory);
+        if (own->own_stream) cudaStreamDestroy(own->own_stream);
+        cudaGetLastError();
+    }
+    for (int i = 0; i < EAB_CUDA_KEPT_COUNT; i++) free(own->kept[i].host);
+    free(own->retired);
+    free(own->blocks);
+    free(own);
+    device->own = NULL;
+}
+
+void eab_cuda_describe(const eab_device *device, char *text, size_t size) {
+    snprintf(text, size, "%s", eab_cuda_own_of(device)->description);
+}
+
+int eab_cuda_set_stream(eab_device *device, void *stream) {
+    eab_cuda_own *own = eab_cuda_own_of(device);
+    own->stream = stream ? (cudaStream_t)stream : own->own_stream;
+    return eab_cuda_blas_set_stream(own->blas, own->stream);
+}
+
+/* For tests of what happens after a fault: EAB_CUDA_FAULT_AFTER=n makes the n-th wait of this process find that a kernel
+ * has failed. */
+static bool injected_fault(void) {
+    static long waits;
+    const char *after = getenv("EAB_CUDA_FAULT_AFTER");
+    return after && __atomic_add_fetch(&waits, 1, __ATOMIC_RELAXED) == atol(after);
+}
+
+int eab_cuda_synchronize(eab_device *device) {
+    EAB_CUDA(cudaStreamSynchronize(eab_cuda_stream(device)));
+    if (injected_fault())
+        return eab_cuda_status((cudaError_t)719, "a fault injected by EAB_CUDA_FAULT_AFTER", __FILE__, __LINE__);
+    return EAB_OK;
+}
+
+int eab_cuda_capacity(eab_device *device, size_t *free_bytes, int64_t *resident_threads) {
+    size_t total = 0;
+    eab_cuda_stream(device);
+    EAB_CUDA(cudaMemGetInfo(free_bytes, &total));
+    *resident_threads = eab_cuda_own_of(device)->resident_threads;
+    return EAB_OK;
+}
+
+cudaStream_t eab_cuda_stream(const eab_device *device) {
+    const eab_cuda_own *own = eab_cuda_own_of(device);
+    cudaSetDevice(own->index);
+    return own->stream;
+}
+
+int eab_cuda_multiprocessors(const eab_device *device) { return eab_cuda_own_of(device)->multiprocessors; }
+
+const int64_t *eab_cuda_replays(const eab_device *device) { return eab_cuda_own_of(device)->replays; }
+
+eab_cuda_blas *eab_cuda_blas_of(const eab_device *device) { return eab_cuda_own_of(device)->blas; }
+
+bool eab_cuda_tf32(const eab_device *device) { return eab_cuda_own_of(device)->tf32; }

@@ -1,0 +1,73 @@
+/* The one header through which kernel files see the device: CUDA under nvcc, or, where EAB_SIMT is defined, the
+ * stand-in of tests/simt, which runs the same files on a processor and watches every access (docs/simt.md).
+ *
+ * Kernel files are C++17 that an ordinary compiler takes, so what only nvcc understands goes through macros:
+ *   EAB_TRY(EAB_LAUNCH(stream, kernel, grid, block, dynamic_shared_bytes, arguments...));
+ *       never <<<>>>. A kernel with commas in its template arguments is put in parentheses: (kernel<64, true>).
+ *   EAB_SHARED(float, tile, 32 * 33);       a static shared array `tile`, aligned to 16 bytes
+ *   EAB_DYNAMIC_SHARED(memory);             unsigned char *memory, aligned to 128 bytes: the launch's dynamic part
+ * Everything else has its CUDA name; tests/simt/simt.h lists what the stand-in knows.
+ */
+#ifndef EAB_KERNELS_CUDA_DEVICE_H
+#define EAB_KERNELS_CUDA_DEVICE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+extern "C" {
+#include "../status.h"
+}
+
+#ifdef EAB_SIMT
+
+#include "../../tests/simt/simt.h"
+
+#else
+
+#include <cuda_bf16.h>
+#include <cuda_fp16.h>
+#include <cuda_runtime.h>
+
+#define EAB_SHARED(type, name, count) __shared__ __align__(16) type name[count]
+
+/* All kernels of a file share one declaration, as CUDA wants the same type for every use of an extern array. */
+#define EAB_DYNAMIC_SHARED(name)                                         \
+    extern __shared__ __align__(128) unsigned char eab_dynamic_shared[]; \
+    unsigned char *const name = eab_dynamic_shared
+
+/* Queues `kernel`; the arguments are converted to its parameters' types as in a call. */
+template <typename... Parameters, typename... Arguments>
+int eab_launch(const char *name, const char *file, int line, cudaStream_t stream, void (*kernel)(Parameters...),
+               dim3 grid, dim3 block, size_t dynamic_shared_bytes, Arguments &&...arguments) {
+    const auto launch = [&](Parameters... values) {
+        void *pointers[] = {const_cast<void *>(static_cast<const void *>(&values))..., nullptr};
+        return cudaLaunchKernel(reinterpret_cast<const void *>(kernel), grid, block, pointers, dynamic_shared_bytes,
+                                stream);
+    };
+    const cudaError_t error = launch(arguments...);
+    if (error == cudaSuccess) return EAB_OK;
+    cudaGetLastError(); /* it is reported here, not once more by whoever asks next */
+    return eab_fail(error == cudaErrorMemoryAllocation ? EAB_NO_MEMORY : EAB_DEVICE_FAULT, "kernel %s at %s:%d: %s",
+                    name, file, line, cudaGetErrorString(error));
+}
+
+/* 2^x and 1/x on the special-function unit: 2 and 1 ulp off at most, subnormals are 0. */
+__device__ __forceinline__ float eab_fast_exp2(float x) {
+    float y;
+    asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+    return y;
+}
+__device__ __forceinline__ float eab_fast_reciprocal(float x) {
+    float y;
+    asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+    return y;
+}
+
+#endif
+
+/* The launch; its value is an eab_status, and a failure leaves "kernel NAME at FILE:LINE: reason" for
+ * eab_last_error(). The variable part begins with dynamic_shared_bytes, so that kernels without arguments work too. */
+#define EAB_LAUNCH(stream, kernel, grid, block, ...) \
+    eab_launch(#kernel, __FILE__, __LINE__, stream, kernel, grid, block, __VA_ARGS__)
+
+#endif

@@ -1,0 +1,167 @@
+/* Memory of a CUDA device: what callers allocate, scratch of operations, and host arrays that are kept. */
+#include "operations.h"
+#include "own.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+namespace {
+
+enum { SCRATCH_STEP = 1 << 20 };
+
+/* Memory that a recording may still name is freed when the device is closed. Scratch doubles, so that all of it together
+ * is at most twice what is needed. */
+int retire(eab_cuda_own *own, void *memory) {
+    if (!memory) return EAB_OK;
+    void **retired = (void **)realloc(own->retired, (size_t)(own->retired_count + 1) * sizeof *retired);
+    if (!retired) return eab_fail(EAB_NO_MEMORY, "out of memory");
+    own->retired = retired;
+    own->retired[own->retired_count++] = memory;
+    return EAB_OK;
+}
+
+int refuse_in_recording(const eab_cuda_own *own, const char *what) {
+    if (!own->replays) return EAB_OK;
+    return eab_fail(EAB_DEVICE_FAULT, "cuda: a recording would need to %s: its operations did not run before", what);
+}
+
+} // namespace
+
+int eab_cuda_allocate(eab_device *device, size_t bytes, void **memory) {
+    eab_cuda_own *own = eab_cuda_own_of(device);
+    *memory = NULL;
+    if (own->block_count == own->block_room) {
+        const int room = 2 * own->block_room + 16;
+        eab_cuda_block *blocks = (eab_cuda_block *)realloc(own->blocks, (size_t)room * sizeof *blocks);
+        if (!blocks) return eab_fail(EAB_NO_MEMORY, "out of memory");
+        own->blocks = blocks;
+        own->block_room = room;
+    }
+    eab_cuda_stream(device);
+    const cudaError_t error = cudaMalloc(memory, bytes ? bytes : 1);
+    if (error == cudaErrorMemoryAllocation) {
+        cudaGetLastError();
+        return eab_fail(EAB_NO_MEMORY, "device %d is out of memory: %zu bytes asked for beside %zu", own->index, bytes,
+                        device->bytes);
+    }
+    if (error != cudaSuccess) return eab_cuda_status(error, "cudaMalloc", __FILE__, __LINE__);
+    own->blocks[own->block_count++] = {*memory, bytes};
+    device->bytes += bytes;
+    if (device->bytes > device->peak_bytes) device->peak_bytes = device->bytes;
+    return EAB_OK;
+}
+
+void eab_cuda_release(eab_device *device, void *memory) {
+    eab_cuda_own *own = eab_cuda_own_of(device);
+    for (int i = own->block_count - 1; i >= 0 && memory; i--) {
+        if (own->blocks[i].memory != memory) continue;
+        device->bytes -= own->blocks[i].bytes;
+        own->blocks[i] = own->blocks[--own->block_count];
+        if (!eab_cuda_is_current(own)) return; /* went with its context */
+        cudaStreamSynchronize(eab_cuda_stream(device));
+        cudaFree(memory);
+        cudaGetLastError();
+        return;
+    }
+}
+
+int eab_cuda_zero(eab_device *device, void *memory, size_t bytes) {
+    if (bytes) EAB_CUDA(cudaMemsetAsync(memory, 0, bytes, eab_cuda_stream(device)));
+    return EAB_OK;
+}
+
+int eab_cuda_copy_bytes(eab_device *device, void *to, const void *from, size_t bytes) {
+    if (bytes) EAB_CUDA(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToDevice, eab_cuda_stream(device)));
+    return EAB_OK;
+}
+
+int eab_cuda_zero_members(eab_device *device, int32_t members, int64_t count, eab_tensor x) {
+    const cudaStream_t stream = eab_cuda_stream(device);
+    const size_t bytes = (size_t)count * sizeof(float), pitch = (size_t)x.stride * sizeof(float);
+    EAB_CUDA(cudaMemset2DAsync(x.data, pitch < bytes ? bytes : pitch, 0, bytes, (size_t)members, stream));
+    return EAB_OK;
+}
+
+int eab_cuda_copy_members(eab_device *device, int32_t members, int64_t count, eab_tensor from, eab_tensor to) {
+    const size_t bytes = (size_t)count * sizeof(float);
+    EAB_CUDA(cudaMemcpy2DAsync(to.data, (size_t)to.stride * sizeof(float), from.data,
+                               (size_t)from.stride * sizeof(float), bytes, (size_t)members, cudaMemcpyDeviceToDevice,
+                               eab_cuda_stream(device)));
+    return EAB_OK;
+}
+
+int eab_cuda_upload(eab_device *device, void *to, const void *host, size_t bytes) {
+    const cudaStream_t stream = eab_cuda_stream(device);
+    EAB_TRY(refuse_in_recording(eab_cuda_own_of(device), "upload"));
+    EAB_CUDA(cudaMemcpyAsync(to, host, bytes, cudaMemcpyHostToDevice, stream));
+    return eab_cuda_synchronize(device); /* the caller may reuse its array */
+}
+
+int eab_cuda_download(eab_device *device, void *host, const void *from, size_t bytes) {
+    const cudaStream_t stream = eab_cuda_stream(device);
+    EAB_TRY(refuse_in_recording(eab_cuda_own_of(device), "download"));
+    EAB_CUDA(cudaMemcpyAsync(host, from, bytes, cudaMemcpyDeviceToHost, stream));
+    return eab_cuda_synchronize(device);
+}
+
+int eab_cuda_write_reals(eab_device *device, void *to, const double *host, int64_t count) {
+    float *values = (float *)malloc((size_t)count * sizeof *values + 1);
+    if (!values) return eab_fail(EAB_NO_MEMORY, "no memory for %lld reals", (long long)count);
+    for (int64_t i = 0; i < count; i++) values[i] = (float)host[i];
+    const int status = eab_cuda_upload(device, to, values, (size_t)count * sizeof *values);
+    free(values);
+    return status;
+}
+
+int eab_cuda_read_reals(eab_device *device, double *host, const void *from, int64_t count) {
+    float *values = (float *)malloc((size_t)count * sizeof *values + 1);
+    if (!values) return eab_fail(EAB_NO_MEMORY, "no memory for %lld reals", (long long)count);
+    const int status = eab_cuda_download(device, values, from, (size_t)count * sizeof *values);
+    for (int64_t i = 0; i < count && !status; i++) host[i] = (double)values[i];
+    free(values);
+    return status;
+}
+
+int eab_cuda_scratch(eab_device *device, size_t bytes, void **memory) {
+    eab_cuda_own *own = eab_cuda_own_of(device);
+    if (bytes > own->scratch.bytes) {
+        size_t room = 2 * own->scratch.bytes;
+        if (room < bytes) room = (bytes + SCRATCH_STEP - 1) / SCRATCH_STEP * SCRATCH_STEP;
+        EAB_TRY(refuse_in_recording(own, "grow its scratch memory"));
+        EAB_TRY(retire(own, own->scratch.memory));
+        own->scratch = {NULL, 0};
+        eab_cuda_stream(device);
+        EAB_CUDA(cudaMalloc(&own->scratch.memory, room));
+        own->scratch.bytes = room;
+    }
+    *memory = own->scratch.memory;
+    return EAB_OK;
+}
+
+int eab_cuda_keep(eab_device *device, eab_cuda_kept array, const void *host, size_t bytes, const void **on_device) {
+    eab_cuda_own *own = eab_cuda_own_of(device);
+    eab_cuda_copy *copy = &own->kept[array];
+    *on_device = NULL;
+    if (!host) return EAB_OK;
+    /* A shorter fleet's array is a beginning of the longer one's unless members have moved. */
+    if (copy->bytes < bytes || memcmp(copy->host, host, bytes) != 0) {
+        EAB_TRY(refuse_in_recording(own, "upload an array"));
+        if (copy->room < bytes) {
+            void *larger = realloc(copy->host, bytes);
+            if (!larger) return eab_fail(EAB_NO_MEMORY, "out of memory");
+            copy->host = larger;
+            EAB_TRY(retire(own, copy->on_device));
+            copy->on_device = NULL;
+            copy->room = copy->bytes = 0;
+            eab_cuda_stream(device);
+            EAB_CUDA(cudaMalloc(&copy->on_device, bytes));
+            copy->room = bytes;
+        }
+        copy->bytes = 0; /* in doubt until it is there */
+        EAB_TRY(eab_cuda_upload(device, copy->on_device, host, bytes));
+        memcpy(copy->host, host, bytes);
+        copy->bytes = bytes;
+    }
+    *on_device = copy->on_device;
+    return EAB_OK;
+}

@@ -1,0 +1,109 @@
+/* The CUDA backend's operations, as backend.h describes those of the same name; one .cu file for each group. */
+#ifndef EAB_KERNELS_CUDA_OPERATIONS_H
+#define EAB_KERNELS_CUDA_OPERATIONS_H
+
+#include "../backend.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* context.cu */
+int eab_cuda_count(void);
+const char *eab_cuda_absent(void);
+int eab_cuda_open(int index, eab_device *device);
+void eab_cuda_close(eab_device *device);
+void eab_cuda_describe(const eab_device *device, char *text, size_t size);
+int eab_cuda_set_stream(eab_device *device, void *stream);
+int eab_cuda_synchronize(eab_device *device);
+int eab_cuda_capacity(eab_device *device, size_t *free_bytes, int64_t *resident_threads);
+
+/* memory.cu */
+int eab_cuda_allocate(eab_device *, size_t bytes, void **memory);
+void eab_cuda_release(eab_device *, void *memory);
+int eab_cuda_zero(eab_device *, void *memory, size_t bytes);
+int eab_cuda_copy_bytes(eab_device *, void *to, const void *from, size_t bytes);
+int eab_cuda_zero_members(eab_device *, int32_t members, int64_t count, eab_tensor x);
+int eab_cuda_copy_members(eab_device *, int32_t members, int64_t count, eab_tensor from, eab_tensor to);
+int eab_cuda_upload(eab_device *, void *to, const void *host, size_t bytes);
+int eab_cuda_download(eab_device *, void *host, const void *from, size_t bytes);
+int eab_cuda_write_reals(eab_device *, void *to, const double *host, int64_t count);
+int eab_cuda_read_reals(eab_device *, double *host, const void *from, int64_t count);
+
+/* recording.cu */
+bool eab_cuda_records(const eab_device *);
+int eab_cuda_record_begin(eab_device *);
+int eab_cuda_record_end(eab_device *, void **recording);
+int eab_cuda_replay(eab_device *, void *recording);
+void eab_cuda_forget(eab_device *, void *recording);
+
+/* burn.cu */
+int eab_cuda_burn(eab_device *, double flop, double *done);
+
+/* scores.cu */
+int eab_cuda_model_attention_forward(eab_device *, const eab_attention_args *, eab_tensor q, eab_tensor k, eab_tensor v,
+                                     eab_tensor out, eab_tensor row_stat);
+int eab_cuda_model_attention_backward(eab_device *, const eab_attention_args *, eab_tensor q, eab_tensor k,
+                                      eab_tensor v, eab_tensor out, eab_tensor row_stat, eab_tensor dout, eab_tensor dq,
+                                      eab_tensor dk, eab_tensor dv);
+int eab_cuda_half_forward(eab_device *, const eab_attention *, const void *q, const void *k, const void *v, void *out,
+                          float *row_stat);
+int eab_cuda_half_backward(eab_device *, const eab_attention *, const void *q, const void *k, const void *v,
+                           const void *out, const float *row_stat, const void *dout, void *dq, void *dk, void *dv);
+const char *eab_cuda_supports(const eab_device *, const eab_attention *);
+
+/* gemm.cu. What a product does to each element of c before it is stored: after bias and accumulation, c becomes
+ * f(c) (both activations; `before`, where given, keeps the argument), or c * f'(before). */
+typedef enum { EAB_CUDA_STORE, EAB_CUDA_ACTIVATE, EAB_CUDA_ACTIVATE_BACKWARD } eab_cuda_epilogue_kind;
+typedef struct {
+    eab_cuda_epilogue_kind kind;
+    eab_activation activation;
+    eab_tensor before; /* like c, rows of ldc; written by ACTIVATE (data NULL: not wanted), read by ACTIVATE_BACKWARD */
+} eab_cuda_epilogue;
+
+int eab_cuda_gemm(eab_device *, const eab_gemm *);
+int eab_cuda_gemm_with(eab_device *, const eab_gemm *, const eab_cuda_epilogue *);
+
+/* norm.cu */
+int eab_cuda_norm_forward(eab_device *, const eab_norm_args *, eab_tensor x, eab_tensor y);
+int eab_cuda_norm_backward(eab_device *, const eab_norm_args *, eab_tensor dy, eab_tensor dx, eab_tensor dgain,
+                           eab_tensor dbias);
+
+/* elementwise.cu */
+int eab_cuda_activation_forward(eab_device *, eab_activation, int32_t members, int64_t count, eab_tensor x,
+                                eab_tensor y);
+int eab_cuda_activation_backward(eab_device *, eab_activation, int32_t members, int64_t count, eab_tensor x,
+                                 eab_tensor dy);
+int eab_cuda_add(eab_device *, int32_t members, int64_t count, eab_tensor x, eab_tensor y);
+int eab_cuda_column_sum(eab_device *, int32_t members, int32_t rows, int32_t width, eab_tensor x, eab_tensor sums);
+int eab_cuda_rotate(eab_device *, const eab_shape *, eab_tensor qkv, bool inverse);
+
+/* embedding.cu */
+int eab_cuda_embed_forward(eab_device *, const eab_shape *, const eab_embedding *weights, const int32_t *tokens,
+                           int64_t tokens_stride, eab_tensor x);
+int eab_cuda_embed_backward(eab_device *, const eab_shape *, const eab_embedding *gradients, const int32_t *tokens,
+                            int64_t tokens_stride, eab_tensor dx);
+
+/* loss.cu */
+int eab_cuda_loss(eab_device *, const eab_loss_args *);
+
+/* optimizer.cu */
+int eab_cuda_optimizer_step(eab_device *, const eab_optimizer_args *);
+
+/* generate.cu */
+int eab_cuda_generate(eab_device *, const eab_generate_args *, int32_t *inputs, int32_t *targets, int64_t *counts);
+int eab_cuda_feed_back(eab_device *, const eab_generate_args *, const int32_t *targets, const int32_t *predictions,
+                       int32_t *inputs, int64_t *changed);
+
+/* blocks.c */
+int eab_cuda_mlp_block_forward(eab_device *, const eab_shape *, const eab_mlp_weights *, eab_tensor x,
+                               const eab_mlp_saved *, eab_tensor scratch);
+int eab_cuda_mlp_block_backward(eab_device *, const eab_shape *, const eab_mlp_weights *weights,
+                                const eab_mlp_weights *gradients, const eab_mlp_saved *, eab_tensor dx,
+                                eab_tensor scratch);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

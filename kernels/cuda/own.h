@@ -1,0 +1,50 @@
+/* What eab_device.own is on "cuda"; for context.cu, memory.cu, recording.cu and burn.cu. */
+#ifndef EAB_KERNELS_CUDA_OWN_H
+#define EAB_KERNELS_CUDA_OWN_H
+
+#include "blas.h"
+#include "context.h"
+
+/* A copy of a host array, and where it lies on the device. */
+typedef struct {
+    void *host, *on_device;
+    size_t bytes, room;
+} eab_cuda_copy;
+
+/* Device memory that belongs to the device itself, and what allocate() gave out with its size. */
+typedef struct {
+    void *memory;
+    size_t bytes;
+} eab_cuda_block;
+
+typedef struct {
+    int index, multiprocessors, resident_threads;
+    unsigned generation; /* of the CUDA context: memory of an earlier one is gone */
+    bool tf32;
+    cudaStream_t own_stream, stream;
+    eab_cuda_blas *blas;
+    eab_cuda_copy kept[EAB_CUDA_KEPT_COUNT];
+    eab_cuda_block scratch;
+    void **retired; /* scratch and copies that grew: recordings may still use them */
+    int retired_count;
+    eab_cuda_block *blocks;
+    int block_count, block_room;
+    const int64_t *replays; /* of the recording that is being made, or NULL */
+    eab_cuda_block burn;    /* the operands of burn() */
+    char description[240];
+} eab_cuda_own;
+
+static inline eab_cuda_own *eab_cuda_own_of(const eab_device *device) { return (eab_cuda_own *)device->own; }
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* False: the device's CUDA context was reset, and its memory is gone. */
+bool eab_cuda_is_current(const eab_cuda_own *own);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,64 @@
+/* The table's attention: brings mechanisms, scales and slopes to the device, then calls the kernels of attention.h. */
+#include "attention.h"
+#include "context.h"
+#include "operations.h"
+
+namespace {
+
+int bring(eab_device *device, const eab_attention_args *args, eab_cuda_scores *scores) {
+    const size_t n = (size_t)args->members;
+    const void *mechanism = nullptr, *scale = nullptr, *slopes = nullptr;
+    EAB_TRY(eab_cuda_keep(device, EAB_CUDA_MECHANISMS, args->scores.mechanism, n * sizeof(int32_t), &mechanism));
+    EAB_TRY(eab_cuda_keep(device, EAB_CUDA_SCALES, args->scores.scale, n * sizeof(float), &scale));
+    EAB_TRY(eab_cuda_keep(device, EAB_CUDA_SLOPES, args->slopes, (size_t)args->heads * sizeof(float), &slopes));
+    *scores = {(const int32_t *)mechanism, (const float *)scale, (const float *)slopes};
+    return EAB_OK;
+}
+
+int bring_slopes(eab_device *device, const eab_attention *attention, const float **slopes) {
+    const void *on_device = nullptr;
+    EAB_TRY(eab_cuda_keep(device, EAB_CUDA_SLOPES, attention->slopes, (size_t)attention->heads * sizeof(float),
+                          &on_device));
+    *slopes = (const float *)on_device;
+    return EAB_OK;
+}
+
+} // namespace
+
+int eab_cuda_model_attention_forward(eab_device *device, const eab_attention_args *args, eab_tensor q, eab_tensor k,
+                                     eab_tensor v, eab_tensor out, eab_tensor row_stat) {
+    eab_cuda_scores scores;
+    EAB_TRY(bring(device, args, &scores));
+    return eab_cuda_attention_forward(eab_cuda_stream(device), args, &scores, q, k, v, out, row_stat);
+}
+
+int eab_cuda_model_attention_backward(eab_device *device, const eab_attention_args *args, eab_tensor q, eab_tensor k,
+                                      eab_tensor v, eab_tensor out, eab_tensor row_stat, eab_tensor dout, eab_tensor dq,
+                                      eab_tensor dk, eab_tensor dv) {
+    eab_cuda_scores scores;
+    EAB_TRY(bring(device, args, &scores));
+    return eab_cuda_attention_backward(eab_cuda_stream(device), args, &scores, q, k, v, out, row_stat, dout, dq, dk,
+                                       dv);
+}
+
+int eab_cuda_half_forward(eab_device *device, const eab_attention *attention, const void *q, const void *k,
+                          const void *v, void *out, float *row_stat) {
+    const float *slopes;
+    EAB_TRY(bring_slopes(device, attention, &slopes));
+    return eab_cuda_flash_forward(eab_cuda_stream(device), attention, slopes, q, k, v, out, row_stat);
+}
+
+int eab_cuda_half_backward(eab_device *device, const eab_attention *attention, const void *q, const void *k,
+                           const void *v, const void *out, const float *row_stat, const void *dout, void *dq, void *dk,
+                           void *dv) {
+    const float *slopes;
+    void *scratch = nullptr;
+    EAB_TRY(bring_slopes(device, attention, &slopes));
+    EAB_TRY(eab_cuda_scratch(device, (size_t)eab_cuda_flash_scratch_floats(attention) * sizeof(float), &scratch));
+    return eab_cuda_flash_backward(eab_cuda_stream(device), attention, slopes, q, k, v, out, row_stat, dout, dq, dk, dv,
+                                   (float *)scratch);
+}
+
+const char *eab_cuda_supports(const eab_device *, const eab_attention *attention) {
+    return attention->dtype == EAB_F32 ? nullptr : eab_cuda_flash_supports(attention);
+}

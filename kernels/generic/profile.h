@@ -1,0 +1,51 @@
+/* A table of what a device's time goes to, operation by operation: `eabench sweep --profile`.
+ *
+ * Attaching puts a copy of the backend's table between the device and its callers, in which the operations read the
+ * clock around the real ones; a device that is not profiled pays nothing. On devices that work asynchronously each
+ * operation is waited for and recordings are off, so that the sum is more than the time of a sweep without a profile.
+ */
+#ifndef EAB_KERNELS_GENERIC_PROFILE_H
+#define EAB_KERNELS_GENERIC_PROFILE_H
+
+#include "../backend.h"
+
+/* X(operation): those that are timed, in the order of the table. A block counts what its own code takes, without the
+ * primitives that it calls. */
+/* clang-format off */
+#define EAB_PROFILE_LIST(X) \
+    X(gemm) X(attention_forward) X(attention_backward) X(norm_forward) X(norm_backward) X(activation_forward) \
+    X(activation_forward_slope) X(activation_backward) X(add) X(column_sum) X(rotate) X(embed_forward) \
+    X(embed_backward) X(loss) X(optimizer_step) X(attention_block_forward) X(attention_block_backward) \
+    X(mlp_block_forward) X(mlp_block_backward) X(head_forward) X(head_backward) X(generate) X(feed_back) \
+    X(zero) X(copy) X(upload) X(download)
+/* clang-format on */
+
+typedef enum {
+#define EAB_PROFILE_ROW(operation) EAB_PROFILE_##operation,
+    EAB_PROFILE_LIST(EAB_PROFILE_ROW)
+#undef EAB_PROFILE_ROW
+        EAB_PROFILE_ROWS
+} eab_profile_operation;
+
+/* What generate() drew last: sequences to train on, or to evaluate on. */
+typedef enum { EAB_PROFILE_TRAINING, EAB_PROFILE_EVALUATION, EAB_PROFILE_PHASES } eab_profile_phase;
+
+typedef struct {
+    int64_t calls;
+    double seconds, flop; /* flop: of matrix products, as DESIGN.md 5 counts; 0: none */
+} eab_profile_row;
+
+typedef struct {
+    eab_profile_row rows[EAB_PROFILE_PHASES][EAB_PROFILE_ROWS];
+    double seconds; /* from attaching to detaching, summed over devices */
+} eab_profile;
+
+const char *eab_profile_name(eab_profile_operation operation);
+
+/* Begins to time the device's operations. Fails only for want of memory. */
+int eab_profile_attach(eab_device *device);
+
+/* Ends it and adds what was measured to *profile; nothing if the device is not profiled. Before the device is closed. */
+void eab_profile_detach(eab_device *device, eab_profile *profile);
+
+#endif

@@ -1,0 +1,283 @@
+#!/usr/bin/env bash
+# Checks eabench on the GPU of this machine, from the build to a ladder; see --help.
+set -uo pipefail
+program='gpu_check'
+source "$(dirname -- "${BASH_SOURCE[0]}")/common.sh" || exit 3
+
+all_parts=(build check sanitize bench ladder compare)
+
+usage() {
+    cat <<END
+Usage: scripts/gpu_check.sh [--only PART[,PART]...] [--simt] [--binary PATH] [--no-build] [--device N] [--out DIR]
+
+Runs these parts and ends with a table of what came out:
+
+  build     eabench with code for this GPU, in build/gpu-check
+  check     every operation against float64: eabench check, with cuBLAS and with our own products
+  sanitize  the same under compute-sanitizer: memcheck, racecheck, initcheck
+  bench     kernels' speed, where eabench has the command bench
+  ladder    tasks/ladders/gpu.ini: 1,280 models; all mechanisms, 8 levels, 4 rates, 10 seeds
+  compare   100 steps on GPU and processor: the same losses to 1e-3; then cells of the ladder on the processor, and
+            scripts/compare between the two
+
+  --only PART    these parts only
+  --simt         without a GPU: the same parts in miniature, kernels run by tests/simt on the processor
+  --binary PATH  this program (such as one of the preset \`static\`) instead of building one
+  --no-build     the program of an earlier build
+  --device N     index of the GPU (default: 0)
+  --out DIR      where everything goes (default: results/NAME OF THE GPU)
+  --help         show this
+
+Meant to take at most 8 minutes on an H200, the build included. Every part has a time limit of its own.
+Exit codes: 0 all parts passed or were skipped, 1 a part failed, 2 misuse, 3 something is missing.
+END
+}
+
+parts=() simt=0 binary='' no_build=0 device=0 out=''
+while (($#)); do
+    case $1 in
+        --only)
+            [[ -n ${2:-} ]] || misuse "--only needs a part; allowed: ${all_parts[*]}"
+            IFS=, read -r -a parts <<<"$2"
+            shift
+            ;;
+        --simt) simt=1 ;;
+        --binary)
+            [[ -n ${2:-} ]] || misuse '--binary needs the path of a program'
+            [[ -x $2 && ! -d $2 ]] || misuse "--binary: $2 is not a program"
+            binary=$(realpath -- "$2")
+            shift
+            ;;
+        --no-build) no_build=1 ;;
+        --device)
+            [[ ${2:-} =~ ^[0-9]{1,3}$ ]] || misuse "--device needs a number"
+            device=$((10#$2))
+            shift
+            ;;
+        --out)
+            [[ -n ${2:-} ]] || misuse '--out needs the name of a folder'
+            out=$2
+            shift
+            ;;
+        --help | -h) usage && exit 0 ;;
+        *) misuse "unknown option '$1'; allowed: --only, --simt, --binary, --no-build, --device, --out, --help" ;;
+    esac
+    shift
+done
+((${#parts[@]})) || parts=("${all_parts[@]}")
+for part in "${parts[@]}"; do
+    [[ " ${all_parts[*]} " == *" $part "* ]] || misuse "unknown part '$part'; allowed: ${all_parts[*]}"
+done
+
+# ---- the machine -----------------------------------------------------------------------------------------------------
+
+if ((simt)); then
+    backend=simt gpu=simt build=$root/build/gpu-check-simt
+    eabench=${binary:-$build/eabench_simt}
+else
+    backend=cuda build=$root/build/gpu-check
+    eabench=${binary:-$build/eabench}
+    command -v nvidia-smi >/dev/null || lacking 'no nvidia-smi, so no NVIDIA driver, here (--simt runs without a GPU)'
+    gpu=$(nvidia-smi --id="$device" --query-gpu=name --format=csv,noheader 2>/dev/null) && [[ -n $gpu ]] ||
+        lacking "the driver has no GPU $device"
+    capability=$(nvidia-smi --id="$device" --query-gpu=compute_cap --format=csv,noheader | tr -cd 0-9)
+    case $capability in 90) architecture=90a-real ;; *) architecture=$capability-real ;; esac
+fi
+out=${out:-$root/results/$(tr -c 'A-Za-z0-9._\n-' '-' <<<"$gpu")}
+mkdir -p -- "$out" || lacking "cannot make the folder $out"
+out=$(realpath -- "$out")
+
+# limited SECONDS COMMAND...: 124 or 137 where the time ran out. KILL follows, as a program may be deaf.
+limited() { timeout --kill-after=10 "$@"; }
+
+rows=() failed=0
+# row PART VERDICT DETAIL...
+row() {
+    local verdict=$2
+    [[ $verdict != FAILED ]] || failed=1
+    rows+=("$(printf '%-9s %-8s %s' "$1" "$verdict" "${*:3}")")
+    say "${rows[-1]}"
+}
+has_command() { "$eabench" "$1" --help >/dev/null 2>&1; }
+why() { case $1 in 124 | 137) echo 'the time limit was reached' ;; *) echo "exit code $1" ;; esac; }
+
+# ---- the parts -------------------------------------------------------------------------------------------------------
+
+part_build() {
+    local options target=eabench begin=$SECONDS
+    if [[ -n $binary ]] || ((no_build)); then
+        row build skipped "$(short "$eabench") is used"
+        return
+    fi
+    if ((simt)); then
+        options=(-DEAB_CUDA=OFF -DEAB_TESTS=ON) target=eabench_simt
+    else
+        options=(-DEAB_CUDA=ON -DEAB_TESTS=OFF "-DCMAKE_CUDA_ARCHITECTURES=$architecture")
+    fi
+    configure "$build" -DCMAKE_BUILD_TYPE=Release "${options[@]}"
+    if quietly "building $(short "$build")" limited 400 cmake --build "$build" --target "$target" -j "$(cores)"; then
+        row build passed "$((SECONDS - begin)) s${architecture:+, sm_${architecture%-real}}"
+    else
+        cp -- "$log" "$out/build.txt"
+        row build FAILED "see $(short "$out/build.txt")"
+    fi
+}
+
+# one_check NAME LIMIT COMMAND...: a whole `eabench check`, its table in NAME.txt; adds what it counted to `counted`.
+one_check() {
+    local name=$1 limit=$2 status last
+    shift 2
+    limited "$limit" "$@" >"$out/$name.txt" 2>&1 </dev/null
+    status=$?
+    last=$(grep -E '^[0-9]+ checks, [0-9]+ missed$' "$out/$name.txt" | tail -n 1)
+    counted+="${counted:+; }$name: ${last:-no result}"
+    ((status == 0)) && return
+    counted+=" ($(why "$status"), see $(short "$out/$name.txt"))"
+    return 1
+}
+
+check_command() { printf '%s\0' "$eabench" check --backend "$backend" --device "$device"; }
+
+part_check() {
+    local counted='' verdict=passed command
+    mapfile -d '' command < <(check_command)
+    if ((simt)); then
+        one_check check 300 "${command[@]}" || verdict=FAILED
+    else
+        one_check check 60 "${command[@]}" || verdict=FAILED
+        one_check check-own-products 60 env EAB_CUDA_PRODUCT=own "${command[@]}" || verdict=FAILED
+    fi
+    row check "$verdict" "$counted"
+}
+
+part_sanitize() {
+    local counted='' verdict=passed command tool
+    mapfile -d '' command < <(check_command)
+    command+=(--failures)
+    if ((simt)); then # its detectors are always on; here threads run in another order
+        one_check simt-seed-2 300 env EAB_SIMT_SEED=2 "${command[@]}" || verdict=FAILED
+        row sanitize "$verdict" "$counted"
+        return
+    fi
+    if ! command -v compute-sanitizer >/dev/null; then
+        row sanitize skipped 'no compute-sanitizer here'
+        return
+    fi
+    for tool in memcheck racecheck initcheck; do # of our kernels: cuBLAS is not ours to check, and slow under it
+        one_check "$tool" 60 env EAB_CUDA_PRODUCT=own compute-sanitizer --tool "$tool" --error-exitcode 9 \
+            "${command[@]}" || verdict=FAILED
+    done
+    row sanitize "$verdict" "$counted"
+}
+
+part_bench() {
+    local limit=60 status
+    if ! has_command bench; then
+        row bench skipped 'eabench has no command bench yet'
+        return
+    fi
+    limited "$limit" "$eabench" bench --backend "$backend" --device "$device" --out "$out/bench" >"$out/bench.txt" 2>&1 </dev/null
+    status=$?
+    if ((status == 0)); then row bench passed "$(short "$out/bench.txt")"; else
+        row bench FAILED "$(why "$status"), see $(short "$out/bench.txt")"
+    fi
+}
+
+# The ladder in miniature, where each step takes a second.
+small=(--set model.d_model=8 --set model.heads=2 --set model.context=10 --set model.mlp_ratio=1 --set train.batch=2
+    --set train.eval_tokens=4 --set train.lr=1e-2 --set train.seed=1 --set train.mechanism=dpa,ea)
+
+# sweep FOLDER LIMIT BACKEND OPTION...: its output in FOLDER.txt.
+sweep() {
+    local folder=$1 limit=$2 with=$3
+    shift 3
+    limited "$limit" "$eabench" sweep "$root/tasks/ladders/gpu.ini" --backend "$with" --out "$out/$folder" "$@" \
+        >"$out/$folder.txt" 2>&1 </dev/null
+}
+
+part_ladder() {
+    local status begin=$SECONDS done
+    if ((simt)); then
+        sweep ladder 300 simt "${small[@]}" --set train.steps=4 --set train.eval_every=2
+    else
+        sweep ladder 240 cuda --device "$device" --time-limit 220
+    fi
+    status=$?
+    done=$(grep -E 'of [0-9]+ cells are done' "$out/ladder.txt" | tail -n 1)
+    if ((status == 0)); then row ladder passed "${done:-done}, $((SECONDS - begin)) s"; else
+        row ladder FAILED "${done:+$done; }$(why "$status"), see $(short "$out/ladder.txt")"
+    fi
+}
+
+# The largest relative difference between the losses of two runs' curves, and how many points both have.
+curve_difference() { # FOLDER FOLDER
+    awk -F, 'FNR == 1 { for (i = 1; i <= NF; i++) at[$i] = i; next }
+        NR == FNR { loss[$at["cell"], $at["step"]] = $at["loss_nats"]; next }
+        ($at["cell"], $at["step"]) in loss {
+            old = loss[$at["cell"], $at["step"]]
+            new = $at["loss_nats"]
+            d = (new > old ? new - old : old - new) / (old > 0 ? old : 1)
+            if (d > worst) worst = d
+            points++
+        }
+        END { printf "%.3g %d\n", worst, points }' "$out/$1/curves.csv" "$out/$2/curves.csv" 2>/dev/null
+}
+
+part_compare() {
+    local steps=(--set train.steps=100 --set train.eval_every=20 --set train.seed=1 --set train.lr=1e-2 --save-curves)
+    local subset=(--set train.seed=1:2 --set train.lr=1e-2) here=() worst points status
+    ((simt)) || here=(--device "$device")
+    if ((simt)); then
+        steps=("${small[@]}" --set train.steps=4 --set train.eval_every=1 --save-curves)
+        subset=("${small[@]}" --set train.steps=4 --set train.eval_every=2)
+    fi
+    rm -rf -- "$out/steps-gpu" "$out/steps-cpu"
+    if ! sweep steps-gpu 300 "$backend" "${here[@]}" "${steps[@]}" || ! sweep steps-cpu 60 cpu "${steps[@]}"; then
+        row compare FAILED "no curves, see $(short "$out")/steps-*.txt"
+        return
+    fi
+    read -r worst points < <(curve_difference steps-cpu steps-gpu)
+    if ((${points:-0} == 0)) || ! awk -v worst="$worst" 'BEGIN { exit !(worst <= 1e-3) }'; then
+        row compare FAILED "losses differ by ${worst:-?} over ${points:-0} points; allowed: 1e-3"
+    else
+        row compare passed "losses differ by $worst at most over $points points; allowed: 1e-3"
+    fi
+    # What becomes of a cell after thousands of steps depends on the last bits: told, but not judged here.
+    if [[ ! -f $out/ladder/accuracy.csv ]] || ! sweep ladder-cpu 90 cpu "${subset[@]}"; then
+        row compare skipped 'accuracies: no ladder on the GPU, or none on the processor in time'
+        return
+    fi
+    "$root/scripts/compare" "$out/ladder-cpu" "$out/ladder" >"$out/compare.txt" 2>&1 </dev/null
+    status=$?
+    case $status in
+        0) row compare passed "accuracies: no worse than on the processor, $(short "$out/compare.txt")" ;;
+        1) row compare differs "accuracies: see $(short "$out/compare.txt")" ;;
+        *) row compare skipped "accuracies: $(tail -n 1 "$out/compare.txt")" ;;
+    esac
+}
+
+# ----------------------------------------------------------------------------------------------------------------------
+
+for part in "${parts[@]}"; do
+    if [[ $part != build && ! -x $eabench ]]; then
+        row "$part" FAILED "$(short "$eabench") is not there"
+        continue
+    fi
+    part_"$part"
+done
+
+{
+    echo '[machine]'
+    echo "gpu = $gpu"
+    ((simt)) || nvidia-smi --id="$device" --format=csv,noheader \
+        --query-gpu=driver_version,compute_cap,memory.total,clocks.max.sm,clocks.max.mem,power.limit | awk -F', ' \
+        '{ print "driver = " $1 "\ncompute_capability = " $2 "\nmemory = " $3 "\nclocks = " $4 ", memory " $5 "\npower_limit = " $6 }'
+    echo "commit = $(git -C "$root" rev-parse --short HEAD 2>/dev/null)"
+    echo "nvcc = $(nvcc --version 2>/dev/null | sed -n 's/.*release //p')"
+    echo "date = $(date -u +%Y-%m-%dT%H:%M:%SZ)"
+} >"$out/machine.ini"
+{
+    echo "$gpu, $SECONDS s, $(short "$out")"
+    printf '%s\n' "${rows[@]}"
+} | tee "$out/summary.txt"
+exit "$failed"

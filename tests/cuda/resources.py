@@ -1,0 +1,105 @@
+#!/usr/bin/env python3
+"""What each CUDA kernel takes: registers, shared memory, spills, for sm_90a, as ptxas tells it.
+
+    resources.py --check CSV OBJECTS VERSION   exit 1 where a kernel spills, or where the table is not what was built
+    resources.py --write CSV OBJECTS VERSION   writes the table
+
+OBJECTS is the folder of the objects, where kernels/cuda/keep_resources.sh leaves a .ptxas file beside each; VERSION is
+nvcc's. Numbers are compared where the table was written by the same version of nvcc; spills never pass.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+ARCHITECTURE = "sm_90a"
+COLUMNS = ["file", "kernel", "registers", "shared_bytes", "stack_bytes", "spill_store_bytes", "spill_load_bytes"]
+
+
+def demangle(names: list[str]) -> dict[str, str]:
+    """Names as in the source: no anonymous namespace, return type or parameters; as they are where c++filt is not here."""
+    try:
+        text = subprocess.run(["c++filt"], input="\n".join(names), text=True, capture_output=True, check=True).stdout
+    except (OSError, subprocess.CalledProcessError):
+        return dict(zip(names, names))
+    plain = (re.sub(r"\(anonymous namespace\)::|^void ", "", line) for line in text.splitlines())
+    return dict(zip(names, (re.sub(r"\(.*", "", line) for line in plain)))
+
+
+def read(path: Path) -> list[dict[str, str]]:
+    rows, row = [], None
+    for line in path.read_text().splitlines():
+        if match := re.search(r"Compiling entry function '(\w+)' for '(\w+)'", line):
+            row = {"file": path.name.removesuffix(".o.ptxas"), "kernel": match[1]} if match[2] == ARCHITECTURE else None
+            if row:
+                rows.append(row)
+        elif row is None:
+            continue
+        elif match := re.search(r"(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes spill loads", line):
+            if "stack_bytes" not in row:  # those that follow are of functions that it calls
+                row.update(stack_bytes=match[1], spill_store_bytes=match[2], spill_load_bytes=match[3])
+        elif match := re.search(r"Used (\d+) registers", line):
+            shared = re.search(r"(\d+) bytes smem", line)
+            row.update(registers=match[1], shared_bytes=shared[1] if shared else "0")
+    return rows
+
+
+def collect(folder: Path) -> list[dict[str, str]]:
+    rows = [row for path in sorted(folder.rglob("*.ptxas")) for row in read(path)]
+    names = demangle([row["kernel"] for row in rows])
+    for row in rows:
+        row["kernel"] = names[row["kernel"]]
+    return sorted(rows, key=lambda row: (row["file"], row["kernel"]))
+
+
+def key(row: dict[str, str]) -> tuple[str, str]:
+    return row["file"], row["kernel"]
+
+
+def check(table: Path, rows: list[dict[str, str]], version: str) -> int:
+    wrong = [f"{row['file']}: {row['kernel']} spills {row['spill_store_bytes']} bytes" for row in rows
+             if int(row["spill_store_bytes"]) or int(row["spill_load_bytes"])]
+    lines = table.read_text().splitlines() if table.exists() else ["", ""]
+    built_by = lines[0].removeprefix("# nvcc ").split(",")[0]
+    if built_by == version:
+        known = {key(row): row for row in csv.DictReader(lines[1:])}
+        found = {key(row): row for row in rows}
+        wrong += [f"{k[0]}: {k[1]} is not in the table" for k in found.keys() - known.keys()]
+        wrong += [f"{k[0]}: {k[1]} is in the table, but was not built" for k in known.keys() - found.keys()]
+        wrong += [f"{k[0]}: {k[1]}: {column} is {found[k][column]}, {known[k][column]} in the table"
+                  for k in found.keys() & known.keys() for column in COLUMNS[2:] if found[k][column] != known[k][column]]
+    else:
+        print(f"the table is of nvcc {built_by}, this is {version}: only spills are checked")
+    for line in sorted(wrong):
+        print(line)
+    print(f"{len(rows)} kernels, {len(wrong)} findings; resources.py --write renews {table.name}")
+    return 1 if wrong or not rows else 0
+
+
+def write(table: Path, rows: list[dict[str, str]], version: str) -> int:
+    with table.open("w", newline="") as file:
+        file.write(f"# nvcc {version}, {ARCHITECTURE}; renewed by tests/cuda/resources.py --write\n")
+        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+    print(f"{len(rows)} kernels in {table}")
+    return 0 if rows else 1
+
+
+def main(arguments: list[str]) -> int:
+    if len(arguments) != 4 or arguments[0] not in ("--check", "--write"):
+        print(__doc__, file=sys.stderr)
+        return 2
+    table, folder, version = Path(arguments[1]), Path(arguments[2]), arguments[3]
+    if not any(folder.rglob("*.ptxas")):
+        print(f"no .ptxas files under {folder}", file=sys.stderr)
+        return 3
+    return (check if arguments[0] == "--check" else write)(table, collect(folder), version)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,70 @@
+"""scripts/gpu_check.sh without a GPU: its options, and a run in miniature on the kernels that simt runs."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+SCRIPT = ROOT / "scripts" / "gpu_check.sh"
+
+
+def run(*arguments: str, timeout: float = 60, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([str(SCRIPT), *arguments], capture_output=True, text=True, timeout=timeout,
+                          env={**os.environ, **environment})
+
+
+def simt_program() -> Path | None:
+    """eabench_simt, if one was built beside the program under test; EABENCH_SIMT names another."""
+    if "EABENCH_SIMT" in os.environ:
+        return Path(os.environ["EABENCH_SIMT"])
+    found = Path(os.environ.get("EABENCH", ROOT / "build/release/eabench")).with_name("eabench_simt")
+    return found if found.exists() else None
+
+
+def test_help_names_every_part() -> None:
+    done = run("--help")
+    assert done.returncode == 0
+    for part in ("build", "check", "sanitize", "bench", "ladder", "compare"):
+        assert f"\n  {part} " in done.stdout
+
+
+@pytest.mark.parametrize("arguments", [["--only", "nothing"], ["--only"], ["--binary", "/nowhere"], ["--device", "x"],
+                                       ["--unknown"]])
+def test_misuse_is_one_line_and_exit_code_2(arguments: list[str]) -> None:
+    done = run(*arguments)
+    assert done.returncode == 2
+    assert len(done.stderr.splitlines()) == 1 and done.stdout == ""
+
+
+def test_without_a_driver_it_says_so(tmp_path: Path) -> None:
+    for name in ("bash", "dirname", "cat", "tr", "realpath", "mkdir"):
+        (tmp_path / name).symlink_to(f"/usr/bin/{name}")
+    done = run(PATH=str(tmp_path))
+    assert done.returncode == 3
+    assert "nvidia-smi" in done.stderr
+
+
+def test_parts_need_the_program(tmp_path: Path) -> None:
+    fake = tmp_path / "eabench"
+    fake.write_text("#!/bin/sh\necho '3 checks, 1 missed'\nexit 1\n")
+    fake.chmod(0o755)
+    done = run("--simt", "--binary", str(fake), "--only", "build,check,bench", "--out", str(tmp_path / "out"))
+    assert done.returncode == 1
+    assert "build     skipped" in done.stdout and "check     FAILED   check: 3 checks, 1 missed" in done.stdout
+    assert "bench     skipped" in done.stdout
+
+
+def test_all_parts_in_miniature(tmp_path: Path) -> None:
+    program = simt_program()
+    if program is None:
+        pytest.skip("eabench_simt was not built")
+    done = run("--simt", "--binary", str(program), "--out", str(tmp_path / "out"), timeout=900)
+    assert done.returncode == 0, done.stdout + done.stderr
+    for part in ("check", "sanitize", "ladder", "compare"):
+        assert f"{part:<9} passed" in done.stdout, done.stdout
+    for name in ("summary.txt", "machine.ini", "check.txt", "ladder/accuracy.csv", "ladder/manifest.ini"):
+        assert (tmp_path / "out" / name).exists()

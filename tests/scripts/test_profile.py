@@ -1,0 +1,60 @@
+"""eabench sweep --profile: the table adds up, and the results are those of a sweep without it."""
+
+from __future__ import annotations
+
+import csv
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+EABENCH = os.environ.get("EABENCH", str(ROOT / "build/release/eabench"))
+pytestmark = pytest.mark.skipif(not Path(EABENCH).exists(), reason=f"{EABENCH} is not built; EABENCH names the binary")
+
+SPEC = """[task recurrence]
+basis = 4
+delay = 2
+[model]
+d_model = 16
+heads = 2
+context = 12
+activation = relu, gelu
+[train]
+steps = 60
+batch = 8
+eval_every = 20
+eval_tokens = 200
+stop_when_solved = off
+"""
+
+
+def sweep(spec: Path, out: Path, *options: str) -> str:
+    done = subprocess.run(
+        [EABENCH, "sweep", str(spec), "--backend", "cpu", "--workers", "2", "--out", str(out), *options],
+        capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def results(out: Path) -> list[dict[str, str]]:
+    with open(out / "accuracy.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    return sorted(rows, key=lambda row: row["cell"])
+
+
+def test_profile_adds_up_and_changes_nothing(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    spec = tmp_path / "tiny.ini"
+    spec.write_text(SPEC)
+    assert "profile of the workers" not in sweep(spec, tmp_path / "plain")
+    lines = sweep(spec, tmp_path / "profiled", "--profile").split("profile of the workers")[1].splitlines()[1:]
+    assert results(tmp_path / "plain") == results(tmp_path / "profiled")
+
+    calls = {line[:26].strip(): line[26:39].strip() for line in lines}
+    shares = {line[:26].strip(): float(line[50:58]) for line in lines}
+    assert calls["generate"] == calls["optimizer_step"] == "120"  # 60 steps of 2 cells
+    assert shares["all"] == 100
+    assert abs(sum(shares[name] for name in ("training", "evaluation", "the sweep's own")) - 100) < 0.1
+    assert all(share >= 0 for share in shares.values())
