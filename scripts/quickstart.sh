@@ -38,11 +38,17 @@ case $out in /*) ;; *) out=$PWD/$out ;; esac
 
 "$root/scripts/setup.sh" --no-tests || exit
 
+# Code for the GPUs that are here, if any: for every architecture it would take longer to build than the ladder to run.
+cuda=(-DEAB_CUDA=OFF)
+architectures=$(nvidia-smi --query-gpu=compute_cap --format=csv,noheader 2>/dev/null |
+    sed -n 's/^9\.0$/90a-real/p; t; s/^\([0-9]*\)\.\([0-9]\)$/\1\2-real/p' | sort -u | paste -sd ';' -)
+if [[ -n $architectures ]]; then cuda=(-DEAB_CUDA=AUTO "-DCMAKE_CUDA_ARCHITECTURES=$architectures"); fi
+
 build=$root/build/release
 if [[ -f $build/CMakeCache.txt ]]; then # as it was configured, with or without tests
     configure "$build" -DCMAKE_BUILD_TYPE=Release
 else
-    configure "$build" -DCMAKE_BUILD_TYPE=Release -DEAB_TESTS=OFF
+    configure "$build" -DCMAKE_BUILD_TYPE=Release -DEAB_TESTS=OFF "${cuda[@]}"
 fi
 quietly "building $(short "$build")/eabench" cmake --build "$build" --target eabench || {
     cat -- "$log" >&2
