@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # Checks eabench on the GPU of this machine, from the build to a ladder; see --help.
+# shellcheck disable=SC2317 # the parts are called by a name that is put together
 set -uo pipefail
 program='gpu_check'
 source "$(dirname -- "${BASH_SOURCE[0]}")/common.sh" || exit 3
@@ -78,8 +79,8 @@ else
     backend=cuda build=$root/build/gpu-check
     eabench=${binary:-$build/eabench}
     command -v nvidia-smi >/dev/null || lacking 'no nvidia-smi, so no NVIDIA driver, here (--simt runs without a GPU)'
-    gpu=$(nvidia-smi --id="$device" --query-gpu=name --format=csv,noheader 2>/dev/null) && [[ -n $gpu ]] ||
-        lacking "the driver has no GPU $device"
+    gpu=$(nvidia-smi --id="$device" --query-gpu=name --format=csv,noheader 2>/dev/null) || gpu=''
+    [[ -n $gpu ]] || lacking "the driver has no GPU $device"
     capability=$(nvidia-smi --id="$device" --query-gpu=compute_cap --format=csv,noheader | tr -cd 0-9)
     case $capability in 90) architecture=90a-real ;; *) architecture=$capability-real ;; esac
 fi
@@ -185,7 +186,7 @@ part_bench() {
 
 # The ladder in miniature, where each step takes a second.
 small=(--set model.d_model=8 --set model.heads=2 --set model.context=10 --set model.mlp_ratio=1 --set train.batch=2
-    --set train.eval_tokens=4 --set train.lr=1e-2 --set train.seed=1 --set train.mechanism=dpa,ea)
+    --set train.eval_tokens=4 --set train.lr=1e-2 --set train.seed=1 --set 'train.mechanism=dpa,ea')
 
 # sweep FOLDER LIMIT BACKEND OPTION...: its output in FOLDER.txt.
 sweep() {
@@ -196,16 +197,16 @@ sweep() {
 }
 
 part_ladder() {
-    local status begin=$SECONDS done
+    local status begin=$SECONDS count
     if ((simt)); then
         sweep ladder 300 simt "${small[@]}" --set train.steps=4 --set train.eval_every=2
     else
         sweep ladder 240 cuda --device "$device" --time-limit 220
     fi
     status=$?
-    done=$(grep -E 'of [0-9]+ cells are done' "$out/ladder.txt" | tail -n 1)
-    if ((status == 0)); then row ladder passed "${done:-done}, $((SECONDS - begin)) s"; else
-        row ladder FAILED "${done:+$done; }$(why "$status"), see $(short "$out/ladder.txt")"
+    count=$(grep -E 'of [0-9]+ cells are done' "$out/ladder.txt" | tail -n 1)
+    if ((status == 0)); then row ladder passed "${count:-done}, $((SECONDS - begin)) s"; else
+        row ladder FAILED "${count:+$count; }$(why "$status"), see $(short "$out/ladder.txt")"
     fi
 }
 
