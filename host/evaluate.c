@@ -33,6 +33,12 @@ static void add_tally(eab_tally *sum, const eab_tally *more) {
     sum->sequences_right += more->sequences_right;
 }
 
+/* A continuation costs up to `context` passes, so a quarter of the tokens has to do. Counted for each member by itself,
+ * so that its figure does not depend on the fleet. */
+static bool wants_rollout(const eab_evaluation *evaluation, int64_t wanted) {
+    return 4 * evaluation->rollout_tokens < wanted;
+}
+
 int eab_evaluate(eab_model *model, eab_fleet_tokens *tokens, uint32_t stream, bool rollout, const atomic_bool *stop,
                  eab_evaluation *evaluations) {
     const eab_backend *backend = model->device->backend;
@@ -42,7 +48,7 @@ int eab_evaluate(eab_model *model, eab_fleet_tokens *tokens, uint32_t stream, bo
     eab_tally *batch = malloc(bytes), *rolled = malloc(bytes);
     int status = batch && rolled ? EAB_OK : eab_fail(EAB_NO_MEMORY, "no memory for %d tallies", members);
     memset(evaluations, 0, (size_t)members * sizeof *evaluations);
-    bool all_done = false;
+    bool all_done = false, rolling = rollout;
     for (uint64_t first = 0; !status && !all_done; first += (uint64_t)model->batch) {
         if (stop && atomic_load_explicit(stop, memory_order_relaxed)) {
             status = eab_fail(EAB_INTERRUPTED, "interrupted");
@@ -55,24 +61,27 @@ int eab_evaluate(eab_model *model, eab_fleet_tokens *tokens, uint32_t stream, bo
         if (!status) status = backend->zero(model->device, tokens->tally, bytes);
         if (!status)
             status = eab_model_pass(model, tokens->inputs, tokens->targets, NULL, tokens->tally, tokens->predictions);
-        if (!status && rollout) {
+        if (!status && rolling) {
             status = backend->copy(model->device, tokens->rollout, tokens->tally, bytes);
             if (!status) status = roll_out(model, tokens);
             if (!status) status = backend->download(model->device, rolled, tokens->rollout, bytes);
         }
         if (!status) status = backend->download(model->device, batch, tokens->tally, bytes);
         if (status) break;
+        const bool rolled_out = rolling;
         all_done = true;
+        rolling = false;
         for (int32_t member = 0; member < members; member++) {
             eab_evaluation *evaluation = &evaluations[member];
             if (evaluation->tally.tokens >= wanted) continue;
             add_tally(&evaluation->tally, &batch[member]);
             evaluation->sequences += model->batch;
-            if (rollout) {
+            if (rolled_out && wants_rollout(evaluation, wanted)) {
                 evaluation->rollout_tokens += rolled[member].tokens;
                 evaluation->rollout_right += rolled[member].tokens_right;
             }
             if (evaluation->tally.tokens < wanted) all_done = false;
+            if (rollout && wants_rollout(evaluation, wanted)) rolling = true;
         }
     }
     free(batch);

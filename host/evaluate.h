@@ -22,7 +22,7 @@ typedef struct {
 } eab_evaluation;
 
 /* Evaluates every member on the first sequences of a stream, whole batches until its own determined tokens reach
- * eval_tokens, so that the result does not depend on the fleet. With `rollout` the model also continues each sequence
+ * eval_tokens, so that the result does not depend on the fleet. With `rollout` the model also continues sequences
  * from its own predictions. evaluations[members]. EAB_INTERRUPTED when *stop (may be NULL) is set. */
 int eab_evaluate(eab_model *model, eab_fleet_tokens *tokens, uint32_t stream, bool rollout, const atomic_bool *stop,
                  eab_evaluation *evaluations);

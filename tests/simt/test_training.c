@@ -63,7 +63,7 @@ Test(training, tokens_and_initial_weights_are_the_same_bits, .timeout = 200) {
     fleet_open(&simt, "simt", MEMBERS, configs);
     enum { ROOM = 4096 };
     static int32_t expected[ROOM], found[ROOM];
-    const size_t count = (size_t)(MEMBERS * configs->batch * configs->context);
+    const size_t count = (size_t)MEMBERS * (size_t)configs->batch * (size_t)configs->context;
     cr_assert_leq(count, ROOM);
     const int32_t *const on_cpu[] = {cpu.inputs, cpu.targets}, *const on_simt[] = {simt.inputs, simt.targets};
     for (int i = 0; i < 2; i++) {
