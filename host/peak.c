@@ -1,20 +1,14 @@
 #include "peak.h"
+#include "../kernels/clock.h"
 
 #include <glib.h>
 #include <pthread.h>
 #include <string.h>
-#include <time.h>
 
 enum { CACHE_LIFETIME_S = 24 * 3600, REPEATS = 5 };
 /* Well past the caches; on a GPU long enough that starting the copy does not count. */
 static const size_t HOST_COPY_BYTES = 64 << 20, GPU_COPY_BYTES = 1 << 30;
 static const double burn_flop = 2e9; /* about 20 ms of a core */
-
-static double now_s(void) {
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
-}
 
 /* The best of a few: a shared machine can only be slower than it is. */
 static double measure_gflop_per_s(eab_device *device) {
@@ -22,9 +16,9 @@ static double measure_gflop_per_s(eab_device *device) {
     if (!device->backend->burn) return 0;
     for (int i = 0; i < REPEATS; i++) {
         double done = 0;
-        const double before_s = now_s();
+        const double before_s = eab_now_s();
         if (device->backend->burn(device, burn_flop, &done)) return 0;
-        const double rate = done / (now_s() - before_s) / 1e9;
+        const double rate = done / (eab_now_s() - before_s) / 1e9;
         if (rate > best) best = rate;
     }
     return best;
@@ -38,9 +32,9 @@ static double measure_gbyte_per_s(eab_device *device) {
     if (!backend->allocate(device, bytes, &from) && !backend->allocate(device, bytes, &to) &&
         !backend->zero(device, from, bytes) && !backend->zero(device, to, bytes))
         for (int i = 0; i < REPEATS; i++) {
-            const double before_s = now_s();
+            const double before_s = eab_now_s();
             if (backend->copy(device, to, from, bytes) || backend->synchronize(device)) break;
-            const double rate = 2.0 * (double)bytes / (now_s() - before_s) / 1e9;
+            const double rate = 2.0 * (double)bytes / (eab_now_s() - before_s) / 1e9;
             if (rate > best) best = rate;
         }
     backend->release(device, from);

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "../kernels/attention.h"
+#include "../kernels/clock.h"
 #include "replace.h"
 
 enum { RATE_SAMPLES = 32 }; /* one in 0.1 s: the rate is that of the last 3 seconds */
@@ -24,8 +25,6 @@ struct eab_progress {
     } sample[RATE_SAMPLES];
     int64_t samples;
 };
-
-static double now_s(void) { return (double)g_get_monotonic_time() * 1e-6; }
 
 void eab_duration_print(double seconds, char *text, size_t size) {
     if (!(seconds >= 0 && seconds < 1e9)) {
@@ -117,7 +116,7 @@ eab_progress *eab_progress_new(int fd) {
     progress->fd = fd;
     progress->live = isatty(fd) && terminal && *terminal && strcmp(terminal, "dumb") != 0;
     progress->colour = progress->live && !(no_colour && *no_colour);
-    progress->started_s = progress->line_s = now_s();
+    progress->started_s = progress->line_s = eab_now_s();
     progress->drawn_s = progress->live ? 0 : progress->started_s;
     progress->lines = LINE_BURST;
     return progress;
@@ -155,7 +154,7 @@ static bool line_allowed(eab_progress *progress, double now) {
 
 void eab_progress_update(eab_progress *progress, const eab_progress_state *state) {
     char text[512];
-    const double now = now_s();
+    const double now = eab_now_s();
     if (now - progress->drawn_s < (progress->live ? REDRAW_S * 0.9 : QUIET_S)) return;
     const double rate = current_rate(progress, now, state->tokens);
     progress->drawn_s = now;
@@ -176,7 +175,7 @@ void eab_progress_update(eab_progress *progress, const eab_progress_state *state
 void eab_progress_cell(eab_progress *progress, const eab_progress_state *state, const char *text) {
     if (progress->live) return;
     char eta[32] = "";
-    const double now = now_s(), eta_s = eta_of(progress, state, now);
+    const double now = eab_now_s(), eta_s = eta_of(progress, state, now);
     if (!line_allowed(progress, now)) return;
     if (isfinite(eta_s)) eab_duration_print(eta_s, eta, sizeof eta);
     char *line = g_strdup_printf("%" G_GINT64_FORMAT "/%" G_GINT64_FORMAT "  %s%s%s\n", (gint64)state->cells_done,
@@ -190,6 +189,6 @@ void eab_progress_note(eab_progress *progress, const char *text) {
     char *line = g_strdup_printf("%s%s\n", progress->drawn ? "\r\033[K" : "", text);
     put(progress, line);
     progress->drawn = false;
-    progress->drawn_s = progress->live ? 0 : now_s();
+    progress->drawn_s = progress->live ? 0 : eab_now_s();
     g_free(line);
 }

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "../kernels/clock.h"
 #include "commands.h"
 #include "interrupt.h"
 #include "peak.h"
@@ -41,8 +42,6 @@ typedef struct {
     pthread_mutex_t mutex; /* of ends */
     GArray *ends;          /* cell_end */
 } sweep_session;
-
-static double now_s(void) { return (double)g_get_monotonic_time() * 1e-6; }
 
 /* ---- in the workers ------------------------------------------------------------------------------------------ */
 
@@ -123,10 +122,10 @@ static void watch(sweep_session *session) {
     bool stopping = false;
     eab_interrupt_looking(true);
     for (bool ended = false; !ended;) {
-        const double left_s = session->started_s + session->sweep->time_limit_s - now_s();
+        const double left_s = session->started_s + session->sweep->time_limit_s - eab_now_s();
         ended = eab_pool_wait(session->pool, stopping ? LOOK_EVERY_S : CLAMP(left_s, 0, LOOK_EVERY_S));
         session->over_time =
-            session->over_time || (!ended && now_s() - session->started_s >= session->sweep->time_limit_s);
+            session->over_time || (!ended && eab_now_s() - session->started_s >= session->sweep->time_limit_s);
         if (!stopping && !ended && (eab_interrupt_count() > 0 || session->over_time)) {
             stopping = true;
             eab_pool_stop(session->pool);
@@ -195,7 +194,7 @@ static void print_results(const sweep_session *session, const eab_run_summary *s
 
 int eab_sweep_run(const eab_sweep *sweep, const eab_plan *plan) {
     sweep_session session = {
-        .sweep = sweep, .plan = plan, .started_s = now_s(), .ends = g_array_new(FALSE, FALSE, sizeof(cell_end))};
+        .sweep = sweep, .plan = plan, .started_s = eab_now_s(), .ends = g_array_new(FALSE, FALSE, sizeof(cell_end))};
     const eab_run_settings settings = {.backend = sweep->backend,
                                        .device = sweep->description,
                                        .isa = sweep->isa,

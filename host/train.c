@@ -4,8 +4,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
+#include "../kernels/clock.h"
 #include "evaluate.h"
 #include "safetensors.h"
 
@@ -34,12 +34,6 @@ typedef struct {
     bool warm;              /* a step was done by these members: what it keeps on the device is there */
     void *recording;        /* of a step by these members, on devices that record; else NULL */
 } fleet_state;
-
-static double now_s(void) {
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
-}
 
 static bool stopped(const fleet_state *fleet) {
     const atomic_bool *stop = fleet->options->stop;
@@ -156,7 +150,7 @@ static int finish_member(fleet_state *fleet, int32_t member, int64_t steps, cons
     result->steps_done = steps;
     result->tokens = steps * config->batch * config->context;
     result->train_s = fleet->training_s;
-    result->wall_s = now_s() - fleet->started_s;
+    result->wall_s = eab_now_s() - fleet->started_s;
     result->fleet_tokens = fleet->trained_tokens;
     result->memory_bytes = (int64_t)fleet->model.device->peak_bytes;
     if (!held_out) {
@@ -279,7 +273,7 @@ static int train(fleet_state *fleet) {
         const int64_t next_look = step + shared->eval_every - step % shared->eval_every;
         const int64_t end = next_look < shared->steps ? next_look : shared->steps;
         const int32_t members = fleet->model.shape.members;
-        const double before_s = now_s();
+        const double before_s = eab_now_s();
         for (; step < end; step++) {
             if (stopped(fleet)) return eab_fail(EAB_INTERRUPTED, "interrupted at step %lld", (long long)step);
             EAB_TRY(do_step(fleet, step));
@@ -288,7 +282,7 @@ static int train(fleet_state *fleet) {
             fleet->trained_tokens += (int64_t)members * shared->batch * shared->context;
         }
         EAB_TRY(fleet->model.device->backend->synchronize(fleet->model.device));
-        fleet->training_s += now_s() - before_s;
+        fleet->training_s += eab_now_s() - before_s;
         EAB_TRY(look(fleet, step));
     }
     return EAB_OK;
@@ -318,7 +312,7 @@ int eab_train_fleet(eab_device *device, int32_t members, const eab_config *confi
                          .options = options ? options : &no_options,
                          .results = results,
                          .members = members,
-                         .started_s = now_s()};
+                         .started_s = eab_now_s()};
     device->peak_bytes = device->bytes;
     for (int32_t member = 0; member < members; member++) clear_result(&results[member], &configs[member], members);
     int status = allocate_host(&fleet);

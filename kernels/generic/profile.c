@@ -1,8 +1,8 @@
 /* The timing table of operations: profile.h. A wrapper per operation, made by TIMED. */
 #include "profile.h"
+#include "../clock.h"
 
 #include <stdlib.h>
-#include <time.h>
 
 typedef struct {
     eab_backend timed; /* first: device->backend points here */
@@ -18,16 +18,10 @@ typedef struct {
     double started_s, inside_s;
 } time_span;
 
-static double now_s(void) {
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
-}
-
 static timing_table *timing_of(const eab_device *device) { return (timing_table *)(uintptr_t)device->backend; }
 
 static time_span begin(timing_table *timing) {
-    const time_span span = {now_s(), timing->inside_s};
+    const time_span span = {eab_now_s(), timing->inside_s};
     timing->inside_s = 0;
     return span;
 }
@@ -35,7 +29,7 @@ static time_span begin(timing_table *timing) {
 static int end(eab_device *device, eab_profile_operation operation, double flop, time_span span, int status) {
     timing_table *timing = timing_of(device);
     if (timing->waits && !status) status = timing->inner->synchronize(device);
-    const double seconds = now_s() - span.started_s;
+    const double seconds = eab_now_s() - span.started_s;
     eab_profile_row *row = &timing->profile.rows[timing->phase][operation];
     row->calls++;
     row->seconds += seconds - timing->inside_s;
@@ -161,7 +155,7 @@ int eab_profile_attach(eab_device *device) {
     if (timing->timed.name) timing->timed.name = name;
     EAB_PROFILE_LIST(REPLACE)
 #undef REPLACE
-    timing->started_s = now_s();
+    timing->started_s = eab_now_s();
     device->backend = &timing->timed;
     return EAB_OK;
 }
@@ -169,7 +163,7 @@ int eab_profile_attach(eab_device *device) {
 void eab_profile_detach(eab_device *device, eab_profile *profile) {
     timing_table *timing = timing_of(device);
     if (timing->timed.generate != generate) return;
-    profile->seconds += now_s() - timing->started_s;
+    profile->seconds += eab_now_s() - timing->started_s;
     for (int phase = 0; phase < EAB_PROFILE_PHASES; phase++)
         for (int i = 0; i < EAB_PROFILE_ROWS; i++) {
             profile->rows[phase][i].calls += timing->profile.rows[phase][i].calls;
