@@ -2,45 +2,13 @@
  * the type before anyone sees them; the plain implementation computes in float32 and rounds what it hands back. */
 #include <math.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "../kernels/mechanism.h"
 #include "../kernels/reference/attention.h"
 #include "check_buffers.h"
+#include "half.h"
 
 enum { MAX_HEADS = 64, MAX_HEAD_DIM = 128, TENSORS = 4 /* q, k, v, dout */ };
-
-/* Half of the spacing at 1. */
-static double type_roundoff(int32_t dtype) { return dtype == EAB_BF16 ? 0x1p-8 : 0x1p-11; }
-
-/* To the nearest number of the type, ties to even; no subnormals and nothing too large comes here. */
-static double round_to(double value, int32_t dtype) {
-    int exponent;
-    const double digits = dtype == EAB_BF16 ? 0x1p8 : 0x1p11, fraction = frexp(value, &exponent);
-    return ldexp(nearbyint(fraction * digits) / digits, exponent);
-}
-
-static uint16_t encode(double value, int32_t dtype) {
-    float rounded = (float)round_to(value, dtype);
-    uint32_t bits;
-    memcpy(&bits, &rounded, sizeof bits);
-    if (dtype == EAB_BF16 || rounded == 0) return (uint16_t)(bits >> 16);
-    return (uint16_t)((bits >> 16 & 0x8000) | ((bits >> 23 & 0xFF) - 112) << 10 | (bits >> 13 & 0x3FF));
-}
-
-static double decode(uint16_t bits, int32_t dtype) {
-    if (dtype == EAB_BF16) {
-        const uint32_t wide = (uint32_t)bits << 16;
-        float value;
-        memcpy(&value, &wide, sizeof value);
-        return (double)value;
-    }
-    const int exponent = bits >> 10 & 31, digits = bits & 0x3FF;
-    const double size = exponent == 31  ? (digits ? NAN : INFINITY)
-                        : exponent == 0 ? ldexp(digits, -24)
-                                        : ldexp(1024 + digits, exponent - 25);
-    return bits >> 15 ? -size : size;
-}
 
 typedef struct {
     eab_attention attention;
@@ -87,7 +55,7 @@ static int problem_init(half_problem *problem, const eab_check_shape *shape, int
         for (int64_t j = 0; j < problem->count; j++) {
             double sum = 0; /* of four uniforms: near enough to normal, standard deviation 1 */
             for (int n = 0; n < 4; n++) sum += eab_random_word(&random) / 4294967296.0 - 0.5;
-            problem->values[i][j] = fabs(sum) < 1e-3 ? 0 : round_to(sum * sqrt(3.0), dtype);
+            problem->values[i][j] = fabs(sum) < 1e-3 ? 0 : eab_half_round(sum * sqrt(3.0), dtype);
         }
     }
     return EAB_OK;
@@ -101,7 +69,7 @@ static void output_half(eab_check_run *run, const half_problem *problem, const v
     if (run->status) return;
     run->status = run->device->backend->download(run->device, room, from, (size_t)problem->count * sizeof *room);
     for (int64_t i = 0; i < problem->count && !run->status; i++)
-        eab_check_output_number(run, decode(room[i], problem->attention.dtype));
+        eab_check_output_number(run, eab_half_decode(room[i], problem->attention.dtype));
 }
 
 /* On the backend under test. What is written starts as NaN. */
@@ -114,7 +82,7 @@ static int run_half(eab_check_run *run, const half_problem *problem, bool backwa
     if (!room) return eab_fail(EAB_NO_MEMORY, "no memory for a check");
     for (int i = 0; i < ALL; i++) {
         for (int64_t j = 0; j < problem->count; j++)
-            room[j] = i < TENSORS ? encode(problem->values[i][j], problem->attention.dtype) : 0x7FFF;
+            room[j] = i < TENSORS ? eab_half_encode(problem->values[i][j], problem->attention.dtype) : 0x7FFF;
         on_device[i] = eab_check_upload(run, room, bytes);
     }
     float *stat = eab_check_upload(run, NULL, (size_t)problem->rows * sizeof *stat);
@@ -155,7 +123,7 @@ static int run_wide(eab_check_run *run, const half_problem *problem, bool backwa
     if (run->status) return run->status;
     if (backend->real_bytes != sizeof(double)) {
         for (int64_t i = 0; i < run->output_count; i++)
-            run->outputs[i] = round_to(run->outputs[i], problem->attention.dtype);
+            run->outputs[i] = eab_half_round(run->outputs[i], problem->attention.dtype);
     } else if (backward) { /* DESIGN.md 1, "Conditioning" */
         eab_tensor sums[3];
         for (int i = 0; i < 3; i++) sums[i] = eab_check_tensor(run, 1, problem->count, 0);
@@ -171,7 +139,7 @@ static int run_wide(eab_check_run *run, const half_problem *problem, bool backwa
 
 static int check_half(eab_check_run *run, const eab_check_shape *shape, int32_t dtype, bool backward) {
     half_problem problem = {.values = {NULL}};
-    run->roundoff = type_roundoff(dtype);
+    run->roundoff = eab_half_roundoff(dtype);
     if (shape->d_model / shape->heads > MAX_HEAD_DIM) return EAB_OK;
     run->status = problem_init(&problem, shape, dtype);
     if (!run->status) {

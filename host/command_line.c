@@ -1,7 +1,10 @@
-#include <stdio.h>
+#include "command_line.h"
 
-#include "../kernels/status.h"
-#include "commands.h"
+#include <stdio.h>
+#include <string.h>
+
+#include "../kernels/backend.h"
+#include "suggest.h"
 
 int eab_command_error(const char *command, int status) {
     fprintf(stderr, "eabench %s: %s\n", command, eab_last_error());
@@ -16,4 +19,54 @@ int eab_command_error(const char *command, int status) {
         case EAB_IO: break;
     }
     return EAB_EXIT_ENVIRONMENT;
+}
+
+int eab_command_refuse_option(const char *command, const GError *error, const char *const *names) {
+    char shown[160];
+    const char *name = strstr(error->message, "--");
+    eab_excerpt(error->message, 100, shown, sizeof shown);
+    if (g_error_matches(error, G_OPTION_ERROR, G_OPTION_ERROR_UNKNOWN_OPTION) && name) {
+        char *bare = g_strndup(name + 2, strcspn(name + 2, "= "));
+        fprintf(stderr, "eabench %s: %s; nearest: --%s; see eabench %s --help\n", command, shown,
+                eab_suggest(bare, names), command);
+        g_free(bare);
+    } else {
+        fprintf(stderr, "eabench %s: %s; see eabench %s --help\n", command, shown, command);
+    }
+    return EAB_EXIT_BAD_INPUT;
+}
+
+bool eab_command_backend_is_known(const char *command, const char *name) {
+    const char *const backends[] = {"auto", "cpu", "cuda", "reference", NULL};
+    char shown[80];
+    if (!name || g_strv_contains(backends, name) || eab_backend_from_name(name)) return true;
+    fprintf(stderr, "eabench %s: --backend is '%s'; auto, cpu, cuda, reference are allowed; nearest: %s\n", command,
+            eab_excerpt(name, 40, shown, sizeof shown), eab_suggest(name, backends));
+    return false;
+}
+
+const char *eab_command_resolve_backend(const char *command, const char *name) {
+    if (name && strcmp(name, "auto") != 0) return name;
+    const eab_backend *cuda = eab_backend_from_name("cuda");
+    if (!cuda || cuda->not_built) return "cpu";
+    if (cuda->count() > 0) return "cuda";
+    fprintf(stderr, "eabench %s: no GPU, the cpu is used: %s\n", command, cuda->absent());
+    return "cpu";
+}
+
+static void append_quoted(GString *command, const char *word) {
+    const char *plain = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/._-+=:,@%";
+    char *quoted = g_shell_quote(word);
+    g_string_append(command, *word && strspn(word, plain) == strlen(word) ? word : quoted);
+    g_free(quoted);
+}
+
+char *eab_command_quote(const char *program, int argc, char **argv) {
+    GString *command = g_string_new(NULL);
+    append_quoted(command, program);
+    for (int i = 0; i < argc; i++) {
+        g_string_append_c(command, ' ');
+        append_quoted(command, argv[i]);
+    }
+    return g_string_free(command, FALSE);
 }

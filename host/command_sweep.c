@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "../kernels/cpu/isa.h"
-#include "commands.h"
+#include "command_line.h"
 #include "environment.h"
 #include "suggest.h"
 #include "sweep.h"
@@ -55,53 +55,10 @@ static GOptionContext *make_context(arguments *a) {
     return context;
 }
 
-/* GLib's line, with the nearest option where there is none of that name. */
-static int refuse_option(const GError *error) {
-    char shown[160];
-    const char *name = strstr(error->message, "--");
-    eab_excerpt(error->message, 100, shown, sizeof shown);
-    if (g_error_matches(error, G_OPTION_ERROR, G_OPTION_ERROR_UNKNOWN_OPTION) && name) {
-        char *bare = g_strndup(name + 2, strcspn(name + 2, "= "));
-        fprintf(stderr, "eabench sweep: %s; nearest: --%s; see eabench sweep --help\n", shown,
-                eab_suggest(bare, option_names));
-        g_free(bare);
-    } else {
-        fprintf(stderr, "eabench sweep: %s; see eabench sweep --help\n", shown);
-    }
-    return EAB_EXIT_BAD_INPUT;
-}
-
 static bool in_range(const char *name, gint value, gint low, gint high) {
     if (value >= low && value <= high) return true;
     fprintf(stderr, "eabench sweep: --%s is %d; %d..%d is allowed\n", name, value, low, high);
     return false;
-}
-
-static void append_quoted(GString *command, const char *word) {
-    const char *plain = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/._-+=:,@%";
-    char *quoted = g_shell_quote(word);
-    g_string_append(command, *word && strspn(word, plain) == strlen(word) ? word : quoted);
-    g_free(quoted);
-}
-
-static char *quoted_command(const char *program, int argc, char **argv) {
-    GString *command = g_string_new(NULL);
-    append_quoted(command, program);
-    for (int i = 0; i < argc; i++) {
-        g_string_append_c(command, ' ');
-        append_quoted(command, argv[i]);
-    }
-    return g_string_free(command, FALSE);
-}
-
-/* auto: a GPU if one is here. Says so where this build could use one and there is none. */
-static const char *resolve_backend(const char *name) {
-    if (name && strcmp(name, "auto") != 0) return name;
-    const eab_backend *cuda = eab_backend_from_name("cuda");
-    if (!cuda || cuda->not_built) return "cpu";
-    if (cuda->count() > 0) return "cuda";
-    fprintf(stderr, "eabench sweep: no GPU, the cpu is used: %s\n", cuda->absent());
-    return "cpu";
 }
 
 /* Opens the device once, to know that it is there and what it is. */
@@ -121,7 +78,6 @@ static int describe_device(eab_sweep *sweep, const eab_plan *plan) {
 /* The exit code, or -1 where all is well. */
 static int check(const arguments *a) {
     char shown[80];
-    const char *const backends[] = {"auto", "cpu", "cuda", "reference", NULL};
     if (!a->specs) {
         fprintf(stderr, "eabench sweep: no spec; usage: eabench sweep SPEC.ini [OPTION]..., see --help\n");
         return EAB_EXIT_BAD_INPUT;
@@ -131,11 +87,7 @@ static int check(const arguments *a) {
                 eab_excerpt(a->specs[1], 60, shown, sizeof shown));
         return EAB_EXIT_BAD_INPUT;
     }
-    if (a->backend && !g_strv_contains(backends, a->backend) && !eab_backend_from_name(a->backend)) {
-        fprintf(stderr, "eabench sweep: --backend is '%s'; auto, cpu, cuda, reference are allowed; nearest: %s\n",
-                eab_excerpt(a->backend, 40, shown, sizeof shown), eab_suggest(a->backend, backends));
-        return EAB_EXIT_BAD_INPUT;
-    }
+    if (!eab_command_backend_is_known("sweep", a->backend)) return EAB_EXIT_BAD_INPUT;
     if (a->out && !*a->out) {
         fprintf(stderr, "eabench sweep: --out is empty; the name of a folder is allowed\n");
         return EAB_EXIT_BAD_INPUT;
@@ -173,7 +125,7 @@ int eab_command_sweep(int argc, char **argv) {
     char **words = g_new0(char *, (gsize)argc + 1); /* GLib takes out what it knows; main's argv stays as it is */
     for (int i = 0; i < argc; i++) words[i] = g_strdup(argv[i]);
     if (!g_option_context_parse_strv(context, &words, &error)) {
-        code = refuse_option(error);
+        code = eab_command_refuse_option("sweep", error, option_names);
         g_error_free(error);
     } else if (a.help) {
         char *help = g_option_context_get_help(context, TRUE, NULL);
@@ -184,7 +136,7 @@ int eab_command_sweep(int argc, char **argv) {
         eab_options_help(stdout);
         g_free(help);
     } else if ((code = check(&a)) < 0) {
-        const char *backend = resolve_backend(a.backend);
+        const char *backend = eab_command_resolve_backend("sweep", a.backend);
         const bool on_gpu = eab_backend_from_name(backend) && eab_backend_from_name(backend)->capacity;
         const int32_t every_core = on_gpu ? 1 : MIN(MAX_WORKERS, eab_environment_cores());
         eab_sweep sweep = {.spec = a.specs[0],
@@ -200,8 +152,8 @@ int eab_command_sweep(int argc, char **argv) {
                            .save_models = a.save_models,
                            .save_curves = a.save_curves,
                            .profile = a.profile,
-                           .command = quoted_command("eabench", argc, argv),
-                           .again = quoted_command(program_invocation_name, argc, argv)};
+                           .command = eab_command_quote("eabench", argc, argv),
+                           .again = eab_command_quote(program_invocation_name, argc, argv)};
         code = sweep_plan(&a, &sweep);
         g_free(sweep.command);
         g_free(sweep.again);

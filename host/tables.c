@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "../tasks/task.h"
+#include "bench_table.h"
 
 static const char *const accuracy_before[] = {"cell", "status", "reason",          "backend", "dtype",
                                               "task", "level",  "complexity_bits", "vocab",   "parameters"};
@@ -41,7 +42,7 @@ static const char *const throughput_columns[] = {"cell",
 static const char *const curves_columns[] = {"cell", "step", "loss_nats", "validation_accuracy"};
 
 const char *eab_table_file_name(eab_table table) {
-    static const char *const names[EAB_TABLE_COUNT] = {"accuracy.csv", "throughput.csv", "curves.csv"};
+    static const char *const names[] = {"accuracy.csv", "throughput.csv", "curves.csv", "kernels.csv", "samples.csv"};
     return names[table];
 }
 
@@ -73,6 +74,10 @@ static GPtrArray *columns_of(eab_table table) {
     GPtrArray *columns = g_ptr_array_new_with_free_func(g_free);
     if (table == EAB_TABLE_THROUGHPUT) add_all(columns, throughput_columns, G_N_ELEMENTS(throughput_columns));
     if (table == EAB_TABLE_CURVES) add_all(columns, curves_columns, G_N_ELEMENTS(curves_columns));
+    for (const char *const *name = eab_bench_columns(); *name && table == EAB_TABLE_KERNELS; name++)
+        g_ptr_array_add(columns, g_strdup(*name));
+    for (const char *const *name = eab_bench_sample_columns(); *name && table == EAB_TABLE_SAMPLES; name++)
+        g_ptr_array_add(columns, g_strdup(*name));
     if (table != EAB_TABLE_ACCURACY) return columns;
 
     add_all(columns, accuracy_before, G_N_ELEMENTS(accuracy_before));

@@ -8,7 +8,14 @@
 #include "run_folder.h"
 #include "train.h"
 
-typedef enum { EAB_TABLE_ACCURACY, EAB_TABLE_THROUGHPUT, EAB_TABLE_CURVES, EAB_TABLE_COUNT } eab_table;
+typedef enum {
+    EAB_TABLE_ACCURACY,
+    EAB_TABLE_THROUGHPUT,
+    EAB_TABLE_CURVES,
+    EAB_TABLE_COUNT,                     /* of a sweep */
+    EAB_TABLE_KERNELS = EAB_TABLE_COUNT, /* of a bench */
+    EAB_TABLE_SAMPLES
+} eab_table;
 
 /* "accuracy.csv", ... */
 const char *eab_table_file_name(eab_table table);

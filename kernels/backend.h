@@ -279,6 +279,13 @@ typedef struct eab_backend {
     int (*replay)(eab_device *, void *recording);
     void (*forget)(eab_device *, void *recording);
 
+    /* Optional: marks on the device's stream (CUDA events), for measuring what the device does between two of them.
+     * elapsed waits for `to`. */
+    int (*mark_create)(eab_device *, void **mark);
+    void (*mark_free)(eab_device *, void *mark);
+    int (*mark_set)(eab_device *, void *mark);
+    int (*mark_elapsed_s)(eab_device *, void *from, void *to, double *seconds);
+
     /* Optional: what a fleet may fill. Bytes that can still be allocated, and threads that the device runs at a time. */
     int (*capacity)(eab_device *, size_t *free_bytes, int64_t *resident_threads);
 

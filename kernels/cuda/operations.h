@@ -37,6 +37,12 @@ int eab_cuda_record_end(eab_device *, void **recording);
 int eab_cuda_replay(eab_device *, void *recording);
 void eab_cuda_forget(eab_device *, void *recording);
 
+/* marks.cu */
+int eab_cuda_mark_create(eab_device *, void **mark);
+void eab_cuda_mark_free(eab_device *, void *mark);
+int eab_cuda_mark_set(eab_device *, void *mark);
+int eab_cuda_mark_elapsed_s(eab_device *, void *from, void *to, double *seconds);
+
 /* burn.cu */
 int eab_cuda_burn(eab_device *, double flop, double *done);
 

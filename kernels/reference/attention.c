@@ -116,6 +116,15 @@ static int64_t out_offset(const eab_attention_args *args, int32_t batch, int32_t
     return batch * args->out_batch + head * args->out_head + time * args->out_time;
 }
 
+static void forward_row(attended_row *row, const eab_real *query, const eab_real *keys, const eab_real *values,
+                        eab_real *out) {
+    attend(row, query, keys);
+    for (int32_t i = 0; i < row->head_dim; i++) {
+        out[i] = 0;
+        for (int32_t j = 0; j < row->keys; j++) out[i] += row->attention[j] * values[j * row->in_time + i];
+    }
+}
+
 int EAB_REFERENCE(attention_forward)(const eab_attention_args *args, int32_t member, const eab_real *q,
                                      const eab_real *k, const eab_real *v, eab_real *out, eab_real *row_stat) {
     attended_row row;
@@ -125,12 +134,8 @@ int EAB_REFERENCE(attention_forward)(const eab_attention_args *args, int32_t mem
             const eab_real *keys = k + in_offset(args, batch, head, 0), *values = v + in_offset(args, batch, head, 0);
             for (int32_t time = 0; time < args->context; time++) {
                 row_set(&row, args, head, time);
-                attend(&row, q + in_offset(args, batch, head, time), keys);
-                eab_real *to = out + out_offset(args, batch, head, time);
-                for (int32_t i = 0; i < args->head_dim; i++) {
-                    to[i] = 0;
-                    for (int32_t j = 0; j < row.keys; j++) to[i] += row.attention[j] * values[j * args->in_time + i];
-                }
+                forward_row(&row, q + in_offset(args, batch, head, time), keys, values,
+                            out + out_offset(args, batch, head, time));
                 if (row_stat) row_stat[((int64_t)batch * args->heads + head) * args->context + time] = row.stat;
             }
         }
@@ -138,13 +143,39 @@ int EAB_REFERENCE(attention_forward)(const eab_attention_args *args, int32_t mem
     return EAB_OK;
 }
 
-/* Gradients, or with `magnitudes` the same sums of absolute values. */
+/* One query row's part of the gradients, or with `magnitudes` of the same sums of absolute values: added to dq (its own row)
+ * and to dk, dv (all keys); dp: room for row->keys. */
+static void backward_row(attended_row *row, const eab_real *query, const eab_real *keys, const eab_real *values,
+                         const eab_real *dout, eab_real *dp, eab_real *dq, eab_real *dk, eab_real *dv,
+                         bool magnitudes) {
+    attend(row, query, keys);
+    eab_real mean_dp = 0; /* D */
+    for (int32_t j = 0; j < row->keys; j++) {
+        const eab_real *value = values + j * row->in_time;
+        dp[j] = magnitudes ? dot_of_magnitudes(dout, value, row->head_dim) : dot(dout, value, row->head_dim);
+        mean_dp += row->attention[j] * dp[j];
+    }
+    /* A weight exp(l) moves by |l| roundings of l, and kernels keep log L as one float. */
+    const eab_real condition = row->function == SCORE_EA ? 1 : fmax(1, fabs(row->stat));
+    for (int32_t j = 0; j < row->keys; j++) {
+        const int64_t there = j * row->in_time;
+        const eab_real dz = magnitudes ? condition * fabs(row->derivative[j]) * (dp[j] + mean_dp)
+                                       : row->derivative[j] * (dp[j] - mean_dp);
+        for (int32_t i = 0; i < row->head_dim; i++) {
+            const eab_real to_q = row->scale * dz * keys[there + i], to_k = row->scale * dz * query[i];
+            const eab_real to_v = row->attention[j] * dout[i] * (magnitudes ? condition : 1);
+            dq[i] += magnitudes ? fabs(to_q) : to_q;
+            dk[there + i] += magnitudes ? fabs(to_k) : to_k;
+            dv[there + i] += magnitudes ? fabs(to_v) : to_v;
+        }
+    }
+}
+
 static int backward(const eab_attention_args *args, int32_t member, const eab_real *q, const eab_real *k,
                     const eab_real *v, const eab_real *dout, eab_real *dq, eab_real *dk, eab_real *dv,
                     bool magnitudes) {
     attended_row row;
     EAB_TRY(row_open(&row, args, member));
-    eab_real *dp = row.derivative + args->context;
     for (int32_t batch = 0; batch < args->batch; batch++)
         for (int32_t head = 0; head < args->heads; head++) {
             const int64_t start = in_offset(args, batch, head, 0);
@@ -154,32 +185,28 @@ static int backward(const eab_attention_args *args, int32_t member, const eab_re
                         dv[start + time * args->in_time + i] = 0;
             for (int32_t time = 0; time < args->context; time++) {
                 const int64_t here = in_offset(args, batch, head, time);
-                const eab_real *dout_row = dout + out_offset(args, batch, head, time);
                 row_set(&row, args, head, time);
-                attend(&row, q + here, k + start);
-                eab_real mean_dp = 0; /* D */
-                for (int32_t j = 0; j < row.keys; j++) {
-                    const eab_real *value = v + start + j * args->in_time;
-                    dp[j] = magnitudes ? dot_of_magnitudes(dout_row, value, args->head_dim)
-                                       : dot(dout_row, value, args->head_dim);
-                    mean_dp += row.attention[j] * dp[j];
-                }
-                /* A weight exp(l) moves by |l| roundings of l, and kernels keep log L as one float. */
-                const eab_real condition = row.function == SCORE_EA ? 1 : fmax(1, fabs(row.stat));
-                for (int32_t j = 0; j < row.keys; j++) {
-                    const int64_t there = start + j * args->in_time;
-                    const eab_real dz = magnitudes ? condition * fabs(row.derivative[j]) * (dp[j] + mean_dp)
-                                                   : row.derivative[j] * (dp[j] - mean_dp);
-                    for (int32_t i = 0; i < args->head_dim; i++) {
-                        const eab_real to_q = row.scale * dz * k[there + i], to_k = row.scale * dz * q[here + i];
-                        const eab_real to_v = row.attention[j] * dout_row[i] * (magnitudes ? condition : 1);
-                        dq[here + i] += magnitudes ? fabs(to_q) : to_q;
-                        dk[there + i] += magnitudes ? fabs(to_k) : to_k;
-                        dv[there + i] += magnitudes ? fabs(to_v) : to_v;
-                    }
-                }
+                backward_row(&row, q + here, k + start, v + start, dout + out_offset(args, batch, head, time),
+                             row.derivative + args->context, dq + here, dk + start, dv + start, magnitudes);
             }
         }
+    free(row.score);
+    return EAB_OK;
+}
+
+int EAB_REFERENCE(attention_rows)(const eab_attention_args *args, int32_t head, const int32_t *times, int32_t count,
+                                  const eab_real *q, const eab_real *k, const eab_real *v, const eab_real *dout,
+                                  eab_real *out, eab_real *dq, eab_real *dk, eab_real *dv, bool magnitudes) {
+    attended_row row;
+    EAB_TRY(row_open(&row, args, 0));
+    for (int32_t i = 0; i < count; i++) {
+        const int64_t here = times[i] * args->in_time;
+        row_set(&row, args, head, times[i]);
+        if (out) forward_row(&row, q + here, k, v, out + times[i] * args->out_time);
+        if (dq)
+            backward_row(&row, q + here, k, v, dout + times[i] * args->out_time, row.derivative + args->context,
+                         dq + here, dk, dv, magnitudes);
+    }
     free(row.score);
     return EAB_OK;
 }

@@ -30,4 +30,19 @@ int EAB_REFERENCE(attention_backward)(const eab_attention_args *args, int32_t me
 int EAB_REFERENCE(attention_terms)(const eab_attention_args *args, int32_t member, const eab_real *q, const eab_real *k,
                                    const eab_real *v, const eab_real *dout, eab_real *dq, eab_real *dk, eab_real *dv);
 
+/* Some query rows of member 0, head `head`, whose first elements q, k, v, ... point at, with all their keys: what a check of
+ * a large problem can afford. Writes the rows times[0..count) of `out` where it is given. Where dq is given, ADDS those
+ * rows' parts of the gradients to dq, dk and dv (which the caller zeroes): the gradients for a dout that is 0 in all other
+ * rows; with `magnitudes` the terms' sizes, as attention_terms. */
+int EAB_REFERENCE(attention_rows)(const eab_attention_args *args, int32_t head, const int32_t *times, int32_t count,
+                                  const eab_real *q, const eab_real *k, const eab_real *v, const eab_real *dout,
+                                  eab_real *out, eab_real *dq, eab_real *dk, eab_real *dv, bool magnitudes);
+
+#ifndef EAB_REFERENCE_FLOAT32
+/* The same of the plain float32 compilation. */
+int eab_plain_attention_rows(const eab_attention_args *args, int32_t head, const int32_t *times, int32_t count,
+                             const float *q, const float *k, const float *v, const float *dout, float *out, float *dq,
+                             float *dk, float *dv, bool magnitudes);
+#endif
+
 #endif

@@ -1,0 +1,35 @@
+/* A problem of attention as the bench holds it, for what times it and what checks it. */
+#ifndef EAB_HOST_BENCH_ATTENTION_H
+#define EAB_HOST_BENCH_ATTENTION_H
+
+#include "bench_buffers.h"
+#include "bench_operation.h"
+
+/* Tensors of a set. The forward pass has those up to ROW_STAT; the unfused implementation keeps SCORES and WEIGHTS,
+ * [batch][heads][context][context], in place of ROW_STAT. */
+enum {
+    EAB_BENCH_Q,
+    EAB_BENCH_K,
+    EAB_BENCH_V,
+    EAB_BENCH_OUT,
+    EAB_BENCH_ROW_STAT,
+    EAB_BENCH_DOUT,
+    EAB_BENCH_DQ,
+    EAB_BENCH_DK,
+    EAB_BENCH_DV,
+    EAB_BENCH_ATTENTION_TENSORS
+};
+
+typedef struct {
+    eab_attention attention; /* with slopes of our own */
+    float *slopes;
+    bool backward;
+    int64_t count, rows; /* elements of q; batch * heads * context */
+    eab_bench_buffers buffers;
+} eab_bench_attention_problem;
+
+/* The error of task->run on set 0 as error_ratio. Large problems are checked in part: see bench_attention_check.c. */
+int eab_bench_attention_check(eab_bench_task *task, const eab_bench_attention_problem *problem, double *ratio,
+                              double *bound);
+
+#endif

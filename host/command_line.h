@@ -1,0 +1,23 @@
+/* What the commands share of their command lines. */
+#ifndef EAB_HOST_COMMAND_LINE_H
+#define EAB_HOST_COMMAND_LINE_H
+
+#include <glib.h>
+#include <stdbool.h>
+
+#include "commands.h"
+
+/* Prints GLib's line on an option, with the nearest of `names` (NULL-terminated) where there is none of that name; returns
+ * EAB_EXIT_BAD_INPUT. */
+int eab_command_refuse_option(const char *command, const GError *error, const char *const *names);
+
+/* Whether --backend can be this (NULL and "auto" can); prints a line where not. */
+bool eab_command_backend_is_known(const char *command, const char *name);
+
+/* auto or NULL: a GPU if one is here. Says so where this build could use one and there is none. */
+const char *eab_command_resolve_backend(const char *command, const char *name);
+
+/* The line that was given, as a shell reads it; g_free. */
+char *eab_command_quote(const char *program, int argc, char **argv);
+
+#endif
