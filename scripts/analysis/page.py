@@ -25,6 +25,8 @@ class Cell:
     text: str
     value: str | None = None  # what sorts; None: the text does
     kind: str = ""
+    chip: str = ""  # a coloured frame around the text, which says the same: yes, no, open, thin
+    note: str = ""  # a smaller line below
 
 
 @dataclass
@@ -70,6 +72,7 @@ class Section:
     tables: list[Table] = field(default_factory=list)
     plots: list[Drawing] = field(default_factory=list)
     warning: bool = False
+    tables_first: bool = False  # before the paragraphs
 
 
 def text(value: object, kind: str = "") -> Cell:

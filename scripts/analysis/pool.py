@@ -14,6 +14,7 @@ import pandas as pd
 from .tables import MEASURED, DataError, Run, printable
 
 BASELINE = "dpa"
+MIXTURE = "mixture"  # the task of the row that holds the whole of a mixture; its cell's other rows are the parts
 KEY = ["cell", "task", "level", "backend"]
 RESULTS = ["status", "loss_nats", "validation_accuracy", "token_accuracy", "sequence_accuracy", "rollout_accuracy",
            "chance_accuracy", "seen_share", "solved", "steps_to_solve", "tokens", "steps_done"]
@@ -41,6 +42,7 @@ class Pool:
     rows: pd.DataFrame       # ok and diverged
     left_out: pd.DataFrame   # fail, oom, timeout
     throughput: pd.DataFrame
+    parts: pd.DataFrame      # ok and diverged rows of the parts of mixtures, with `mixture`, the whole's level
     groups: list[Group] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
@@ -56,7 +58,8 @@ def pool_runs(runs: list[Run]) -> Pool:
     for name in (*task_options, *options):
         if name not in ("lr", "seed"):
             rows[name] = rows[name].fillna("") if name in rows else ""  # an older run lacks an option that a newer one has
-    rows = _merge(rows, warnings)
+    rows, parts = _take_parts(_merge(rows, warnings))
+    parts = count_diverged_as_chance(parts[parts["status"].isin(MEASURED)].reset_index(drop=True))
     measured = rows["status"].isin(MEASURED)
     left_out = rows[~measured].reset_index(drop=True)
     rows = count_diverged_as_chance(rows[measured].reset_index(drop=True))
@@ -64,7 +67,7 @@ def pool_runs(runs: list[Run]) -> Pool:
         if name in task_options:
             warnings.append(f"{name} is both a task option and a model option; it is treated as a task option")
     settings = [name for name in options if name not in NOT_A_SETTING and name not in task_options]
-    pool = Pool(runs, rows, left_out, _pool_throughput(runs, rows), warnings=warnings)
+    pool = Pool(runs, rows, left_out, _pool_throughput(runs, rows), parts, warnings=warnings)
     pool.groups = _split(rows, task_options, settings)
     for group in pool.groups:
         twice = group.rows.duplicated(["level", "mechanism", "lr", "seed"]).sum()
@@ -72,6 +75,25 @@ def pool_runs(runs: list[Run]) -> Pool:
             warnings.append(f"{group.title}: {twice} cells share level, mechanism, rate and seed with another cell "
                             "and differ in something that the tables do not record; they count as further seeds")
     return pool
+
+
+def mixture_cells(rows: pd.DataFrame) -> set[str]:
+    return set(rows.loc[rows["task"] == MIXTURE, "cell"])
+
+
+def _take_parts(rows: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The rows without those of mixtures' parts, and these: a part was learned beside others, so it is no level of its
+    family. A mixture without bits of its own gets the mean of its parts'."""
+    wholes = rows["task"] == MIXTURE
+    if not wholes.any():
+        return rows, rows.iloc[:0].assign(mixture=pd.Series(dtype=object))
+    within = rows["cell"].isin(mixture_cells(rows)) & ~wholes
+    parts = rows[within]
+    parts = parts.assign(mixture=parts["cell"].map(rows[wholes].drop_duplicates("cell").set_index("cell")["level"]))
+    rows = rows[~within].reset_index(drop=True)
+    bits = rows["cell"].map(parts.groupby("cell")["complexity_bits"].mean())
+    rows["complexity_bits"] = rows["complexity_bits"].fillna(bits.where(rows["task"] == MIXTURE).astype(float))
+    return rows, parts.reset_index(drop=True)
 
 
 def _merge(rows: pd.DataFrame, warnings: list[str]) -> pd.DataFrame:

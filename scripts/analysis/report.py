@@ -1,4 +1,4 @@
-"""scripts/report: plots and one self-contained HTML page from the CSV files of one or more runs."""
+"""scripts/report: verdicts, plots and one self-contained HTML page from the CSV files of one or more runs."""
 
 from __future__ import annotations
 
@@ -11,11 +11,14 @@ from pathlib import Path
 
 from . import sections as make
 from . import summary
+from .claims import claims_table, judge
 from .figures_curves import accuracy_plot, has_curves, solved_plot, steps_plot
 from .figures_heat import heat_plots
 from .figures_speed import throughput_plot
 from .page import Section, drawing, render
+from .plain_csv import csv_text
 from .pool import Group, Pool, mechanisms_of, pool_runs
+from .sections_claims import claims_section
 from .style import Looks, Plot, save, slug
 from .tables import DEFAULT_LIMIT_MB, DataError, read_run
 
@@ -24,7 +27,7 @@ MOST_CONFIGURATIONS = 6  # throughput figures; further configurations are in the
 
 def parser() -> argparse.ArgumentParser:
     command = argparse.ArgumentParser(
-        prog="report", description="Plots (PNG, SVG, CSV) and one self-contained report.html from the tables of one or "
+        prog="report", description="Verdicts (claims.csv), plots (PNG, SVG, CSV) and one self-contained report.html from the tables of one or "
         "more runs of eabench. Several runs are pooled; cells that they share must agree.",
         epilog="Exit codes: 0 done, 2 bad input or usage, 3 the report cannot be written.")
     command.add_argument("runs", metavar="RUN", nargs="+", type=Path, help="a folder that eabench sweep wrote")
@@ -96,12 +99,13 @@ def _group_section(group: Group, index: int, looks: Looks, folder: _Folder, figu
     return section
 
 
-def build(pool: Pool, folder: _Folder, most_groups: int) -> str:
-    """Writes the plots and returns the page."""
+def build(pool: Pool, folder: _Folder, most_groups: int) -> tuple[str, str]:
+    """Writes the plots and returns the page and claims.csv."""
     looks = Looks(mechanisms_of(pool.rows) + mechanisms_of(pool.throughput))
     groups = [_group_section(group, index, looks, folder, index <= most_groups)
               for index, group in enumerate(pool.groups, 1)]
-    sections = [make.findings(pool)]
+    verdicts, details = judge(pool)
+    sections = [claims_section(pool, verdicts, details), make.findings(pool)]
     notes = make.notes(pool)
     if notes:
         sections.append(notes)
@@ -112,7 +116,7 @@ def build(pool: Pool, folder: _Folder, most_groups: int) -> str:
         speed.plots.append(drawing(folder.save(throughput_plot(name, label, rows, looks))))
     sections += [speed, make.how_to_read(), make.environment(pool)]
     title, lead = make.header(pool)
-    return render(title, lead, sections)
+    return render(title, lead, sections), csv_text(claims_table(verdicts, details))
 
 
 def _write(path: Path, content: str) -> None:
@@ -138,12 +142,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         (out / "plots").mkdir(parents=True, exist_ok=True)
         folder = _Folder(out / "plots")
-        _write(out / "report.html", build(pool, folder, options.max_groups))
+        page, claims = build(pool, folder, options.max_groups)
+        _write(out / "claims.csv", claims)
+        _write(out / "report.html", page)
     except OSError as error:
         what = error.strerror or type(error).__name__
         print(f"report: {error.filename or out}: {what}; --out takes a folder that can be written", file=sys.stderr)
         return 3 if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ENOMEM) else 2
     print(f"page   {out / 'report.html'}")
+    print(f"claims {out / 'claims.csv'}")
     print(f"plots  {out / 'plots'} ({folder.count} figures, each as PNG, SVG and CSV)")
     return 0
 
