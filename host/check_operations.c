@@ -94,6 +94,37 @@ static int check_norm_backward(eab_check_run *run, const eab_check_shape *shape)
     return run->status;
 }
 
+static int check_qk_norm_pass(eab_check_run *run, const eab_check_shape *shape, bool backward) {
+    const int32_t members = shape->members, head_dim = shape->d_model / shape->heads;
+    const int64_t rows = rows_of(shape), width = 2 * (int64_t)shape->d_model, heads = 2 * (int64_t)shape->heads;
+    eab_qk_norm_args args = {.members = members, .rows = (int32_t)rows, .heads = shape->heads, .head_dim = head_dim};
+    args.q_gain = eab_check_tensor(run, members, head_dim, 1);
+    args.k_gain = eab_check_tensor(run, members, head_dim, 1);
+    args.unit = eab_check_tensor(run, members, rows * width, backward ? 1 : NAN);
+    args.inv_rms = eab_check_tensor(run, members, rows * heads, backward ? 1 : NAN);
+    const eab_tensor qkv = eab_check_tensor(run, members, rows * 3 * shape->d_model, 2); /* or its gradient */
+    if (backward) {
+        const eab_tensor dq_gain = eab_check_tensor(run, members, head_dim, 1);
+        const eab_tensor dk_gain = eab_check_tensor(run, members, head_dim, 1);
+        CALL(qk_norm_backward, &args, qkv, dq_gain, dk_gain);
+        eab_check_output(run, dq_gain, members, head_dim);
+        eab_check_output(run, dk_gain, members, head_dim);
+    } else {
+        CALL(qk_norm_forward, &args, qkv);
+        eab_check_output(run, args.unit, members, rows * width);
+        eab_check_output(run, args.inv_rms, members, rows * heads);
+    }
+    eab_check_output(run, qkv, members, rows * 3 * shape->d_model);
+    return run->status;
+}
+
+static int check_qk_norm(eab_check_run *run, const eab_check_shape *shape) {
+    return check_qk_norm_pass(run, shape, false);
+}
+static int check_qk_norm_backward(eab_check_run *run, const eab_check_shape *shape) {
+    return check_qk_norm_pass(run, shape, true);
+}
+
 static int check_activation(eab_check_run *run, const eab_check_shape *shape, eab_activation activation,
                             bool backward) {
     const int32_t members = shape->members;
@@ -381,6 +412,8 @@ static const eab_check_operation operations[] = {
     {"gemm_weight_gradient", true, false, check_gemm_weight_gradient},
     {"norm", false, false, check_norm},
     {"norm_backward", true, false, check_norm_backward},
+    {"qk_norm", false, false, check_qk_norm},
+    {"qk_norm_backward", true, false, check_qk_norm_backward},
     {"relu", false, false, check_relu},
     {"relu_backward", true, false, check_relu_backward},
     {"gelu", false, false, check_gelu},

@@ -20,12 +20,12 @@ typedef struct {
     char **specs, **sets, *out, *backend;
     gint device, fleet, workers;
     gdouble time_limit;
-    gboolean dry_run, save_models, save_curves, profile, help;
+    gboolean dry_run, save_models, save_curves, save_geometry, profile, help;
 } arguments;
 
-static const char *const option_names[] = {"set",     "out",     "backend",    "device",      "fleet",
-                                           "workers", "dry-run", "time-limit", "save-models", "save-curves",
-                                           "profile", "help",    NULL};
+static const char *const option_names[] = {"set",           "out",     "backend",    "device",      "fleet",
+                                           "workers",       "dry-run", "time-limit", "save-models", "save-curves",
+                                           "save-geometry", "profile", "help",       NULL};
 
 static GOptionContext *make_context(arguments *a) {
     const GOptionEntry entries[] = {
@@ -44,6 +44,8 @@ static GOptionContext *make_context(arguments *a) {
          "SECONDS"},
         {"save-models", 0, 0, G_OPTION_ARG_NONE, &a->save_models, "keep trained models, in DIR/models", NULL},
         {"save-curves", 0, 0, G_OPTION_ARG_NONE, &a->save_curves, "keep learning curves, in DIR/curves.csv", NULL},
+        {"save-geometry", 0, 0, G_OPTION_ARG_NONE, &a->save_geometry,
+         "keep angles, entropies and norms of attention, in DIR/geometry.csv and DIR/geometry", NULL},
         {"profile", 0, 0, G_OPTION_ARG_NONE, &a->profile, "show what the time went to, operation by operation", NULL},
         {"help", 'h', 0, G_OPTION_ARG_NONE, &a->help, "show this and the options of a spec", NULL},
         {G_OPTION_REMAINING, 0, 0, G_OPTION_ARG_FILENAME_ARRAY, &a->specs, NULL, "SPEC.ini"},
@@ -132,7 +134,7 @@ int eab_command_sweep(int argc, char **argv) {
         printf("%s", help);
         printf(
             "Options of a spec, in its file or by --set; a list (4, 8) or range (a:b, a:b:+step, a:b:*factor) makes\n"
-            "an axis:\n\n");
+            "an axis; KEY[MECHANISM] gives values for the cells of one mechanism:\n\n");
         eab_options_help(stdout);
         g_free(help);
     } else if ((code = check(&a)) < 0) {
@@ -151,6 +153,7 @@ int eab_command_sweep(int argc, char **argv) {
                            .dry_run = a.dry_run,
                            .save_models = a.save_models,
                            .save_curves = a.save_curves,
+                           .save_geometry = a.save_geometry,
                            .profile = a.profile,
                            .command = eab_command_quote("eabench", argc, argv),
                            .again = eab_command_quote(program_invocation_name, argc, argv)};

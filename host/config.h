@@ -20,6 +20,7 @@ typedef struct {
     int32_t bias;       /* 0 or 1 */
     int32_t embedding;  /* eab_embedding_kind */
     double init_scale, embedding_scale, qk_init;
+    int32_t qk_norm; /* 0 or 1 */
 
     int32_t mechanism; /* eab_mechanism_from_name */
     double scale;      /* 0: the mechanism's default */

@@ -19,7 +19,8 @@ static double parameter_count(const eab_config *config) {
     const double d_model = config->d_model, mlp_dim = d_model * config->mlp_ratio, vocab = config_vocab(config);
     const double norm = config->norm == EAB_NORM_LAYER ? d_model * (config->bias ? 2 : 1) : 0;
     const double bias = config->bias ? 1 : 0;
-    const double layer = norm + bias * 4 * d_model + (mlp_dim > 0 ? norm + bias * (mlp_dim + d_model) : 0);
+    const double qk_gains = config->qk_norm ? 2 * d_model / config->heads : 0;
+    const double layer = norm + qk_gains + bias * 4 * d_model + (mlp_dim > 0 ? norm + bias * (mlp_dim + d_model) : 0);
     return product_weights(config) + config->layers * layer + norm + bias * vocab +
            (config->embedding == EAB_EMBEDDING_LEARNED ? vocab * d_model : 0) +
            (config->position == EAB_POSITION_LEARNED ? config->context * d_model : 0);
@@ -35,7 +36,8 @@ double eab_config_flop_per_token(const eab_config *config) {
 double eab_config_memory_bytes(const eab_config *config) {
     const double copies = config->optimizer == EAB_OPTIMIZER_ADAMW ? 4 : 3; /* weights, gradients, moments */
     const double d_model = config->d_model, mlp_dim = d_model * config->mlp_ratio;
-    const double layer = 6 * d_model + config->heads + (mlp_dim > 0 ? 2 * d_model + 2 * mlp_dim : 0) + 2;
+    const double qk_norm = config->qk_norm ? 2 * d_model + 2 * config->heads : 0;
+    const double layer = 6 * d_model + qk_norm + config->heads + (mlp_dim > 0 ? 2 * d_model + 2 * mlp_dim : 0) + 2;
     const double scratch = 4 * d_model > mlp_dim + d_model ? 4 * d_model : mlp_dim + d_model;
     const double row = config->layers * layer + 4 * d_model + config_vocab(config) + scratch;
     const double tokens = (double)config->batch * config->context;

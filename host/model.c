@@ -44,6 +44,9 @@ static void take_activations(eab_model *model, tensor_arena *arena, int32_t micr
         attention->inv_std = take(arena, members, norm_rows);
         attention->input = take(arena, members, rows * shape->d_model);
         attention->qkv = take(arena, members, rows * 3 * shape->d_model);
+        const int64_t qk_rows = shape->qk_norm ? rows : 0;
+        attention->qk_unit = take(arena, members, qk_rows * 2 * shape->d_model);
+        attention->qk_inv_rms = take(arena, members, qk_rows * 2 * shape->heads);
         attention->attended = take(arena, members, rows * shape->d_model);
         attention->row_stat = take(arena, members, rows * shape->heads);
         if (shape->mlp_dim == 0) continue;
@@ -88,7 +91,8 @@ static eab_shape config_shape(const eab_config *config, int32_t members, int32_t
                        .mlp_dim = config->mlp_ratio * config->d_model,
                        .vocab = vocab,
                        .norm = (eab_norm)config->norm,
-                       .activation = (eab_activation)config->activation};
+                       .activation = (eab_activation)config->activation,
+                       .qk_norm = config->qk_norm};
 }
 
 int64_t eab_model_activation_reals(const eab_config *config, int32_t vocab) {
@@ -273,6 +277,8 @@ static eab_attention_weights attention_weights(const eab_model *model, eab_tenso
                                    .norm_bias = at(model, block, model->parameters.layers[layer].norm_bias),
                                    .qkv = at(model, block, model->parameters.layers[layer].qkv),
                                    .qkv_bias = at(model, block, model->parameters.layers[layer].qkv_bias),
+                                   .q_gain = at(model, block, model->parameters.layers[layer].q_gain),
+                                   .k_gain = at(model, block, model->parameters.layers[layer].k_gain),
                                    .out = at(model, block, model->parameters.layers[layer].out),
                                    .out_bias = at(model, block, model->parameters.layers[layer].out_bias)};
 }
@@ -358,6 +364,18 @@ int eab_model_pass(eab_model *model, const int32_t *inputs, const int32_t *targe
                                     .counts = counts};
         EAB_TRY(model->device->backend->loss(model->device, &loss));
         if (counts) EAB_TRY(backward(model, inputs + offset, stride));
+    }
+    return EAB_OK;
+}
+
+int eab_model_look(eab_model *model, const int32_t *inputs, int32_t sequences,
+                   int (*visit)(void *context, int32_t first, int32_t count), void *context) {
+    const int64_t stride = (int64_t)model->batch * model->shape.context;
+    for (int32_t first = 0; first < sequences; first += model->micro_batch) {
+        const int32_t left = sequences - first;
+        model->shape.batch = left < model->micro_batch ? left : model->micro_batch;
+        EAB_TRY(forward(model, inputs + (int64_t)first * model->shape.context, stride));
+        EAB_TRY(visit(context, first, model->shape.batch));
     }
     return EAB_OK;
 }

@@ -61,6 +61,7 @@ const eab_option eab_options[] = {
     REAL("model", embedding_scale, 0.5, 0, 100, .above_minimum = true,
          .help = "standard deviation of initial embeddings, of tokens and places"),
     REAL("model", qk_init, 1, 0, 100, .above_minimum = true, .help = "extra factor on the initial q and k maps"),
+    CHOICE("model", qk_norm, 0, switches, "RMS norm of each head's q and k, with a learned gain per head dimension"),
 
     CHOICE("train", mechanism, 0, mechanisms, "how attention weighs a score"),
     /* Bounds that a float holds: 0 in a kernel means "the mechanism's". */

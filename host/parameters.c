@@ -6,7 +6,7 @@
 
 #include "../tasks/task.h"
 
-enum { MAX_PER_LAYER = 12, MAX_OUTSIDE = 6 };
+enum { MAX_PER_LAYER = 14, MAX_OUTSIDE = 6 };
 enum { INITIAL_WEIGHTS_KEY = 0x57454947 }; /* keeps these draws apart from every task's */
 
 /* The layout runs twice over the same calls: matrices and embeddings first, then gains and biases. */
@@ -43,6 +43,10 @@ static void place_layer(layout *pass, const eab_config *config, int32_t layer) {
         if (config->bias) PLACE(norm_bias, "attention.norm.bias", 1, EAB_PARAMETER_BIAS, 1, d_model);
     }
     PLACE(qkv, "attention.qkv.weight", 2, EAB_PARAMETER_MATRIX, d_model, 3 * d_model);
+    if (config->qk_norm) {
+        PLACE(q_gain, "attention.q_norm.gain", 12, EAB_PARAMETER_GAIN, 1, d_model / config->heads);
+        PLACE(k_gain, "attention.k_norm.gain", 13, EAB_PARAMETER_GAIN, 1, d_model / config->heads);
+    }
     PLACE(out, "attention.out.weight", 4, EAB_PARAMETER_MATRIX, d_model, d_model);
     if (config->bias) {
         PLACE(qkv_bias, "attention.qkv.bias", 3, EAB_PARAMETER_BIAS, 1, 3 * d_model);

@@ -30,7 +30,7 @@ typedef struct {
     /* The block parts by layer, as offsets; -1 where the model has none. */
     int64_t token, position;
     struct {
-        int64_t norm_gain, norm_bias, qkv, qkv_bias, out, out_bias;
+        int64_t norm_gain, norm_bias, qkv, qkv_bias, q_gain, k_gain, out, out_bias;
         int64_t mlp_norm_gain, mlp_norm_bias, up, up_bias, down, down_bias;
     } * layers;
     struct {

@@ -108,10 +108,16 @@ static void fail_pool(eab_pool *pool, int status) {
     pthread_mutex_unlock(&pool->mutex);
 }
 
+static void free_result(eab_cell_result *result) {
+    free(result->curve);
+    free(result->geometry);
+    result->curve = NULL;
+    result->geometry = NULL;
+}
+
 static int deliver(eab_pool *pool, int64_t index, eab_cell_result *result) {
     const int status = pool->settings.sink(pool->settings.context, index, result);
-    free(result->curve);
-    result->curve = NULL;
+    free_result(result);
     if (status) {
         fail_pool(pool, status);
         atomic_store(&pool->stop, true);
@@ -142,17 +148,21 @@ static int train_once(pool_worker *worker, const int64_t *indices, int32_t membe
     const eab_pool_settings *settings = &pool->settings;
     eab_config *configs = g_new(eab_config, (gsize)members);
     char **paths = settings->model_path ? g_new0(char *, (gsize)members + 1) : NULL;
+    char **geometry_paths = settings->geometry_path ? g_new0(char *, (gsize)members + 1) : NULL;
     for (int32_t i = 0; i < members; i++) {
         configs[i] = pool->cells[indices[i]].config;
         if (paths) paths[i] = settings->model_path(settings->context, indices[i]);
+        if (geometry_paths) geometry_paths[i] = settings->geometry_path(settings->context, indices[i]);
     }
     const eab_train_options options = {.stop = &pool->stop,
                                        .steps_done = &worker->steps,
                                        .keep_curves = settings->keep_curves,
-                                       .model_paths = (const char *const *)paths};
+                                       .model_paths = (const char *const *)paths,
+                                       .geometry_paths = (const char *const *)geometry_paths};
     const eab_pool_trainer train = settings->train ? settings->train : eab_train_fleet;
     const int status = train(worker->device, members, configs, &options, results);
     g_strfreev(paths);
+    g_strfreev(geometry_paths);
     g_free(configs);
     return status;
 }
@@ -172,7 +182,7 @@ static int train_cells(pool_worker *worker, const int64_t *indices, int32_t memb
     if (!status) {
         for (int32_t i = 0; i < members; i++)
             if (!ended) ended = deliver(pool, indices[i], &results[i]);
-            else free(results[i].curve);
+            else free_result(&results[i]);
         g_free(results);
         return ended;
     }

@@ -13,8 +13,8 @@
 
 typedef struct eab_pool eab_pool;
 
-/* Takes a cell's result, in the worker's thread; several workers may be in it at once. The result's curve is freed
- * after the call. An eab_status other than EAB_OK stops the pool. */
+/* Takes a cell's result, in the worker's thread; several workers may be in it at once. The result's curve and
+ * geometry are freed after the call. An eab_status other than EAB_OK stops the pool. */
 typedef int (*eab_pool_sink)(void *context, int64_t index, const eab_cell_result *result);
 
 /* eab_train_fleet, or a stand-in for tests. */
@@ -29,8 +29,10 @@ typedef struct {
     bool keep_curves;
     /* Where the cell's model goes, as a string for g_free; NULL: models are not saved. */
     char *(*model_path)(void *context, int64_t index);
+    /* Where its attention maps go; NULL: no geometry is measured. */
+    char *(*geometry_path)(void *context, int64_t index);
     eab_pool_sink sink;
-    void *context;          /* of sink and model_path */
+    void *context;          /* of sink, model_path and geometry_path */
     eab_pool_trainer train; /* NULL: eab_train_fleet */
     eab_profile *profile;   /* of all workers, complete when the pool is finished; NULL: none is made */
 } eab_pool_settings;

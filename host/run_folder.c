@@ -1,7 +1,7 @@
 /* How a folder survives anything:
  *
- * - A cell's accuracy rows are its commit. They are appended after its throughput row and its curves are on the disk,
- *   so a crash leaves at worst rows without a commit, which the next open drops, or a torn last line.
+ * - A cell's accuracy rows are its commit. They are appended after its throughput row, its curves and its geometry are on
+ *   the disk, so a crash leaves at worst rows without a commit, which the next open drops, or a torn last line.
  * - Rows leave a table only by replacing the whole file (replace.h), so at every instant the tables are readable.
  * - Reading comes first: nothing is written before all that is there was found to be in order.
  */
@@ -105,6 +105,22 @@ static int write_manifest(const eab_run_folder *folder) {
     return status;
 }
 
+static int make_subfolder(const eab_run_folder *folder, const char *name) {
+    char *path = g_build_filename(folder->path, name, NULL);
+    const int status = mkdir(path, 0777) && errno != EEXIST
+                           ? eab_fail(EAB_IO, "%s: cannot be created: %s", path, g_strerror(errno))
+                           : EAB_OK;
+    g_free(path);
+    return status;
+}
+
+/* Tables that only some sweeps write are kept up where they are there. */
+static bool has_use_for(const eab_run_folder *folder, eab_table table) {
+    if (table == EAB_TABLE_CURVES && !folder->settings.save_curves) return folder->has_table[table];
+    if (table == EAB_TABLE_GEOMETRY && !folder->settings.save_geometry) return folder->has_table[table];
+    return true;
+}
+
 static int prepare(eab_run_folder *folder) {
     EAB_TRY(eab_run_lock_take(folder->path, &folder->lock));
     char *manifest = g_build_filename(folder->path, "manifest.ini", NULL);
@@ -122,17 +138,12 @@ static int prepare(eab_run_folder *folder) {
     bool complete = found;
     for (int64_t i = 0; i < folder->plan->count && complete; i++) complete = eab_run_folder_is_done(folder, i);
     if (!complete) EAB_TRY(write_manifest(folder)); /* it tells of the sweep that filled the tables */
-    if (folder->settings.save_models) {
-        char *models = g_build_filename(folder->path, "models", NULL);
-        if (mkdir(models, 0777) && errno != EEXIST)
-            status = eab_fail(EAB_IO, "%s: cannot be created: %s", models, g_strerror(errno));
-        g_free(models);
-        EAB_TRY(status);
-    }
+    if (folder->settings.save_models) EAB_TRY(make_subfolder(folder, "models"));
+    if (folder->settings.save_geometry) EAB_TRY(make_subfolder(folder, "geometry"));
     /* The commits go last: until a row of theirs is dropped, their cells count as failed anyway. */
     for (int table = EAB_TABLE_COUNT - 1; table >= 0; table--) {
         eab_replace_clean(folder->table_paths[table]);
-        if (table == EAB_TABLE_CURVES && !folder->settings.save_curves && !folder->has_table[table]) continue;
+        if (!has_use_for(folder, (eab_table)table)) continue;
         EAB_TRY(eab_run_folder_tidy(folder, (eab_table)table, false));
         EAB_TRY(eab_table_open(folder->table_paths[table], &folder->files[table]));
     }
@@ -236,6 +247,10 @@ void eab_run_folder_model_path(const eab_run_folder *folder, const eab_cell *cel
     g_snprintf(path, size, "%s/models/%s.safetensors", folder->path, cell->id);
 }
 
+void eab_run_folder_geometry_path(const eab_run_folder *folder, const eab_cell *cell, char *path, size_t size) {
+    g_snprintf(path, size, "%s/geometry/%s.safetensors", folder->path, cell->id);
+}
+
 /* ---- appending ----------------------------------------------------------------------------------------------- */
 
 void eab_run_folder_set_peak(eab_run_folder *folder, double gflop_per_s) {
@@ -273,6 +288,7 @@ static int write_pending(eab_run_folder *folder) {
     if (folder->failure) return eab_fail((eab_status)folder->failure, "%s", folder->failure_line);
     if (!folder->pending->len) return EAB_OK;
     int status = append_table(folder, EAB_TABLE_CURVES);
+    if (!status) status = append_table(folder, EAB_TABLE_GEOMETRY);
     if (!status) status = append_table(folder, EAB_TABLE_THROUGHPUT);
     if (!status) status = append_table(folder, EAB_TABLE_ACCURACY);
     for (guint i = 0; i < folder->pending->len; i++)
@@ -294,6 +310,7 @@ int eab_run_folder_append(eab_run_folder *folder, const eab_cell *cell, const ea
     pthread_mutex_lock(&folder->mutex);
     for (int table = 0; table < EAB_TABLE_COUNT; table++) entry.rows[table] = g_string_new(NULL);
     if (folder->settings.save_curves) eab_curves_rows(entry.rows[EAB_TABLE_CURVES], cell, result);
+    if (folder->settings.save_geometry) eab_geometry_rows(entry.rows[EAB_TABLE_GEOMETRY], cell, result);
     eab_throughput_rows(entry.rows[EAB_TABLE_THROUGHPUT], &folder->settings, folder->peak_gflop_per_s, cell, result);
     eab_accuracy_rows(entry.rows[EAB_TABLE_ACCURACY], &folder->settings, cell, result);
     g_array_append_val(folder->pending, entry);

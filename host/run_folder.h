@@ -13,7 +13,7 @@ typedef struct {
     const char *isa;     /* SIMD level of the CPU kernels, or "" */
     int32_t workers, fleet;
     const char *command; /* the command line */
-    bool save_models, save_curves;
+    bool save_models, save_curves, save_geometry;
 } eab_run_settings;
 
 /* Opens or creates `path` for this plan: takes the lock, reads what is there, drops a torn last line, orphaned rows and
@@ -53,7 +53,7 @@ void eab_run_folder_summary(const eab_run_folder *folder, eab_run_summary *summa
 /* The device's measured peak, for the throughput rows from here on and the manifest; 0: not known. */
 void eab_run_folder_set_peak(eab_run_folder *folder, double gflop_per_s);
 
-/* Appends a cell's rows: curves, throughput, then accuracy, which commits; each synced. Cells that end within a
+/* Appends a cell's rows: curves, geometry, throughput, then accuracy, which commits; each synced. Cells that end within a
  * twentieth of a second share their syncs: call sync now and then. Thread-safe. A failure (disk full) leaves whole
  * rows only and is final for the folder: later calls fail too. */
 int eab_run_folder_append(eab_run_folder *folder, const eab_cell *cell, const eab_cell_result *result);
@@ -66,6 +66,9 @@ void eab_run_folder_hold(eab_run_folder *folder);
 
 /* Where the cell's model is saved (models/<id>.safetensors), in path[size]. */
 void eab_run_folder_model_path(const eab_run_folder *folder, const eab_cell *cell, char *path, size_t size);
+
+/* The same of its attention maps (geometry/<id>.safetensors). */
+void eab_run_folder_geometry_path(const eab_run_folder *folder, const eab_cell *cell, char *path, size_t size);
 
 /* Puts the rows into the plan's order (atomically), so that equal sweeps leave equal tables, and closes. Where that
  * fails, every row is still there. */

@@ -77,7 +77,8 @@ static int visit_throughput(void *context, const eab_csv_row *row) {
     return EAB_OK;
 }
 
-static int visit_curves(void *context, const eab_csv_row *row) {
+/* Of curves.csv and geometry.csv, which have as many rows of a cell as there are. */
+static int visit_rows(void *context, const eab_csv_row *row) {
     return find_cell(context, row) < 0 ? EAB_BAD_INPUT : EAB_OK;
 }
 
@@ -131,7 +132,8 @@ int eab_run_folder_tidy(const eab_run_folder *folder, eab_table table, bool in_o
 }
 
 int eab_run_folder_read(eab_run_folder *folder) {
-    static const eab_table_visitor visitors[EAB_TABLE_COUNT] = {visit_accuracy, visit_throughput, visit_curves};
+    static const eab_table_visitor visitors[EAB_TABLE_COUNT] = {visit_accuracy, visit_throughput, visit_rows,
+                                                                visit_rows};
     for (int table = 0; table < EAB_TABLE_COUNT; table++) {
         eab_table_facts facts;
         EAB_TRY(eab_table_scan(folder->table_paths[table], (eab_table)table, visitors[table], folder, &facts));

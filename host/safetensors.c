@@ -45,6 +45,34 @@ static int32_t own_columns(const eab_parameter *parameter, int32_t vocab) {
     return parameter->vocab_columns ? vocab : parameter->columns;
 }
 
+static void append_bits(GByteArray *data, uint32_t bits) {
+    bits = GUINT32_TO_LE(bits);
+    g_byte_array_append(data, (const guint8 *)&bits, sizeof bits);
+}
+
+/* A tensor whose bytes are those of `data` from `begin` on. */
+static void append_tensor(GString *json, const char *name, const char *dtype, int32_t rank, const int64_t *shape,
+                          guint begin, const GByteArray *data) {
+    g_string_append_printf(json, ",\"%s\":{\"dtype\":\"%s\",\"shape\":[", name, dtype);
+    for (int32_t i = 0; i < rank; i++) g_string_append_printf(json, "%s%lld", i ? "," : "", (long long)shape[i]);
+    g_string_append_printf(json, "],\"data_offsets\":[%u,%u]}", begin, data->len);
+}
+
+/* Closes the header in `file`, which becomes the whole file. */
+static int write_file(const char *path, const char *what, GString *file, const GByteArray *data) {
+    g_string_append_c(file, '}');
+    while (file->len % 8) g_string_append_c(file, ' '); /* so that the tensors are aligned in a mapped file */
+    const guint64 header = GUINT64_TO_LE((guint64)file->len);
+    g_string_prepend_len(file, (const char *)&header, sizeof header);
+    g_string_append_len(file, (const char *)data->data, data->len);
+    GError *error = NULL;
+    int status = EAB_OK;
+    if (!g_file_set_contents(path, file->str, (gssize)file->len, &error))
+        status = eab_fail(EAB_IO, "cannot save the %s: %s", what, error->message);
+    g_clear_error(&error);
+    return status;
+}
+
 int eab_safetensors_write(const char *path, const eab_parameters *parameters, const eab_config *config,
                           const double *values) {
     const int32_t vocab = eab_task_at(config->level.family)->vocab(&config->level);
@@ -54,31 +82,42 @@ int eab_safetensors_write(const char *path, const eab_parameters *parameters, co
     for (int32_t i = 0; i < parameters->length; i++) {
         const eab_parameter *parameter = &parameters->list[i];
         const int32_t rows = own_rows(parameter, vocab), columns = own_columns(parameter, vocab);
+        const int64_t shape[] = {rows, columns};
+        const bool is_vector = parameter->kind == EAB_PARAMETER_GAIN || parameter->kind == EAB_PARAMETER_BIAS;
         const guint begin = data->len;
         for (int32_t row = 0; row < rows; row++)
             for (int32_t column = 0; column < columns; column++) {
                 const float value = (float)values[parameter->offset + (int64_t)row * parameter->columns + column];
                 uint32_t bits;
                 memcpy(&bits, &value, sizeof bits);
-                bits = GUINT32_TO_LE(bits);
-                g_byte_array_append(data, (const guint8 *)&bits, sizeof bits);
+                append_bits(data, bits);
             }
-        g_string_append_printf(file, ",\"%s\":{\"dtype\":\"F32\",\"shape\":[", parameter->name);
-        if (parameter->kind == EAB_PARAMETER_GAIN || parameter->kind == EAB_PARAMETER_BIAS)
-            g_string_append_printf(file, "%d", columns);
-        else g_string_append_printf(file, "%d,%d", rows, columns);
-        g_string_append_printf(file, "],\"data_offsets\":[%u,%u]}", begin, data->len);
+        append_tensor(file, parameter->name, "F32", is_vector ? 1 : 2, is_vector ? shape + 1 : shape, begin, data);
     }
-    g_string_append_c(file, '}');
-    while (file->len % 8) g_string_append_c(file, ' '); /* so that the tensors are aligned in a mapped file */
-    const guint64 header = GUINT64_TO_LE((guint64)file->len);
-    g_string_prepend_len(file, (const char *)&header, sizeof header);
-    g_string_append_len(file, (const char *)data->data, data->len);
-    GError *error = NULL;
-    int status = EAB_OK;
-    if (!g_file_set_contents(path, file->str, (gssize)file->len, &error))
-        status = eab_fail(EAB_IO, "cannot save the model: %s", error->message);
-    g_clear_error(&error);
+    const int status = write_file(path, "model", file, data);
+    g_byte_array_free(data, TRUE);
+    g_string_free(file, TRUE);
+    return status;
+}
+
+int eab_safetensors_write_tensors(const char *path, const eab_config *config, const eab_safetensor *tensors,
+                                  int32_t count) {
+    GString *file = g_string_new("{");
+    GByteArray *data = g_byte_array_new();
+    append_metadata(file, config);
+    for (int32_t i = 0; i < count; i++) {
+        const eab_safetensor *tensor = &tensors[i];
+        const guint begin = data->len;
+        int64_t length = 1;
+        for (int32_t j = 0; j < tensor->rank; j++) length *= tensor->shape[j];
+        for (int64_t j = 0; j < length; j++) {
+            uint32_t bits;
+            memcpy(&bits, (const char *)tensor->words + j * (int64_t)sizeof bits, sizeof bits);
+            append_bits(data, bits);
+        }
+        append_tensor(file, tensor->name, tensor->dtype, tensor->rank, tensor->shape, begin, data);
+    }
+    const int status = write_file(path, "attention maps", file, data);
     g_byte_array_free(data, TRUE);
     g_string_free(file, TRUE);
     return status;

@@ -1,4 +1,4 @@
-/* Models as safetensors files: an 8-byte little-endian length, a JSON header, the tensors' bytes. */
+/* Models and attention maps as safetensors files: an 8-byte little-endian length, a JSON header, the tensors' bytes. */
 #ifndef EAB_HOST_SAFETENSORS_H
 #define EAB_HOST_SAFETENSORS_H
 
@@ -8,5 +8,17 @@
  * [in][out] (y = x W) and have the member's own vocabulary, without a fleet's padding. EAB_IO if it cannot. */
 int eab_safetensors_write(const char *path, const eab_parameters *parameters, const eab_config *config,
                           const double *values);
+
+/* A tensor of 4-byte elements. */
+typedef struct {
+    const char *name, *dtype; /* "F32" or "I32" */
+    int32_t rank;
+    int64_t shape[5];
+    const void *words;
+} eab_safetensor;
+
+/* Writes these tensors, less than 4 GiB in all, and the cell's options as metadata, atomically. EAB_IO if it cannot. */
+int eab_safetensors_write_tensors(const char *path, const eab_config *config, const eab_safetensor *tensors,
+                                  int32_t count);
 
 #endif

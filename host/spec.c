@@ -26,6 +26,8 @@ static const eab_option *find_option(const eab_section *section, const char *key
     return eab_option_find(section->family >= 0 ? eab_task_at(section->family)->name : section->name, key);
 }
 
+static const eab_option *mechanism_option(void) { return eab_option_find("train", "mechanism"); }
+
 static const eab_option *option_at(const eab_section *section, int index) {
     if (section->family >= 0) return eab_option_of_task(section->family, index);
     for (int i = 0; i < eab_option_count; i++)
@@ -143,25 +145,58 @@ static int open_section(spec_parser *parser, char *name) {
 
 /* ---- keys ---------------------------------------------------------------------------------------------------- */
 
-static eab_axis *find_axis(const eab_section *section, const eab_option *option) {
+static eab_axis *find_axis(const eab_section *section, const eab_option *option, int32_t mechanism) {
     for (guint i = 0; i < section->axes->len; i++) {
         eab_axis *axis = &g_array_index(section->axes, eab_axis, i);
-        if (axis->option == option) return axis;
+        if (axis->option == option && axis->mechanism == mechanism) return axis;
     }
     return NULL;
 }
 
+const eab_axis *eab_section_axis(const eab_section *section, const eab_option *option, int32_t mechanism) {
+    return find_axis(section, option, mechanism);
+}
+
+/* A key: `lr`, or `lr[ea]` for the cells of that mechanism. */
+typedef struct {
+    const eab_option *option;
+    int32_t mechanism; /* -1: no brackets */
+} axis_key;
+
+static int read_qualifier(char *name, const char *where, axis_key *found) {
+    const eab_option *mechanism = mechanism_option();
+    char shown[64], allowed[256];
+    if (found->option == mechanism)
+        return eab_fail(EAB_BAD_INPUT, "%s: the mechanism has one list for all; allowed: mechanism = ...", where);
+    found->mechanism = eab_mechanism_from_name(g_strstrip(name));
+    if (found->mechanism >= 0) return EAB_OK;
+    eab_join(mechanism->choices, allowed, sizeof allowed);
+    return eab_fail(EAB_BAD_INPUT, "%s: unknown mechanism '%s'; nearest: %s; allowed: %s", where,
+                    eab_excerpt(name, 40, shown, sizeof shown), eab_suggest(name, mechanism->choices), allowed);
+}
+
+static int read_axis_key(const eab_section *section, const char *key, const char *where, axis_key *found) {
+    char *bare = g_strdup(key), *open = strchr(bare, '['), *end = bare + strlen(bare) - 1;
+    const bool qualified = section->family < 0 && open && *end == ']';
+    if (qualified) *open = *end = '\0';
+    *found = (axis_key){find_option(section, g_strchomp(bare)), -1};
+    const int status = !found->option ? refuse_key(section, qualified ? bare : key, where)
+                       : qualified    ? read_qualifier(open + 1, where, found)
+                                      : EAB_OK;
+    g_free(bare);
+    return status;
+}
+
 /* Takes `values`. */
-static int set_axis(eab_spec *spec, eab_section *section, const eab_option *option, GArray *values, int line,
-                    const char *where) {
-    eab_axis *axis = find_axis(section, option);
+static int set_axis(eab_spec *spec, eab_section *section, axis_key key, GArray *values, int line, const char *where) {
+    eab_axis *axis = find_axis(section, key.option, key.mechanism);
     spec->value_count += values->len;
     if (axis) {
         spec->value_count -= axis->values->len;
         g_array_unref(axis->values);
         axis->values = values;
     } else {
-        const eab_axis added = {option, values, line};
+        const eab_axis added = {key.option, key.mechanism, values, line};
         g_array_append_val(section->axes, added);
     }
     if (spec->value_count > MAX_VALUES)
@@ -170,17 +205,15 @@ static int set_axis(eab_spec *spec, eab_section *section, const eab_option *opti
     return EAB_OK;
 }
 
-static int read_axis(eab_spec *spec, eab_section *section, const char *key, const char *value, int line,
+static int read_axis(eab_spec *spec, eab_section *section, axis_key key, const char *value, int line,
                      const char *where) {
-    const eab_option *option = find_option(section, key);
-    if (!option) return refuse_key(section, key, where);
     GArray *values = g_array_new(FALSE, FALSE, sizeof(double));
-    const int status = eab_range_parse(option, value, where, values);
+    const int status = eab_range_parse(key.option, value, where, values);
     if (status) {
         g_array_unref(values);
         return status;
     }
-    return set_axis(spec, section, option, values, line, where);
+    return set_axis(spec, section, key, values, line, where);
 }
 
 /* Cuts "# ..." or "; ..." behind white space off, and the white space. */
@@ -208,10 +241,11 @@ static int read_key(spec_parser *parser, char *text) {
                         parser->path, parser->line, shown_key);
     snprintf(where, sizeof where, "%s:%d: [%s] %s = %s", parser->path, parser->line, parser->section->name, shown_key,
              eab_excerpt(value, 60, shown, sizeof shown));
-    const eab_option *option = find_option(parser->section, key);
-    const eab_axis *first = option ? find_axis(parser->section, option) : NULL;
+    axis_key found;
+    EAB_TRY(read_axis_key(parser->section, key, where, &found));
+    const eab_axis *first = find_axis(parser->section, found.option, found.mechanism);
     if (first) return eab_fail(EAB_BAD_INPUT, "%s: the key is on line %d already; allowed: once", where, first->line);
-    return read_axis(parser->spec, parser->section, key, value, parser->line, where);
+    return read_axis(parser->spec, parser->section, found, value, parser->line, where);
 }
 
 static int read_line(spec_parser *parser, char *line) {
@@ -262,8 +296,8 @@ static void fill_in_defaults(eab_spec *spec) {
         eab_section *section = g_ptr_array_index(spec->sections, i);
         const eab_option *option;
         for (int j = 0; (option = option_at(section, j)); j++) {
-            if (find_axis(section, option)) continue;
-            const eab_axis axis = {option, g_array_new(FALSE, FALSE, sizeof(double)), 0};
+            if (find_axis(section, option, -1)) continue;
+            const eab_axis axis = {option, -1, g_array_new(FALSE, FALSE, sizeof(double)), 0};
             g_array_append_val(axis.values, option->default_value);
             g_array_append_val(section->axes, axis);
             spec->value_count++;
@@ -278,7 +312,9 @@ static int apply_to(eab_spec *spec, const char *name, const char *key, const cha
         eab_section *section = g_ptr_array_index(spec->sections, i);
         if (all ? section->family < 0 : strcmp(section->name, name) != 0) continue;
         found = true;
-        EAB_TRY(read_axis(spec, section, key, value, 0, where));
+        axis_key wanted;
+        EAB_TRY(read_axis_key(section, key, where, &wanted));
+        EAB_TRY(read_axis(spec, section, wanted, value, 0, where));
     }
     if (found) return EAB_OK;
 
@@ -289,6 +325,31 @@ static int apply_to(eab_spec *spec, const char *name, const char *key, const cha
     eab_join(names, allowed, sizeof allowed);
     return eab_fail(EAB_BAD_INPUT, "%s: no such section in the spec; nearest: %s; allowed: %s", where,
                     eab_suggest(name, names), allowed);
+}
+
+/* A list for a mechanism that the sweep does not have would be dropped in silence. */
+static int check_mechanisms(const eab_spec *spec, const char *path) {
+    const eab_axis *mechanisms = find_axis(find_section(spec, "train"), mechanism_option(), -1);
+    const char *names[MAX_NAMES] = {NULL};
+    char allowed[256], line[16] = "";
+    for (guint i = 0, listed = 0; i < mechanisms->values->len && listed < MAX_NAMES - 1; i++) {
+        const char *name = eab_mechanism_name((int32_t)g_array_index(mechanisms->values, double, i));
+        if (!g_strv_contains(names, name)) names[listed++] = name;
+    }
+    eab_join(names, allowed, sizeof allowed);
+    for (guint i = 0; i < spec->sections->len; i++) {
+        const eab_section *section = g_ptr_array_index(spec->sections, i);
+        for (guint j = 0; j < section->axes->len; j++) {
+            const eab_axis *axis = &g_array_index(section->axes, eab_axis, j);
+            if (axis->mechanism < 0 || g_strv_contains(names, eab_mechanism_name(axis->mechanism))) continue;
+            if (axis->line) g_snprintf(line, sizeof line, ":%d", axis->line);
+            return eab_fail(EAB_BAD_INPUT,
+                            "%s%s: [%s] %s[%s]: the sweep's mechanisms are others; nearest: %s; allowed: %s", path,
+                            line, section->name, axis->option->key, eab_mechanism_name(axis->mechanism),
+                            eab_suggest(eab_mechanism_name(axis->mechanism), names), allowed);
+        }
+    }
+    return EAB_OK;
 }
 
 static int apply_set(eab_spec *spec, const char *set) {
@@ -329,7 +390,7 @@ static int read_spec(const char *path, const char *const *sets, eab_spec *spec) 
     EAB_TRY(gather_tasks(spec, parser.path));
     fill_in_defaults(spec);
     for (; sets && *sets; sets++) EAB_TRY(apply_set(spec, *sets));
-    return EAB_OK;
+    return check_mechanisms(spec, parser.path);
 }
 
 int eab_spec_read(const char *path, const char *const *sets, eab_spec *spec) {
@@ -368,7 +429,9 @@ char *eab_spec_print(const eab_spec *spec) {
         g_string_append_printf(text, "%s[%s]\n", i ? "\n" : "", section->name);
         for (guint j = 0; j < section->axes->len; j++) {
             const eab_axis *axis = &g_array_index(section->axes, eab_axis, j);
-            g_string_append_printf(text, "%s = ", axis->option->key);
+            g_string_append(text, axis->option->key);
+            if (axis->mechanism >= 0) g_string_append_printf(text, "[%s]", eab_mechanism_name(axis->mechanism));
+            g_string_append(text, " = ");
             print_values(text, axis);
             g_string_append_c(text, '\n');
         }

@@ -6,9 +6,10 @@
 
 #include "options.h"
 
-/* One option and its values. */
+/* One option and its values, for the cells of one mechanism or (mechanism -1) of those that have no list of their own. */
 typedef struct {
     const eab_option *option;
+    int32_t mechanism;
     GArray *values; /* of double, at least one */
     int line;       /* where the file gives it; 0: by default or by --set */
 } eab_axis;
@@ -16,15 +17,20 @@ typedef struct {
 /* "model", "train", or a task section with its label. */
 typedef struct {
     char *name;
-    int family;   /* of a task section; -1 otherwise */
-    int line;     /* 0: not in the file */
-    GArray *axes; /* of eab_axis: every option of the section once, those of the file first, in its order */
+    int family; /* of a task section; -1 otherwise */
+    int line;   /* 0: not in the file */
+    GArray
+        *axes; /* of eab_axis: every option of the section once for all mechanisms, and at most once for each; those of
+                     the file first, in its order */
 } eab_section;
 
 typedef struct {
     GPtrArray *sections; /* of eab_section, in the file's order; task sections together, at the first one's place */
     int64_t value_count; /* of all axes */
 } eab_spec;
+
+/* The option's axis for `mechanism` (-1: the one for all others), or NULL. */
+const eab_axis *eab_section_axis(const eab_section *section, const eab_option *option, int32_t mechanism);
 
 /* Reads a file and applies `sets` (NULL-terminated "section.key=value", or NULL). EAB_BAD_INPUT with one line (file and
  * line, what, what is allowed, the nearest valid name) for every mistake; the spec is then empty. */

@@ -63,6 +63,13 @@ static char *model_path(void *context, int64_t index) {
     return g_strdup(path);
 }
 
+static char *geometry_path(void *context, int64_t index) {
+    const sweep_session *session = context;
+    char path[4096];
+    eab_run_folder_geometry_path(session->folder, &session->plan->cells[index], path, sizeof path);
+    return g_strdup(path);
+}
+
 /* ---- the loop ------------------------------------------------------------------------------------------------ */
 
 static void tell_failure(sweep_session *session, const char *label, const cell_end *end) {
@@ -163,6 +170,7 @@ static int train(sweep_session *session, const int64_t *todo, int64_t count) {
                                         .fleets = fleets,
                                         .keep_curves = sweep->save_curves,
                                         .model_path = sweep->save_models ? model_path : NULL,
+                                        .geometry_path = sweep->save_geometry ? geometry_path : NULL,
                                         .sink = take_result,
                                         .profile = sweep->profile ? &session->profile : NULL,
                                         .context = session};
@@ -182,8 +190,8 @@ static void print_results(const sweep_session *session, const eab_run_summary *s
     printf("\n%lld of %lld cells are done", (long long)summary->done, (long long)session->plan->count);
     if (summary->diverged) printf(", %lld of them diverged", (long long)summary->diverged);
     if (summary->failed) printf("; %lld failed", (long long)summary->failed);
-    printf("\ntables  %s/accuracy.csv, throughput.csv%s\n", session->sweep->out,
-           session->sweep->save_curves ? ", curves.csv" : "");
+    printf("\ntables  %s/accuracy.csv, throughput.csv%s%s\n", session->sweep->out,
+           session->sweep->save_curves ? ", curves.csv" : "", session->sweep->save_geometry ? ", geometry.csv" : "");
     char *out = g_shell_quote(session->sweep->out);
     const bool plain =
         strspn(session->sweep->out, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/._-+=") ==
@@ -202,7 +210,8 @@ int eab_sweep_run(const eab_sweep *sweep, const eab_plan *plan) {
                                        .fleet = sweep->fleet,
                                        .command = sweep->command,
                                        .save_models = sweep->save_models,
-                                       .save_curves = sweep->save_curves};
+                                       .save_curves = sweep->save_curves,
+                                       .save_geometry = sweep->save_geometry};
     pthread_mutex_init(&session.mutex, NULL);
     eab_interrupt_watch();
     int status = eab_run_folder_open(sweep->out, plan, &settings, &session.folder);

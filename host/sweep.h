@@ -12,7 +12,7 @@ typedef struct {
     int device;
     int32_t workers, fleet; /* fleet 0: what suits the device, for each shape of model */
     double time_limit_s;    /* after this it stops as if interrupted */
-    bool dry_run, save_models, save_curves, profile;
+    bool dry_run, save_models, save_curves, save_geometry, profile;
     char *command;                  /* the command line, quoted for a shell */
     char *again;                    /* the same under the name that the program was called by */
     char description[256], isa[32]; /* of the device; of the CPU kernels, or "" */

@@ -5,6 +5,7 @@
 
 #include "../tasks/task.h"
 #include "bench_table.h"
+#include "geometry.h"
 
 static const char *const accuracy_before[] = {"cell", "status", "reason",          "backend", "dtype",
                                               "task", "level",  "complexity_bits", "vocab",   "parameters"};
@@ -40,9 +41,11 @@ static const char *const throughput_columns[] = {"cell",
                                                  "peak_fraction",
                                                  "memory_bytes"};
 static const char *const curves_columns[] = {"cell", "step", "loss_nats", "validation_accuracy"};
+static const char *const geometry_columns[] = {"cell", "layer", "head", "quantity", "low", "high", "value"};
 
 const char *eab_table_file_name(eab_table table) {
-    static const char *const names[] = {"accuracy.csv", "throughput.csv", "curves.csv", "kernels.csv", "samples.csv"};
+    static const char *const names[] = {"accuracy.csv", "throughput.csv", "curves.csv",
+                                        "geometry.csv", "kernels.csv",    "samples.csv"};
     return names[table];
 }
 
@@ -78,6 +81,7 @@ static GPtrArray *columns_of(eab_table table) {
         g_ptr_array_add(columns, g_strdup(*name));
     for (const char *const *name = eab_bench_sample_columns(); *name && table == EAB_TABLE_SAMPLES; name++)
         g_ptr_array_add(columns, g_strdup(*name));
+    if (table == EAB_TABLE_GEOMETRY) add_all(columns, geometry_columns, G_N_ELEMENTS(geometry_columns));
     if (table != EAB_TABLE_ACCURACY) return columns;
 
     add_all(columns, accuracy_before, G_N_ELEMENTS(accuracy_before));
@@ -230,6 +234,44 @@ void eab_curves_rows(GString *text, const eab_cell *cell, const eab_cell_result 
         eab_csv_add_real(&line, result->curve[i].loss_nats);
         eab_csv_add_real(&line, result->curve[i].validation_accuracy);
         eab_csv_end(&line);
+    }
+}
+
+static void add_geometry_row(GString *text, const eab_cell *cell, const int32_t place[2], const char *quantity, int bin,
+                             double value) {
+    eab_csv_line line = {.text = text};
+    eab_csv_add_text(&line, cell->id);
+    eab_csv_add_count(&line, place[0]);
+    eab_csv_add_count(&line, place[1]);
+    eab_csv_add_text(&line, quantity);
+    eab_csv_add_count(&line, bin < 0 ? -1 : bin * 180 / EAB_GEOMETRY_BINS); /* -1: empty */
+    eab_csv_add_count(&line, bin < 0 ? -1 : (bin + 1) * 180 / EAB_GEOMETRY_BINS);
+    eab_csv_add_real(&line, value);
+    eab_csv_end(&line);
+}
+
+void eab_geometry_rows(GString *text, const eab_cell *cell, const eab_cell_result *result) {
+    const eab_geometry *geometry = result->geometry;
+    if (!geometry) return;
+    for (int32_t i = 0; i < geometry->layers * geometry->heads; i++) {
+        const eab_geometry_head *head = &geometry->head[i];
+        const int32_t place[] = {i / geometry->heads, i % geometry->heads};
+        const struct {
+            const char *quantity;
+            double value;
+        } scalars[] = {{"row_entropy_nats", head->row_entropy_nats},
+                       {"row_entropy_share", head->row_entropy_share},
+                       {"determining_mass", head->determining_mass},
+                       {"query_norm", head->query_norm},
+                       {"query_norm_sd", head->query_norm_sd},
+                       {"key_norm", head->key_norm},
+                       {"key_norm_sd", head->key_norm_sd}};
+        for (int bin = 0; bin < EAB_GEOMETRY_BINS; bin++)
+            add_geometry_row(text, cell, place, "angle_density", bin, head->angle_density[bin]);
+        for (int bin = 0; bin < EAB_GEOMETRY_BINS; bin++)
+            add_geometry_row(text, cell, place, "angle_mass", bin, head->angle_mass[bin]);
+        for (size_t j = 0; j < G_N_ELEMENTS(scalars); j++)
+            add_geometry_row(text, cell, place, scalars[j].quantity, -1, scalars[j].value);
     }
 }
 

@@ -1,4 +1,4 @@
-/* The columns of a run's tables, in one place: accuracy.csv, throughput.csv and curves.csv (DESIGN.md 5).
+/* The columns of a run's tables, in one place: accuracy.csv, throughput.csv, curves.csv and geometry.csv.
  * The options' columns come from the option table and from the task families; nothing is listed twice. */
 #ifndef EAB_HOST_TABLES_H
 #define EAB_HOST_TABLES_H
@@ -12,6 +12,7 @@ typedef enum {
     EAB_TABLE_ACCURACY,
     EAB_TABLE_THROUGHPUT,
     EAB_TABLE_CURVES,
+    EAB_TABLE_GEOMETRY,
     EAB_TABLE_COUNT,                     /* of a sweep */
     EAB_TABLE_KERNELS = EAB_TABLE_COUNT, /* of a bench */
     EAB_TABLE_SAMPLES
@@ -32,12 +33,14 @@ int32_t eab_accuracy_row_count(const eab_config *config);
 /* The part of the cell that a row with this task and level is, or -1 if the cell has none such. */
 int32_t eab_accuracy_row_part(const eab_config *config, const char *task, const char *level);
 
-/* Append a cell's rows. Statuses other than ok and diverged have no throughput rows and no curves. */
+/* Append a cell's rows. Statuses other than ok and diverged have no throughput rows and no curves, those
+ * other than ok no geometry. */
 void eab_accuracy_rows(GString *text, const eab_run_settings *settings, const eab_cell *cell,
                        const eab_cell_result *result);
 void eab_throughput_rows(GString *text, const eab_run_settings *settings, double peak_gflop_per_s, const eab_cell *cell,
                          const eab_cell_result *result);
 void eab_curves_rows(GString *text, const eab_cell *cell, const eab_cell_result *result);
+void eab_geometry_rows(GString *text, const eab_cell *cell, const eab_cell_result *result);
 
 /* "ok", "diverged", "fail", "oom", "timeout"; and back, -1 if unknown. Results are ok and diverged. */
 const char *eab_cell_status_name(eab_cell_status status);

@@ -7,6 +7,7 @@
 
 #include "../kernels/clock.h"
 #include "evaluate.h"
+#include "geometry.h"
 #include "safetensors.h"
 
 /* Of a member, by its place among those still in the fleet. */
@@ -43,9 +44,9 @@ static bool stopped(const fleet_state *fleet) {
 bool eab_train_same_fleet(const eab_config *a, const eab_config *b) {
     return a->layers == b->layers && a->d_model == b->d_model && a->heads == b->heads && a->mlp_ratio == b->mlp_ratio &&
            a->context == b->context && a->position == b->position && a->alibi_span == b->alibi_span &&
-           a->norm == b->norm && a->activation == b->activation && a->bias == b->bias && a->embedding == b->embedding &&
-           a->optimizer == b->optimizer && a->steps == b->steps && a->batch == b->batch &&
-           a->eval_every == b->eval_every && a->eval_tokens == b->eval_tokens &&
+           a->norm == b->norm && a->qk_norm == b->qk_norm && a->activation == b->activation && a->bias == b->bias &&
+           a->embedding == b->embedding && a->optimizer == b->optimizer && a->steps == b->steps &&
+           a->batch == b->batch && a->eval_every == b->eval_every && a->eval_tokens == b->eval_tokens &&
            a->stop_when_solved == b->stop_when_solved;
 }
 
@@ -184,6 +185,30 @@ static int remove_member(fleet_state *fleet, int32_t member) {
     return EAB_OK;
 }
 
+/* Of the members marked 1. */
+static int measure_geometry(fleet_state *fleet, const uint8_t *leaving) {
+    const size_t members = (size_t)fleet->model.shape.members;
+    uint8_t *wanted = calloc(members, 1);
+    const eab_config **configs = calloc(members, sizeof *configs);
+    const char **paths = calloc(members, sizeof *paths);
+    eab_geometry **found = calloc(members, sizeof(eab_geometry *));
+    int status = wanted && configs && paths && found ? EAB_OK : eab_fail(EAB_NO_MEMORY, "no memory for geometry");
+    for (size_t member = 0; member < members && !status; member++) {
+        const int32_t cell = fleet->states[member].cell;
+        wanted[member] = leaving[member] == 1;
+        configs[member] = &fleet->configs[cell];
+        paths[member] = fleet->options->geometry_paths[cell];
+    }
+    if (!status) status = eab_geometry_measure(&fleet->model, &fleet->tokens, wanted, configs, paths, found);
+    for (size_t member = 0; member < members && !status; member++)
+        fleet->results[fleet->states[member].cell].geometry = found[member];
+    free(wanted);
+    free((void *)configs);
+    free((void *)paths);
+    free((void *)found);
+    return status;
+}
+
 /* Finishes and removes the members marked in leaving[]: 1 with a result, 2 diverged. The held-out evaluation runs over
  * the whole fleet once; those that stay are not changed by it. */
 static int finish_members(fleet_state *fleet, int64_t steps, const uint8_t *leaving) {
@@ -192,6 +217,7 @@ static int finish_members(fleet_state *fleet, int64_t steps, const uint8_t *leav
     if (evaluate)
         EAB_TRY(eab_evaluate(&fleet->model, &fleet->tokens, EAB_STREAM_HELD_OUT, true, fleet->options->stop,
                              fleet->evaluations));
+    if (evaluate && fleet->options->geometry_paths) EAB_TRY(measure_geometry(fleet, leaving));
     for (int32_t member = 0; member < fleet->model.shape.members; member++)
         if (leaving[member])
             EAB_TRY(finish_member(fleet, member, steps, leaving[member] == 1 ? &fleet->evaluations[member] : NULL));
@@ -323,8 +349,10 @@ int eab_train_fleet(eab_device *device, int32_t members, const eab_config *confi
     if (status)
         for (int32_t member = 0; member < members; member++) {
             free(results[member].curve);
+            free(results[member].geometry);
             results[member].curve = NULL;
             results[member].curve_points = 0;
+            results[member].geometry = NULL;
         }
     return status;
 }

@@ -35,13 +35,15 @@ typedef struct {
     int64_t memory_bytes;   /* the device's peak */
     eab_curve_point *curve; /* if asked for: malloc'd, the caller frees; else NULL */
     int32_t curve_points;
+    struct eab_geometry *geometry; /* if asked for, of a cell that is ok: malloc'd, the caller frees; else NULL */
 } eab_cell_result;
 
 typedef struct {
     const atomic_bool *stop;     /* set from outside: end soon with EAB_INTERRUPTED; NULL: never */
     _Atomic int64_t *steps_done; /* counts steps as they are done, summed over members; NULL: not wanted */
     bool keep_curves;
-    const char *const *model_paths; /* [members]: where to save each trained model (safetensors), or NULL */
+    const char *const *model_paths;    /* [members]: where to save each trained model (safetensors), or NULL */
+    const char *const *geometry_paths; /* [members]: where to save attention maps; NULL: no geometry is measured */
 } eab_train_options;
 
 /* Trains `members` cells of one shape in lockstep (they may differ in level, mechanism, scale, seed and every option

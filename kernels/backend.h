@@ -40,6 +40,7 @@ typedef struct {
     int32_t members, batch, context, d_model, heads, mlp_dim, vocab; /* vocab: the widest of the fleet */
     eab_norm norm;
     eab_activation activation;
+    bool qk_norm;        /* RMS norm of each head's q and k, before the rotation */
     eab_tensor rope;     /* [context][head_dim / 2][2]: cos, sin; stride 0; data NULL: no rotation */
     const float *slopes; /* [heads] on the host, or NULL: no position bias */
 } eab_shape;
@@ -72,6 +73,15 @@ typedef struct {
     eab_tensor gain, bias;          /* [width]; bias.data NULL: none */
     eab_tensor normalized, inv_std; /* saved: (x - mean) * inv_std [rows][width], inv_std [rows] */
 } eab_norm_args;
+
+/* RMS norm of each head's q and k inside qkv [rows][3 heads head_dim]: unit = x * inv_rms, inv_rms = 1 / sqrt(mean(x^2) +
+ * 1e-5) over the head's head_dim reals, x becomes unit * gain. Query-key normalisation: Henry et al., arXiv 2010.04245,
+ * and Dehghani et al., arXiv 2302.05442, here without a mean and a bias. All heads of a layer share a gain. */
+typedef struct {
+    int32_t members, rows, heads, head_dim;
+    eab_tensor q_gain, k_gain; /* [head_dim] */
+    eab_tensor unit, inv_rms;  /* saved: [rows][2 heads head_dim] and [rows][2 heads]; q's heads, then k's */
+} eab_qk_norm_args;
 
 /* Attention over strided heads: element (batch b, head h, time t, i) of q, k, v, dq, dk, dv lies at
  * b * in_batch + h * in_head + t * in_time + i, of out and dout at the same with out_*.
@@ -146,6 +156,7 @@ typedef struct {
 typedef struct {
     eab_tensor norm_gain, norm_bias;         /* [d_model] */
     eab_tensor qkv, qkv_bias, out, out_bias; /* [d_model][3 d_model], [3 d_model], [d_model][d_model], [d_model] */
+    eab_tensor q_gain, k_gain;               /* [head_dim], with qk_norm */
 } eab_attention_weights;
 
 typedef struct {
@@ -161,7 +172,8 @@ typedef struct {
 /* What the forward pass leaves for the backward pass; rows first. */
 typedef struct {
     eab_tensor normalized, inv_std, input; /* [d_model], one, [d_model]: the norm's, and its output */
-    eab_tensor qkv, attended;              /* [3 d_model], [d_model] */
+    eab_tensor qkv, attended;              /* [3 d_model], [d_model]; q and k as they are scored */
+    eab_tensor qk_unit, qk_inv_rms;        /* [2 d_model], [2 heads], with qk_norm */
     eab_tensor row_stat;                   /* [batch][heads][context] */
 } eab_attention_saved;
 
@@ -208,6 +220,11 @@ typedef struct eab_backend {
     /* dx += the gradient through the norm; gradients of gain and bias are added to. dy is [rows][width]. */
     int (*norm_backward)(eab_device *, const eab_norm_args *, eab_tensor dy, eab_tensor dx, eab_tensor dgain,
                          eab_tensor dbias);
+    /* In place: q and k of qkv are normalised, v stays. */
+    int (*qk_norm_forward)(eab_device *, const eab_qk_norm_args *, eab_tensor qkv);
+    /* In place: the gradient by the normalised q and k becomes that by what they were; the gains' are added to. */
+    int (*qk_norm_backward)(eab_device *, const eab_qk_norm_args *, eab_tensor dqkv, eab_tensor dq_gain,
+                            eab_tensor dk_gain);
     /* y = f(x), [count]; y may be x. */
     int (*activation_forward)(eab_device *, eab_activation, int32_t members, int64_t count, eab_tensor x, eab_tensor y);
     /* dy *= f'(x), in place; for relu x may be the output. */

@@ -48,6 +48,13 @@ static bool recurrence_check(const eab_level *level, int32_t context, char *mess
     return true;
 }
 
+/* The two tokens of the formula; one whose factor is 0 says nothing. */
+static void recurrence_determining(const eab_level *level, const int32_t *tokens, int32_t target, uint8_t *positions) {
+    (void)tokens;
+    if (level->option[EAB_RECURRENCE_A]) positions[target - 1] = 1;
+    if (level->option[EAB_RECURRENCE_B]) positions[target - level->option[EAB_RECURRENCE_DELAY]] = 1;
+}
+
 static const eab_task recurrence_task = {
     .name = "recurrence",
     .summary = "x_t = (a x_{t-1} + b x_{t-delay}) mod basis, after `delay` random first tokens",
@@ -60,6 +67,7 @@ static const eab_task recurrence_task = {
     .complexity_bits = recurrence_complexity_bits,
     .chance_accuracy = recurrence_chance_accuracy,
     .check = recurrence_check,
+    .determining = recurrence_determining,
 };
 #endif
 

@@ -112,6 +112,20 @@ static int norm_backward(eab_device *device, const eab_norm_args *args, eab_tens
     return EAB_OK;
 }
 
+static int qk_norm_forward(eab_device *device, const eab_qk_norm_args *args, eab_tensor qkv) {
+    for (int32_t p = 0; p < args->members; p++)
+        own(device)->kernels->elementwise->qk_norm_forward(args, p, eab_cpu_member(qkv, p));
+    return EAB_OK;
+}
+
+static int qk_norm_backward(eab_device *device, const eab_qk_norm_args *args, eab_tensor dqkv, eab_tensor dq_gain,
+                            eab_tensor dk_gain) {
+    for (int32_t p = 0; p < args->members; p++)
+        own(device)->kernels->elementwise->qk_norm_backward(args, p, eab_cpu_member(dqkv, p),
+                                                            eab_cpu_member(dq_gain, p), eab_cpu_member(dk_gain, p));
+    return EAB_OK;
+}
+
 static int activation_forward(eab_device *device, eab_activation activation, int32_t members, int64_t count,
                               eab_tensor x, eab_tensor y) {
     const eab_cpu_elementwise *f = own(device)->kernels->elementwise;
@@ -210,6 +224,8 @@ const eab_backend eab_backend_cpu = {
     .gemm = gemm,
     .norm_forward = norm_forward,
     .norm_backward = norm_backward,
+    .qk_norm_forward = qk_norm_forward,
+    .qk_norm_backward = qk_norm_backward,
     .activation_forward = activation_forward,
     .activation_backward = activation_backward,
     .gemm_finishes = true,

@@ -282,6 +282,8 @@ static void embed_backward(const eab_shape *shape, const int32_t *tokens, const 
 const eab_cpu_elementwise EAB_ISA_NAME(eab_cpu_elementwise_table) = {
     .norm_forward = norm_forward,
     .norm_backward = norm_backward,
+    .qk_norm_forward = EAB_ISA_NAME(eab_cpu_qk_norm_forward),
+    .qk_norm_backward = EAB_ISA_NAME(eab_cpu_qk_norm_backward),
     .relu_forward = relu_forward,
     .relu_backward = relu_backward,
     .gelu_forward = gelu_forward,

@@ -9,6 +9,9 @@ typedef struct {
                          float *normalized, float *inv_std);
     void (*norm_backward)(int32_t rows, int32_t width, const float *gain, const float *normalized, const float *inv_std,
                           const float *dy, float *dx, float *dgain, float *dbias);
+    /* One member of eab_qk_norm_args. */
+    void (*qk_norm_forward)(const eab_qk_norm_args *args, int32_t member, float *qkv);
+    void (*qk_norm_backward)(const eab_qk_norm_args *args, int32_t member, float *dqkv, float *dq_gain, float *dk_gain);
     void (*relu_forward)(int64_t count, const float *x, float *y);
     void (*relu_backward)(int64_t count, const float *x, float *dy);
     void (*gelu_forward)(int64_t count, const float *x, float *y);

@@ -14,6 +14,9 @@ int EAB_ISA_NAME(eab_attention_backward)(eab_cpu_workspace *workspace, const eab
 double EAB_ISA_NAME(eab_peak_loop)(double flop);
 void EAB_ISA_NAME(eab_cpu_loss)(const eab_loss_args *args, int32_t member);
 void EAB_ISA_NAME(eab_cpu_optimizer_step)(const eab_optimizer_args *args, int32_t member);
+void EAB_ISA_NAME(eab_cpu_qk_norm_forward)(const eab_qk_norm_args *args, int32_t member, float *qkv);
+void EAB_ISA_NAME(eab_cpu_qk_norm_backward)(const eab_qk_norm_args *args, int32_t member, float *dqkv, float *dq_gain,
+                                            float *dk_gain);
 extern const eab_cpu_elementwise EAB_ISA_NAME(eab_cpu_elementwise_table);
 
 #endif

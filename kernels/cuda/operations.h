@@ -75,6 +75,11 @@ int eab_cuda_norm_forward(eab_device *, const eab_norm_args *, eab_tensor x, eab
 int eab_cuda_norm_backward(eab_device *, const eab_norm_args *, eab_tensor dy, eab_tensor dx, eab_tensor dgain,
                            eab_tensor dbias);
 
+/* qk_norm.cu */
+int eab_cuda_qk_norm_forward(eab_device *, const eab_qk_norm_args *, eab_tensor qkv);
+int eab_cuda_qk_norm_backward(eab_device *, const eab_qk_norm_args *, eab_tensor dqkv, eab_tensor dq_gain,
+                              eab_tensor dk_gain);
+
 /* elementwise.cu */
 int eab_cuda_activation_forward(eab_device *, eab_activation, int32_t members, int64_t count, eab_tensor x,
                                 eab_tensor y);

@@ -1,6 +1,6 @@
 /* The blocks of a transformer, composed from a backend's primitives: what any backend can run before it has fused forms.
  *
- * attention block:  x += attention(norm(x) W_qkv + b_qkv) W_out + b_out
+ * attention block:  x += attention(norm(x) W_qkv + b_qkv) W_out + b_out, q and k normalised and rotated where asked for
  * MLP block:        x += f(norm(x) W_up + b_up) W_down + b_down
  * head:             logits = norm(x) W_out + b_out
  *
@@ -27,6 +27,18 @@ static eab_norm_args norm_args(const eab_shape *shape, eab_tensor gain, eab_tens
                            .bias = bias,
                            .normalized = normalized,
                            .inv_std = inv_std};
+}
+
+static eab_qk_norm_args qk_norm_args(const eab_shape *shape, const eab_attention_weights *weights,
+                                     const eab_attention_saved *saved) {
+    return (eab_qk_norm_args){.members = shape->members,
+                              .rows = shape->batch * shape->context,
+                              .heads = shape->heads,
+                              .head_dim = shape->d_model / shape->heads,
+                              .q_gain = weights->q_gain,
+                              .k_gain = weights->k_gain,
+                              .unit = saved->qk_unit,
+                              .inv_rms = saved->qk_inv_rms};
 }
 
 /* Of all members: rows of the residual stream. */
@@ -148,6 +160,10 @@ int eab_generic_attention_block_forward(eab_device *device, const eab_shape *sha
     EAB_TRY(norm_forward(device, shape, &norm, x, saved->input));
     EAB_TRY(linear_forward(device, shape, d_model, 3 * d_model, saved->input, weights->qkv, weights->qkv_bias, false,
                            EAB_FINISH_NONE, saved->qkv));
+    if (shape->qk_norm) {
+        const eab_qk_norm_args qk_norm = qk_norm_args(shape, weights, saved);
+        EAB_TRY(device->backend->qk_norm_forward(device, &qk_norm, saved->qkv));
+    }
     if (shape->rope.data) EAB_TRY(device->backend->rotate(device, shape, saved->qkv, false));
     EAB_TRY(device->backend->attention_forward(device, &attention, saved->qkv, tensor_at(device, saved->qkv, d_model),
                                                tensor_at(device, saved->qkv, 2 * (int64_t)d_model), saved->attended,
@@ -172,6 +188,10 @@ int eab_generic_attention_block_backward(eab_device *device, const eab_shape *sh
                                                 saved->row_stat, d_attended, d_qkv, tensor_at(device, d_qkv, d_model),
                                                 tensor_at(device, d_qkv, 2 * (int64_t)d_model)));
     if (shape->rope.data) EAB_TRY(device->backend->rotate(device, shape, d_qkv, true));
+    if (shape->qk_norm) {
+        const eab_qk_norm_args qk_norm = qk_norm_args(shape, weights, saved);
+        EAB_TRY(device->backend->qk_norm_backward(device, &qk_norm, d_qkv, gradients->q_gain, gradients->k_gain));
+    }
     EAB_TRY(linear_backward(device, shape, d_model, 3 * d_model, saved->input, weights->qkv, d_qkv, gradients->qkv,
                             gradients->qkv_bias, EAB_FINISH_NONE, no_tensor, d_attended));
     return norm_backward(device, shape, &norm, d_attended, dx, gradients->norm_gain, gradients->norm_bias);

@@ -60,6 +60,10 @@ TIMED(norm_forward, 0, DECLARED(const eab_norm_args *args, eab_tensor x, eab_ten
 TIMED(norm_backward, 0,
       DECLARED(const eab_norm_args *args, eab_tensor dy, eab_tensor dx, eab_tensor dgain, eab_tensor dbias),
       PASSED(args, dy, dx, dgain, dbias))
+TIMED(qk_norm_forward, 0, DECLARED(const eab_qk_norm_args *args, eab_tensor qkv), PASSED(args, qkv))
+TIMED(qk_norm_backward, 0,
+      DECLARED(const eab_qk_norm_args *args, eab_tensor dqkv, eab_tensor dq_gain, eab_tensor dk_gain),
+      PASSED(args, dqkv, dq_gain, dk_gain))
 TIMED(activation_forward, 0,
       DECLARED(eab_activation activation, int32_t members, int64_t count, eab_tensor x, eab_tensor y),
       PASSED(activation, members, count, x, y))

@@ -143,6 +143,17 @@ int EAB_REFERENCE(attention_forward)(const eab_attention_args *args, int32_t mem
     return EAB_OK;
 }
 
+int EAB_REFERENCE(attention_row_weights)(const eab_attention_args *args, int32_t member, int32_t batch, int32_t head,
+                                         int32_t time, const eab_real *q, const eab_real *k, eab_real *weights) {
+    attended_row row;
+    EAB_TRY(row_open(&row, args, member));
+    row_set(&row, args, head, time);
+    attend(&row, q + in_offset(args, batch, head, time), k + in_offset(args, batch, head, 0));
+    for (int32_t j = 0; j < row.keys; j++) weights[j] = row.attention[j];
+    free(row.score);
+    return EAB_OK;
+}
+
 /* One query row's part of the gradients, or with `magnitudes` of the same sums of absolute values: added to dq (its own row)
  * and to dk, dv (all keys); dp: room for row->keys. */
 static void backward_row(attended_row *row, const eab_real *query, const eab_real *keys, const eab_real *values,

@@ -17,6 +17,11 @@
 int EAB_REFERENCE(attention_forward)(const eab_attention_args *args, int32_t member, const eab_real *q,
                                      const eab_real *k, const eab_real *v, eab_real *out, eab_real *row_stat);
 
+/* Writes the attention of one row, weights[time + 1] if causal, else weights[context]: what row `time` of head `head` of
+ * batch entry `batch` gives to each key. */
+int EAB_REFERENCE(attention_row_weights)(const eab_attention_args *args, int32_t member, int32_t batch, int32_t head,
+                                         int32_t time, const eab_real *q, const eab_real *k, eab_real *weights);
+
 /* Writes dq, dk, dv. out and row_stat are not read (may be NULL): the rows are computed anew, in full precision. */
 int EAB_REFERENCE(attention_backward)(const eab_attention_args *args, int32_t member, const eab_real *q,
                                       const eab_real *k, const eab_real *v, const eab_real *out,

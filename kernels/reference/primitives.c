@@ -77,6 +77,50 @@ int EAB_REFERENCE(norm_backward)(eab_device *device, const eab_norm_args *args, 
     return EAB_OK;
 }
 
+int EAB_REFERENCE(qk_norm_forward)(eab_device *device, const eab_qk_norm_args *args, eab_tensor qkv) {
+    (void)device;
+    const int32_t head_dim = args->head_dim, heads = args->heads;
+    for (int32_t member = 0; member < args->members; member++)
+        for (int64_t row = 0; row < args->rows; row++)
+            for (int32_t head = 0; head < 2 * heads; head++) { /* those of q, then those of k */
+                const eab_real *gain = MEMBER(head < heads ? args->q_gain : args->k_gain, member);
+                eab_real *x = MEMBER(qkv, member) + (row * 3 * heads + head) * head_dim;
+                eab_real *unit = MEMBER(args->unit, member) + (row * 2 * heads + head) * head_dim;
+                eab_real mean_square = 0;
+                for (int32_t i = 0; i < head_dim; i++) mean_square += x[i] * x[i] / head_dim;
+                const eab_real inv_rms = 1 / sqrt(mean_square + 1e-5);
+                MEMBER(args->inv_rms, member)[row * 2 * heads + head] = inv_rms;
+                for (int32_t i = 0; i < head_dim; i++) {
+                    unit[i] = x[i] * inv_rms;
+                    x[i] = unit[i] * gain[i];
+                }
+            }
+    return EAB_OK;
+}
+
+/* With g = dy gain: dx = inv_rms (g - unit mean(g unit)); dgain += dy unit */
+int EAB_REFERENCE(qk_norm_backward)(eab_device *device, const eab_qk_norm_args *args, eab_tensor dqkv,
+                                    eab_tensor dq_gain, eab_tensor dk_gain) {
+    (void)device;
+    const int32_t head_dim = args->head_dim, heads = args->heads;
+    for (int32_t member = 0; member < args->members; member++)
+        for (int64_t row = 0; row < args->rows; row++)
+            for (int32_t head = 0; head < 2 * heads; head++) {
+                const eab_real *gain = MEMBER(head < heads ? args->q_gain : args->k_gain, member);
+                eab_real *dgain = MEMBER(head < heads ? dq_gain : dk_gain, member);
+                eab_real *dx = MEMBER(dqkv, member) + (row * 3 * heads + head) * head_dim;
+                const eab_real *unit = MEMBER(args->unit, member) + (row * 2 * heads + head) * head_dim;
+                const eab_real inv_rms = MEMBER(args->inv_rms, member)[row * 2 * heads + head];
+                eab_real mean = 0;
+                for (int32_t i = 0; i < head_dim; i++) {
+                    dgain[i] += dx[i] * unit[i];
+                    mean += dx[i] * gain[i] * unit[i] / head_dim;
+                }
+                for (int32_t i = 0; i < head_dim; i++) dx[i] = inv_rms * (dx[i] * gain[i] - unit[i] * mean);
+            }
+    return EAB_OK;
+}
+
 /* gelu(x) = x/2 (1 + tanh(u)), u = sqrt(2/pi) (x + 0.044715 x^3): Hendrycks and Gimpel, arXiv 1606.08415 */
 static eab_real gelu_argument(eab_real x) { return sqrt(2 / 3.14159265358979323846) * (x + 0.044715 * x * x * x); }
 

@@ -12,6 +12,9 @@ int EAB_REFERENCE(gemm)(eab_device *device, const eab_gemm *gemm);
 int EAB_REFERENCE(norm_forward)(eab_device *device, const eab_norm_args *args, eab_tensor x, eab_tensor y);
 int EAB_REFERENCE(norm_backward)(eab_device *device, const eab_norm_args *args, eab_tensor dy, eab_tensor dx,
                                  eab_tensor dgain, eab_tensor dbias);
+int EAB_REFERENCE(qk_norm_forward)(eab_device *device, const eab_qk_norm_args *args, eab_tensor qkv);
+int EAB_REFERENCE(qk_norm_backward)(eab_device *device, const eab_qk_norm_args *args, eab_tensor dqkv,
+                                    eab_tensor dq_gain, eab_tensor dk_gain);
 int EAB_REFERENCE(activation_forward)(eab_device *device, eab_activation activation, int32_t members, int64_t count,
                                       eab_tensor x, eab_tensor y);
 int EAB_REFERENCE(activation_backward)(eab_device *device, eab_activation activation, int32_t members, int64_t count,

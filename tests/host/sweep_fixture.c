@@ -9,6 +9,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "host/geometry.h"
+
 const char *const fixture_small_spec = "[task recurrence]\nbasis = 2, 4\n[model]\nd_model = 8\nheads = 2\n"
                                        "[train]\nmechanism = dpa, ea\nsteps = 40\n";
 
@@ -18,7 +20,8 @@ const eab_run_settings fixture_settings = {.backend = "cpu",
                                            .workers = 2,
                                            .fleet = 1,
                                            .command = "eabench sweep small.ini",
-                                           .save_curves = true};
+                                           .save_curves = true,
+                                           .save_geometry = true};
 
 char *fixture_folder(void) {
     /* In memory where there is such a place: thousands of syncs take minutes on a disk that others use, too. */
@@ -80,7 +83,18 @@ eab_cell_result fixture_result(const eab_cell *cell) {
     if (diverged) snprintf(result.reason, sizeof result.reason, "the loss, \"nan\", was\nnot finite");
     for (int i = 0; i < 3; i++)
         result.curve[i] = (eab_curve_point){INT64_C(10) * (i + 1), 2.0 / (i + 1), share * i / 3};
+    if (diverged) return result;
+    result.geometry = calloc(1, sizeof *result.geometry + sizeof result.geometry->head[0]);
+    cr_assert_not_null(result.geometry);
+    *result.geometry = (eab_geometry){.layers = 1, .heads = 1};
+    result.geometry->head[0] = (eab_geometry_head){.row_entropy_nats = share, .determining_mass = NAN};
+    result.geometry->head[0].angle_mass[9] = 1;
     return result;
+}
+
+void fixture_free(eab_cell_result *result) {
+    free(result->curve);
+    free(result->geometry);
 }
 
 int fixture_append_missing(eab_run_folder *folder, const eab_plan *plan) {
@@ -88,7 +102,7 @@ int fixture_append_missing(eab_run_folder *folder, const eab_plan *plan) {
         if (eab_run_folder_has(folder, plan->cells[i].id)) continue;
         eab_cell_result result = fixture_result(&plan->cells[i]);
         const int status = eab_run_folder_append(folder, &plan->cells[i], &result);
-        free(result.curve);
+        fixture_free(&result);
         if (status) return status;
     }
     return eab_run_folder_sync(folder);

@@ -17,8 +17,10 @@ eab_plan fixture_plan(const char *text);
 extern const char *const fixture_small_spec;
 extern const eab_run_settings fixture_settings;
 
-/* A result that depends on the cell alone; status ok, or diverged for one cell in four. The curve is malloc'd. */
+/* A result that depends on the cell alone; status ok, or diverged for one cell in four. fixture_free frees
+ * its curve and its geometry. */
 eab_cell_result fixture_result(const eab_cell *cell);
+void fixture_free(eab_cell_result *result);
 
 /* Appends the result of every cell that the folder lacks; an eab_status. */
 int fixture_append_missing(eab_run_folder *folder, const eab_plan *plan);

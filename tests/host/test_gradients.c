@@ -22,6 +22,12 @@ static void rope(eab_config *c) {
     c->position = EAB_POSITION_ROPE;
     c->d_model = 8;
 }
+static void qk_norm(eab_config *c) { c->qk_norm = 1; }
+static void qk_norm_and_rope(eab_config *c) {
+    rope(c);
+    qk_norm(c);
+    c->layers = 2;
+}
 static void odd_sizes(eab_config *c) {
     c->d_model = 21;
     c->heads = 3;
@@ -41,6 +47,8 @@ static const struct {
                 {"learned position", learned_position},
                 {"no position", no_position},
                 {"rope", rope},
+                {"qk_norm", qk_norm},
+                {"qk_norm and rope", qk_norm_and_rope},
                 {"odd sizes", odd_sizes}};
 
 enum { VARIANTS = sizeof variants / sizeof *variants };

@@ -25,6 +25,7 @@ static const struct {
     {"model", "init_scale", "1"},
     {"model", "embedding_scale", "0.5"},
     {"model", "qk_init", "1"},
+    {"model", "qk_norm", "off"},
     {"train", "mechanism", "dpa"},
     {"train", "scale", "auto"},
     {"train", "optimizer", "adamw"},

@@ -46,6 +46,68 @@ Test(plan, task_sections_add_up) {
                  "4-4-0.01-1 4-4-0.01-2 5-4-0.01-1 5-4-0.01-2");
 }
 
+/* "mechanism-lr-seed" of each cell. */
+static void expect_rates(const char *text, const char *const *sets, const char *expected) {
+    eab_plan plan;
+    char cells[1024] = "";
+    load(text, sets, &plan);
+    for (int64_t i = 0; i < plan.count; i++) {
+        const eab_config *config = &plan.cells[i].config;
+        const size_t used = strlen(cells);
+        snprintf(cells + used, sizeof cells - used, "%s%s-%g-%d", i ? " " : "", eab_mechanism_name(config->mechanism),
+                 config->lr, (int)config->seed);
+    }
+    cr_expect_str_eq(cells, expected, "%s\ngot %s", text, cells);
+    eab_plan_free(&plan);
+}
+
+Test(plan, lists_for_a_mechanism) {
+    expect_rates("[task recurrence]\n[train]\nmechanism = dpa, ea\nlr[ea] = 2, 4\nlr[dpa] = 1\nseed = 1:2\n", NULL,
+                 "dpa-1-1 dpa-1-2 ea-2-1 ea-2-2 ea-4-1 ea-4-2");
+    /* whatever stands first; without brackets: for those that are not named */
+    expect_rates("[task recurrence]\n[train]\nlr[ea] = 2, 4\nmechanism = dpa, ea, ea-scaled\nlr = 1, 3\n", NULL,
+                 "dpa-1-1 ea-2-1 ea-scaled-1-1 dpa-3-1 ea-4-1 ea-scaled-3-1");
+    expect_rates("[task recurrence]\n[train]\nmechanism = ea, dpa\nlr[ea] = 2\n", NULL, "ea-2-1 dpa-0.01-1");
+    expect_rates("[task recurrence]\n[train]\nmechanism = ea\nlr[ea] = 2, 4\n", NULL, "ea-2-1 ea-4-1");
+    const char *const sets[] = {"train.lr[ea]=5,6", "train.mechanism=dpa,ea", "train.lr=1", NULL};
+    expect_rates("[task recurrence]\n[train]\nlr[ea] = 2\nmechanism = ea\n", sets, "dpa-1-1 ea-5-1 ea-6-1");
+    /* an axis of another section, and one that only some mechanism has */
+    expect_rates("[task recurrence]\n[model]\nqk_init[ea] = 0.5, 1\n[train]\nmechanism = dpa, ea\n", NULL,
+                 "dpa-0.01-1 ea-0.01-1 ea-0.01-1");
+}
+
+Test(plan, lists_for_a_mechanism_name_the_same_cells) {
+    eab_plan plain, lists;
+    load("[task recurrence]\n[train]\nmechanism = dpa, ea\nlr = 1, 2\nseed = 1:3\n", NULL, &plain);
+    load("[task recurrence]\n[train]\nmechanism = dpa, ea\nlr[dpa] = 1, 2\nlr[ea] = 1, 2\nseed = 1:3\n", NULL, &lists);
+    cr_assert_eq(plain.count, 12);
+    cr_assert_eq(lists.count, 12);
+    for (int i = 0; i < 12; i++) cr_expect_str_eq(plain.cells[i].id, lists.cells[i].id, "cell %d", i);
+    eab_plan_free(&plain);
+    eab_plan_free(&lists);
+}
+
+Test(plan, lists_for_a_mechanism_are_counted) {
+    eab_plan plan;
+    char error[1024];
+    load("[task recurrence]\n[train]\nmechanism = dpa, ea, dpa\nlr[ea] = 2, 4\nseed = 1:5\n", NULL, &plan);
+    cr_expect_eq(plan.count, 15);
+    cr_expect_eq(plan.duplicates, 5);
+    eab_plan_free(&plan);
+    /* each by itself is small, all lists together would be 10^12 */
+    load("[task recurrence]\n[model]\nqk_init[ea] = 0.1:100:+0.1\n[train]\nmechanism = dpa, ea\nseed[dpa] = 1:1000\n"
+         "warmup[ea-scaled] = 1:1000\neval_every[ea-softmax] = 1:1000\n",
+         (const char *const[]){"train.mechanism=dpa,ea,ea-scaled,ea-softmax", NULL}, &plan);
+    cr_expect_eq(plan.count, 4000);
+    eab_plan_free(&plan);
+    cr_expect_eq(
+        load_text("[task recurrence]\n[train]\nmechanism = dpa, ea\nseed[ea] = 1:1000000\n", NULL, &plan, error),
+        EAB_BAD_INPUT);
+    cr_expect_str_eq(error,
+                     "SPEC: too many cells: 1000001, all mechanisms' products together; allowed: at most 1000000",
+                     "got %s", error);
+}
+
 Test(plan, duplicates_are_left_out) {
     eab_plan plan;
     load("[task recurrence x]\nbasis = 4, 8, 4\n[task recurrence y]\nbasis = 8, 16\n[train]\nseed = 1, 1, 2\n", NULL,
@@ -111,6 +173,9 @@ Test(plan, resolved_runs_again) {
         "[task recurrence a.c-d e]\ndelay = 2, 1\nbasis = 8\n",
         NULL);
     expect_round_trip("[task recurrence]\n[train]\nlr = 0.01:1:+0.01\n", sets + 1);
+    expect_round_trip("[task recurrence]\n[train]\nlr[ea] = 1, 2\nmechanism = dpa, ea\nlr[dpa] = 3\nseed = 1, 2\n",
+                      sets);
+    expect_round_trip("[task recurrence]\n[model]\nqk_norm[ea] = on, off\n[train]\nmechanism = dpa, ea\n", NULL);
 }
 
 Test(plan, resolved_has_every_option) {

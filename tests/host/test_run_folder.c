@@ -118,15 +118,16 @@ Test(run_folder, resumes_from_every_byte, .timeout = 300) {
     for (int table = 0; table < TABLES; table++) log[table] = g_string_new(headers[table]->str);
     for (int64_t i = plan.count - 1; i >= 0; i--) {
         eab_cell_result result = fixture_result(&plan.cells[i]);
-        const size_t before[TABLES] = {log[0]->len, log[1]->len, log[2]->len};
+        const size_t before[TABLES] = {log[0]->len, log[1]->len, log[2]->len, log[3]->len};
         eab_accuracy_rows(log[EAB_TABLE_ACCURACY], &fixture_settings, &plan.cells[i], &result);
         eab_throughput_rows(log[EAB_TABLE_THROUGHPUT], &fixture_settings, 0, &plan.cells[i], &result);
         eab_curves_rows(log[EAB_TABLE_CURVES], &plan.cells[i], &result);
-        free(result.curve);
+        eab_geometry_rows(log[EAB_TABLE_GEOMETRY], &plan.cells[i], &result);
+        fixture_free(&result);
         memcpy(size, before, sizeof size);
         if (i == plan.count - 1) memset(size, 0, sizeof size); /* the headers, too */
-        for (int table = TABLES - 1; table >= 0; table--)      /* curves, throughput, accuracy */
-            for (; size[table] <= log[table]->len; size[table]++) {
+        for (int table = TABLES - 1; table >= 0; table--)      /* geometry, curves, throughput, accuracy */
+            for (; size[table] <= log[table]->len; size[table] += table == EAB_TABLE_GEOMETRY ? 13 : 1) {
                 char when[100];
                 for (int other = 0; other < TABLES; other++) {
                     const size_t bytes = MIN(size[other], log[other]->len);
@@ -233,6 +234,8 @@ Test(run_folder, damage_is_refused_and_left_alone) {
         {"accuracy.csv", "\n", "\n\n", "accuracy.csv:2: 1 field; the header has"},
         {"accuracy.csv", "\n", "\n0123456789abcdef,ok\n", "accuracy.csv:2: 2 fields"},
         {"throughput.csv", "cell,backend", "cell,backends", "throughput.csv:1: column 2"},
+        {"geometry.csv", "\n", "\n0123456789abcdef,0,0,key_norm,,,3\n",
+         "geometry.csv:2: cell '0123456789abcdef' is not one of this spec"},
         {"curves.csv", "\n", "\n0123456789abcdef,1,2,3\n",
          "curves.csv:2: cell '0123456789abcdef' is not one of this spec"},
         {"manifest.ini", "[environment]", "[environs]", "manifest.ini: it has no [environment] section"},
@@ -443,7 +446,7 @@ static void fill_file_system(const char *path, bool on) {
 
 Test(run_folder, full_disk) {
     char *path = fixture_folder();
-    if (mount("tmpfs", path, "tmpfs", 0, "size=64k")) {
+    if (mount("tmpfs", path, "tmpfs", 0, "size=192k")) {
         fixture_remove(path);
         cr_skip_test("no tmpfs can be mounted here");
     }
@@ -523,16 +526,17 @@ Test(run_folder, leftovers_of_a_replacement_go) {
     eab_plan_free(&plan);
 }
 
-Test(run_folder, curves_only_where_asked_for) {
+Test(run_folder, curves_and_geometry_only_where_asked_for) {
     eab_plan plan = fixture_plan(fixture_small_spec);
     char *path = fixture_folder();
     eab_run_settings settings = fixture_settings;
-    settings.save_curves = false;
+    settings.save_curves = settings.save_geometry = false;
     eab_run_folder *folder;
     cr_assert_eq(eab_run_folder_open(path, &plan, &settings, &folder), EAB_OK);
     cr_assert_eq(fixture_append_missing(folder, &plan), EAB_OK);
     cr_assert_eq(eab_run_folder_close(folder), EAB_OK);
     cr_expect_null(fixture_read(path, "curves.csv"));
+    cr_expect_null(fixture_read(path, "geometry.csv"));
     fixture_remove(path);
     eab_plan_free(&plan);
 }

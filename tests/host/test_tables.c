@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "host/geometry.h"
 #include "host/tables.h"
 #include "sweep_fixture.h"
 
@@ -59,6 +60,9 @@ Test(tables, headers) {
     eab_table_header(EAB_TABLE_CURVES, text);
     cr_expect_str_eq(text->str, "cell,step,loss_nats,validation_accuracy\n");
     cr_expect_eq(eab_table_column(EAB_TABLE_CURVES, "nothing"), -1);
+    g_string_truncate(text, 0);
+    eab_table_header(EAB_TABLE_GEOMETRY, text);
+    cr_expect_str_eq(text->str, "cell,layer,head,quantity,low,high,value\n");
     g_string_free(text, TRUE);
 }
 
@@ -133,7 +137,7 @@ Test(tables, rows) {
     expect_field(EAB_TABLE_THROUGHPUT, row, "gflop_per_s", "");
     expect_field(EAB_TABLE_THROUGHPUT, row, "peak_gflop_per_s", "");
     expect_field(EAB_TABLE_THROUGHPUT, row, "peak_fraction", "");
-    free(result.curve);
+    fixture_free(&result);
     g_string_free(row, TRUE);
     eab_plan_free(&plan);
 }
@@ -150,6 +154,7 @@ Test(tables, failed_cells_have_a_reason_and_nothing_else) {
     eab_accuracy_rows(row, &fixture_settings, &plan.cells[0], &result);
     eab_throughput_rows(none, &fixture_settings, 100, &plan.cells[0], &result);
     eab_curves_rows(none, &plan.cells[0], &result);
+    eab_geometry_rows(none, &plan.cells[0], &result);
     cr_expect_eq(none->len, 0);
     cr_expect_eq(strchr(row->str, '\n') - row->str, (ptrdiff_t)row->len - 1);
     cr_expect_null(strstr(row->str, "nan"));
@@ -171,8 +176,41 @@ Test(tables, float64_of_the_reference) {
     GString *row = g_string_new(NULL);
     eab_accuracy_rows(row, &settings, &plan.cells[0], &result);
     expect_field(EAB_TABLE_ACCURACY, row, "dtype", "float64");
-    free(result.curve);
+    fixture_free(&result);
     g_string_free(row, TRUE);
+    eab_plan_free(&plan);
+}
+
+Test(tables, geometry_of_each_head) {
+    eab_plan plan = fixture_plan(fixture_small_spec);
+    eab_cell_result result = {.status = EAB_CELL_OK};
+    GString *text = g_string_new(NULL);
+    result.geometry = calloc(1, sizeof *result.geometry + 4 * sizeof result.geometry->head[0]);
+    *result.geometry = (eab_geometry){.layers = 2, .heads = 2};
+    result.geometry->head[3].angle_density[17] = 0.25;
+    result.geometry->head[3].determining_mass = NAN;
+    result.geometry->head[3].key_norm_sd = 1.5;
+    eab_geometry_rows(text, &plan.cells[0], &result);
+    char **lines = g_strsplit(text->str, "\n", -1), *expected;
+    cr_assert_eq(g_strv_length(lines), 4 * 43 + 1);
+    const struct {
+        int line;
+        const char *rest;
+    } some[] = {{0, "0,0,angle_density,0,10,0"},
+                {43, "0,1,angle_density,0,10,0"},
+                {3 * 43 + 17, "1,1,angle_density,170,180,0.25"},
+                {3 * 43 + 18, "1,1,angle_mass,0,10,0"},
+                {3 * 43 + 36, "1,1,row_entropy_nats,,,0"},
+                {3 * 43 + 38, "1,1,determining_mass,,,"},
+                {3 * 43 + 42, "1,1,key_norm_sd,,,1.5"}};
+    for (size_t i = 0; i < G_N_ELEMENTS(some); i++) {
+        expected = g_strdup_printf("%s,%s", plan.cells[0].id, some[i].rest);
+        cr_expect_str_eq(lines[some[i].line], expected, "got %s", lines[some[i].line]);
+        g_free(expected);
+    }
+    g_strfreev(lines);
+    g_string_free(text, TRUE);
+    free(result.geometry);
     eab_plan_free(&plan);
 }
 

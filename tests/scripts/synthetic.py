@@ -11,7 +11,7 @@ from pathlib import Path
 
 ACCURACY_HEADER = (
     "cell,status,reason,backend,dtype,task,level,complexity_bits,vocab,parameters,basis,delay,a,b,layers,d_model,heads,"
-    "mlp_ratio,context,position,alibi_span,norm,activation,bias,embedding,init_scale,embedding_scale,qk_init,mechanism,"
+    "mlp_ratio,context,position,alibi_span,norm,activation,bias,embedding,init_scale,embedding_scale,qk_init,qk_norm,mechanism,"
     "scale,optimizer,lr,beta1,beta2,momentum,weight_decay,clip,steps,batch,warmup,schedule,lr_final,seed,eval_every,"
     "eval_tokens,stop_when_solved,heldout,tokens,steps_done,loss_nats,validation_accuracy,token_accuracy,"
     "sequence_accuracy,rollout_accuracy,chance_accuracy,seen_share,solved,steps_to_solve").split(",")
@@ -22,7 +22,7 @@ THROUGHPUT_HEADER = (
 DEFAULTS = dict(
     status="ok", reason="", backend="cpu", dtype="float32", task="recurrence", a=1, b=1, layers=1, d_model=32, heads=4,
     mlp_ratio=4, context=24, position="alibi", alibi_span=4, norm="layer", activation="relu", bias="on",
-    embedding="learned", init_scale=1, embedding_scale=0.5, qk_init=1, mechanism="dpa", optimizer="adamw", lr=0.01,
+    embedding="learned", init_scale=1, embedding_scale=0.5, qk_init=1, qk_norm="off", mechanism="dpa", optimizer="adamw", lr=0.01,
     beta1=0.9, beta2=0.98, momentum=0.9, weight_decay=0.01, clip=1, steps=3000, batch=32, warmup=100, schedule="cosine",
     lr_final=0.1, seed=1, eval_every=250, eval_tokens=10000, stop_when_solved="on")
 ENVIRONMENT = dict(

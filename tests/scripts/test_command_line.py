@@ -232,7 +232,7 @@ def test_help_is_the_design(tmp_path: Path) -> None:
     rows = re.findall(r"^  (task \w+|model|train) +(\w+) +(\S+)", eabench("--help", cwd=tmp_path).stdout, re.MULTILINE)
     assert [key for _, key, _ in rows] == (
         "basis delay a b layers d_model heads mlp_ratio context position alibi_span norm activation bias embedding init_scale "
-        "embedding_scale qk_init mechanism scale optimizer lr beta1 beta2 momentum weight_decay clip steps batch warmup "
+        "embedding_scale qk_init qk_norm mechanism scale optimizer lr beta1 beta2 momentum weight_decay clip steps batch warmup "
         "schedule lr_final seed eval_every eval_tokens stop_when_solved heldout"
     ).split()
     assert dict((key, value) for _, key, value in rows)["beta2"] == "0.98"

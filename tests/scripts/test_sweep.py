@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import csv
 import fcntl
+import json
 import os
 import pty
 import random
@@ -18,6 +19,7 @@ import termios
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -459,6 +461,70 @@ def test_saved_models(spec: Path, tmp_path: Path):
     assert done.returncode == 0, done.stderr
     cells = {row["cell"] for row in rows(tmp_path / "run/accuracy.csv")}
     assert {path.name for path in (tmp_path / "run/models").iterdir()} == {f"{cell}.safetensors" for cell in cells}
+
+
+def tensors_of(path: Path) -> dict[str, np.ndarray]:
+    data = path.read_bytes()
+    length = int.from_bytes(data[:8], "little")
+    header = json.loads(data[8:8 + length])
+    dtypes = {"F32": "<f4", "I32": "<i4"}
+    return {name: np.frombuffer(data[8 + length:][slice(*tensor["data_offsets"])], dtypes[tensor["dtype"]]).reshape(
+        tensor["shape"]) for name, tensor in header.items() if name != "__metadata__"}
+
+
+def test_geometry(spec: Path, tmp_path: Path):
+    """Every cell has its rows once, also after an interruption, and attention maps whose rows sum to 1."""
+    run, whole = tmp_path / "run", tmp_path / "whole"
+    options = ("--save-geometry", "--workers", "1", "--set", "train.seed=1", "--set", "train.steps=2000", "--set",
+               "train.eval_every=1000")
+    assert sweep(spec, "--out", whole, *options).returncode == 0
+    process = start(spec, "--out", run, *options)
+    wait_until(lambda: (run / "accuracy.csv").exists() and len(rows(run / "accuracy.csv")) >= 2)
+    process.kill()
+    process.communicate()
+    with (run / "geometry.csv").open("ab") as file:  # what a crash may leave: rows without a commit, and a torn one
+        missing = next(row["cell"] for row in rows(whole / "accuracy.csv")
+                       if row["cell"] not in (run / "accuracy.csv").read_text())
+        file.write(f"{missing},0,0,key_norm,,,1\n{missing},0,1,key_".encode())
+    done = sweep(spec, "--out", run, *options)
+    assert done.returncode == 0, done.stderr
+    assert ", geometry.csv" in done.stdout
+    for name in ("accuracy.csv", "geometry.csv"):
+        assert (run / name).read_bytes() == (whole / name).read_bytes()
+    cells = {row["cell"]: row for row in rows(run / "accuracy.csv")}
+    table = rows(run / "geometry.csv")
+    assert list(table[0]) == ["cell", "layer", "head", "quantity", "low", "high", "value"]
+    assert len(table) == len(cells) * 2 * (2 * 18 + 7)
+    sums: dict[tuple[str, ...], float] = {}
+    for row in table:
+        if row["quantity"] in ("angle_density", "angle_mass"):
+            key = (row["cell"], row["head"], row["quantity"])
+            sums[key] = sums.get(key, 0) + float(row["value"])
+    assert len(sums) == len(cells) * 2 * 2
+    assert all(abs(total - 1) < 1e-6 for total in sums.values())
+    assert {path.stem for path in (run / "geometry").iterdir()} == set(cells)
+    for cell, row in cells.items():
+        tensors = tensors_of(run / "geometry" / f"{cell}.safetensors")
+        attention, tokens = tensors["attention"], tensors["tokens"]
+        assert attention.shape == (2, 1, 2, 12, 12) and tokens.shape == (2, 13)
+        assert np.allclose(attention.sum(-1), 1, atol=1e-5)
+        assert not np.triu(attention, 1).any()
+        basis, delay = int(row["basis"]), int(row["delay"])
+        assert ((tokens[:, delay - 1:-1] + tokens[:, :-delay]) % basis == tokens[:, delay:]).all()
+
+
+def test_lists_for_a_mechanism(spec: Path, tmp_path: Path):
+    done = sweep(spec, "--out", tmp_path / "run", "--set", "train.seed=1", "--set", "task.delay=2", "--set",
+                 "train.lr[ea]=2e-2,4e-2", "--set", "train.lr[dpa]=1e-2")
+    assert done.returncode == 0, done.stderr
+    found = {(row["mechanism"], row["lr"]) for row in rows(tmp_path / "run/accuracy.csv")}
+    assert found == {("dpa", "0.01"), ("ea", "0.02"), ("ea", "0.04")}
+    again = sweep(tmp_path / "run/manifest.ini", "--out", tmp_path / "again")
+    assert again.returncode == 0, again.stderr
+    assert without_times(tmp_path / "again/accuracy.csv") == without_times(tmp_path / "run/accuracy.csv")
+    one_line(sweep(spec, "--out", tmp_path / "no", "--set", "train.lr[ea-softmax]=1"), 2,
+             "[train] lr[ea-softmax]: the sweep's mechanisms are others; nearest: ea; allowed: dpa, ea")
+    assert not (tmp_path / "no").exists()
 
 
 def test_diverged_cells_are_results(spec: Path, tmp_path: Path):

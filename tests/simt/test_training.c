@@ -103,6 +103,16 @@ Test(training, losses_agree_with_other_parts, .timeout = 200) {
     expect_same_curves(configs, 1e-5);
 }
 
+Test(training, losses_agree_with_qk_norm, .timeout = 200) {
+    eab_config configs[MEMBERS];
+    mixed_configs(configs);
+    for (int member = 0; member < MEMBERS; member++) {
+        configs[member].qk_norm = 1;
+        configs[member].position = EAB_POSITION_ROPE;
+    }
+    expect_same_curves(configs, 1e-5);
+}
+
 /* Member 1's loss is not finite after some steps: it leaves, the last one takes its place, and the step is recorded anew. */
 Test(training, losses_agree_after_a_member_has_left, .timeout = 200) {
     eab_config configs[MEMBERS];

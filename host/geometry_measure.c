@@ -1,0 +1,183 @@
+/* Geometry of a fleet's members: runs the model over held-out sequences and looks at the q and k that it leaves. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "geometry.h"
+#include "safetensors.h"
+
+static const int64_t MAX_MAP_BYTES = 64 << 20;
+
+/* Of one member. */
+typedef struct {
+    eab_geometry_sums *sums; /* [layers][heads]; NULL: not wanted */
+    float *maps;             /* [EAB_GEOMETRY_MAPS][layers][heads][context][context], or NULL */
+    int32_t *map_tokens;     /* [EAB_GEOMETRY_MAPS][context + 1] */
+} member_geometry;
+
+typedef struct {
+    eab_model *model;
+    const eab_level *levels;
+    member_geometry *members;
+    const int32_t *inputs, *targets; /* of the batch, on the host */
+    int64_t done;                    /* sequences before this batch */
+    double *qkv;                     /* of one layer of one member's micro-batch */
+    int32_t *tokens;                 /* [context + 1] */
+    uint8_t *determined;             /* [context] */
+} measurement;
+
+static int64_t map_reals(const eab_shape *shape, int32_t layers) {
+    return (int64_t)layers * shape->heads * shape->context * shape->context;
+}
+
+/* Puts the sequence together again from what the generator wrote: backend.h. */
+static void read_sequence(const measurement *m, int32_t member, int32_t sequence) {
+    const int32_t context = m->model->shape.context;
+    const int64_t row = ((int64_t)member * m->model->batch + sequence) * context;
+    m->tokens[0] = m->inputs[row];
+    for (int32_t t = 0; t < context; t++) {
+        const int32_t target = m->targets[row + t];
+        m->determined[t] = target >= 0;
+        m->tokens[t + 1] = target >= 0 ? target : -1 - target;
+    }
+}
+
+static int add_sequence(const measurement *m, int32_t member, int32_t layer, int32_t sequence, const double *qkv) {
+    const eab_model *model = m->model;
+    const eab_shape *shape = &model->shape;
+    member_geometry *own = &m->members[member];
+    const int32_t head_dim = shape->d_model / shape->heads;
+    const int64_t index = m->done + sequence;
+    const eab_attention_args args = {.members = 1,
+                                     .batch = 1,
+                                     .heads = shape->heads,
+                                     .context = shape->context,
+                                     .head_dim = head_dim,
+                                     .causal = true,
+                                     .scores = {&model->mechanism[member], &model->scale[member]},
+                                     .slopes = shape->slopes,
+                                     .in_head = head_dim,
+                                     .in_time = 3 * (int64_t)shape->d_model};
+    const eab_geometry_sequence seen = {&m->levels[member], m->tokens, m->determined};
+    read_sequence(m, member, sequence);
+    float *map = NULL;
+    if (own->maps && index < EAB_GEOMETRY_MAPS) {
+        map = own->maps + index * map_reals(shape, model->config.layers) + layer * map_reals(shape, 1);
+        memcpy(own->map_tokens + index * (shape->context + 1), m->tokens,
+               ((size_t)shape->context + 1) * sizeof *m->tokens);
+    }
+    for (int32_t head = 0; head < shape->heads; head++) {
+        EAB_TRY(eab_geometry_add(&own->sums[layer * shape->heads + head], &args, head, qkv, qkv + shape->d_model, &seen,
+                                 map));
+        if (map) map += (int64_t)shape->context * shape->context;
+    }
+    return EAB_OK;
+}
+
+/* After each micro-batch's forward pass: sequences first..first + count - 1 of the batch. */
+static int visit(void *context, int32_t first, int32_t count) {
+    const measurement *m = context;
+    const eab_model *model = m->model;
+    const eab_backend *backend = model->device->backend;
+    const int64_t reals = (int64_t)model->shape.context * 3 * model->shape.d_model;
+    for (int32_t member = 0; member < model->shape.members; member++)
+        for (int32_t layer = 0; layer < model->config.layers && m->members[member].sums; layer++) {
+            const eab_tensor qkv = model->attention_saved[layer].qkv;
+            const char *from = (const char *)qkv.data + member * qkv.stride * (int64_t)backend->real_bytes;
+            EAB_TRY(backend->read_reals(model->device, m->qkv, from, count * reals));
+            for (int32_t i = 0; i < count; i++) EAB_TRY(add_sequence(m, member, layer, first + i, m->qkv + i * reals));
+        }
+    return EAB_OK;
+}
+
+static int measure_batches(measurement *m, eab_fleet_tokens *tokens) {
+    eab_model *model = m->model;
+    const eab_backend *backend = model->device->backend;
+    const size_t bytes = (size_t)model->shape.members * (size_t)model->batch * (size_t)model->shape.context * 4;
+    int32_t *inputs = malloc(bytes), *targets = malloc(bytes);
+    int status = inputs && targets ? EAB_OK : eab_fail(EAB_NO_MEMORY, "no memory for a batch of tokens");
+    m->inputs = inputs;
+    m->targets = targets;
+    for (m->done = 0; m->done < EAB_GEOMETRY_SEQUENCES && !status; m->done += model->batch) {
+        const int64_t left = EAB_GEOMETRY_SEQUENCES - m->done;
+        tokens->generate.members = model->shape.members;
+        tokens->generate.stream = EAB_STREAM_HELD_OUT;
+        tokens->generate.first_index = (uint64_t)m->done;
+        status = backend->generate(model->device, &tokens->generate, tokens->inputs, tokens->targets, tokens->counts);
+        if (!status) status = backend->download(model->device, inputs, tokens->inputs, bytes);
+        if (!status) status = backend->download(model->device, targets, tokens->targets, bytes);
+        if (!status)
+            status =
+                eab_model_look(model, tokens->inputs, left < model->batch ? (int32_t)left : model->batch, visit, m);
+    }
+    free(inputs);
+    free(targets);
+    return status;
+}
+
+static int save_maps(const eab_model *model, const member_geometry *own, const eab_config *config, const char *path) {
+    const eab_shape *shape = &model->shape;
+    const int64_t context = shape->context;
+    const eab_safetensor tensors[] = {
+        {"attention", "F32", 5, {EAB_GEOMETRY_MAPS, model->config.layers, shape->heads, context, context}, own->maps},
+        {"tokens", "I32", 2, {EAB_GEOMETRY_MAPS, context + 1}, own->map_tokens}};
+    return eab_safetensors_write_tensors(path, config, tensors, 2);
+}
+
+static int allocate_member(const eab_model *model, bool maps, member_geometry *own) {
+    const eab_shape *shape = &model->shape;
+    const int64_t reals = EAB_GEOMETRY_MAPS * map_reals(shape, model->config.layers);
+    const bool fits = maps && reals * (int64_t)sizeof(float) <= MAX_MAP_BYTES;
+    own->sums = calloc((size_t)model->config.layers * (size_t)shape->heads, sizeof *own->sums);
+    if (fits) own->maps = calloc((size_t)reals, sizeof *own->maps);
+    own->map_tokens = calloc(EAB_GEOMETRY_MAPS * ((size_t)shape->context + 1), sizeof *own->map_tokens);
+    if (own->sums && own->map_tokens && (own->maps || !fits)) return EAB_OK;
+    return eab_fail(EAB_NO_MEMORY, "no memory for the geometry of a model");
+}
+
+static int finish_member(const eab_model *model, const member_geometry *own, const eab_config *config, const char *path,
+                         eab_geometry **found) {
+    const int32_t layers = model->config.layers, heads = model->shape.heads;
+    eab_geometry *geometry = malloc(sizeof *geometry + (size_t)layers * (size_t)heads * sizeof geometry->head[0]);
+    *found = geometry;
+    if (!geometry) return eab_fail(EAB_NO_MEMORY, "no memory for the geometry of a model");
+    *geometry = (eab_geometry){.layers = layers, .heads = heads};
+    for (int32_t i = 0; i < layers * heads; i++) eab_geometry_finish(&own->sums[i], &geometry->head[i]);
+    return own->maps ? save_maps(model, own, config, path) : EAB_OK;
+}
+
+int eab_geometry_measure(eab_model *model, eab_fleet_tokens *tokens, const uint8_t *wanted,
+                         const eab_config *const *configs, const char *const *paths, eab_geometry **found) {
+    const eab_shape *shape = &model->shape;
+    const int32_t members = shape->members;
+    const size_t context = (size_t)shape->context;
+    measurement m = {.model = model,
+                     .levels = tokens->generate.levels,
+                     .members = calloc((size_t)members, sizeof *m.members),
+                     .qkv = malloc((size_t)model->micro_batch * context * 3 * (size_t)shape->d_model * sizeof *m.qkv),
+                     .tokens = malloc((context + 1) * sizeof *m.tokens),
+                     .determined = malloc(context)};
+    int status = m.members && m.qkv && m.tokens && m.determined
+                     ? EAB_OK
+                     : eab_fail(EAB_NO_MEMORY, "no memory for the geometry of %d models", members);
+    memset(found, 0, (size_t)members * sizeof(eab_geometry *));
+    for (int32_t member = 0; member < members && !status; member++)
+        if (wanted[member]) status = allocate_member(model, paths[member] != NULL, &m.members[member]);
+    if (!status) status = measure_batches(&m, tokens);
+    for (int32_t member = 0; member < members && !status; member++)
+        if (wanted[member])
+            status = finish_member(model, &m.members[member], configs[member], paths[member], &found[member]);
+    for (int32_t member = 0; member < members && m.members; member++) {
+        free(m.members[member].sums);
+        free(m.members[member].maps);
+        free(m.members[member].map_tokens);
+        if (!status) continue;
+        free(found[member]);
+        found[member] = NULL;
+    }
+    free(m.members);
+    free(m.qkv);
+    free(m.tokens);
+    free(m.determined);
+    return status;
+}
