@@ -3,9 +3,13 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "../tasks/task.h"
 #include "bench_operation.h"
+#include "model.h"
 #include "range.h"
 #include "suggest.h"
+
+enum { MAX_NAMES = 64 };
 
 /* What is measured without further words. To add a case: one entry. `axes` has a value, list or range for every axis of the
  * operation. */
@@ -13,24 +17,38 @@ typedef struct {
     eab_bench_op op;
     const char *tags; /* between blanks */
     const char *axes;
+    const char
+        *models; /* between blanks: options of models, whose shapes are measured; NULL: the axes give the shapes */
 } bench_case;
 
 static const bench_case cases[] = {
     {EAB_BENCH_ATTENTION, " default ",
      "mechanism=dpa,ea position=none causal=on head-dim=64 batch=1 heads=4 context=128:2048:*4 pass=forward,backward "
-     "dtype=float32 implementation=fused"},
+     "dtype=float32 implementation=fused",
+     NULL},
     {EAB_BENCH_ATTENTION, " default quick ", /* the models of the quick ladder */
      "mechanism=dpa,ea position=alibi causal=on head-dim=8 batch=32 heads=4 context=24 pass=forward,backward "
-     "dtype=float32 implementation=fused"},
+     "dtype=float32 implementation=fused",
+     NULL},
     {EAB_BENCH_ATTENTION, " models ",
      "mechanism=dpa,ea,ea-scaled,ea-softmax position=alibi causal=on head-dim=4,8,16 batch=32 heads=4 context=32 "
-     "pass=forward,backward dtype=float32 implementation=fused"},
+     "pass=forward,backward dtype=float32 implementation=fused",
+     NULL},
     {EAB_BENCH_ATTENTION, " long ",
      "mechanism=dpa,ea,ea-scaled,ea-softmax position=none causal=on head-dim=16:128:*2 batch=1 heads=1 "
-     "context=64:8192:*2 pass=forward,backward dtype=float32 implementation=fused"},
+     "context=64:8192:*2 pass=forward,backward dtype=float32 implementation=fused",
+     NULL},
+    {EAB_BENCH_GEMM, " default quick ", "m=256,1024 n=1024 k=1024 transpose=none implementation=eabench,openblas",
+     NULL},
+    {EAB_BENCH_GEMM, " default quick ", "implementation=eabench,openblas", "model.d_model=32"},
+    {EAB_BENCH_GEMM, " models ", "implementation=eabench,openblas,libxsmm", "model.d_model=16,32,64 model.context=32"},
+    {EAB_BENCH_GEMM, " models ", "m=1024 n=1024 k=1024 transpose=none,a,b implementation=eabench,openblas,libxsmm",
+     NULL},
+    {EAB_BENCH_GEMM, " gpu ", "m=1024:8192:*2 n=4096 k=4096 transpose=none,a,b implementation=eabench", NULL},
     {EAB_BENCH_ATTENTION, " gpu ",
      "mechanism=dpa,ea position=none causal=on head-dim=64,128 batch=4 heads=16 context=512:16384:*2 "
-     "pass=forward,backward dtype=float32,bf16,fp16 implementation=fused"},
+     "pass=forward,backward dtype=float32,bf16,fp16 implementation=fused",
+     NULL},
 };
 
 static const char *const tags[] = {"default", "quick", "models", "long", "gpu", NULL};
@@ -113,13 +131,102 @@ static int read_case(plan_maker *maker, const bench_case *entry, const eab_bench
     return status;
 }
 
+/* ---- models -------------------------------------------------------------------------------------------------- */
+
+/* Every config of `configs` once for each of the values that "section.key=LIST" names. */
+static int apply_set(GArray *configs, const char *set) {
+    char where[160], shown[120];
+    snprintf(where, sizeof where, "--set %s", eab_excerpt(set, 80, shown, sizeof shown));
+    const char *equals = strchr(set, '=');
+    char *name = g_strndup(set, equals ? (gsize)(equals - set) : strlen(set));
+    char *dot = strrchr(name, '.');
+    GArray *values = g_array_new(FALSE, FALSE, sizeof(double));
+    int status = EAB_OK;
+    const eab_option *option = NULL;
+    if (!equals || !dot) {
+        status = eab_fail(EAB_BAD_INPUT, "%s: no %s; allowed: section.key=value, such as model.d_model=16,32", where,
+                          equals ? "section" : "=");
+    } else {
+        *dot = '\0';
+        char *section = g_strstrip(name);
+        if (strcmp(section, "task") == 0) section = (char *)(uintptr_t)eab_task_at(0)->name;
+        else if (g_str_has_prefix(section, "task ")) section += strlen("task ");
+        option = eab_option_find(section, g_strstrip(dot + 1));
+        if (!option) {
+            const char *names[MAX_NAMES] = {NULL};
+            int count = 0;
+            for (int i = 0; i < eab_option_count && count < MAX_NAMES - 1; i++) names[count++] = eab_options[i].key;
+            status = eab_fail(EAB_BAD_INPUT,
+                              "%s: unknown option; nearest key: %s; allowed: model.KEY, train.KEY, task.KEY, see "
+                              "eabench --help",
+                              where, eab_suggest(dot + 1, names));
+        } else status = eab_range_parse(option, equals + 1, where, values);
+    }
+    const guint before = configs->len;
+    if (!status && (gsize)before * values->len > EAB_BENCH_MAX_POINTS)
+        status =
+            eab_fail(EAB_BAD_INPUT, "%s: more than %d models; allowed: at most so many", where, EAB_BENCH_MAX_POINTS);
+    for (guint i = 0; i < before && !status; i++)
+        for (guint j = 0; j < values->len; j++) {
+            eab_config config = g_array_index(configs, eab_config, i);
+            eab_option_set(option, &config, g_array_index(values, double, j));
+            g_array_append_val(configs, config);
+        }
+    if (!status) g_array_remove_range(configs, 0, before);
+    g_array_unref(values);
+    g_free(name);
+    return status;
+}
+
+/* The case's models with the request's options in place of theirs. */
+static int list_configs(const bench_case *entry, const eab_bench_request *request, GArray *configs) {
+    const eab_config standard = eab_config_default(0);
+    g_array_append_val(configs, standard);
+    char **own = g_strsplit(entry->models, " ", -1);
+    int status = EAB_OK;
+    for (char **set = own; *set && !status; set++) {
+        bool replaced = !**set;
+        const size_t key = strcspn(*set, "=") + 1;
+        for (const char *const *other = request->sets; other && *other; other++)
+            replaced = replaced || strncmp(*set, *other, key) == 0;
+        if (!replaced) status = apply_set(configs, *set);
+    }
+    g_strfreev(own);
+    for (const char *const *set = request->sets; set && *set && !status; set++) status = apply_set(configs, *set);
+    for (guint i = 0; i < configs->len && !status; i++)
+        status = eab_config_check(&g_array_index(configs, eab_config, i));
+    return status;
+}
+
+/* For each model the points where it meets the operation, by each of the case's other axes. */
+static int add_models(plan_maker *maker, const bench_case *entry, const eab_bench_request *request,
+                      eab_bench_point *point) {
+    GArray *configs = g_array_new(FALSE, FALSE, sizeof(eab_config));
+    const eab_backend *backend = eab_backend_from_name(request->backend);
+    int status = list_configs(entry, request, configs);
+    for (guint i = 0; i < configs->len && !status; i++) {
+        eab_config *config = g_memdup2(&g_array_index(configs, eab_config, i), sizeof *config);
+        g_ptr_array_add(maker->plan->configs, config);
+        GArray *points = g_array_new(FALSE, FALSE, sizeof(eab_bench_point));
+        maker->operation->model_points(config, eab_model_micro_batch(backend, config) * config->context, point, points);
+        for (guint j = 0; j < points->len && !status; j++)
+            status = multiply(maker, EAB_AXIS_OP + 1, &g_array_index(points, eab_bench_point, j));
+        g_array_unref(points);
+    }
+    g_array_unref(configs);
+    return status;
+}
+
+/* ---- cases --------------------------------------------------------------------------------------------------- */
+
 static int add_case(plan_maker *maker, const bench_case *entry, const eab_bench_request *request) {
     eab_bench_point point = {.label = ""};
     for (int axis = 0; axis < EAB_AXIS_COUNT; axis++)
         eab_bench_set((eab_bench_axis)axis, &point, EAB_BENCH_NOT_AN_AXIS);
     point.op = (int32_t)entry->op;
     int status = read_case(maker, entry, request);
-    if (!status) status = multiply(maker, EAB_AXIS_OP + 1, &point);
+    if (!status && entry->models) status = add_models(maker, entry, request, &point);
+    else if (!status) status = multiply(maker, EAB_AXIS_OP + 1, &point);
     for (int axis = 0; axis < EAB_AXIS_COUNT; axis++) g_clear_pointer(&maker->values[axis], g_array_unref);
     return status;
 }
@@ -144,7 +251,15 @@ static bool fits(const eab_bench_operation *operation, const eab_bench_request *
 /* Whether anything is given that changes a case. */
 static bool changes(const eab_bench_request *request) {
     for (int axis = EAB_AXIS_OP + 1; axis < EAB_AXIS_COUNT; axis++)
-        if (request->values[axis] && axis != EAB_AXIS_IMPLEMENTATION) return true;
+        if (request->values[axis] && axis != EAB_AXIS_IMPLEMENTATION && axis != EAB_AXIS_DTYPE) return true;
+    return request->sets != NULL;
+}
+
+/* Whether an axis is given whose values a model would give. */
+static bool gives_shape(const eab_bench_operation *operation, const eab_bench_request *request) {
+    static const eab_bench_axis shape[] = {EAB_AXIS_M, EAB_AXIS_N, EAB_AXIS_K, EAB_AXIS_TRANSPOSE};
+    for (size_t i = 0; i < G_N_ELEMENTS(shape); i++)
+        if (request->values[shape[i]] && eab_bench_has_axis(operation, shape[i])) return true;
     return false;
 }
 
@@ -168,6 +283,7 @@ static int refuse_nothing(const eab_bench_request *request, const char *tag) {
     GString *given = g_string_new(NULL);
     for (int axis = 0; axis < EAB_AXIS_COUNT; axis++)
         if (request->values[axis]) g_string_append_printf(given, " --%s", eab_bench_axes[axis].key);
+    if (request->sets) g_string_append(given, " --set");
     GString *allowed = g_string_new(NULL);
     for (int op = 0; op < EAB_BENCH_OP_COUNT; op++) {
         const eab_bench_operation *operation = eab_bench_operation_at(op);
@@ -178,6 +294,7 @@ static int refuse_nothing(const eab_bench_request *request, const char *tag) {
                                operation->name, words);
         for (int axis = 0; axis < EAB_AXIS_COUNT; axis++)
             if (operation->axes >> axis & 1) g_string_append_printf(allowed, " --%s", eab_bench_axes[axis].key);
+        if (operation->model_points) g_string_append(allowed, " --set");
     }
     const int status =
         eab_fail(EAB_BAD_INPUT, "tag %s: nothing is left to measure by%s; allowed: %s", tag, given->str, allowed->str);
@@ -194,6 +311,7 @@ static int make(plan_maker *maker, const eab_bench_request *request, const char 
         if (!lists(request->values[EAB_AXIS_OP], op) || !fits(maker->operation, request)) continue;
         for (size_t i = 0; i < G_N_ELEMENTS(cases); i++) {
             if (cases[i].op != (eab_bench_op)op || !has_tag(&cases[i], tag)) continue;
+            if (cases[i].models ? gives_shape(maker->operation, request) : request->sets != NULL) continue;
             EAB_TRY(add_case(maker, &cases[i], request));
             if (one_each) break;
         }

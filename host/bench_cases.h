@@ -10,6 +10,7 @@ enum { EAB_BENCH_MAX_POINTS = 100000 };
 
 /* Of the command line. */
 typedef struct {
+    const char *backend;            /* its name: of the micro-batches of models */
     const char *tag;                /* NULL: "default" */
     GArray *values[EAB_AXIS_COUNT]; /* of double, as eab_range_parse lists them; NULL: not given */
     const char *const *sets;        /* "section.key=value" of a model, NULL-terminated, or NULL */

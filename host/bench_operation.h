@@ -7,7 +7,7 @@
 #include "bench_point.h"
 
 /* X(IDENTIFIER, descriptor) */
-#define EAB_BENCH_OPERATION_LIST(X) X(ATTENTION, attention)
+#define EAB_BENCH_OPERATION_LIST(X) X(ATTENTION, attention) X(GEMM, gemm)
 
 typedef enum {
 #define EAB_BENCH_ENUM(identifier, name) EAB_BENCH_##identifier,
@@ -34,6 +34,9 @@ typedef struct {
     uint32_t axes;                      /* bits of eab_bench_axis */
     bool counts_tokens;                 /* its speed is told in tokens */
     const char *const *implementations; /* NULL-terminated words of the implementation axis */
+    /* Appends the points (of eab_bench_point, with label) at which a model meets this operation; point: with the axes that are
+     * the same for all of them. rows: batch * context of its micro-batch. NULL: models are no axis of this operation. */
+    void (*model_points)(const eab_config *config, int32_t rows, const eab_bench_point *point, GArray *points);
     /* Why this cannot be done here (one static line), or NULL. Optional. */
     const char *(*unsupported)(const eab_device *device, const eab_bench_point *point);
     /* Allocates and fills what one call and its rotation need; on an error the task is closed as well. */

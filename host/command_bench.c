@@ -131,7 +131,9 @@ static char *print_request(const arguments *a) {
 }
 
 static int run(const arguments *a, int argc, char **argv) {
-    eab_bench_request request = {.tag = a->tag, .sets = (const char *const *)a->sets};
+    eab_bench_request request = {.backend = eab_command_resolve_backend("bench", a->backend),
+                                 .tag = a->tag,
+                                 .sets = (const char *const *)a->sets};
     eab_bench_plan plan;
     int status = EAB_OK, code;
     for (int axis = 0; axis < EAB_AXIS_COUNT && !status; axis++)
@@ -141,7 +143,7 @@ static int run(const arguments *a, int argc, char **argv) {
     if (status) return eab_command_error("bench", status);
     char *resolved = print_request(a), *command = eab_command_quote("eabench", argc, argv);
     const eab_bench bench = {
-        .backend = eab_command_resolve_backend("bench", a->backend),
+        .backend = request.backend,
         .device = a->device,
         .out = a->out,
         .cold = !a->cache || strcmp(a->cache, "cold") == 0,

@@ -111,11 +111,11 @@ int64_t eab_model_activation_reals(const eab_config *config, int32_t vocab) {
 
 /* As large as the backend's cache wants it, and all of about the same size. Sums are rounded by micro-batch, so the
  * choice must not depend on the fleet: d_model stands in for the vocabulary, which others may have padded. */
-static int32_t choose_micro_batch(const eab_device *device, const eab_config *config) {
-    const int64_t limit = device->backend->micro_batch_bytes;
+int32_t eab_model_micro_batch(const eab_backend *backend, const eab_config *config) {
+    const int64_t limit = backend->micro_batch_bytes;
     if (limit == 0) return config->batch;
     const int64_t sequence_bytes =
-        eab_model_activation_reals(config, config->d_model) * (int64_t)device->backend->real_bytes;
+        eab_model_activation_reals(config, config->d_model) * (int64_t)backend->real_bytes;
     int64_t most = limit / sequence_bytes;
     if (most < 1) most = 1;
     const int64_t parts = (config->batch + most - 1) / most;
@@ -231,7 +231,7 @@ static int create(eab_model *model, int32_t members, const eab_config *configs) 
     EAB_TRY(fill_members(model, members, configs));
     EAB_TRY(eab_parameters_layout(config, model->shape.vocab, &model->parameters));
     EAB_TRY(fill_extents(model));
-    model->micro_batch = choose_micro_batch(model->device, config);
+    model->micro_batch = eab_model_micro_batch(backend, config);
     tensor_arena counting = {.members = members, .real_bytes = backend->real_bytes};
     take_all(model, &counting);
     const size_t bytes = (size_t)counting.used * backend->real_bytes;

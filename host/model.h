@@ -56,4 +56,7 @@ int eab_model_remove(eab_model *model, int32_t member);
 /* Reals of one sequence's activations, all layers; what decides the micro-batch. */
 int64_t eab_model_activation_reals(const eab_config *config, int32_t vocab);
 
+/* Sequences of a batch that pass through the model together. */
+int32_t eab_model_micro_batch(const eab_backend *backend, const eab_config *config);
+
 #endif
