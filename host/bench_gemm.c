@@ -9,10 +9,10 @@
 #include <string.h>
 
 #include "../tasks/philox.h"
-#include "../tasks/task.h"
 #include "bench_buffers.h"
 #include "bench_library.h"
 #include "bench_operation.h"
+#include "cell_task.h"
 
 enum { A, B, C, TENSORS };
 enum { LEAST_ROWS = 4 };
@@ -180,7 +180,7 @@ static void model_points(const eab_config *config, int32_t rows, const eab_bench
     add_map(point, config, "out", rows, d_model, d_model, points);
     add_map(point, config, "up", rows, d_model, mlp_dim, points);
     add_map(point, config, "down", rows, mlp_dim, d_model, points);
-    add_map(point, config, "head", rows, d_model, eab_task_at(config->level.family)->vocab(&config->level), points);
+    add_map(point, config, "head", rows, d_model, eab_config_vocab(config), points);
 }
 
 static const char *const implementations[] = {"eabench", "openblas", "libxsmm", NULL};

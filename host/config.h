@@ -10,7 +10,9 @@ typedef enum { EAB_HELD_OUT_AUTO, EAB_HELD_OUT_HASH, EAB_HELD_OUT_NONE } eab_hel
 
 /* Choices (enums, on/off) are int32_t here, so that the option table can reach them by offset. */
 typedef struct {
-    eab_level level;
+    eab_level level; /* of a mixture: its first part; cell_task.h tells what a cell is trained on */
+    int32_t mixture; /* its number (mixture.h); 0: a plain task */
+    int32_t cue;     /* of a mixture: eab_cue */
 
     int32_t layers, d_model, heads, mlp_ratio, context;
     int32_t position; /* eab_position */

@@ -5,16 +5,19 @@
 #include <unistd.h>
 
 #include "../tasks/task.h"
+#include "cell_task.h"
 #include "options.h"
 #include "train.h"
 
 enum { MAX_HEAD_DIM = 256 };
 
-/* "[task recurrence] basis=8 delay=4" */
-static void name_level(const eab_config *config, char *text, size_t size) {
-    char level[128];
-    eab_level_name(&config->level, level, sizeof level);
-    snprintf(text, size, "[task %s] %s", eab_task_at(config->level.family)->name, level);
+/* "[task recurrence] basis=8 delay=4", or "[task mixture] recurrence(basis=8 delay=4)" for one of its parts. */
+static void name_level(const eab_config *config, const eab_level *part, char *text, size_t size) {
+    char level[256];
+    const char *family = eab_task_at(part->family)->name;
+    eab_level_name(part, level, sizeof level);
+    if (config->mixture) snprintf(text, size, "[task mixture] %s(%s)", family, level);
+    else snprintf(text, size, "[task %s] %s", family, level);
 }
 
 static int check_heads(const eab_config *config) {
@@ -40,29 +43,36 @@ static int check_heads(const eab_config *config) {
     return EAB_OK;
 }
 
-static int check_level(const eab_config *config) {
-    const eab_task *task = eab_task_at(config->level.family);
-    char level[192], message[256];
-    if (!task->check(&config->level, config->context, message, sizeof message)) {
-        name_level(config, level, sizeof level);
-        return eab_fail(EAB_BAD_INPUT, "%s: %s", level, message);
-    }
-    const int32_t vocab = task->vocab(&config->level);
-    if (config->embedding == EAB_EMBEDDING_ONEHOT && config->d_model < vocab) {
-        name_level(config, level, sizeof level);
-        return eab_fail(EAB_BAD_INPUT,
-                        "[model] embedding = onehot, d_model = %d: less than the %d tokens of %s; allowed: d_model "
-                        "%d..1024, or embedding = learned",
-                        config->d_model, vocab, level, vocab);
-    }
-    if (config->heldout == EAB_HELD_OUT_HASH && !eab_level_has_held_out(&config->level, config->context)) {
-        name_level(config, level, sizeof level);
+static int check_part(const eab_config *config, const eab_level *part) {
+    const eab_task *task = eab_task_at(part->family);
+    const int32_t context = eab_config_part_context(config);
+    char level[320], message[256];
+    name_level(config, part, level, sizeof level);
+    if (!task->check(part, context, message, sizeof message))
+        return eab_fail(EAB_BAD_INPUT, "%s: %s%s", level, message,
+                        context < config->context ? " (one less than the model's, for the task token)" : "");
+    if (config->heldout == EAB_HELD_OUT_HASH && !eab_level_has_held_out(part, context))
         return eab_fail(EAB_BAD_INPUT,
                         "[train] heldout = hash: too few sequences in %s to set some apart; allowed: auto, none, or a "
                         "larger level",
                         level);
-    }
     return EAB_OK;
+}
+
+static int check_vocab(const eab_config *config) {
+    const int32_t vocab = eab_config_vocab(config);
+    char level[320] = "[task mixture]";
+    if (config->embedding != EAB_EMBEDDING_ONEHOT || config->d_model >= vocab) return EAB_OK;
+    if (!config->mixture) name_level(config, &config->level, level, sizeof level);
+    return eab_fail(EAB_BAD_INPUT,
+                    "[model] embedding = onehot, d_model = %d: less than the %d tokens of %s; allowed: d_model "
+                    "%d..1024, or embedding = learned",
+                    config->d_model, vocab, level, vocab);
+}
+
+static int check_level(const eab_config *config) {
+    for (int32_t i = 0; i < eab_config_part_count(config); i++) EAB_TRY(check_part(config, eab_config_part(config, i)));
+    return check_vocab(config);
 }
 
 static double read_limit(const char *path) {
@@ -118,42 +128,49 @@ int eab_config_check(const eab_config *config) {
 
 /* ---- identity ------------------------------------------------------------------------------------------------ */
 
-enum { MAX_LINES = 64, LINE_SIZE = 96 };
-typedef struct {
-    char line[MAX_LINES][LINE_SIZE];
-    int count;
-} identity;
-
-/* Insertion keeps the lines sorted; there are few. */
-static void add_line(identity *lines, const char *text) {
-    int place = lines->count++;
-    for (; place > 0 && strcmp(lines->line[place - 1], text) > 0; place--)
-        memcpy(lines->line[place], lines->line[place - 1], LINE_SIZE);
-    g_strlcpy(lines->line[place], text, LINE_SIZE);
-}
-
-static void add_option(identity *lines, const eab_option *option, const eab_config *config) {
+/* "section.key=value" of an option that is not at its default. */
+static void add_option(GPtrArray *lines, const eab_option *option, const eab_config *config) {
     if (eab_option_get(option, config) == option->default_value) return;
-    char value[40], text[LINE_SIZE];
+    char value[EAB_OPTION_TEXT_SIZE];
     eab_option_print(option, config, value, sizeof value);
-    snprintf(text, sizeof text, "%s.%s=%s", option->section, option->key, value);
-    add_line(lines, text);
+    g_ptr_array_add(lines, g_strdup_printf("%s.%s=%s", option->section, option->key, value));
 }
+
+/* A part of a mixture is named as a plain cell is: by what is not at its default, so that a family's new option moves no
+ * mixture's name either. */
+static void add_part(GPtrArray *lines, const eab_level *level) {
+    const eab_config config = {.level = *level};
+    GPtrArray *options = g_ptr_array_new_with_free_func(g_free);
+    for (int i = 0; eab_option_of_task(level->family, i); i++)
+        add_option(options, eab_option_of_task(level->family, i), &config);
+    g_ptr_array_add(options, NULL);
+    char *joined = g_strjoinv(" ", (char **)options->pdata);
+    g_ptr_array_add(lines, g_strdup_printf("mixture.part=%s %s", eab_task_at(level->family)->name, joined));
+    g_free(joined);
+    g_ptr_array_unref(options);
+}
+
+static int compare_lines(const void *a, const void *b) { return strcmp(*(char *const *)a, *(char *const *)b); }
 
 void eab_config_id(const eab_config *config, char id[17]) {
-    identity lines = {.count = 0};
-    char text[LINE_SIZE];
-    snprintf(text, sizeof text, "task=%s", eab_task_at(config->level.family)->name);
-    add_line(&lines, text);
-    for (int i = 0; eab_option_of_task(config->level.family, i); i++)
-        add_option(&lines, eab_option_of_task(config->level.family, i), config);
-    for (int i = 0; i < eab_option_count; i++) add_option(&lines, &eab_options[i], config);
+    GPtrArray *lines = g_ptr_array_new_with_free_func(g_free);
+    g_ptr_array_add(lines, g_strdup_printf("task=%s", eab_config_task_name(config)));
+    if (config->mixture) {
+        for (int32_t i = 0; i < eab_config_part_count(config); i++) add_part(lines, eab_config_part(config, i));
+        add_option(lines, eab_option_find("mixture", "cue"), config);
+    } else {
+        for (int i = 0; eab_option_of_task(config->level.family, i); i++)
+            add_option(lines, eab_option_of_task(config->level.family, i), config);
+    }
+    for (int i = 0; i < eab_option_count; i++) add_option(lines, &eab_options[i], config);
+    g_ptr_array_sort(lines, compare_lines);
 
     GChecksum *checksum = g_checksum_new(G_CHECKSUM_SHA256);
-    for (int i = 0; i < lines.count; i++) {
-        g_checksum_update(checksum, (const guchar *)lines.line[i], -1);
+    for (guint i = 0; i < lines->len; i++) {
+        g_checksum_update(checksum, (const guchar *)lines->pdata[i], -1);
         g_checksum_update(checksum, (const guchar *)"\n", 1);
     }
     g_strlcpy(id, g_checksum_get_string(checksum), 17);
     g_checksum_free(checksum);
+    g_ptr_array_unref(lines);
 }

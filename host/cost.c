@@ -1,22 +1,18 @@
 /* What a cell costs, from its options alone: parameters, FLOP per token, memory. */
 #include <math.h>
 
-#include "../tasks/task.h"
+#include "cell_task.h"
 #include "model.h"
 #include "train.h"
-
-static int32_t config_vocab(const eab_config *config) {
-    return eab_task_at(config->level.family)->vocab(&config->level);
-}
 
 /* In doubles: options at their bounds make numbers past 2^63. */
 static double product_weights(const eab_config *config) {
     const double d_model = config->d_model, mlp_dim = d_model * config->mlp_ratio;
-    return config->layers * (4 * d_model * d_model + 2 * d_model * mlp_dim) + d_model * config_vocab(config);
+    return config->layers * (4 * d_model * d_model + 2 * d_model * mlp_dim) + d_model * eab_config_vocab(config);
 }
 
 static double parameter_count(const eab_config *config) {
-    const double d_model = config->d_model, mlp_dim = d_model * config->mlp_ratio, vocab = config_vocab(config);
+    const double d_model = config->d_model, mlp_dim = d_model * config->mlp_ratio, vocab = eab_config_vocab(config);
     const double norm = config->norm == EAB_NORM_LAYER ? d_model * (config->bias ? 2 : 1) : 0;
     const double bias = config->bias ? 1 : 0;
     const double qk_gains = config->qk_norm ? 2 * d_model / config->heads : 0;
@@ -39,7 +35,7 @@ double eab_config_memory_bytes(const eab_config *config) {
     const double qk_norm = config->qk_norm ? 2 * d_model + 2 * config->heads : 0;
     const double layer = 6 * d_model + qk_norm + config->heads + (mlp_dim > 0 ? 2 * d_model + 2 * mlp_dim : 0) + 2;
     const double scratch = 4 * d_model > mlp_dim + d_model ? 4 * d_model : mlp_dim + d_model;
-    const double row = config->layers * layer + 4 * d_model + config_vocab(config) + scratch;
+    const double row = config->layers * layer + 4 * d_model + eab_config_vocab(config) + scratch;
     const double tokens = (double)config->batch * config->context;
     return 4 * copies * parameter_count(config) + tokens * (4 * row + 3 * sizeof(int32_t));
 }
@@ -56,9 +52,4 @@ int32_t eab_preferred_fleet(eab_device *device, const eab_config *config) {
         REALS_PER_THREAD * (double)resident_threads / ((double)config->batch * config->context * config->d_model);
     const double members = fmin(fmin(fits, ceil(work)), LARGEST);
     return members > 1 ? (int32_t)members : 1;
-}
-
-bool eab_config_held_out(const eab_config *config) {
-    if (config->heldout == EAB_HELD_OUT_AUTO) return eab_level_auto_held_out(&config->level);
-    return config->heldout == EAB_HELD_OUT_HASH;
 }

@@ -43,9 +43,10 @@ static void add_spread(eab_geometry_sums *sums, const double *attention, int32_t
 static void add_determining(eab_geometry_sums *sums, const eab_geometry_sequence *sequence, int32_t time,
                             const double *attention, uint8_t *positions) {
     const eab_task *task = eab_task_at(sequence->level->family);
-    if (!task->determining || !sequence->determined[time]) return;
+    if (!task->determining || !sequence->determined[time] || time < sequence->cued) return;
     memset(positions, 0, (size_t)time + 1);
-    task->determining(sequence->level, sequence->tokens, time + 1, positions);
+    const int32_t cued = sequence->cued;
+    task->determining(sequence->level, sequence->tokens + cued, time + 1 - cued, positions + cued);
     for (int32_t j = 0; j <= time; j++) sums->determining += positions[j] ? attention[j] : 0;
     sums->determined_rows++;
 }

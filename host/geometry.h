@@ -9,7 +9,7 @@
 
 enum {
     EAB_GEOMETRY_BINS = 18,      /* of 10 degrees; the last one holds 180 */
-    EAB_GEOMETRY_SEQUENCES = 64, /* the held-out stream's first ones are measured */
+    EAB_GEOMETRY_SEQUENCES = 64, /* the held-out stream's first ones are measured, of a mixture its parts' in turn */
     EAB_GEOMETRY_MAPS = 2        /* and of the first of these the whole attention is saved */
 };
 
@@ -40,6 +40,7 @@ typedef struct {
     const eab_level *level;
     const int32_t *tokens;     /* [context + 1] */
     const uint8_t *determined; /* [context]: whether the token after this position is */
+    int32_t cued;              /* 1: the level's own sequence begins behind a task token */
 } eab_geometry_sequence;
 
 /* Adds head `head` of one sequence: q and k begin its rows as `args` says (batch entry 0), and args->scores.mechanism[0] and

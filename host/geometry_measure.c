@@ -17,7 +17,7 @@ typedef struct {
 
 typedef struct {
     eab_model *model;
-    const eab_level *levels;
+    const eab_generate_args *generate;
     member_geometry *members;
     const int32_t *inputs, *targets; /* of the batch, on the host */
     int64_t done;                    /* sequences before this batch */
@@ -58,7 +58,9 @@ static int add_sequence(const measurement *m, int32_t member, int32_t layer, int
                                      .slopes = shape->slopes,
                                      .in_head = head_dim,
                                      .in_time = 3 * (int64_t)shape->d_model};
-    const eab_geometry_sequence seen = {&m->levels[member], m->tokens, m->determined};
+    const eab_parts parts = eab_generate_parts(m->generate, member);
+    const eab_geometry_sequence seen = {&m->generate->levels[parts.first + index % parts.count], m->tokens,
+                                        m->determined, parts.cue >= 0};
     read_sequence(m, member, sequence);
     float *map = NULL;
     if (own->maps && index < EAB_GEOMETRY_MAPS) {
@@ -152,7 +154,7 @@ int eab_geometry_measure(eab_model *model, eab_fleet_tokens *tokens, const uint8
     const int32_t members = shape->members;
     const size_t context = (size_t)shape->context;
     measurement m = {.model = model,
-                     .levels = tokens->generate.levels,
+                     .generate = &tokens->generate,
                      .members = calloc((size_t)members, sizeof *m.members),
                      .qkv = malloc((size_t)model->micro_batch * context * 3 * (size_t)shape->d_model * sizeof *m.qkv),
                      .tokens = malloc((context + 1) * sizeof *m.tokens),

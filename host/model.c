@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "../kernels/mechanism.h"
-#include "../tasks/task.h"
+#include "cell_task.h"
 
 enum { ALIGNMENT_REALS = 16 };
 
@@ -114,8 +114,7 @@ int64_t eab_model_activation_reals(const eab_config *config, int32_t vocab) {
 int32_t eab_model_micro_batch(const eab_backend *backend, const eab_config *config) {
     const int64_t limit = backend->micro_batch_bytes;
     if (limit == 0) return config->batch;
-    const int64_t sequence_bytes =
-        eab_model_activation_reals(config, config->d_model) * (int64_t)backend->real_bytes;
+    const int64_t sequence_bytes = eab_model_activation_reals(config, config->d_model) * (int64_t)backend->real_bytes;
     int64_t most = limit / sequence_bytes;
     if (most < 1) most = 1;
     const int64_t parts = (config->batch + most - 1) / most;
@@ -197,7 +196,7 @@ static int fill_members(eab_model *model, int32_t members, const eab_config *con
     int32_t widest = 0;
     for (int32_t member = 0; member < members; member++) {
         const eab_config *own = &configs[member];
-        model->vocab[member] = eab_task_at(own->level.family)->vocab(&own->level);
+        model->vocab[member] = eab_config_vocab(own);
         model->mechanism[member] = own->mechanism;
         model->scale[member] =
             own->scale > 0 ? (float)own->scale : eab_mechanism_default_scale(own->mechanism, own->d_model / own->heads);

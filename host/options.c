@@ -26,6 +26,7 @@ static const char *const schedules[] = {
     [EAB_SCHEDULE_CONSTANT] = "constant", [EAB_SCHEDULE_LINEAR] = "linear", [EAB_SCHEDULE_COSINE] = "cosine", NULL};
 static const char *const helds[] = {
     [EAB_HELD_OUT_AUTO] = "auto", [EAB_HELD_OUT_HASH] = "hash", [EAB_HELD_OUT_NONE] = "none", NULL};
+static const char *const cues[] = {[EAB_CUE_TOKEN] = "token", [EAB_CUE_NONE] = "none", NULL};
 static const char *mechanisms[MAX_MECHANISMS + 1]; /* filled in below from kernels/, which alone lists them */
 
 /* An option's key is the name of its field in eab_config. */
@@ -88,6 +89,25 @@ const eab_option eab_options[] = {
 };
 const int eab_option_count = sizeof eab_options / sizeof *eab_options;
 
+static const eab_option mixture_options[] = {
+    {.section = "mixture",
+     .key = "parts",
+     .kind = EAB_OPTION_MIXTURE,
+     .offset = offsetof(eab_config, mixture),
+     .minimum = 1,
+     .maximum = INT32_MAX,
+     .help = "levels to learn together: recurrence(basis=8 delay=2) + recurrence(basis=4 delay=3)"},
+    CHOICE("mixture", cue, EAB_CUE_TOKEN, cues,
+           "how the part is told: by a first token, or only by the sequence itself"),
+};
+enum { MIXTURE_OPTION_COUNT = sizeof mixture_options / sizeof *mixture_options };
+
+const char *eab_family_name(int family) { return family == EAB_FAMILY_MIXTURE ? "mixture" : eab_task_at(family)->name; }
+
+int eab_family_from_name(const char *name) {
+    return strcmp(name, "mixture") == 0 ? (int)EAB_FAMILY_MIXTURE : eab_task_from_name(name);
+}
+
 /* What other rooms list is filled in before main: the tables stay plain data that any thread may read. */
 static eab_option task_options[EAB_TASK_COUNT][EAB_TASK_MAX_OPTIONS];
 
@@ -111,11 +131,12 @@ __attribute__((constructor)) static void fill_tables(void) {
 }
 
 const eab_option *eab_option_of_task(int family, int index) {
+    if (family == EAB_FAMILY_MIXTURE) return index < MIXTURE_OPTION_COUNT ? &mixture_options[index] : NULL;
     return index < eab_task_at(family)->option_count ? &task_options[family][index] : NULL;
 }
 
 const eab_option *eab_option_find(const char *section, const char *key) {
-    const int family = eab_task_from_name(section);
+    const int family = eab_family_from_name(section);
     const eab_option *option;
     if (family >= 0) {
         for (int i = 0; (option = eab_option_of_task(family, i)); i++)
@@ -128,7 +149,7 @@ const eab_option *eab_option_find(const char *section, const char *key) {
 }
 
 eab_config eab_config_default(int family) {
-    eab_config config = {.level = eab_level_default(family)};
+    eab_config config = {.level = eab_level_default(family == EAB_FAMILY_MIXTURE ? 0 : family)};
     for (int i = 0; i < eab_option_count; i++) eab_option_set(&eab_options[i], &config, eab_options[i].default_value);
     return config;
 }
@@ -139,7 +160,8 @@ double eab_option_get(const eab_option *option, const eab_config *config) {
         case EAB_OPTION_INT64: return (double)*(const int64_t *)field;
         case EAB_OPTION_REAL: return *(const double *)field;
         case EAB_OPTION_INT32:
-        case EAB_OPTION_CHOICE: break;
+        case EAB_OPTION_CHOICE:
+        case EAB_OPTION_MIXTURE: break;
     }
     return *(const int32_t *)field;
 }
@@ -150,7 +172,8 @@ void eab_option_set(const eab_option *option, eab_config *config, double value) 
         case EAB_OPTION_INT64: *(int64_t *)field = (int64_t)value; return;
         case EAB_OPTION_REAL: *(double *)field = value; return;
         case EAB_OPTION_INT32:
-        case EAB_OPTION_CHOICE: *(int32_t *)field = (int32_t)value; return;
+        case EAB_OPTION_CHOICE:
+        case EAB_OPTION_MIXTURE: *(int32_t *)field = (int32_t)value; return;
     }
 }
 
@@ -177,6 +200,7 @@ void eab_option_print_value(const eab_option *option, double value, char *text, 
             else eab_real_print(value, text, size);
             return;
         case EAB_OPTION_CHOICE: g_strlcpy(text, option->choices[(int)value], size); return;
+        case EAB_OPTION_MIXTURE: g_strlcpy(text, value > 0 ? eab_mixture_at((int32_t)value)->text : "", size); return;
     }
 }
 
@@ -202,6 +226,10 @@ void eab_option_allowed(const eab_option *option, char *text, size_t size) {
             if (i) g_strlcat(text, ", ", size);
             g_strlcat(text, option->choices[i], size);
         }
+        return;
+    }
+    if (option->kind == EAB_OPTION_MIXTURE) {
+        snprintf(text, size, "%d..%d levels joined by +", EAB_MIXTURE_MIN_PARTS, EAB_MAX_PARTS);
         return;
     }
     char minimum[32], maximum[32];
@@ -236,9 +264,9 @@ static void print_help_line(FILE *file, const char *section, const eab_option *o
 
 void eab_options_help(FILE *file) {
     fprintf(file, "  %-16s %-16s %-8s %-31s %s\n", "section", "key", "default", "allowed", "");
-    for (int family = 0; family < eab_task_count(); family++) {
+    for (int family = 0; family < EAB_FAMILY_COUNT; family++) {
         char section[64];
-        snprintf(section, sizeof section, "task %s", eab_task_at(family)->name);
+        snprintf(section, sizeof section, "task %s", eab_family_name(family));
         for (int i = 0; eab_option_of_task(family, i); i++)
             print_help_line(file, section, eab_option_of_task(family, i));
     }

@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "../tasks/task.h"
+#include "cell_task.h"
 
 enum { MAX_PER_LAYER = 14, MAX_OUTSIDE = 6 };
 enum { INITIAL_WEIGHTS_KEY = 0x57454947 }; /* keeps these draws apart from every task's */
@@ -131,7 +131,7 @@ static double draw_uniform(uint32_t seed, uint32_t draw, int32_t row, int32_t co
 }
 
 void eab_parameters_initialize(const eab_parameters *parameters, const eab_config *config, double *values) {
-    const int32_t vocab = eab_task_at(config->level.family)->vocab(&config->level);
+    const int32_t vocab = eab_config_vocab(config);
     for (int32_t i = 0; i < parameters->length; i++) {
         const eab_parameter *parameter = &parameters->list[i];
         double std = config->embedding_scale;

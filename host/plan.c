@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "../tasks/task.h"
+#include "cell_task.h"
 #include "spec.h"
 #include "suggest.h"
 #include "train.h"
@@ -20,6 +21,12 @@ typedef struct {
     int64_t place; /* of the cell that is due */
 } sweep_dimension;
 
+/* A level of a task section: a cell's fields that say what it learns. */
+typedef struct {
+    eab_level level;
+    int32_t mixture, cue;
+} level_choice;
+
 /* A product of dimensions. A sweep is one, or, where an axis has a list for some mechanism, one for each mechanism. */
 typedef struct {
     sweep_dimension dimensions[MAX_DIMENSIONS];
@@ -30,7 +37,7 @@ typedef struct {
     const char *path;
     sweep_variant variants[MAX_VARIANTS]; /* of the same dimensions, in the same order */
     int variant_count, dimension_count;
-    eab_level *levels;
+    level_choice *levels;
     double level_count, cell_count; /* doubles: no product of counts overflows them */
     double repeated;                /* cells of mechanisms that are listed twice */
 } sweep_product;
@@ -162,13 +169,14 @@ static int check_cell_count(const sweep_product *product) {
 
 /* The values at `index` of a row of axes, the last one running fastest. */
 static void set_level(const eab_section *section, int64_t index, eab_config *config) {
-    config->level = eab_level_default(section->family);
+    if (section->family != EAB_FAMILY_MIXTURE) config->level = eab_level_default(section->family);
     for (guint i = section->axes->len; i-- > 0;) {
         const eab_axis *axis = &g_array_index(section->axes, eab_axis, i);
         const int64_t count = axis->values->len;
         eab_option_set(axis->option, config, axis_values(axis)[index % count]);
         index /= count;
     }
+    if (config->mixture) config->level = *eab_config_part(config, 0);
 }
 
 static int list_levels(sweep_product *product, const eab_spec *spec) {
@@ -182,7 +190,7 @@ static int list_levels(sweep_product *product, const eab_spec *spec) {
         for (int64_t j = 0; j < count; j++) {
             eab_config config = {.layers = 0};
             set_level(section, j, &config);
-            product->levels[listed++] = config.level;
+            product->levels[listed++] = (level_choice){config.level, config.mixture, config.cue};
         }
     }
     for (int variant = 0; variant < product->variant_count; variant++)
@@ -212,7 +220,12 @@ static void take_cell(sweep_product *product, eab_config *config) {
     for (int i = 0; i < product->dimension_count; i++) {
         const sweep_dimension *dimension = &due->dimensions[i];
         if (dimension->option) eab_option_set(dimension->option, config, dimension->values[dimension->place]);
-        else config->level = product->levels[dimension->place];
+        else {
+            const level_choice *choice = &product->levels[dimension->place];
+            config->level = choice->level;
+            config->mixture = choice->mixture;
+            config->cue = choice->cue;
+        }
     }
     due->ended = true;
     for (int i = product->dimension_count - 1; i >= 0 && due->ended; i--) {

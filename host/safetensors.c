@@ -4,7 +4,7 @@
 #include <glib.h>
 #include <string.h>
 
-#include "../tasks/task.h"
+#include "cell_task.h"
 #include "options.h"
 
 static void append_string(GString *json, const char *text) {
@@ -24,11 +24,11 @@ static void append_pair(GString *json, const char *key, const char *value) {
 }
 
 static void append_metadata(GString *json, const eab_config *config) {
-    char text[128];
+    char text[EAB_LEVEL_NAME_SIZE];
     g_string_append(json, "\"__metadata__\":{");
     append_pair(json, "format", "pt");
-    append_pair(json, "task", eab_task_at(config->level.family)->name);
-    eab_level_name(&config->level, text, sizeof text);
+    append_pair(json, "task", eab_config_task_name(config));
+    eab_config_level_name(config, text, sizeof text);
     append_pair(json, "level", text);
     for (int i = 0; i < eab_option_count; i++) {
         eab_option_print(&eab_options[i], config, text, sizeof text);
@@ -75,7 +75,7 @@ static int write_file(const char *path, const char *what, GString *file, const G
 
 int eab_safetensors_write(const char *path, const eab_parameters *parameters, const eab_config *config,
                           const double *values) {
-    const int32_t vocab = eab_task_at(config->level.family)->vocab(&config->level);
+    const int32_t vocab = eab_config_vocab(config);
     GString *file = g_string_new("{");
     GByteArray *data = g_byte_array_new();
     append_metadata(file, config);

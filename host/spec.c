@@ -23,7 +23,7 @@ typedef struct {
 /* ---- names --------------------------------------------------------------------------------------------------- */
 
 static const eab_option *find_option(const eab_section *section, const char *key) {
-    return eab_option_find(section->family >= 0 ? eab_task_at(section->family)->name : section->name, key);
+    return eab_option_find(section->family >= 0 ? eab_family_name(section->family) : section->name, key);
 }
 
 static const eab_option *mechanism_option(void) { return eab_option_find("train", "mechanism"); }
@@ -50,8 +50,8 @@ static int refuse_key(const eab_section *section, const char *key, const char *w
     for (int i = 0; i < MAX_NAMES - 1 && option_at(section, i); i++) names[i] = option_at(section, i)->key;
     for (int i = 0; i < eab_option_count; i++)
         if (strcmp(eab_options[i].key, key) == 0) other = eab_options[i].section;
-    for (int family = 0; family < eab_task_count() && !other; family++)
-        if (eab_option_find(eab_task_at(family)->name, key)) other = "task ...";
+    for (int family = 0; family < EAB_FAMILY_COUNT && !other; family++)
+        if (eab_option_find(eab_family_name(family), key)) other = "task ...";
     if (other) snprintf(hint, sizeof hint, "it belongs into [%s]", other);
     else snprintf(hint, sizeof hint, "nearest: %s", eab_suggest(key, names));
     eab_join(names, allowed, sizeof allowed);
@@ -90,14 +90,14 @@ static eab_section *add_section(eab_spec *spec, const char *name, int family, in
 static int read_task_name(const char *name, const char *where, int *family) {
     const char *families[MAX_NAMES] = {NULL};
     char allowed[256], shown[80];
-    for (int i = 0; i < eab_task_count() && i < MAX_NAMES - 1; i++) families[i] = eab_task_at(i)->name;
+    for (int i = 0; i < EAB_FAMILY_COUNT && i < MAX_NAMES - 1; i++) families[i] = eab_family_name(i);
     eab_join(families, allowed, sizeof allowed);
     if (!name[4])
         return eab_fail(EAB_BAD_INPUT, "%s: no task family; allowed: [task FAMILY LABEL], FAMILY one of: %s", where,
                         allowed);
     char **words = g_strsplit(name + 5, " ", 2);
     int status = EAB_OK;
-    *family = eab_task_from_name(words[0]);
+    *family = eab_family_from_name(words[0]);
     if (*family < 0)
         status = eab_fail(EAB_BAD_INPUT, "%s: unknown task family %s; nearest: %s; allowed: %s", where,
                           eab_excerpt(words[0], 40, shown, sizeof shown), eab_suggest(words[0], families), allowed);
@@ -122,10 +122,10 @@ static int open_section(spec_parser *parser, char *name) {
     if (strcmp(name, "task") == 0 || g_str_has_prefix(name, "task ")) {
         EAB_TRY(read_task_name(name, where, &family));
     } else if (strcmp(name, "model") != 0 && strcmp(name, "train") != 0) {
-        char tasks[8][64];
-        const char *names[11] = {"model", "train", "environment"};
-        for (int i = 0; i < eab_task_count() && i < 7; i++) {
-            snprintf(tasks[i], sizeof tasks[i], "task %s", eab_task_at(i)->name);
+        char tasks[EAB_FAMILY_COUNT][64];
+        const char *names[EAB_FAMILY_COUNT + 4] = {"model", "train", "environment"};
+        for (int i = 0; i < EAB_FAMILY_COUNT; i++) {
+            snprintf(tasks[i], sizeof tasks[i], "task %s", eab_family_name(i));
             names[3 + i] = tasks[i];
         }
         char allowed[512];
@@ -374,6 +374,21 @@ static int apply_set(eab_spec *spec, const char *set) {
     return status;
 }
 
+/* Parts are the one option without a default. */
+static int check_mixtures(const eab_spec *spec, const char *path) {
+    for (guint i = 0; i < spec->sections->len; i++) {
+        const eab_section *section = g_ptr_array_index(spec->sections, i);
+        if (section->family != EAB_FAMILY_MIXTURE) continue;
+        const eab_axis *parts = find_axis(section, eab_option_find("mixture", "parts"), -1);
+        if (g_array_index(parts->values, double, 0) > 0) continue;
+        return eab_fail(EAB_BAD_INPUT,
+                        "%s:%d: [%s]: no parts; allowed: parts = recurrence(basis=8 delay=2) + recurrence(basis=4 "
+                        "delay=3), for example",
+                        path, section->line, section->name);
+    }
+    return EAB_OK;
+}
+
 static int read_spec(const char *path, const char *const *sets, eab_spec *spec) {
     char shown[300], *text;
     EAB_TRY(eab_spec_file_read(path, &text));
@@ -390,6 +405,7 @@ static int read_spec(const char *path, const char *const *sets, eab_spec *spec) 
     EAB_TRY(gather_tasks(spec, parser.path));
     fill_in_defaults(spec);
     for (; sets && *sets; sets++) EAB_TRY(apply_set(spec, *sets));
+    EAB_TRY(check_mixtures(spec, parser.path));
     return check_mechanisms(spec, parser.path);
 }
 
@@ -408,7 +424,7 @@ void eab_spec_free(eab_spec *spec) {
 static void print_values(GString *text, const eab_axis *axis) {
     const double *values = (const double *)(const void *)axis->values->data;
     const guint count = axis->values->len;
-    char number[40];
+    char value[EAB_OPTION_TEXT_SIZE];
     bool even = (axis->option->kind == EAB_OPTION_INT32 || axis->option->kind == EAB_OPTION_INT64) &&
                 count > LISTED_INTEGERS && values[1] > values[0];
     for (guint i = 2; i < count && even; i++) even = values[i] - values[i - 1] == values[1] - values[0];
@@ -417,8 +433,8 @@ static void print_values(GString *text, const eab_axis *axis) {
         return;
     }
     for (guint i = 0; i < count; i++) {
-        eab_option_print_value(axis->option, values[i], number, sizeof number);
-        g_string_append_printf(text, "%s%s", i ? ", " : "", number);
+        eab_option_print_value(axis->option, values[i], value, sizeof value);
+        g_string_append_printf(text, "%s%s", i ? ", " : "", value);
     }
 }
 

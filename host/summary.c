@@ -4,31 +4,42 @@
 #include <math.h>
 #include <string.h>
 
-#include "../tasks/task.h"
+#include "cell_task.h"
 
 enum { MAX_LEVELS_SHOWN = 60, MECHANISMS = 16 };
 
+/* A level's name as people read it on one line: a long mixture is cut, and told apart by its size. */
+static void name_level(const eab_config *config, char *text, size_t size) {
+    char name[EAB_LEVEL_NAME_SIZE];
+    enum { LONGEST = 72, KEPT = 34 };
+    eab_config_level_name(config, name, sizeof name);
+    if (!config->mixture || strlen(name) <= LONGEST) g_strlcpy(text, name, size);
+    else
+        g_snprintf(text, size, "%.*s... %d parts, %.4g bits, cue=%s", KEPT, name, eab_config_part_count(config),
+                   eab_config_complexity_bits(config), strrchr(name, '=') + 1);
+}
+
 void eab_cell_label(const eab_config *config, char *text, size_t size) {
     char level[256], lr[64];
-    eab_level_name(&config->level, level, sizeof level);
+    name_level(config, level, sizeof level);
     eab_real_print(config->lr, lr, sizeof lr);
     g_snprintf(text, size, "%s  %s %s  lr=%s seed=%" G_GINT64_FORMAT, eab_mechanism_name(config->mechanism),
-               eab_task_at(config->level.family)->name, level, lr, (gint64)config->seed);
+               eab_config_task_name(config), level, lr, (gint64)config->seed);
 }
 
 void eab_level_index_make(const eab_plan *plan, eab_level_index *index) {
-    GHashTable *numbers = g_hash_table_new(g_str_hash, g_str_equal);
+    GHashTable *numbers = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
     GPtrArray *names = g_ptr_array_new();
     bool several = false;
     for (int64_t i = 1; i < plan->count && !several; i++)
-        several = plan->cells[i].config.level.family != plan->cells[0].config.level.family;
+        several = eab_config_task_name(&plan->cells[i].config) != eab_config_task_name(&plan->cells[0].config);
     *index = (eab_level_index){.of_cell = g_new(int32_t, (gsize)plan->count)};
     for (int64_t i = 0; i < plan->count; i++) {
-        const eab_level *level = &plan->cells[i].config.level;
-        char name[256], *full;
+        const eab_config *config = &plan->cells[i].config;
+        char name[EAB_LEVEL_NAME_SIZE], shown[256], *full;
         gpointer number;
-        eab_level_name(level, name, sizeof name);
-        full = several ? g_strconcat(eab_task_at(level->family)->name, " ", name, NULL) : g_strdup(name);
+        eab_config_level_name(config, name, sizeof name);
+        full = several ? g_strconcat(eab_config_task_name(config), " ", name, NULL) : g_strdup(name);
         if (g_hash_table_lookup_extended(numbers, full, NULL, &number)) {
             index->of_cell[i] = GPOINTER_TO_INT(number);
             g_free(full);
@@ -36,8 +47,9 @@ void eab_level_index_make(const eab_plan *plan, eab_level_index *index) {
         }
         index->of_cell[i] = (int32_t)names->len;
         g_hash_table_insert(numbers, full, GINT_TO_POINTER((gint)names->len));
-        g_ptr_array_add(names, full);
-        index->width = MAX(index->width, (int32_t)strlen(full));
+        name_level(config, shown, sizeof shown);
+        g_ptr_array_add(names, several ? g_strconcat(eab_config_task_name(config), " ", shown, NULL) : g_strdup(shown));
+        index->width = MAX(index->width, (int32_t)strlen(names->pdata[names->len - 1]));
     }
     index->width = MAX(index->width, (int32_t)strlen("level"));
     index->count = (int32_t)names->len;

@@ -5,6 +5,7 @@
 
 #include "../tasks/task.h"
 #include "bench_table.h"
+#include "cell_task.h"
 #include "geometry.h"
 
 static const char *const accuracy_before[] = {"cell", "status", "reason",          "backend", "dtype",
@@ -113,14 +114,19 @@ int32_t eab_table_column(eab_table table, const char *name) {
 /* ---- rows ---------------------------------------------------------------------------------------------------- */
 
 int32_t eab_accuracy_row_count(const eab_config *config) {
-    (void)config; /* a mixture of tasks will have one for each part and one for the whole */
-    return 1;
+    return config->mixture ? eab_config_part_count(config) + 1 : 1;
 }
 
 int32_t eab_accuracy_row_part(const eab_config *config, const char *task, const char *level) {
-    char name[256];
-    eab_level_name(&config->level, name, sizeof name);
-    return strcmp(task, eab_task_at(config->level.family)->name) == 0 && strcmp(level, name) == 0 ? 0 : -1;
+    char name[EAB_LEVEL_NAME_SIZE];
+    eab_config_level_name(config, name, sizeof name);
+    if (strcmp(task, eab_config_task_name(config)) == 0 && strcmp(level, name) == 0) return 0;
+    for (int32_t part = 0; part < eab_config_part_count(config) && config->mixture; part++) {
+        const eab_level *own = eab_config_part(config, part);
+        eab_level_name(own, name, sizeof name);
+        if (strcmp(task, eab_task_at(own->family)->name) == 0 && strcmp(level, name) == 0) return part + 1;
+    }
+    return -1;
 }
 
 static const char *dtype_of(const eab_run_settings *settings) {
@@ -129,19 +135,19 @@ static const char *dtype_of(const eab_run_settings *settings) {
 }
 
 static void add_task_and_level(eab_csv_line *line, const eab_config *config) {
-    char level[256];
-    eab_level_name(&config->level, level, sizeof level);
-    eab_csv_add_text(line, eab_task_at(config->level.family)->name);
+    char level[EAB_LEVEL_NAME_SIZE];
+    eab_config_level_name(config, level, sizeof level);
+    eab_csv_add_text(line, eab_config_task_name(config));
     eab_csv_add_text(line, level);
 }
 
-/* A column that is not an option of this cell's family stays empty. */
+/* A column that is not an option of this level's family stays empty, and so do all of the whole of a mixture (NULL). */
 static void add_task_options(eab_csv_line *line, const eab_level *level) {
-    const eab_task *task = eab_task_at(level->family);
+    const eab_task *task = level ? eab_task_at(level->family) : NULL;
     GPtrArray *columns = task_columns();
     for (guint column = 0; column < columns->len; column++) {
         char text[16] = "";
-        for (int32_t i = 0; i < task->option_count; i++)
+        for (int32_t i = 0; task && i < task->option_count; i++)
             if (strcmp(task->options[i].key, columns->pdata[column]) == 0)
                 g_snprintf(text, sizeof text, "%d", level->option[i]);
         eab_csv_add_text(line, text);
@@ -155,34 +161,83 @@ static void add_option(eab_csv_line *line, const eab_option *option, const eab_c
     eab_csv_add_text(line, text);
 }
 
-void eab_accuracy_rows(GString *text, const eab_run_settings *settings, const eab_cell *cell,
-                       const eab_cell_result *result) {
-    const eab_config *config = &cell->config;
-    const eab_task *task = eab_task_at(config->level.family);
+/* What a row of accuracy.csv is about: a cell as a whole, or a part of a mixture. */
+typedef struct {
+    const char *task, *level;
+    const eab_level *options; /* NULL: of no one family */
+    double complexity_bits, chance_accuracy;
+    int32_t vocab;
+    int64_t tokens; /* -1: not measured */
+    const eab_part_result *scores;
+} accuracy_subject;
+
+static void add_accuracy_row(GString *text, const eab_run_settings *settings, const eab_cell *cell,
+                             const eab_cell_result *result, const accuracy_subject *subject) {
+    const eab_part_result *scores = subject->scores;
     eab_csv_line line = {.text = text};
     eab_csv_add_text(&line, cell->id);
     eab_csv_add_text(&line, eab_cell_status_name(result->status));
     eab_csv_add_line(&line, result->reason);
     eab_csv_add_text(&line, settings->backend);
     eab_csv_add_text(&line, dtype_of(settings));
-    add_task_and_level(&line, config);
-    eab_csv_add_real(&line, task->complexity_bits(&config->level));
-    eab_csv_add_count(&line, task->vocab(&config->level));
+    eab_csv_add_text(&line, subject->task);
+    eab_csv_add_text(&line, subject->level);
+    eab_csv_add_real(&line, subject->complexity_bits);
+    eab_csv_add_count(&line, subject->vocab);
     eab_csv_add_count(&line, result->parameters);
-    add_task_options(&line, &config->level);
-    for (int i = 0; i < eab_option_count; i++) add_option(&line, &eab_options[i], config);
-    eab_csv_add_count(&line, result->tokens);
+    add_task_options(&line, subject->options);
+    for (int i = 0; i < eab_option_count; i++) add_option(&line, &eab_options[i], &cell->config);
+    eab_csv_add_count(&line, subject->tokens);
     eab_csv_add_count(&line, result->steps_done);
-    eab_csv_add_real(&line, result->loss_nats);
-    eab_csv_add_real(&line, result->validation_accuracy);
-    eab_csv_add_real(&line, result->token_accuracy);
-    eab_csv_add_real(&line, result->sequence_accuracy);
-    eab_csv_add_real(&line, result->rollout_accuracy);
-    eab_csv_add_real(&line, task->chance_accuracy(&config->level));
-    eab_csv_add_real(&line, result->seen_share);
-    eab_csv_add_count(&line, result->solved);
-    eab_csv_add_count(&line, result->steps_to_solve);
+    eab_csv_add_real(&line, scores->loss_nats);
+    eab_csv_add_real(&line, scores->validation_accuracy);
+    eab_csv_add_real(&line, scores->token_accuracy);
+    eab_csv_add_real(&line, scores->sequence_accuracy);
+    eab_csv_add_real(&line, scores->rollout_accuracy);
+    eab_csv_add_real(&line, subject->chance_accuracy);
+    eab_csv_add_real(&line, scores->seen_share);
+    eab_csv_add_count(&line, scores->solved);
+    eab_csv_add_count(&line, scores->steps_to_solve);
     eab_csv_end(&line);
+}
+
+/* Of the cell's trained positions those in sequences of this part. */
+static int64_t part_tokens(const eab_config *config, int32_t part, const eab_cell_result *result) {
+    if (result->steps_done < 0) return -1;
+    return eab_config_part_sequences(config, part, result->steps_done * config->batch) * config->context;
+}
+
+void eab_accuracy_rows(GString *text, const eab_run_settings *settings, const eab_cell *cell,
+                       const eab_cell_result *result) {
+    const eab_config *config = &cell->config;
+    char name[EAB_LEVEL_NAME_SIZE];
+    eab_config_level_name(config, name, sizeof name);
+    const eab_part_result all = {
+        result->loss_nats,        result->validation_accuracy, result->token_accuracy, result->sequence_accuracy,
+        result->rollout_accuracy, result->seen_share,          result->solved,         result->steps_to_solve};
+    const accuracy_subject whole = {.task = eab_config_task_name(config),
+                                    .level = name,
+                                    .options = config->mixture ? NULL : &config->level,
+                                    .complexity_bits = eab_config_complexity_bits(config),
+                                    .chance_accuracy = eab_config_chance_accuracy(config),
+                                    .vocab = eab_config_vocab(config),
+                                    .tokens = result->tokens,
+                                    .scores = &all};
+    add_accuracy_row(text, settings, cell, result, &whole);
+    for (int32_t part = 0; part < eab_config_part_count(config) && config->mixture; part++) {
+        const eab_level *level = eab_config_part(config, part);
+        const eab_task *task = eab_task_at(level->family);
+        eab_level_name(level, name, sizeof name);
+        const accuracy_subject own = {.task = task->name,
+                                      .level = name,
+                                      .options = level,
+                                      .complexity_bits = task->complexity_bits(level),
+                                      .chance_accuracy = task->chance_accuracy(level),
+                                      .vocab = task->vocab(level),
+                                      .tokens = part_tokens(config, part, result),
+                                      .scores = &result->parts[part]};
+        add_accuracy_row(text, settings, cell, result, &own);
+    }
 }
 
 void eab_throughput_rows(GString *text, const eab_run_settings *settings, double peak_gflop_per_s, const eab_cell *cell,
@@ -297,19 +352,12 @@ void eab_cell_result_failed(eab_cell_result *result, const eab_config *config, e
         .parameters = eab_config_parameters(config),
         .tokens = -1,
         .steps_done = -1,
-        .loss_nats = NAN,
-        .validation_accuracy = NAN,
-        .token_accuracy = NAN,
-        .sequence_accuracy = NAN,
-        .rollout_accuracy = NAN,
-        .seen_share = NAN,
-        .solved = -1,
-        .steps_to_solve = -1,
         .train_s = NAN,
         .wall_s = NAN,
         .flop_per_token = NAN,
         .memory_bytes = -1,
     };
+    eab_cell_result_clear(result);
     g_strlcpy(result->reason, clean, sizeof result->reason);
     g_free(clean);
 }

@@ -27,10 +27,11 @@ void eab_table_header(eab_table table, GString *text);
 /* The column's place in the table's rows, or -1. */
 int32_t eab_table_column(eab_table table, const char *name);
 
-/* Rows that a cell has in accuracy.csv: one for each part of what it is measured on (at most 64). */
+/* Rows that a cell has in accuracy.csv (at most 64): one, and for a mixture one more for each of its parts. */
 int32_t eab_accuracy_row_count(const eab_config *config);
 
-/* The part of the cell that a row with this task and level is, or -1 if the cell has none such. */
+/* Which of them a row with this task and level is: 0 the whole, n the n-th part of a mixture; -1 if the cell has none
+ * such. */
 int32_t eab_accuracy_row_part(const eab_config *config, const char *task, const char *level);
 
 /* Append a cell's rows. Statuses other than ok and diverged have no throughput rows and no curves, those

@@ -6,14 +6,14 @@
 #include <string.h>
 
 #include "../kernels/clock.h"
+#include "cell_task.h"
 #include "evaluate.h"
 #include "geometry.h"
 #include "safetensors.h"
 
 /* Of a member, by its place among those still in the fleet. */
 typedef struct {
-    int32_t cell;           /* its index in configs[] and results[] */
-    int64_t steps_to_solve; /* -1: none yet */
+    int32_t cell; /* its index in configs[] and results[] */
     int32_t curve_room;
 } member_state;
 
@@ -24,12 +24,13 @@ typedef struct {
     const eab_train_options *options;
     eab_cell_result *results;
     member_state *states;
-    eab_level *levels;
+    eab_level *levels; /* of all members' parts */
+    uint8_t *held_out; /* of each level */
+    eab_parts *parts;
     uint32_t *seeds;
-    uint8_t *held_out;
-    eab_evaluation *evaluations;
-    eab_tally *training; /* host copy */
-    int32_t members;     /* at the start */
+    eab_evaluation *evaluations; /* [members][most parts] */
+    eab_tally *training;         /* host copy */
+    int32_t members;             /* at the start */
     double started_s, training_s;
     int64_t trained_tokens; /* of all members */
     bool warm;              /* a step was done by these members: what it keeps on the device is there */
@@ -52,28 +53,41 @@ bool eab_train_same_fleet(const eab_config *a, const eab_config *b) {
 
 static int allocate_host(fleet_state *fleet) {
     const size_t n = (size_t)fleet->members;
+    size_t levels = 0, most_parts = 0;
+    for (int32_t member = 0; member < fleet->members; member++) {
+        const size_t count = (size_t)eab_config_part_count(&fleet->configs[member]);
+        levels += count;
+        if (count > most_parts) most_parts = count;
+    }
     fleet->states = calloc(n, sizeof *fleet->states);
-    fleet->levels = calloc(n, sizeof *fleet->levels);
+    fleet->levels = calloc(levels, sizeof *fleet->levels);
+    fleet->held_out = calloc(levels, sizeof *fleet->held_out);
+    fleet->parts = calloc(n, sizeof *fleet->parts);
     fleet->seeds = calloc(n, sizeof *fleet->seeds);
-    fleet->held_out = calloc(n, sizeof *fleet->held_out);
-    fleet->evaluations = calloc(n, sizeof *fleet->evaluations);
+    fleet->evaluations = calloc(n * most_parts, sizeof *fleet->evaluations);
     fleet->training = calloc(n, sizeof *fleet->training);
-    if (!fleet->states || !fleet->levels || !fleet->seeds || !fleet->held_out || !fleet->evaluations ||
+    if (!fleet->states || !fleet->levels || !fleet->held_out || !fleet->parts || !fleet->seeds || !fleet->evaluations ||
         !fleet->training)
         return eab_fail(EAB_NO_MEMORY, "no memory for a fleet of %d", fleet->members);
+    int32_t listed = 0;
     for (int32_t member = 0; member < fleet->members; member++) {
         const eab_config *config = &fleet->configs[member];
-        fleet->states[member] = (member_state){.cell = member, .steps_to_solve = -1};
-        fleet->levels[member] = config->level;
+        const int32_t count = eab_config_part_count(config);
+        fleet->states[member] = (member_state){.cell = member};
+        fleet->parts[member] = (eab_parts){listed, count, eab_config_cue_token(config)};
+        for (int32_t part = 0; part < count; part++, listed++) {
+            fleet->levels[listed] = *eab_config_part(config, part);
+            fleet->held_out[listed] = eab_config_part_held_out(config, part);
+        }
         fleet->seeds[member] = (uint32_t)config->seed;
-        fleet->held_out[member] = eab_config_held_out(config);
     }
     fleet->tokens.generate = (eab_generate_args){.members = fleet->members,
                                                  .batch = fleet->configs[0].batch,
                                                  .context = fleet->configs[0].context,
                                                  .levels = fleet->levels,
-                                                 .seeds = fleet->seeds,
-                                                 .held_out = fleet->held_out};
+                                                 .held_out = fleet->held_out,
+                                                 .parts = fleet->parts,
+                                                 .seeds = fleet->seeds};
     return EAB_OK;
 }
 
@@ -112,8 +126,9 @@ static void release(fleet_state *fleet, eab_device *device) {
     if (fleet->model.device) eab_model_destroy(&fleet->model);
     free(fleet->states);
     free(fleet->levels);
-    free(fleet->seeds);
     free(fleet->held_out);
+    free(fleet->parts);
+    free(fleet->seeds);
     free(fleet->evaluations);
     free(fleet->training);
 }
@@ -143,7 +158,42 @@ static int save_model(fleet_state *fleet, int32_t member, const char *path) {
     return status;
 }
 
-/* Writes down what is known of a member that leaves the fleet after `steps`; held_out NULL: it diverged. */
+/* Writes down what the held-out evaluation of a part found, or that of the whole. seen_share is another's work. */
+static void take_scores(const eab_evaluation *held_out, eab_part_result *scores) {
+    const eab_tally *tally = &held_out->tally;
+    scores->loss_nats = tally->loss_nats / (double)tally->tokens;
+    scores->token_accuracy = (double)tally->tokens_right / (double)tally->tokens;
+    scores->sequence_accuracy = (double)tally->sequences_right / (double)tally->sequences;
+    scores->rollout_accuracy = (double)held_out->rollout_right / (double)held_out->rollout_tokens;
+    scores->solved = tally->tokens_right == tally->tokens;
+}
+
+/* The whole's scores: from the counts of all parts together. parts: the member's evaluations. */
+static int take_all_scores(const eab_config *config, int64_t trained, const eab_evaluation *parts,
+                           eab_cell_result *result) {
+    const int32_t count = eab_config_part_count(config);
+    const eab_evaluation all = eab_evaluation_sum(parts, count);
+    eab_part_result whole;
+    double share = 0, seen = 0;
+    for (int32_t part = 0; part < count; part++) {
+        EAB_TRY(eab_seen_share(config, part, parts[part].sequences, eab_config_part_sequences(config, part, trained),
+                               &share));
+        seen += share * (double)parts[part].sequences;
+        if (!config->mixture) continue;
+        take_scores(&parts[part], &result->parts[part]);
+        result->parts[part].seen_share = share;
+    }
+    take_scores(&all, &whole);
+    result->loss_nats = whole.loss_nats;
+    result->token_accuracy = whole.token_accuracy;
+    result->sequence_accuracy = whole.sequence_accuracy;
+    result->rollout_accuracy = whole.rollout_accuracy;
+    result->solved = whole.solved;
+    result->seen_share = count == 1 ? share : seen / (double)all.sequences;
+    return EAB_OK;
+}
+
+/* Writes down what is known of a member that leaves the fleet after `steps`; held_out, its parts': NULL if it diverged. */
 static int finish_member(fleet_state *fleet, int32_t member, int64_t steps, const eab_evaluation *held_out) {
     const member_state *state = &fleet->states[member];
     const eab_config *config = &fleet->configs[state->cell];
@@ -157,18 +207,11 @@ static int finish_member(fleet_state *fleet, int32_t member, int64_t steps, cons
     if (!held_out) {
         result->status = EAB_CELL_DIVERGED;
         snprintf(result->reason, sizeof result->reason, "the loss was not finite by step %lld", (long long)steps);
-        result->validation_accuracy = NAN;
+        eab_cell_result_clear(result);
         return EAB_OK;
     }
-    const eab_tally *tally = &held_out->tally;
     result->status = EAB_CELL_OK;
-    result->loss_nats = tally->loss_nats / (double)tally->tokens;
-    result->token_accuracy = (double)tally->tokens_right / (double)tally->tokens;
-    result->sequence_accuracy = (double)tally->sequences_right / (double)tally->sequences;
-    result->rollout_accuracy = (double)held_out->rollout_right / (double)held_out->rollout_tokens;
-    result->solved = tally->tokens_right == tally->tokens;
-    result->steps_to_solve = state->steps_to_solve;
-    EAB_TRY(eab_seen_share(config, held_out->sequences, steps * config->batch, &result->seen_share));
+    EAB_TRY(take_all_scores(config, steps * config->batch, held_out, result));
     if (fleet->options->model_paths) return save_model(fleet, member, fleet->options->model_paths[state->cell]);
     return EAB_OK;
 }
@@ -179,9 +222,8 @@ static int remove_member(fleet_state *fleet, int32_t member) {
     EAB_TRY(eab_model_remove(&fleet->model, member));
     const int32_t last = fleet->model.shape.members;
     fleet->states[member] = fleet->states[last];
-    fleet->levels[member] = fleet->levels[last];
+    fleet->parts[member] = fleet->parts[last];
     fleet->seeds[member] = fleet->seeds[last];
-    fleet->held_out[member] = fleet->held_out[last];
     return EAB_OK;
 }
 
@@ -218,19 +260,37 @@ static int finish_members(fleet_state *fleet, int64_t steps, const uint8_t *leav
         EAB_TRY(eab_evaluate(&fleet->model, &fleet->tokens, EAB_STREAM_HELD_OUT, true, fleet->options->stop,
                              fleet->evaluations));
     if (evaluate && fleet->options->geometry_paths) EAB_TRY(measure_geometry(fleet, leaving));
+    const int32_t stride = eab_most_parts(&fleet->tokens, fleet->model.shape.members);
     for (int32_t member = 0; member < fleet->model.shape.members; member++)
         if (leaving[member])
-            EAB_TRY(finish_member(fleet, member, steps, leaving[member] == 1 ? &fleet->evaluations[member] : NULL));
+            EAB_TRY(finish_member(fleet, member, steps,
+                                  leaving[member] == 1 ? &fleet->evaluations[(int64_t)member * stride] : NULL));
     for (int32_t member = fleet->model.shape.members - 1; member >= 0; member--)
         if (leaving[member]) EAB_TRY(remove_member(fleet, member));
     return EAB_OK;
+}
+
+/* Writes down what a validation found; parts: the member's evaluations. Whether their loss was finite. */
+static bool take_validation(const eab_config *config, int64_t steps, const eab_evaluation *parts,
+                            eab_cell_result *result) {
+    const int32_t count = eab_config_part_count(config);
+    const eab_tally all = eab_evaluation_sum(parts, count).tally;
+    for (int32_t part = 0; part < count && config->mixture; part++) {
+        const eab_tally *tally = &parts[part].tally;
+        eab_part_result *own = &result->parts[part];
+        own->validation_accuracy = (double)tally->tokens_right / (double)tally->tokens;
+        if (tally->tokens_right == tally->tokens && own->steps_to_solve < 0) own->steps_to_solve = steps;
+    }
+    result->validation_accuracy = (double)all.tokens_right / (double)all.tokens;
+    if (all.tokens_right == all.tokens && result->steps_to_solve < 0) result->steps_to_solve = steps;
+    return isfinite(all.loss_nats);
 }
 
 /* Reads and zeroes the training tallies, evaluates on the validation stream, and lets members go that are done. */
 static int look(fleet_state *fleet, int64_t steps) {
     eab_device *device = fleet->model.device;
     const eab_config *shared = &fleet->configs[0];
-    const int32_t members = fleet->model.shape.members;
+    const int32_t members = fleet->model.shape.members, stride = eab_most_parts(&fleet->tokens, members);
     const size_t tally_bytes = (size_t)fleet->members * sizeof(eab_tally);
     uint8_t *leaving = calloc((size_t)members, 1);
     if (!leaving) return eab_fail(EAB_NO_MEMORY, "no memory for %d marks", members);
@@ -242,17 +302,17 @@ static int look(fleet_state *fleet, int64_t steps) {
     for (int32_t member = 0; member < members && !status; member++) {
         member_state *state = &fleet->states[member];
         eab_cell_result *result = &fleet->results[state->cell];
-        const eab_tally *validation = &fleet->evaluations[member].tally, *training = &fleet->training[member];
+        const eab_tally *training = &fleet->training[member];
         const double loss = training->loss_nats / (double)training->tokens;
-        result->validation_accuracy = (double)validation->tokens_right / (double)validation->tokens;
-        if (!isfinite(loss) || !isfinite(validation->loss_nats)) {
+        const bool finite =
+            take_validation(&fleet->configs[state->cell], steps, &fleet->evaluations[(int64_t)member * stride], result);
+        if (!isfinite(loss) || !finite) {
             leaving[member] = 2;
             continue;
         }
         if (fleet->options->keep_curves)
             status = add_curve_point(state, result, (eab_curve_point){steps, loss, result->validation_accuracy});
-        const bool all_right = validation->tokens_right == validation->tokens;
-        if (all_right && state->steps_to_solve < 0) state->steps_to_solve = steps;
+        const bool all_right = result->validation_accuracy >= 1;
         if (steps == shared->steps || (all_right && shared->stop_when_solved)) leaving[member] = 1;
     }
     if (!status) status = finish_members(fleet, steps, leaving);
@@ -314,21 +374,23 @@ static int train(fleet_state *fleet) {
     return EAB_OK;
 }
 
-static void clear_result(eab_cell_result *result, const eab_config *config, int32_t members) {
+void eab_cell_result_clear(eab_cell_result *result) {
+    result->loss_nats = result->validation_accuracy = NAN;
+    result->token_accuracy = result->sequence_accuracy = result->rollout_accuracy = NAN;
+    result->seen_share = NAN;
+    result->solved = -1;
+    result->steps_to_solve = -1;
+    for (int i = 0; i < EAB_MAX_PARTS; i++) result->parts[i] = (eab_part_result){NAN, NAN, NAN, NAN, NAN, NAN, -1, -1};
+}
+
+static void begin_result(eab_cell_result *result, const eab_config *config, int32_t members) {
     *result = (eab_cell_result){.status = EAB_CELL_FAIL,
                                 .parameters = eab_config_parameters(config),
-                                .loss_nats = NAN,
-                                .validation_accuracy = NAN,
-                                .token_accuracy = NAN,
-                                .sequence_accuracy = NAN,
-                                .rollout_accuracy = NAN,
-                                .seen_share = NAN,
-                                .solved = -1,
-                                .steps_to_solve = -1,
                                 .train_s = NAN,
                                 .wall_s = NAN,
                                 .flop_per_token = eab_config_flop_per_token(config),
                                 .fleet = members};
+    eab_cell_result_clear(result);
 }
 
 int eab_train_fleet(eab_device *device, int32_t members, const eab_config *configs, const eab_train_options *options,
@@ -340,7 +402,7 @@ int eab_train_fleet(eab_device *device, int32_t members, const eab_config *confi
                          .members = members,
                          .started_s = eab_now_s()};
     device->peak_bytes = device->bytes;
-    for (int32_t member = 0; member < members; member++) clear_result(&results[member], &configs[member], members);
+    for (int32_t member = 0; member < members; member++) begin_result(&results[member], &configs[member], members);
     int status = allocate_host(&fleet);
     if (!status) status = eab_model_create(device, members, configs, &fleet.model);
     if (!status) status = allocate_device(&fleet);

@@ -4,6 +4,7 @@
 
 #include <stdatomic.h>
 
+#include "../tasks/parts.h"
 #include "config.h"
 
 typedef enum { EAB_CELL_OK, EAB_CELL_DIVERGED, EAB_CELL_FAIL, EAB_CELL_OOM, EAB_CELL_TIMEOUT } eab_cell_status;
@@ -15,6 +16,13 @@ typedef struct {
     double validation_accuracy;
 } eab_curve_point;
 
+/* What was measured of one part of a mixture. */
+typedef struct {
+    double loss_nats, validation_accuracy, token_accuracy, sequence_accuracy, rollout_accuracy, seen_share;
+    int32_t solved;
+    int64_t steps_to_solve;
+} eab_part_result;
+
 /* What came out of a cell. A double that is NAN was not measured (an empty field in the tables). */
 typedef struct {
     eab_cell_status status;
@@ -25,15 +33,16 @@ typedef struct {
     double loss_nats;                                           /* held-out, mean per determined token */
     double validation_accuracy;                                 /* of tokens, at the last evaluation */
     double token_accuracy, sequence_accuracy, rollout_accuracy; /* held-out */
-    double seen_share;      /* of the held-out sequences, those that were trained on */
-    int32_t solved;         /* 0 or 1; -1 not known */
-    int64_t steps_to_solve; /* the first evaluation with every validation token right; -1: none */
-    double train_s, wall_s; /* training alone; with evaluation and set-up */
-    double flop_per_token;  /* DESIGN.md 5 */
-    int32_t fleet;          /* members that it was trained with, itself included */
-    int64_t fleet_tokens;   /* trained input positions of all of them in train_s */
-    int64_t memory_bytes;   /* the device's peak */
-    eab_curve_point *curve; /* if asked for: malloc'd, the caller frees; else NULL */
+    double seen_share;                    /* of the held-out sequences, those that were trained on */
+    int32_t solved;                       /* 0 or 1; -1 not known */
+    int64_t steps_to_solve;               /* the first evaluation with every validation token right; -1: none */
+    eab_part_result parts[EAB_MAX_PARTS]; /* of a mixture: the same, part by part; for a plain task not filled in */
+    double train_s, wall_s;               /* training alone; with evaluation and set-up */
+    double flop_per_token;                /* DESIGN.md 5 */
+    int32_t fleet;                        /* members that it was trained with, itself included */
+    int64_t fleet_tokens;                 /* trained input positions of all of them in train_s */
+    int64_t memory_bytes;                 /* the device's peak */
+    eab_curve_point *curve;               /* if asked for: malloc'd, the caller frees; else NULL */
     int32_t curve_points;
     struct eab_geometry *geometry; /* if asked for, of a cell that is ok: malloc'd, the caller frees; else NULL */
 } eab_cell_result;
@@ -53,6 +62,9 @@ typedef struct {
 int eab_train_fleet(eab_device *device, int32_t members, const eab_config *configs, const eab_train_options *options,
                     eab_cell_result *results);
 
+/* Sets what is measured on held-out and validation sequences to "not measured". */
+void eab_cell_result_clear(eab_cell_result *result);
+
 /* Whether two cells can be trained in one fleet. */
 bool eab_train_same_fleet(const eab_config *a, const eab_config *b);
 
@@ -65,8 +77,5 @@ double eab_config_memory_bytes(const eab_config *config);
 /* How many cells like this one a device should train together: as many as its memory holds and its threads have work
  * for; 1 on a device that does not tell (the CPU). Never fatal: a fleet that does not fit is halved. */
 int32_t eab_preferred_fleet(eab_device *device, const eab_config *config);
-
-/* Whether sequences of this cell's level are set apart for evaluation (the option `heldout`, auto resolved). */
-bool eab_config_held_out(const eab_config *config);
 
 #endif

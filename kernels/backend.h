@@ -18,7 +18,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "../tasks/sequence.h"
+#include "../tasks/parts.h"
 #include "attention.h"
 #include "schedule.h"
 
@@ -97,12 +97,20 @@ typedef struct {
 /* Tokens and what is asked of them, for the steps of one fleet. */
 typedef struct {
     int32_t members, batch, context;
-    const eab_level *levels; /* [members] on the host */
+    const eab_level *levels; /* on the host: the parts of all members */
+    const uint8_t *held_out; /* of each level, on the host: 1 where it sets sequences apart */
+    const eab_parts *parts;  /* [members] on the host; NULL: member i has the one level i, without a task token */
+    int32_t only;            /* 0: the parts in turn; else from each member's only-th part (from 1) alone, the first
+                                where it has fewer */
     const uint32_t *seeds;   /* [members] on the host */
-    const uint8_t *held_out; /* [members] on the host: 1 where the level sets sequences apart */
     uint32_t stream;         /* EAB_STREAM_... */
     uint64_t first_index;    /* sequence i of the batch has index first_index + i */
 } eab_generate_args;
+
+static inline eab_parts eab_generate_parts(const eab_generate_args *args, int32_t member) {
+    const eab_parts plain = {member, 1, -1};
+    return args->parts ? args->parts[member] : plain;
+}
 
 /* What the head counts, summed over calls until it is zeroed; one per member, on the device. */
 typedef struct {

@@ -13,6 +13,7 @@
 /* The host arrays that are kept, one of each. */
 typedef enum {
     EAB_CUDA_LEVELS,
+    EAB_CUDA_PARTS,
     EAB_CUDA_SEEDS,
     EAB_CUDA_HELD_OUT,
     EAB_CUDA_MECHANISMS,

@@ -1,5 +1,5 @@
-/* Training data, made where it is used: one thread writes one sequence, from (level, seed, stream, index) alone
- * (tasks/sequence.h, integers only), so that the tokens are those of every other backend, bit for bit. The index is the host's
+/* Training data, made where it is used: one thread writes one sequence, from (parts, seed, stream, index) alone
+ * (tasks/parts.h, integers only), so that the tokens are those of every other backend, bit for bit. The index is the host's
  * plus `batch` for each replay of the recording at work (context.h).
  *
  * A thread's sequence is drawn into scratch memory of its own, [context + 1] tokens and their marks, and copied from there;
@@ -17,9 +17,10 @@ namespace {
 enum { THREADS = 64, FEED_THREADS = 256 };
 
 __global__ void __launch_bounds__(THREADS)
-    draw(int32_t members, int32_t batch, int32_t context, const eab_level *levels, const uint32_t *seeds,
-         const uint8_t *held_out, uint32_t stream, uint64_t first_index, const int64_t *replays, int32_t *tokens_room,
-         uint8_t *determined_room, int32_t *inputs, int32_t *targets, unsigned long long *counts) {
+    draw(int32_t members, int32_t batch, int32_t context, const eab_level *levels, const uint8_t *held_out,
+         const eab_parts *parts, int32_t only, const uint32_t *seeds, uint32_t stream, uint64_t first_index,
+         const int64_t *replays, int32_t *tokens_room, uint8_t *determined_room, int32_t *inputs, int32_t *targets,
+         unsigned long long *counts) {
     const int64_t sequence = (int64_t)blockIdx.x * THREADS + threadIdx.x;
     if (sequence >= (int64_t)members * batch) return;
     const int64_t member = sequence / batch, length = context + 1, row = sequence * context;
@@ -27,8 +28,9 @@ __global__ void __launch_bounds__(THREADS)
         first_index + (uint64_t)(sequence - member * batch) + (replays ? (uint64_t)*replays * (uint64_t)batch : 0);
     int32_t *tokens = tokens_room + sequence * length;
     uint8_t *determined = determined_room + sequence * length;
-    eab_sequence_generate(&levels[member], seeds[member], stream, held_out[member], index, (int32_t)length, tokens,
-                          determined);
+    const eab_parts own = parts ? parts[member] : eab_parts{(int32_t)member, 1, -1};
+    eab_parts_generate(levels, held_out, own, only > own.count ? 1 : only, seeds[member], stream, index,
+                       (int32_t)length, tokens, determined);
     unsigned long long count = 0;
     for (int32_t t = 0; t < context; t++) {
         const int32_t next = tokens[t + 1];
@@ -61,18 +63,25 @@ int eab_cuda_generate(eab_device *device, const eab_generate_args *args, int32_t
     const size_t n = (size_t)args->members;
     const int64_t sequences = (int64_t)args->members * args->batch;
     const size_t tokens = (size_t)sequences * ((size_t)args->context + 1);
-    const void *levels = nullptr, *seeds = nullptr, *held_out = nullptr;
+    size_t level_count = 0;
+    for (int32_t member = 0; member < args->members; member++) {
+        const eab_parts parts = eab_generate_parts(args, member);
+        const size_t end = (size_t)parts.first + (size_t)parts.count;
+        if (end > level_count) level_count = end;
+    }
+    const void *levels = nullptr, *held_out = nullptr, *parts = nullptr, *seeds = nullptr;
     void *room = nullptr;
-    EAB_TRY(eab_cuda_keep(device, EAB_CUDA_LEVELS, args->levels, n * sizeof(eab_level), &levels));
+    EAB_TRY(eab_cuda_keep(device, EAB_CUDA_LEVELS, args->levels, level_count * sizeof(eab_level), &levels));
+    EAB_TRY(eab_cuda_keep(device, EAB_CUDA_HELD_OUT, args->held_out, level_count, &held_out));
+    EAB_TRY(eab_cuda_keep(device, EAB_CUDA_PARTS, args->parts, n * sizeof(eab_parts), &parts));
     EAB_TRY(eab_cuda_keep(device, EAB_CUDA_SEEDS, args->seeds, n * sizeof(uint32_t), &seeds));
-    EAB_TRY(eab_cuda_keep(device, EAB_CUDA_HELD_OUT, args->held_out, n, &held_out));
     EAB_TRY(eab_cuda_scratch(device, tokens * (sizeof(int32_t) + 1), &room));
     EAB_CUDA(cudaMemsetAsync(counts, 0, n * sizeof *counts, stream));
     return EAB_LAUNCH(stream, draw, dim3((unsigned)eab_cuda_parts(sequences, THREADS)), dim3(THREADS), 0, args->members,
-                      args->batch, args->context, (const eab_level *)levels, (const uint32_t *)seeds,
-                      (const uint8_t *)held_out, args->stream, args->first_index, eab_cuda_replays(device),
-                      (int32_t *)room, (uint8_t *)room + tokens * sizeof(int32_t), inputs, targets,
-                      (unsigned long long *)counts);
+                      args->batch, args->context, (const eab_level *)levels, (const uint8_t *)held_out,
+                      (const eab_parts *)parts, args->only, (const uint32_t *)seeds, args->stream, args->first_index,
+                      eab_cuda_replays(device), (int32_t *)room, (uint8_t *)room + tokens * sizeof(int32_t), inputs,
+                      targets, (unsigned long long *)counts);
 }
 
 int eab_cuda_feed_back(eab_device *device, const eab_generate_args *args, const int32_t *targets,

@@ -64,10 +64,12 @@ int eab_host_generate(eab_device *device, const eab_generate_args *args, int32_t
     }
     int status = tokens && determined ? EAB_OK : eab_fail(EAB_NO_MEMORY, "no memory for a sequence of %d", length);
     for (int32_t member = 0; member < args->members && !status; member++) {
+        const eab_parts parts = eab_generate_parts(args, member);
+        const int32_t only = args->only > parts.count ? 1 : args->only;
         int64_t count = 0;
         for (int32_t i = 0; i < args->batch; i++) {
-            eab_sequence_generate(&args->levels[member], args->seeds[member], args->stream, args->held_out[member],
-                                  args->first_index + (uint64_t)i, length, tokens, determined);
+            eab_parts_generate(args->levels, args->held_out, parts, only, args->seeds[member], args->stream,
+                               args->first_index + (uint64_t)i, length, tokens, determined);
             const int64_t row = ((int64_t)member * args->batch + i) * context;
             for (int32_t t = 0; t < context; t++) {
                 inputs[row + t] = tokens[t];

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "host/cell_task.h"
 #include "host/options.h"
 #include "host/train.h"
 
@@ -35,17 +36,23 @@ void fleet_open(fleet_fixture *fleet, const char *backend_name, int32_t members,
     OK(eab_device_open_backend(plain ? &eab_backend_plain : eab_backend_from_name(backend_name), 0, &fleet->device));
     OK(eab_model_create(fleet->device, members, configs, &fleet->model));
     const eab_backend *backend = fleet->device->backend;
+    int32_t listed = 0;
     for (int32_t member = 0; member < members; member++) {
-        fleet->levels[member] = configs[member].level;
+        const int32_t count = eab_config_part_count(&configs[member]);
+        fleet->parts[member] = (eab_parts){listed, count, eab_config_cue_token(&configs[member])};
+        for (int32_t part = 0; part < count; part++, listed++) {
+            fleet->levels[listed] = *eab_config_part(&configs[member], part);
+            fleet->held_out[listed] = eab_config_part_held_out(&configs[member], part);
+        }
         fleet->seeds[member] = (uint32_t)configs[member].seed;
-        fleet->held_out[member] = eab_config_held_out(&configs[member]);
     }
     const eab_generate_args generate = {.members = members,
                                         .batch = configs->batch,
                                         .context = configs->context,
                                         .levels = fleet->levels,
-                                        .seeds = fleet->seeds,
                                         .held_out = fleet->held_out,
+                                        .parts = fleet->parts,
+                                        .seeds = fleet->seeds,
                                         .stream = EAB_STREAM_TRAINING};
     const size_t bytes = (size_t)(members * configs->batch * configs->context) * sizeof(int32_t);
     OK(backend->allocate(fleet->device, bytes, (void **)&fleet->inputs));

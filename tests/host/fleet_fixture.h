@@ -7,9 +7,10 @@
 typedef struct {
     eab_device *device;
     eab_model model;
-    eab_level levels[4];
+    eab_level levels[4 * EAB_MAX_PARTS];
+    uint8_t held_out[4 * EAB_MAX_PARTS];
+    eab_parts parts[4];
     uint32_t seeds[4];
-    uint8_t held_out[4];
     int32_t *inputs, *targets;
     int64_t *counts;
     eab_tally *tally;

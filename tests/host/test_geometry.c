@@ -31,7 +31,7 @@ static eab_geometry_head measure(const char *mechanism_name, const float *slope,
                                      .scores = {&mechanism, &scale},
                                      .slopes = slope,
                                      .in_time = HEAD_DIM};
-    const eab_geometry_sequence sequence = {level, tokens, determined};
+    const eab_geometry_sequence sequence = {level, tokens, determined, 0};
     eab_geometry_sums sums = {0};
     eab_geometry_head head;
     OK(eab_geometry_add(&sums, &args, 0, q, k, &sequence, map));
