@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from . import claims_stats as tests
-from .pool import BASELINE, MIXTURE, Group, Pool, levels_of, mechanisms_of
+from .pool import BASELINE, MIXTURE, Group, Pool, levels_of, mechanisms_of, own_settings
 from .stats import holm
 from .summary import at_best_rate
 
@@ -105,7 +105,9 @@ def compare_group(group: Group, mechanism: str) -> Compared:
                             (pair["new"] - pair["base"]).to_dict(),
                             (*counts[mechanism][:2], *counts[BASELINE][2:]),
                             (*counts[BASELINE][:2], *counts[mechanism][2:])))
-    return Compared(group.title, group.task, levels, _rate_warnings(rates, {level.name for level in levels}, mechanism))
+    warnings = _rate_warnings(rates, {level.name for level in levels}, mechanism)
+    own = own_settings(Group(group.task, group.setting, rows, group.axes)) if len(rows) else ""
+    return Compared(group.title, group.task, levels, warnings + ([f"settings differ: {own}"] if own else []))
 
 
 def _rate_warnings(rates: pd.DataFrame, levels: set[str], mechanism: str) -> list[str]:
@@ -185,8 +187,8 @@ def growing(claim: Claim, levels: Sequence[Level]) -> Claim:
     # Bits compare nothing across families, so the ends are told for a single one only.
     ends = (f"; from {first[1]:+.3f} at {first[0]:.4g} bits to {last[1]:+.3f} at {last[0]:.4g} bits"
             if len({level.group for level in used}) == 1 else "")
-    claim.words = (f"the margin of {claim.mechanism} over {BASELINE} {'rises' if estimate.value > 0 else 'does not rise'} with "
-                   f"complexity: rank correlation {estimate.value:+.2f} [{estimate.low:+.2f}, {estimate.high:+.2f}], "
+    claim.words = (f"margin of {claim.mechanism} over {BASELINE} and complexity: rank correlation "
+                   f"{estimate.value:+.2f} [{estimate.low:+.2f}, {estimate.high:+.2f}], "
                    f"{result.per_bit:+.4f} per bit, over {_levels(len(used))} between chance and ceiling and "
                    f"{estimate.clusters} seeds{ends} (p over seeds {_p(result.p_seeds)}, over shuffled levels "
                    f"{_p(result.p_levels)}; the larger counts).")
@@ -257,7 +259,8 @@ def _ranges(every: Sequence[Level], found: Sequence[Level]) -> str:
             elif run:
                 ends = sorted({run[0].bits, run[-1].bits})
                 where = " to ".join(f"{bits:.4g}" for bits in ends)
-                said.append(f"{title} {where} bits" if not math.isnan(ends[0]) else f"{title} {run[0].name}")
+                what = f"{where} bits" if not math.isnan(ends[0]) else _at(run[0])
+                said.append(f"{title} {what}" + (f", {len(run)} levels" if len(run) > 1 else ""))
                 run = []
     return f" ({'; '.join(said[:6])}{'; ...' if len(said) > 6 else ''})" if said else ""
 

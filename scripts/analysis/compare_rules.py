@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from . import stats
-from .pool import RESULTS, count_diverged_as_chance, mechanisms_of
+from .pool import MIXTURE, RESULTS, count_diverged_as_chance, mechanisms_of, mixture_cells
 from .tables import MEASURED, Run
 
 KEY = ["cell", "task", "level"]  # not the backend: the same cell on a GPU is the same question
@@ -132,7 +132,9 @@ def compare_statistical(pairs: pd.DataFrame, tolerance: float) -> list[Finding]:
         for name in ("token_accuracy", "solved"):
             rows[name + side] = filled[name]
     tests: list[tuple[Finding, float, float, float, float, int]] = []
-    for task, family in rows.groupby("task", sort=True):
+    # What is learned beside other tasks is another question than what is learned alone.
+    part = rows["cell"].isin(mixture_cells(pairs)) & (rows["task"] != MIXTURE)
+    for task, family in rows.groupby(rows["task"].mask(part, rows["task"] + " in mixtures"), sort=True):
         for mechanism in mechanisms_of(family.rename(columns={"mechanism_base": "mechanism"})):
             cells = family[family["mechanism_base"] == mechanism]
             for name in ("token_accuracy", "solved"):

@@ -19,6 +19,9 @@ KEY = ["cell", "task", "level", "backend"]
 RESULTS = ["status", "loss_nats", "validation_accuracy", "token_accuracy", "sequence_accuracy", "rollout_accuracy",
            "chance_accuracy", "seen_share", "solved", "steps_to_solve", "tokens", "steps_done"]
 # Compared, averaged over or shown themselves, so they never make a setting.
+# How a model is initialised and trained, not what it is: a mechanism may have its own values, as it has its own best rate.
+OWN = ("scale", "qk_norm", "init_scale", "embedding_scale", "qk_init", "beta1", "beta2", "momentum", "weight_decay", "clip",
+       "warmup", "schedule", "lr_final")
 NOT_A_SETTING = ("mechanism", "lr", "seed")
 
 
@@ -150,11 +153,11 @@ def _split(rows: pd.DataFrame, task_options: list[str], options: list[str]) -> l
     for task, family in rows.groupby("task", sort=True):
         axes = [name for name in task_options if family[name].nunique() > 1]
         settings = [name for name in (*options, "backend", "dtype") if family[name].nunique() > 1]
-        # Two options are resolved per cell when they are left to their default: `scale` follows the mechanism (and
-        # the head), `heldout` the size of the level. Following those, they say nothing new and split nothing.
-        others = [name for name in settings if name not in ("scale", "heldout")]
-        for name, keys in (("scale", ["mechanism", *others]), ("heldout", ["level", *others])):
-            if name in settings and _depends_only_on(family, name, keys):
+        # `heldout` may be resolved by the size of the level, `scale` by the mechanism (and the head), and a spec may give
+        # a mechanism its own values. What follows those says nothing new and splits nothing; but see `own_settings`.
+        others = [name for name in settings if name not in (*OWN, "heldout")]
+        for name in [name for name in settings if name not in others]:
+            if _depends_only_on(family, name, ["level" if name == "heldout" else "mechanism", *others]):
                 settings.remove(name)
         if not settings:
             groups.append(Group(str(task), "", family.reset_index(drop=True), axes))
@@ -163,6 +166,17 @@ def _split(rows: pd.DataFrame, task_options: list[str], options: list[str]) -> l
             label = ", ".join(f"{name}={value if value != '' else '(none)'}" for name, value in zip(settings, values))
             groups.append(Group(str(task), label, part.reset_index(drop=True), axes))
     return sorted(groups, key=lambda group: (group.task, sort_key(group.setting)))
+
+
+def own_settings(group: Group) -> str:
+    """Options of which each mechanism of a group has a value of its own, in words; `scale` has one by definition."""
+    said = []
+    for name in OWN:
+        if name != "scale" and name in group.rows and group.rows[name].nunique() > 1:
+            values = group.rows.groupby("mechanism")[name].first()
+            said.append(f"{name} " + ", ".join(f"{values[mechanism] or '(none)'} for {mechanism}"
+                                               for mechanism in mechanisms_of(group.rows)))
+    return "; ".join(said)
 
 
 def sort_key(text: str) -> tuple[tuple[int, float, str], ...]:

@@ -9,18 +9,25 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import pandas as pd
+
 from . import sections as make
 from . import summary
 from .claims import claims_table, judge
 from .figures_curves import accuracy_plot, has_curves, solved_plot, steps_plot
+from .figures_geometry import angle_plot, map_plot, scalar_plot
 from .figures_heat import heat_plots
+from .figures_kernels import kernel_figures
+from .figures_learning import learning_plot
 from .figures_speed import throughput_plot
 from .page import Section, drawing, render
 from .plain_csv import csv_text
 from .pool import Group, Pool, mechanisms_of, pool_runs
 from .sections_claims import claims_section
+from .sections_kernels import kernel_section, ratio_section
 from .style import Looks, Plot, save, slug
-from .tables import DEFAULT_LIMIT_MB, DataError, read_run
+from .tables import DEFAULT_LIMIT_MB, DataError, printable, read_run
+from .tables_more import More, is_bench, read_more
 
 MOST_CONFIGURATIONS = 6  # throughput figures; further configurations are in the table
 
@@ -30,7 +37,7 @@ def parser() -> argparse.ArgumentParser:
         prog="report", description="Verdicts (claims.csv), plots (PNG, SVG, CSV) and one self-contained report.html from the tables of one or "
         "more runs of eabench. Several runs are pooled; cells that they share must agree.",
         epilog="Exit codes: 0 done, 2 bad input or usage, 3 the report cannot be written.")
-    command.add_argument("runs", metavar="RUN", nargs="+", type=Path, help="a folder that eabench sweep wrote")
+    command.add_argument("runs", metavar="RUN", nargs="+", type=Path, help="a folder that eabench sweep or eabench bench wrote")
     command.add_argument("--out", metavar="DIR", type=Path, help="where report.html and plots/ go (default: the first RUN)")
     command.add_argument("--max-groups", metavar="N", type=_count, default=24,
                          help="figures for at most N groups of equal settings; the tables have all (default: 24)")
@@ -66,11 +73,13 @@ class _Folder:
     def save(self, plot: Plot) -> Plot:
         plot.name = self.unique(plot.name)
         save(plot, self.path)
+        for axes in plot.figure.axes:  # a logarithmic axis cannot be cleared to its linear default
+            axes.set(xscale="linear", yscale="linear")
         plot.figure.clear()  # figures of a long report would otherwise all stay in memory
         return plot
 
 
-def _group_section(group: Group, index: int, looks: Looks, folder: _Folder, figures: bool) -> Section:
+def _group_section(group: Group, index: int, looks: Looks, folder: _Folder, figures: bool, more: More) -> Section:
     chosen, rates = summary.at_best_rate(group)
     curve = summary.curve_table(chosen, rates)
     section = Section(f"group-{index}", f"Results: {group.title}")
@@ -94,29 +103,65 @@ def _group_section(group: Group, index: int, looks: Looks, folder: _Folder, figu
         plots += heat
         if not heat:
             section.paragraphs.append("No heat map: fewer than two axes of the ladder vary here.")
+        plots += _inside(group, name, chosen, looks, more, section)
     section.plots = [drawing(folder.save(plot)) for plot in plots]
     section.tables.append(make.level_grid(group, summary.level_table(chosen, rates)))
     return section
 
 
-def build(pool: Pool, folder: _Folder, most_groups: int) -> tuple[str, str]:
+def _inside(group: Group, name: str, chosen: pd.DataFrame, looks: Looks, more: More, section: Section) -> list[Plot]:
+    """What the models did while they learned and how they attend; of these figures there are as many as there are tables."""
+    plots = [learning_plot(group, f"learning-{name}", chosen, more.curves, looks),
+             angle_plot(group, f"angles-{name}", chosen, more.geometry, looks),
+             scalar_plot(group, f"geometry-{name}", chosen, more.geometry, looks)]
+    try:
+        plots.append(map_plot(group, f"maps-{name}", chosen, more.maps))
+    except DataError as error:
+        section.paragraphs.append(f"No attention maps: {printable(str(error), 300)}.")
+    except ImportError:
+        section.paragraphs.append("No attention maps: the Python package safetensors is missing (scripts/setup.sh installs it).")
+    return [plot for plot in plots if plot]
+
+
+def _kernel_sections(more: More, looks: Looks, folder: _Folder) -> list[Section]:
+    sections = []
+    if len(more.kernels):
+        section = kernel_section(more.kernels)
+        plots, left_out = kernel_figures(more.kernels, looks)
+        section.plots = [drawing(folder.save(plot)) for plot in plots]
+        if left_out:
+            section.paragraphs.append(f"{left_out} more figures are left out; the table has all points.")
+        sections.append(section)
+    ratios = ratio_section(more.ratios, more.kernels)
+    return sections + ([ratios] if ratios else [])
+
+
+def build(pool: Pool, more: More, folder: _Folder, most_groups: int) -> tuple[str, str]:
     """Writes the plots and returns the page and claims.csv."""
-    looks = Looks(mechanisms_of(pool.rows) + mechanisms_of(pool.throughput))
-    groups = [_group_section(group, index, looks, folder, index <= most_groups)
+    looks = Looks([*mechanisms_of(pool.rows), *mechanisms_of(pool.throughput), *filter(None, more.kernels["mechanism"].unique())])
+    pool.warnings += more.warnings
+    groups = [_group_section(group, index, looks, folder, index <= most_groups, more)
               for index, group in enumerate(pool.groups, 1)]
     verdicts, details = judge(pool)
+    kernels = _kernel_sections(more, looks, folder)
+    title, lead = make.header(pool)
+    claims = csv_text(claims_table(verdicts, details))
+    if all(is_bench(run.path) for run in pool.runs):
+        notes = make.notes(pool)
+        return render(title, lead[:-1], [*([notes] if notes else []), *kernels, make.environment(pool)]), claims
     sections = [claims_section(pool, verdicts, details), make.findings(pool)]
     notes = make.notes(pool)
     if notes:
         sections.append(notes)
     sections += groups
+    if len(pool.parts):
+        sections.append(make.mixture_parts(pool))
     speed = make.throughput(pool)
     for label, rows in summary.throughput_groups(pool.throughput)[:MOST_CONFIGURATIONS]:
         name = "throughput" + (f"-{slug(label)}" if label else "")
         speed.plots.append(drawing(folder.save(throughput_plot(name, label, rows, looks))))
-    sections += [speed, make.how_to_read(), make.environment(pool)]
-    title, lead = make.header(pool)
-    return render(title, lead, sections), csv_text(claims_table(verdicts, details))
+    sections += [speed, *kernels, make.how_to_read(), make.environment(pool)]
+    return render(title, lead, sections), claims
 
 
 def _write(path: Path, content: str) -> None:
@@ -132,25 +177,28 @@ def _write(path: Path, content: str) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     options = parser().parse_args(arguments)
     try:
-        pool = pool_runs([read_run(path, options.max_mb) for path in options.runs])
+        pool = pool_runs([read_run(path, options.max_mb, is_bench(path)) for path in options.runs])
+        more = read_more(options.runs, options.max_mb)
     except DataError as error:
         print(f"report: {error}", file=sys.stderr)
         return 2
-    for warning in pool.warnings:
+    for warning in (*pool.warnings, *more.warnings):
         print(f"report: warning: {warning}", file=sys.stderr)
     out = options.out or options.runs[0]
     try:
         (out / "plots").mkdir(parents=True, exist_ok=True)
         folder = _Folder(out / "plots")
-        page, claims = build(pool, folder, options.max_groups)
-        _write(out / "claims.csv", claims)
+        page, claims = build(pool, more, folder, options.max_groups)
+        if pool.groups:
+            _write(out / "claims.csv", claims)
         _write(out / "report.html", page)
     except OSError as error:
         what = error.strerror or type(error).__name__
         print(f"report: {error.filename or out}: {what}; --out takes a folder that can be written", file=sys.stderr)
         return 3 if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ENOMEM) else 2
     print(f"page   {out / 'report.html'}")
-    print(f"claims {out / 'claims.csv'}")
+    if pool.groups:
+        print(f"claims {out / 'claims.csv'}")
     print(f"plots  {out / 'plots'} ({folder.count} figures, each as PNG, SVG and CSV)")
     return 0
 

@@ -6,7 +6,7 @@ import pandas as pd
 
 from . import summary
 from .page import Row, Section, Table, data_table, heading, interval, number, text
-from .pool import BASELINE, Group, Pool, mechanisms_of
+from .pool import BASELINE, MIXTURE, Group, Pool, mechanisms_of, own_settings
 from .tables import Run, printable
 
 ENVIRONMENT = ("version", "commit", "started", "backend", "device", "driver", "clocks", "cpu", "cores", "isa", "workers",
@@ -139,6 +139,8 @@ def rate_notes(group: Group, rates: pd.DataFrame) -> list[str]:
         if rates["uneven"].any():
             said.append("Some rates have fewer seeds than others (a run that is not finished, or failed cells), so the "
                         "choice of the rate is preliminary.")
+    if own_settings(group):
+        said.append(f"Each mechanism has its own: {printable(own_settings(group), 300)}.")
     twins = group.rows.drop_duplicates("level").groupby("complexity_bits").size()
     if (twins > 1).any():
         said.append("Levels of equal complexity are one rung in the curves; the tables keep them apart.")
@@ -160,6 +162,27 @@ def level_grid(group: Group, levels: pd.DataFrame) -> Table:
             number(row.median_steps_to_solve, ".0f")]))
     table.after, table.folded = True, len(table.rows) > MOST_OPEN_ROWS
     return table
+
+
+def mixture_parts(pool: Pool) -> Section:
+    """How the parts of each mixture were learned, at the rate that is best for the whole."""
+    section = Section("parts", "Parts of the mixtures")
+    section.paragraphs.append("A mixture is judged as a whole; its parts are shown at the rate that is best for the whole. They are "
+                              "no levels of their families: what is learned beside others is not what is learned alone.")
+    wholes = [summary.at_best_rate(group)[0] for group in pool.groups if group.task == MIXTURE]
+    cells = {cell for chosen in wholes for cell in chosen["cell"]}
+    rows = pool.parts[pool.parts["cell"].isin(cells)]
+    table = Table("Mean over seeds of each part's held-out results", heading(
+        "mixture", "part", "level", "#bits", "mechanism", "#cells", "#accuracy", "#sequence", "#solved", "#chance"), [])
+    means = rows.groupby(["mixture", "task", "level", "mechanism"], sort=True).agg(
+        bits=("complexity_bits", "first"), cells=("cell", "size"), accuracy=("token_accuracy", "mean"),
+        sequence=("sequence_accuracy", "mean"), solved=("solved", "mean"), chance=("chance_accuracy", "mean")).reset_index()
+    table.rows = [Row([text(row.mixture), text(row.task), text(row.level), number(row.bits, ".4g"), text(row.mechanism),
+                       number(row.cells, ".0f"), number(row.accuracy), number(row.sequence), number(row.solved, ".0%"),
+                       number(row.chance)]) for row in means.itertuples()]
+    table.folded = len(table.rows) > MOST_OPEN_ROWS
+    section.tables.append(table)
+    return section
 
 
 def throughput(pool: Pool) -> Section:

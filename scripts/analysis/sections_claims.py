@@ -29,19 +29,19 @@ def _effect(claim: Claim) -> Cell:
         return Cell("", "", "number")
     form = "+.0f" if claim.claim == judge.EXCLUSIVE else "+.2f" if claim.claim.endswith(judge.GROWING) else "+.3f"
     bounds = interval(claim.low, claim.high, form).text
-    return Cell(f"{number(claim.statistic, form).text} {bounds}".strip(), repr(claim.statistic), "number")
+    return Cell(number(claim.statistic, form).text, repr(claim.statistic), "number", note=bounds)
 
 
-def _row(claim: Claim, scope: bool) -> Row:
+def _row(claim: Claim, scope: bool, alone: bool = False) -> Row:
     beware = f"Beware: {'; '.join(claim.warnings)}." if claim.warnings else ""
-    words = Cell(printable(claim.words, MOST_WORDS), kind="long", note=printable(beware, MOST_WORDS))
-    return Row([text(claim.claim), text(claim.mechanism), *([text(claim.scope)] if scope else []),
+    words = Cell(printable(claim.words, MOST_WORDS), kind="words", note=printable(beware, MOST_WORDS))
+    return Row([text(claim.claim), *([] if alone else [text(claim.mechanism)]), *([text(claim.scope)] if scope else []),
                 Cell(claim.verdict, kind="chip", chip=CHIPS[claim.verdict]), _effect(claim), number(claim.p_value, ".3g"),
                 *([number(claim.p_adjusted, ".3g")] if scope else []), number(claim.levels, ".0f"),
                 number(claim.seeds, ".0f"), words])
 
 
-COLUMNS = ("claim", "mechanism", "verdict", "#effect [95%]", "#p", "#levels", "#seeds", "in words")
+COLUMNS = ("claim", "mechanism", "verdict", "#effect, 95%", "#p", "#levels", "#seeds", "in words")
 
 
 def claims_section(pool: Pool, verdicts: Sequence[Claim], details: Sequence[Claim]) -> Section:
@@ -59,7 +59,8 @@ def claims_section(pool: Pool, verdicts: Sequence[Claim], details: Sequence[Clai
     asked = {name: question.format(base=BASELINE, margin=f"{judge.MARGIN:g}") for name, question in QUESTIONS.items()}
     table = Table(f"{leading[0].mechanism if primary else 'Each mechanism'} against {BASELINE}, each at its own best learning rate "
                   "(chosen by validation accuracy), paired by task, level, setting and seed",
-                  heading(*COLUMNS), [_row(claim, False) for claim in leading], sortable=False)
+                  heading(*(name for name in COLUMNS if not (primary and name == "mechanism"))),
+                  [_row(claim, False, bool(primary)) for claim in leading], sortable=False)
     for row, claim in zip(table.rows, leading):
         row.cells[0] = Cell(claim.claim, note=asked[claim.claim])
     section.tables.append(table)

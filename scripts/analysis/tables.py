@@ -138,7 +138,7 @@ def _check_header(path: Path, header: list[str], required: tuple[str, ...]) -> N
         raise DataError(f"{path}:1: column '{printable(twice[0])}' appears twice; each column once")
 
 
-class _Checker:
+class Checker:
     """Checks columns of one table and names the line of the first bad field."""
 
     def __init__(self, path: Path, frame: pd.DataFrame) -> None:
@@ -196,7 +196,7 @@ def read_accuracy(path: Path, limit_mb: int = DEFAULT_LIMIT_MB) -> tuple[pd.Data
     if not first < layers < last:
         raise DataError(f"{path}:1: columns parameters, layers, tokens are out of order; as eabench writes them")
     task_options, options = header[first + 1:layers], header[layers:last]
-    check = _Checker(path, frame)
+    check = Checker(path, frame)
     for name in ("cell", "task", "mechanism"):
         check.text(name)
     for name in ("level", *task_options, *options):
@@ -224,7 +224,7 @@ def read_accuracy(path: Path, limit_mb: int = DEFAULT_LIMIT_MB) -> tuple[pd.Data
 
 def read_throughput(path: Path, limit_mb: int = DEFAULT_LIMIT_MB) -> tuple[pd.DataFrame, list[str]]:
     frame, warnings = read_csv(path, THROUGHPUT_REQUIRED, limit_mb)
-    check = _Checker(path, frame)
+    check = Checker(path, frame)
     for name in ("cell", "mechanism"):
         check.text(name)
     for name in ("backend", "device", "dtype", "task", "level", *THROUGHPUT_SHAPE):
@@ -252,21 +252,31 @@ def read_manifest(path: Path) -> dict[str, dict[str, str]]:
     return sections
 
 
-def read_run(path: Path, limit_mb: int = DEFAULT_LIMIT_MB) -> Run:
-    """A whole run folder; accuracy.csv is needed, the rest may be missing (and is then said to be)."""
+def empty_accuracy() -> pd.DataFrame:
+    """What read_accuracy gives for a table without rows."""
+    text = (*ACCURACY_TEXT, *ACCURACY_OPTIONS)
+    return pd.DataFrame({name: pd.Series(dtype=object if name in text else float) for name in (*ACCURACY_REQUIRED, "_line")})
+
+
+def read_run(path: Path, limit_mb: int = DEFAULT_LIMIT_MB, speeds_only: bool = False) -> Run:
+    """A whole run folder; accuracy.csv is needed (not of a folder with `speeds_only`), the rest may be missing (and is then
+    said to be)."""
     if not path.is_dir():
         what = "not a folder" if path.exists() else "no such folder"
         raise DataError(f"{path}: {what}; a RUN is a folder that eabench sweep wrote (it holds accuracy.csv)")
     table = path / "accuracy.csv"
-    if not table.exists():
+    if speeds_only:
+        accuracy, task_options, options, warnings = empty_accuracy(), [], [], []
+    elif not table.exists():
         raise DataError(f"{table}: no such file; a RUN is a folder that eabench sweep wrote")
-    accuracy, task_options, options, warnings = read_accuracy(table, limit_mb)
+    else:
+        accuracy, task_options, options, warnings = read_accuracy(table, limit_mb)
     run = Run(path, accuracy, pd.DataFrame({name: pd.Series(dtype=object) for name in THROUGHPUT_REQUIRED}),
               task_options=task_options, options=options, warnings=warnings)
     if (path / "throughput.csv").exists():
         run.throughput, more = read_throughput(path / "throughput.csv", limit_mb)
         run.warnings += more
-    else:
+    elif not speeds_only:
         run.warnings.append(f"{path}: no throughput.csv; training speed is not shown")
     if (path / "manifest.ini").exists():
         run.sections = read_manifest(path / "manifest.ini")

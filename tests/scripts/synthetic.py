@@ -109,3 +109,76 @@ def write_run(folder: Path, rows: list[dict[str, object]], speeds: list[dict[str
         "[task recurrence low]\nbasis = 4, 8\ndelay = 3, 4\n[model]\nheads = 4\n[train]\nmechanism = dpa, ea\n"
         "[environment]\n" + "".join(f"{key} = {value}\n" for key, value in known.items()), encoding="utf-8")
     return folder
+
+
+KERNEL_HEADER = (
+    "backend,device,op,implementation,mechanism,dtype,pass,batch,heads,context,head_dim,causal,position,status,reason,samples,"
+    "time_median_us,time_p05_us,time_p95_us,gflop,gbyte,tflop_per_s,gbyte_per_s,roof_fraction,memory_bytes,error_ratio,"
+    "throttled,m,n,k,transpose,label,cache,median_error,tokens_per_s").split(",")
+PEAK_TFLOP_PER_S, BAND_TB_PER_S = 0.25, 0.02
+SPEEDS = {"fused": 0.6, "unfused": 0.3, "torch-sdpa": 0.4, "torch-eager": 0.1}  # shares of the roof
+
+
+def kernel(implementation: str = "fused", mechanism: str = "dpa", context: int = 64, head_dim: int = 32, direction: str = "forward",
+           **changes: object) -> dict[str, object]:
+    """One row of kernels.csv whose speed is a fixed share of the roof."""
+    batch = max(1, 4096 // context)
+    gflop = (4 if direction == "forward" else 10) * head_dim * batch * 4 * context * (context + 1) / 2 / 1e9
+    gbyte = 4 * 4 * batch * 4 * context * head_dim / 1e9
+    roof = min(PEAK_TFLOP_PER_S, BAND_TB_PER_S * gflop / gbyte)
+    speed_now = SPEEDS.get(implementation, 0.5) * roof * {"dpa": 1.0}.get(mechanism, 1.1)
+    time_us = gflop / speed_now * 1e3
+    return {"backend": "cpu", "device": "Synthetic CPU", "op": "attention", "implementation": implementation,
+            "mechanism": mechanism, "dtype": "float32", "pass": direction, "batch": batch, "heads": 4, "context": context,
+            "head_dim": head_dim, "causal": "on", "position": "none", "status": "ok", "reason": "", "samples": 30,
+            "time_median_us": f"{time_us:.6g}", "time_p05_us": f"{0.97 * time_us:.6g}", "time_p95_us": f"{1.05 * time_us:.6g}",
+            "gflop": f"{gflop:.6g}", "gbyte": f"{gbyte:.6g}", "tflop_per_s": f"{speed_now:.6g}",
+            "gbyte_per_s": f"{gbyte / time_us * 1e6:.6g}", "roof_fraction": f"{speed_now / roof:.6g}",
+            "memory_bytes": 1 << 20, "error_ratio": 1.01, "throttled": 0, "cache": "cold", **changes}
+
+
+def kernels() -> list[dict[str, object]]:
+    return [kernel(implementation, mechanism, context, head_dim, direction) for implementation in SPEEDS
+            for mechanism in ("dpa", "ea") for context in (64, 256, 1024, 4096) for head_dim in (32, 64)
+            for direction in ("forward", "backward") if not (implementation == "torch-sdpa" and mechanism == "ea")]
+
+
+def curves(rows: Iterable[dict[str, object]], every: int = 250) -> list[dict[str, object]]:
+    """Learning curves of the cells: a rise to the cell's accuracy; solved cells stop at their step."""
+    points = []
+    for cell in rows:
+        if cell["status"] != "ok":
+            continue
+        end = int(float(str(cell["steps_to_solve"] or 3000)))
+        for step in range(every, end + 1, every):
+            right = float(str(cell["validation_accuracy"])) * (1 - math.exp(-4 * step / end)) / (1 - math.exp(-4))
+            points.append({"cell": cell["cell"], "step": step, "loss_nats": round(2 * (1 - right), 6),
+                           "validation_accuracy": round(right, 6)})
+    return points
+
+
+def geometry(rows: Iterable[dict[str, object]], layers: int = 2, heads: int = 4, bins: int = 18) -> list[dict[str, object]]:
+    """Angles, entropy and norms: ea puts its mass at both ends, dpa at small angles."""
+    points = []
+    for cell in rows:
+        if cell["status"] != "ok":
+            continue
+        both = cell["mechanism"] != "dpa"
+        for layer in range(layers):
+            for head in range(heads):
+                middles = [180 * (index + 0.5) / bins for index in range(bins)]
+                density = [math.sin(math.radians(angle)) ** 6 for angle in middles]
+                weight = [math.cos(math.radians(angle)) ** 2 + 0.01 if both else math.exp(3 * math.cos(math.radians(angle)))
+                          for angle in middles]
+                for quantity, values in (("angle_density", density),
+                                         ("angle_mass", [a * b for a, b in zip(density, weight)])):
+                    points += [{"cell": cell["cell"], "layer": layer, "head": head, "quantity": quantity,
+                                "low": 180 * index / bins, "high": 180 * (index + 1) / bins,
+                                "value": round(value / sum(values), 6)} for index, value in enumerate(values)]
+                bits = float(str(cell["complexity_bits"]))
+                for quantity, value in (("row_entropy_nats", 1.5), ("row_entropy_share", min(0.99, 0.2 + bits / 40 + 0.1 * both)),
+                                        ("determining_mass", max(0.05, 0.9 - bits / 40)), ("query_norm", 3 + head),
+                                        ("query_norm_sd", 0.4), ("key_norm", 2 + layer), ("key_norm_sd", 0.3)):
+                    points.append({"cell": cell["cell"], "layer": layer, "head": head, "quantity": quantity, "low": "",
+                                   "high": "", "value": value})
+    return points

@@ -146,7 +146,7 @@ def test_one_solved_cell_at_any_rate_is_enough_to_lose_a_level() -> None:
 def test_ranges_name_neighbours_once() -> None:
     group = solving_world(generator(), [(1, 1), (0, 1), (0, 1), (1, 1), (0, 1), (0, 0)])
     words = verdict_of(exclusive, group).words
-    assert "(recurrence 6 to 8 bits; recurrence 12 bits)" in words and "3 levels solved by at least half" in words
+    assert "(recurrence 6 to 8 bits, 2 levels; recurrence 12 bits)" in words and "3 levels solved by at least half" in words
 
 
 # ---- which levels and rows count ---------------------------------------------------------------------------------------
