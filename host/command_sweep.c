@@ -20,12 +20,12 @@ typedef struct {
     char **specs, **sets, *out, *backend;
     gint device, fleet, workers;
     gdouble time_limit;
-    gboolean dry_run, save_models, save_curves, save_geometry, profile, help;
+    gboolean dry_run, save_models, save_curves, save_geometry, profile, search, help;
 } arguments;
 
 static const char *const option_names[] = {"set",           "out",     "backend",    "device",      "fleet",
                                            "workers",       "dry-run", "time-limit", "save-models", "save-curves",
-                                           "save-geometry", "profile", "help",       NULL};
+                                           "save-geometry", "profile", "search",     "help",        NULL};
 
 static GOptionContext *make_context(arguments *a) {
     const GOptionEntry entries[] = {
@@ -42,6 +42,8 @@ static GOptionContext *make_context(arguments *a) {
          NULL},
         {"time-limit", 0, 0, G_OPTION_ARG_DOUBLE, &a->time_limit, "stop after this time, as an interrupt would",
          "SECONDS"},
+        {"search", 0, 0, G_OPTION_ARG_NONE, &a->search,
+         "instead of every cell, bisect each ladder for the hardest level that half of the seeds solve", NULL},
         {"save-models", 0, 0, G_OPTION_ARG_NONE, &a->save_models, "keep trained models, in DIR/models", NULL},
         {"save-curves", 0, 0, G_OPTION_ARG_NONE, &a->save_curves, "keep learning curves, in DIR/curves.csv", NULL},
         {"save-geometry", 0, 0, G_OPTION_ARG_NONE, &a->save_geometry,
@@ -155,6 +157,7 @@ int eab_command_sweep(int argc, char **argv) {
                            .save_curves = a.save_curves,
                            .save_geometry = a.save_geometry,
                            .profile = a.profile,
+                           .search = a.search,
                            .command = eab_command_quote("eabench", argc, argv),
                            .again = eab_command_quote(program_invocation_name, argc, argv)};
         code = sweep_plan(&a, &sweep);

@@ -157,6 +157,7 @@ static int train_once(pool_worker *worker, const int64_t *indices, int32_t membe
     const eab_train_options options = {.stop = &pool->stop,
                                        .steps_done = &worker->steps,
                                        .keep_curves = settings->keep_curves,
+                                       .abandon = settings->abandon,
                                        .model_paths = (const char *const *)paths,
                                        .geometry_paths = (const char *const *)geometry_paths};
     const eab_pool_trainer train = settings->train ? settings->train : eab_train_fleet;

@@ -26,7 +26,7 @@ typedef struct {
     int device;             /* its index */
     int32_t workers, fleet; /* threads at most; cells trained together at most */
     const int32_t *fleets;  /* the same by a cell's index, used up when eab_pool_start returns; NULL: `fleet` for all */
-    bool keep_curves;
+    bool keep_curves, abandon; /* of eab_train_options */
     /* Where the cell's model goes, as a string for g_free; NULL: models are not saved. */
     char *(*model_path)(void *context, int64_t index);
     /* Where its attention maps go; NULL: no geometry is measured. */

@@ -230,6 +230,7 @@ void eab_run_folder_summary(const eab_run_folder *folder, eab_run_summary *summa
         const int32_t mechanism = folder->plan->cells[i].config.mechanism;
         if (state->status < 0) continue;
         if (!eab_cell_status_is_result((eab_cell_status)state->status)) {
+            summary->timeouts += state->status == EAB_CELL_TIMEOUT;
             summary->failed++;
             continue;
         }

@@ -14,6 +14,7 @@ typedef struct {
     int32_t workers, fleet;
     const char *command; /* the command line */
     bool save_models, save_curves, save_geometry;
+    bool keep_timeouts; /* cells with status timeout are not done again */
 } eab_run_settings;
 
 /* Opens or creates `path` for this plan: takes the lock, reads what is there, drops a torn last line, orphaned rows and
@@ -41,10 +42,10 @@ typedef struct {
 } eab_cell_outcome;
 bool eab_run_folder_outcome(const eab_run_folder *folder, int64_t index, eab_cell_outcome *outcome);
 
-/* Of the cells in the tables: results, how many of them diverged or solved their level, how many cells failed in this
- * session, and the sum and number of token accuracies by mechanism. */
+/* Of the cells in the tables: results, how many of them diverged or solved their level, how many cells failed in
+ * this session, how many of these with status timeout, and the sum and number of token accuracies by mechanism. */
 typedef struct {
-    int64_t done, diverged, failed, solved;
+    int64_t done, diverged, failed, timeouts, solved;
     double accuracy_sum[16];
     int64_t accuracy_count[16];
 } eab_run_summary;

@@ -48,7 +48,7 @@ struct eab_run_folder {
     char failure_line[768];
 };
 
-/* Whether all rows of the plan's cell `index` are there and are results. */
+/* Whether all rows of the plan's cell `index` are there and need not be done again. */
 bool eab_run_folder_is_done(const eab_run_folder *folder, int64_t index);
 
 /* Reads all tables into folder->cells; changes no file. Cells without a result count as not there. */

@@ -9,7 +9,8 @@ bool eab_run_folder_is_done(const eab_run_folder *folder, int64_t index) {
     const eab_cell_state *state = &folder->cells[index];
     const int32_t rows = eab_accuracy_row_count(&folder->plan->cells[index].config);
     const uint64_t all = rows >= 64 ? UINT64_MAX : (UINT64_C(1) << rows) - 1;
-    return state->parts == all && eab_cell_status_is_result((eab_cell_status)state->status);
+    return state->parts == all && (eab_cell_status_is_result((eab_cell_status)state->status) ||
+                                   (folder->settings.keep_timeouts && state->status == EAB_CELL_TIMEOUT));
 }
 
 /* The plan's index of the row's cell, or -1 with a line. */

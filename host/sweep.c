@@ -14,6 +14,7 @@
 #include "pool.h"
 #include "profile_print.h"
 #include "progress.h"
+#include "search.h"
 #include "summary.h"
 #include "tables.h"
 
@@ -36,7 +37,8 @@ typedef struct {
     eab_pool *pool;
     eab_progress *progress;
     eab_progress_state state;
-    eab_profile profile; /* of what was trained, if the sweep asks for it */
+    eab_progress_state before; /* when the pool at work was started: a search has many, one after another */
+    eab_profile profile;       /* of what was trained, if the sweep asks for it */
     double started_s;
     bool over_time;
     pthread_mutex_t mutex; /* of ends */
@@ -102,14 +104,20 @@ static void take_ends(sweep_session *session) {
     eab_pool_progress measured;
     eab_pool_measure(session->pool, &measured);
     eab_progress_state *state = &session->state;
-    state->flop_done = measured.flop_done;
-    state->flop_total = measured.flop_total;
-    state->tokens = measured.tokens;
+    state->flop_done = session->before.flop_done + measured.flop_done;
+    state->flop_total = session->before.flop_done + measured.flop_total;
+    state->tokens = session->before.tokens + measured.tokens;
     for (guint i = 0; i < ends->len; i++) {
         const cell_end *end = &g_array_index(ends, cell_end, i);
         const eab_config *config = &session->plan->cells[end->index].config;
         char label[512];
         eab_cell_label(config, label, sizeof label);
+        if (end->status == EAB_CELL_TIMEOUT) {
+            char *line = g_strdup_printf("%s  %s", label, end->reason);
+            eab_progress_cell(session->progress, state, line);
+            g_free(line);
+            continue;
+        }
         if (!eab_cell_status_is_result(end->status)) {
             state->failed++;
             tell_failure(session, label, end);
@@ -152,8 +160,57 @@ static void watch(sweep_session *session) {
     eab_interrupt_looking(false);
 }
 
+/* Trains these cells; an eab_status. fleets: by a cell's index, or NULL. */
+static int train(sweep_session *session, const int64_t *todo, int64_t count, const int32_t *fleets) {
+    const eab_sweep *sweep = session->sweep;
+    const eab_pool_settings settings = {.backend = sweep->backend,
+                                        .device = sweep->device,
+                                        .workers = sweep->workers,
+                                        .fleet = sweep->fleet,
+                                        .fleets = fleets,
+                                        .keep_curves = sweep->save_curves,
+                                        .abandon = sweep->search,
+                                        .model_path = sweep->save_models ? model_path : NULL,
+                                        .geometry_path = sweep->save_geometry ? geometry_path : NULL,
+                                        .sink = take_result,
+                                        .profile = sweep->profile ? &session->profile : NULL,
+                                        .context = session};
+    session->before = session->state;
+    EAB_TRY(eab_pool_start(&settings, session->plan->cells, todo, count, &session->pool));
+    watch(session);
+    return eab_pool_finish(session->pool);
+}
+
+/* What the tables say of each cell, as the search wants it: whatever ended without a solution did not solve. */
+static void list_outcomes(const sweep_session *session, uint8_t *known) {
+    for (int64_t i = 0; i < session->plan->count; i++) {
+        eab_cell_outcome outcome;
+        known[i] = !eab_run_folder_outcome(session->folder, i, &outcome) ? EAB_SEARCH_UNKNOWN
+                   : outcome.solved == 1                                 ? EAB_SEARCH_SOLVED
+                                                                         : EAB_SEARCH_UNSOLVED;
+    }
+}
+
+/* Round by round what the search still wants to know. */
+static int train_searching(sweep_session *session, const int32_t *fleets) {
+    eab_search *search = eab_search_new(session->plan);
+    uint8_t *known = g_new(uint8_t, (gsize)session->plan->count);
+    int64_t *wanted = g_new(int64_t, (gsize)session->plan->count), count;
+    int status = EAB_OK;
+    list_outcomes(session, known);
+    while (!status && (count = eab_search_next(search, known, wanted)) > 0) {
+        status = train(session, wanted, count, fleets);
+        if (!status) status = eab_run_folder_sync(session->folder);
+        list_outcomes(session, known);
+    }
+    g_free(wanted);
+    g_free(known);
+    eab_search_free(search);
+    return status;
+}
+
 /* Trains what is to do; an eab_status. */
-static int train(sweep_session *session, const int64_t *todo, int64_t count) {
+static int train_all(sweep_session *session, const int64_t *todo, int64_t count) {
     const eab_sweep *sweep = session->sweep;
     eab_device *device = NULL;
     EAB_TRY(eab_device_open(sweep->backend, sweep->device, &device));
@@ -163,33 +220,35 @@ static int train(sweep_session *session, const int64_t *todo, int64_t count) {
         fleets[todo[i]] = eab_preferred_fleet(device, &session->plan->cells[todo[i]].config);
     eab_device_close(device);
 
-    const eab_pool_settings settings = {.backend = sweep->backend,
-                                        .device = sweep->device,
-                                        .workers = sweep->workers,
-                                        .fleet = sweep->fleet,
-                                        .fleets = fleets,
-                                        .keep_curves = sweep->save_curves,
-                                        .model_path = sweep->save_models ? model_path : NULL,
-                                        .geometry_path = sweep->save_geometry ? geometry_path : NULL,
-                                        .sink = take_result,
-                                        .profile = sweep->profile ? &session->profile : NULL,
-                                        .context = session};
-    const int started = eab_pool_start(&settings, session->plan->cells, todo, count, &session->pool);
-    g_free(fleets);
-    EAB_TRY(started);
     session->progress = eab_progress_new(STDERR_FILENO);
-    watch(session);
+    const int status = sweep->search ? train_searching(session, fleets) : train(session, todo, count, fleets);
     eab_progress_free(session->progress);
-    return eab_pool_finish(session->pool);
+    g_free(fleets);
+    return status;
 }
 
 /* ---- the end ------------------------------------------------------------------------------------------------- */
 
+/* A search gives cells up on purpose. */
+static int64_t failures(const eab_sweep *sweep, const eab_run_summary *summary) {
+    return summary->failed - (sweep->search ? summary->timeouts : 0);
+}
+
 static void print_results(const sweep_session *session, const eab_run_summary *summary) {
     eab_summary_print(stdout, session->plan, session->folder);
+    if (session->sweep->search) {
+        eab_search *search = eab_search_new(session->plan);
+        uint8_t *known = g_new(uint8_t, (gsize)session->plan->count);
+        list_outcomes(session, known);
+        putchar('\n');
+        eab_search_print(stdout, search, known);
+        g_free(known);
+        eab_search_free(search);
+    }
     printf("\n%lld of %lld cells are done", (long long)summary->done, (long long)session->plan->count);
     if (summary->diverged) printf(", %lld of them diverged", (long long)summary->diverged);
-    if (summary->failed) printf("; %lld failed", (long long)summary->failed);
+    if (session->sweep->search && summary->timeouts) printf("; %lld abandoned", (long long)summary->timeouts);
+    if (failures(session->sweep, summary)) printf("; %lld failed", (long long)failures(session->sweep, summary));
     printf("\ntables  %s/accuracy.csv, throughput.csv%s%s\n", session->sweep->out,
            session->sweep->save_curves ? ", curves.csv" : "", session->sweep->save_geometry ? ", geometry.csv" : "");
     char *out = g_shell_quote(session->sweep->out);
@@ -211,7 +270,8 @@ int eab_sweep_run(const eab_sweep *sweep, const eab_plan *plan) {
                                        .command = sweep->command,
                                        .save_models = sweep->save_models,
                                        .save_curves = sweep->save_curves,
-                                       .save_geometry = sweep->save_geometry};
+                                       .save_geometry = sweep->save_geometry,
+                                       .keep_timeouts = sweep->search};
     pthread_mutex_init(&session.mutex, NULL);
     eab_interrupt_watch();
     int status = eab_run_folder_open(sweep->out, plan, &settings, &session.folder);
@@ -234,7 +294,7 @@ int eab_sweep_run(const eab_sweep *sweep, const eab_plan *plan) {
     if (count && summary.done)
         fprintf(stderr, "eabench sweep: %lld of %lld cells are done already in %s\n", (long long)summary.done,
                 (long long)plan->count, sweep->out);
-    if (count) status = train(&session, todo, count);
+    if (count) status = train_all(&session, todo, count);
     g_free(todo);
     char *reason = g_strdup(status ? eab_last_error() : "");
 
@@ -252,7 +312,7 @@ int eab_sweep_run(const eab_sweep *sweep, const eab_plan *plan) {
     g_array_free(session.ends, TRUE);
     pthread_mutex_destroy(&session.mutex);
 
-    int code = summary.failed ? EAB_EXIT_FAILED : EAB_EXIT_DONE;
+    int code = failures(sweep, &summary) ? EAB_EXIT_FAILED : EAB_EXIT_DONE;
     if (status == EAB_INTERRUPTED) {
         fprintf(stderr, "eabench sweep: %s; %lld of %lld cells are done. To go on:\n  %s\n",
                 session.over_time ? "the time limit was reached" : "interrupted", (long long)summary.done,

@@ -13,6 +13,7 @@ typedef struct {
     int32_t workers, fleet; /* fleet 0: what suits the device, for each shape of model */
     double time_limit_s;    /* after this it stops as if interrupted */
     bool dry_run, save_models, save_curves, save_geometry, profile;
+    bool search;                    /* only the cells that show the frontiers: search.h */
     char *command;                  /* the command line, quoted for a shell */
     char *again;                    /* the same under the name that the program was called by */
     char description[256], isa[32]; /* of the device; of the CPU kernels, or "" */

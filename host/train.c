@@ -193,8 +193,18 @@ static int take_all_scores(const eab_config *config, int64_t trained, const eab_
     return EAB_OK;
 }
 
-/* Writes down what is known of a member that leaves the fleet after `steps`; held_out, its parts': NULL if it diverged. */
-static int finish_member(fleet_state *fleet, int32_t member, int64_t steps, const eab_evaluation *held_out) {
+/* Why a member leaves its fleet. */
+enum { STAYS, DONE, DIVERGED, HOPELESS };
+
+/* See eab_train_options. A level is often learned in one late step, so half of the time is the least to be given. */
+static bool is_hopeless(const eab_config *config, int64_t steps, double validation_accuracy) {
+    const double chance = eab_config_chance_accuracy(config);
+    return 2 * steps >= config->steps && validation_accuracy < chance + 0.1 * (1 - chance);
+}
+
+/* Writes down what is known of a member that leaves the fleet after `steps`; held_out, its parts': where it is DONE. */
+static int finish_member(fleet_state *fleet, int32_t member, int64_t steps, int leaving,
+                         const eab_evaluation *held_out) {
     const member_state *state = &fleet->states[member];
     const eab_config *config = &fleet->configs[state->cell];
     eab_cell_result *result = &fleet->results[state->cell];
@@ -204,7 +214,14 @@ static int finish_member(fleet_state *fleet, int32_t member, int64_t steps, cons
     result->wall_s = eab_now_s() - fleet->started_s;
     result->fleet_tokens = fleet->trained_tokens;
     result->memory_bytes = (int64_t)fleet->model.device->peak_bytes;
-    if (!held_out) {
+    if (leaving == HOPELESS) {
+        result->status = EAB_CELL_TIMEOUT;
+        snprintf(result->reason, sizeof result->reason,
+                 "abandoned at step %lld of %lld: validation accuracy %.3f, chance is %.3f", (long long)steps,
+                 (long long)config->steps, result->validation_accuracy, eab_config_chance_accuracy(config));
+        return EAB_OK;
+    }
+    if (leaving == DIVERGED) {
         result->status = EAB_CELL_DIVERGED;
         snprintf(result->reason, sizeof result->reason, "the loss was not finite by step %lld", (long long)steps);
         eab_cell_result_clear(result);
@@ -227,7 +244,7 @@ static int remove_member(fleet_state *fleet, int32_t member) {
     return EAB_OK;
 }
 
-/* Of the members marked 1. */
+/* Of the members that are DONE. */
 static int measure_geometry(fleet_state *fleet, const uint8_t *leaving) {
     const size_t members = (size_t)fleet->model.shape.members;
     uint8_t *wanted = calloc(members, 1);
@@ -237,7 +254,7 @@ static int measure_geometry(fleet_state *fleet, const uint8_t *leaving) {
     int status = wanted && configs && paths && found ? EAB_OK : eab_fail(EAB_NO_MEMORY, "no memory for geometry");
     for (size_t member = 0; member < members && !status; member++) {
         const int32_t cell = fleet->states[member].cell;
-        wanted[member] = leaving[member] == 1;
+        wanted[member] = leaving[member] == DONE;
         configs[member] = &fleet->configs[cell];
         paths[member] = fleet->options->geometry_paths[cell];
     }
@@ -251,11 +268,11 @@ static int measure_geometry(fleet_state *fleet, const uint8_t *leaving) {
     return status;
 }
 
-/* Finishes and removes the members marked in leaving[]: 1 with a result, 2 diverged. The held-out evaluation runs over
+/* Finishes and removes the members marked in leaving[]. The held-out evaluation runs over
  * the whole fleet once; those that stay are not changed by it. */
 static int finish_members(fleet_state *fleet, int64_t steps, const uint8_t *leaving) {
     bool evaluate = false;
-    for (int32_t member = 0; member < fleet->model.shape.members; member++) evaluate |= leaving[member] == 1;
+    for (int32_t member = 0; member < fleet->model.shape.members; member++) evaluate |= leaving[member] == DONE;
     if (evaluate)
         EAB_TRY(eab_evaluate(&fleet->model, &fleet->tokens, EAB_STREAM_HELD_OUT, true, fleet->options->stop,
                              fleet->evaluations));
@@ -263,8 +280,8 @@ static int finish_members(fleet_state *fleet, int64_t steps, const uint8_t *leav
     const int32_t stride = eab_most_parts(&fleet->tokens, fleet->model.shape.members);
     for (int32_t member = 0; member < fleet->model.shape.members; member++)
         if (leaving[member])
-            EAB_TRY(finish_member(fleet, member, steps,
-                                  leaving[member] == 1 ? &fleet->evaluations[(int64_t)member * stride] : NULL));
+            EAB_TRY(
+                finish_member(fleet, member, steps, leaving[member], &fleet->evaluations[(int64_t)member * stride]));
     for (int32_t member = fleet->model.shape.members - 1; member >= 0; member--)
         if (leaving[member]) EAB_TRY(remove_member(fleet, member));
     return EAB_OK;
@@ -307,13 +324,16 @@ static int look(fleet_state *fleet, int64_t steps) {
         const bool finite =
             take_validation(&fleet->configs[state->cell], steps, &fleet->evaluations[(int64_t)member * stride], result);
         if (!isfinite(loss) || !finite) {
-            leaving[member] = 2;
+            leaving[member] = DIVERGED;
             continue;
         }
         if (fleet->options->keep_curves)
             status = add_curve_point(state, result, (eab_curve_point){steps, loss, result->validation_accuracy});
         const bool all_right = result->validation_accuracy >= 1;
-        if (steps == shared->steps || (all_right && shared->stop_when_solved)) leaving[member] = 1;
+        if (steps == shared->steps || (all_right && shared->stop_when_solved)) leaving[member] = DONE;
+        else if (fleet->options->abandon &&
+                 is_hopeless(&fleet->configs[state->cell], steps, result->validation_accuracy))
+            leaving[member] = HOPELESS;
     }
     if (!status) status = finish_members(fleet, steps, leaving);
     free(leaving);

@@ -53,6 +53,8 @@ typedef struct {
     bool keep_curves;
     const char *const *model_paths;    /* [members]: where to save each trained model (safetensors), or NULL */
     const char *const *geometry_paths; /* [members]: where to save attention maps; NULL: no geometry is measured */
+    bool abandon; /* let go, with status timeout, members that are hopeless: half of their steps are done and their
+                     validation accuracy has not come a tenth of the way from chance to 1 */
 } eab_train_options;
 
 /* Trains `members` cells of one shape in lockstep (they may differ in level, mechanism, scale, seed and every option

@@ -1,0 +1,172 @@
+#include "host/search.h"
+
+#include <glib.h>
+
+#include "spec_text.h"
+
+enum { MAX_CELLS = 4096 };
+
+static eab_plan plan;
+static uint8_t known[MAX_CELLS];
+
+static void setup(const char *text) {
+    char error[1024];
+    cr_assert_eq(load_text(text, NULL, &plan, error), EAB_OK, "%s", error);
+    cr_assert_leq(plan.count, MAX_CELLS);
+    memset(known, EAB_SEARCH_UNKNOWN, sizeof known);
+}
+
+/* A world: whether the cell solves its level. */
+typedef bool (*truth)(const eab_config *config, guint32 salt);
+
+/* Lets the search train until it wants nothing; returns the cells that it trained. No cell is wanted twice. */
+static int64_t run(const eab_search *search, truth solves, guint32 salt) {
+    int64_t wanted[MAX_CELLS], trained = 0, count;
+    while ((count = eab_search_next(search, known, wanted)) > 0) {
+        for (int64_t i = 0; i < count; i++) {
+            cr_assert(wanted[i] >= 0 && wanted[i] < plan.count);
+            cr_assert_eq(known[wanted[i]], EAB_SEARCH_UNKNOWN, "cell %lld is wanted again", (long long)wanted[i]);
+            known[wanted[i]] = solves(&plan.cells[wanted[i]].config, salt) ? EAB_SEARCH_SOLVED : EAB_SEARCH_UNSOLVED;
+        }
+        trained += count;
+    }
+    return trained;
+}
+
+static char *printed(const eab_search *search) {
+    char *text = NULL;
+    size_t size = 0;
+    FILE *file = open_memstream(&text, &size);
+    eab_search_print(file, search, known);
+    fclose(file);
+    return text;
+}
+
+static const char *ladder = "[task recurrence]\nbasis = 4\ndelay = 2:17\n[model]\ncontext = 40\n"
+                            "[train]\nmechanism = dpa, ea\nlr = 1e-2, 2e-2, 4e-2\nseed = 1:4\n";
+
+static int32_t delay_of(const eab_config *config) { return config->level.option[1]; }
+
+/* dpa (0) solves up to delay 6, ea up to 11: at the middle rate, and only with seeds 1 and 2. */
+static bool two_frontiers(const eab_config *config, guint32 salt) {
+    (void)salt;
+    return config->lr == 2e-2 && config->seed <= 2 && delay_of(config) <= (config->mechanism == 0 ? 6 : 11);
+}
+
+Test(search, finds_both_frontiers_by_bisection) {
+    setup(ladder);
+    eab_search *search = eab_search_new(&plan);
+    const int64_t trained = run(search, two_frontiers, 0);
+    char *text = printed(search), *row = g_strdup_printf("trained %lld of 384", (long long)trained);
+    cr_expect(strstr(text, "dpa  recurrence  basis=4 delay=6   basis=4 delay=7 "), "%s", text);
+    cr_expect(strstr(text, "ea  recurrence   basis=4 delay=11  basis=4 delay=12"), "%s", text);
+    cr_expect(strstr(text, row), "%s", text);
+    /* Four or five rungs of 16, at most 12 cells each, for each mechanism; solved ones take the middle rate only. */
+    cr_expect_lt(trained, 2 * 5 * 12 + 1);
+    cr_expect_lt(trained, plan.count / 3);
+    g_free(row);
+    g_free(text);
+    eab_search_free(search);
+    eab_plan_free(&plan);
+}
+
+static bool never(const eab_config *config, guint32 salt) {
+    (void)config;
+    (void)salt;
+    return false;
+}
+
+static bool always(const eab_config *config, guint32 salt) {
+    (void)config;
+    (void)salt;
+    return true;
+}
+
+Test(search, a_ladder_that_nobody_or_everybody_climbs) {
+    setup(ladder);
+    eab_search *search = eab_search_new(&plan);
+    run(search, never, 0);
+    char *text = printed(search);
+    cr_expect(strstr(text, "dpa  recurrence  none              basis=4 delay=2"), "%s", text);
+    g_free(text);
+    memset(known, EAB_SEARCH_UNKNOWN, sizeof known);
+    /* One rate and, since half of the seeds are enough and all are tried at once, one round a rung. */
+    cr_expect_leq(run(search, always, 0), 2 * 5 * 4);
+    text = printed(search);
+    cr_expect(strstr(text, "dpa  recurrence  basis=4 delay=17  none"), "%s", text);
+    g_free(text);
+    eab_search_free(search);
+    eab_plan_free(&plan);
+}
+
+/* Each seed has a frontier of its own at each rate. */
+static bool by_hash(const eab_config *config, guint32 salt) {
+    const guint32 word = (guint32)config->seed * 2654435761u + (guint32)(config->lr * 1000) * 40503u +
+                         (guint32)config->mechanism * 97u + salt * 2246822519u;
+    return (guint32)delay_of(config) <= 2 + (word ^ word >> 15) % 17;
+}
+
+/* The frontier that all cells together show. */
+static int32_t frontier_of_all(int32_t mechanism, guint32 salt) {
+    int32_t best = 0;
+    for (int32_t delay = 2; delay <= 17; delay++) {
+        bool seeds[5] = {false};
+        for (int64_t i = 0; i < plan.count; i++) {
+            const eab_config *config = &plan.cells[i].config;
+            if (config->mechanism == mechanism && delay_of(config) == delay && by_hash(config, salt))
+                seeds[config->seed] = true;
+        }
+        if (seeds[1] + seeds[2] + seeds[3] + seeds[4] >= 2) best = delay;
+    }
+    return best;
+}
+
+Test(search, agrees_with_the_whole_grid_where_ladders_are_monotonous) {
+    setup(ladder);
+    eab_search *search = eab_search_new(&plan);
+    for (guint32 salt = 0; salt < 200; salt++) {
+        memset(known, EAB_SEARCH_UNKNOWN, sizeof known);
+        run(search, by_hash, salt);
+        char *text = printed(search);
+        for (int32_t mechanism = 0; mechanism < 2; mechanism++) {
+            const int32_t delay = frontier_of_all(mechanism, salt);
+            char level[32] = "none";
+            if (delay) g_snprintf(level, sizeof level, "basis=4 delay=%d", delay);
+            char *expected =
+                g_strdup_printf("\n%-15s  %s ", mechanism == 0 ? "dpa  recurrence" : "ea  recurrence", level);
+            cr_assert(strstr(text, expected), "%u: want %s in\n%s", salt, expected, text);
+            g_free(expected);
+        }
+        g_free(text);
+    }
+    eab_search_free(search);
+    eab_plan_free(&plan);
+}
+
+Test(search, what_is_known_is_not_asked_for_again) {
+    setup(ladder);
+    eab_search *search = eab_search_new(&plan);
+    for (int64_t i = 0; i < plan.count; i++)
+        known[i] = two_frontiers(&plan.cells[i].config, 0) ? EAB_SEARCH_SOLVED : EAB_SEARCH_UNSOLVED;
+    int64_t wanted[MAX_CELLS];
+    cr_expect_eq(eab_search_next(search, known, wanted), 0);
+    char *text = printed(search);
+    cr_expect(strstr(text, "trained 384 of 384 cells and saved 0 (0%)"), "%s", text);
+    g_free(text);
+    eab_search_free(search);
+    eab_plan_free(&plan);
+}
+
+Test(search, models_are_searched_apart) {
+    setup("[task recurrence]\nbasis = 4\ndelay = 2:5\n[model]\nd_model = 16, 32\n[train]\nmechanism = dpa, ea\n");
+    eab_search *search = eab_search_new(&plan);
+    int64_t wanted[MAX_CELLS];
+    cr_expect_eq(eab_search_next(search, known, wanted), 4); /* one cell on the middle rung of each of four groups */
+    run(search, always, 0);
+    char *text = printed(search);
+    cr_expect(strstr(text, "dpa  recurrence d_model=16"), "%s", text);
+    cr_expect(strstr(text, "ea  recurrence d_model=32"), "%s", text);
+    g_free(text);
+    eab_search_free(search);
+    eab_plan_free(&plan);
+}
