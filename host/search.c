@@ -37,6 +37,7 @@ static bool is_searched_over(const eab_option *option) {
 /* Every option of model and train but rate and seed, as text; two cells with equal ones are of one group. */
 static char *group_key(const eab_config *config) {
     GString *key = g_string_new(eab_config_task_name(config));
+    if (config->mixture) g_string_append_printf(key, " %d", config->cue);
     for (int i = 0; i < eab_option_count; i++) {
         char value[64];
         if (is_searched_over(&eab_options[i])) continue;
