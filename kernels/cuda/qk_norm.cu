@@ -28,7 +28,7 @@ __device__ static inline int64_t place_kept(int64_t place, int32_t heads, int32_
 }
 
 template <int LANES, int PER_LANE>
-__global__ void __launch_bounds__(THREADS)
+__global__ void __launch_bounds__(THREADS, 4)
     forward(int32_t members, int64_t places, int32_t heads, int32_t head_dim, eab_tensor q_gain, eab_tensor k_gain,
             eab_tensor qkv_all, eab_tensor unit_all, eab_tensor inv_rms_all) {
     const int32_t lane = (int32_t)(threadIdx.x % LANES), group = (int32_t)(threadIdx.x / LANES);
@@ -69,7 +69,7 @@ __global__ void __launch_bounds__(THREADS)
 
 /* partial: [2][parts][head_dim] a member, of the q and the k gain. */
 template <int LANES, int PER_LANE>
-__global__ void __launch_bounds__(THREADS)
+__global__ void __launch_bounds__(THREADS, 4)
     backward(int32_t members, int64_t places, int32_t heads, int32_t head_dim, eab_tensor q_gain, eab_tensor k_gain,
              eab_tensor unit_all, eab_tensor inv_rms_all, eab_tensor dqkv_all, eab_tensor partial_all) {
     EAB_SHARED(float, sums, THREADS);
