@@ -212,14 +212,13 @@ def exclusive(claim: Claim, levels: Sequence[Level]) -> Claim:
     mine, theirs = ([level for level in levels if _only_mine(level, reverse)] for reverse in (False, True))
     p_split, claim.low, claim.high = tests.binomial_split(len(mine), len(theirs))
     claim.statistic = float(len(mine) - len(theirs))
-    # Mine and theirs are two questions of each level; the correction runs over both.
-    tables = [level.solved for level in levels] + [level.lost for level in levels]
-    corrected = dict(zip([(level.group, level.name, side) for side in (0, 1) for level in levels],
-                         tests.corrected_fisher(tables)))
-    sure = [[level for level in part if corrected[level.group, level.name, side] < SIGNIFICANT]
-            for side, part in enumerate((mine, theirs))]
-    p_sides = [min((corrected[level.group, level.name, side] for level in part), default=1.0)
-               for side, part in enumerate((mine, theirs))]
+    # The p-values count both sides already, so each side is corrected for its own levels only.
+    corrected = [dict(zip([(level.group, level.name) for level in levels], tests.corrected_fisher(tables)))
+                 for tables in ([level.solved for level in levels], [level.lost for level in levels])]
+    sure = [[level for level in part if known[level.group, level.name] < SIGNIFICANT]
+            for known, part in zip(corrected, (mine, theirs))]
+    p_sides = [min((known[level.group, level.name] for level in part), default=1.0)
+               for known, part in zip(corrected, (mine, theirs))]
     claim.p_value = min(p_sides)
     if not levels:
         return _too_few(claim, "no level has results of both mechanisms")

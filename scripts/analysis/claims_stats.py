@@ -1,7 +1,7 @@
 """The tests behind the verdicts. The cluster is the seed: what one seed does on several levels is not independent.
 
 Seeds are few, so intervals and p-values over seeds are Student's with (seeds - 1) degrees of freedom. A percentile
-bootstrap over five seeds is a third too narrow: tests/scripts/test_claims_calibration.py measures both.
+bootstrap over five seeds misses in one of six cases: tests/scripts/test_claims_calibration.py measures both.
 """
 
 from __future__ import annotations

@@ -70,6 +70,7 @@ def pool_runs(runs: list[Run]) -> Pool:
         if name in task_options:
             warnings.append(f"{name} is both a task option and a model option; it is treated as a task option")
     settings = [name for name in options if name not in NOT_A_SETTING and name not in task_options]
+    settings += ["cue"] if "cue" in rows and "cue" not in (*settings, *task_options) else []
     pool = Pool(runs, rows, left_out, _pool_throughput(runs, rows), parts, warnings=warnings)
     pool.groups = _split(rows, task_options, settings)
     for group in pool.groups:
@@ -95,6 +96,8 @@ def _take_parts(rows: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     parts = parts.assign(mixture=parts["cell"].map(rows[wholes].drop_duplicates("cell").set_index("cell")["level"]))
     rows = rows[~within].reset_index(drop=True)
     bits = rows["cell"].map(parts.groupby("cell")["complexity_bits"].mean())
+    if "cue" not in rows:  # the level's name ends with it: told the task or not is a setting, no rung of a ladder
+        rows["cue"] = rows["level"].str.extract(r" cue=(\w+)$", expand=False).where(rows["task"] == MIXTURE).fillna("")
     rows["complexity_bits"] = rows["complexity_bits"].fillna(bits.where(rows["task"] == MIXTURE).astype(float))
     return rows, parts.reset_index(drop=True)
 

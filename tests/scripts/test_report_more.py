@@ -245,6 +245,13 @@ def test_parts_of_mixtures_have_a_table_of_their_own(make_run: Make) -> None:
     assert ">0.600<" in html and ">0.400<" in html
 
 
+def test_the_cue_is_a_setting(make_run: Make) -> None:
+    rows = [cell | ({"level": f"two cue={cue}"} if cell["task"] == "mixture" else {}) | {"cell": f"{cue}{cell['cell']}"}
+            for cue in ("token", "none") for name in ("dpa", "ea") for cell in mixture(1, name, 0.5)]
+    groups = pool_runs([read_run(make_run([*rows, *sweep(seeds=[1])], speeds=[]))]).groups
+    assert [group.title for group in groups] == ["mixture, cue=none", "mixture, cue=token", "recurrence"]
+
+
 def test_compare_copes_with_mixtures_and_new_columns(make_run: Make, capsys: pytest.CaptureFixture[str]) -> None:
     rows = [cell for seed in range(6) for name in ("dpa", "ea") for cell in mixture(seed, name, 0.5)]
     rows += [row(8, 2, seed=seed, mechanism="ea", token_accuracy=0.6, solved=0) for seed in range(6)]
