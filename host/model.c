@@ -109,14 +109,18 @@ int64_t eab_model_activation_reals(const eab_config *config, int32_t vocab) {
     return without.used + (with_layer.used - without.used) * config->layers;
 }
 
-/* As large as the backend's cache wants it, and all of about the same size. Sums are rounded by micro-batch, so the
- * choice must not depend on the fleet: d_model stands in for the vocabulary, which others may have padded. */
+/* As large as the backend's cache wants it, and all of the same size where that is more than half as large, else of
+ * about the same. A backend may round sums by micro-batch, so the choice must not depend on the fleet: d_model stands in
+ * for the vocabulary, which others may have padded. */
 int32_t eab_model_micro_batch(const eab_backend *backend, const eab_config *config) {
     const int64_t limit = backend->micro_batch_bytes;
     if (limit == 0) return config->batch;
     const int64_t sequence_bytes = eab_model_activation_reals(config, config->d_model) * (int64_t)backend->real_bytes;
     int64_t most = limit / sequence_bytes;
     if (most < 1) most = 1;
+    if (most > config->batch) most = config->batch;
+    for (int64_t size = most; size > most / 2; size--)
+        if (config->batch % size == 0) return (int32_t)size;
     const int64_t parts = (config->batch + most - 1) / most;
     return (int32_t)((config->batch + parts - 1) / parts);
 }

@@ -54,8 +54,9 @@ typedef struct {
 /* ---- primitives ---------------------------------------------------------------------------------------------- */
 
 /* What a product does to each element before it is stored; only on backends with gemm_finishes.
- * relu: c < 0 becomes 0. relu_slope: c becomes 0 where other <= 0. times: c *= other. */
-typedef enum { EAB_FINISH_NONE, EAB_FINISH_RELU, EAB_FINISH_RELU_SLOPE, EAB_FINISH_TIMES } eab_finish;
+ * relu: c < 0 becomes 0. relu_slope: c becomes 0 where other <= 0. times: c *= other. gelu: c becomes gelu(c), and other,
+ * which is written, its slope gelu'(c). */
+typedef enum { EAB_FINISH_NONE, EAB_FINISH_RELU, EAB_FINISH_RELU_SLOPE, EAB_FINISH_TIMES, EAB_FINISH_GELU } eab_finish;
 
 /* c = op(a) op(b) (+ c if accumulate) (+ bias, one per column), finished; row-major; op(a): [m][k], op(b): [k][n], c: [m][n].
  * lda, ldb, ldc: elements between the rows as stored. transpose_a: a is stored [k][m]; transpose_b: b as [n][k]. */
@@ -238,11 +239,9 @@ typedef struct eab_backend {
     /* dy *= f'(x), in place; for relu x may be the output. */
     int (*activation_backward)(eab_device *, eab_activation, int32_t members, int64_t count, eab_tensor x,
                                eab_tensor dy);
-    /* Optional: gemm does what eab_gemm's finish asks for, and activation_forward_slope is there: y = f(x), and x becomes
-     * f'(x). The generic MLP block then keeps gelu's slopes instead of what it was given. */
+    /* Optional: gemm does what eab_gemm's finish asks for. The generic MLP block then has no pass of its own for the
+     * activation, and keeps gelu's slopes instead of what it was given. */
     bool gemm_finishes;
-    int (*activation_forward_slope)(eab_device *, eab_activation, int32_t members, int64_t count, eab_tensor x,
-                                    eab_tensor y);
     /* y[count] += x[count] */
     int (*add)(eab_device *, int32_t members, int64_t count, eab_tensor x, eab_tensor y);
     /* sums[width] += the sum of x's rows, [rows][width] */

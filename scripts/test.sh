@@ -5,7 +5,7 @@ program='test'
 source "$(dirname -- "${BASH_SOURCE[0]}")/common.sh" || exit 3
 
 default_stages=(release isa scripts asan tsan clang cuda)
-full_stages=(lint debug valgrind asan-isa asan-scripts tsan-scripts)
+full_stages=(lint floats debug valgrind asan-isa asan-scripts tsan-scripts)
 
 usage() {
     cat <<END
@@ -22,6 +22,7 @@ Installs what is missing (scripts/setup.sh), builds with warnings as errors, and
   cuda          build with CUDA for one architecture, where nvcc is; no kernel spills, all take what the table says
 and with --full
   lint          scripts/lint.sh
+  floats        the vector functions over all floats; release takes every third, the other stages few (EAB_FLOAT_STEP)
   debug         build without optimisation; all Criterion tests
   valgrind      the Criterion tests under memcheck, at SIMD level avx2
   asan-isa      the kernels' tests at base and avx2 under the sanitizers
@@ -85,6 +86,7 @@ summaries=() # of the stage: its runners' last lines
 launch() {
     local around=(env) slowness=${EAB_SLOWNESS:-3} # what tests multiply their time limits by
     case $1 in asan | tsan) slowness=30 ;; esac
+    if [[ $1 != release ]]; then around+=(EAB_FLOAT_STEP=1009); fi
     # Under nohup or in the background some signals are ignored, and would be by programs that tests interrupt.
     around+=('--default-signal=HUP,INT,QUIT,PIPE' EAB_SLOWNESS="$slowness" EABENCH="$root/build/$1/eabench")
     # ThreadSanitizer of gcc before 14 cannot live with as many random address bits as newer kernels have.
@@ -156,7 +158,7 @@ ctests_at_levels() { # PRESET
     for level in base avx2; do
         [[ $level == base ]] || grep -q -w "$level" /proc/cpuinfo || continue
         echo "EAB_ISA=$level"
-        EAB_ISA=$level ctests "$1" -L kernels || status=1
+        EAB_FLOAT_STEP=1009 EAB_ISA=$level ctests "$1" -L kernels || status=1
     done
     return "$status"
 }
@@ -187,7 +189,7 @@ valgrinds() {
         [[ $name =~ ${regex:-.} ]] || continue
         echo "valgrind $name"
         good=1
-        EAB_SLOWNESS=100 EAB_ISA=avx2 launch release valgrind --quiet --trace-children=yes --leak-check=full \
+        EAB_SLOWNESS=100 EAB_FLOAT_STEP=1000000 EAB_ISA=avx2 launch release valgrind --quiet --trace-children=yes --leak-check=full \
             --errors-for-leak-kinds=definite --show-leak-kinds=definite --log-file="$scratch/valgrind.%p" \
             "$program" --jobs "$(cores)" >"$scratch/output" 2>&1 || good=0
         grep 'Synthesis' "$scratch/output"
@@ -231,6 +233,7 @@ stage() {
         clang) build clang && ctests clang ;;
         cuda) cuda_stage ;;
         lint) scripts/lint.sh ;;
+        floats) build release && EAB_FLOAT_STEP=1 ctests release -R '^kernels\.math$' ;;
         debug) build debug && ctests debug ;;
         valgrind) build release && valgrinds ;;
         asan-isa) build asan && ctests_at_levels asan ;;

@@ -9,9 +9,8 @@
 #include "simd_math.h"
 
 #include <math.h>
+#include <stddef.h>
 #include <string.h>
-
-#define GELU_FACTOR 1.5957691216057308f /* 2 sqrt(2/pi) */
 
 /* y = normalized * gain + bias of one row, where its mean and inverse standard deviation are known. */
 EAB_INLINE void normalize_row(int32_t width, float mean, float scale, const float *gain, const float *bias,
@@ -69,7 +68,7 @@ EAB_INLINE void normalize_block(int32_t count, int32_t width, const float *gain,
     for (int32_t row = 0; row < EAB_LANES; row++)
         sums[row] = row_square_sum(width, x + (int64_t)block_row(row, count) * width, mean[row], &rest[row]);
     eab_store(scale, add_rest(width, eab_reduce_add_rows(sums), rest) * inv_width + 1e-5f);
-    for (int32_t row = 0; row < EAB_LANES; row++) scale[row] = 1 / sqrtf(scale[row]);
+    for (int32_t row = 0; row < EAB_LANES; row++) scale[row] = eab_inverse_sqrt(scale[row]);
     memcpy(inv_std, scale, (size_t)count * sizeof *scale);
     for (int32_t row = 0; row < count; row++)
         normalize_row(width, mean[row], scale[row], gain, bias, x + (int64_t)row * width, y + (int64_t)row * width,
@@ -178,36 +177,43 @@ static void relu_backward(int64_t count, const float *x, float *dy) {
     for (int64_t i = 0; i < count; i++) dy[i] = x[i] > 0 ? dy[i] : 0;
 }
 
-/* gelu(x) = x/2 (1 + tanh(u)) = x s, s = 1 / (1 + e), e = exp(-2u), 2u = 2 sqrt(2/pi) (x + 0.044715 x^3). Past
- * |2u| = 86 s is 1 or below any normal number: limited there, the exponential needs no limits of its own. NaN stays. */
-EAB_INLINE float gelu_exp(float twice_u) {
-    const float below = twice_u > 86 ? 86 : twice_u;
-    return eab_expf_lane_within(-(below < -86 ? -86 : below));
-}
-
-EAB_INLINE float gelu_twice_u(float x) { return GELU_FACTOR * x * (1 + 0.044715f * x * x); }
-
-/* f' = s + x s (1 - s) 2u', where 1 - s = e s without cancellation, and 2u' x = 3 (2u) - 2 GELU_FACTOR x. */
-EAB_INLINE float gelu_slope(float x, float twice_u, float e, float s) {
-    return s * (1 + (3 * twice_u - 2 * GELU_FACTOR * x) * (e * s));
-}
-
-static void gelu_forward(int64_t count, const float *x, float *y) {
-    for (int64_t i = 0; i < count; i++) y[i] = x[i] / (1 + gelu_exp(gelu_twice_u(x[i])));
-}
-
-static void gelu_backward(int64_t count, const float *x, float *dy) {
-    for (int64_t i = 0; i < count; i++) {
-        const float twice_u = gelu_twice_u(x[i]), e = gelu_exp(twice_u);
-        dy[i] *= gelu_slope(x[i], twice_u, e, 1 / (1 + e));
+EAB_INLINE void gelu_at(const int vectors, const float *x, float *y, float *slope) {
+    eab_vec values[4], slopes[4];
+    EAB_UNROLL
+    for (int i = 0; i < vectors; i++) values[i] = eab_load(x + (ptrdiff_t)i * EAB_LANES);
+    eab_gelu_vecs(vectors, values, slopes);
+    EAB_UNROLL
+    for (int i = 0; i < vectors; i++) {
+        eab_store(y + (ptrdiff_t)i * EAB_LANES, values[i]);
+        eab_store(slope + (ptrdiff_t)i * EAB_LANES, slopes[i]);
     }
 }
 
-static void gelu_forward_slope(int64_t count, float *restrict x, float *restrict y) {
-    for (int64_t i = 0; i < count; i++) {
-        const float given = x[i], twice_u = gelu_twice_u(given), e = gelu_exp(twice_u), s = 1 / (1 + e);
-        y[i] = given * s;
-        x[i] = gelu_slope(given, twice_u, e, s);
+void EAB_ISA_NAME(eab_cpu_gelu)(int64_t count, const float *x, float *y, float *slope) {
+    enum { TOGETHER = EAB_LANES == 16 ? 4 : 2 };
+    int64_t i = 0;
+    for (; i + TOGETHER * EAB_LANES <= count; i += TOGETHER * EAB_LANES) gelu_at(TOGETHER, x + i, y + i, slope + i);
+    for (; i + EAB_LANES <= count; i += EAB_LANES) gelu_at(1, x + i, y + i, slope + i);
+    if (i == count) return;
+    float values[EAB_LANES] = {0}, slopes[EAB_LANES];
+    memcpy(values, x + i, (size_t)(count - i) * sizeof *x);
+    gelu_at(1, values, values, slopes);
+    memcpy(y + i, values, (size_t)(count - i) * sizeof *y);
+    memcpy(slope + i, slopes, (size_t)(count - i) * sizeof *slope);
+}
+
+static void gelu_forward(int64_t count, const float *x, float *y) {
+    float slopes[256];
+    for (int64_t i = 0; i < count; i += 256)
+        EAB_ISA_NAME(eab_cpu_gelu)(count - i < 256 ? count - i : 256, x + i, y + i, slopes);
+}
+
+static void gelu_backward(int64_t count, const float *x, float *dy) {
+    float values[256], slopes[256];
+    for (int64_t first = 0; first < count; first += 256) {
+        const int64_t length = count - first < 256 ? count - first : 256;
+        EAB_ISA_NAME(eab_cpu_gelu)(length, x + first, values, slopes);
+        for (int64_t i = 0; i < length; i++) dy[first + i] *= slopes[i];
     }
 }
 
@@ -288,7 +294,6 @@ const eab_cpu_elementwise EAB_ISA_NAME(eab_cpu_elementwise_table) = {
     .relu_backward = relu_backward,
     .gelu_forward = gelu_forward,
     .gelu_backward = gelu_backward,
-    .gelu_forward_slope = gelu_forward_slope,
     .add = add,
     .column_sum = column_sum,
     .rotate = rotate,

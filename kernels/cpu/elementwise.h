@@ -16,7 +16,6 @@ typedef struct {
     void (*relu_backward)(int64_t count, const float *x, float *dy);
     void (*gelu_forward)(int64_t count, const float *x, float *y);
     void (*gelu_backward)(int64_t count, const float *x, float *dy);
-    void (*gelu_forward_slope)(int64_t count, float *x, float *y); /* x becomes the slopes */
     void (*add)(int64_t count, const float *x, float *y);
     void (*column_sum)(int32_t rows, int32_t width, const float *x, float *sums);
     void (*rotate)(const eab_shape *shape, const float *table, float *qkv, bool inverse);

@@ -12,24 +12,39 @@
 #include "product.h"
 #include "transpose.h"
 
-enum { BLOCK_K = 192, BLOCK_ROWS = 192 };
+/* GELU_ROWS: what is finished by gelu is still in the L1 cache (48 rows of 128 columns: 24 KiB). */
+enum { BLOCK_K = 192, BLOCK_ROWS = 192, GELU_ROWS = 48 };
 
 typedef struct {
     const float *b;
     ptrdiff_t b_row;
     float *c;
     ptrdiff_t c_row;
-    const float *bias, *other;
+    const float *bias;
+    float *other;
     eab_finish finish;
 } wide_operands; /* with at least EAB_LANES columns */
 
+/* gelu is no part of the micro-kernel: it needs the registers that the sums are in. */
+static void finish_gelu(int32_t rows, int32_t columns, ptrdiff_t c_row, float *c, float *slopes) {
+    if (c_row == columns) {
+        EAB_ISA_NAME(eab_cpu_gelu)((int64_t)rows * columns, c, c, slopes);
+        return;
+    }
+    for (int64_t row = 0; row < rows; row++)
+        EAB_ISA_NAME(eab_cpu_gelu)(columns, c + row * c_row, c + row * c_row, slopes + row * c_row);
+}
+
 static void multiply_blocks(const eab_gemm *g, const float *a, int32_t columns, const wide_operands *operands) {
     const ptrdiff_t a_row = g->transpose_a ? 1 : g->lda, a_k = g->transpose_a ? g->lda : 1;
+    const bool gelu = operands->finish == EAB_FINISH_GELU;
+    const int32_t block_rows = gelu ? GELU_ROWS : BLOCK_ROWS;
     for (int32_t k = 0; k < g->k || k == 0; k += BLOCK_K) {
+        const bool last = k + BLOCK_K >= g->k;
         const unsigned start =
             k ? EAB_START_C : (g->accumulate ? EAB_START_C : 0u) | (operands->bias ? EAB_START_ROW : 0u);
-        for (int32_t row = 0; row < g->m; row += BLOCK_ROWS) {
-            const eab_product_args args = {.rows = g->m - row < BLOCK_ROWS ? g->m - row : BLOCK_ROWS,
+        for (int32_t row = 0; row < g->m; row += block_rows) {
+            const eab_product_args args = {.rows = g->m - row < block_rows ? g->m - row : block_rows,
                                            .columns = columns,
                                            .k = g->k - k < BLOCK_K ? g->k - k : BLOCK_K,
                                            .a = a + row * a_row + k * a_k,
@@ -41,9 +56,11 @@ static void multiply_blocks(const eab_gemm *g, const float *a, int32_t columns, 
                                            .c_row = operands->c_row,
                                            .start = start,
                                            .start_row = operands->bias,
-                                           .finish = k + BLOCK_K < g->k ? EAB_FINISH_NONE : operands->finish,
+                                           .finish = last && !gelu ? operands->finish : EAB_FINISH_NONE,
                                            .other = operands->other ? operands->other + row * operands->c_row : NULL};
             EAB_ISA_NAME(eab_product)(&args);
+            if (gelu && last)
+                finish_gelu(args.rows, columns, operands->c_row, args.c, operands->other + row * operands->c_row);
         }
     }
 }
@@ -58,7 +75,11 @@ static void copy_rows(int64_t rows, int32_t columns, const float *from, ptrdiff_
     }
 }
 
-static void finish_narrow(const eab_gemm *g, float *c, const float *other) {
+static void finish_narrow(const eab_gemm *g, float *c, float *other) {
+    if (g->finish == EAB_FINISH_GELU) {
+        finish_gelu(g->m, g->n, g->ldc, c, other);
+        return;
+    }
     for (int64_t row = 0; row < g->m && g->finish != EAB_FINISH_NONE; row++)
         for (int64_t i = row * g->ldc; i < row * g->ldc + g->n; i++) {
             if (g->finish == EAB_FINISH_RELU) c[i] = c[i] < 0 ? 0 : c[i];
@@ -75,7 +96,7 @@ int EAB_ISA_NAME(eab_gemm)(eab_cpu_workspace *workspace, const eab_gemm *g, int3
     if (g->m <= 0 || g->n <= 0) return EAB_OK;
 
     const bool narrow = g->n < EAB_LANES;
-    const float *other = g->other.data ? (const float *)g->other.data + member * g->other.stride : NULL;
+    float *other = g->other.data ? (float *)g->other.data + member * g->other.stride : NULL;
     wide_operands operands = {b, g->ldb, c, g->ldc, bias, other, narrow ? EAB_FINISH_NONE : g->finish};
     if (narrow || g->transpose_b) {
         const size_t width = narrow ? EAB_LANES : (size_t)eab_round_up_lanes(g->n);

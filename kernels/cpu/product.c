@@ -25,6 +25,7 @@ EAB_INLINE eab_vec finish_vec(eab_finish finish, eab_vec sum, const float *other
         case EAB_FINISH_RELU: return eab_keep(~(sum < 0), sum); /* NaN stays NaN */
         case EAB_FINISH_RELU_SLOPE: return eab_keep(eab_load(other) > 0, sum);
         case EAB_FINISH_TIMES: return sum * eab_load(other);
+        case EAB_FINISH_GELU: /* gemm.c's */
         case EAB_FINISH_NONE: break;
     }
     return sum;

@@ -38,7 +38,7 @@ typedef struct {
     ptrdiff_t c_row;
     unsigned start;         /* EAB_START_... */
     const float *start_row; /* [columns] (a bias) with EAB_START_ROW */
-    eab_finish finish;      /* done to the sums in the registers */
+    eab_finish finish;      /* done to the sums in the registers; not gelu */
     const float *other;     /* of finish: like c */
 } eab_product_args;
 

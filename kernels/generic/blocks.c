@@ -77,9 +77,10 @@ static int norm_backward(eab_device *device, const eab_shape *shape, const eab_n
     return device->backend->norm_backward(device, args, dy, dx, dgain, dbias);
 }
 
-/* y (+)= x w + bias, finished; x: [rows][in], w: [in][out], y: [rows][out] */
+/* y (+)= x w + bias, finished with `other`; x: [rows][in], w: [in][out], y: [rows][out] */
 static int linear_forward(eab_device *device, const eab_shape *shape, int32_t in, int32_t out, eab_tensor x,
-                          eab_tensor w, eab_tensor bias, bool accumulate, eab_finish finish, eab_tensor y) {
+                          eab_tensor w, eab_tensor bias, bool accumulate, eab_finish finish, eab_tensor other,
+                          eab_tensor y) {
     const eab_gemm gemm = {.members = shape->members,
                            .m = shape->batch * shape->context,
                            .n = out,
@@ -92,7 +93,8 @@ static int linear_forward(eab_device *device, const eab_shape *shape, int32_t in
                            .b = w,
                            .c = y,
                            .bias = bias,
-                           .finish = finish};
+                           .finish = finish,
+                           .other = other};
     return device->backend->gemm(device, &gemm);
 }
 
@@ -159,7 +161,7 @@ int eab_generic_attention_block_forward(eab_device *device, const eab_shape *sha
     const eab_attention_args attention = attention_args(shape, scores);
     EAB_TRY(norm_forward(device, shape, &norm, x, saved->input));
     EAB_TRY(linear_forward(device, shape, d_model, 3 * d_model, saved->input, weights->qkv, weights->qkv_bias, false,
-                           EAB_FINISH_NONE, saved->qkv));
+                           EAB_FINISH_NONE, no_tensor, saved->qkv));
     if (shape->qk_norm) {
         const eab_qk_norm_args qk_norm = qk_norm_args(shape, weights, saved);
         EAB_TRY(device->backend->qk_norm_forward(device, &qk_norm, saved->qkv));
@@ -169,7 +171,7 @@ int eab_generic_attention_block_forward(eab_device *device, const eab_shape *sha
                                                tensor_at(device, saved->qkv, 2 * (int64_t)d_model), saved->attended,
                                                saved->row_stat));
     return linear_forward(device, shape, d_model, d_model, saved->attended, weights->out, weights->out_bias, true,
-                          EAB_FINISH_NONE, x);
+                          EAB_FINISH_NONE, no_tensor, x);
 }
 
 int eab_generic_attention_block_backward(eab_device *device, const eab_shape *shape, const eab_scores *scores,
@@ -202,18 +204,22 @@ int eab_generic_mlp_block_forward(eab_device *device, const eab_shape *shape, co
     (void)scratch;
     const eab_norm_args norm =
         norm_args(shape, weights->norm_gain, weights->norm_bias, saved->normalized, saved->inv_std);
-    const eab_tensor before = saved->before.data ? saved->before : saved->hidden;
-    EAB_TRY(norm_forward(device, shape, &norm, x, saved->input));
     const bool finishes = device->backend->gemm_finishes, relu = shape->activation == EAB_ACTIVATION_RELU;
-    EAB_TRY(linear_forward(device, shape, shape->d_model, shape->mlp_dim, saved->input, weights->up, weights->up_bias,
-                           false, finishes && relu ? EAB_FINISH_RELU : EAB_FINISH_NONE, before));
-    if (!finishes || !relu) {
+    EAB_TRY(norm_forward(device, shape, &norm, x, saved->input));
+    if (finishes) {
+        EAB_TRY(linear_forward(device, shape, shape->d_model, shape->mlp_dim, saved->input, weights->up,
+                               weights->up_bias, false, relu ? EAB_FINISH_RELU : EAB_FINISH_GELU, saved->before,
+                               saved->hidden));
+    } else {
+        const eab_tensor before = saved->before.data ? saved->before : saved->hidden;
         const int64_t count = (int64_t)shape->batch * shape->context * shape->mlp_dim;
-        EAB_TRY((finishes ? device->backend->activation_forward_slope : device->backend->activation_forward)(
-            device, shape->activation, shape->members, count, before, saved->hidden));
+        EAB_TRY(linear_forward(device, shape, shape->d_model, shape->mlp_dim, saved->input, weights->up,
+                               weights->up_bias, false, EAB_FINISH_NONE, no_tensor, before));
+        EAB_TRY(device->backend->activation_forward(device, shape->activation, shape->members, count, before,
+                                                    saved->hidden));
     }
     return linear_forward(device, shape, shape->mlp_dim, shape->d_model, saved->hidden, weights->down,
-                          weights->down_bias, true, EAB_FINISH_NONE, x);
+                          weights->down_bias, true, EAB_FINISH_NONE, no_tensor, x);
 }
 
 int eab_generic_mlp_block_backward(eab_device *device, const eab_shape *shape, const eab_mlp_weights *weights,
@@ -243,7 +249,7 @@ int eab_generic_head_forward(eab_device *device, const eab_shape *shape, const e
         norm_args(shape, weights->norm_gain, weights->norm_bias, saved->normalized, saved->inv_std);
     EAB_TRY(norm_forward(device, shape, &norm, x, saved->input));
     return linear_forward(device, shape, shape->d_model, shape->vocab, saved->input, weights->out, weights->out_bias,
-                          false, EAB_FINISH_NONE, saved->logits);
+                          false, EAB_FINISH_NONE, no_tensor, saved->logits);
 }
 
 int eab_generic_head_backward(eab_device *device, const eab_shape *shape, const eab_head_weights *weights,

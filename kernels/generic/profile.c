@@ -67,9 +67,6 @@ TIMED(qk_norm_backward, 0,
 TIMED(activation_forward, 0,
       DECLARED(eab_activation activation, int32_t members, int64_t count, eab_tensor x, eab_tensor y),
       PASSED(activation, members, count, x, y))
-TIMED(activation_forward_slope, 0,
-      DECLARED(eab_activation activation, int32_t members, int64_t count, eab_tensor x, eab_tensor y),
-      PASSED(activation, members, count, x, y))
 TIMED(activation_backward, 0,
       DECLARED(eab_activation activation, int32_t members, int64_t count, eab_tensor x, eab_tensor dy),
       PASSED(activation, members, count, x, dy))

@@ -6,6 +6,7 @@
 
 #include "guarded.h"
 #include "kernels/cpu/kernels.h"
+#include "kernels/cpu/simd_math.h"
 
 enum { LEVELS = 3 };
 
@@ -231,12 +232,65 @@ Test(gemm, finishes_each_element) {
             }
 }
 
+/* gelu in float64: its value and slope. */
+static void gelu(double x, double *value, double *slope) {
+    const double factor = 0.79788456080286535588, cube = 0.044715, t = tanh(factor * (x + cube * x * x * x));
+    *value = x / 2 * (1 + t);
+    *slope = (1 + t) / 2 + x / 2 * (1 - t * t) * factor * (1 + 3 * cube * x * x);
+}
+
+/* Values and slopes are those of the plain product; between rows, before and behind nothing is written. */
+Test(gemm, finishes_by_gelu) {
+    static const int32_t sizes[][3] = {{1, 1, 1}, {9, 7, 5}, {17, 21, 21}, {49, 50, 40}, {70, 67, 300}, {200, 8, 31}};
+    for (int level = 0; level < LEVELS; level++)
+        for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
+            for (int flags = 0; flags < 32 && eab_cpu_kernels_at(level); flags++) {
+                const eab_cpu_kernels *kernels = eab_cpu_kernels_at(level);
+                gemm_problem p = problem_new(with_flags(sizes[i][0], sizes[i][1], sizes[i][2], flags), 13);
+                guarded plain = problem_run(&p, kernels), slopes = guarded_new(p.c_before.count);
+                guarded untouched = guarded_new(p.c_before.count);
+                p.g.finish = EAB_FINISH_GELU;
+                p.g.other = (eab_tensor){slopes.data, 0};
+                guarded c = problem_run(&p, kernels);
+                cr_assert(guarded_intact(&slopes), "%s %s: wrote past the slopes", kernels->isa, case_name(&p.spec));
+                for (int64_t at = 0; at < c.count; at++) {
+                    if (at % p.g.ldc >= p.g.n) {
+                        cr_assert(same_floats(&slopes.data[at], &untouched.data[at], 1), "%s %s: wrote between slopes",
+                                  kernels->isa, case_name(&p.spec));
+                        continue;
+                    }
+                    double value, slope;
+                    const double x = (double)plain.data[at];
+                    gelu(x, &value, &slope);
+                    cr_assert(fabs((double)c.data[at] - value) <= EAB_GELU_ERROR * fabs(x) + 1e-37 &&
+                                  fabs((double)slopes.data[at] - slope) <= EAB_GELU_SLOPE_ERROR,
+                              "%s %s: gelu(%g) %g and %g, not %g and %g", kernels->isa, case_name(&p.spec), x,
+                              (double)c.data[at], (double)slopes.data[at], value, slope);
+                }
+                guarded_free(&c);
+                guarded_free(&untouched);
+                guarded_free(&slopes);
+                guarded_free(&plain);
+                problem_free(&p);
+            }
+}
+
 Test(gemm, nan_is_not_swallowed) {
     const eab_cpu_kernels *kernels = eab_cpu_kernels_get();
     gemm_problem p = problem_new(with_flags(20, 20, 20, 0), 9);
     p.a.data[3 * 20 + 7] = NAN;
     guarded c = problem_run(&p, kernels);
     for (int i = 0; i < 20; i++) cr_expect(isnan(c.data[3 * 20 + i]) && !isnan(c.data[4 * 20 + i]));
+    guarded_free(&c);
+    guarded slopes = guarded_new(400);
+    p.g.finish = EAB_FINISH_GELU;
+    p.g.other = (eab_tensor){slopes.data, 0};
+    c = problem_run(&p, kernels);
+    for (int i = 0; i < 20; i++) {
+        cr_expect(isnan(c.data[3 * 20 + i]) && !isnan(c.data[4 * 20 + i]));
+        cr_expect(isnan(slopes.data[3 * 20 + i]) && !isnan(slopes.data[4 * 20 + i]));
+    }
+    guarded_free(&slopes);
     guarded_free(&c);
     problem_free(&p);
 }
