@@ -11,6 +11,7 @@
 #include "../kernels/clock.h"
 #include "../kernels/cpu/isa.h"
 #include "bench_folder.h"
+#include "bench_library.h"
 #include "bench_sampler.h"
 #include "bench_throttle.h"
 #include "commands.h"
@@ -149,11 +150,12 @@ static void measure(bench_run *run, eab_bench_row *row, eab_bench_samples *sampl
 }
 
 static int do_point(bench_run *run, const eab_bench_point *point) {
+    const bool cold = run->bench->cold && !eab_bench_operation_at(point->op)->keeps_state;
     eab_bench_samples samples = {.seconds = NULL};
     eab_bench_row row = {.point = *point,
                          .backend = run->bench->backend,
                          .device = run->device,
-                         .cache = run->bench->cold ? "cold" : "warm",
+                         .cache = cold ? "cold" : "warm",
                          .error_ratio = NAN,
                          .memory_bytes = -1,
                          .throttled = -1};
@@ -211,6 +213,7 @@ static int finish(bench_run *run, int status, double begin_s) {
     clear_live(run);
     if (status) return eab_command_error("bench", status);
     const bool interrupted = eab_interrupt_count();
+    if (eab_openblas_core()) fprintf(stderr, "openblas: its kernels for %s, one thread\n", eab_openblas_core());
     fprintf(stderr, "%u of %u rows in %.1f s", run->number - (guint)run->skipped, run->plan->points->len,
             eab_now_s() - begin_s);
     if (run->skipped) fprintf(stderr, ", %d were there", run->skipped);

@@ -1,4 +1,5 @@
-/* attention: forward and backward, `fused` through the public API, as a user of the library calls it.
+/* attention: forward and backward, `fused` through the public API, as a user of the library calls it, and `unfused`
+ * (bench_unfused.h).
  *
  * FLOP of a call: 4 head_dim for each allowed pair forward, 10 head_dim backward (DESIGN.md 5); a pair is a query and a key,
  * allowed if not masked. Compulsory traffic: forward reads q, k, v and writes out and row_stat once; backward reads q, k, v,
@@ -8,19 +9,32 @@
 
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
-static const eab_bench_tensor *list_tensors(const eab_bench_attention_problem *problem, eab_bench_tensor *tensors) {
+#include "../kernels/mechanism.h"
+#include "bench_unfused.h"
+
+static bool is_unfused(const eab_bench_point *point) {
+    return strcmp(eab_bench_axes[EAB_AXIS_IMPLEMENTATION].choices[point->implementation], "unfused") == 0;
+}
+
+static void list_tensors(const eab_bench_attention_problem *p, eab_bench_tensor *tensors) {
     for (int i = 0; i < EAB_BENCH_ATTENTION_TENSORS; i++)
-        tensors[i] = (eab_bench_tensor){.count = problem->count,
-                                        .dtype = problem->attention.dtype,
+        tensors[i] = (eab_bench_tensor){.count = i < EAB_BENCH_DOUT || p->backward ? p->count : 0,
+                                        .dtype = p->attention.dtype,
                                         .input = i < EAB_BENCH_OUT || i == EAB_BENCH_DOUT,
                                         .magnitude = 1};
-    tensors[EAB_BENCH_ROW_STAT].count = problem->rows;
+    const int64_t matrix = p->unfused ? p->rows * p->attention.context : 0;
     tensors[EAB_BENCH_ROW_STAT].dtype = EAB_F32;
-    return tensors;
+    tensors[EAB_BENCH_ROW_STAT].count = p->unfused ? 0 : p->rows;
+    tensors[EAB_BENCH_WEIGHTS].count = matrix;
+    tensors[EAB_BENCH_DWEIGHTS].count = p->backward ? matrix : 0;
+    /* dpa's backward pass needs no scores, and forward they become the weights where they are. */
+    tensors[EAB_BENCH_SCORES].count = p->backward && p->attention.mechanism != EAB_MECHANISM_dpa ? matrix : 0;
 }
 
 static int set_problem(eab_bench_attention_problem *problem, const eab_bench_point *point) {
+    problem->unfused = is_unfused(point);
     problem->backward = point->pass == EAB_BENCH_BACKWARD;
     problem->attention = (eab_attention){.batch = point->batch,
                                          .heads = point->heads,
@@ -57,6 +71,7 @@ static void *at(const eab_bench_attention_problem *problem, int32_t set, int32_t
 }
 
 static int forward(eab_device *device, const eab_bench_attention_problem *p, int32_t set) {
+    if (p->unfused) return eab_bench_unfused_forward(device, p, set);
     return eab_attention_forward(device, &p->attention, at(p, set, EAB_BENCH_Q), at(p, set, EAB_BENCH_K),
                                  at(p, set, EAB_BENCH_V), at(p, set, EAB_BENCH_OUT), at(p, set, EAB_BENCH_ROW_STAT));
 }
@@ -64,6 +79,7 @@ static int forward(eab_device *device, const eab_bench_attention_problem *p, int
 static int run(eab_bench_task *task, int32_t set) {
     const eab_bench_attention_problem *p = task->own;
     if (!p->backward) return forward(task->device, p, set);
+    if (p->unfused) return eab_bench_unfused_backward(task->device, p, set);
     return eab_attention_backward(task->device, &p->attention, at(p, set, EAB_BENCH_Q), at(p, set, EAB_BENCH_K),
                                   at(p, set, EAB_BENCH_V), at(p, set, EAB_BENCH_OUT), at(p, set, EAB_BENCH_ROW_STAT),
                                   at(p, set, EAB_BENCH_DOUT), at(p, set, EAB_BENCH_DQ), at(p, set, EAB_BENCH_DK),
@@ -82,9 +98,9 @@ static void close_problem(eab_bench_task *task) {
 static int prepare(eab_bench_task *task, eab_bench_attention_problem *problem) {
     eab_bench_tensor tensors[EAB_BENCH_ATTENTION_TENSORS];
     EAB_TRY(set_problem(problem, task->point));
-    EAB_TRY(eab_bench_buffers_open(&problem->buffers, task->device, list_tensors(problem, tensors),
-                                   problem->backward ? EAB_BENCH_ATTENTION_TENSORS : EAB_BENCH_DOUT, task->rotate_bytes,
-                                   0));
+    list_tensors(problem, tensors);
+    EAB_TRY(eab_bench_buffers_open(&problem->buffers, task->device, tensors, EAB_BENCH_ATTENTION_TENSORS,
+                                   task->rotate_bytes, 0));
     task->sets = problem->buffers.sets;
     task->set_bytes = problem->buffers.set_bytes;
     count_work(task, problem);
@@ -113,10 +129,11 @@ static const char *unsupported(const eab_device *device, const eab_bench_point *
                                      .mechanism = point->mechanism,
                                      .dtype = point->dtype,
                                      .causal = point->causal};
-    return device->backend->supports(device, &attention);
+    const char *reason = is_unfused(point) ? eab_bench_unfused_unsupported(device, point) : NULL;
+    return reason ? reason : device->backend->supports(device, &attention);
 }
 
-static const char *const implementations[] = {"fused", NULL};
+static const char *const implementations[] = {"fused", "unfused", NULL};
 
 extern const eab_bench_operation eab_bench_attention;
 const eab_bench_operation eab_bench_attention = {

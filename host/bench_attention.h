@@ -5,8 +5,8 @@
 #include "bench_buffers.h"
 #include "bench_operation.h"
 
-/* Tensors of a set. The forward pass has those up to ROW_STAT; the unfused implementation keeps SCORES and WEIGHTS,
- * [batch][heads][context][context], in place of ROW_STAT. */
+/* Tensors of a set; those that a pass or an implementation has no use for are empty. The last three are the unfused one's:
+ * [batch][heads][context][context]. */
 enum {
     EAB_BENCH_Q,
     EAB_BENCH_K,
@@ -17,13 +17,16 @@ enum {
     EAB_BENCH_DQ,
     EAB_BENCH_DK,
     EAB_BENCH_DV,
+    EAB_BENCH_SCORES,
+    EAB_BENCH_WEIGHTS,
+    EAB_BENCH_DWEIGHTS,
     EAB_BENCH_ATTENTION_TENSORS
 };
 
 typedef struct {
     eab_attention attention; /* with slopes of our own */
     float *slopes;
-    bool backward;
+    bool backward, unfused;
     int64_t count, rows; /* elements of q; batch * heads * context */
     eab_bench_buffers buffers;
 } eab_bench_attention_problem;

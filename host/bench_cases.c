@@ -24,19 +24,19 @@ typedef struct {
 static const bench_case cases[] = {
     {EAB_BENCH_ATTENTION, " default ",
      "mechanism=dpa,ea position=none causal=on head-dim=64 batch=1 heads=4 context=128:2048:*4 pass=forward,backward "
-     "dtype=float32 implementation=fused",
+     "dtype=float32 implementation=fused,unfused",
      NULL},
     {EAB_BENCH_ATTENTION, " default quick ", /* the models of the quick ladder */
      "mechanism=dpa,ea position=alibi causal=on head-dim=8 batch=32 heads=4 context=24 pass=forward,backward "
-     "dtype=float32 implementation=fused",
+     "dtype=float32 implementation=fused,unfused",
      NULL},
     {EAB_BENCH_ATTENTION, " models ",
      "mechanism=dpa,ea,ea-scaled,ea-softmax position=alibi causal=on head-dim=4,8,16 batch=32 heads=4 context=32 "
-     "pass=forward,backward dtype=float32 implementation=fused",
+     "pass=forward,backward dtype=float32 implementation=fused,unfused",
      NULL},
     {EAB_BENCH_ATTENTION, " long ",
      "mechanism=dpa,ea,ea-scaled,ea-softmax position=none causal=on head-dim=16:128:*2 batch=1 heads=1 "
-     "context=64:8192:*2 pass=forward,backward dtype=float32 implementation=fused",
+     "context=64:8192:*2 pass=forward,backward dtype=float32 implementation=fused,unfused",
      NULL},
     {EAB_BENCH_GEMM, " default quick ", "m=256,1024 n=1024 k=1024 transpose=none implementation=eabench,openblas",
      NULL},
@@ -45,9 +45,20 @@ static const bench_case cases[] = {
     {EAB_BENCH_GEMM, " models ", "m=1024 n=1024 k=1024 transpose=none,a,b implementation=eabench,openblas,libxsmm",
      NULL},
     {EAB_BENCH_GEMM, " gpu ", "m=1024:8192:*2 n=4096 k=4096 transpose=none,a,b implementation=eabench", NULL},
+    {EAB_BENCH_NORM, " default quick models ", "pass=forward,backward implementation=eabench",
+     "model.d_model=16,32,64"},
+    {EAB_BENCH_NORM, " gpu default ", "m=4096 n=1024 pass=forward,backward implementation=eabench", NULL},
+    {EAB_BENCH_LOSS, " default quick models ", "implementation=eabench", "task.basis=8,16"},
+    {EAB_BENCH_LOSS, " gpu default ", "m=4096 n=1024 implementation=eabench", NULL},
+    {EAB_BENCH_OPTIMIZER, " default quick models ", "implementation=eabench", "model.d_model=16,32,64"},
+    {EAB_BENCH_OPTIMIZER, " gpu default ", "n=1048576 implementation=eabench", NULL},
+    {EAB_BENCH_STEP, " default quick ", "mechanism=dpa,ea implementation=eabench", "model.alibi_span=4"},
+    {EAB_BENCH_STEP, " models gpu ", "mechanism=dpa,ea implementation=eabench",
+     "model.d_model=16,32,64 model.layers=1,2 model.context=32"},
+    {EAB_BENCH_NOTHING, " default quick ", "implementation=eabench", NULL},
     {EAB_BENCH_ATTENTION, " gpu ",
      "mechanism=dpa,ea position=none causal=on head-dim=64,128 batch=4 heads=16 context=512:16384:*2 "
-     "pass=forward,backward dtype=float32,bf16,fp16 implementation=fused",
+     "pass=forward,backward dtype=float32,bf16,fp16 implementation=fused,unfused",
      NULL},
 };
 

@@ -44,7 +44,7 @@ static eab_gemm gemm_of(const eab_bench_point *point) {
 
 static const char *unsupported(const eab_device *device, const eab_bench_point *point) {
     const eab_bench_library *library = eab_bench_library_from_name(name_of(point));
-    if (!library) return strcmp(name_of(point), "eabench") == 0 ? NULL : "this library cannot be loaded by this build";
+    if (!library) return strcmp(name_of(point), "eabench") == 0 ? NULL : "no such library";
     if (device->backend->capacity || device->backend->real_bytes != sizeof(float))
         return "the libraries compute on the processor, in float32";
     return library->unavailable();
@@ -53,6 +53,7 @@ static const char *unsupported(const eab_device *device, const eab_bench_point *
 static void close_problem(eab_bench_task *task) {
     gemm_problem *problem = task->own;
     if (!problem) return;
+    if (problem->handle) problem->library->release(problem->handle);
     eab_bench_buffers_close(&problem->buffers);
     free(problem);
     task->own = NULL;

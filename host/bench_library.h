@@ -9,13 +9,15 @@ typedef struct {
     /* Loads it at the first call; NULL, or why not (one static line). Not for several threads at once. */
     const char *(*unavailable)(void);
     /* Prepares for products of this shape (a kernel made to order); NULL where there is nothing to prepare.
-     * EAB_UNSUPPORTED where the library has none. The handle lives as long as the process. */
+     * EAB_UNSUPPORTED where the library has none. */
     int (*prepare)(const eab_gemm *gemm, void **handle);
     /* c = op(a) op(b) (+ c) of each member; no bias, no finish. */
     void (*product)(void *handle, const eab_gemm *gemm);
-    /* Its version and the like, one line. */
-    const char *(*describe)(void);
+    void (*release)(void *handle); /* NULL: there is nothing to release */
 } eab_bench_library;
+
+/* For which processor OpenBLAS computes, as it names it ("SkylakeX"; OPENBLAS_CORETYPE has a say); NULL: it is not loaded. */
+const char *eab_openblas_core(void);
 
 /* The library called so, or NULL. */
 const eab_bench_library *eab_bench_library_from_name(const char *name);

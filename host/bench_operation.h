@@ -7,7 +7,9 @@
 #include "bench_point.h"
 
 /* X(IDENTIFIER, descriptor) */
-#define EAB_BENCH_OPERATION_LIST(X) X(ATTENTION, attention) X(GEMM, gemm)
+#define EAB_BENCH_OPERATION_LIST(X) \
+    X(ATTENTION, attention)         \
+    X(GEMM, gemm) X(NORM, norm) X(LOSS, loss) X(OPTIMIZER, optimizer) X(STEP, step) X(NOTHING, nothing)
 
 typedef enum {
 #define EAB_BENCH_ENUM(identifier, name) EAB_BENCH_##identifier,
@@ -33,6 +35,7 @@ typedef struct {
     const char *name, *summary;
     uint32_t axes;                      /* bits of eab_bench_axis */
     bool counts_tokens;                 /* its speed is told in tokens */
+    bool keeps_state;                   /* works on its own memory call after call: never cold, one set */
     const char *const *implementations; /* NULL-terminated words of the implementation axis */
     /* Appends the points (of eab_bench_point, with label) at which a model meets this operation; point: with the axes that are
      * the same for all of them. rows: batch * context of its micro-batch. NULL: models are no axis of this operation. */
@@ -43,6 +46,9 @@ typedef struct {
     int (*open)(eab_bench_task *task);
     /* One call, on set `set`. Asynchronous where the device is. */
     int (*run)(eab_bench_task *task, int32_t set);
+    /* Makes a set's inputs what they were, outside of the timing, for operations that change them; all sets in turn when all
+     * were used. Optional. */
+    int (*refresh)(eab_bench_task *task, int32_t set);
     /* The error against float64 as error_ratio (DESIGN.md 1), with its bound. Optional: *ratio stays NAN. */
     int (*check)(eab_bench_task *task, double *ratio, double *bound);
     void (*close)(eab_bench_task *task);

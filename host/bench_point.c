@@ -75,5 +75,10 @@ char *eab_bench_point_key(const eab_bench_point *point) {
         g_string_append_printf(key, "%s,", value);
     }
     g_string_append(key, point->label);
+    if (point->config) {
+        char id[17];
+        eab_config_id(point->config, id);
+        g_string_append_printf(key, ",%s", id);
+    }
     return g_string_free(key, FALSE);
 }

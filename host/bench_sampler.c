@@ -82,6 +82,11 @@ static int take(sampler *s, int64_t calls, double *seconds) {
     int (*const run)(eab_bench_task *, int32_t) = s->operation->run;
     const int32_t sets = s->task->sets;
     int32_t set = s->set;
+    if (s->operation->refresh && set + calls > sets) {
+        for (set = 0; set < sets; set++) EAB_TRY(s->operation->refresh(s->task, set));
+        EAB_TRY(backend->synchronize(device));
+        set = 0;
+    }
     if (s->by_marks) EAB_TRY(backend->mark_set(device, s->from));
     const double before_s = eab_now_s();
     for (int64_t i = 0; i < calls; i++) {
@@ -99,13 +104,14 @@ static int take(sampler *s, int64_t calls, double *seconds) {
 static int warm_up(sampler *s, const eab_bench_rule *rule, int64_t *calls) {
     const double least_s = s->by_marks ? LEAST_DEVICE_SAMPLE_S : LEAST_SAMPLE_S;
     const double begin_s = eab_now_s(), end_s = begin_s + fmin(WARM_UP_S, rule->max_s);
+    const int64_t most = s->operation->refresh ? s->task->sets : MAX_CALLS;
     double seconds;
     *calls = 1;
     for (int done = 0;; done++) {
         EAB_TRY(take(s, *calls, &seconds));
-        if (seconds < least_s && *calls < MAX_CALLS) {
+        if (seconds < least_s && *calls < most) {
             const double wanted = seconds > 0 ? (double)*calls * least_s / seconds * 1.2 : 2.0 * (double)*calls;
-            *calls = (int64_t)fmin(MAX_CALLS, fmax(2 * (double)*calls, ceil(wanted)));
+            *calls = (int64_t)fmin((double)most, fmax(2 * (double)*calls, ceil(wanted)));
             continue;
         }
         if (done + 1 >= LEAST_WARM_UPS && eab_now_s() >= end_s) return EAB_OK;

@@ -189,6 +189,8 @@ static void print_matrix(const eab_bench_row *row, char *text, size_t size) {
 
 static void print_label(const eab_bench_row *row, char *text, size_t size) { g_strlcpy(text, row->point.label, size); }
 
+static void print_model(const eab_bench_row *row, char *text, size_t size) { print_label(row, text, size); }
+
 static void print_time(double seconds, char *text, size_t size) {
     print_real(1e6 * seconds, seconds < 1e-3 ? 3 : seconds < 1 ? 1 : 0, text, size);
 }
@@ -223,16 +225,17 @@ static void print_tokens(const eab_bench_row *row, char *text, size_t size) {
 }
 
 static const line_column line_columns[] = {
-    {"implement.", "", -10, false, false, print_implementation},
+    {"implem.", "", -8, false, false, print_implementation},
     {"mechanism", "", -10, false, false, print_mechanism},
     {"pass", "", -8, false, false, print_pass},
     {"dtype", "", -7, true, false, print_dtype},
     {"BxHxTxD", "", -15, false, false, print_heads},
-    {"causal", "", -6, true, false, print_causal},
-    {"posit.", "", -6, true, false, print_position},
+    {"caus", "", -4, false, false, print_causal},
+    {"posit", "", -5, false, false, print_position},
     {"m x n x k", "", -15, false, false, print_matrix},
     {"transp.", "", -7, false, false, print_transpose},
-    {"of", "", -24, false, false, print_label},
+    {"of", "", -20, false, false, print_label},
+    {"model", "", -29, false, false, print_model},
     {"median", "us", 10, false, true, print_median},
     {"p05", "us", 10, true, true, print_p05},
     {"p95", "us", 10, true, true, print_p95},
@@ -258,7 +261,8 @@ static bool shown(const line_column *column, int op, int columns_there) {
     if (column->print == print_position) return axes & EAB_AXIS_BIT(POSITION);
     if (column->print == print_matrix) return axes & EAB_AXIS_BIT(N);
     if (column->print == print_transpose) return axes & EAB_AXIS_BIT(TRANSPOSE);
-    if (column->print == print_label) return !(axes & EAB_AXIS_BIT(CONTEXT));
+    if (column->print == print_label) return axes & EAB_AXIS_BIT(N);
+    if (column->print == print_model) return eab_bench_operation_at(op)->keeps_state;
     if (column->print == print_tokens) return eab_bench_operation_at(op)->counts_tokens;
     if (column->print == print_gbyte) return !eab_bench_operation_at(op)->counts_tokens;
     return true;

@@ -438,3 +438,39 @@ int eab_train_fleet(eab_device *device, int32_t members, const eab_config *confi
         }
     return status;
 }
+
+/* ---- step by step -------------------------------------------------------------------------------------------- */
+
+struct eab_train_stepper {
+    fleet_state fleet;
+    eab_config config;
+    eab_cell_result result;
+    int64_t step;
+};
+
+int eab_train_stepper_open(eab_device *device, const eab_config *config, eab_train_stepper **opened) {
+    static const eab_train_options no_options;
+    eab_train_stepper *stepper = calloc(1, sizeof *stepper);
+    if (!stepper) return eab_fail(EAB_NO_MEMORY, "no memory for a model");
+    stepper->config = *config;
+    stepper->fleet =
+        (fleet_state){.configs = &stepper->config, .options = &no_options, .results = &stepper->result, .members = 1};
+    int status = allocate_host(&stepper->fleet);
+    if (!status) status = eab_model_create(device, 1, &stepper->config, &stepper->fleet.model);
+    if (!status) status = allocate_device(&stepper->fleet);
+    if (status) {
+        release(&stepper->fleet, device);
+        free(stepper);
+        return status;
+    }
+    *opened = stepper;
+    return EAB_OK;
+}
+
+int eab_train_stepper_step(eab_train_stepper *stepper) { return do_step(&stepper->fleet, stepper->step++); }
+
+void eab_train_stepper_close(eab_train_stepper *stepper) {
+    if (!stepper) return;
+    release(&stepper->fleet, stepper->fleet.model.device);
+    free(stepper);
+}

@@ -191,6 +191,20 @@ static int optimizer_step(eab_device *device, const eab_optimizer_args *args) {
     return EAB_OK;
 }
 
+static int scores_forward(eab_device *device, const eab_attention_args *args, eab_tensor scores, eab_tensor weights) {
+    for (int32_t p = 0; p < args->members; p++)
+        own(device)->kernels->scores_forward(args, p, eab_cpu_member(scores, p), eab_cpu_member(weights, p));
+    return EAB_OK;
+}
+
+static int scores_backward(eab_device *device, const eab_attention_args *args, eab_tensor scores, eab_tensor weights,
+                           eab_tensor dweights) {
+    for (int32_t p = 0; p < args->members; p++)
+        own(device)->kernels->scores_backward(args, p, eab_cpu_member(scores, p), eab_cpu_member(weights, p),
+                                              eab_cpu_member(dweights, p));
+    return EAB_OK;
+}
+
 static int burn(eab_device *device, double flop, double *done) {
     *done = own(device)->kernels->peak_loop(flop);
     return EAB_OK;
@@ -237,5 +251,7 @@ const eab_backend eab_backend_cpu = {
     .head_forward = eab_generic_head_forward,
     .head_backward = eab_generic_head_backward,
     .burn = burn,
+    .scores_forward = scores_forward,
+    .scores_backward = scores_backward,
     .supports = supports,
 };

@@ -36,6 +36,11 @@ typedef struct eab_cpu_kernels {
                               const float *k, const float *v, const float *out, const float *row_stat,
                               const float *dout, float *dq, float *dk, float *dv);
 
+    /* backend.h, of one member. */
+    void (*scores_forward)(const eab_attention_args *, int32_t member, const float *scores, float *weights);
+    void (*scores_backward)(const eab_attention_args *, int32_t member, const float *scores, const float *weights,
+                            float *dweights);
+
     /* Runs fused multiply-adds held in registers and returns how many FLOPs they were, at least `flop`: over the time
      * it took, the level's peak. */
     double (*peak_loop)(double flop);

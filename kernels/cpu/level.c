@@ -10,6 +10,8 @@ const eab_cpu_kernels EAB_ISA_NAME(eab_cpu_kernels) = {
     .gemm = EAB_ISA_NAME(eab_gemm),
     .attention_forward = EAB_ISA_NAME(eab_attention_forward),
     .attention_backward = EAB_ISA_NAME(eab_attention_backward),
+    .scores_forward = EAB_ISA_NAME(eab_scores_forward),
+    .scores_backward = EAB_ISA_NAME(eab_scores_backward),
     .peak_loop = EAB_ISA_NAME(eab_peak_loop),
     .elementwise = &EAB_ISA_NAME(eab_cpu_elementwise_table),
 };

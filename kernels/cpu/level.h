@@ -13,6 +13,10 @@ int EAB_ISA_NAME(eab_attention_backward)(eab_cpu_workspace *workspace, const eab
                                          const float *row_stat, const float *dout, float *dq, float *dk, float *dv);
 /* y = gelu(x) and slope = gelu'(x); x may be y. */
 void EAB_ISA_NAME(eab_cpu_gelu)(int64_t count, const float *x, float *y, float *slope);
+void EAB_ISA_NAME(eab_scores_forward)(const eab_attention_args *args, int32_t member, const float *scores,
+                                      float *weights);
+void EAB_ISA_NAME(eab_scores_backward)(const eab_attention_args *args, int32_t member, const float *scores,
+                                       const float *weights, float *dweights);
 double EAB_ISA_NAME(eab_peak_loop)(double flop);
 void EAB_ISA_NAME(eab_cpu_loss)(const eab_loss_args *args, int32_t member);
 void EAB_ISA_NAME(eab_cpu_optimizer_step)(const eab_optimizer_args *args, int32_t member);
