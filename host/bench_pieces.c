@@ -51,11 +51,15 @@ static int open_buffers(eab_bench_task *task, const eab_bench_tensor *tensors, i
     task->own = p;
     p->rows = task->point->m;
     p->width = task->point->n;
-    size_t least = 0; /* calls of a sample are no more than there are sets where sets are refreshed */
-    for (int32_t i = 0; i < count && eab_bench_operation_at(task->point->op)->refresh; i++)
-        least += LEAST_SETS * (size_t)tensors[i].count * eab_dtype_bytes(tensors[i].dtype);
-    const int status = eab_bench_buffers_open(&p->buffers, task->device, tensors, count,
-                                              least > task->rotate_bytes ? least : task->rotate_bytes, 0);
+    size_t rotate_bytes = task->rotate_bytes, set_bytes = 0;
+    for (int32_t i = 0; i < count; i++) set_bytes += (size_t)tensors[i].count * eab_dtype_bytes(tensors[i].dtype);
+    if (eab_bench_operation_at(task->point->op)->refresh) {
+        /* What was refreshed last is in a cache, so one tensor of every set must be more than that; and a sample has no more
+         * calls than there are sets. */
+        rotate_bytes *= (size_t)count;
+        if (rotate_bytes < LEAST_SETS * set_bytes) rotate_bytes = LEAST_SETS * set_bytes;
+    }
+    const int status = eab_bench_buffers_open(&p->buffers, task->device, tensors, count, rotate_bytes, 0);
     task->sets = p->buffers.sets;
     task->set_bytes = p->buffers.set_bytes;
     task->bytes = bytes;

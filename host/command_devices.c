@@ -23,10 +23,11 @@ static void print_device(const eab_backend *backend, int index) {
 int eab_command_devices(int argc, char **argv) {
     GError *error = NULL;
     GOptionContext *context = g_option_context_new("- what was built, what is here, measured peaks");
-    g_option_context_set_description(context,
-                                     "gflop/s: float32, on cpu one core's multiply-adds held in registers; gbyte/s: a "
-                                     "copy, read plus written.\nBoth are measured once a day and kept in the cache "
-                                     "folder (XDG_CACHE_HOME).");
+    g_option_context_set_description(
+        context,
+        "gflop/s: float32, on cpu one core's multiply-adds held in registers; gbyte/s: the "
+        "better of a copy and y += x past the caches, read plus written.\nBoth are measured once a day and kept in the cache "
+        "folder (XDG_CACHE_HOME).");
     const gboolean parsed = g_option_context_parse(context, &argc, &argv, &error);
     g_option_context_free(context);
     if (!parsed || argc > 1) {

@@ -8,7 +8,8 @@
  * measured once per process (0.1 s), cached in $XDG_CACHE_HOME/eabench for a day. 0 where it is not known. */
 double eab_peak_gflop_per_s(eab_device *device);
 
-/* Copy bandwidth in GB/s, bytes read plus bytes written; 0 where it is not known. */
+/* Memory bandwidth in GB/s, bytes read plus bytes written: the better of a copy and of y += x, over buffers past the caches
+ * (STREAM's copy and add, McCalpin 1995); 0 where it is not known. */
 double eab_peak_gbyte_per_s(eab_device *device);
 
 #endif

@@ -1,0 +1,173 @@
+"""eabench bench, from the outside: help, bad input, rows, appending and resuming, samples, interruption."""
+import csv
+import os
+import signal
+import subprocess
+import time
+
+import pytest
+
+EABENCH = os.environ.get("EABENCH", "build/release/eabench")
+QUICK = ["--backend", "cpu", "--max-seconds", "0.02", "--min-samples", "3"]
+TINY = [*QUICK, "--op", "attention", "--mechanism", "ea", "--context", "8", "--head-dim", "4", "--batch", "1", "--heads",
+        "2", "--implementation", "fused"]
+
+
+def bench(*arguments, **options):
+    return subprocess.run([EABENCH, "bench", *arguments], capture_output=True, text=True, timeout=120, **options)
+
+
+def rows(folder, name="kernels.csv"):
+    with open(os.path.join(folder, name), newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def test_help_lists_every_axis_and_operation():
+    result = bench("--help")
+    assert result.returncode == 0
+    for word in ("--mechanism", "--head-dim", "--cache", "--tag", "attention", "gemm", "step", "openblas", "libxsmm",
+                 "dpa, ea, ea-scaled, ea-softmax", "an integer 1..256"):
+        assert word in result.stdout
+
+
+@pytest.mark.parametrize("arguments, expected", [
+    (["--mechanism", "eaa"], "nearest: ea; allowed: dpa, ea"),
+    (["--context", "64:16"], "the range runs the wrong way"),
+    (["--head-dim", "257"], "allowed: an integer 1..256"),
+    (["--tag", "defualt"], "nearest: default"),
+    (["--cache", "wram"], "nearest: warm"),
+    (["--backend", "cpuu"], "nearest: cpu"),
+    (["--precision", "0"], "--precision is 0"),
+    (["--precision", "nan"], "--precision"),
+    (["--min-samples", "0"], "--min-samples is 0"),
+    (["--max-seconds", "-1"], "--max-seconds is -1"),
+    (["--mechanims", "ea"], "nearest: --mechanism"),
+    (["--op", "gemm", "--implementation", "fused"], "nothing is left to measure"),
+    (["--op", "gemm", "--context", "8"], "nothing is left to measure"),
+    (["--op", "step", "--set", "model.d_modle=16"], "nearest key: d_model"),
+    (["--op", "step", "--set", "model.d_model"], "allowed: section.key=value"),
+    (["--op", "step", "--set", "model.heads=3"], "heads"),
+    (["--samples"], "--samples needs --out"),
+    (["--resume"], "--resume needs --out"),
+    (["surplus"], "takes no argument"),
+])
+def test_bad_input_is_one_line_and_exit_2(arguments, expected, tmp_path):
+    result = bench(*arguments, cwd=tmp_path) if os.path.isabs(EABENCH) else bench(*arguments)
+    assert result.returncode == 2
+    lines = [line for line in result.stderr.splitlines() if "no GPU" not in line]
+    assert len(lines) == 1 and lines[0].startswith("eabench bench: ") and expected in lines[0]
+    assert result.stdout == ""
+
+
+def test_rows_have_speed_beside_error(tmp_path):
+    result = bench(*TINY, "--pass", "forward,backward", "--implementation", "fused,unfused", "--position", "none,alibi",
+                   "--causal", "on,off", "--out", tmp_path)
+    assert result.returncode == 0, result.stderr
+    table = rows(tmp_path)
+    assert len(table) == 16
+    for row in table:
+        assert row["status"] == "ok" and row["op"] == "attention" and row["mechanism"] == "ea"
+        assert float(row["error_ratio"]) <= (2 if row["pass"] == "forward" else 3)
+        assert 0 < float(row["time_p05_us"]) <= float(row["time_median_us"]) <= float(row["time_p95_us"])
+        pairs = 36 if row["causal"] == "on" else 64
+        assert float(row["gflop"]) == pytest.approx((4 if row["pass"] == "forward" else 10) * 4 * pairs * 2 / 1e9)
+        seconds = float(row["time_median_us"]) / 1e6
+        assert float(row["tflop_per_s"]) == pytest.approx(float(row["gflop"]) / 1e3 / seconds, rel=1e-6)
+        assert int(row["memory_bytes"]) > 0 and row["throttled"] in ("0", "1") and row["cache"] == "cold"
+    manifest = (tmp_path / "manifest.ini").read_text(encoding="utf-8")
+    assert manifest.startswith("[bench]\n") and "\n[environment]\n" in manifest and "peak_gflop_per_s = " in manifest
+    assert not (tmp_path / ".lock").exists()
+    header, units = result.stdout.splitlines()[1:3]
+    assert "median" in header and "GFLOP/s" in units
+
+
+def test_unsupported_and_too_large_are_rows_with_a_reason(tmp_path):
+    result = bench(*TINY, "--dtype", "bf16", "--pass", "forward", "--out", tmp_path)
+    assert result.returncode == 0
+    result = bench(*QUICK, "--op", "attention", "--mechanism", "ea", "--implementation", "unfused", "--context",
+                   "1048576", "--heads", "64", "--batch", "64", "--pass", "forward", "--out", tmp_path)
+    assert result.returncode == 0
+    unsupported, too_large = rows(tmp_path)
+    assert unsupported["status"] == "unsupported" and "float32" in unsupported["reason"]
+    assert too_large["status"] == "oom" and "GB" in too_large["reason"]
+    for row in (unsupported, too_large):
+        assert row["time_median_us"] == row["tflop_per_s"] == row["samples"] == ""
+
+
+def test_rows_append_and_resume_leaves_out_what_is_there(tmp_path):
+    assert bench(*TINY, "--pass", "forward", "--out", tmp_path).returncode == 0
+    assert bench(*TINY, "--pass", "forward", "--out", tmp_path).returncode == 0
+    assert len(rows(tmp_path)) == 2
+    result = bench(*TINY, "--pass", "forward,backward", "--out", tmp_path, "--resume")
+    assert result.returncode == 0 and "1 were there" in result.stderr
+    assert [row["pass"] for row in rows(tmp_path)] == ["forward", "forward", "backward"]
+    warm = bench(*TINY, "--pass", "forward", "--out", tmp_path, "--resume", "--cache", "warm")
+    assert warm.returncode == 0 and len(rows(tmp_path)) == 4, "another cache is another row"
+
+
+def test_a_torn_line_is_dropped_and_a_foreign_table_refused(tmp_path):
+    assert bench(*TINY, "--pass", "forward", "--out", tmp_path).returncode == 0
+    table = tmp_path / "kernels.csv"
+    whole = table.read_text(encoding="utf-8")
+    table.write_text(whole + "cpu,half a ro", encoding="utf-8")
+    assert bench(*TINY, "--pass", "backward", "--out", tmp_path).returncode == 0
+    assert [row["pass"] for row in rows(tmp_path)] == ["forward", "backward"]
+    table.write_text("name,time\nx,1\n", encoding="utf-8")
+    result = bench(*TINY, "--out", tmp_path)
+    assert result.returncode == 2 and "kernels.csv:1: column 1 is 'name'" in result.stderr
+    assert table.read_text(encoding="utf-8") == "name,time\nx,1\n"
+
+
+def test_a_sweeps_folder_is_refused(tmp_path):
+    (tmp_path / "accuracy.csv").write_text("cell\n", encoding="utf-8")
+    result = bench(*TINY, "--out", tmp_path)
+    assert result.returncode == 2 and "holds a sweep" in result.stderr
+    assert sorted(os.listdir(tmp_path)) == ["accuracy.csv"]
+
+
+def test_every_sample_is_kept_on_request(tmp_path):
+    assert bench(*TINY, "--pass", "forward", "--out", tmp_path, "--samples").returncode == 0
+    (row,) = rows(tmp_path)
+    samples = rows(tmp_path, "samples.csv")
+    assert len(samples) == int(row["samples"]) >= 3
+    times = sorted(float(sample["time_us"]) for sample in samples)
+    middle = len(times) // 2
+    median = times[middle] if len(times) % 2 else (times[middle - 1] + times[middle]) / 2
+    assert median == pytest.approx(float(row["time_median_us"]), rel=1e-6)
+
+
+def test_two_writers_are_refused_and_an_interrupt_keeps_the_rows(tmp_path):
+    long = [*TINY[:], "--context", "8,9,10", "--max-seconds", "1.5", "--precision", "1e-9", "--out", tmp_path]
+    with subprocess.Popen([EABENCH, "bench", *long], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as first:
+        deadline = time.monotonic() + 60
+        table = tmp_path / "kernels.csv"
+        while time.monotonic() < deadline and not (table.exists() and table.read_text(encoding="utf-8").count("\n") >= 2):
+            time.sleep(0.05)
+        second = bench(*TINY, "--out", tmp_path)
+        assert second.returncode == 2 and "in use by process" in second.stderr
+        first.send_signal(signal.SIGINT)
+        _, errors = first.communicate(timeout=60)
+    assert first.returncode == 130 and "--resume" in errors
+    kept = rows(tmp_path)
+    assert 1 <= len(kept) < 6 and all(row["status"] == "ok" for row in kept)
+    done = bench(*long[:-2], "--max-seconds", "0.02", "--out", tmp_path, "--resume")
+    assert done.returncode == 0 and len(rows(tmp_path)) == 6
+
+
+def test_products_and_pieces_and_steps(tmp_path):
+    result = bench(*QUICK, "--op", "gemm,norm,loss,optimizer,step", "--implementation", "eabench", "--set",
+                   "model.d_model=16", "--set", "model.context=8", "--set", "train.batch=4", "--set", "task.basis=5",
+                   "--out", tmp_path)
+    assert result.returncode == 0, result.stdout + result.stderr
+    table = rows(tmp_path)
+    assert {row["op"] for row in table} == {"gemm", "norm", "loss", "optimizer", "step"}
+    gemm = [row for row in table if row["op"] == "gemm"]
+    assert len(gemm) == 15 and gemm[0]["label"] == "d_model 16 qkv y"
+    assert (gemm[2]["m"], gemm[2]["n"], gemm[2]["k"], gemm[2]["transpose"]) == ("16", "48", "32", "a")
+    (loss,) = [row for row in table if row["op"] == "loss"]
+    assert (loss["m"], loss["n"], loss["tflop_per_s"]) == ("32", "5", "")
+    steps = [row for row in table if row["op"] == "step"]
+    assert [row["mechanism"] for row in steps] == ["dpa", "ea"]
+    for row in steps:
+        assert row["batch"] == "4" and row["context"] == "8" and row["cache"] == "warm" and float(row["error_ratio"]) <= 3
+        assert float(row["tokens_per_s"]) == pytest.approx(32 / (float(row["time_median_us"]) / 1e6), rel=1e-6)
