@@ -4,10 +4,12 @@ import os
 import signal
 import subprocess
 import time
+from pathlib import Path
 
 import pytest
 
-EABENCH = os.environ.get("EABENCH", "build/release/eabench")
+ROOT = Path(__file__).resolve().parents[2]
+EABENCH = os.environ.get("EABENCH", str(ROOT / "build/release/eabench"))
 QUICK = ["--backend", "cpu", "--max-seconds", "0.02", "--min-samples", "3"]
 TINY = [*QUICK, "--op", "attention", "--mechanism", "ea", "--context", "8", "--head-dim", "4", "--batch", "1", "--heads",
         "2", "--implementation", "fused"]
@@ -52,7 +54,7 @@ def test_help_lists_every_axis_and_operation():
     (["surplus"], "takes no argument"),
 ])
 def test_bad_input_is_one_line_and_exit_2(arguments, expected, tmp_path):
-    result = bench(*arguments, cwd=tmp_path) if os.path.isabs(EABENCH) else bench(*arguments)
+    result = bench(*arguments, cwd=tmp_path)
     assert result.returncode == 2
     lines = [line for line in result.stderr.splitlines() if "no GPU" not in line]
     assert len(lines) == 1 and lines[0].startswith("eabench bench: ") and expected in lines[0]
