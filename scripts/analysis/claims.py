@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from . import claims_stats as tests
-from .pool import BASELINE, MIXTURE, Group, Pool, levels_of, mechanisms_of, own_settings
+from .pool import BASELINE, MIXTURE, Group, Pool, abandoned, levels_of, mechanisms_of, own_settings
 from .stats import holm
 from .summary import at_best_rate
 
@@ -313,6 +313,9 @@ def _missing(pool: Pool, mechanism: str, mixed: bool) -> list[str]:
             said.append(f"{len(rows)} cells of {name} have no result ({counts}) and are missing, hardly at random")
         rows = pool.rows[(pool.rows["mechanism"] == name) & ((pool.rows["task"] == MIXTURE) == mixed)]
         diverged = int((rows["status"] == "diverged").sum())
+        gone = int(abandoned(rows).sum())
+        if gone:
+            said.append(f"{gone} of {len(rows)} cells of {name} were abandoned by a search and count as they stood then")
         if diverged:
             said.append(f"{diverged} of {len(rows)} cells of {name} diverged and count as chance")
     return said

@@ -15,6 +15,7 @@ from .tables import MEASURED, DataError, Run, printable
 
 BASELINE = "dpa"
 MIXTURE = "mixture"  # the task of the row that holds the whole of a mixture; its cell's other rows are the parts
+ABANDONED = r"^abandoned at step [0-9]+ of [0-9]+: validation accuracy ([01](?:\.[0-9]+)?)(?![0-9.])"  # eabench sweep --search
 KEY = ["cell", "task", "level", "backend"]
 RESULTS = ["status", "loss_nats", "validation_accuracy", "token_accuracy", "sequence_accuracy", "rollout_accuracy",
            "chance_accuracy", "seen_share", "solved", "steps_to_solve", "tokens", "steps_done"]
@@ -42,7 +43,7 @@ class Group:
 @dataclass
 class Pool:
     runs: list[Run]
-    rows: pd.DataFrame       # ok and diverged
+    rows: pd.DataFrame       # ok and diverged, and what a search abandoned
     left_out: pd.DataFrame   # fail, oom, timeout
     throughput: pd.DataFrame
     parts: pd.DataFrame      # ok and diverged rows of the parts of mixtures, with `mixture`, the whole's level
@@ -63,9 +64,9 @@ def pool_runs(runs: list[Run]) -> Pool:
             rows[name] = rows[name].fillna("") if name in rows else ""  # an older run lacks an option that a newer one has
     rows, parts = _take_parts(_merge(rows, warnings))
     parts = count_diverged_as_chance(parts[parts["status"].isin(MEASURED)].reset_index(drop=True))
-    measured = rows["status"].isin(MEASURED)
+    measured = rows["status"].isin(MEASURED) | abandoned(rows)
     left_out = rows[~measured].reset_index(drop=True)
-    rows = count_diverged_as_chance(rows[measured].reset_index(drop=True))
+    rows = count_diverged_as_chance(_count_abandoned(rows[measured].reset_index(drop=True)))
     for name in options:
         if name in task_options:
             warnings.append(f"{name} is both a task option and a model option; it is treated as a task option")
@@ -125,6 +126,21 @@ def _merge(rows: pd.DataFrame, warnings: list[str]) -> pd.DataFrame:
     if replaced:
         warnings.append(f"{replaced} cells failed in one run and were measured in another; the measured row is shown")
     return rows.drop(index=drop).reset_index(drop=True)
+
+
+def abandoned(rows: pd.DataFrame) -> pd.Series:
+    return (rows["status"] == "timeout") & rows["reason"].str.contains(ABANDONED.replace("(", "(?:", 1))
+
+
+def _count_abandoned(rows: pd.DataFrame) -> pd.DataFrame:
+    """A search gives up on a cell that is hopeless after half of its steps: it enters with the validation accuracy that it had
+    then, not solved. Leaving it out would compare the survivors only."""
+    gone = abandoned(rows)
+    accuracy = rows["reason"].str.extract(ABANDONED, expand=False).astype(float).clip(0, 1)
+    for name in ("validation_accuracy", "token_accuracy"):
+        rows[name] = rows[name].mask(gone, accuracy)
+    rows["solved"] = rows["solved"].mask(gone, 0.0)
+    return rows
 
 
 def count_diverged_as_chance(rows: pd.DataFrame) -> pd.DataFrame:

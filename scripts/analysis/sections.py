@@ -6,7 +6,7 @@ import pandas as pd
 
 from . import summary
 from .page import Row, Section, Table, data_table, heading, interval, number, text
-from .pool import BASELINE, MIXTURE, Group, Pool, mechanisms_of, own_settings
+from .pool import BASELINE, MIXTURE, Group, Pool, abandoned, mechanisms_of, own_settings
 from .tables import Run, printable
 
 ENVIRONMENT = ("version", "commit", "started", "backend", "device", "driver", "clocks", "cpu", "cores", "isa", "workers",
@@ -117,6 +117,10 @@ def notes(pool: Pool) -> Section | None:
     if diverged:
         section.findings.append(f"{_plural(diverged, 'cell')} diverged; each counts as a failure: chance accuracy, "
                                 "not solved.")
+    gone = int(abandoned(pool.rows).sum())
+    if gone:
+        section.findings.append(f"{_plural(gone, 'cell')} abandoned by --search as hopeless; each enters with the validation "
+                                "accuracy that it had then, as not solved. A search tries neither every rate nor every seed.")
     if len(pool.left_out):
         counts = pool.left_out["status"].value_counts()
         section.findings.append(f"{_plural(len(pool.left_out), 'row')} left out because there is no result: "

@@ -245,6 +245,22 @@ def test_parts_of_mixtures_have_a_table_of_their_own(make_run: Make) -> None:
     assert ">0.600<" in html and ">0.400<" in html
 
 
+def test_cells_that_a_search_abandoned_are_not_forgotten(make_run: Make) -> None:
+    reason = "abandoned at step 300 of 600: validation accuracy 0.130, chance is 0.125"
+    rows = [row(8, 3, mechanism=name, seed=seed, **({} if name == "ea" else {"status": "timeout", "reason": reason}))
+            for name in ("dpa", "ea") for seed in range(5)]
+    rows += [row(8, 3, mechanism="dpa", seed=9, status="timeout", reason="too slow"), row(8, 2), row(8, 2, mechanism="ea")]
+    run = make_run(rows)
+    pool = pool_runs([read_run(run)])
+    assert len(pool.left_out) == 1 and len(pool.rows) == 12
+    gone = pool.rows[pool.rows["status"] == "timeout"]
+    assert set(gone["token_accuracy"]) == {0.13} and set(gone["solved"]) == {0.0}
+    html = page(run)
+    assert "5 cells abandoned by --search" in html and "abandoned by a search and count as they stood" in html
+    table = pd.read_csv(run / "claims.csv").set_index("claim")
+    assert table.at["exclusive levels", "verdict"] == "supported" and table.at["exclusive levels", "statistic"] == 1
+
+
 def test_the_cue_is_a_setting(make_run: Make) -> None:
     rows = [cell | ({"level": f"two cue={cue}"} if cell["task"] == "mixture" else {}) | {"cell": f"{cue}{cell['cell']}"}
             for cue in ("token", "none") for name in ("dpa", "ea") for cell in mixture(1, name, 0.5)]
