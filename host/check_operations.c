@@ -285,41 +285,56 @@ static int check_sgd(eab_check_run *run, const eab_check_shape *shape) {
     return check_optimizer(run, shape, EAB_OPTIMIZER_SGD);
 }
 
-/* Tokens are integers: any difference is an error of 1 or more, far past every bound. */
-static int check_generate(eab_check_run *run, const eab_check_shape *shape) {
-    const int64_t count = rows_of(shape);
-    eab_level levels[MAX_MEMBERS];
-    uint32_t seeds[MAX_MEMBERS];
-    uint8_t held_out[MAX_MEMBERS];
+static int check_generated(eab_check_run *run, const eab_generate_args *args) {
+    const int64_t count = (int64_t)args->members * args->batch * args->context;
     int32_t host[4096];
     int64_t counts[MAX_MEMBERS];
-    if (shape->members * count > 4096) return EAB_OK;
-    for (int family = 0; family < eab_task_count(); family++) {
+    const size_t bytes = (size_t)count * sizeof *host;
+    int32_t *inputs = eab_check_upload(run, NULL, bytes), *targets = eab_check_upload(run, NULL, bytes);
+    int64_t *device_counts = eab_check_upload(run, NULL, (size_t)args->members * sizeof *counts);
+    CALL(generate, args, inputs, targets, device_counts);
+    for (int part = 0; part < 2; part++) {
+        CALL(download, host, part ? targets : inputs, bytes);
+        for (int64_t i = 0; i < count && !run->status; i++) eab_check_output_number(run, host[i]);
+    }
+    CALL(download, counts, device_counts, (size_t)args->members * sizeof *counts);
+    for (int32_t member = 0; member < args->members && !run->status; member++)
+        eab_check_output_number(run, (double)counts[member]);
+    return run->status;
+}
+
+/* Tokens are integers: any difference is an error of 1 or more, far past every bound. */
+static int check_generate(eab_check_run *run, const eab_check_shape *shape) {
+    eab_level levels[MAX_MEMBERS + EAB_TASK_COUNT];
+    uint32_t seeds[MAX_MEMBERS];
+    uint8_t held_out[MAX_MEMBERS + EAB_TASK_COUNT];
+    eab_parts parts[MAX_MEMBERS];
+    eab_generate_args args = {.members = shape->members,
+                              .batch = shape->batch,
+                              .context = shape->context,
+                              .levels = levels,
+                              .held_out = held_out,
+                              .seeds = seeds,
+                              .stream = EAB_STREAM_VALIDATION,
+                              .first_index = 5};
+    if (shape->members * rows_of(shape) > 4096) return EAB_OK;
+    for (int32_t member = 0; member < shape->members; member++) seeds[member] = (uint32_t)member;
+    for (int family = 0; family < EAB_TASK_COUNT; family++) {
         for (int32_t member = 0; member < shape->members; member++) {
             levels[member] = eab_level_default(family);
-            seeds[member] = (uint32_t)member;
             held_out[member] = (uint8_t)(member & 1);
         }
-        const eab_generate_args args = {.members = shape->members,
-                                        .batch = shape->batch,
-                                        .context = shape->context,
-                                        .levels = levels,
-                                        .seeds = seeds,
-                                        .held_out = held_out,
-                                        .stream = EAB_STREAM_VALIDATION,
-                                        .first_index = 5};
-        const size_t bytes = (size_t)(shape->members * count) * sizeof *host;
-        int32_t *inputs = eab_check_upload(run, NULL, bytes), *targets = eab_check_upload(run, NULL, bytes);
-        int64_t *device_counts = eab_check_upload(run, NULL, (size_t)shape->members * sizeof *counts);
-        CALL(generate, &args, inputs, targets, device_counts);
-        for (int part = 0; part < 2; part++) {
-            CALL(download, host, part ? targets : inputs, bytes);
-            for (int64_t i = 0; i < shape->members * count && !run->status; i++) eab_check_output_number(run, host[i]);
-        }
-        CALL(download, counts, device_counts, (size_t)shape->members * sizeof *counts);
-        for (int32_t member = 0; member < shape->members && !run->status; member++)
-            eab_check_output_number(run, (double)counts[member]);
+        EAB_TRY(check_generated(run, &args));
     }
+    /* mixtures: all families and one more level, from another place for each member; every other one with task tokens */
+    for (int32_t i = 0; i < shape->members + EAB_TASK_COUNT; i++) {
+        levels[i] = eab_level_default(i % EAB_TASK_COUNT);
+        held_out[i] = (uint8_t)(i & 1);
+    }
+    for (int32_t member = 0; member < shape->members; member++)
+        parts[member] = (eab_parts){member, EAB_TASK_COUNT + 1, shape->context > 1 && member & 1 ? 2000 : -1};
+    args.parts = parts;
+    for (args.only = 0; args.only < 3; args.only++) EAB_TRY(check_generated(run, &args));
     return run->status;
 }
 

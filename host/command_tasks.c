@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "../tasks/task.h"
+#include "cell_task.h"
 #include "commands.h"
 #include "options.h"
 #include "range.h"
@@ -47,11 +48,11 @@ static int read_number(const char *where, const char *text, const eab_option *op
 }
 
 static int read_family(const char *name, tasks_request *request) {
-    const char *names[EAB_TASK_COUNT + 1] = {NULL};
+    const char *names[EAB_FAMILY_COUNT + 1] = {NULL};
     char allowed[256], shown[80];
-    request->family = eab_task_from_name(name);
+    request->family = eab_family_from_name(name);
     if (request->family >= 0) return EAB_OK;
-    for (int i = 0; i < eab_task_count(); i++) names[i] = eab_task_at(i)->name;
+    for (int i = 0; i < EAB_FAMILY_COUNT; i++) names[i] = eab_family_name(i);
     eab_join(names, allowed, sizeof allowed);
     return eab_fail(EAB_BAD_INPUT, "%s: unknown task family; nearest: %s; allowed: %s",
                     eab_excerpt(name, 60, shown, sizeof shown), eab_suggest(name, names), allowed);
@@ -123,25 +124,24 @@ static int read_arguments(int argc, char **argv, tasks_request *request) {
 
 /* "basis=4"; "task.basis=4" and "recurrence.basis=4" as in a sweep's --set. */
 static int apply_set(const tasks_request *request, const char *set, eab_config *config) {
-    const eab_task *task = eab_task_at(request->family);
+    const char *family = eab_family_name(request->family);
     char where[128], shown[80], allowed[128];
     snprintf(where, sizeof where, "--set %s", eab_excerpt(set, 60, shown, sizeof shown));
     const char *equals = strchr(set, '=');
     if (!equals) return eab_fail(EAB_BAD_INPUT, "%s: no =; allowed: --set KEY=VALUE", where);
     const char *names[EAB_TASK_MAX_OPTIONS + 1] = {NULL};
-    for (int i = 0; i < task->option_count; i++) names[i] = task->options[i].key;
+    for (int i = 0; eab_option_of_task(request->family, i); i++) names[i] = eab_option_of_task(request->family, i)->key;
 
     char *name = g_strndup(set, (gsize)(equals - set));
     char *dot = strrchr(name, '.');
     const char *key = g_strstrip(dot ? dot + 1 : name);
     if (dot) *dot = '\0';
-    char *full = g_strconcat("task ", task->name, NULL);
-    const eab_option *option = eab_option_find(task->name, key);
+    char *full = g_strconcat("task ", family, NULL);
+    const eab_option *option = eab_option_find(family, key);
     int status = EAB_OK;
     double value = 0;
-    if (dot && strcmp(name, "task") != 0 && strcmp(name, task->name) != 0 && strcmp(name, full) != 0) {
-        status =
-            eab_fail(EAB_BAD_INPUT, "%s: not of this family; allowed: KEY=VALUE or %s.KEY=VALUE", where, task->name);
+    if (dot && strcmp(name, "task") != 0 && strcmp(name, family) != 0 && strcmp(name, full) != 0) {
+        status = eab_fail(EAB_BAD_INPUT, "%s: not of this family; allowed: KEY=VALUE or %s.KEY=VALUE", where, family);
     } else if (!option) {
         eab_join(names, allowed, sizeof allowed);
         status = eab_fail(EAB_BAD_INPUT, "%s: unknown key; nearest: %s; allowed: %s", where, eab_suggest(key, names),
@@ -157,7 +157,21 @@ static int apply_set(const tasks_request *request, const char *set, eab_config *
 
 /* ---- output -------------------------------------------------------------------------------------------------- */
 
+static void print_mixture(void) {
+    char allowed[128];
+    printf("mixture: several levels, of one family or of several, learned by one model\n");
+    for (int i = 0; eab_option_of_task(EAB_FAMILY_MIXTURE, i); i++) {
+        const eab_option *option = eab_option_of_task(EAB_FAMILY_MIXTURE, i);
+        eab_option_allowed(option, allowed, sizeof allowed);
+        printf("  %-8s %s: %s\n", option->key, allowed, option->help);
+    }
+}
+
 static void print_family(int family) {
+    if (family == EAB_FAMILY_MIXTURE) {
+        print_mixture();
+        return;
+    }
     const eab_task *task = eab_task_at(family);
     printf("%s: %s\n", task->name, task->summary);
     for (int i = 0; i < task->option_count; i++) {
@@ -174,17 +188,24 @@ static int decimal_digits(int32_t value) {
 }
 
 /* Free tokens stand in brackets, in bold on a terminal; all take the same width, so that columns line up. */
-static int print_examples(const tasks_request *request, const eab_level *level) {
+static int print_examples(const tasks_request *request, const eab_config *config) {
     const int32_t length = request->context + 1;
-    const int width = decimal_digits(eab_task_at(level->family)->vocab(level) - 1);
+    const int width = decimal_digits(eab_config_vocab(config) - 1);
     const bool terminal = isatty(STDOUT_FILENO) && !getenv("NO_COLOR");
     int32_t *tokens = malloc((size_t)length * sizeof *tokens);
     uint8_t *determined = malloc((size_t)length);
+    eab_level levels[EAB_MAX_PARTS];
+    uint8_t held_out[EAB_MAX_PARTS];
+    const eab_parts parts = {0, eab_config_part_count(config), eab_config_cue_token(config)};
+    for (int32_t part = 0; part < parts.count; part++) {
+        levels[part] = *eab_config_part(config, part);
+        held_out[part] = eab_config_part_held_out(config, part);
+    }
     int status = EAB_OK;
     if (!tokens || !determined) status = eab_fail(EAB_NO_MEMORY, "no memory for sequences of %d tokens", length);
     for (int32_t i = 0; i < request->show && !status && !ferror(stdout); i++) {
-        eab_sequence_generate(level, (uint32_t)request->seed, EAB_STREAM_TRAINING, eab_level_auto_held_out(level),
-                              (uint64_t)i, length, tokens, determined);
+        eab_parts_generate(levels, held_out, parts, 0, (uint32_t)request->seed, EAB_STREAM_TRAINING, (uint64_t)i,
+                           length, tokens, determined);
         for (int32_t t = 0; t < length; t++)
             if (determined[t]) printf(" %*d ", width, tokens[t]);
             else printf("%s[%*d]%s", terminal ? "\033[1;36m" : "", width, tokens[t], terminal ? "\033[0m" : "");
@@ -195,23 +216,40 @@ static int print_examples(const tasks_request *request, const eab_level *level) 
     return status;
 }
 
-static int show_family(const tasks_request *request) {
+/* The level that the command line asks for; for a mixture without parts an example. */
+static int choose_level(const tasks_request *request, eab_config *config) {
+    char message[256], name[EAB_LEVEL_NAME_SIZE];
+    *config = eab_config_default(request->family);
+    config->context = request->context;
+    for (int i = 0; i < request->set_count; i++) EAB_TRY(apply_set(request, request->sets[i], config));
+    if (request->family == EAB_FAMILY_MIXTURE) {
+        const eab_option *parts = eab_option_find("mixture", "parts");
+        double number = config->mixture;
+        if (!config->mixture)
+            EAB_TRY(read_number("parts", "recurrence(basis=8 delay=2) + recurrence(basis=4 delay=3)", parts, &number));
+        config->mixture = (int32_t)number;
+        config->level = *eab_config_part(config, 0);
+        return eab_config_check(config);
+    }
     const eab_task *task = eab_task_at(request->family);
-    eab_config config = eab_config_default(request->family);
-    config.context = request->context;
-    for (int i = 0; i < request->set_count; i++) EAB_TRY(apply_set(request, request->sets[i], &config));
-    char message[256], name[128];
-    eab_level_name(&config.level, name, sizeof name);
-    if (!task->check(&config.level, config.context, message, sizeof message))
+    eab_level_name(&config->level, name, sizeof name);
+    if (!task->check(&config->level, config->context, message, sizeof message))
         return eab_fail(EAB_BAD_INPUT, "%s %s: %s", task->name, name, message);
+    return EAB_OK;
+}
 
+static int show_family(const tasks_request *request) {
+    eab_config config;
+    char name[EAB_LEVEL_NAME_SIZE];
+    EAB_TRY(choose_level(request, &config));
     print_family(request->family);
-    printf("\nlevel %s: %d tokens, %.4g bits of complexity, chance accuracy %.4g\n", name, task->vocab(&config.level),
-           task->complexity_bits(&config.level), task->chance_accuracy(&config.level));
+    eab_config_level_name(&config, name, sizeof name);
+    printf("\nlevel %s: %d tokens, %.4g bits of complexity, chance accuracy %.4g\n", name, eab_config_vocab(&config),
+           eab_config_complexity_bits(&config), eab_config_chance_accuracy(&config));
     if (request->show == 0) return EAB_OK;
     printf("context %d, seed %lld, training stream; [free] tokens are drawn, the others are to be predicted\n\n",
            config.context, (long long)request->seed);
-    return print_examples(request, &config.level);
+    return print_examples(request, &config);
 }
 
 int eab_command_tasks(int argc, char **argv) {
@@ -220,6 +258,6 @@ int eab_command_tasks(int argc, char **argv) {
     if (!status && request.help) print_usage(stdout);
     else if (!status && request.family >= 0) status = show_family(&request);
     else if (!status)
-        for (int i = 0; i < eab_task_count(); i++) print_family(i);
+        for (int i = 0; i < EAB_FAMILY_COUNT; i++) print_family(i);
     return status ? eab_command_error("tasks", status) : EAB_EXIT_DONE;
 }

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "cell_task.h"
 #include "pool.h"
 #include "progress.h"
 #include "summary.h"
@@ -82,10 +83,11 @@ static calibration calibrate(const eab_sweep *sweep, const eab_config *config, d
     return found;
 }
 
-/* Evaluations cost a forward pass, a third of a step's work for each token: one at every eval_every steps, one held
- * out, and a few for the rollout. */
+/* Evaluations cost a forward pass, a third of a step's work for each token, and for each part of a mixture: one at every
+ * eval_every steps, one held out, and a few for the rollout. */
 static double cell_flop_with_evaluation(const eab_config *config) {
-    const double evaluations = ceil((double)config->steps / (double)config->eval_every) + 8;
+    const double evaluations =
+        (ceil((double)config->steps / (double)config->eval_every) + 8) * eab_config_part_count(config);
     return eab_cell_flop(config) + evaluations * (double)config->eval_tokens * eab_config_flop_per_token(config) / 3;
 }
 

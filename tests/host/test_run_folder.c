@@ -102,8 +102,8 @@ Test(run_folder, rows_summary_and_order) {
 
 /* Replays the writes of a sweep byte by byte, stops after each, and goes on from there: the crash model of
  * DESIGN.md 6. */
-Test(run_folder, resumes_from_every_byte, .timeout = 300) {
-    eab_plan plan = fixture_plan(fixture_small_spec);
+static void resume_from_every_byte(const char *spec) {
+    eab_plan plan = fixture_plan(spec);
     char *whole = fixture_folder(), *path = fixture_folder();
     GString *final[TABLES], *headers[TABLES];
     size_t size[TABLES];
@@ -144,6 +144,13 @@ Test(run_folder, resumes_from_every_byte, .timeout = 300) {
     fixture_remove(whole);
     fixture_remove(path);
     eab_plan_free(&plan);
+}
+
+Test(run_folder, resumes_from_every_byte, .timeout = 300) { resume_from_every_byte(fixture_small_spec); }
+
+/* A mixture's rows, the whole's and its parts', are one commit: a few of them are none. */
+Test(run_folder, resumes_mixtures_from_every_byte, .timeout = 300) {
+    resume_from_every_byte("[task mixture]\nparts = recurrence + recurrence(delay=2)\n[train]\nmechanism = dpa, ea\n");
 }
 
 Test(run_folder, opening_what_is_in_order_changes_nothing) {

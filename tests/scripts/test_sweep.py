@@ -513,6 +513,48 @@ def test_geometry(spec: Path, tmp_path: Path):
         assert ((tokens[:, delay - 1:-1] + tokens[:, :-delay]) % basis == tokens[:, delay:]).all()
 
 
+MIXTURES = TINY.replace("[task recurrence]\nbasis = 4, 8\ndelay = 2, 3\n", """[task mixture]
+parts = recurrence(basis=4 delay=3) + recurrence(delay=2), recurrence(basis=4 delay=2) + recurrence(delay=2) + recurrence
+cue = token, none
+""")
+
+
+def test_mixtures_killed_and_resumed(tmp_path: Path):
+    """A row for the whole and one for each part, all or none of them, in an undisturbed sweep and in a killed one."""
+    spec, whole, run = tmp_path / "mixtures.ini", tmp_path / "whole", tmp_path / "run"
+    spec.write_text(MIXTURES)
+    done = sweep(spec, "--out", whole)
+    assert done.returncode == 0 and "24 of 24 cells are done" in done.stdout, done.stderr
+    instants, kills = random.Random(2), 0
+    for _ in range(15):
+        process = start(spec, "--out", run, "--workers", "2", stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        time.sleep(instants.uniform(0, 0.08))
+        process.kill()
+        kills += process.wait() == -signal.SIGKILL
+        table = run / "accuracy.csv"
+        if table.exists() and table.stat().st_size > 2000:  # some of what is there is lost, within a cell's rows too
+            os.truncate(table, instants.randrange(1500, table.stat().st_size))
+    again = sweep(spec, "--out", run)
+    assert again.returncode == 0 and kills > 0, again.stderr
+    assert (run / "accuracy.csv").read_bytes() == (whole / "accuracy.csv").read_bytes()
+    assert without_times(run / "throughput.csv") == without_times(whole / "throughput.csv")
+
+    table = rows(whole / "accuracy.csv")
+    assert len(rows(whole / "throughput.csv")) == 24 and len(table) == 12 * 3 + 12 * 4
+    cells = {cell: [row for row in table if row["cell"] == cell] for cell in dict.fromkeys(row["cell"] for row in table)}
+    for first, *parts in cells.values():
+        names = re.fullmatch(r"(.*) cue=(token|none)", first["level"])
+        assert first["task"] == "mixture" and names and first["basis"] == ""
+        assert names[1] == " + ".join(f"{part['task']}({part['level']})" for part in parts)
+        assert int(first["vocab"]) == 8 + (len(parts) if names[2] == "token" else 0)
+        assert float(first["complexity_bits"]) == pytest.approx(
+            np.log2(sum(2 ** float(part["complexity_bits"]) for part in parts)))
+        assert int(first["tokens"]) == sum(int(part["tokens"]) for part in parts) == 40 * 8 * 12
+        accuracies = [float(part["token_accuracy"]) for part in parts]
+        assert min(accuracies) <= float(first["token_accuracy"]) <= max(accuracies)
+        assert all(part["basis"] and part["seed"] == first["seed"] for part in parts)
+
+
 def test_lists_for_a_mechanism(spec: Path, tmp_path: Path):
     done = sweep(spec, "--out", tmp_path / "run", "--set", "train.seed=1", "--set", "task.delay=2", "--set",
                  "train.lr[ea]=2e-2,4e-2", "--set", "train.lr[dpa]=1e-2")

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "host/cell_task.h"
 #include "host/pool.h"
 #include "host/train.h"
 #include "tests/host/fleet_fixture.h"
@@ -45,6 +46,11 @@ static void expect_same_curves(const eab_config *configs, double tolerance) {
         cr_expect_eq(simt[member].status, cpu[member].status, "member %d", member);
         cr_expect_eq(simt[member].steps_done, cpu[member].steps_done, "member %d", member);
         cr_assert_eq(simt[member].curve_points, cpu[member].curve_points, "member %d", member);
+        for (int part = 0; configs[member].mixture && part < eab_config_part_count(&configs[member]); part++) {
+            const double expected = cpu[member].parts[part].loss_nats, found = simt[member].parts[part].loss_nats;
+            cr_expect((isnan(expected) && isnan(found)) || fabs(found - expected) <= tolerance * fabs(expected),
+                      "member %d, part %d: %.9g, on the cpu %.9g", member, part, found, expected);
+        }
         for (int point = 0; point < cpu[member].curve_points; point++) {
             const double expected = cpu[member].curve[point].loss_nats, found = simt[member].curve[point].loss_nats;
             cr_expect(fabs(found - expected) <= tolerance * fabs(expected), "member %d, step %d: %.9g, on the cpu %.9g",
@@ -55,10 +61,27 @@ static void expect_same_curves(const eab_config *configs, double tolerance) {
     }
 }
 
-Test(training, tokens_and_initial_weights_are_the_same_bits, .timeout = 200) {
-    eab_config configs[MEMBERS];
-    fleet_fixture cpu, simt;
+/* The same of mixtures: with and without task tokens, of two and of three parts, and a plain task among them. */
+static void mixture_configs(eab_config *configs) {
+    static const char *const parts[MEMBERS] = {
+        "recurrence(basis=3 delay=2) + recurrence(basis=5 delay=1)",
+        "recurrence(basis=3 delay=1) + recurrence + recurrence(basis=11 delay=3)",
+        "recurrence(basis=4 delay=3) + recurrence(basis=8 delay=2)", NULL};
     mixed_configs(configs);
+    for (int32_t member = 0; member < MEMBERS; member++) {
+        configs[member].context = 8;
+        if (!parts[member]) continue;
+        GArray *values = g_array_new(FALSE, FALSE, sizeof(double));
+        OK(eab_mixture_parse(parts[member], "here", values));
+        configs[member].mixture = (int32_t)g_array_index(values, double, 0);
+        configs[member].cue = member == 2 ? EAB_CUE_NONE : EAB_CUE_TOKEN;
+        configs[member].level = *eab_config_part(&configs[member], 0);
+        g_array_unref(values);
+    }
+}
+
+static void expect_same_tokens_and_weights(const eab_config *configs) {
+    fleet_fixture cpu, simt;
     fleet_open(&cpu, "cpu", MEMBERS, configs);
     fleet_open(&simt, "simt", MEMBERS, configs);
     enum { ROOM = 4096 };
@@ -82,9 +105,27 @@ Test(training, tokens_and_initial_weights_are_the_same_bits, .timeout = 200) {
     fleet_close(&simt);
 }
 
+Test(training, tokens_and_initial_weights_are_the_same_bits, .timeout = 200) {
+    eab_config configs[MEMBERS];
+    mixed_configs(configs);
+    expect_same_tokens_and_weights(configs);
+}
+
+Test(training, tokens_of_mixtures_are_the_same_bits, .timeout = 200) {
+    eab_config configs[MEMBERS];
+    mixture_configs(configs);
+    expect_same_tokens_and_weights(configs);
+}
+
 Test(training, losses_agree_for_five_steps, .timeout = 200) {
     eab_config configs[MEMBERS];
     mixed_configs(configs);
+    expect_same_curves(configs, 1e-5);
+}
+
+Test(training, losses_of_mixtures_agree_for_five_steps, .timeout = 200) {
+    eab_config configs[MEMBERS];
+    mixture_configs(configs);
     expect_same_curves(configs, 1e-5);
 }
 
@@ -117,6 +158,14 @@ Test(training, losses_agree_with_qk_norm, .timeout = 200) {
 Test(training, losses_agree_after_a_member_has_left, .timeout = 200) {
     eab_config configs[MEMBERS];
     mixed_configs(configs);
+    for (int member = 0; member < MEMBERS; member++) configs[member].steps = 8, configs[member].eval_every = 4;
+    configs[1].lr = 1e30;
+    expect_same_curves(configs, 1e-5);
+}
+
+Test(training, losses_of_mixtures_agree_after_a_member_has_left, .timeout = 200) {
+    eab_config configs[MEMBERS];
+    mixture_configs(configs);
     for (int member = 0; member < MEMBERS; member++) configs[member].steps = 8, configs[member].eval_every = 4;
     configs[1].lr = 1e30;
     expect_same_curves(configs, 1e-5);
