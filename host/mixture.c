@@ -1,5 +1,6 @@
 #include "mixture.h"
 
+#include <glib.h>
 #include <stdlib.h>
 #include <string.h>
 

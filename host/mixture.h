@@ -5,9 +5,9 @@
 #ifndef EAB_HOST_MIXTURE_H
 #define EAB_HOST_MIXTURE_H
 
-#include <glib.h>
-
 #include "../tasks/parts.h"
+
+struct _GArray; /* not all who ask for a mixture have GLib (tests/bare) */
 
 enum { EAB_MIXTURE_MIN_PARTS = 2, EAB_MIXTURE_TEXT_SIZE = 1500 };
 
@@ -26,7 +26,7 @@ typedef struct {
 /* Appends to `values` (of double) the numbers of the mixtures that `text` lists: mixtures between commas, each with its
  * parts between +, each of these a family's name, or name(key=value key=value ...), one value a key; options that are
  * not written have their default. EAB_BAD_INPUT with "WHERE: what; allowed: ..." for every mistake. */
-int eab_mixture_parse(const char *text, const char *where, GArray *values);
+int eab_mixture_parse(const char *text, const char *where, struct _GArray *values);
 
 /* The mixture of a number that eab_mixture_parse() gave; it is there as long as the process. Thread-safe. */
 const eab_mixture *eab_mixture_at(int32_t number);

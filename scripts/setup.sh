@@ -6,7 +6,7 @@ source "$(dirname -- "${BASH_SOURCE[0]}")/common.sh" || exit 3
 
 usage() {
     cat <<'END'
-Usage: scripts/setup.sh [--no-tests] [--no-python] [--full] [--build DIR [CMAKE OPTION...]]
+Usage: scripts/setup.sh [--no-tests] [--no-python] [--full] [--aarch64] [--build DIR [CMAKE OPTION...]]
 
 Installs the packages that eabench is built and tested with (Debian 12, Ubuntu 22.04 and newer; as root or with sudo)
 and makes a Python environment in .venv (or $EAB_VENV) for the analysis scripts. What is there is left alone: a second
@@ -15,6 +15,7 @@ run needs no network and takes no time.
   --no-tests   leave out what only the tests need (Criterion, clang, pytest)
   --no-python  leave out the Python environment
   --full       also what scripts/lint.sh and scripts/test.sh --full need
+  --aarch64    also what the cross build for 64-bit ARM and its tests need
   --build DIR  then configure (Release) and build in DIR; what follows goes to CMake
   --help       show this
 
@@ -22,12 +23,13 @@ Exit codes: 0 done, 1 the build failed, 2 misuse, 3 something is missing and can
 END
 }
 
-tests=1 python=1 full=0 build=''
+tests=1 python=1 full=0 aarch64=0 build=''
 while (($#)); do
     case $1 in
         --no-tests) tests=0 ;;
         --no-python) python=0 ;;
         --full) full=1 ;;
+        --aarch64) aarch64=1 ;;
         --build)
             [[ -n ${2:-} && $2 != -* ]] || misuse "--build needs a folder"
             case $2 in /*) build=$2 ;; *) build=$PWD/$2 ;; esac
@@ -35,7 +37,7 @@ while (($#)); do
             break
             ;;
         --help | -h) usage && exit 0 ;;
-        *) misuse "unknown option '$1'; allowed: --no-tests, --no-python, --full, --build DIR, --help" ;;
+        *) misuse "unknown option '$1'; allowed: --no-tests, --no-python, --full, --aarch64, --build DIR, --help" ;;
     esac
     shift
 done
@@ -102,6 +104,10 @@ if ((full)); then
     need 'clang-format' 'command -v clang-format' clang-format
     need 'valgrind' 'command -v valgrind' valgrind
     need 'shellcheck' 'command -v shellcheck' shellcheck
+fi
+if ((aarch64)); then
+    need 'a C compiler for 64-bit ARM' 'command -v aarch64-linux-gnu-gcc' 'gcc-aarch64-linux-gnu libc6-dev-arm64-cross'
+    need 'qemu for 64-bit ARM' 'command -v qemu-aarch64-static' qemu-user-static
 fi
 if ((python)); then
     requirements=(requirements.txt)

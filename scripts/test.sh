@@ -4,7 +4,7 @@ set -uo pipefail
 program='test'
 source "$(dirname -- "${BASH_SOURCE[0]}")/common.sh" || exit 3
 
-default_stages=(release isa scripts asan tsan clang cuda)
+default_stages=(release isa scripts asan tsan clang aarch64 cuda)
 full_stages=(lint floats debug valgrind asan-isa asan-scripts tsan-scripts)
 
 usage() {
@@ -19,6 +19,7 @@ Installs what is missing (scripts/setup.sh), builds with warnings as errors, and
   asan          AddressSanitizer and UndefinedBehaviorSanitizer: all Criterion tests
   tsan          ThreadSanitizer: the host's Criterion tests; pytest of the sweep
   clang         build by clang; all Criterion tests
+  aarch64       the library cross-compiled for 64-bit ARM; tests/bare by qemu, where both can be had
   cuda          build with CUDA for one architecture, where nvcc is; no kernel spills, all take what the table says
 and with --full
   lint          scripts/lint.sh
@@ -215,6 +216,14 @@ races() {
     return "$status"
 }
 
+aarch64_stage() {
+    if ! "$root/scripts/setup.sh" --no-tests --no-python --aarch64; then
+        summaries+=("skipped: gcc-aarch64-linux-gnu and qemu-user-static are not here and cannot be had")
+        return
+    fi
+    build aarch64 && ctests aarch64
+}
+
 cuda_stage() {
     if ! command -v nvcc >/dev/null && [[ ! -x /usr/local/cuda/bin/nvcc ]]; then
         summaries+=("skipped: nvcc is not here")
@@ -231,6 +240,7 @@ stage() {
         asan) build asan && ctests asan ;;
         tsan) build tsan && races ;;
         clang) build clang && ctests clang ;;
+        aarch64) aarch64_stage ;;
         cuda) cuda_stage ;;
         lint) scripts/lint.sh ;;
         floats) build release && EAB_FLOAT_STEP=1 ctests release -R '^kernels\.math$' ;;
