@@ -23,6 +23,7 @@ static const command_entry commands[] = {
     {"check", eab_command_check, "[OPTION]...", "every operation against the float64 reference"},
     {"devices", eab_command_devices, "", "what was built, what is here, and its measured peaks"},
     {"tasks", eab_command_tasks, "[NAME [OPTION]...]", "the task families and example sequences"},
+    {"trace", eab_command_trace, "SPEC.ini [OPTION]...", "a cell's first steps, tensor by tensor, for other programs"},
 };
 enum { COMMAND_COUNT = sizeof commands / sizeof *commands };
 

@@ -45,9 +45,14 @@ static int32_t own_columns(const eab_parameter *parameter, int32_t vocab) {
     return parameter->vocab_columns ? vocab : parameter->columns;
 }
 
-static void append_bits(GByteArray *data, uint32_t bits) {
-    bits = GUINT32_TO_LE(bits);
-    g_byte_array_append(data, (const guint8 *)&bits, sizeof bits);
+/* A number of 4 or 8 bytes, in the machine's order. */
+static void append_word(GByteArray *data, const void *word, size_t bytes) {
+    guint64 wide;
+    guint32 narrow;
+    memcpy(bytes == sizeof wide ? (void *)&wide : (void *)&narrow, word, bytes);
+    if (bytes == sizeof wide) wide = GUINT64_TO_LE(wide);
+    else narrow = GUINT32_TO_LE(narrow);
+    g_byte_array_append(data, bytes == sizeof wide ? (const guint8 *)&wide : (const guint8 *)&narrow, (guint)bytes);
 }
 
 /* A tensor whose bytes are those of `data` from `begin` on. */
@@ -74,7 +79,7 @@ static int write_file(const char *path, const char *what, GString *file, const G
 }
 
 int eab_safetensors_write(const char *path, const eab_parameters *parameters, const eab_config *config,
-                          const double *values) {
+                          eab_stored stored, const double *values) {
     const int32_t vocab = eab_config_vocab(config);
     GString *file = g_string_new("{");
     GByteArray *data = g_byte_array_new();
@@ -87,12 +92,13 @@ int eab_safetensors_write(const char *path, const eab_parameters *parameters, co
         const guint begin = data->len;
         for (int32_t row = 0; row < rows; row++)
             for (int32_t column = 0; column < columns; column++) {
-                const float value = (float)values[parameter->offset + (int64_t)row * parameter->columns + column];
-                uint32_t bits;
-                memcpy(&bits, &value, sizeof bits);
-                append_bits(data, bits);
+                const double exact = values[parameter->offset + (int64_t)row * parameter->columns + column];
+                const float rounded = (float)exact;
+                if (stored == EAB_STORED_FLOAT64) append_word(data, &exact, sizeof exact);
+                else append_word(data, &rounded, sizeof rounded);
             }
-        append_tensor(file, parameter->name, "F32", is_vector ? 1 : 2, is_vector ? shape + 1 : shape, begin, data);
+        append_tensor(file, parameter->name, stored == EAB_STORED_FLOAT64 ? "F64" : "F32", is_vector ? 1 : 2,
+                      is_vector ? shape + 1 : shape, begin, data);
     }
     const int status = write_file(path, "model", file, data);
     g_byte_array_free(data, TRUE);
@@ -110,14 +116,11 @@ int eab_safetensors_write_tensors(const char *path, const eab_config *config, co
         const guint begin = data->len;
         int64_t length = 1;
         for (int32_t j = 0; j < tensor->rank; j++) length *= tensor->shape[j];
-        for (int64_t j = 0; j < length; j++) {
-            uint32_t bits;
-            memcpy(&bits, (const char *)tensor->words + j * (int64_t)sizeof bits, sizeof bits);
-            append_bits(data, bits);
-        }
+        const size_t bytes = strcmp(tensor->dtype, "F64") == 0 ? 8 : 4;
+        for (int64_t j = 0; j < length; j++) append_word(data, (const char *)tensor->words + j * (int64_t)bytes, bytes);
         append_tensor(file, tensor->name, tensor->dtype, tensor->rank, tensor->shape, begin, data);
     }
-    const int status = write_file(path, "attention maps", file, data);
+    const int status = write_file(path, "tensors", file, data);
     g_byte_array_free(data, TRUE);
     g_string_free(file, TRUE);
     return status;

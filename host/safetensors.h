@@ -4,14 +4,16 @@
 
 #include "parameters.h"
 
-/* Writes values[parameters->count] (rounded to float32) and the cell's options as metadata, atomically. Tensors are
+typedef enum { EAB_STORED_FLOAT32, EAB_STORED_FLOAT64 } eab_stored;
+
+/* Writes values[parameters->count] (rounded to what is stored) and the cell's options as metadata, atomically. Tensors are
  * [in][out] (y = x W) and have the member's own vocabulary, without a fleet's padding. EAB_IO if it cannot. */
 int eab_safetensors_write(const char *path, const eab_parameters *parameters, const eab_config *config,
-                          const double *values);
+                          eab_stored stored, const double *values);
 
-/* A tensor of 4-byte elements. */
+/* A tensor of 4-byte or, for F64, 8-byte elements. */
 typedef struct {
-    const char *name, *dtype; /* "F32" or "I32" */
+    const char *name, *dtype; /* "F32", "I32" or "F64" */
     int32_t rank;
     int64_t shape[5];
     const void *words;

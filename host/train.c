@@ -153,7 +153,8 @@ static int save_model(fleet_state *fleet, int32_t member, const char *path) {
                        member * model->weights.stride * (int64_t)model->device->backend->real_bytes;
     int status = model->device->backend->read_reals(model->device, values, from, model->parameters.count);
     if (!status)
-        status = eab_safetensors_write(path, &model->parameters, &fleet->configs[fleet->states[member].cell], values);
+        status = eab_safetensors_write(path, &model->parameters, &fleet->configs[fleet->states[member].cell],
+                                       EAB_STORED_FLOAT32, values);
     free(values);
     return status;
 }

@@ -1,0 +1,145 @@
+/* eabench trace: its options, checked, and the cell that they name. */
+#include <glib.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "commands.h"
+#include "plan.h"
+#include "suggest.h"
+#include "trace.h"
+
+typedef struct {
+    char **specs, **sets, *out, *backend;
+    gint device;
+    gint64 steps;
+    gboolean help;
+} arguments;
+
+static const char *const option_names[] = {"set", "steps", "out", "backend", "device", "help", NULL};
+
+static GOptionContext *make_context(arguments *a) {
+    const GOptionEntry entries[] = {
+        {"set", 0, 0, G_OPTION_ARG_FILENAME_ARRAY, &a->sets, "replace or add an option of the spec; may be repeated",
+         "SECTION.KEY=VALUE"},
+        {"steps", 0, 0, G_OPTION_ARG_INT64, &a->steps, "how many training steps (default: 3)", "N"},
+        {"out", 0, 0, G_OPTION_ARG_FILENAME, &a->out, "a new or empty folder", "DIR"},
+        {"backend", 0, 0, G_OPTION_ARG_FILENAME, &a->backend, "cpu, cuda or reference (default: cpu)", "NAME"},
+        {"device", 0, 0, G_OPTION_ARG_INT, &a->device, "index of the device (default: 0)", "N"},
+        {"help", 'h', 0, G_OPTION_ARG_NONE, &a->help, "show this", NULL},
+        {G_OPTION_REMAINING, 0, 0, G_OPTION_ARG_FILENAME_ARRAY, &a->specs, NULL, "SPEC.ini"},
+        {0},
+    };
+    GOptionContext *context = g_option_context_new("- the first training steps of a cell, tensor by tensor");
+    g_option_context_set_description(
+        context, "The spec has one cell: --set gives an axis one value. Into DIR go, for each step S from 0:\n"
+                 "  weights-S.safetensors    the weights before it, as --save-models writes them\n"
+                 "  batch-S.safetensors      inputs, targets (negative: not determined), loss_nats, lr\n"
+                 "  gradients-S.safetensors  the gradient before clipping, named as the weights\n"
+                 "and the weights after the last step. float32; float64 with --backend reference.");
+    g_option_context_set_help_enabled(context, FALSE);
+    g_option_context_add_main_entries(context, entries, NULL);
+    return context;
+}
+
+static int refuse_option(const GError *error) {
+    char shown[160];
+    const char *name = strstr(error->message, "--");
+    eab_excerpt(error->message, 100, shown, sizeof shown);
+    if (g_error_matches(error, G_OPTION_ERROR, G_OPTION_ERROR_UNKNOWN_OPTION) && name) {
+        char *bare = g_strndup(name + 2, strcspn(name + 2, "= "));
+        fprintf(stderr, "eabench trace: %s; nearest: --%s; see eabench trace --help\n", shown,
+                eab_suggest(bare, option_names));
+        g_free(bare);
+    } else {
+        fprintf(stderr, "eabench trace: %s; see eabench trace --help\n", shown);
+    }
+    return EAB_EXIT_BAD_INPUT;
+}
+
+/* The exit code, or -1 where all is well. */
+static int check(const arguments *a) {
+    char shown[80];
+    static const char *const backends[] = {"cpu", "cuda", "reference", NULL};
+    if (!a->specs) fprintf(stderr, "eabench trace: no spec; usage: eabench trace SPEC.ini --out DIR, see --help\n");
+    else if (a->specs[1])
+        fprintf(stderr, "eabench trace: %s: a second spec; one is allowed\n",
+                eab_excerpt(a->specs[1], 60, shown, sizeof shown));
+    else if (!a->out || !*a->out) fprintf(stderr, "eabench trace: no --out; a new or empty folder is allowed\n");
+    else if (!g_strv_contains(backends, a->backend))
+        fprintf(stderr, "eabench trace: --backend is '%s'; cpu, cuda, reference are allowed; nearest: %s\n",
+                eab_excerpt(a->backend, 40, shown, sizeof shown), eab_suggest(a->backend, backends));
+    else if (a->device < 0 || a->device > 1023)
+        fprintf(stderr, "eabench trace: --device is %d; 0..1023 is allowed\n", a->device);
+    else if (a->steps < 1 || a->steps > EAB_TRACE_MAX_STEPS)
+        fprintf(stderr, "eabench trace: --steps is %" G_GINT64_FORMAT "; 1..%d is allowed\n", a->steps,
+                EAB_TRACE_MAX_STEPS);
+    else return -1;
+    return EAB_EXIT_BAD_INPUT;
+}
+
+static int refuse_plan(const char *spec, const eab_plan *plan) {
+    char shown[80];
+    fprintf(stderr,
+            "eabench trace: %s: %" G_GINT64_FORMAT " cells; one is allowed: give each axis one value by --set\n",
+            eab_excerpt(spec, 60, shown, sizeof shown), plan->count);
+    return EAB_EXIT_BAD_INPUT;
+}
+
+static int refuse_steps(const arguments *a, const eab_config *config) {
+    fprintf(stderr, "eabench trace: --steps is %" G_GINT64_FORMAT "; the cell has steps = %" G_GINT64_FORMAT "\n",
+            a->steps, config->steps);
+    return EAB_EXIT_BAD_INPUT;
+}
+
+static int trace_cell(const arguments *a, const eab_config *config) {
+    eab_device *device;
+    int status = eab_device_open(a->backend, a->device, &device);
+    if (status) return eab_command_error("trace", status);
+    status = eab_trace_write(device, config, a->steps, a->out);
+    eab_device_close(device);
+    if (status) return eab_command_error("trace", status);
+    char shown[160];
+    printf("%s: %" G_GINT64_FORMAT " steps\n", eab_excerpt(a->out, 120, shown, sizeof shown), a->steps);
+    return EAB_EXIT_DONE;
+}
+
+static int trace_spec(const arguments *a) {
+    eab_plan plan;
+    const int status = eab_plan_load(a->specs[0], (const char *const *)a->sets, &plan);
+    if (status) return eab_command_error("trace", status);
+    int code;
+    if (plan.count != 1) code = refuse_plan(a->specs[0], &plan);
+    else if (a->steps > plan.cells[0].config.steps) code = refuse_steps(a, &plan.cells[0].config);
+    else code = trace_cell(a, &plan.cells[0].config);
+    eab_plan_free(&plan);
+    return code;
+}
+
+int eab_command_trace(int argc, char **argv) {
+    arguments a = {.steps = 3};
+    GError *error = NULL;
+    int code = EAB_EXIT_DONE;
+    g_set_prgname("eabench trace");
+    GOptionContext *context = make_context(&a);
+    char **words = g_new0(char *, (gsize)argc + 1); /* GLib takes out what it knows; main's argv stays as it is */
+    for (int i = 0; i < argc; i++) words[i] = g_strdup(argv[i]);
+    const gboolean parsed = g_option_context_parse_strv(context, &words, &error);
+    if (!a.backend) a.backend = g_strdup("cpu");
+    if (!parsed) {
+        code = refuse_option(error);
+        g_error_free(error);
+    } else if (a.help) {
+        char *help = g_option_context_get_help(context, TRUE, NULL);
+        printf("%s", help);
+        g_free(help);
+    } else if ((code = check(&a)) < 0) {
+        code = trace_spec(&a);
+    }
+    g_option_context_free(context);
+    g_strfreev(words);
+    g_strfreev(a.specs);
+    g_strfreev(a.sets);
+    g_free(a.out);
+    g_free(a.backend);
+    return code;
+}
