@@ -1,9 +1,8 @@
 /* eabench trace: its options, checked, and the cell that they name. */
 #include <glib.h>
 #include <stdio.h>
-#include <string.h>
 
-#include "commands.h"
+#include "command_line.h"
 #include "plan.h"
 #include "suggest.h"
 #include "trace.h"
@@ -39,21 +38,6 @@ static GOptionContext *make_context(arguments *a) {
     g_option_context_set_help_enabled(context, FALSE);
     g_option_context_add_main_entries(context, entries, NULL);
     return context;
-}
-
-static int refuse_option(const GError *error) {
-    char shown[160];
-    const char *name = strstr(error->message, "--");
-    eab_excerpt(error->message, 100, shown, sizeof shown);
-    if (g_error_matches(error, G_OPTION_ERROR, G_OPTION_ERROR_UNKNOWN_OPTION) && name) {
-        char *bare = g_strndup(name + 2, strcspn(name + 2, "= "));
-        fprintf(stderr, "eabench trace: %s; nearest: --%s; see eabench trace --help\n", shown,
-                eab_suggest(bare, option_names));
-        g_free(bare);
-    } else {
-        fprintf(stderr, "eabench trace: %s; see eabench trace --help\n", shown);
-    }
-    return EAB_EXIT_BAD_INPUT;
 }
 
 /* The exit code, or -1 where all is well. */
@@ -126,7 +110,7 @@ int eab_command_trace(int argc, char **argv) {
     const gboolean parsed = g_option_context_parse_strv(context, &words, &error);
     if (!a.backend) a.backend = g_strdup("cpu");
     if (!parsed) {
-        code = refuse_option(error);
+        code = eab_command_refuse_option("trace", error, option_names);
         g_error_free(error);
     } else if (a.help) {
         char *help = g_option_context_get_help(context, TRUE, NULL);

@@ -37,7 +37,7 @@ done
 cd "$root" || exit 3
 
 if ((${#files[@]} == 0)); then
-    mapfile -d '' files < <(find "$root" \( -name .git -o -name .venv -o -name '*_cache' -o -name __pycache__ \
+    mapfile -d '' files < <(find "$root" \( -name .git -o -name '.venv*' -o -name '*_cache' -o -name __pycache__ \
         -o -path "$root/build*" -o -path "$root/runs" -o -path "$root/results" \) -prune -o -type f -print0 | sort -z)
 fi
 c=() sources=() shells=() texts=()

@@ -5,7 +5,7 @@ program='test'
 source "$(dirname -- "${BASH_SOURCE[0]}")/common.sh" || exit 3
 
 default_stages=(release isa scripts asan tsan clang aarch64 cuda)
-full_stages=(lint floats debug valgrind asan-isa asan-scripts tsan-scripts)
+full_stages=(lint floats debug valgrind asan-isa asan-scripts tsan-scripts peers)
 
 usage() {
     cat <<END
@@ -29,6 +29,7 @@ and with --full
   asan-isa      the kernels' tests at base and avx2 under the sanitizers
   asan-scripts  pytest with the program of the asan build
   tsan-scripts  pytest with the program of the tsan build
+  peers         pytest: the trainer and the library against PyTorch and JAX (downloads some GB once)
 
   --full        all stages
   --stage NAME  these stages only
@@ -232,6 +233,12 @@ cuda_stage() {
     build cuda-sm90a && ctests cuda-sm90a -L cuda
 }
 
+# In the full tier, as PyTorch and JAX are gigabytes to download; the tests themselves take a minute.
+peers_stage() {
+    scripts/peers/setup || return
+    OMP_NUM_THREADS=1 EAB_PYTHON=${EAB_PEERS_VENV:-$root/.venv-peers}/bin/python pytests release tests/peers
+}
+
 stage() {
     case $1 in
         release) build release && ctests release ;;
@@ -249,6 +256,7 @@ stage() {
         asan-isa) build asan && ctests_at_levels asan ;;
         asan-scripts) build asan && pytests asan ;;
         tsan-scripts) build tsan && pytests tsan ;;
+        peers) build release && peers_stage ;;
     esac
 }
 

@@ -1,0 +1,203 @@
+"""eabench's fused attention as a differentiable PyTorch function: expressive attention in your own model in one line.
+
+    from eabench_torch import attention
+    out = attention(q, k, v, "ea")                       # instead of F.scaled_dot_product_attention(q, k, v)
+
+Tensors are [..., context, head_dim], as for scaled_dot_product_attention, on a CPU (float32) or on a CUDA device
+(float32, bfloat16, float16; on PyTorch's current stream). Needs PyTorch and libeabench.so, and nothing else of eabench:
+this file may be copied. The library is found in EABENCH_LIBRARY (a path), else among the builds of this tree, else by
+the system's loader.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+MECHANISMS = ("dpa", "ea", "ea-scaled", "ea-softmax")
+DTYPES = {torch.float32: 0, torch.bfloat16: 1, torch.float16: 2}  # EAB_F32, EAB_BF16, EAB_F16
+
+
+class EabenchError(RuntimeError):
+    """libeabench is not there, or refused; the message is the library's line."""
+
+
+class _Attention(ctypes.Structure):
+    """eab_attention of kernels/attention.h."""
+
+    _fields_ = [(name, ctypes.c_int32) for name in ("batch", "heads", "context", "head_dim", "mechanism", "dtype", "causal")] + [
+        ("scale", ctypes.c_float), ("slopes", ctypes.POINTER(ctypes.c_float))]
+
+
+def _candidates() -> list[str]:
+    if os.environ.get("EABENCH_LIBRARY"):
+        return [os.environ["EABENCH_LIBRARY"]]
+    here = Path(__file__).resolve()
+    root = here.parents[2] if len(here.parents) > 2 else here.parent
+    built = sorted(root.glob("build/*/**/libeabench.so"), key=lambda path: path.stat().st_mtime, reverse=True)
+    return [*map(str, built), "libeabench.so", "libeabench.so.0"]
+
+
+def _load() -> ctypes.CDLL:
+    reasons = []
+    for name in _candidates():
+        try:
+            library = ctypes.CDLL(name)
+        except OSError as error:
+            reasons.append(str(error))
+            continue
+        pointer = ctypes.c_void_p
+        library.eab_last_error.restype = ctypes.c_char_p
+        library.eab_last_error.argtypes = []
+        library.eab_mechanism_from_name.restype = ctypes.c_int32
+        library.eab_mechanism_from_name.argtypes = [ctypes.c_char_p]
+        library.eab_device_open.argtypes = [ctypes.c_char_p, ctypes.c_int, ctypes.POINTER(pointer)]
+        library.eab_device_close.restype = None
+        library.eab_device_close.argtypes = [pointer]
+        library.eab_device_set_stream.argtypes = [pointer, pointer]
+        library.eab_attention_forward.argtypes = [pointer, ctypes.POINTER(_Attention), *[pointer] * 5]
+        library.eab_attention_backward.argtypes = [pointer, ctypes.POINTER(_Attention), *[pointer] * 9]
+        return library
+    raise EabenchError("libeabench.so is not found: build eabench (cmake --preset release && cmake --build --preset release) or "
+                       f"set EABENCH_LIBRARY to its path; tried: {'; '.join(reasons)}")
+
+
+_library: ctypes.CDLL | None = None
+_library_lock = threading.Lock()
+
+
+def library() -> ctypes.CDLL:
+    """libeabench, loaded at the first call."""
+    global _library  # noqa: PLW0603
+    with _library_lock:
+        if _library is None:
+            _library = _load()
+        return _library
+
+
+def _check(status: int) -> None:
+    if status:
+        raise EabenchError(library().eab_last_error().decode(errors="replace"))
+
+
+class _Device:
+    """An open device; closed with the thread that owns it."""
+
+    def __init__(self, backend: str, index: int) -> None:
+        self.handle = ctypes.c_void_p()
+        _check(library().eab_device_open(backend.encode(), index, ctypes.byref(self.handle)))
+
+    def __del__(self) -> None:
+        if self.handle and _library is not None:
+            _library.eab_device_close(self.handle)
+
+
+class _Devices(threading.local):
+    """A device is used by one thread at a time (attention.h), and PyTorch's backward pass has threads of its own: each
+    thread opens the devices that it uses."""
+
+    def __init__(self) -> None:
+        self.open: dict[tuple[str, int], _Device] = {}
+
+    def of(self, backend: str, index: int) -> ctypes.c_void_p:
+        key = (backend, index)
+        if key not in self.open:
+            self.open[key] = _Device(backend, index)
+        return self.open[key].handle
+
+
+_devices = _Devices()
+
+
+def _device(tensor: Tensor, backend: str | None) -> ctypes.c_void_p:
+    if tensor.device.type == "cpu":
+        return _devices.of(backend or "cpu", 0)
+    handle = _devices.of("cuda", tensor.device.index)
+    _check(library().eab_device_set_stream(handle, torch.cuda.current_stream(tensor.device).cuda_stream))
+    return handle
+
+
+def _pointer(tensor: Tensor) -> ctypes.c_void_p:
+    return ctypes.c_void_p(tensor.data_ptr())
+
+
+class _Function(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, q, k, v, mechanism, scale, causal, slopes, backend):  # noqa: ANN001, PLR0913
+        q, k, v = q.contiguous(), k.contiguous(), v.contiguous()
+        batch, heads, context, head_dim = q.shape
+        ctx.slopes = (ctypes.c_float * heads)(*slopes) if slopes else None  # lives as long as the pointer below
+        ctx.arguments = _Attention(batch, heads, context, head_dim, mechanism, DTYPES[q.dtype], int(causal), scale,
+                                   ctypes.cast(ctx.slopes, ctypes.POINTER(ctypes.c_float)))
+        ctx.backend = backend
+        out = torch.empty_like(q)
+        row_stat = torch.empty(q.shape[:-1], dtype=torch.float32, device=q.device)
+        with torch.cuda.device_of(q):
+            _check(library().eab_attention_forward(_device(q, backend), ctypes.byref(ctx.arguments),
+                                                   *map(_pointer, (q, k, v, out, row_stat))))
+        ctx.save_for_backward(q, k, v, out, row_stat)
+        return out
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, dout):  # noqa: ANN001
+        q, k, v, out, row_stat = ctx.saved_tensors
+        dout = dout.contiguous()
+        dq, dk, dv = torch.empty_like(q), torch.empty_like(k), torch.empty_like(v)
+        with torch.cuda.device_of(q):
+            _check(library().eab_attention_backward(_device(q, ctx.backend), ctypes.byref(ctx.arguments),
+                                                    *map(_pointer, (q, k, v, out, row_stat, dout, dq, dk, dv))))
+        return dq, dk, dv, None, None, None, None, None
+
+
+def _refuse(message: str) -> None:
+    raise ValueError(f"eabench_torch.attention: {message}")
+
+
+def _check_tensors(q: Tensor, k: Tensor, v: Tensor, backend: str | None) -> None:
+    for name, tensor in (("k", k), ("v", v)):
+        if tensor.shape != q.shape:
+            _refuse(f"{name} is {list(tensor.shape)} and q is {list(q.shape)}; they must be alike, [..., context, head_dim]")
+        if tensor.dtype != q.dtype or tensor.device != q.device:
+            _refuse(f"{name} is {tensor.dtype} on {tensor.device} and q is {q.dtype} on {q.device}; they must be alike")
+    if q.dim() < 2:
+        _refuse(f"q is {list(q.shape)}; [..., context, head_dim] is wanted")
+    if 0 in q.shape:
+        _refuse(f"q is {list(q.shape)}, which holds nothing")
+    if q.dtype not in DTYPES:
+        _refuse(f"dtype {q.dtype}; allowed: float32, bfloat16, float16 (on a CPU float32)")
+    if q.device.type not in ("cpu", "cuda"):
+        _refuse(f"device {q.device}; allowed: cpu, cuda")
+    if backend is not None and (q.device.type != "cpu" or backend not in ("cpu", "reference")):
+        _refuse(f"backend {backend!r} for tensors on {q.device}; allowed: cpu, reference, for tensors on a CPU")
+
+
+def attention(q: Tensor, k: Tensor, v: Tensor, mechanism: str = "ea", *, causal: bool = True, scale: float | None = None,
+              slopes: Sequence[float] | Tensor | None = None, backend: str | None = None) -> Tensor:
+    """Fused attention, differentiable once in q, k and v; [..., context, head_dim] in and out.
+
+    mechanism: dpa, ea, ea-scaled, ea-softmax. scale: z = scale * (q . k), above 0; the mechanism's own without it.
+    slopes: ALiBi's, one per head (the last dimension before context); none without it. backend: "reference" computes
+    float32 tensors on the CPU in float64, slowly, for checks. Inputs that are not contiguous are copied. Raises
+    ValueError for arguments that cannot be, EabenchError with the library's line for what it refuses.
+    """
+    _check_tensors(q, k, v, backend)
+    if mechanism not in MECHANISMS:
+        _refuse(f"mechanism {mechanism!r}; allowed: {', '.join(MECHANISMS)}")
+    if scale is not None and not scale > 0:
+        _refuse(f"scale {scale}; above 0 is allowed")
+    shape = q.shape
+    heads = shape[-3] if len(shape) > 2 else 1
+    if slopes is not None:
+        slopes = [float(slope) for slope in slopes]
+        if len(slopes) != heads:
+            _refuse(f"{len(slopes)} slopes for {heads} heads")
+    q, k, v = (tensor.reshape(-1, heads, *shape[-2:]) for tensor in (q, k, v))
+    number = library().eab_mechanism_from_name(mechanism.encode())
+    return _Function.apply(q, k, v, number, scale or 0.0, causal, slopes, backend).reshape(shape)
