@@ -23,6 +23,7 @@ class Config:
     norm: str  # layer, none
     activation: str  # relu, gelu
     bias: bool
+    qk_norm: bool
     embedding: str  # learned, onehot
     mechanism: str  # dpa, ea, ea-scaled, ea-softmax
     scale: float  # of the scores; the mechanism's default where the spec has "auto"

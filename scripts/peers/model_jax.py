@@ -70,6 +70,9 @@ def attention_block(weights: Weights, name: str, x: Array, config: Config, bias:
     batch, context, d_model = x.shape
     qkv = affine(weights, name + ".qkv", norm(weights, name + ".norm", x, config))
     q, k, v = qkv.reshape(batch, context, 3, config.heads, config.head_dim).transpose(2, 0, 3, 1, 4)
+    if config.qk_norm:
+        q, k = (part / jnp.sqrt((part * part).mean(-1, keepdims=True) + 1e-5) * weights[f"{name}.{which}_norm.gain"]
+                for which, part in (("q", q), ("k", k)))
     if config.position == "rope":
         q, k = rotate(q), rotate(k)
     out = attend(q, k, v, config.mechanism, config.scale, bias)

@@ -87,6 +87,9 @@ def attention_block(weights: Weights, name: str, x: Tensor, config: Config, atte
     batch, context, d_model = x.shape
     qkv = affine(weights, name + ".qkv", norm(weights, name + ".norm", x, config))
     q, k, v = qkv.view(batch, context, 3, config.heads, config.head_dim).permute(2, 0, 3, 1, 4)
+    if config.qk_norm:
+        q, k = (F.rms_norm(part, part.shape[-1:], weights[f"{name}.{which}_norm.gain"], 1e-5)
+                for which, part in (("q", q), ("k", k)))
     if config.position == "rope":
         q, k = rotate(q), rotate(k)
     out = attention(q, k, v).transpose(1, 2).reshape(batch, context, d_model)

@@ -24,6 +24,8 @@ VARIANTS: dict[str, list[str]] = {
     "constant-unclipped": ["train.clip=0", "train.schedule=constant", "train.weight_decay=0.1"],
     "tight-clip": ["train.clip=0.01", "train.optimizer=sgd", "train.weight_decay=0.1", "train.lr=1"],
     "other-scale": ["train.scale=0.37", "model.alibi_span=3", "model.qk_init=2"],
+    "qk-norm": ["model.qk_norm=on"],
+    "odd-qk-norm": [*ODD, "model.qk_norm=on", "model.d_model=18", "model.position=rope", "model.layers=2"],
     "odd": ODD,
     "odd-everything": [*ODD, "model.layers=2", "model.activation=gelu", "model.position=learned", "train.optimizer=sgd",
                        "model.qk_init=2", "train.lr=0.1"],

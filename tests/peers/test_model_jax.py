@@ -14,7 +14,7 @@ jax.config.update("jax_enable_x64", True)
 from peers import model_jax  # noqa: E402  (after the configuration)
 
 STEPS = 2
-SOME = ["dpa-learned", "dpa-onehot", "ea-odd-rope", "ea-sgd", "ea-scaled-no-norm-no-bias", "ea-scaled-odd-everything",
+SOME = ["dpa-learned", "dpa-onehot", "ea-odd-qk-norm", "ea-odd-rope", "ea-sgd", "ea-scaled-no-norm-no-bias", "ea-scaled-odd-everything",
         "ea-softmax-default", "ea-softmax-no-mlp"]  # compiling costs seconds a cell; each option once
 
 
