@@ -72,9 +72,9 @@ def angle_plot(group: Group, name: str, chosen: pd.DataFrame, geometry: pd.DataF
                 if mass:
                     middle = (part["low"] + part["high"]) / 2
                     folded = np.abs(middle - 90)
-                    said.append(f"{label(mechanism)}, layer {layer:.0f}: {part.loc[middle < 60, 'mean'].sum():.0%} of the attention below "
-                                f"60 degrees, {part.loc[folded <= 30, 'mean'].sum():.0%} between 60 and 120, "
-                                f"{part.loc[middle > 120, 'mean'].sum():.0%} above")
+                    below, between, above = (part.loc[where, "mean"].sum() for where in (middle < 60, folded <= 30, middle > 120))
+                    said.append(f"{label(mechanism)}, layer {layer:.0f}: {below:.0%} of the attention below 60 degrees, "
+                                f"{between:.0%} between 60 and 120, {above:.0%} above")
             panel.set_xlim(0, 180)
             panel.set_xticks([0, 45, 90, 135, 180])
             if line == 0:
@@ -85,13 +85,13 @@ def angle_plot(group: Group, name: str, chosen: pd.DataFrame, geometry: pd.DataF
                            Line2D([], [], color=INK, linewidth=1.7, label="share of attention")],
                   loc="outside upper center", ncols=2)
     figure.supxlabel("angle between query and key (degrees): parallel, orthogonal, antiparallel", fontsize=10)
-    words = (f"At {label(level, 80)}, mean over seeds and heads at each mechanism's best rate. Grey: how many allowed pairs of query and "
-             f"key have an angle; line: how much attention goes there. {'; '.join(said)}.")
+    words = (f"At {label(level, 80)}, mean over seeds and heads at each mechanism's best rate. Grey: how many allowed pairs of "
+             f"query and key have an angle; line: how much attention goes there. {'; '.join(said)}.")
     return Plot(name, f"Angles of queries and keys: {group.title}", words, figure, table)
 
 
 def scalar_plot(group: Group, name: str, chosen: pd.DataFrame, geometry: pd.DataFrame, looks: Looks) -> Plot | None:
-    """Entropy, determining mass and norms over complexity: mean over layers and heads, band from the lowest to the highest seed."""
+    """Entropy, determining mass and norms over complexity: mean over layers and heads; the band spans the seeds."""
     rows = _of(geometry, chosen, tuple(quantity for quantity, _ in SCALARS))
     rows = rows[rows["complexity_bits"].notna()]
     if rows.empty:
@@ -178,8 +178,10 @@ def map_plot(group: Group, name: str, chosen: pd.DataFrame, maps: dict[str, Path
     bar.outline.set_visible(False)
     table = pd.DataFrame(records)
     strongest = table.loc[table.groupby(["mechanism", "layer", "head"], sort=False)["mean_attention"].idxmax()]
-    words = (f"The first example sequence of {label(str(level), 80)}, each mechanism's best seed: queries downwards, keys to the right"
-             f"{'' if len(set(tokens.values())) > 1 else ', tokens ' + next(iter(tokens.values()))}. Strongest distance per head: "
-             + "; ".join(f"{label(row.mechanism)} layer {row.layer} head {row.head}: {row.distance} back ({row.mean_attention:.2f})"
-                         for row in strongest.itertuples()) + ". The table has the mean attention per distance.")
+    same = "" if len(set(tokens.values())) > 1 else f", tokens {next(iter(tokens.values()))}"
+    words = (f"The first example sequence of {label(str(level), 80)}, each mechanism's best seed: queries downwards, keys to the "
+             f"right{same}. Strongest distance per head: "
+             + "; ".join(f"{label(row.mechanism)} layer {row.layer} head {row.head}: {row.distance} back "
+                         f"({row.mean_attention:.2f})" for row in strongest.itertuples())
+             + ". The table has the mean attention per distance.")
     return Plot(name, f"Attention maps: {group.title}", words, figure, table)

@@ -65,8 +65,8 @@ def learning_plot(group: Group, name: str, chosen: pd.DataFrame, curves: pd.Data
     figure.supxlabel("training step", fontsize=10)
     figure.supylabel("validation accuracy", fontsize=10)
     last = table.loc[table.groupby(["mechanism", "level"], sort=False)["step"].idxmax()].groupby("mechanism", sort=False)
-    words = ("Median over seeds at each mechanism's best rate, with the quartiles as a band; a seed that stopped because it solved the "
-             "level keeps its last value; dotted: chance."
+    words = ("Median over seeds at each mechanism's best rate, with the quartiles as a band; a seed that stopped because it "
+             "solved the level keeps its last value; dotted: chance."
              + (f" {len(levels)} of {every} levels, spread over the ladder; the CSV has all." if every > len(levels) else "")
              + " Mean over levels of the last medians: "
              + ", ".join(f"{label(str(mechanism))} {part['median'].mean():.3f}" for mechanism, part in last) + ".")

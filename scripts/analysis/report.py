@@ -34,8 +34,8 @@ MOST_CONFIGURATIONS = 6  # throughput figures; further configurations are in the
 
 def parser() -> argparse.ArgumentParser:
     command = argparse.ArgumentParser(
-        prog="report", description="Verdicts (claims.csv), plots (PNG, SVG, CSV) and one self-contained report.html from the tables of one or "
-        "more runs of eabench. Several runs are pooled; cells that they share must agree.",
+        prog="report", description="Verdicts (claims.csv), plots (PNG, SVG, CSV) and one self-contained report.html from the "
+        "tables of one or more runs of eabench. Several runs are pooled; cells that they share must agree.",
         epilog="Exit codes: 0 done, 2 bad input or usage, 3 the report cannot be written.")
     command.add_argument("runs", metavar="RUN", nargs="+", type=Path, help="a folder that eabench sweep or eabench bench wrote")
     command.add_argument("--out", metavar="DIR", type=Path, help="where report.html and plots/ go (default: the first RUN)")

@@ -171,8 +171,8 @@ def level_grid(group: Group, levels: pd.DataFrame) -> Table:
 def mixture_parts(pool: Pool) -> Section:
     """How the parts of each mixture were learned, at the rate that is best for the whole."""
     section = Section("parts", "Parts of the mixtures")
-    section.paragraphs.append("A mixture is judged as a whole; its parts are shown at the rate that is best for the whole. They are "
-                              "no levels of their families: what is learned beside others is not what is learned alone.")
+    section.paragraphs.append("A mixture is judged as a whole; its parts are shown at the rate that is best for the whole. "
+                              "They are no levels of their families: what is learned beside others is not what is learned alone.")
     wholes = [summary.at_best_rate(group)[0] for group in pool.groups if group.task == MIXTURE]
     cells = {cell for chosen in wholes for cell in chosen["cell"]}
     rows = pool.parts[pool.parts["cell"].isin(cells)]

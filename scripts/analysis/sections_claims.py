@@ -57,8 +57,9 @@ def claims_section(pool: Pool, verdicts: Sequence[Claim], details: Sequence[Clai
     others = [claim for claim in verdicts if claim.mechanism != judge.PRIMARY]
     leading = primary or others
     asked = {name: question.format(base=BASELINE, margin=f"{judge.MARGIN:g}") for name, question in QUESTIONS.items()}
-    table = Table(f"{leading[0].mechanism if primary else 'Each mechanism'} against {BASELINE}, each at its own best learning rate "
-                  "(chosen by validation accuracy), paired by task, level, setting and seed",
+    who = judge.PRIMARY if primary else "Each mechanism"
+    table = Table(f"{who} against {BASELINE}, each at its own best learning rate (chosen by validation accuracy), paired by task, "
+                  "level, setting and seed",
                   heading(*(name for name in COLUMNS if not (primary and name == "mechanism"))),
                   [_row(claim, False, bool(primary)) for claim in leading], sortable=False)
     for row, claim in zip(table.rows, leading):
@@ -79,7 +80,7 @@ def claims_section(pool: Pool, verdicts: Sequence[Claim], details: Sequence[Clai
         "its claims are not corrected for each other: of five claims with nothing behind them one would be called supported in "
         "about one run of eight. Intervals and p-values come from the scatter between seeds. All rows are in claims.csv.",
         f"As good: levels that nobody learned or everybody solved are left out (mean skill of the two outside "
-        f"{judge.SKILL_ANY[0]:.0%} to {judge.SKILL_ANY[1]:.1%}, where 0 is chance and 100% is all right). Growing margin: only levels "
-        f"with a skill of {judge.SKILL_TREND[0]:.0%} to {judge.SKILL_TREND[1]:.0%}, where neither chance nor ceiling squeezes the "
-        "margin. Exclusive: solved by at least half of the one's seeds at its best rate and by none of the other's at any rate."]
+        f"{judge.SKILL_ANY[0]:.0%} to {judge.SKILL_ANY[1]:.1%}, where 0 is chance and 100% is all right). Growing margin: only "
+        f"levels with a skill of {judge.SKILL_TREND[0]:.0%} to {judge.SKILL_TREND[1]:.0%}, where neither chance nor ceiling squeezes "
+        "the margin. Exclusive: solved by at least half of the one's seeds at its best rate and by none of the other's at any rate."]
     return section

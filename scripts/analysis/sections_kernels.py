@@ -12,8 +12,8 @@ from .tables_more import as_number
 
 MOST_ROWS = 2000
 # The same work: rows that agree in these differ in the implementation only. Peers may spell the device differently.
-SAME_WORK = ["backend", "op", "mechanism", "dtype", "pass", "batch", "heads", "context", "head_dim", "causal", "position", "m", "n",
-             "k", "transpose", "label", "cache"]
+SAME_WORK = ["backend", "op", "mechanism", "dtype", "pass", "batch", "heads", "context", "head_dim", "causal", "position", "m",
+             "n", "k", "transpose", "label", "cache"]
 RATIO_COLUMNS = ["ratio", "low", "high"]
 
 
@@ -34,13 +34,21 @@ def ratios_of(kernels: pd.DataFrame) -> pd.DataFrame:
     return both[[*SAME_WORK, "ours", "theirs", *RATIO_COLUMNS]]
 
 
+def _peer(rows: pd.DataFrame) -> str:
+    """The column that names the other implementation; `ours` and `theirs` may also hold the two speeds."""
+    for name in ("theirs", "implementation", "peer"):
+        if name in rows and rows[name].map(lambda value: math.isnan(as_number(str(value))) and value != "").any():
+            return name
+    return "op"
+
+
 def _shown_columns(rows: pd.DataFrame) -> list[str]:
     """Text columns that say something; one that is the same everywhere is said once in the caption."""
     return [name for name in rows.columns if name not in RATIO_COLUMNS and rows[name].fillna("").nunique() > 1]
 
 
 def _ratio_table(rows: pd.DataFrame, caption: str) -> Table:
-    always = {"ours", "theirs"}
+    always = {_peer(rows)}
     shown = [name for name in rows.columns if name not in RATIO_COLUMNS
              and (name in always or name in _shown_columns(rows))]
     fixed = [f"{name} {rows[name].iloc[0]}" for name in rows.columns
@@ -48,8 +56,8 @@ def _ratio_table(rows: pd.DataFrame, caption: str) -> Table:
     numeric = {name for name in shown if rows[name].map(lambda value: value == "" or not math.isnan(as_number(str(value)))).all()}
     if fixed:
         caption += f" (all: {', '.join(fixed)})"
-    table = Table(caption, heading(*[f"#{name}" if name in numeric else name for name in shown], "#ratio", "#interval", "reading"),
-                  [])
+    titles = [f"#{name}" if name in numeric else name for name in shown]
+    table = Table(caption, heading(*titles, "#ratio", "#interval", "reading"), [])
     for row in rows.iloc[:MOST_ROWS].to_dict("records"):
         known = not (math.isnan(row["low"]) or math.isnan(row["high"]))
         reading = "not judged" if not known else "ours is faster" if row["low"] > 1 else "theirs is faster" if row["high"] < 1 \
@@ -64,7 +72,7 @@ def _ratio_table(rows: pd.DataFrame, caption: str) -> Table:
 def _summary(rows: pd.DataFrame) -> list[str]:
     """Per op, pass and peer: the range of the ratios, and on how many shapes which side wins."""
     said = []
-    keys = [name for name in ("op", "mechanism", "pass", "theirs") if name in rows]
+    keys = [name for name in dict.fromkeys(("op", "mechanism", "pass", _peer(rows))) if name in rows]
     for values, part in rows.groupby(keys, sort=True, dropna=False):
         what = ", ".join(str(value) for value in values if value != "")
         wins, losses = int((part["low"] > 1).sum()), int((part["high"] < 1).sum())
@@ -75,11 +83,12 @@ def _summary(rows: pd.DataFrame) -> list[str]:
 
 def ratio_section(ratios: pd.DataFrame, kernels: pd.DataFrame) -> Section | None:
     own = ratios_of(kernels)
+    ratios = ratios[ratios["ratio"] > 0].reset_index(drop=True)  # a pair that failed has none
     if ratios.empty and own.empty:
         return None
     section = Section("ratios", "Ours against others")
-    section.paragraphs.append("A ratio is the speed of ours divided by the speed of theirs at the same work in the same run: above 1 "
-                              "ours is faster. A side is called faster only where the whole interval lies on its side of 1.")
+    section.paragraphs.append("A ratio is the speed of ours divided by the speed of theirs at the same work in the same run: "
+                              "above 1 ours is faster. A side is called faster only where the whole interval lies on its side of 1.")
     for rows, caption in ((ratios, "From ratios.csv: both measured in turns, with the interval that was recorded"),
                           (own, "From kernels.csv: medians; the bounds are the 5% and 95% quantiles of the times against each "
                                 "other")):
@@ -95,8 +104,8 @@ def ratio_section(ratios: pd.DataFrame, kernels: pd.DataFrame) -> Section | None
 def kernel_section(kernels: pd.DataFrame) -> Section:
     section = Section("kernels", "Kernels")
     ok = kernels[kernels["status"] == "ok"]
-    section.paragraphs.append(f"{len(ok)} measured points of {', '.join(sorted(ok['op'].unique())) or 'nothing'}. Speeds count the "
-                              "FLOP that the mathematics needs, whatever an implementation does.")
+    section.paragraphs.append(f"{len(ok)} measured points of {', '.join(sorted(ok['op'].unique())) or 'nothing'}. Speeds "
+                              "count the FLOP that the mathematics needs, whatever an implementation does.")
     throttled = int((~ok["throttled"].isin(["", "0", "off", "no", "false"])).sum())
     if throttled:
         section.findings.append(f"{throttled} points were measured while the clock was throttled: do not compare them.")

@@ -21,7 +21,7 @@ KERNEL_KEY = ("backend", "device", "op", "implementation", "mechanism", "dtype",
 KERNEL_NUMBERS = ("time_median_us", "time_p05_us", "time_p95_us", "gflop", "gbyte", "tflop_per_s", "gbyte_per_s",
                   "roof_fraction", "error_ratio", "tokens_per_s")
 KERNEL_REQUIRED = (*KERNEL_TEXT, "mechanism", "dtype", "pass", "context", "head_dim", "time_median_us")
-RATIO_REQUIRED = ("op", "ours", "theirs", "ratio")
+RATIO_REQUIRED = ("op", "ratio")  # the speed of ours over that of theirs; `theirs` or `implementation` names the other
 CURVE_REQUIRED = ("cell", "step", "loss_nats", "validation_accuracy")
 GEOMETRY_REQUIRED = ("cell", "layer", "head", "quantity", "low", "high", "value")
 FILES = ("kernels.csv", "ratios.csv", "curves.csv", "geometry.csv")

@@ -119,8 +119,8 @@ PEAK_TFLOP_PER_S, BAND_TB_PER_S = 0.25, 0.02
 SPEEDS = {"fused": 0.6, "unfused": 0.3, "torch-sdpa": 0.4, "torch-eager": 0.1}  # shares of the roof
 
 
-def kernel(implementation: str = "fused", mechanism: str = "dpa", context: int = 64, head_dim: int = 32, direction: str = "forward",
-           **changes: object) -> dict[str, object]:
+def kernel(implementation: str = "fused", mechanism: str = "dpa", context: int = 64, head_dim: int = 32,
+           direction: str = "forward", **changes: object) -> dict[str, object]:
     """One row of kernels.csv whose speed is a fixed share of the roof."""
     batch = max(1, 4096 // context)
     gflop = (4 if direction == "forward" else 10) * head_dim * batch * 4 * context * (context + 1) / 2 / 1e9

@@ -89,6 +89,15 @@ def test_ratio_table_says_who_is_faster(tmp_path: Path, make_run: Make) -> None:
     assert html.index("The verdicts") < html.index("Ours against others")
 
 
+def test_ratios_with_the_speeds_beside_the_name(tmp_path: Path) -> None:
+    header = ["op", "mechanism", "pass", "implementation", "d_model", "ours", "theirs", "ratio", "low", "high"]
+    rows = [("step", "ea", "", "torch-compile", width, 3e6, 1e6, 3, 2.9, 3.1) for width in (16, 32)]
+    rows.append(("step", "ea", "", "jax-jit", 16, "", "", "", "", ""))  # it failed
+    write_csv(tmp_path / "ratios.csv", header, [dict(zip(header, values)) for values in rows])
+    html = page(tmp_path)
+    assert "step, ea, torch-compile: ratio 3.00 to 3.00" in html and "ours is faster" in html and "jax-jit" not in html
+
+
 def test_older_and_newer_kernel_tables_are_read(tmp_path: Path) -> None:
     rows = [{**cell, "colour": "red"} for cell in kernels()]
     old = [name for name in KERNEL_HEADER if name not in ("m", "n", "k", "transpose", "label", "cache", "tokens_per_s")]
