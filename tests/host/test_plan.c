@@ -254,6 +254,22 @@ Test(plan, quick_ladder_is_the_issues) {
     eab_plan_free(&plan);
 }
 
+Test(plan, study_ladders_load) {
+    static const struct {
+        const char *path;
+        int64_t cells;
+    } studies[] = {{"tasks/ladders/study-scale.ini", 480},
+                   {"tasks/ladders/study-wide.ini", 150},
+                   {"tasks/ladders/study-rate.ini", 600}};
+    for (size_t i = 0; i < sizeof studies / sizeof *studies; i++) {
+        eab_plan plan;
+        cr_assert_eq(eab_plan_load(studies[i].path, NULL, &plan), EAB_OK, "%s", eab_last_error());
+        cr_expect_eq(plan.count, studies[i].cells, "%s: %lld cells", studies[i].path, (long long)plan.count);
+        cr_expect_eq(plan.duplicates, 0);
+        eab_plan_free(&plan);
+    }
+}
+
 Test(plan, ci_ladder_loads) {
     eab_plan plan;
     cr_assert_eq(eab_plan_load("tasks/ladders/ci.ini", NULL, &plan), EAB_OK, "%s", eab_last_error());
