@@ -30,7 +30,8 @@ int32_t eab_config_cue_token(const eab_config *config) { return is_cued(config) 
 int32_t eab_config_part_context(const eab_config *config) { return config->context - is_cued(config); }
 
 bool eab_config_part_held_out(const eab_config *config, int32_t part) {
-    if (config->heldout == EAB_HELD_OUT_AUTO) return eab_level_auto_held_out(eab_config_part(config, part));
+    if (config->heldout == EAB_HELD_OUT_AUTO)
+        return eab_level_auto_held_out(eab_config_part(config, part), eab_config_part_context(config));
     return config->heldout == EAB_HELD_OUT_HASH;
 }
 
@@ -59,12 +60,12 @@ double eab_config_complexity_bits(const eab_config *config) {
     double most = 0, sum = 0;
     for (int32_t i = 0; i < count; i++) {
         const eab_level *level = eab_config_part(config, i);
-        most = fmax(most, eab_task_at(level->family)->complexity_bits(level));
+        most = fmax(most, eab_task_at(level->family)->complexity_bits(level, eab_config_part_context(config)));
     }
     if (count == 1) return most;
     for (int32_t i = 0; i < count; i++) { /* relative to the largest, which may be past any power of 2 */
         const eab_level *level = eab_config_part(config, i);
-        sum += exp2(eab_task_at(level->family)->complexity_bits(level) - most);
+        sum += exp2(eab_task_at(level->family)->complexity_bits(level, eab_config_part_context(config)) - most);
     }
     return most + log2(sum);
 }

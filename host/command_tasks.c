@@ -29,8 +29,8 @@ static void print_usage(FILE *file) {
     fputs("usage: eabench tasks [NAME [--show N] [--set KEY=VALUE]... [--context N] [--seed N]]\n"
           "\n"
           "Lists the task families, or shows one of them: its options, its level and N example sequences (default 5)\n"
-          "as training sees them. Tokens in [brackets] are free: drawn at random. All others are determined by those\n"
-          "before them; they alone are learned and scored.\n",
+          "as training sees them. Tokens in [brackets] are free: drawn at random, or fixed marks. All others are\n"
+          "determined by those before them; they alone are learned and scored.\n",
           file);
 }
 
@@ -173,24 +173,38 @@ static void print_family(int family) {
         return;
     }
     const eab_task *task = eab_task_at(family);
+    int width = 8;
+    for (int i = 0; i < task->option_count; i++) width = MAX(width, (int)strlen(task->options[i].key));
     printf("%s: %s\n", task->name, task->summary);
     for (int i = 0; i < task->option_count; i++) {
         const eab_task_option *option = &task->options[i];
-        printf("  %-8s default %-6d %d..%-7d %s\n", option->key, option->default_value, option->minimum,
-               option->maximum, option->help);
+        char value[32], allowed[64];
+        eab_option_print_value(eab_option_of_task(family, i), option->default_value, value, sizeof value);
+        if (option->choices) eab_option_allowed(eab_option_of_task(family, i), allowed, sizeof allowed);
+        else snprintf(allowed, sizeof allowed, "%d..%d", option->minimum, option->maximum);
+        printf("  %-*s default %-6s %-10s %s\n", width, option->key, value, allowed, option->help);
     }
 }
 
-static int decimal_digits(int32_t value) {
-    int digits = 1;
-    for (; value >= 10; value /= 10) digits++;
-    return digits;
+/* The longest of the names of tokens; task tokens of a mixture are numbers. */
+static int token_width(const eab_config *config) {
+    char name[32];
+    int width = 1;
+    if (eab_config_cue_token(config) >= 0) width = snprintf(name, sizeof name, "%d", eab_config_vocab(config) - 1);
+    for (int32_t part = 0; part < eab_config_part_count(config); part++) {
+        const eab_level *level = eab_config_part(config, part);
+        for (int32_t token = 0; token < eab_task_at(level->family)->vocab(level); token++) {
+            eab_token_name(level, token, name, sizeof name);
+            width = MAX(width, (int)strlen(name));
+        }
+    }
+    return width;
 }
 
 /* Free tokens stand in brackets, in bold on a terminal; all take the same width, so that columns line up. */
 static int print_examples(const tasks_request *request, const eab_config *config) {
     const int32_t length = request->context + 1;
-    const int width = decimal_digits(eab_config_vocab(config) - 1);
+    const int width = token_width(config);
     const bool terminal = isatty(STDOUT_FILENO) && !getenv("NO_COLOR");
     int32_t *tokens = malloc((size_t)length * sizeof *tokens);
     uint8_t *determined = malloc((size_t)length);
@@ -206,9 +220,13 @@ static int print_examples(const tasks_request *request, const eab_config *config
     for (int32_t i = 0; i < request->show && !status && !ferror(stdout); i++) {
         eab_parts_generate(levels, held_out, parts, 0, (uint32_t)request->seed, EAB_STREAM_TRAINING, (uint64_t)i,
                            length, tokens, determined);
-        for (int32_t t = 0; t < length; t++)
-            if (determined[t]) printf(" %*d ", width, tokens[t]);
-            else printf("%s[%*d]%s", terminal ? "\033[1;36m" : "", width, tokens[t], terminal ? "\033[0m" : "");
+        for (int32_t t = 0; t < length; t++) {
+            char token[32];
+            if (t == 0 && parts.cue >= 0) snprintf(token, sizeof token, "%d", tokens[t]);
+            else eab_token_name(&levels[i % parts.count], tokens[t], token, sizeof token);
+            if (determined[t]) printf(" %*s ", width, token);
+            else printf("%s[%*s]%s", terminal ? "\033[1;36m" : "", width, token, terminal ? "\033[0m" : "");
+        }
         putchar('\n');
     }
     free(tokens);
@@ -247,8 +265,9 @@ static int show_family(const tasks_request *request) {
     printf("\nlevel %s: %d tokens, %.4g bits of complexity, chance accuracy %.4g\n", name, eab_config_vocab(&config),
            eab_config_complexity_bits(&config), eab_config_chance_accuracy(&config));
     if (request->show == 0) return EAB_OK;
-    printf("context %d, seed %lld, training stream; [free] tokens are drawn, the others are to be predicted\n\n",
-           config.context, (long long)request->seed);
+    printf(
+        "context %d, seed %lld, training stream; [free] tokens are drawn or not scored, the others are to be predicted\n\n",
+        config.context, (long long)request->seed);
     return print_examples(request, &config);
 }
 

@@ -120,7 +120,8 @@ __attribute__((constructor)) static void fill_tables(void) {
             task_options[family][i] =
                 (eab_option){.section = task->name,
                              .key = option->key,
-                             .kind = EAB_OPTION_INT32,
+                             .kind = option->choices ? EAB_OPTION_CHOICE : EAB_OPTION_INT32,
+                             .choices = option->choices,
                              .offset = offsetof(eab_config, level.option) + (size_t)i * sizeof(int32_t),
                              .default_value = option->default_value,
                              .minimum = option->minimum,
@@ -259,11 +260,11 @@ static void print_help_line(FILE *file, const char *section, const eab_option *o
     char value[32], allowed[128];
     eab_option_print_value(option, option->default_value, value, sizeof value);
     eab_option_allowed(option, allowed, sizeof allowed);
-    fprintf(file, "  %-16s %-16s %-8s %-31s %s\n", section, option->key, value, allowed, option->help);
+    fprintf(file, "  %-20s %-17s %-8s %-31s %s\n", section, option->key, value, allowed, option->help);
 }
 
 void eab_options_help(FILE *file) {
-    fprintf(file, "  %-16s %-16s %-8s %-31s %s\n", "section", "key", "default", "allowed", "");
+    fprintf(file, "  %-20s %-17s %-8s %-31s %s\n", "section", "key", "default", "allowed", "");
     for (int family = 0; family < EAB_FAMILY_COUNT; family++) {
         char section[64];
         snprintf(section, sizeof section, "task %s", eab_family_name(family));

@@ -128,10 +128,9 @@ static int open_section(spec_parser *parser, char *name) {
             snprintf(tasks[i], sizeof tasks[i], "task %s", eab_family_name(i));
             names[3 + i] = tasks[i];
         }
-        char allowed[512];
-        eab_join(names, allowed, sizeof allowed);
-        return eab_fail(EAB_BAD_INPUT, "%s: unknown section; nearest: %s; allowed: %s", where, eab_suggest(name, names),
-                        allowed);
+        return eab_fail(EAB_BAD_INPUT,
+                        "%s: unknown section; nearest: %s; allowed: model, train, environment, task FAMILY", where,
+                        eab_suggest(name, names));
     }
     if (strlen(name) > MAX_SECTION_NAME)
         return eab_fail(EAB_BAD_INPUT, "%s: too long; allowed: at most %d bytes", where, MAX_SECTION_NAME);

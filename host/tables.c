@@ -146,10 +146,10 @@ static void add_task_options(eab_csv_line *line, const eab_level *level) {
     const eab_task *task = level ? eab_task_at(level->family) : NULL;
     GPtrArray *columns = task_columns();
     for (guint column = 0; column < columns->len; column++) {
-        char text[16] = "";
+        char text[64] = "";
         for (int32_t i = 0; task && i < task->option_count; i++)
             if (strcmp(task->options[i].key, columns->pdata[column]) == 0)
-                g_snprintf(text, sizeof text, "%d", level->option[i]);
+                eab_option_print_value(eab_option_of_task(level->family, i), level->option[i], text, sizeof text);
         eab_csv_add_text(line, text);
     }
     g_ptr_array_free(columns, TRUE);
@@ -231,7 +231,7 @@ void eab_accuracy_rows(GString *text, const eab_run_settings *settings, const ea
         const accuracy_subject own = {.task = task->name,
                                       .level = name,
                                       .options = level,
-                                      .complexity_bits = task->complexity_bits(level),
+                                      .complexity_bits = task->complexity_bits(level, eab_config_part_context(config)),
                                       .chance_accuracy = task->chance_accuracy(level),
                                       .vocab = task->vocab(level),
                                       .tokens = part_tokens(config, part, result),

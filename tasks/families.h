@@ -1,11 +1,27 @@
 /* The task families, listed once. To add one: write tasks/NAME.h after the pattern of recurrence.h, include it here
- * and add a line to EAB_TASK_LIST. The list becomes a switch, so that a device needs no function pointers. */
+ * and add a line to EAB_TASK_LIST. The list becomes a switch, so that a device needs no function pointers. A family's place in
+ * the list is part of its levels' draws: append, never insert. */
 #ifndef EAB_TASKS_FAMILIES_H
 #define EAB_TASKS_FAMILIES_H
 
+#include "delay_copy.h"
+#include "induction.h"
+#include "modular.h"
+#include "parity.h"
+#include "recall.h"
 #include "recurrence.h"
+#include "selective_copy.h"
+#include "task_switch.h"
 
-#define EAB_TASK_LIST(X) X(recurrence)
+#define EAB_TASK_LIST(X) \
+    X(recurrence)        \
+    X(task_switch)       \
+    X(delay_copy)        \
+    X(recall)            \
+    X(modular)           \
+    X(parity)            \
+    X(selective_copy)    \
+    X(induction)
 
 enum {
 #define EAB_TASK_ENUM(name) EAB_TASK_##name,

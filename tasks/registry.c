@@ -35,16 +35,26 @@ void eab_level_name(const eab_level *level, char *name, size_t size) {
     for (int i = 0; i < task->option_count; i++) {
         const eab_task_option *option = &task->options[i];
         if (!option->always_named && level->option[i] == option->default_value) continue;
-        const int written =
-            snprintf(name + used, size - used, "%s%s=%d", used ? " " : "", option->key, level->option[i]);
+        char value[32];
+        if (option->choices) snprintf(value, sizeof value, "%s", option->choices[level->option[i]]);
+        else snprintf(value, sizeof value, "%d", level->option[i]);
+        const int written = snprintf(name + used, size - used, "%s%s=%s", used ? " " : "", option->key, value);
         if (written < 0 || (size_t)written >= size - used) return;
         used += (size_t)written;
     }
 }
 
-bool eab_level_auto_held_out(const eab_level *level) {
+void eab_token_name(const eab_level *level, int32_t token, char *name, size_t size) {
+    const eab_task *task = families[level->family];
+    if (task->token_name) task->token_name(level, token, name, size);
+    else snprintf(name, size, "%d", token);
+}
+
+bool eab_level_auto_held_out(const eab_level *level, int32_t context) {
+    const eab_task *task = families[level->family];
+    if (task->splits && task->splits(level)) return false;
     /* 2^12 sequences; the log2 of an exact power may round down by an ulp */
-    return families[level->family]->complexity_bits(level) >= 12.0 - 1e-9;
+    return task->complexity_bits(level, context) >= 12.0 - 1e-9;
 }
 
 bool eab_level_has_held_out(const eab_level *level, int32_t context) {
@@ -52,13 +62,14 @@ bool eab_level_has_held_out(const eab_level *level, int32_t context) {
     int32_t *tokens = malloc((size_t)length * sizeof *tokens);
     uint8_t *determined = malloc((size_t)length);
     bool inside = false, outside = false;
-    if (tokens && determined)
-        for (uint64_t index = 0; index < 65536 && !(inside && outside); index++) {
-            const uint64_t key =
-                eab_sequence_generate(level, 0, EAB_STREAM_TRAINING, 0, index, length, tokens, determined);
-            if (eab_sequence_is_held_out(key)) inside = true;
-            else outside = true;
-        }
+    if (tokens && determined) { /* a family may draw other sequences for evaluation than for training */
+        for (uint64_t i = 0; i < 65536 && !outside; i++)
+            outside = !eab_sequence_is_held_out(
+                eab_sequence_generate(level, 0, EAB_STREAM_TRAINING, 0, i, length, tokens, determined));
+        for (uint64_t i = 0; i < 65536 && !inside; i++)
+            inside = eab_sequence_is_held_out(
+                eab_sequence_generate(level, 0, EAB_STREAM_HELD_OUT, 0, i, length, tokens, determined));
+    }
     free(tokens);
     free(determined);
     return inside && outside;

@@ -38,11 +38,12 @@ EAB_HOST_DEVICE static inline uint32_t eab_level_salt(const eab_level *level) {
     return salt ^ salt >> 15;
 }
 
-EAB_HOST_DEVICE static inline void eab_level_generate(const eab_level *level, eab_random *random, int32_t length,
-                                                      int32_t *tokens, uint8_t *determined) {
+/* Any length is safe, also one that the family's check refuses. */
+EAB_HOST_DEVICE static inline void eab_level_generate(const eab_level *level, uint32_t stream, eab_random *random,
+                                                      int32_t length, int32_t *tokens, uint8_t *determined) {
     switch (level->family) {
 #define EAB_TASK_CASE(name) \
-    case EAB_TASK_##name: eab_##name##_generate(level, random, length, tokens, determined); break;
+    case EAB_TASK_##name: eab_##name##_generate(level, stream, random, length, tokens, determined); break;
         EAB_TASK_LIST(EAB_TASK_CASE)
 #undef EAB_TASK_CASE
         default: break;
@@ -58,7 +59,7 @@ EAB_HOST_DEVICE static inline uint64_t eab_sequence_generate(const eab_level *le
     uint64_t key = 0;
     for (uint32_t attempt = 0; attempt < EAB_SEQUENCE_MAX_ATTEMPTS; attempt++) {
         eab_random random = eab_random_at(seed, salt, (uint32_t)index, (uint32_t)(index >> 32), stream | attempt << 2);
-        eab_level_generate(level, &random, length, tokens, determined);
+        eab_level_generate(level, stream, &random, length, tokens, determined);
         key = eab_sequence_key(tokens, determined, length);
         if (!held_out_set || eab_sequence_is_held_out(key) == (stream != EAB_STREAM_TRAINING)) break;
     }

@@ -158,7 +158,7 @@ Test(options, help_has_every_option) {
         cr_expect(strstr(text, key), "%s", key);
         cr_expect(strstr(text, eab_options[i].help), "%s", eab_options[i].help);
     }
-    cr_expect(strstr(text, "task recurrence  delay"));
+    cr_expect(strstr(text, "task recurrence      delay"));
     free(text);
 }
 

@@ -44,7 +44,9 @@ Test(tables, headers) {
     eab_table_header(EAB_TABLE_ACCURACY, text);
     cr_expect(g_str_has_prefix(text->str,
                                "cell,status,reason,backend,dtype,task,level,complexity_bits,vocab,parameters,"
-                               "basis,delay,a,b,layers,d_model,heads,"));
+                               "basis,delay,a,b,rule,table_seed,modulus,ops,switch_percent,symbols,items,mode,"
+                               "distance_min,distance_max,test_distance_min,test_distance_max,pairs,keys,values,"
+                               "operation,test_percent,bits,marked,answer,blanks,triggers,layers,d_model,heads,"));
     cr_expect(g_str_has_suffix(text->str, ",tokens,steps_done,loss_nats,validation_accuracy,token_accuracy,"
                                           "sequence_accuracy,rollout_accuracy,chance_accuracy,seen_share,solved,"
                                           "steps_to_solve\n"));

@@ -67,7 +67,7 @@ BAD_SPECS = {
     "misspelt key": (TASK + "[model]\nhaeds = 4\n", "unknown key", "nearest: heads"),
     "key of another section": (TASK + "[model]\nlr = 4\n", "it belongs into [train]"),
     "key of a task": (TASK + "[model]\nbasis = 4\n", "it belongs into [task"),
-    "locale key": (TASK + "[train]\nlr[de] = 4\n", "unknown key"),
+    "locale key": (TASK + "[train]\nlr[de] = 4\n", "unknown mechanism 'de'"),
     "no value": (TASK + "[train]\nlr =\n", "s.ini:3: [train] lr = ", "no value", "a real above 0, at most 10"),
     "empty item": (TASK + "[train]\nlr = 1e-2,,2e-2\n", "empty item"),
     "trailing comma": (TASK + "[train]\nlr = 1e-2,\n", "empty item"),
@@ -231,7 +231,9 @@ def test_help_is_the_design(tmp_path: Path) -> None:
     """The table's rows, in order, with their defaults."""
     rows = re.findall(r"^  (task \w+|model|train) +(\w+) +(\S+)", eabench("--help", cwd=tmp_path).stdout, re.MULTILINE)
     assert [key for _, key, _ in rows] == (
-        "basis delay a b layers d_model heads mlp_ratio context position alibi_span norm activation bias embedding init_scale "
+        "basis delay a b rule table_seed modulus ops switch_percent symbols items mode distance_min distance_max "
+        "test_distance_min test_distance_max pairs keys values modulus operation test_percent bits marked answer symbols items "
+        "blanks symbols triggers parts cue layers d_model heads mlp_ratio context position alibi_span norm activation bias embedding init_scale "
         "embedding_scale qk_init qk_norm mechanism scale optimizer lr beta1 beta2 momentum weight_decay clip steps batch warmup "
         "schedule lr_final seed eval_every eval_tokens stop_when_solved heldout"
     ).split()
@@ -282,6 +284,8 @@ BAD_TASKS = {
     "set out of bounds": (["recurrence", "--set", "basis=1"], "--set basis=1: out of bounds", "2..1024"),
     "set of another section": (["recurrence", "--set", "train.lr=1"], "not of this family"),
     "set without family": (["--set", "basis=4"], "no task family named"),
+    "no such choice": (["task_switch", "--set", "ops=IRA"], "ops=IRA", "I, IA, IAR, IARC"),
+    "refused by the family": (["recall", "--set", "pairs=17"], "pairs = 17", "keys = 16"),
     "delay beyond context": (["recurrence", "--set", "delay=24"], "delay = 24", "1..23"),
 }
 
@@ -297,6 +301,15 @@ def test_tasks_lists_families(tmp_path: Path) -> None:
     assert done.returncode == 0
     assert "recurrence: x_t = " in done.stdout
     assert re.search(r"basis +default 8 +2\.\.1024", done.stdout)
+
+
+def test_tasks_shows_symbols(tmp_path: Path) -> None:
+    done = eabench("tasks", "task_switch", "--show", "1", "--set", "ops=IAR", "--set", "task_switch.modulus=8", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"ops +default IARC +I, IA, IAR, IARC", done.stdout)
+    assert "level modulus=8 ops=IAR switch_percent=20: 11 tokens, " in done.stdout
+    line = [line for line in done.stdout.splitlines() if line.startswith("[")][0]
+    assert len(re.findall(r"\[[IAR]\]", line)) >= 1 and line.count("[") < 25
 
 
 def test_tasks_shows_sequences(tmp_path: Path) -> None:
@@ -320,8 +333,8 @@ def test_tasks_shows_sequences(tmp_path: Path) -> None:
 def test_the_documentation_lists_every_option(tmp_path: Path) -> None:
     """docs/spec-files.md and --help hold the same keys, defaults and bounds."""
     text = (ROOT / "docs" / "spec-files.md").read_text(encoding="utf-8")
-    documented = re.findall(r"^\| [\w ]*\| `(\w+)` \| (\S+) \| (.+?) \| (.+?) \|$", text, re.MULTILINE)
+    documented = re.findall(r"^\| [\w ]*\| `(\w+)` \| (\S*) ?\| (.+?) \| (.+?) \|$", text, re.MULTILINE)
     lines = eabench("--help", cwd=tmp_path).stdout.splitlines()
-    helped = [tuple(part.strip() for part in (line[19:36], line[36:45], line[45:77], line[77:])) for line in lines
+    helped = [tuple(part.strip() for part in (line[23:41], line[41:50], line[50:82], line[82:])) for line in lines
               if re.match(r"  (task \w+|model|train) ", line)]
     assert documented == helped

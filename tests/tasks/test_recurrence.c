@@ -69,7 +69,7 @@ Test(recurrence, held_out_sequences_are_never_trained_on) {
     const eab_level level = level_of(8, 4, 1, 1); /* 4,096 sequences: many repeats in 4,000 draws */
     int32_t tokens[LENGTH];
     uint8_t determined[LENGTH], trained[4096] = {0};
-    cr_assert(eab_level_auto_held_out(&level));
+    cr_assert(eab_level_auto_held_out(&level, LENGTH - 1));
     for (int stream = EAB_STREAM_TRAINING; stream <= EAB_STREAM_HELD_OUT; stream++)
         for (uint64_t index = 0; index < COUNT; index++) {
             const uint64_t key =
@@ -98,7 +98,7 @@ Test(recurrence, figures) {
     const eab_level level = level_of(8, 4, 1, 1);
     const eab_task *task = eab_task_at(level.family);
     char name[64];
-    cr_expect_float_eq(task->complexity_bits(&level), 12.0, 1e-12);
+    cr_expect_float_eq(task->complexity_bits(&level, 24), 12.0, 1e-12);
     cr_expect_float_eq(task->chance_accuracy(&level), 0.125, 1e-12);
     cr_expect_eq(task->vocab(&level), 8);
     eab_level_name(&level, name, sizeof name);
@@ -107,7 +107,7 @@ Test(recurrence, figures) {
     eab_level_name(&named, name, sizeof name);
     cr_expect_str_eq(name, "basis=8 delay=4 a=3");
     const eab_level easy = level_of(4, 3, 1, 1);
-    cr_expect_not(eab_level_auto_held_out(&easy));
+    cr_expect_not(eab_level_auto_held_out(&easy, 24));
 }
 
 Test(recurrence, says_which_levels_have_something_to_hold_out) {

@@ -1,0 +1,89 @@
+/* selective_copy: symbols scattered among blanks are to be said again, in their order and without the blanks.
+ *
+ * Source: the selective copying task of Gu and Dao, arXiv 2312.00752 (Mamba), after Jing et al., arXiv 1706.02761.
+ *
+ * Tokens 0..symbols-1 are symbols, then the blank `.` and the signal `>`. A block is `items` random symbols at random places
+ * among `blanks` blanks, the signal, and the symbols again. As many whole blocks as fit follow one another; tokens left over
+ * are blanks. What is said again is determined, all else is not scored.
+ */
+#ifndef EAB_TASKS_SELECTIVE_COPY_H
+#define EAB_TASKS_SELECTIVE_COPY_H
+
+#include "draw.h"
+
+enum { EAB_SELECTIVE_COPY_SYMBOLS, EAB_SELECTIVE_COPY_ITEMS, EAB_SELECTIVE_COPY_BLANKS };
+
+EAB_HOST_DEVICE static inline void eab_selective_copy_generate(const eab_level *level, uint32_t stream,
+                                                               eab_random *random, int32_t length, int32_t *tokens,
+                                                               uint8_t *determined) {
+    const int32_t symbols = level->option[EAB_SELECTIVE_COPY_SYMBOLS], items = level->option[EAB_SELECTIVE_COPY_ITEMS];
+    const int32_t shown = items + level->option[EAB_SELECTIVE_COPY_BLANKS], block = shown + 1 + items;
+    const int32_t end = length - length % block;
+    int32_t items_left = 0, source = 0; /* source: where the next symbol to be said stands, or a blank before it */
+    (void)stream;
+    for (int32_t t = 0; t < length; t++) {
+        const int32_t place = t % block;
+        if (place == 0) {
+            items_left = items;
+            source = t;
+        }
+        determined[t] = t < end && place > shown;
+        tokens[t] = symbols;
+        if (t >= end) continue;
+        if (place < shown) {
+            if (eab_random_mark(random, shown - place, items_left)) {
+                tokens[t] = eab_random_below(random, symbols);
+                items_left--;
+            }
+        } else if (place == shown) tokens[t] = symbols + 1;
+        else {
+            while (tokens[source] == symbols) source++;
+            tokens[t] = tokens[source++];
+        }
+    }
+}
+
+#ifdef EAB_TASK_DESCRIPTORS /* registry.c only */
+
+static int32_t selective_copy_vocab(const eab_level *level) { return level->option[EAB_SELECTIVE_COPY_SYMBOLS] + 2; }
+
+/* A block has symbols^items symbols and C(items + blanks, items) places for them. */
+static double selective_copy_complexity_bits(const eab_level *level, int32_t context) {
+    const int32_t items = level->option[EAB_SELECTIVE_COPY_ITEMS], blanks = level->option[EAB_SELECTIVE_COPY_BLANKS];
+    const int32_t blocks = (context + 1) / (2 * items + blanks + 1);
+    return blocks * (items * log2(level->option[EAB_SELECTIVE_COPY_SYMBOLS]) + eab_log2_choose(items + blanks, items));
+}
+
+/* Among the symbols. */
+static double selective_copy_chance_accuracy(const eab_level *level) {
+    return 1.0 / level->option[EAB_SELECTIVE_COPY_SYMBOLS];
+}
+
+static bool selective_copy_check(const eab_level *level, int32_t context, char *message, size_t size) {
+    return eab_check_length(2 * (int64_t)level->option[EAB_SELECTIVE_COPY_ITEMS] +
+                                level->option[EAB_SELECTIVE_COPY_BLANKS] + 1,
+                            context, "a block", message, size);
+}
+
+static void selective_copy_token_name(const eab_level *level, int32_t token, char *name, size_t size) {
+    const int32_t symbols = level->option[EAB_SELECTIVE_COPY_SYMBOLS];
+    if (token < symbols) snprintf(name, size, "%d", token);
+    else snprintf(name, size, "%s", token == symbols ? "." : ">");
+}
+
+static const eab_task selective_copy_task = {
+    .name = "selective_copy",
+    .summary = "symbols scattered among blanks, then the symbols again without the blanks",
+    .options = {{"symbols", 8, 2, 1024, true, "how many symbols there are", NULL},
+                {"items", 3, 1, 4096, true, "symbols of a block", NULL},
+                {"blanks", 5, 0, 65535, true, "blanks among them", NULL}},
+    .option_count = 3,
+    .vocab = selective_copy_vocab,
+    .complexity_bits = selective_copy_complexity_bits,
+    .chance_accuracy = selective_copy_chance_accuracy,
+    .check = selective_copy_check,
+    .token_name = selective_copy_token_name,
+};
+#endif
+
+#endif

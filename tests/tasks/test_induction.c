@@ -1,0 +1,54 @@
+#include <criterion/criterion.h>
+#include <math.h>
+
+#include "family_fixture.h"
+
+/* Behind the first trigger stands 3, so behind each later one too. */
+Test(induction, by_hand) {
+    const eab_level level = family_level("induction", "");
+    family_expect_sequence(
+        &level, EAB_STREAM_TRAINING, 1,
+        "[1] [6] [1] [1] [!] [3] [!] 3 [5] [15] [5] [15] [15] [8] [!] 3 [5] [3] [9] [1] [0] [!] 3 [8] [12]");
+}
+
+Test(induction, the_trigger_is_followed_by_the_same) {
+    static const char *const levels[] = {"", "triggers=2 symbols=2", "triggers=12 symbols=1024"};
+    enum { LENGTH = 25 };
+    for (size_t i = 0; i < sizeof levels / sizeof *levels; i++) {
+        const eab_level level = family_level("induction", levels[i]);
+        for (uint64_t index = 0; index < 300; index++) {
+            family_sequence sequence;
+            int32_t triggers = 0, answer = -1;
+            family_draw(&level, EAB_STREAM_TRAINING, index, LENGTH, &sequence);
+            for (int t = 0; t < LENGTH; t++) {
+                const bool behind = t > 0 && sequence.tokens[t - 1] == level.option[0];
+                cr_assert_eq(sequence.determined[t], behind && triggers > 1);
+                if (behind) {
+                    cr_assert_neq(sequence.tokens[t], level.option[0]);
+                    cr_assert(answer < 0 || sequence.tokens[t] == answer);
+                    answer = sequence.tokens[t];
+                }
+                triggers += sequence.tokens[t] == level.option[0];
+            }
+            cr_assert_eq(triggers, level.option[1]);
+        }
+    }
+}
+
+/* Seven tokens, two triggers: 5 slots, C(5, 2) places, 3 symbols alone and one behind the first trigger: 10 * 2^4. */
+Test(induction, figures) {
+    const eab_level level = family_level("induction", "symbols=2 triggers=2");
+    const eab_task *task = eab_task_at(level.family);
+    cr_expect_float_eq(task->complexity_bits(&level, 6), log2(160), 1e-9);
+    cr_expect_eq(family_count_distinct(&level, EAB_STREAM_TRAINING, 7, 8000), 160);
+    cr_expect_eq(task->vocab(&level), 3);
+    cr_expect_float_eq(task->chance_accuracy(&level), 0.5, 1e-12);
+}
+
+Test(induction, bounds) {
+    family_expect_bounds("induction", "symbols", 2, 1024);
+    family_expect_bounds("induction", "triggers", 2, 4096);
+    family_expect_refused("induction", "triggers=13", 24, "context = 24", "at least 25");
+    family_expect_accepted("induction", "triggers=12", 24);
+    family_expect_accepted("induction", "triggers=2", 3);
+}
