@@ -7,7 +7,8 @@
  *
  * Limited by latency: 16,384 threads for 512 members with batches of 32, each drawing a Philox block of ten rounds for four
  * tokens and writing 24 + 24 of them. 3 MB of scratch and 3.1 MB of tokens stay in the second-level cache; an estimated 10 us.
- * No GPU figure has been measured yet.
+ * Many families take many registers: one block a multiprocessor is asked for, so that none spills. No GPU figure has been
+ * measured yet.
  */
 #include "fleet.h"
 #include "operations.h"
@@ -16,7 +17,7 @@ namespace {
 
 enum { THREADS = 64, FEED_THREADS = 256 };
 
-__global__ void __launch_bounds__(THREADS)
+__global__ void __launch_bounds__(THREADS, 1)
     draw(int32_t members, int32_t batch, int32_t context, const eab_level *levels, const uint8_t *held_out,
          const eab_parts *parts, int32_t only, const uint32_t *seeds, uint32_t stream, uint64_t first_index,
          const int64_t *replays, int32_t *tokens_room, uint8_t *determined_room, int32_t *inputs, int32_t *targets,
