@@ -1,0 +1,48 @@
+"""Attention as a user of JAX would have it, compiled, made ready for timing."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+
+from .config import default_scale
+from .measure import Unsupported, sets_for
+from .model_jax import attend
+
+DTYPES = {"float32": jnp.float32, "bf16": jnp.bfloat16, "fp16": jnp.float16}
+IMPLEMENTATIONS = ("jax-jit",)
+
+
+def prepare(point: dict, gpu: bool) -> Callable[[int], float]:
+    """take(calls) for measure.sample; raises Unsupported, or what JAX raises."""
+    if point["position"] != "none":
+        raise Unsupported("only timed without positions")
+    shape = [point[axis] for axis in ("batch", "heads", "context", "head_dim")]
+    dtype, backward = DTYPES[point["dtype"]], point["pass"] == "backward"
+    sets = sets_for((8 if backward else 4) * math.prod(shape) * jnp.dtype(dtype).itemsize, gpu)
+    scale, causal, mechanism = default_scale(point["mechanism"], point["head_dim"]), point["causal"] == "on", point["mechanism"]
+    forward = jax.jit(lambda q, k, v: attend(q, k, v, mechanism, scale, None, causal))
+    keep = jax.jit(lambda q, k, v: jax.vjp(lambda *x: attend(*x, mechanism, scale, None, causal), q, k, v)[1])
+    pull = jax.jit(lambda vjp, dout: vjp(dout))
+    operands = []
+    for number in range(sets):
+        q, k, v, dout = (jax.random.normal(key, shape, dtype) for key in jax.random.split(jax.random.key(number), 4))
+        operands.append((keep(q, k, v), dout) if backward else (q, k, v))
+    run = pull if backward else forward
+    jax.block_until_ready(run(*operands[0]))
+    place = 0
+
+    def take(calls: int) -> float:
+        nonlocal place
+        begin_s = time.perf_counter()
+        for _ in range(calls):
+            result = run(*operands[place])
+            place = (place + 1) % sets
+        jax.block_until_ready(result)
+        return time.perf_counter() - begin_s
+
+    return take

@@ -1,0 +1,110 @@
+"""Attention as a user of PyTorch would have it, made ready for timing."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+
+import torch
+import torch.nn.functional as F
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from . import eabench_torch
+from .config import default_scale
+from .measure import Unsupported, sets_for
+from .model_torch import attend
+
+DTYPES = {"float32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+SDPA = {"torch-sdpa-flash": SDPBackend.FLASH_ATTENTION, "torch-sdpa-efficient": SDPBackend.EFFICIENT_ATTENTION,
+        "torch-sdpa-cudnn": SDPBackend.CUDNN_ATTENTION, "torch-sdpa-math": SDPBackend.MATH}
+IMPLEMENTATIONS = (*SDPA, "torch-flex", "torch-eager", "eabench-torch")
+FLOOR = math.log(2.0**-24)
+
+
+def _flex(mechanism: str, scale: float, context: int, gpu: bool) -> Callable:
+    from torch.nn.attention.flex_attention import create_block_mask, flex_attention
+
+    def log_weight(score, batch, head, i, j):  # noqa: ANN001, ANN202, PLR0913
+        if mechanism == "dpa":
+            return score
+        square = score * score
+        if mechanism == "ea-softmax":
+            return square
+        return torch.clamp(torch.log(square) - torch.log1p(square), min=FLOOR)
+
+    torch._dynamo.reset()  # noqa: SLF001  (each shape gets code of its own)
+    mask = create_block_mask(lambda b, h, i, j: i >= j, None, None, context, context, device="cuda" if gpu else "cpu")
+    compiled = torch.compile(flex_attention, dynamic=False)
+    return lambda q, k, v: compiled(q, k, v, score_mod=log_weight, block_mask=mask, scale=scale)
+
+
+def _function(point: dict, gpu: bool) -> Callable:
+    name, mechanism, causal = point["implementation"], point["mechanism"], point["causal"] == "on"
+    scale = default_scale(mechanism, point["head_dim"])
+    if point["position"] != "none":
+        raise Unsupported("only timed without positions")
+    if name == "torch-eager":
+        return lambda q, k, v: attend(q, k, v, mechanism, scale, None, causal)
+    if name == "eabench-torch":
+        return lambda q, k, v: eabench_torch.attention(q, k, v, mechanism, causal=causal)
+    if name in SDPA:
+        if mechanism != "dpa":
+            raise Unsupported("scaled_dot_product_attention knows no score function but dpa's")
+        return lambda q, k, v: F.scaled_dot_product_attention(q, k, v, is_causal=causal, scale=scale)
+    if name == "torch-flex" and causal:
+        return _flex(mechanism, scale, point["context"], gpu)
+    raise Unsupported("not timed")
+
+
+def prepare(point: dict, gpu: bool) -> Callable[[int], float]:
+    """take(calls) for measure.sample; raises Unsupported, or what PyTorch raises."""
+    device, dtype = "cuda" if gpu else "cpu", DTYPES[point["dtype"]]
+    shape = [point[axis] for axis in ("batch", "heads", "context", "head_dim")]
+    tensors = 8 if point["pass"] == "backward" else 4
+    sets = sets_for(tensors * math.prod(shape) * dtype.itemsize, gpu)
+    generator = torch.Generator(device).manual_seed(1)
+    backward = point["pass"] == "backward"
+    function = _function(point, gpu)
+    backend = SDPA.get(point["implementation"])
+
+    def chosen() -> AbstractContextManager:
+        return sdpa_kernel(backend) if backend else nullcontext()
+
+    operands, graphs = [], []
+    with chosen():
+        for _ in range(sets):
+            q, k, v, dout = (torch.randn(shape, generator=generator, device=device, dtype=dtype) for _ in range(4))
+            operands.append((q.requires_grad_(backward), k.requires_grad_(backward), v.requires_grad_(backward)))
+            if backward:
+                graphs.append((function(*operands[-1]), dout))
+        place = 0
+
+        def call() -> None:
+            nonlocal place
+            if backward:
+                out, dout = graphs[place]
+                torch.autograd.grad(out, operands[place], dout, retain_graph=True)
+            else:
+                function(*operands[place])
+            place = (place + 1) % sets
+
+        call()
+
+    def take(calls: int) -> float:
+        with chosen(), torch.set_grad_enabled(backward):
+            if gpu:
+                first, last = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
+                first.record()
+                for _ in range(calls):
+                    call()
+                last.record()
+                last.synchronize()
+                return first.elapsed_time(last) / 1e3
+            begin_s = time.perf_counter()
+            for _ in range(calls):
+                call()
+            return time.perf_counter() - begin_s
+
+    return take

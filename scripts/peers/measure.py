@@ -1,0 +1,91 @@
+"""How a call is timed: the rules of `eabench bench`, so that rows can stand side by side.
+
+Warm up for 20 ms and twice at least; a sample is the mean of so many calls that it lasts 50 us (100 us on a GPU); sample
+until the median's relative standard error is 0.5 %, ten times at least, until the time is over; each call works on the
+next of so many sets of random operands that none is in a cache any more.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+PRECISION, MIN_SAMPLES, WARM_UP_S = 0.005, 10, 20e-3
+LARGEST_SETS = 1024
+
+
+class Unsupported(Exception):
+    """This peer cannot do this here; the message is the row's reason."""
+
+
+@dataclass
+class Timing:
+    samples: int
+    median_us: float
+    p05_us: float
+    p95_us: float
+
+
+def cache_bytes(gpu: bool) -> int:
+    """What the operands must outgrow to be cold."""
+    if gpu:
+        return 128 << 20
+    sizes = [32 << 20]
+    for path in Path("/sys/devices/system/cpu/cpu0/cache").glob("index*/size"):
+        text = path.read_text().strip()
+        sizes.append(int(text[:-1]) << {"K": 10, "M": 20}.get(text[-1], 0))
+    return min(max(sizes), 512 << 20)
+
+
+def sets_for(set_bytes: int, gpu: bool) -> int:
+    return max(2, min(LARGEST_SETS, math.ceil(cache_bytes(gpu) / set_bytes)))
+
+
+def quantile(ordered: list[float], share: float) -> float:
+    place = share * (len(ordered) - 1)
+    below = int(place)
+    return ordered[below] + (place - below) * (ordered[min(below + 1, len(ordered) - 1)] - ordered[below])
+
+
+def _median_error(ordered: list[float]) -> float:
+    """Standard error of a median from the order statistics around it (a 99 % interval, 2 z wide)."""
+    if len(ordered) < 3:
+        return math.inf
+    z, count = 2.5758293035489004, len(ordered)
+    place = max(1, math.floor((count + 1) / 2 - z * math.sqrt(count / 4) + 0.5))
+    return (ordered[count - place] - ordered[place - 1]) / (2 * z)
+
+
+def sample(take: Callable[[int], float], max_s: float, gpu: bool = False) -> Timing:
+    """take(calls) makes so many calls one after another, each on the next set, and returns seconds altogether."""
+    least_s, calls, warm = 100e-6 if gpu else 50e-6, 1, 0
+    begin_s = time.perf_counter()
+    while True:
+        seconds = take(calls)
+        if seconds < least_s and calls < 1 << 20:
+            calls = max(2 * calls, math.ceil(calls * least_s / max(seconds, 1e-9) * 1.2))
+            continue
+        warm += 1
+        spent_s = time.perf_counter() - begin_s
+        if (warm >= 2 and spent_s >= WARM_UP_S) or spent_s >= max_s:
+            break
+    samples: list[float] = []
+    begin_s, look = time.perf_counter(), MIN_SAMPLES
+    while True:
+        samples.append(take(calls) / calls)
+        over = time.perf_counter() - begin_s >= max_s
+        if len(samples) < look and not over:
+            continue
+        ordered = sorted(samples)
+        if over or _median_error(ordered) <= PRECISION * quantile(ordered, 0.5):
+            return Timing(len(samples), *(1e6 * quantile(ordered, share) for share in (0.5, 0.05, 0.95)))
+        look = max(len(samples) + 1, int(1.25 * len(samples)))
+
+
+def one_line(error: BaseException, limit: int = 160) -> str:
+    """An exception as a row's reason."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) <= limit else text[: limit - 3] + "..."
