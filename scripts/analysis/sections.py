@@ -84,6 +84,8 @@ def findings(pool: Pool) -> Section:
         rungs.folded = len(rungs.rows) > MOST_OPEN_ROWS
         section.tables += [pooled, rungs]
         section.paragraphs.append(
+            "These numbers describe the run: their intervals resample the seeds of each rung as if rungs were independent. The "
+            "verdicts above count a seed once, over all of its rungs, and leave out rungs at chance or ceiling; quote those. "
             f"A rung with fewer than {summary.FEW_PAIRS} pairs is not judged alone, and a difference below "
             f"{summary.NEGLIGIBLE} counts as none. The rungs are not independent questions: of twenty that differ in "
             "nothing, one interval misses zero by chance.")

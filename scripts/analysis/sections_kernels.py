@@ -83,8 +83,9 @@ def _summary(rows: pd.DataFrame) -> list[str]:
 
 def ratio_section(ratios: pd.DataFrame, kernels: pd.DataFrame) -> Section | None:
     own = ratios_of(kernels)
-    ratios = ratios[ratios["ratio"] > 0].reset_index(drop=True)  # a pair that failed has none
-    if ratios.empty and own.empty:
+    failed = ratios[~(ratios["ratio"] > 0)]
+    ratios = ratios[ratios["ratio"] > 0].reset_index(drop=True)
+    if len(ratios) + len(failed) + len(own) == 0:
         return None
     section = Section("ratios", "Ours against others")
     section.paragraphs.append("A ratio is the speed of ours divided by the speed of theirs at the same work in the same run: "
@@ -98,6 +99,12 @@ def ratio_section(ratios: pd.DataFrame, kernels: pd.DataFrame) -> Section | None
             table = _ratio_table(rows, caption)
             table.after, table.folded = True, len(rows) > 40
             section.tables.append(table)
+    if len(failed):
+        keys = [name for name in ("op", "mechanism", "pass", _peer(failed), "status", "reason") if name in failed]
+        table = data_table(failed.groupby(list(dict.fromkeys(keys))).size().reset_index(name="shapes"),
+                           f"{len(failed)} shapes without a ratio, and why")
+        table.after, table.folded = True, True
+        section.tables.append(table)
     return section
 
 

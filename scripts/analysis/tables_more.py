@@ -63,6 +63,8 @@ def _ratios(path: Path, limit_mb: int) -> tuple[pd.DataFrame, list[str]]:
     for name in frame.columns:
         if name != "_line":
             check.text(name, needed=False)
+    frame = frame.rename(columns={f"ratio_{name}": name for name in ("low", "high") if name not in frame})
+    check.frame = frame
     for name in ("ratio", "low", "high"):
         if name not in frame:
             frame[name] = ""

@@ -90,12 +90,14 @@ def test_ratio_table_says_who_is_faster(tmp_path: Path, make_run: Make) -> None:
 
 
 def test_ratios_with_the_speeds_beside_the_name(tmp_path: Path) -> None:
-    header = ["op", "mechanism", "pass", "implementation", "d_model", "ours", "theirs", "ratio", "low", "high"]
-    rows = [("step", "ea", "", "torch-compile", width, 3e6, 1e6, 3, 2.9, 3.1) for width in (16, 32)]
-    rows.append(("step", "ea", "", "jax-jit", 16, "", "", "", "", ""))  # it failed
+    header = ["op", "mechanism", "pass", "d_model", "implementation", "status", "reason", "pairs", "ratio", "ratio_low",
+              "ratio_high", "ours", "theirs", "unit"]
+    rows = [("training", "ea", "", width, "torch-compile", "ok", "", 5, 3, 2.9, 3.1, 3e6, 1e6, "tokens/s") for width in (16, 32)]
+    rows.append(("training", "ea", "", 16, "jax-jit", "fail", "no compiler", 0, "", "", "", "", "", ""))
     write_csv(tmp_path / "ratios.csv", header, [dict(zip(header, values)) for values in rows])
     html = page(tmp_path)
-    assert "step, ea, torch-compile: ratio 3.00 to 3.00" in html and "ours is faster" in html and "jax-jit" not in html
+    assert "training, ea, torch-compile: ratio 3.00 to 3.00" in html and "ours is faster" in html and "[2.90, 3.10]" in html
+    assert "1 shapes without a ratio" in html and "no compiler" in html
 
 
 def test_older_and_newer_kernel_tables_are_read(tmp_path: Path) -> None:
