@@ -53,7 +53,7 @@ bool eab_train_same_fleet(const eab_config *a, const eab_config *b) {
 
 static int allocate_host(fleet_state *fleet) {
     const size_t n = (size_t)fleet->members;
-    size_t levels = 0, most_parts = 0;
+    size_t levels = 0, most_parts = 1;
     for (int32_t member = 0; member < fleet->members; member++) {
         const size_t count = (size_t)eab_config_part_count(&fleet->configs[member]);
         levels += count;
