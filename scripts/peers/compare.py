@@ -136,6 +136,9 @@ class Run:
             if status is None:
                 yield pair
 
+    def wanted(self, implementation: str) -> bool:
+        return not self.a.implementations or implementation in self.a.implementations.split(",")
+
     # ---- attention ------------------------------------------------------------------------------------------------
 
     def ours_attention(self, point: dict) -> dict:
@@ -149,7 +152,7 @@ class Run:
     def attention(self) -> None:
         for late, point in product((False, True), points.attention_points(self.gpu, self.a.quick)):
             for framework, implementation in points.attention_peers(self.gpu):
-                if (implementation in points.COMPILED) != late:
+                if (implementation in points.COMPILED) != late or not self.wanted(implementation):
                     continue
                 row = {"op": "attention", **point, "implementation": implementation}
                 for pair in self.pairs(row):
@@ -201,7 +204,7 @@ class Run:
             seeds = "1:512" if self.gpu else f"1:{len(self.cores)}"
             tokens = point["batch"] * point["context"]
             for framework, implementation, fleet in points.training_peers(self.gpu):
-                if (implementation in points.COMPILED) != late:
+                if (implementation in points.COMPILED) != late or not self.wanted(implementation):
                     continue
                 row = {"op": "training", "dtype": "float32", **point, "position": "alibi", "implementation": implementation, "fleet": fleet}
                 for pair in self.pairs(row):
@@ -246,12 +249,18 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--only", choices=("attention", "training"))
+    parser.add_argument("--implementations", default="")
     parser.add_argument("--pairs", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=0.1)
     parser.add_argument("--training-seconds", type=float, default=0.5)
     parser.add_argument("--time-limit", type=float, default=1e9)
     parser.add_argument("--eabench", required=True)
-    run = Run(parser.parse_args())
+    arguments = parser.parse_args()
+    known = {peer[1] for peer in (*points.attention_peers(arguments.gpu), *points.training_peers(arguments.gpu))}
+    unknown = sorted({*arguments.implementations.split(",")} - known - {""})
+    if unknown:
+        parser.exit(2, f"peers: unknown implementation '{unknown[0]}'; allowed: {', '.join(sorted(known))}\n")
+    run = Run(arguments)
     code = 0
     try:
         if run.a.only != "attention":

@@ -21,7 +21,7 @@ def attention_points(gpu: bool, quick: bool) -> list[dict]:
 
 def training_points(quick: bool) -> list[dict]:
     return [{"mechanism": mechanism, "layers": layers, "d_model": d_model, "context": 32, "batch": 32, "heads": 4}
-            for d_model, layers, mechanism in product((16, 32, 64), (1,) if quick else (1, 2), ("dpa", "ea"))]
+            for layers, d_model, mechanism in product((1,) if quick else (1, 2), (16, 32, 64), ("dpa", "ea"))]
 
 
 COMPILED = ("torch-flex", "torch-compile")  # by a C++ or Triton compiler, half a minute a shape: measured behind all others

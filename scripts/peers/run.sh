@@ -17,6 +17,7 @@ throughput.csv and ratios.csv, which it prints. The same line goes on where a ru
   --out DIR              by default runs/peers
   --quick                fewer shapes
   --only WHAT            attention or training
+  --implementations LIST these peers, between commas
   --pairs N              pairs for each ratio (default: 5)
   --seconds S            for a sample of attention (default: 0.1), as eabench bench --max-seconds
   --training-seconds S   of training for a sample (default: 0.5)
@@ -34,7 +35,7 @@ while (($#)); do
         --gpu) gpu=1 options+=("$1") ;;
         --quick) options+=("$1") ;;
         --no-build) build=0 ;;
-        --out | --only | --pairs | --seconds | --training-seconds | --time-limit)
+        --out | --only | --implementations | --pairs | --seconds | --training-seconds | --time-limit)
             [[ -n ${2:-} ]] || misuse "$1 needs a value"
             if [[ $1 == --out ]]; then out=$2; else options+=("$1" "$2"); fi
             shift
