@@ -190,7 +190,10 @@ def test_good_specs_are_planned(tmp_path: Path) -> None:
     assert listing(tmp_path) == ["s.ini"]
 
 
-@pytest.mark.parametrize(("ladder", "cells"), [("quick", 72), ("ci", 12)])
+LADDERS = {"quick": 72, "ci": 12, "recurrence": 1320, "rules": 450, "multitask": 300, "switch": 405, "recall": 225, "paper": 26880}
+
+
+@pytest.mark.parametrize(("ladder", "cells"), LADDERS.items())
 def test_ladders(ladder: str, cells: int, tmp_path: Path) -> None:
     done = eabench("sweep", ROOT / "tasks" / "ladders" / f"{ladder}.ini", "--dry-run", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
