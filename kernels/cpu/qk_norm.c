@@ -64,15 +64,15 @@ EAB_INLINE qk_problem problem_of(const eab_qk_norm_args *args, int32_t member) {
 
 EAB_INLINE void normalize_block(int32_t head_dim, const qk_problem *problem, int32_t rows, float *qkv, float *unit,
                                 float *inv_rms) {
-    const int32_t vectors = head_dim > EAB_LANES ? head_dim / EAB_LANES : 1;
+    const int32_t width = head_dim > EAB_LANES ? head_dim : EAB_LANES; /* of a piece */
     const int32_t heads = head_dim < EAB_LANES ? EAB_LANES / head_dim : 1;
     const float share = 1 / (float)head_dim;
     float *to = inv_rms;
     for (int32_t row = 0; row < rows; row++) {
         const float *x = qkv + row * problem->row_reals;
-        for (int32_t piece = 0; piece < problem->pieces; piece++, x += vectors * EAB_LANES, to += heads) {
+        for (int32_t piece = 0; piece < problem->pieces; piece++, x += width, to += heads) {
             eab_vec squares = eab_load(x) * eab_load(x);
-            for (int32_t i = 1; i < vectors; i++) squares += eab_load(x + i * EAB_LANES) * eab_load(x + i * EAB_LANES);
+            for (int32_t i = EAB_LANES; i < width; i += EAB_LANES) squares += eab_load(x + i) * eab_load(x + i);
             squares = sum_within(head_dim, squares);
             for (int32_t i = 0; i < heads; i++) to[i] = squares[i * head_dim];
         }
@@ -84,7 +84,7 @@ EAB_INLINE void normalize_block(int32_t head_dim, const qk_problem *problem, int
         const float *gain = problem->gains;
         for (int32_t piece = 0; piece < problem->pieces; piece++, inv_rms += heads) {
             const eab_vec scale = spread(head_dim, inv_rms);
-            for (int32_t i = 0; i < vectors; i++, x += EAB_LANES, unit += EAB_LANES, gain += EAB_LANES) {
+            for (int32_t i = 0; i < width; i += EAB_LANES, x += EAB_LANES, unit += EAB_LANES, gain += EAB_LANES) {
                 const eab_vec one = eab_load(x) * scale;
                 eab_store(unit, one);
                 eab_store(x, one * eab_load(gain));
@@ -106,14 +106,13 @@ EAB_INLINE void normalize_pieces(int32_t head_dim, const eab_qk_norm_args *args,
 /* sums: [2 d_model], of dy unit over the rows */
 EAB_INLINE void add_gain_gradients(const eab_qk_norm_args *args, const float *sums, float *dq_gain, float *dk_gain) {
     for (int32_t head = 0; head < 2 * args->heads; head++)
-        for (int32_t i = 0; i < args->head_dim; i++)
-            (head < args->heads ? dq_gain : dk_gain)[i] += sums[head * args->head_dim + i];
+        for (int32_t i = 0; i < args->head_dim; i++) (head < args->heads ? dq_gain : dk_gain)[i] += *sums++;
 }
 
 EAB_INLINE void differentiate_pieces(int32_t head_dim, const eab_qk_norm_args *args, int32_t member, float *dqkv,
                                      float *dq_gain, float *dk_gain) {
     const qk_problem problem = problem_of(args, member);
-    const int32_t vectors = head_dim > EAB_LANES ? head_dim / EAB_LANES : 1;
+    const int32_t width = head_dim > EAB_LANES ? head_dim : EAB_LANES; /* of a piece */
     const int32_t heads = head_dim < EAB_LANES ? EAB_LANES / head_dim : 1;
     const float share = 1 / (float)head_dim;
     const float *unit = problem.unit, *inv_rms = problem.inv_rms;
@@ -124,10 +123,10 @@ EAB_INLINE void differentiate_pieces(int32_t head_dim, const eab_qk_norm_args *a
         const float *gain = problem.gains;
         for (int32_t piece = 0; piece < problem.pieces; piece++, inv_rms += heads) {
             eab_vec dot = eab_load(dx) * eab_load(gain) * eab_load(unit);
-            for (int32_t i = EAB_LANES; i < vectors * EAB_LANES; i += EAB_LANES)
+            for (int32_t i = EAB_LANES; i < width; i += EAB_LANES)
                 dot += eab_load(dx + i) * eab_load(gain + i) * eab_load(unit + i);
             const eab_vec mean = sum_within(head_dim, dot) * share, scale = spread(head_dim, inv_rms);
-            for (int32_t i = 0; i < vectors; i++) {
+            for (int32_t i = 0; i < width; i += EAB_LANES) {
                 const eab_vec dy = eab_load(dx), own = eab_load(unit);
                 eab_store(sum, eab_load(sum) + dy * own);
                 eab_store(dx, scale * (dy * eab_load(gain) - own * mean));
