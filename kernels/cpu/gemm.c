@@ -13,7 +13,7 @@
 #include "transpose.h"
 
 /* GELU_ROWS: what is finished by gelu is still in the L1 cache (48 rows of 128 columns: 24 KiB). */
-enum { BLOCK_K = 192, BLOCK_ROWS = 192, GELU_ROWS = 48 };
+enum { BLOCK_K = 192, BLOCK_ROWS = 192, GELU_ROWS = 48, NARROW_ROWS = 96 };
 
 typedef struct {
     const float *b;
@@ -68,10 +68,13 @@ static void multiply_blocks(const eab_gemm *g, const float *a, int32_t columns, 
 /* Rows of a few columns each, where a call of memcpy for each row would show. */
 static void copy_rows(int64_t rows, int32_t columns, const float *from, ptrdiff_t from_row, float *to,
                       ptrdiff_t to_row) {
-    const int32_t whole = columns & ~3;
     for (int64_t row = 0; row < rows; row++, from += from_row, to += to_row) {
-        for (int32_t column = 0; column < whole; column += 4) quad_store(to + column, quad_load(from + column));
-        for (int32_t column = whole; column < columns; column++) to[column] = from[column];
+        int32_t column = 0;
+#ifdef EAB_HAS_EIGHTS
+        for (; column + 8 <= columns; column += 8) eight_store(to + column, eight_load(from + column));
+#endif
+        for (; column + 4 <= columns; column += 4) quad_store(to + column, quad_load(from + column));
+        for (; column < columns; column++) to[column] = from[column];
     }
 }
 
@@ -88,6 +91,26 @@ static void finish_narrow(const eab_gemm *g, float *c, float *other) {
         }
 }
 
+/* Rows by blocks in a padded copy of c, which stays in the L1 cache. `operands` tell of the packed b, and of c itself. */
+static void multiply_narrow(const eab_gemm *g, const float *a, float *c_copy, const wide_operands *operands) {
+    eab_gemm block = *g;
+    wide_operands padded = *operands;
+    padded.c = c_copy;
+    padded.c_row = EAB_LANES;
+    padded.other = NULL;
+    padded.finish = EAB_FINISH_NONE;
+    for (int32_t row = 0; row < g->m; row += NARROW_ROWS) {
+        float *c = operands->c + (ptrdiff_t)row * operands->c_row;
+        block.m = g->m - row < NARROW_ROWS ? g->m - row : NARROW_ROWS;
+        if (g->accumulate) {
+            memset(c_copy, 0, (size_t)block.m * EAB_LANES * sizeof(float));
+            copy_rows(block.m, g->n, c, operands->c_row, c_copy, EAB_LANES);
+        }
+        multiply_blocks(&block, a + (ptrdiff_t)row * (g->transpose_a ? 1 : g->lda), EAB_LANES, &padded);
+        copy_rows(block.m, g->n, c_copy, EAB_LANES, c, operands->c_row);
+    }
+}
+
 int EAB_ISA_NAME(eab_gemm)(eab_cpu_workspace *workspace, const eab_gemm *g, int32_t member) {
     const float *a = (const float *)g->a.data + member * g->a.stride;
     const float *b = (const float *)g->b.data + member * g->b.stride;
@@ -97,37 +120,30 @@ int EAB_ISA_NAME(eab_gemm)(eab_cpu_workspace *workspace, const eab_gemm *g, int3
 
     const bool narrow = g->n < EAB_LANES;
     float *other = g->other.data ? (float *)g->other.data + member * g->other.stride : NULL;
-    wide_operands operands = {b, g->ldb, c, g->ldc, bias, other, narrow ? EAB_FINISH_NONE : g->finish};
-    if (narrow || g->transpose_b) {
-        const size_t width = narrow ? EAB_LANES : (size_t)eab_round_up_lanes(g->n);
-        const size_t packed_b = (size_t)g->k * width, packed_c = narrow ? (size_t)g->m * width : 0;
-        EAB_TRY(eab_cpu_workspace_reserve(workspace, (packed_b + packed_c + width) * sizeof(float)));
-        float *b_copy = workspace->memory, *c_copy = b_copy + packed_b, *bias_copy = c_copy + packed_c;
-        if (narrow)
-            memset(b_copy, 0, packed_b * sizeof(float)); /* what the padding holds costs time, if it is no number */
-        if (g->transpose_b) EAB_ISA_NAME(eab_transpose)(g->n, g->k, b, g->ldb, 1, b_copy, (ptrdiff_t)width);
-        else copy_rows(g->k, g->n, b, g->ldb, b_copy, (ptrdiff_t)width);
-        operands.b = b_copy;
-        operands.b_row = (ptrdiff_t)width;
-        if (narrow) {
-            operands.c = c_copy;
-            operands.other = NULL;
-            operands.c_row = (ptrdiff_t)width;
-            if (g->accumulate) {
-                memset(c_copy, 0, packed_c * sizeof(float));
-                copy_rows(g->m, g->n, c, g->ldc, c_copy, (ptrdiff_t)width);
-            }
-            if (bias) {
-                memset(bias_copy, 0, width * sizeof(float));
-                memcpy(bias_copy, bias, (size_t)g->n * sizeof(float));
-                operands.bias = bias_copy;
-            }
-        }
+    wide_operands operands = {b, g->ldb, c, g->ldc, bias, other, g->finish};
+    if (!narrow && !g->transpose_b) {
+        multiply_blocks(g, a, g->n, &operands);
+        return EAB_OK;
     }
-    multiply_blocks(g, a, narrow ? EAB_LANES : g->n, &operands);
-    if (narrow) {
-        copy_rows(g->m, g->n, operands.c, operands.c_row, c, g->ldc);
-        finish_narrow(g, c, other);
+    const int64_t width = narrow ? EAB_LANES : eab_round_up_lanes(g->n);
+    const size_t packed_b = (size_t)g->k * (size_t)width, packed_c = narrow ? NARROW_ROWS * EAB_LANES : 0;
+    EAB_TRY(eab_cpu_workspace_reserve(workspace, (packed_b + packed_c + EAB_LANES) * sizeof(float)));
+    float *b_copy = workspace->memory, *c_copy = b_copy + packed_b, *bias_copy = c_copy + packed_c;
+    if (narrow) memset(b_copy, 0, packed_b * sizeof(float)); /* what the padding holds costs time, if it is no number */
+    if (g->transpose_b) EAB_ISA_NAME(eab_transpose)(g->n, g->k, b, g->ldb, 1, b_copy, width);
+    else copy_rows(g->k, g->n, b, g->ldb, b_copy, width);
+    operands.b = b_copy;
+    operands.b_row = width;
+    if (!narrow) {
+        multiply_blocks(g, a, g->n, &operands);
+        return EAB_OK;
     }
+    if (bias) {
+        memset(bias_copy, 0, EAB_LANES * sizeof(float));
+        memcpy(bias_copy, bias, (size_t)g->n * sizeof(float));
+        operands.bias = bias_copy;
+    }
+    multiply_narrow(g, a, c_copy, &operands);
+    finish_narrow(g, c, other);
     return EAB_OK;
 }

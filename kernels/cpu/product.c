@@ -1,7 +1,8 @@
 /* The micro-kernel's tiles and the loop over them: product.h. Also the transposition that packs operands.
  *
  * Tiles are cut evenly (10 rows are 5 + 5, not 8 + 2), since a tile of few accumulators waits for the latency of its
- * multiply-adds. A panel of up to EAB_TILE_VECTORS vectors of b is used by all rows before the next one: for k up to
+ * multiply-adds. A tile of one vector has up to EAB_TALL_ROWS rows: with 8 its 8 accumulators would just do, but of the 9
+ * loads for 8 multiply-adds only two a cycle can be had. A panel of up to EAB_TILE_VECTORS vectors of b is used by all rows before the next one: for k up to
  * about 200 it stays in a 48 KiB L1 cache. Measured shares of the peak: kernels/cpu/README.md.
  */
 #include "product.h"
@@ -42,8 +43,8 @@ EAB_INLINE void tile(const int rows, const int vectors, const eab_product_args *
     float *c = place->c;
     const float *other = place->other;
     for (int32_t count = place->count; count > 0; count--, first_a += rows * a_row, c += rows * c_row) {
-        const float *a = first_a, *b = place->b;
-        eab_vec sum[EAB_TILE_ROWS][EAB_TILE_VECTORS];
+        const float *a = first_a, *high = a + 8 * a_row, *b = place->b; /* high: addresses of 16 rows from 4 strides */
+        eab_vec sum[EAB_TALL_ROWS][EAB_TILE_VECTORS];
         EAB_UNROLL
         for (int row = 0; row < rows; row++) {
             EAB_UNROLL
@@ -72,11 +73,12 @@ EAB_INLINE void tile(const int rows, const int vectors, const eab_product_args *
                 columns[vector] = eab_load(b + vector_column(last_column, vector, vectors));
             EAB_UNROLL
             for (int row = 0; row < rows; row++) {
-                const eab_vec value = eab_splat(a[row * a_row]);
+                const eab_vec value = eab_splat(row < 8 ? a[row * a_row] : high[(row - 8) * a_row]);
                 EAB_UNROLL
                 for (int vector = 0; vector < vectors; vector++) sum[row][vector] += value * columns[vector];
             }
             a += a_k;
+            high += a_k;
             b += b_row;
         }
 #define FINISH(finish)                                                                                        \
@@ -112,26 +114,33 @@ typedef void (*tile_function)(const eab_product_args *, const tile_column *);
     static void tile_##rows##_##vectors(const eab_product_args *args, const tile_column *place) { \
         tile(rows, vectors, args, place);                                                         \
     }
-#if EAB_TILE_VECTORS == 3
-#define TILES(rows) TILE(rows, 1) TILE(rows, 2) TILE(rows, 3)
-#define TILE_NAMES(rows) \
-    { tile_##rows##_1, tile_##rows##_2, tile_##rows##_3 }
-#else
-#define TILES(rows) TILE(rows, 1) TILE(rows, 2)
-#define TILE_NAMES(rows) \
-    { tile_##rows##_1, tile_##rows##_2 }
-#endif
 /* Lists of macros. clang-format does not read them as such. */
 /* clang-format off */
-TILES(1) TILES(2) TILES(3) TILES(4) TILES(5) TILES(6)
+#define EACH_ROWS(X, vectors) X(1, vectors) X(2, vectors) X(3, vectors) X(4, vectors) X(5, vectors) X(6, vectors)
+#define TILE_NAME(rows, vectors) tile_##rows##_##vectors,
 #if EAB_TILE_ROWS == 8
-TILES(7) TILES(8)
+#define EACH_SHORT(X, vectors) EACH_ROWS(X, vectors) X(7, vectors) X(8, vectors)
+#else
+#define EACH_SHORT(X, vectors) EACH_ROWS(X, vectors)
+#endif
+#define EACH_12(X) EACH_ROWS(X, 1) X(7, 1) X(8, 1) X(9, 1) X(10, 1) X(11, 1) X(12, 1)
+#if EAB_TALL_ROWS == 16
+#define EACH_TALL(X) EACH_12(X) X(13, 1) X(14, 1) X(15, 1) X(16, 1)
+#else
+#define EACH_TALL(X) EACH_12(X)
+#endif
+EACH_TALL(TILE)
+EACH_SHORT(TILE, 2)
+#if EAB_TILE_VECTORS == 3
+EACH_SHORT(TILE, 3)
 #endif
 
-static const tile_function tiles[EAB_TILE_ROWS][EAB_TILE_VECTORS] = {
-    TILE_NAMES(1), TILE_NAMES(2), TILE_NAMES(3), TILE_NAMES(4), TILE_NAMES(5), TILE_NAMES(6),
-#if EAB_TILE_ROWS == 8
-    TILE_NAMES(7), TILE_NAMES(8),
+/* [vectors - 1][rows - 1] */
+static const tile_function tiles[EAB_TILE_VECTORS][EAB_TALL_ROWS] = {
+    {EACH_TALL(TILE_NAME)},
+    {EACH_SHORT(TILE_NAME, 2)},
+#if EAB_TILE_VECTORS == 3
+    {EACH_SHORT(TILE_NAME, 3)},
 #endif
 };
 /* clang-format on */
@@ -139,14 +148,17 @@ static const tile_function tiles[EAB_TILE_ROWS][EAB_TILE_VECTORS] = {
 void EAB_ISA_NAME(eab_product)(const eab_product_args *args) {
     const int32_t vectors = (args->columns + EAB_LANES - 1) / EAB_LANES;
     const int32_t panels = (vectors + EAB_TILE_VECTORS - 1) / EAB_TILE_VECTORS;
-    const int32_t row_tiles = (args->rows + EAB_TILE_ROWS - 1) / EAB_TILE_ROWS;
     /* The narrower panels come first: the last one, which may overlap, then has two vectors unless there is only one.
      * */
     const int32_t narrow = panels * (vectors / panels + 1) - vectors;
-    const int32_t short_tiles = row_tiles ? row_tiles * (args->rows / row_tiles + 1) - args->rows : 0;
+    const bool tall = args->a_row % 1024 != 0; /* rows 4 KiB apart share a set of the L1 cache, which holds 8 to 12 */
     int32_t column = 0;
     for (int32_t panel = 0; panel < panels; panel++) {
         const int32_t width = vectors / panels + (panel >= narrow);
+        const int32_t most_rows = width == 1 && tall ? EAB_TALL_ROWS : EAB_TILE_ROWS;
+        const int32_t row_tiles = (args->rows + most_rows - 1) / most_rows;
+        const int32_t rows = row_tiles ? args->rows / row_tiles : 0;
+        const int32_t short_tiles = row_tiles * (rows + 1) - args->rows;
         int32_t last = column + (width - 1) * EAB_LANES;
         if (last + EAB_LANES > args->columns) last = args->columns - EAB_LANES;
         tile_column place = {args->a,
@@ -156,13 +168,12 @@ void EAB_ISA_NAME(eab_product)(const eab_product_args *args) {
                              args->other ? args->other + column : args->c,
                              last - column,
                              short_tiles};
-        const int32_t rows = row_tiles ? args->rows / row_tiles : 0;
-        if (short_tiles) tiles[rows - 1][width - 1](args, &place);
+        if (short_tiles) tiles[width - 1][rows - 1](args, &place);
         place.a += (ptrdiff_t)short_tiles * rows * args->a_row;
         place.c += (ptrdiff_t)short_tiles * rows * args->c_row;
         place.other += (ptrdiff_t)short_tiles * rows * args->c_row;
         place.count = row_tiles - short_tiles;
-        if (place.count) tiles[rows][width - 1](args, &place);
+        if (place.count) tiles[width - 1][rows](args, &place);
         column += width * EAB_LANES;
     }
 }

@@ -20,9 +20,11 @@
 #if EAB_LANES == 16 || defined(__aarch64__)
 #define EAB_TILE_ROWS 8
 #define EAB_TILE_VECTORS 3
+#define EAB_TALL_ROWS 16 /* of tiles of one vector */
 #else
 #define EAB_TILE_ROWS 6
 #define EAB_TILE_VECTORS 2
+#define EAB_TALL_ROWS 12
 #endif
 
 /* What c starts from: the sum of these. */

@@ -98,11 +98,11 @@ static void exact_log(double x, double exact[SWEEP_RESULTS], double unit[SWEEP_R
     unit[0] = ulp_of(exact[0]);
 }
 
-Test(log, below_three_ulp) {
+Test(log, below_two_ulp) {
     sweep_result results[LEVELS] = {0};
     sweep_floats(LEAST_NORMAL, LARGEST, sweep_step(), run_log, exact_log, results);
     sweep_floats(ONE - 4096, ONE + 4096, 1, run_log, exact_log, results); /* where the result is small */
-    expect_below("log", results, 0, 3);
+    expect_below("log", results, 0, 2);
     cr_expect_eq(eab_log_vec(eab_splat(1))[0], 0);
     cr_expect(isnan(eab_log_vec(eab_splat(NAN))[0]));
 }
