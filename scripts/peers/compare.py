@@ -10,6 +10,7 @@ import argparse
 import csv
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -272,6 +273,7 @@ def main() -> None:
         code = 130 if isinstance(stop, KeyboardInterrupt) else 0
     write_manifest(run)
     run.workers.close()
+    shutil.rmtree(run.scratch, ignore_errors=True)
     ratios.write(run.out, run.gpu)
     sys.exit(code)
 
