@@ -121,10 +121,10 @@ static void check_training(int32_t mechanism, eab_activation activation, int32_t
         .heads = 2,
         .mlp_ratio = 3,
         .context = 13,
-        .position = position,
+        .position = (int32_t)position,
         .alibi_span = 8,
         .norm = EAB_NORM_LAYER,
-        .activation = activation,
+        .activation = (int32_t)activation,
         .bias = 1,
         .init_scale = 1,
         .embedding_scale = 0.5,
@@ -144,7 +144,7 @@ static void check_training(int32_t mechanism, eab_activation activation, int32_t
     char line[200];
     snprintf(line, sizeof line,
              "training, mechanism %d, activation %d, d_model %d: loss %.6f, %.6f, %.6f, reference %.6f, %.6f, %.6f",
-             mechanism, activation, width, here.first, here.early, here.last, reference.first, reference.early,
+             mechanism, (int)activation, width, here.first, here.early, here.last, reference.first, reference.early,
              reference.last);
     puts(line);
     /* Later on two trainings part: what is rounded otherwise grows from step to step, with ea above all. */
