@@ -94,7 +94,7 @@ static void set_status(eab_bench_row *row, int status) {
 
 static double peak_of(bench_run *run, eab_device *device, int32_t dtype) {
     const int32_t index = dtype == EAB_BENCH_NOT_AN_AXIS ? EAB_F32 : dtype;
-    if (run->peak_gflop_per_s[index] < 0) run->peak_gflop_per_s[index] = eab_peak_gflop_per_s(device);
+    if (run->peak_gflop_per_s[index] < 0) run->peak_gflop_per_s[index] = eab_peak_dtype_gflop_per_s(device, index);
     return run->peak_gflop_per_s[index];
 }
 

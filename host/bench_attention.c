@@ -44,8 +44,8 @@ static int set_problem(eab_bench_attention_problem *problem, const eab_bench_poi
                                          .dtype = point->dtype,
                                          .causal = point->causal};
     const double rows = (double)point->batch * point->heads * point->context;
-    if (rows * point->head_dim > 0x1p50)
-        return eab_fail(EAB_NO_MEMORY, "%.3g elements of q are past any memory", rows * point->head_dim);
+    const double largest = rows * (problem->unfused ? fmax(point->head_dim, point->context) : point->head_dim);
+    if (largest > 0x1p50) return eab_fail(EAB_NO_MEMORY, "a tensor of %.3g elements is past any memory", largest);
     problem->rows = (int64_t)rows;
     problem->count = problem->rows * point->head_dim;
     if (point->position != EAB_BENCH_ALIBI) return EAB_OK;

@@ -18,7 +18,7 @@ static double best_burst(eab_device *device, int bursts) {
     for (int i = 0; i < bursts; i++) {
         double done = 0;
         const double before_s = eab_now_s();
-        if (device->backend->burn(device, BURST_FLOP, &done)) return 0;
+        if (device->backend->burn(device, EAB_F32, BURST_FLOP, &done)) return 0;
         const double rate = 1e-9 * done / (eab_now_s() - before_s);
         if (rate > best) best = rate;
     }

@@ -12,11 +12,19 @@ static void print_device(const eab_backend *backend, int index) {
     }
     char description[256];
     backend->describe(device, description, sizeof description);
+    static const struct {
+        int32_t dtype;
+        const char *name;
+    } dtypes[] = {{EAB_F32, "float32"}, {EAB_BF16, "bf16"}, {EAB_F16, "fp16"}};
     printf("%-10s %-5d %-8s ", backend->name, index, backend->dtype);
     const double gflop_per_s = eab_peak_gflop_per_s(device);
     if (gflop_per_s > 0) printf("%10.1f %8.1f  ", gflop_per_s, eab_peak_gbyte_per_s(device));
     else printf("%10s %8s  ", "-", "-");
     printf("%s\n", description);
+    for (size_t i = 1; i < sizeof dtypes / sizeof *dtypes; i++) {
+        const double peak = eab_peak_dtype_gflop_per_s(device, dtypes[i].dtype);
+        if (peak > 0) printf("%-10s %-5d %-8s %10.1f\n", backend->name, index, dtypes[i].name, peak);
+    }
     eab_device_close(device);
 }
 
@@ -25,7 +33,7 @@ int eab_command_devices(int argc, char **argv) {
     GOptionContext *context = g_option_context_new("- what was built, what is here, measured peaks");
     g_option_context_set_description(
         context,
-        "gflop/s: float32, on cpu one core's multiply-adds held in registers; gbyte/s: the "
+        "gflop/s: on cpu one core's multiply-adds held in registers, on a GPU the best cuBLAS product of the dtype; gbyte/s: the "
         "better of a copy and y += x past the caches, read plus written.\nBoth are measured once a day and kept in the cache "
         "folder (XDG_CACHE_HOME).");
     const gboolean parsed = g_option_context_parse(context, &argc, &argv, &error);

@@ -316,9 +316,10 @@ typedef struct eab_backend {
     /* Optional: why count() is 0, one static line such as "no NVIDIA driver is installed". */
     const char *(*absent)(void);
 
-    /* Does at least `flop` of float32 work at the device's highest rate (on "cpu" multiply-adds held in registers) and
-     * waits for it; *done is what it was. For measuring peaks; optional. */
-    int (*burn)(eab_device *, double flop, double *done);
+    /* Does at least `flop` of work of a dtype (EAB_F32, ...) at the device's highest rate (on "cpu" multiply-adds held in
+     * registers, on "cuda" products of large matrices by cuBLAS) and waits for it; *done is what it was. EAB_UNSUPPORTED
+     * for a dtype that it has no products of. For measuring peaks; optional. */
+    int (*burn)(eab_device *, int32_t dtype, double flop, double *done);
 
     /* Optional: the public calls in bf16 and fp16, contiguous; pointers on the device. */
     int (*attention_half_forward)(eab_device *, const eab_attention *, const void *q, const void *k, const void *v,

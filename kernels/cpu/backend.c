@@ -205,7 +205,9 @@ static int scores_backward(eab_device *device, const eab_attention_args *args, e
     return EAB_OK;
 }
 
-static int burn(eab_device *device, double flop, double *done) {
+static int burn(eab_device *device, int32_t dtype, double flop, double *done) {
+    *done = 0;
+    if (dtype != EAB_F32) return eab_fail(EAB_UNSUPPORTED, "the cpu backend takes float32 only");
     *done = own(device)->kernels->peak_loop(flop);
     return EAB_OK;
 }

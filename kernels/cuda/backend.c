@@ -65,5 +65,7 @@ const eab_backend eab_backend_cuda = {
     .capacity = eab_cuda_capacity,
     .attention_half_forward = eab_cuda_half_forward,
     .attention_half_backward = eab_cuda_half_backward,
+    .scores_forward = eab_cuda_scores_forward,
+    .scores_backward = eab_cuda_scores_backward,
     .supports = eab_cuda_supports,
 };

@@ -14,7 +14,9 @@ enum { WORKSPACE_BYTES = 32 << 20 };
 
 /* What we call, by the names in the library (the header renames them). */
 #define BLAS_FUNCTION_LIST(X) \
-    X(Create_v2) X(Destroy_v2) X(SetStream_v2) X(SetWorkspace_v2) X(SetMathMode) X(GetVersion_v2) X(SgemmStridedBatched)
+    X(Create_v2)              \
+    X(Destroy_v2)             \
+    X(SetStream_v2) X(SetWorkspace_v2) X(SetMathMode) X(GetVersion_v2) X(SgemmStridedBatched) X(GetMathMode)
 
 struct eab_cuda_blas {
     void *library, *workspace;
@@ -23,6 +25,11 @@ struct eab_cuda_blas {
 #define BLAS_MEMBER(name) decltype(&cublas##name) name;
     BLAS_FUNCTION_LIST(BLAS_MEMBER)
 #undef BLAS_MEMBER
+    /* By its full type: the header overloads the name. */
+    cublasStatus_t (*GemmEx)(cublasHandle_t, cublasOperation_t, cublasOperation_t, int m, int n, int k,
+                             const void *alpha, const void *a, cudaDataType a_type, int lda, const void *b,
+                             cudaDataType b_type, int ldb, const void *beta, void *c, cudaDataType c_type, int ldc,
+                             cublasComputeType_t, cublasGemmAlgo_t);
 };
 
 static int failed(cublasStatus_t status, const char *what) {
@@ -54,7 +61,8 @@ static bool find_functions(eab_cuda_blas *blas) {
     all = all && blas->name;
     BLAS_FUNCTION_LIST(BLAS_FIND)
 #undef BLAS_FIND
-    return all;
+    blas->GemmEx = reinterpret_cast<decltype(blas->GemmEx)>(dlsym(blas->library, "cublasGemmEx"));
+    return all && blas->GemmEx;
 }
 
 static int prepare(eab_cuda_blas *blas, cudaStream_t stream, bool tf32) {
@@ -121,6 +129,20 @@ int eab_cuda_blas_product(eab_cuda_blas *blas, const eab_gemm *gemm) {
                     (int)gemm->members, (int)gemm->m, (int)gemm->n, (int)gemm->k, (int)status);
 }
 
+/* The math mode of float32 products would keep these from tensor cores. */
+int eab_cuda_blas_half_square(eab_cuda_blas *blas, int32_t dtype, int32_t side, const void *a, const void *b, void *c) {
+    const float one = 1, zero = 0;
+    const cudaDataType type = dtype == EAB_BF16 ? CUDA_R_16BF : CUDA_R_16F;
+    cublasMath_t before;
+    cublasStatus_t status = blas->GetMathMode(blas->handle, &before);
+    if (!status) status = blas->SetMathMode(blas->handle, CUBLAS_DEFAULT_MATH);
+    if (status) return failed(status, "cublasSetMathMode");
+    status = blas->GemmEx(blas->handle, CUBLAS_OP_N, CUBLAS_OP_N, side, side, side, &one, b, type, side, a, type, side,
+                          &zero, c, type, side, CUBLAS_COMPUTE_32F, CUBLAS_GEMM_DEFAULT);
+    blas->SetMathMode(blas->handle, before);
+    return status ? failed(status, "cublasGemmEx") : (int)EAB_OK;
+}
+
 #else
 
 int eab_cuda_blas_open(cudaStream_t, bool, eab_cuda_blas **blas) {
@@ -131,6 +153,10 @@ void eab_cuda_blas_close(eab_cuda_blas *) {}
 int eab_cuda_blas_set_stream(eab_cuda_blas *, cudaStream_t) { return EAB_OK; }
 void eab_cuda_blas_describe(const eab_cuda_blas *, char *text, size_t size) { snprintf(text, size, "own products"); }
 int eab_cuda_blas_product(eab_cuda_blas *, const eab_gemm *) {
+    return eab_fail(EAB_UNSUPPORTED, "this build has no cuBLAS");
+}
+
+int eab_cuda_blas_half_square(eab_cuda_blas *, int32_t, int32_t, const void *, const void *, void *) {
     return eab_fail(EAB_UNSUPPORTED, "this build has no cuBLAS");
 }
 

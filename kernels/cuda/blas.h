@@ -23,4 +23,7 @@ int eab_cuda_blas_product(eab_cuda_blas *blas, const eab_gemm *gemm);
 eab_cuda_blas *eab_cuda_blas_of(const eab_device *device);
 bool eab_cuda_tf32(const eab_device *device);
 
+/* c = a b of square matrices in bf16 or fp16 (EAB_BF16, EAB_F16), sums in float32, on tensor cores: for the peak. */
+int eab_cuda_blas_half_square(eab_cuda_blas *blas, int32_t dtype, int32_t side, const void *a, const void *b, void *c);
+
 #endif

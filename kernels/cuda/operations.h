@@ -44,7 +44,7 @@ int eab_cuda_mark_set(eab_device *, void *mark);
 int eab_cuda_mark_elapsed_s(eab_device *, void *from, void *to, double *seconds);
 
 /* burn.cu */
-int eab_cuda_burn(eab_device *, double flop, double *done);
+int eab_cuda_burn(eab_device *, int32_t dtype, double flop, double *done);
 
 /* scores.cu */
 int eab_cuda_model_attention_forward(eab_device *, const eab_attention_args *, eab_tensor q, eab_tensor k, eab_tensor v,
@@ -57,6 +57,11 @@ int eab_cuda_half_forward(eab_device *, const eab_attention *, const void *q, co
 int eab_cuda_half_backward(eab_device *, const eab_attention *, const void *q, const void *k, const void *v,
                            const void *out, const float *row_stat, const void *dout, void *dq, void *dk, void *dv);
 const char *eab_cuda_supports(const eab_device *, const eab_attention *);
+
+/* scores_unfused.cu */
+int eab_cuda_scores_forward(eab_device *, const eab_attention_args *, eab_tensor scores, eab_tensor weights);
+int eab_cuda_scores_backward(eab_device *, const eab_attention_args *, eab_tensor scores, eab_tensor weights,
+                             eab_tensor dweights);
 
 /* gemm.cu. What a product does to each element of c before it is stored: after bias and accumulation, c becomes
  * f(c) (both activations; `before`, where given, keeps the argument), or c * f'(before). */

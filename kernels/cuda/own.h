@@ -31,6 +31,7 @@ typedef struct {
     int block_count, block_room;
     const int64_t *replays; /* of the recording that is being made, or NULL */
     eab_cuda_block burn;    /* the operands of burn() */
+    int32_t burn_dtype;     /* what they hold; -1: nothing yet */
     char description[240];
 } eab_cuda_own;
 

@@ -302,3 +302,77 @@ Test(bench, a_buffer_rotates_and_holds_no_zeros) {
     attention->close(&task);
     eab_device_close(device);
 }
+
+/* ---- the check finds what is wrong ----------------------------------------------------------------------------- */
+
+static eab_backend broken;
+static const eab_backend *sound;
+
+static int broken_forward(eab_device *device, const eab_attention_args *args, eab_tensor q, eab_tensor k, eab_tensor v,
+                          eab_tensor out, eab_tensor row_stat) {
+    const int status = sound->attention_forward(device, args, q, k, v, out, row_stat);
+    ((float *)out.data)[(int64_t)(args->context - 1) * args->head_dim] *= 1.001f; /* one element of one row */
+    return status;
+}
+
+static int broken_backward(eab_device *device, const eab_attention_args *args, eab_tensor q, eab_tensor k, eab_tensor v,
+                           eab_tensor out, eab_tensor row_stat, eab_tensor dout, eab_tensor dq, eab_tensor dk,
+                           eab_tensor dv) {
+    const int status = sound->attention_backward(device, args, q, k, v, out, row_stat, dout, dq, dk, dv);
+    for (int64_t i = 0; i < args->head_dim; i++) ((float *)dk.data)[i] = 0; /* the gradient of the first key */
+    return status;
+}
+
+static int broken_gemm(eab_device *device, const eab_gemm *gemm) {
+    const int status = sound->gemm(device, gemm);
+    ((float *)gemm->c.data)[(int64_t)gemm->m * gemm->n - 1] += 0.01f;
+    return status;
+}
+
+static double checked_ratio(eab_bench_point point, bool with_broken, double *bound) {
+    eab_device *device;
+    cr_assert_eq(eab_device_open("cpu", 0, &device), EAB_OK);
+    sound = device->backend;
+    broken = *sound;
+    broken.attention_forward = broken_forward;
+    broken.attention_backward = broken_backward;
+    broken.gemm = broken_gemm;
+    if (with_broken) device->backend = &broken;
+    eab_bench_task task = {.device = device, .point = &point, .rotate_bytes = 0};
+    const eab_bench_operation *operation = eab_bench_operation_at(point.op);
+    double ratio = NAN;
+    cr_assert_eq(operation->open(&task), EAB_OK, "%s", eab_last_error());
+    cr_assert_eq(operation->check(&task, &ratio, bound), EAB_OK, "%s", eab_last_error());
+    operation->close(&task);
+    device->backend = sound;
+    eab_device_close(device);
+    return ratio;
+}
+
+Test(bench, a_wrong_element_is_found_in_a_large_problem) {
+    eab_bench_point point = example_row().point;
+    point.batch = point.heads = 1;
+    point.context = 1500; /* not all rows are checked */
+    point.head_dim = 64;
+    point.causal = 1;
+    point.position = point.dtype = 0;
+    for (point.mechanism = 0; point.mechanism < 4; point.mechanism++)
+        for (point.pass = 0; point.pass < 2; point.pass++) {
+            double bound = 0;
+            const double good = checked_ratio(point, false, &bound), bad = checked_ratio(point, true, &bound);
+            cr_assert_leq(good, bound, "mechanism %d pass %d: %g", point.mechanism, point.pass, good);
+            cr_assert_gt(bad, bound, "mechanism %d pass %d: %g", point.mechanism, point.pass, bad);
+        }
+}
+
+Test(bench, a_wrong_element_is_found_in_a_large_product) {
+    eab_bench_point point = example_row().point;
+    point.op = EAB_BENCH_GEMM;
+    point.implementation = 2; /* eabench */
+    point.m = point.n = point.k = 400;
+    for (point.transpose = 0; point.transpose < 3; point.transpose++) {
+        double bound = 0;
+        cr_assert_leq(checked_ratio(point, false, &bound), bound);
+        cr_assert_gt(checked_ratio(point, true, &bound), bound);
+    }
+}
