@@ -235,7 +235,7 @@ static const line_column line_columns[] = {
     {"m x n x k", "", -15, false, false, print_matrix},
     {"transp.", "", -7, false, false, print_transpose},
     {"of", "", -20, false, false, print_label},
-    {"model", "", -29, false, false, print_model},
+    {"model", "", -31, false, false, print_model},
     {"median", "us", 9, false, true, print_median},
     {"p05", "us", 10, true, true, print_p05},
     {"p95", "us", 10, true, true, print_p95},
