@@ -197,14 +197,15 @@ static double sum_of_squares(const eab_extent *extent, const float *x) {
 typedef struct {
     float factor; /* of the gradient: clipping */
     float rate, decay, beta1, beta2, correction1, correction2, momentum;
+    float fresh1, fresh2; /* 1 - beta, of the exact beta: a rounded one near 1 would leave few of its digits */
 } step_factors;
 
 static void adamw(int64_t first, int64_t end, const step_factors *f, float *restrict w, float *restrict g,
                   float *restrict m, float *restrict v) {
     for (int64_t i = first; i < end; i++) {
         const float gradient = g[i] * f->factor;
-        m[i] = f->beta1 * m[i] + (1 - f->beta1) * gradient;
-        v[i] = f->beta2 * v[i] + (1 - f->beta2) * gradient * gradient;
+        m[i] = f->beta1 * m[i] + f->fresh1 * gradient;
+        v[i] = f->beta2 * v[i] + f->fresh2 * gradient * gradient;
         w[i] -= f->decay * w[i] + f->rate * (m[i] * f->correction1) / (sqrtf(v[i] * f->correction2) + 1e-8f);
         g[i] = 0;
     }
@@ -231,7 +232,9 @@ void EAB_ISA_NAME(eab_cpu_optimizer_step)(const eab_optimizer_args *args, int32_
                             .beta2 = (float)optimizer->beta2,
                             .correction1 = (float)(1 / (1 - pow(optimizer->beta1, t))),
                             .correction2 = (float)(1 / (1 - pow(optimizer->beta2, t))),
-                            .momentum = (float)optimizer->momentum};
+                            .momentum = (float)optimizer->momentum,
+                            .fresh1 = (float)(1 - optimizer->beta1),
+                            .fresh2 = (float)(1 - optimizer->beta2)};
     if (optimizer->clip > 0) {
         double squares = 0;
         for (int32_t i = 0; i < args->extent_count; i++) squares += sum_of_squares(&args->extents[i], g);

@@ -25,6 +25,7 @@ enum { THREADS = 256, PART = 4096 };
 struct step_factors {
     float factor; /* of the gradient: clipping */
     float rate, decay, beta1, beta2, correction1, correction2, momentum;
+    float fresh1, fresh2; /* 1 - beta, of the exact beta */
     int32_t adamw;
 };
 
@@ -64,6 +65,8 @@ __global__ void __launch_bounds__(32)
     f.correction1 = (float)(1 / (1 - pow(optimizer->beta1, t)));
     f.correction2 = (float)(1 / (1 - pow(optimizer->beta2, t)));
     f.momentum = (float)optimizer->momentum;
+    f.fresh1 = (float)(1 - optimizer->beta1);
+    f.fresh2 = (float)(1 - optimizer->beta2);
     f.adamw = optimizer->kind == EAB_OPTIMIZER_ADAMW;
     if (optimizer->clip > 0) {
         double sum = 0;
@@ -92,8 +95,8 @@ __global__ void __launch_bounds__(THREADS)
                 const float slope = gradient.value[j] * f.factor, old = weight.value[j];
                 const float decay = i * WIDTH + j < decayed ? f.decay : 0;
                 if (f.adamw) {
-                    const float mean = f.beta1 * first.value[j] + (1 - f.beta1) * slope;
-                    const float square = f.beta2 * second.value[j] + (1 - f.beta2) * slope * slope;
+                    const float mean = f.beta1 * first.value[j] + f.fresh1 * slope;
+                    const float square = f.beta2 * second.value[j] + f.fresh2 * slope * slope;
                     first.value[j] = mean;
                     second.value[j] = square;
                     weight.value[j] =
