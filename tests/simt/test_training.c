@@ -1,6 +1,7 @@
 /* Training on the CUDA backend's own kernels, run by simt, against the processor's: the same tokens and first weights bit
  * for bit, the same losses to a tolerance, recorded steps, members that leave, and a device that fails. */
 #include <criterion/criterion.h>
+#include <glib.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
