@@ -297,8 +297,8 @@ static inline eab_flash_args eab_flash_args_of(const eab_attention *attention, c
 }
 
 /* Queues a kernel of a shape over all row tiles of all problems. */
-template <typename Shape>
-static int eab_flash_launch(cudaStream_t stream, void (*kernel)(eab_flash_args), const char *name, size_t bytes,
+template <typename Shape, typename Kernel>
+static int eab_flash_launch(cudaStream_t stream, Kernel *kernel, const char *name, size_t bytes,
                             const eab_flash_args &args) {
     const int64_t blocks = (int64_t)args.problems * args.row_tiles;
     if (blocks > INT32_MAX)

@@ -4,7 +4,13 @@
 
 #include "context.h"
 
-enum { EAB_CUDA_MAX_GRID_Y = 65535, EAB_CUDA_WARP = 32 };
+/* Under simt grids are small, so that the kernels' loops over members and over parts go round more than once, as they do on
+ * a GPU for fleets of more than 65,535 and for tensors that no test could hold. */
+#ifdef EAB_SIMT
+enum { EAB_CUDA_MAX_GRID_X = 5, EAB_CUDA_MAX_GRID_Y = 2 };
+#else
+enum { EAB_CUDA_MAX_GRID_X = 1 << 20, EAB_CUDA_MAX_GRID_Y = 65535 };
+#endif
 
 /* Grids have the members in y; a kernel goes on in steps of gridDim.y where a fleet is larger than a grid. */
 static inline unsigned eab_cuda_grid_members(int32_t members) {
@@ -16,7 +22,7 @@ static inline int64_t eab_cuda_parts(int64_t count, int64_t size) { return (coun
 /* Blocks in x for `count` things, `size` of them a block at a time; kernels go on in steps of the grid. */
 static inline unsigned eab_cuda_grid(int64_t count, int64_t size) {
     const int64_t parts = eab_cuda_parts(count, size);
-    return parts < 1 ? 1u : parts < 1 << 20 ? (unsigned)parts : 1u << 20;
+    return parts < 1 ? 1u : parts < EAB_CUDA_MAX_GRID_X ? (unsigned)parts : (unsigned)EAB_CUDA_MAX_GRID_X;
 }
 
 /* Whether a member's reals may be moved 16 bytes at a time. */

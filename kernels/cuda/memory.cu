@@ -75,18 +75,40 @@ int eab_cuda_copy_bytes(eab_device *device, void *to, const void *from, size_t b
     return EAB_OK;
 }
 
+/* Whether one call may take all members: pitches are at most 2^31 - 1 bytes (cudaDeviceProp.memPitch). */
+static bool fits_pitch(int32_t members, eab_tensor x, size_t bytes) {
+    const size_t pitch = (size_t)x.stride * sizeof(float);
+    return members > 1 && pitch >= bytes && pitch <= INT32_MAX;
+}
+
+static char *member_at(eab_tensor x, int32_t member) {
+    return (char *)x.data + (int64_t)member * x.stride * (int64_t)sizeof(float);
+}
+
 int eab_cuda_zero_members(eab_device *device, int32_t members, int64_t count, eab_tensor x) {
     const cudaStream_t stream = eab_cuda_stream(device);
-    const size_t bytes = (size_t)count * sizeof(float), pitch = (size_t)x.stride * sizeof(float);
-    EAB_CUDA(cudaMemset2DAsync(x.data, pitch < bytes ? bytes : pitch, 0, bytes, (size_t)members, stream));
+    const size_t bytes = (size_t)count * sizeof(float);
+    if (fits_pitch(members, x, bytes)) {
+        EAB_CUDA(cudaMemset2DAsync(x.data, (size_t)x.stride * sizeof(float), 0, bytes, (size_t)members, stream));
+        return EAB_OK;
+    }
+    for (int32_t member = 0; member < members; member++)
+        EAB_CUDA(cudaMemsetAsync(member_at(x, member), 0, bytes, stream));
     return EAB_OK;
 }
 
 int eab_cuda_copy_members(eab_device *device, int32_t members, int64_t count, eab_tensor from, eab_tensor to) {
+    const cudaStream_t stream = eab_cuda_stream(device);
     const size_t bytes = (size_t)count * sizeof(float);
-    EAB_CUDA(cudaMemcpy2DAsync(to.data, (size_t)to.stride * sizeof(float), from.data,
-                               (size_t)from.stride * sizeof(float), bytes, (size_t)members, cudaMemcpyDeviceToDevice,
-                               eab_cuda_stream(device)));
+    if (fits_pitch(members, from, bytes) && fits_pitch(members, to, bytes)) {
+        EAB_CUDA(cudaMemcpy2DAsync(to.data, (size_t)to.stride * sizeof(float), from.data,
+                                   (size_t)from.stride * sizeof(float), bytes, (size_t)members,
+                                   cudaMemcpyDeviceToDevice, stream));
+        return EAB_OK;
+    }
+    for (int32_t member = 0; member < members; member++)
+        EAB_CUDA(
+            cudaMemcpyAsync(member_at(to, member), member_at(from, member), bytes, cudaMemcpyDeviceToDevice, stream));
     return EAB_OK;
 }
 

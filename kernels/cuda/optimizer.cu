@@ -43,8 +43,8 @@ __global__ void __launch_bounds__(THREADS)
             if (threadIdx.x < half) sums[threadIdx.x] += sums[threadIdx.x + half];
             __syncthreads();
         }
+        /* no barrier: past the tree's last one each thread touches its own sum only */
         if (threadIdx.x == 0) squares[member * parts + blockIdx.x] = sums[0];
-        __syncthreads();
     }
 }
 

@@ -80,9 +80,13 @@ cudaError_t cudaRuntimeGetVersion(int *version) { return cudaDriverGetVersion(ve
 
 cudaError_t cudaMalloc(void **memory, size_t bytes) {
     if (fault() != cudaSuccess) return fault();
+    if (is_capturing()) return set_error(cudaErrorStreamCaptureUnsupported);
     return set_error(global_allocate(memory, bytes));
 }
-cudaError_t cudaFree(void *memory) { return set_error(global_release(memory)); }
+cudaError_t cudaFree(void *memory) {
+    if (is_capturing()) return set_error(cudaErrorStreamCaptureUnsupported);
+    return set_error(global_release(memory));
+}
 cudaError_t cudaMallocAsync(void **memory, size_t bytes, cudaStream_t) { return cudaMalloc(memory, bytes); }
 cudaError_t cudaFreeAsync(void *memory, cudaStream_t) { return cudaFree(memory); }
 cudaError_t cudaMallocHost(void **memory, size_t bytes) {

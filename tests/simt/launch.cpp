@@ -102,6 +102,8 @@ static const char *bad_shape(const simt_launch &launch, size_t limit) {
         return "invalid configuration: more than 1024 threads in a block";
     if (g.x > 0x7fffffffu || g.y > 65535 || g.z > 65535)
         return "invalid configuration: a grid is at most 2^31 - 1 x 65535 x 65535";
+    if (launch.bound && static_cast<uint64_t>(b.x) * b.y * b.z > launch.bound)
+        return "invalid configuration: more threads in a block than the kernel's __launch_bounds__";
     if (launch.dynamic_shared_bytes > limit)
         return limit == SHARED_DEFAULT ? "more than 48 KiB of dynamic shared memory without cudaFuncSetAttribute"
                                        : "more dynamic shared memory than cudaFuncSetAttribute allowed";

@@ -76,6 +76,10 @@ int planted_copy(cudaStream_t stream, int pick, const float *x, float *y) {
     return EAB_LAUNCH(stream, copy, 1, 64, 0, pick, x, y);
 }
 
+static __global__ void __launch_bounds__(64) bounded(float *y) { y[threadIdx.x] = 1; }
+template <int WARPS> __global__ void __launch_bounds__(32 * WARPS, 2) bounded_by_template(float *y) {
+    y[threadIdx.x] = 1;
+}
 static __global__ void empty(float *y) { y[0] = 1; }
 static __global__ void large(float *y) {
     EAB_SHARED(float, tile, 15000);
@@ -90,3 +94,8 @@ int planted_launch(cudaStream_t stream, dim3 grid, dim3 block, size_t dynamic_sh
 }
 
 int planted_static_shared(cudaStream_t stream, float *y) { return EAB_LAUNCH(stream, large, 1, 32, 0, y); }
+
+int planted_bound(cudaStream_t stream, unsigned threads, bool by_template, float *y) {
+    return by_template ? EAB_LAUNCH(stream, bounded_by_template<2>, 1, threads, 0, y)
+                       : EAB_LAUNCH(stream, bounded, 1, threads, 0, y);
+}

@@ -94,6 +94,7 @@ int planted_order(cudaStream_t stream, unsigned *order);
 
 /* Launches that cannot be. */
 int planted_launch(cudaStream_t stream, dim3 grid, dim3 block, size_t dynamic_shared_bytes, bool opt_in, float *y);
-int planted_static_shared(cudaStream_t stream, float *y); /* 60 KB */
+int planted_bound(cudaStream_t stream, unsigned threads, bool by_template, float *y); /* bounds of 64 threads */
+int planted_static_shared(cudaStream_t stream, float *y);                             /* 60 KB */
 
 #endif

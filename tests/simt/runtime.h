@@ -182,6 +182,9 @@ cudaError_t global_release(void *memory);
 void global_release_all();
 void global_size(size_t *free_bytes, size_t *total_bytes);
 
+/* stream.cpp: whether the calling thread captures a stream. */
+bool is_capturing();
+
 /* launch.cpp */
 int execute(const simt_launch &launch);
 cudaError_t set_error(cudaError_t error); /* for cudaGetLastError */

@@ -151,14 +151,14 @@ enum cudaFuncAttribute {
     cudaFuncAttributePreferredSharedMemoryCarveout = 9
 };
 cudaError_t cudaFuncSetAttribute(const void *kernel, cudaFuncAttribute attribute, int value);
-template <typename... Parameters>
-inline cudaError_t cudaFuncSetAttribute(void (*kernel)(Parameters...), cudaFuncAttribute attribute, int value) {
+template <typename Result, typename... Parameters>
+inline cudaError_t cudaFuncSetAttribute(Result (*kernel)(Parameters...), cudaFuncAttribute attribute, int value) {
     return cudaFuncSetAttribute(reinterpret_cast<const void *>(kernel), attribute, value);
 }
 /* As if a kernel used few registers: what threads and shared memory leave room for. */
 cudaError_t cudaOccupancyMaxActiveBlocksPerMultiprocessor(int *blocks, const void *kernel, int threads, size_t bytes);
-template <typename... Parameters>
-inline cudaError_t cudaOccupancyMaxActiveBlocksPerMultiprocessor(int *blocks, void (*kernel)(Parameters...),
+template <typename Result, typename... Parameters>
+inline cudaError_t cudaOccupancyMaxActiveBlocksPerMultiprocessor(int *blocks, Result (*kernel)(Parameters...),
                                                                  int threads, size_t bytes) {
     return cudaOccupancyMaxActiveBlocksPerMultiprocessor(blocks, reinterpret_cast<const void *>(kernel), threads,
                                                          bytes);
@@ -173,12 +173,21 @@ struct simt_launch {
     size_t dynamic_shared_bytes;
     std::shared_ptr<const void> parameters; /* shared, as a graph keeps them */
     size_t parameter_bytes;
+    unsigned bound; /* of its __launch_bounds__; 0: it has none */
     void (*run)(const void *parameters);
 };
 int simt_launch_kernel(cudaStream_t stream, const simt_launch &launch); /* an eab_status */
 
-template <typename... Parameters> struct simt_call {
-    void (*kernel)(Parameters...);
+/* The bound in a kernel's type (simt.h). */
+template <typename Result> struct simt_launch_bound { static const unsigned threads = 0; };
+#ifdef EAB_SIMT_LAUNCH_BOUNDS
+template <int THREADS> struct simt_launch_bound<void __attribute__((address_space(THREADS)))> {
+    static const unsigned threads = THREADS;
+};
+#endif
+
+template <typename Result, typename... Parameters> struct simt_call {
+    Result (*kernel)(Parameters...);
     std::tuple<Parameters...> values;
 
     /* Not instrumented, as it reads the parameters from host memory. */
@@ -192,15 +201,16 @@ template <typename... Parameters> struct simt_call {
     }
 };
 
-template <typename... Parameters, typename... Arguments>
-int eab_launch(const char *name, const char *file, int line, cudaStream_t stream, void (*kernel)(Parameters...),
+template <typename Result, typename... Parameters, typename... Arguments>
+int eab_launch(const char *name, const char *file, int line, cudaStream_t stream, Result (*kernel)(Parameters...),
                dim3 grid, dim3 block, size_t dynamic_shared_bytes, Arguments &&...arguments) {
-    typedef simt_call<Parameters...> call;
+    typedef simt_call<Result, Parameters...> call;
     const auto pack = [&](Parameters... values) {
         return std::make_shared<const call>(call{kernel, std::tuple<Parameters...>(values...)});
     };
     return simt_launch_kernel(stream, {name, file, line, reinterpret_cast<const void *>(kernel), grid, block,
-                                       dynamic_shared_bytes, pack(arguments...), sizeof(call), call::run});
+                                       dynamic_shared_bytes, pack(arguments...), sizeof(call),
+                                       simt_launch_bound<Result>::threads, call::run});
 }
 
 #endif

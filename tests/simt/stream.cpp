@@ -25,6 +25,10 @@ struct simt_event {
     bool recorded = false;
 };
 
+/* What the calling thread captures: it must neither allocate nor free meanwhile (cudaStreamCaptureModeThreadLocal). */
+static thread_local simt_graph *capturing;
+bool simt::is_capturing() { return capturing != nullptr; }
+
 /* Runs `now` at once, or adds it to the graph that the stream captures. */
 static cudaError_t submit(cudaStream_t stream, work now) {
     if (fault() != cudaSuccess) return fault();
@@ -75,6 +79,8 @@ static cudaError_t fill(void *memory, int value, size_t bytes) {
     return cudaSuccess;
 }
 
+constexpr size_t MAX_PITCH = INT32_MAX; /* cudaDeviceProp.memPitch */
+
 cudaError_t cudaMemcpy(void *to, const void *from, size_t bytes, cudaMemcpyKind kind) {
     return fault() != cudaSuccess ? fault() : set_error(copy(to, from, bytes, kind));
 }
@@ -83,7 +89,8 @@ cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes, cudaMemcpy
 }
 cudaError_t cudaMemcpy2DAsync(void *to, size_t to_pitch, const void *from, size_t from_pitch, size_t width,
                               size_t height, cudaMemcpyKind kind, cudaStream_t stream) {
-    if (width > to_pitch || width > from_pitch) return set_error(cudaErrorInvalidValue);
+    if (width > to_pitch || width > from_pitch || to_pitch > MAX_PITCH || from_pitch > MAX_PITCH)
+        return set_error(cudaErrorInvalidValue);
     return submit(stream, [=] {
         for (size_t row = 0; row < height; row++) {
             const cudaError_t error = copy(static_cast<char *>(to) + row * to_pitch,
@@ -100,7 +107,7 @@ cudaError_t cudaMemsetAsync(void *memory, int value, size_t bytes, cudaStream_t 
     return submit(stream, [=] { return fill(memory, value, bytes); });
 }
 cudaError_t cudaMemset2DAsync(void *memory, size_t pitch, int value, size_t width, size_t height, cudaStream_t stream) {
-    if (width > pitch) return set_error(cudaErrorInvalidValue);
+    if (width > pitch || pitch > MAX_PITCH) return set_error(cudaErrorInvalidValue);
     return submit(stream, [=] {
         for (size_t row = 0; row < height; row++) {
             const cudaError_t error = fill(static_cast<char *>(memory) + row * pitch, value, width);
@@ -160,7 +167,7 @@ cudaError_t cudaEventElapsedTime(float *milliseconds, cudaEvent_t start, cudaEve
 
 cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCaptureMode) {
     if (!stream || stream->capture) return set_error(cudaErrorStreamCaptureUnsupported);
-    stream->capture = new simt_graph;
+    stream->capture = capturing = new simt_graph;
     stream->broken = false;
     return fault();
 }
@@ -169,7 +176,7 @@ cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t *graph) {
     if (!stream || !stream->capture) return set_error(cudaErrorInvalidValue);
     if (stream->broken) delete stream->capture;
     else *graph = stream->capture;
-    stream->capture = nullptr;
+    stream->capture = capturing = nullptr;
     return set_error(stream->broken ? cudaErrorStreamCaptureInvalidated : cudaSuccess);
 }
 cudaError_t cudaStreamIsCapturing(cudaStream_t stream, cudaStreamCaptureStatus *status) {

@@ -156,6 +156,19 @@ Test(launch, wide_grid) { expect_launch(dim3(1, 65536), 32, 0, false, "65535"); 
 Test(launch, dynamic_shared) { expect_launch(1, 32, (48 << 10) + 1, false, "cudaFuncSetAttribute"); }
 Test(launch, dynamic_shared_opt_in) { expect_launch(1, 1, 227 << 10, true, nullptr); }
 Test(launch, dynamic_shared_limit) { expect_launch(1, 32, (227 << 10) + 1, true, "cudaFuncSetAttribute"); }
+Test(launch, bounds) {
+#ifndef EAB_SIMT_LAUNCH_BOUNDS
+    cr_skip_test("this clang cannot keep __launch_bounds__ in a type");
+#endif
+    for (const bool by_template : {false, true}) {
+        float *const y = device(512, true);
+        cr_assert_eq(planted_bound(nullptr, 64, by_template, y), EAB_OK, "%s", eab_last_error());
+        cr_assert_eq(planted_bound(nullptr, 65, by_template, y), EAB_DEVICE_FAULT);
+        cr_assert(strstr(eab_last_error(), "kernel bounded"), "%s", eab_last_error());
+        cr_assert(strstr(eab_last_error(), "__launch_bounds__"), "%s", eab_last_error());
+        cr_assert_eq(cudaGetLastError(), cudaErrorInvalidConfiguration);
+    }
+}
 Test(launch, static_shared) {
     expect("static shared arrays of 60000 bytes", "planted.cu",
            [] { return planted_static_shared(nullptr, device(256, true)); });

@@ -83,6 +83,21 @@ Test(graph, refuses_to_wait_while_it_captures) {
     cr_assert_eq(cudaStreamDestroy(stream), cudaSuccess);
 }
 
+Test(graph, refuses_to_allocate_while_it_captures) {
+    cudaStream_t stream;
+    cudaGraph_t graph;
+    void *memory = nullptr, *before;
+    cr_assert_eq(cudaMalloc(&before, 16), cudaSuccess);
+    cr_assert_eq(cudaStreamCreate(&stream), cudaSuccess);
+    cr_assert_eq(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal), cudaSuccess);
+    cr_assert_eq(cudaMalloc(&memory, 16), cudaErrorStreamCaptureUnsupported);
+    cr_assert_eq(cudaFree(before), cudaErrorStreamCaptureUnsupported);
+    cr_assert_eq(cudaStreamEndCapture(stream, &graph), cudaSuccess);
+    cr_assert_eq(cudaGraphDestroy(graph), cudaSuccess);
+    cr_assert_eq(cudaFree(before), cudaSuccess);
+    cr_assert_eq(cudaStreamDestroy(stream), cudaSuccess);
+}
+
 Test(event, measures_time) {
     cudaEvent_t start, end;
     float milliseconds = -1;
