@@ -398,6 +398,34 @@ int eab_model_step(eab_model *model, int64_t step) {
     return model->device->backend->optimizer_step(model->device, &args);
 }
 
+/* Through the first one's gradients, which are zero between steps and are so again afterwards. */
+int eab_model_swap(eab_model *model, int32_t a, int32_t b) {
+    const eab_tensor blocks[] = {model->weights, model->moment1, model->moment2}, spare = model->gradients;
+    const eab_backend *backend = model->device->backend;
+    const size_t bytes = (size_t)model->parameters.count * backend->real_bytes;
+    void *const aside = at(model, spare, a * spare.stride).data;
+    for (size_t i = 0; i < sizeof blocks / sizeof *blocks; i++) {
+        if (!blocks[i].data) continue;
+        void *const first = at(model, blocks[i], a * blocks[i].stride).data;
+        void *const second = at(model, blocks[i], b * blocks[i].stride).data;
+        EAB_TRY(backend->copy(model->device, aside, first, bytes));
+        EAB_TRY(backend->copy(model->device, first, second, bytes));
+        EAB_TRY(backend->copy(model->device, second, aside, bytes));
+    }
+    const int32_t mechanism = model->mechanism[a], vocab = model->vocab[a];
+    const float scale = model->scale[a];
+    const eab_optimizer optimizer = model->optimizers[a];
+    model->mechanism[a] = model->mechanism[b];
+    model->vocab[a] = model->vocab[b];
+    model->scale[a] = model->scale[b];
+    model->optimizers[a] = model->optimizers[b];
+    model->mechanism[b] = mechanism;
+    model->vocab[b] = vocab;
+    model->scale[b] = scale;
+    model->optimizers[b] = optimizer;
+    return backend->zero(model->device, aside, bytes);
+}
+
 int eab_model_remove(eab_model *model, int32_t member) {
     const int32_t last = --model->shape.members;
     if (member == last) return EAB_OK;

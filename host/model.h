@@ -50,6 +50,9 @@ int eab_model_look(eab_model *model, const int32_t *inputs, int32_t sequences,
 /* Clip, step, zero the gradients. */
 int eab_model_step(eab_model *model, int64_t step);
 
+/* Two members change places; between steps only, when their gradients are zero. */
+int eab_model_swap(eab_model *model, int32_t a, int32_t b);
+
 /* Takes a member out: the last one moves into its place, and the fleet has one less. */
 int eab_model_remove(eab_model *model, int32_t member);
 

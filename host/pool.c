@@ -21,6 +21,7 @@ typedef struct {
     eab_pool *pool;
     pthread_t thread;
     eab_device *device;
+    bool faulted;          /* in this job */
     _Atomic int64_t steps; /* of the fleet at work, all members */
     const job *job;        /* under the pool's mutex; NULL: none */
 } pool_worker;
@@ -47,7 +48,16 @@ struct eab_pool {
 typedef struct {
     int64_t index;
     double flop;
+    guint shape;
 } sized_cell;
+
+/* Cells that can share a fleet. */
+typedef struct {
+    const eab_config *config; /* of one of them */
+    int64_t left;             /* not yet in a fleet */
+    guint job;                /* the fleet that is being filled, if `open` */
+    bool open;
+} cell_shape;
 
 /* The longest first: the last cells to start are short, so that no worker waits long for another at the end. */
 static int compare_sizes(const void *a, const void *b) {
@@ -56,42 +66,57 @@ static int compare_sizes(const void *a, const void *b) {
     return left->index < right->index ? -1 : left->index > right->index;
 }
 
-/* Each cell joins the first fleet that has room and takes it. Only the fleets opened last are asked, which bounds the
- * search where every cell has a shape of its own. */
-static GArray *make_jobs(const eab_pool_settings *settings, const eab_cell *cells, const int64_t *indices,
-                         int64_t count) {
-    enum { MAX_OPEN = 256 };
-    GArray *jobs = g_array_new(FALSE, FALSE, sizeof(job));
-    sized_cell *sized = g_new(sized_cell, (gsize)count);
-    guint open[MAX_OPEN];
-    int opened = 0;
-    for (int64_t i = 0; i < count; i++) sized[i] = (sized_cell){indices[i], eab_cell_flop(&cells[indices[i]].config)};
-    qsort(sized, (size_t)count, sizeof *sized, compare_sizes);
+/* Only the shapes found last are asked, which bounds the search where every cell has a shape of its own; at worst one
+ * shape is then taken for several. */
+static GArray *find_shapes(const eab_cell *cells, sized_cell *sized, int64_t count) {
+    enum { MAX_ASKED = 256 };
+    GArray *shapes = g_array_new(FALSE, FALSE, sizeof(cell_shape));
     for (int64_t i = 0; i < count; i++) {
         const eab_config *config = &cells[sized[i].index].config;
-        job *found = NULL;
-        for (int k = 0; k < opened && !found; k++) {
-            job *candidate = &g_array_index(jobs, job, open[k]);
-            if (!eab_train_same_fleet(&cells[candidate->indices[0]].config, config)) continue;
-            found = candidate;
-            if (candidate->members + 1 >= candidate->room) { /* full with this one */
-                memmove(&open[k], &open[k + 1], (size_t)(opened - k - 1) * sizeof open[0]);
-                opened--;
-            }
+        const guint first = shapes->len > MAX_ASKED ? shapes->len - MAX_ASKED : 0;
+        guint k = shapes->len;
+        while (k > first && !eab_train_same_fleet(g_array_index(shapes, cell_shape, k - 1).config, config)) k--;
+        if (k == first) {
+            const cell_shape fresh = {.config = config};
+            g_array_append_val(shapes, fresh);
+            k = shapes->len;
         }
-        if (!found) {
-            const int32_t room = MAX(1, settings->fleets ? settings->fleets[sized[i].index] : settings->fleet);
-            const job fresh = {.indices = g_new(int64_t, (gsize)room), .room = room};
+        sized[i].shape = k - 1;
+        g_array_index(shapes, cell_shape, k - 1).left++;
+    }
+    return shapes;
+}
+
+/* A fleet for the cells of a shape that are left: they fill as few fleets as they can, of sizes that differ by one. */
+static job open_job(const cell_shape *shape, int32_t most) {
+    const int64_t fleets = (shape->left + most - 1) / most;
+    const int32_t room = (int32_t)((shape->left + fleets - 1) / fleets);
+    return (job){.indices = g_new(int64_t, (gsize)room), .room = room};
+}
+
+static GArray *make_jobs(const eab_pool_settings *settings, const eab_cell *cells, const int64_t *indices,
+                         int64_t count) {
+    GArray *jobs = g_array_new(FALSE, FALSE, sizeof(job));
+    sized_cell *sized = g_new(sized_cell, (gsize)count);
+    for (int64_t i = 0; i < count; i++)
+        sized[i] = (sized_cell){indices[i], eab_cell_flop(&cells[indices[i]].config), 0};
+    qsort(sized, (size_t)count, sizeof *sized, compare_sizes);
+    GArray *shapes = find_shapes(cells, sized, count);
+    for (int64_t i = 0; i < count; i++) {
+        cell_shape *shape = &g_array_index(shapes, cell_shape, sized[i].shape);
+        if (!shape->open) {
+            const job fresh =
+                open_job(shape, MAX(1, settings->fleets ? settings->fleets[sized[i].index] : settings->fleet));
             g_array_append_val(jobs, fresh);
-            found = &g_array_index(jobs, job, jobs->len - 1);
-            if (room > 1) {
-                if (opened == MAX_OPEN) memmove(&open[0], &open[1], (size_t)--opened * sizeof open[0]);
-                open[opened++] = jobs->len - 1;
-            }
+            shape->job = jobs->len - 1;
         }
+        job *found = &g_array_index(jobs, job, shape->job);
         found->indices[found->members++] = sized[i].index;
         found->flop += sized[i].flop;
+        shape->open = found->members < found->room;
+        shape->left--;
     }
+    g_array_free(shapes, TRUE);
     g_free(sized);
     return jobs;
 }
@@ -191,6 +216,7 @@ static int train_cells(pool_worker *worker, const int64_t *indices, int32_t memb
     if (status == EAB_INTERRUPTED && atomic_load(&pool->stop)) return EAB_INTERRUPTED;
     if (status == EAB_DEVICE_FAULT) { /* whatever it was doing, a device opened anew does not know of it */
         close_device(worker);
+        worker->faulted = true;
     }
     if (members > 1) {
         atomic_store_explicit(&worker->steps, 0, memory_order_relaxed);
@@ -223,6 +249,8 @@ static void *work(void *argument) {
         const job *current = worker->job;
         pthread_mutex_unlock(&pool->mutex);
         const int status = train_cells(worker, current->indices, current->members);
+        if (worker->faulted) close_device(worker); /* one opened after a fault may be slow, to find out more */
+        worker->faulted = false;
         if (status && status != EAB_INTERRUPTED) fail_pool(pool, status);
         pthread_mutex_lock(&pool->mutex);
         pool->tokens_done += tokens_of_steps(pool, worker, atomic_load(&worker->steps));

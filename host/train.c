@@ -269,16 +269,44 @@ static int measure_geometry(fleet_state *fleet, const uint8_t *leaving) {
     return status;
 }
 
-/* Finishes and removes the members marked in leaving[]. The held-out evaluation runs over
- * the whole fleet once; those that stay are not changed by it. */
-static int finish_members(fleet_state *fleet, int64_t steps, const uint8_t *leaving) {
-    bool evaluate = false;
-    for (int32_t member = 0; member < fleet->model.shape.members; member++) evaluate |= leaving[member] == DONE;
-    if (evaluate)
-        EAB_TRY(eab_evaluate(&fleet->model, &fleet->tokens, EAB_STREAM_HELD_OUT, true, fleet->options->stop,
-                             fleet->evaluations));
-    if (evaluate && fleet->options->geometry_paths) EAB_TRY(measure_geometry(fleet, leaving));
-    const int32_t stride = eab_most_parts(&fleet->tokens, fleet->model.shape.members);
+static int swap_members(fleet_state *fleet, int32_t a, int32_t b) {
+    forget_recording(fleet, fleet->model.device);
+    EAB_TRY(eab_model_swap(&fleet->model, a, b));
+    const member_state state = fleet->states[a];
+    const eab_parts parts = fleet->parts[a];
+    const uint32_t seed = fleet->seeds[a];
+    fleet->states[a] = fleet->states[b];
+    fleet->parts[a] = fleet->parts[b];
+    fleet->seeds[a] = fleet->seeds[b];
+    fleet->states[b] = state;
+    fleet->parts[b] = parts;
+    fleet->seeds[b] = seed;
+    return EAB_OK;
+}
+
+/* Evaluates the first `count` members, all of them leaving with a result, on the held-out stream; the others rest. */
+static int evaluate_first(fleet_state *fleet, int32_t count, const uint8_t *leaving) {
+    const int32_t members = fleet->model.shape.members;
+    fleet->model.shape.members = count;
+    int status = eab_evaluate(&fleet->model, &fleet->tokens, EAB_STREAM_HELD_OUT, true, fleet->options->stop,
+                              fleet->evaluations);
+    if (!status && fleet->options->geometry_paths) status = measure_geometry(fleet, leaving);
+    fleet->model.shape.members = members;
+    return status;
+}
+
+/* Finishes and removes the members marked in leaving[]. Those with a result change places
+ * with the first ones, so that the held-out evaluation, which may take `context` passes, runs over them alone. */
+static int finish_members(fleet_state *fleet, int64_t steps, uint8_t *leaving) {
+    int32_t results = 0;
+    for (int32_t member = 0; member < fleet->model.shape.members; member++) {
+        if (leaving[member] != DONE) continue;
+        if (member != results) EAB_TRY(swap_members(fleet, results, member));
+        leaving[member] = leaving[results];
+        leaving[results++] = DONE;
+    }
+    if (results) EAB_TRY(evaluate_first(fleet, results, leaving));
+    const int32_t stride = eab_most_parts(&fleet->tokens, results); /* of what was evaluated */
     for (int32_t member = 0; member < fleet->model.shape.members; member++)
         if (leaving[member])
             EAB_TRY(

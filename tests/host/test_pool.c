@@ -111,6 +111,27 @@ Test(pool, stress, .timeout = 120) {
     eab_plan_free(&plan);
 }
 
+/* 20 cells of one shape where 8 fit: 7, 7 and 6, not 8, 8 and 4. */
+Test(pool, cells_of_a_shape_are_dealt_evenly) {
+    eab_plan plan = fixture_plan("[task recurrence]\n[train]\nsteps = 2\nseed = 1:20\n");
+    collector all = collector_of(&plan);
+    cr_expect_eq(run(&all, 1, 8), EAB_OK);
+    expect_each_once(&all);
+    cr_expect_eq(atomic_load(&calls), 3);
+    cr_expect_eq(atomic_load(&largest_fleet), 7);
+    eab_plan_free(&plan);
+
+    plan = fixture_plan("[task recurrence]\n[train]\nsteps = 2\nseed = 1:1280\n");
+    atomic_store(&calls, 0);
+    atomic_store(&largest_fleet, 0);
+    collector many = collector_of(&plan);
+    cr_expect_eq(run(&many, 1, 704), EAB_OK);
+    expect_each_once(&many);
+    cr_expect_eq(atomic_load(&calls), 2);
+    cr_expect_eq(atomic_load(&largest_fleet), 640);
+    eab_plan_free(&plan);
+}
+
 Test(pool, longest_first) {
     eab_plan plan = fixture_plan("[task recurrence]\n[train]\nsteps = 3, 9, 1, 9\nseed = 1, 2\n");
     collector all = collector_of(&plan);

@@ -78,6 +78,60 @@ Test(train, result_does_not_depend_on_the_fleet) {
     }
 }
 
+/* A backend that writes down how many members each held-out pass has. */
+static struct {
+    eab_backend backend;
+    uint32_t stream;
+    int32_t members[64];
+    int passes;
+} counted;
+
+static int count_generate(eab_device *device, const eab_generate_args *args, int32_t *inputs, int32_t *targets,
+                          int64_t *counts) {
+    counted.stream = args->stream;
+    return eab_backend_from_name("cpu")->generate(device, args, inputs, targets, counts);
+}
+
+static int count_embed(eab_device *device, const eab_shape *shape, const eab_embedding *weights, const int32_t *tokens,
+                       int64_t tokens_stride, eab_tensor x) {
+    if (counted.stream == EAB_STREAM_HELD_OUT && counted.passes < 64)
+        counted.members[counted.passes++] = shape->members;
+    return eab_backend_from_name("cpu")->embed_forward(device, shape, weights, tokens, tokens_stride, x);
+}
+
+/* Member 1 has solved its level long before the others end: it alone is evaluated when it leaves. */
+Test(train, only_those_that_leave_are_evaluated) {
+    enum { MEMBERS = 3 };
+    eab_config configs[MEMBERS];
+    eab_cell_result results[MEMBERS];
+    eab_device *device;
+    for (int i = 0; i < MEMBERS; i++) {
+        configs[i] = tiny_config();
+        configs[i].steps = 400;
+        configs[i].batch = 8;
+        configs[i].lr = i == 1 ? 2e-2 : 1e-6;
+        configs[i].seed = 5;
+        configs[i].level.option[EAB_RECURRENCE_BASIS] = 2;
+    }
+    counted.backend = *eab_backend_from_name("cpu");
+    counted.backend.generate = count_generate;
+    counted.backend.embed_forward = count_embed;
+    cr_assert_eq(eab_device_open_backend(&counted.backend, 0, &device), EAB_OK, "%s", eab_last_error());
+    cr_assert_eq(eab_train_fleet(device, MEMBERS, configs, NULL, results), EAB_OK, "%s", eab_last_error());
+    eab_device_close(device);
+    cr_assert_lt(results[1].steps_done, 400, "it was not solved");
+    cr_assert_eq(results[0].steps_done, 400);
+    cr_assert_gt(counted.passes, 0);
+    int alone = 0;
+    for (int i = 0; i < counted.passes; i++) {
+        cr_expect(counted.members[i] == 1 || (counted.members[i] == 2 && i >= alone), "pass %d: %d members", i,
+                  counted.members[i]);
+        if (counted.members[i] == 1) alone = i + 1;
+    }
+    cr_expect_gt(alone, 0);
+    cr_expect_lt(alone, counted.passes);
+}
+
 Test(train, solves_an_easy_level_and_stops) {
     eab_config config = eab_config_default(0);
     config.level.option[EAB_RECURRENCE_BASIS] = 2;
