@@ -20,6 +20,7 @@ typedef struct {
     bool gradient;     /* bound 3 instead of 2 */
     bool by_mechanism; /* run once for each */
     int (*run)(eab_check_run *run, const eab_check_shape *shape);
+    eab_precision precision; /* only backends that have it are checked */
 } eab_check_operation;
 
 /* Operation 0, 1, ...; NULL past the last. */

@@ -164,10 +164,10 @@ static int check_f16_backward(eab_check_run *run, const eab_check_shape *shape) 
 }
 
 static const eab_check_operation operations[] = {
-    {"attention_bf16", false, true, check_bf16},
-    {"attention_bf16_back", true, true, check_bf16_backward},
-    {"attention_f16", false, true, check_f16},
-    {"attention_f16_back", true, true, check_f16_backward},
+    {"attention_bf16", false, true, check_bf16, EAB_PRECISION_FLOAT32},
+    {"attention_bf16_back", true, true, check_bf16_backward, EAB_PRECISION_FLOAT32},
+    {"attention_f16", false, true, check_f16, EAB_PRECISION_FLOAT32},
+    {"attention_f16_back", true, true, check_f16_backward, EAB_PRECISION_FLOAT32},
 };
 
 const eab_check_operation *eab_check_half_operation_at(int index) {

@@ -28,8 +28,14 @@ static eab_shape model_shape(const eab_check_shape *shape) {
 
 static int64_t rows_of(const eab_check_shape *shape) { return (int64_t)shape->batch * shape->context; }
 
-static int check_gemm_form(eab_check_run *run, const eab_check_shape *shape, bool transpose_a, bool transpose_b,
-                           bool accumulate, bool bias) {
+/* What a product may be off by beside its float32 sums: TF32 cuts inputs off; sums in bf16's products need not be rounded
+ * to nearest, and are still finer by far than a wrongly rounded input. */
+static double gemm_roundoff(eab_precision precision) {
+    return precision == EAB_PRECISION_TF32 ? 0x1p-10 : precision == EAB_PRECISION_BF16 ? 0x1p-20 : 0;
+}
+
+static int check_gemm_form(eab_check_run *run, const eab_check_shape *shape, eab_precision precision, bool transpose_a,
+                           bool transpose_b, bool accumulate, bool bias) {
     const int32_t m = (int32_t)rows_of(shape), n = shape->vocab, k = shape->d_model, extra = 3;
     eab_gemm gemm = {.members = shape->members,
                      .m = m,
@@ -37,7 +43,9 @@ static int check_gemm_form(eab_check_run *run, const eab_check_shape *shape, boo
                      .k = k,
                      .transpose_a = transpose_a,
                      .transpose_b = transpose_b,
-                     .accumulate = accumulate};
+                     .accumulate = accumulate,
+                     .precision = precision};
+    run->roundoff = gemm_roundoff(precision);
     gemm.lda = (transpose_a ? m : k) + extra;
     gemm.ldb = (transpose_b ? k : n) + extra;
     gemm.ldc = n;
@@ -50,17 +58,19 @@ static int check_gemm_form(eab_check_run *run, const eab_check_shape *shape, boo
     return run->status;
 }
 
-static int check_gemm(eab_check_run *run, const eab_check_shape *shape) {
-    return check_gemm_form(run, shape, false, false, false, true);
-}
-
-static int check_gemm_input_gradient(eab_check_run *run, const eab_check_shape *shape) {
-    return check_gemm_form(run, shape, false, true, false, false);
-}
-
-static int check_gemm_weight_gradient(eab_check_run *run, const eab_check_shape *shape) {
-    return check_gemm_form(run, shape, true, false, true, false);
-}
+#define DEFINE_CHECK_GEMM(suffix, precision)                                                          \
+    static int check_gemm##suffix(eab_check_run *run, const eab_check_shape *shape) {                 \
+        return check_gemm_form(run, shape, precision, false, false, false, true);                     \
+    }                                                                                                 \
+    static int check_gemm_input_gradient##suffix(eab_check_run *run, const eab_check_shape *shape) {  \
+        return check_gemm_form(run, shape, precision, false, true, false, false);                     \
+    }                                                                                                 \
+    static int check_gemm_weight_gradient##suffix(eab_check_run *run, const eab_check_shape *shape) { \
+        return check_gemm_form(run, shape, precision, true, false, true, false);                      \
+    }
+DEFINE_CHECK_GEMM(, EAB_PRECISION_FLOAT32)
+DEFINE_CHECK_GEMM(_tf32, EAB_PRECISION_TF32)
+DEFINE_CHECK_GEMM(_bf16, EAB_PRECISION_BF16)
 
 static int check_norm(eab_check_run *run, const eab_check_shape *shape) {
     const int32_t members = shape->members, width = shape->d_model;
@@ -421,26 +431,32 @@ static int check_attention_backward(eab_check_run *run, const eab_check_shape *s
 }
 
 static const eab_check_operation operations[] = {
-    {"generate", false, false, check_generate},
-    {"gemm", false, false, check_gemm},
-    {"gemm_input_gradient", true, false, check_gemm_input_gradient},
-    {"gemm_weight_gradient", true, false, check_gemm_weight_gradient},
-    {"norm", false, false, check_norm},
-    {"norm_backward", true, false, check_norm_backward},
-    {"qk_norm", false, false, check_qk_norm},
-    {"qk_norm_backward", true, false, check_qk_norm_backward},
-    {"relu", false, false, check_relu},
-    {"relu_backward", true, false, check_relu_backward},
-    {"gelu", false, false, check_gelu},
-    {"gelu_backward", true, false, check_gelu_backward},
-    {"sums", false, false, check_sums},
-    {"rotate", false, false, check_rotate},
-    {"embedding", false, false, check_embedding},
-    {"loss", false, false, check_loss},
-    {"adamw", false, false, check_adamw},
-    {"sgd", false, false, check_sgd},
-    {"attention", false, true, check_attention},
-    {"attention_backward", true, true, check_attention_backward},
+    {"generate", false, false, check_generate, EAB_PRECISION_FLOAT32},
+    {"gemm", false, false, check_gemm, EAB_PRECISION_FLOAT32},
+    {"gemm_input_gradient", true, false, check_gemm_input_gradient, EAB_PRECISION_FLOAT32},
+    {"gemm_weight_gradient", true, false, check_gemm_weight_gradient, EAB_PRECISION_FLOAT32},
+    {"gemm_tf32", false, false, check_gemm_tf32, EAB_PRECISION_TF32},
+    {"gemm_input_grad_tf32", true, false, check_gemm_input_gradient_tf32, EAB_PRECISION_TF32},
+    {"gemm_weight_grad_tf32", true, false, check_gemm_weight_gradient_tf32, EAB_PRECISION_TF32},
+    {"gemm_bf16", false, false, check_gemm_bf16, EAB_PRECISION_BF16},
+    {"gemm_input_grad_bf16", true, false, check_gemm_input_gradient_bf16, EAB_PRECISION_BF16},
+    {"gemm_weight_grad_bf16", true, false, check_gemm_weight_gradient_bf16, EAB_PRECISION_BF16},
+    {"norm", false, false, check_norm, EAB_PRECISION_FLOAT32},
+    {"norm_backward", true, false, check_norm_backward, EAB_PRECISION_FLOAT32},
+    {"qk_norm", false, false, check_qk_norm, EAB_PRECISION_FLOAT32},
+    {"qk_norm_backward", true, false, check_qk_norm_backward, EAB_PRECISION_FLOAT32},
+    {"relu", false, false, check_relu, EAB_PRECISION_FLOAT32},
+    {"relu_backward", true, false, check_relu_backward, EAB_PRECISION_FLOAT32},
+    {"gelu", false, false, check_gelu, EAB_PRECISION_FLOAT32},
+    {"gelu_backward", true, false, check_gelu_backward, EAB_PRECISION_FLOAT32},
+    {"sums", false, false, check_sums, EAB_PRECISION_FLOAT32},
+    {"rotate", false, false, check_rotate, EAB_PRECISION_FLOAT32},
+    {"embedding", false, false, check_embedding, EAB_PRECISION_FLOAT32},
+    {"loss", false, false, check_loss, EAB_PRECISION_FLOAT32},
+    {"adamw", false, false, check_adamw, EAB_PRECISION_FLOAT32},
+    {"sgd", false, false, check_sgd, EAB_PRECISION_FLOAT32},
+    {"attention", false, true, check_attention, EAB_PRECISION_FLOAT32},
+    {"attention_backward", true, true, check_attention_backward, EAB_PRECISION_FLOAT32},
 };
 
 const eab_check_operation *eab_check_operation_at(int index) {

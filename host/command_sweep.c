@@ -10,6 +10,7 @@
 #include "../kernels/cpu/isa.h"
 #include "command_line.h"
 #include "environment.h"
+#include "options.h"
 #include "suggest.h"
 #include "sweep.h"
 
@@ -65,9 +66,26 @@ static bool in_range(const char *name, gint value, gint low, gint high) {
     return false;
 }
 
+/* Precisions that the backend does not have are refused before anything is written. */
+static int check_precisions(const eab_sweep *sweep, const eab_plan *plan) {
+    const eab_backend *backend = eab_backend_from_name(sweep->backend);
+    for (int64_t i = 0; backend && i < plan->count; i++) {
+        const eab_config *config = &plan->cells[i].config;
+        char name[16];
+        if (eab_backend_has_precision(backend, (eab_precision)config->precision)) continue;
+        eab_option_print(eab_option_find("train", "precision"), config, name, sizeof name);
+        return eab_fail(
+            EAB_BAD_INPUT,
+            "[train] precision = %s: the products of backend %s are in %s; allowed: float32, or --backend cuda", name,
+            backend->name, backend->dtype);
+    }
+    return EAB_OK;
+}
+
 /* Opens the device once, to know that it is there and what it is. */
 static int describe_device(eab_sweep *sweep, const eab_plan *plan) {
     eab_device *device;
+    EAB_TRY(check_precisions(sweep, plan));
     EAB_TRY(eab_device_open(sweep->backend, sweep->device, &device));
     device->backend->describe(device, sweep->description, sizeof sweep->description);
     if (sweep->dry_run && !sweep->fleet && plan->count)

@@ -37,6 +37,7 @@ typedef struct {
     int64_t eval_every, eval_tokens;
     int32_t stop_when_solved; /* 0 or 1 */
     int32_t heldout;          /* eab_held_out */
+    int32_t precision;        /* eab_precision */
 } eab_config;
 
 #endif

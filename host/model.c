@@ -92,7 +92,8 @@ static eab_shape config_shape(const eab_config *config, int32_t members, int32_t
                        .vocab = vocab,
                        .norm = (eab_norm)config->norm,
                        .activation = (eab_activation)config->activation,
-                       .qk_norm = config->qk_norm};
+                       .qk_norm = config->qk_norm,
+                       .precision = (eab_precision)config->precision};
 }
 
 int64_t eab_model_activation_reals(const eab_config *config, int32_t vocab) {
@@ -250,6 +251,9 @@ static int create(eab_model *model, int32_t members, const eab_config *configs) 
 
 int eab_model_create(eab_device *device, int32_t members, const eab_config *configs, eab_model *model) {
     *model = (eab_model){.device = device};
+    if (!eab_backend_has_precision(device->backend, (eab_precision)configs->precision))
+        return eab_fail(EAB_UNSUPPORTED, "the products of backend %s are in %s only", device->backend->name,
+                        device->backend->dtype);
     const int status = create(model, members, configs);
     if (status) eab_model_destroy(model);
     return status;

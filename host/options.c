@@ -27,6 +27,8 @@ static const char *const schedules[] = {
 static const char *const helds[] = {
     [EAB_HELD_OUT_AUTO] = "auto", [EAB_HELD_OUT_HASH] = "hash", [EAB_HELD_OUT_NONE] = "none", NULL};
 static const char *const cues[] = {[EAB_CUE_TOKEN] = "token", [EAB_CUE_NONE] = "none", NULL};
+static const char *const precisions[] = {
+    [EAB_PRECISION_FLOAT32] = "float32", [EAB_PRECISION_TF32] = "tf32", [EAB_PRECISION_BF16] = "bf16", NULL};
 static const char *mechanisms[MAX_MECHANISMS + 1]; /* filled in below from kernels/, which alone lists them */
 
 /* An option's key is the name of its field in eab_config. */
@@ -86,6 +88,8 @@ const eab_option eab_options[] = {
     CHOICE("train", stop_when_solved, 1, switches, "end when every validation token is right"),
     CHOICE("train", heldout, EAB_HELD_OUT_AUTO, helds,
            "evaluate on sequences that are never trained on; auto: where a level has 4,096"),
+    CHOICE("train", precision, EAB_PRECISION_FLOAT32, precisions,
+           "of the inputs of matrix products; tf32 and bf16 on a GPU only. Weights and sums stay float32"),
 };
 const int eab_option_count = sizeof eab_options / sizeof *eab_options;
 

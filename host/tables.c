@@ -129,9 +129,13 @@ int32_t eab_accuracy_row_part(const eab_config *config, const char *task, const 
     return -1;
 }
 
-static const char *dtype_of(const eab_run_settings *settings) {
+/* Of the products' inputs: the backend's own type, or what the cell asks for. */
+static void add_dtype(eab_csv_line *line, const eab_run_settings *settings, const eab_config *config) {
     const eab_backend *backend = eab_backend_from_name(settings->backend);
-    return backend ? backend->dtype : "";
+    char precision[16];
+    eab_option_print(eab_option_find("train", "precision"), config, precision, sizeof precision);
+    if (config->precision != EAB_PRECISION_FLOAT32) eab_csv_add_text(line, precision);
+    else eab_csv_add_text(line, backend ? backend->dtype : "");
 }
 
 static void add_task_and_level(eab_csv_line *line, const eab_config *config) {
@@ -179,7 +183,7 @@ static void add_accuracy_row(GString *text, const eab_run_settings *settings, co
     eab_csv_add_text(&line, eab_cell_status_name(result->status));
     eab_csv_add_line(&line, result->reason);
     eab_csv_add_text(&line, settings->backend);
-    eab_csv_add_text(&line, dtype_of(settings));
+    add_dtype(&line, settings, &cell->config);
     eab_csv_add_text(&line, subject->task);
     eab_csv_add_text(&line, subject->level);
     eab_csv_add_real(&line, subject->complexity_bits);
@@ -248,14 +252,16 @@ void eab_throughput_rows(GString *text, const eab_run_settings *settings, double
     const double fleet_tokens_per_s = (double)result->fleet_tokens / train_s;
     /* The members of a fleet share one shape: what the device does is the fleet's rate times one member's work. */
     const double gflop_per_s = result->flop_per_token * fleet_tokens_per_s * 1e-9;
-    const double peak = peak_gflop_per_s > 0 ? peak_gflop_per_s : NAN;
+    /* The peak was measured in the backend's own type. */
+    const bool has_peak = peak_gflop_per_s > 0 && config->precision == EAB_PRECISION_FLOAT32;
+    const double peak = has_peak ? peak_gflop_per_s : NAN;
 
     eab_csv_line line = {.text = text};
     char lr[64];
     eab_csv_add_text(&line, cell->id);
     eab_csv_add_text(&line, settings->backend);
     eab_csv_add_line(&line, settings->device ? settings->device : "");
-    eab_csv_add_text(&line, dtype_of(settings));
+    add_dtype(&line, settings, config);
     eab_csv_add_text(&line, eab_mechanism_name(config->mechanism));
     add_task_and_level(&line, config);
     eab_csv_add_count(&line, config->layers);

@@ -35,14 +35,20 @@ typedef struct {
 typedef enum { EAB_NORM_LAYER, EAB_NORM_NONE } eab_norm;
 typedef enum { EAB_ACTIVATION_RELU, EAB_ACTIVATION_GELU } eab_activation; /* gelu: the tanh form (as in GPT-2) */
 
+/* What the inputs of matrix products are rounded to. They are stored in the backend's own type, and so are sums and results:
+ * weights keep a float32 master copy. FLOAT32: the backend's own type. TF32: may be cut to 10 bits after the leading
+ * one. BF16: rounded to the nearest of 8 bits, ties to even. */
+typedef enum { EAB_PRECISION_FLOAT32, EAB_PRECISION_TF32, EAB_PRECISION_BF16 } eab_precision;
+
 /* What all members of a fleet share; rows = batch * context. */
 typedef struct {
     int32_t members, batch, context, d_model, heads, mlp_dim, vocab; /* vocab: the widest of the fleet */
     eab_norm norm;
     eab_activation activation;
-    bool qk_norm;        /* RMS norm of each head's q and k, before the rotation */
-    eab_tensor rope;     /* [context][head_dim / 2][2]: cos, sin; stride 0; data NULL: no rotation */
-    const float *slopes; /* [heads] on the host, or NULL: no position bias */
+    bool qk_norm;            /* RMS norm of each head's q and k, before the rotation */
+    eab_tensor rope;         /* [context][head_dim / 2][2]: cos, sin; stride 0; data NULL: no rotation */
+    const float *slopes;     /* [heads] on the host, or NULL: no position bias */
+    eab_precision precision; /* of the blocks' products; attention's own are in the backend's type */
 } eab_shape;
 
 /* The score function of each member; both [members] on the host; scale is never 0 here. */
@@ -65,7 +71,8 @@ typedef struct {
     bool transpose_a, transpose_b, accumulate;
     eab_tensor a, b, c, bias; /* bias [n], or data NULL */
     eab_finish finish;
-    eab_tensor other; /* of finish: [m][n], its rows ldc elements apart */
+    eab_tensor other;        /* of finish: [m][n], its rows ldc elements apart */
+    eab_precision precision; /* of a and b; one that the backend has */
 } eab_gemm;
 
 /* y = (x - mean) * inv_std * gain + bias over the last dimension; epsilon 1e-5 is added to the variance. */
@@ -201,6 +208,7 @@ typedef struct eab_backend {
     const char *name;
     const char *dtype; /* of its reals, as the tables name it: "float32", "float64" */
     size_t real_bytes;
+    unsigned precisions;       /* 1u << eab_precision for each that gemm knows beside the backend's own */
     const char *not_built;     /* NULL, or why this backend is listed only, for eab_last_error */
     int64_t micro_batch_bytes; /* activations of a member to have in flight at a time, so that they stay in a cache;
                                   0: the whole batch */
@@ -288,6 +296,16 @@ typedef struct eab_backend {
     int (*head_backward)(eab_device *, const eab_shape *, const eab_head_weights *weights,
                          const eab_head_weights *gradients, const eab_head_saved *, eab_tensor dx, eab_tensor scratch);
 
+    /* The place of a whole-step operation, which no backend has yet: generate, forward, backward and optimizer of every member
+     * in one call, so that a member's step stays in one multiprocessor. It would take what train_step in host/train.c hands to
+     * generate, eab_model_pass and eab_model_step, be asked for there first, and answer EAB_UNSUPPORTED for shapes that do not
+     * fit. The arithmetic, for the quick ladder's model (13,700 parameters, 822 reals of activations a token) on an H200:
+     *   shared memory  weights and gradients 110 KB, activations of one sequence at a time 24 x 822 x 4 B = 79 KB, of 227 KB
+     *   FMA units      80 kFLOP x 768 tokens = 61 MFLOP a member: 121 us of one of 132 multiprocessors at 67 TFLOP/s in all, and
+     *                  512 members are 4 waves: 0.5 ms at the peak, 1 ms at half of it
+     *   memory         weights and moments, read and written: 330 KB a member, 170 MB, 40 us; today's step moves 4 GB, 1 ms
+     * so it would be limited by the FMA units, and at most about twice as fast as a step that fuses no more than today's. */
+
     /* Optional: many members at once; NULL: zero() and copy() one after another. */
     int (*zero_members)(eab_device *, int32_t members, int64_t count, eab_tensor x);
     int (*copy_members)(eab_device *, int32_t members, int64_t count, eab_tensor from, eab_tensor to);
@@ -349,6 +367,11 @@ struct eab_device {
 
 /* The reference's own code in float32: the plain implementation that error_ratio divides by. Not listed. */
 extern const eab_backend eab_backend_plain;
+
+/* Whether a backend's products can have this precision. */
+static inline bool eab_backend_has_precision(const eab_backend *backend, eab_precision precision) {
+    return precision == EAB_PRECISION_FLOAT32 || (backend->precisions >> precision & 1) != 0;
+}
 
 /* Opens a device of a backend, as eab_device_open does by name. */
 int eab_device_open_backend(const eab_backend *backend, int index, eab_device **device);

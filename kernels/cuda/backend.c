@@ -12,6 +12,7 @@ const eab_backend eab_backend_cuda = {
 #endif
     .dtype = "float32",
     .real_bytes = sizeof(float),
+    .precisions = 1u << EAB_PRECISION_TF32 | 1u << EAB_PRECISION_BF16,
     .count = eab_cuda_count,
     .absent = eab_cuda_absent,
     .open = eab_cuda_open,

@@ -14,9 +14,14 @@ enum { WORKSPACE_BYTES = 32 << 20 };
 
 /* What we call, by the names in the library (the header renames them). */
 #define BLAS_FUNCTION_LIST(X) \
-    X(Create_v2)              \
-    X(Destroy_v2)             \
-    X(SetStream_v2) X(SetWorkspace_v2) X(SetMathMode) X(GetVersion_v2) X(SgemmStridedBatched) X(GetMathMode)
+    X(Create_v2) X(Destroy_v2) X(SetStream_v2) X(SetWorkspace_v2) X(SetMathMode) X(GetVersion_v2) X(GetMathMode)
+
+/* cublasGemmStridedBatchedEx, of whose name the header has two functions: written out, and held against the header below. */
+typedef cublasStatus_t (*blas_product)(cublasHandle_t, cublasOperation_t, cublasOperation_t, int m, int n, int k,
+                                       const void *alpha, const void *a, cudaDataType, int lda, long long a_stride,
+                                       const void *b, cudaDataType, int ldb, long long b_stride, const void *beta,
+                                       void *c, cudaDataType, int ldc, long long c_stride, int batches,
+                                       cublasComputeType_t, cublasGemmAlgo_t);
 
 struct eab_cuda_blas {
     void *library, *workspace;
@@ -30,6 +35,7 @@ struct eab_cuda_blas {
                              const void *alpha, const void *a, cudaDataType a_type, int lda, const void *b,
                              cudaDataType b_type, int ldb, const void *beta, void *c, cudaDataType c_type, int ldc,
                              cublasComputeType_t, cublasGemmAlgo_t);
+    blas_product product;
 };
 
 static int failed(cublasStatus_t status, const char *what) {
@@ -54,6 +60,9 @@ static void *find_library(void) {
     return NULL;
 }
 
+static_assert(sizeof(static_cast<blas_product>(&cublasGemmStridedBatchedEx)) > 0,
+              "the header has a function of that type");
+
 static bool find_functions(eab_cuda_blas *blas) {
     bool all = true;
 #define BLAS_FIND(name)                                                                        \
@@ -62,20 +71,22 @@ static bool find_functions(eab_cuda_blas *blas) {
     BLAS_FUNCTION_LIST(BLAS_FIND)
 #undef BLAS_FIND
     blas->GemmEx = reinterpret_cast<decltype(blas->GemmEx)>(dlsym(blas->library, "cublasGemmEx"));
-    return all && blas->GemmEx;
+    blas->product = reinterpret_cast<blas_product>(dlsym(blas->library, "cublasGemmStridedBatchedEx"));
+    return all && blas->GemmEx && blas->product;
 }
 
-static int prepare(eab_cuda_blas *blas, cudaStream_t stream, bool tf32) {
+static int prepare(eab_cuda_blas *blas, cudaStream_t stream) {
     cublasStatus_t status = blas->Create_v2(&blas->handle);
     if (status) return failed(status, "cublasCreate");
     EAB_CUDA(cudaMalloc(&blas->workspace, WORKSPACE_BYTES));
     blas->GetVersion_v2(blas->handle, &blas->version);
-    status = blas->SetMathMode(blas->handle, tf32 ? CUBLAS_TF32_TENSOR_OP_MATH : CUBLAS_PEDANTIC_MATH);
+    /* the default: as many bits as the product's types and compute type ask for, no fewer (cuBLAS, "cublasMath_t") */
+    status = blas->SetMathMode(blas->handle, CUBLAS_DEFAULT_MATH);
     if (status) return failed(status, "cublasSetMathMode");
     return eab_cuda_blas_set_stream(blas, stream);
 }
 
-int eab_cuda_blas_open(cudaStream_t stream, bool tf32, eab_cuda_blas **opened) {
+int eab_cuda_blas_open(cudaStream_t stream, eab_cuda_blas **opened) {
     *opened = NULL;
     const char *product = getenv("EAB_CUDA_PRODUCT");
     if (product && strcmp(product, "own") == 0) return EAB_OK;
@@ -88,7 +99,7 @@ int eab_cuda_blas_open(cudaStream_t stream, bool tf32, eab_cuda_blas **opened) {
         eab_cuda_blas_close(blas);
         return EAB_OK;
     }
-    const int status = prepare(blas, stream, tf32);
+    const int status = prepare(blas, stream);
     if (status) eab_cuda_blas_close(blas);
     else *opened = blas;
     return status;
@@ -119,14 +130,18 @@ void eab_cuda_blas_describe(const eab_cuda_blas *blas, char *text, size_t size) 
 /* cuBLAS counts columns first: what it sees is c^T = op(b)^T op(a)^T, so that a and b change places and nothing moves. */
 int eab_cuda_blas_product(eab_cuda_blas *blas, const eab_gemm *gemm) {
     const float one = 1, beta = gemm->accumulate ? 1 : 0;
-    const cublasStatus_t status = blas->SgemmStridedBatched(
-        blas->handle, gemm->transpose_b ? CUBLAS_OP_T : CUBLAS_OP_N, gemm->transpose_a ? CUBLAS_OP_T : CUBLAS_OP_N,
-        gemm->n, gemm->m, gemm->k, &one, (const float *)gemm->b.data, gemm->ldb, gemm->b.stride,
-        (const float *)gemm->a.data, gemm->lda, gemm->a.stride, &beta, (float *)gemm->c.data, gemm->ldc, gemm->c.stride,
-        gemm->members);
+    const cudaDataType_t inputs = gemm->precision == EAB_PRECISION_BF16 ? CUDA_R_16BF : CUDA_R_32F;
+    const cublasComputeType_t compute =
+        gemm->precision == EAB_PRECISION_TF32 ? CUBLAS_COMPUTE_32F_FAST_TF32 : CUBLAS_COMPUTE_32F;
+    const cublasStatus_t status =
+        blas->product(blas->handle, gemm->transpose_b ? CUBLAS_OP_T : CUBLAS_OP_N,
+                      gemm->transpose_a ? CUBLAS_OP_T : CUBLAS_OP_N, gemm->n, gemm->m, gemm->k, &one, gemm->b.data,
+                      inputs, gemm->ldb, gemm->b.stride, gemm->a.data, inputs, gemm->lda, gemm->a.stride, &beta,
+                      gemm->c.data, CUDA_R_32F, gemm->ldc, gemm->c.stride, gemm->members, compute, CUBLAS_GEMM_DEFAULT);
     if (!status) return EAB_OK;
-    return eab_fail(EAB_DEVICE_FAULT, "cublasSgemmStridedBatched of %d times %d x %d x %d failed with status %d",
-                    (int)gemm->members, (int)gemm->m, (int)gemm->n, (int)gemm->k, (int)status);
+    return eab_fail(status == CUBLAS_STATUS_ALLOC_FAILED ? EAB_NO_MEMORY : EAB_DEVICE_FAULT,
+                    "cublasGemmStridedBatchedEx of %d times %d x %d x %d failed with status %d", (int)gemm->members,
+                    (int)gemm->m, (int)gemm->n, (int)gemm->k, (int)status);
 }
 
 /* The math mode of float32 products would keep these from tensor cores. */
@@ -143,9 +158,73 @@ int eab_cuda_blas_half_square(eab_cuda_blas *blas, int32_t dtype, int32_t side, 
     return status ? failed(status, "cublasGemmEx") : (int)EAB_OK;
 }
 
+#elif defined EAB_SIMT
+
+/* A stand-in with cuBLAS's way of counting, a thread an element of c: columns first, so that what is passed to it is
+ * what is passed to cuBLAS. */
+struct eab_cuda_blas {
+    cudaStream_t stream;
+};
+
+template <typename Input> struct matrix {
+    const Input *data;
+    int32_t ld;
+    int64_t stride;
+    bool transpose;
+    __device__ float at(int64_t member, int32_t row, int32_t column) const {
+        const int64_t place = transpose ? (int64_t)row * ld + column : (int64_t)column * ld + row;
+        return (float)data[member * stride + place];
+    }
+};
+struct bf16_input {
+    __nv_bfloat16 value;
+    __device__ operator float() const { return __bfloat162float(value); }
+};
+
+template <typename Input>
+static __global__ void __launch_bounds__(64) multiply(int32_t m, int32_t n, int32_t k, matrix<Input> a, matrix<Input> b,
+                                                      bool accumulate, eab_tensor c, int32_t ldc) {
+    const int64_t i = (int64_t)blockIdx.x * 64 + threadIdx.x, member = blockIdx.y;
+    if (i >= (int64_t)m * n) return;
+    const int32_t row = (int32_t)(i % m), column = (int32_t)(i / m);
+    float sum = 0, *to = (float *)c.data + member * c.stride + (int64_t)column * ldc + row;
+    for (int32_t j = 0; j < k; j++) sum += a.at(member, row, j) * b.at(member, j, column);
+    *to = accumulate ? *to + sum : sum;
+}
+
+template <typename Input> static int launch(cudaStream_t stream, const eab_gemm *gemm) {
+    const matrix<Input> first = {(const Input *)gemm->b.data, gemm->ldb, gemm->b.stride, gemm->transpose_b};
+    const matrix<Input> second = {(const Input *)gemm->a.data, gemm->lda, gemm->a.stride, gemm->transpose_a};
+    const dim3 grid((unsigned)(((int64_t)gemm->m * gemm->n + 63) / 64), (unsigned)gemm->members);
+    return EAB_LAUNCH(stream, multiply<Input>, grid, dim3(64), 0, gemm->n, gemm->m, gemm->k, first, second,
+                      gemm->accumulate, gemm->c, gemm->ldc);
+}
+
+int eab_cuda_blas_open(cudaStream_t stream, eab_cuda_blas **opened) {
+    const char *product = getenv("EAB_CUDA_PRODUCT");
+    *opened = NULL;
+    if (!product || strcmp(product, "cublas") != 0) return EAB_OK;
+    *opened = (eab_cuda_blas *)calloc(1, sizeof **opened);
+    if (!*opened) return eab_fail(EAB_NO_MEMORY, "no memory for cuBLAS");
+    (*opened)->stream = stream;
+    return EAB_OK;
+}
+void eab_cuda_blas_close(eab_cuda_blas *blas) { free(blas); }
+int eab_cuda_blas_set_stream(eab_cuda_blas *blas, cudaStream_t stream) {
+    if (blas) blas->stream = stream;
+    return EAB_OK;
+}
+void eab_cuda_blas_describe(const eab_cuda_blas *blas, char *text, size_t size) {
+    snprintf(text, size, blas ? "a stand-in for cuBLAS" : "own products");
+}
+int eab_cuda_blas_product(eab_cuda_blas *blas, const eab_gemm *gemm) {
+    return gemm->precision == EAB_PRECISION_BF16 ? launch<bf16_input>(blas->stream, gemm)
+                                                 : launch<float>(blas->stream, gemm);
+}
+
 #else
 
-int eab_cuda_blas_open(cudaStream_t, bool, eab_cuda_blas **blas) {
+int eab_cuda_blas_open(cudaStream_t, eab_cuda_blas **blas) {
     *blas = NULL;
     return EAB_OK;
 }
@@ -156,6 +235,9 @@ int eab_cuda_blas_product(eab_cuda_blas *, const eab_gemm *) {
     return eab_fail(EAB_UNSUPPORTED, "this build has no cuBLAS");
 }
 
+#endif
+
+#if defined(EAB_SIMT) || !__has_include(<cublas_v2.h>)
 int eab_cuda_blas_half_square(eab_cuda_blas *, int32_t, int32_t, const void *, const void *, void *) {
     return eab_fail(EAB_UNSUPPORTED, "this build has no cuBLAS");
 }

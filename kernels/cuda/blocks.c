@@ -31,7 +31,8 @@ static eab_gemm forward_product(const eab_shape *shape, int32_t in, int32_t out,
                       .ldc = out,
                       .a = x,
                       .b = w,
-                      .c = y};
+                      .c = y,
+                      .precision = shape->precision};
 }
 
 /* dw += x^T dy */
@@ -48,7 +49,8 @@ static int weight_gradient(eab_device *device, const eab_shape *shape, int32_t i
                            .accumulate = true,
                            .a = x,
                            .b = dy,
-                           .c = dw};
+                           .c = dw,
+                           .precision = shape->precision};
     return eab_cuda_gemm(device, &gemm);
 }
 
@@ -65,7 +67,8 @@ static eab_gemm input_product(const eab_shape *shape, int32_t in, int32_t out, e
                       .transpose_b = true,
                       .a = dy,
                       .b = w,
-                      .c = dx};
+                      .c = dx,
+                      .precision = shape->precision};
 }
 
 int eab_cuda_mlp_block_forward(eab_device *device, const eab_shape *shape, const eab_mlp_weights *weights, eab_tensor x,

@@ -28,12 +28,15 @@ void note_sticky(cudaError_t error) {
         __atomic_store_n(&poisoned[index], true, __ATOMIC_RELAXED);
 }
 
-bool wanted(const char *variable) {
-    const char *value = getenv(variable);
-    return value && *value && strcmp(value, "0") != 0;
-}
-
 #ifndef EAB_SIMT
+/* Of the calling thread: the kernel that was queued last, for faults that show only later, and whether its device is
+ * careful (own.h). */
+thread_local struct {
+    const char *name, *file;
+    int line;
+    bool careful;
+} last_launch;
+
 __global__ void probe() {}
 
 /* Whether this build has code that the device can run. */
@@ -57,6 +60,18 @@ int check_architecture(int index, const cudaDeviceProp *properties) {
 int check_architecture(int, const cudaDeviceProp *) { return EAB_OK; }
 #endif
 
+/* "; the last kernel queued was NAME at FILE:LINE" after an error that some earlier kernel may have caused. */
+void name_last_launch(cudaError_t error, char *text, size_t size) {
+    text[0] = '\0';
+#ifndef EAB_SIMT
+    if (is_sticky(error) && last_launch.name)
+        snprintf(text, size, "; the last kernel queued was %.80s at %.80s:%d", last_launch.name, last_launch.file,
+                 last_launch.line);
+#else
+    (void)error, (void)size; /* simt runs a kernel when it is queued, and names it itself */
+#endif
+}
+
 void write_description(eab_cuda_own *own, const cudaDeviceProp *properties) {
     char products[32];
     eab_cuda_blas_describe(own->blas, products, sizeof products);
@@ -68,9 +83,9 @@ void write_description(eab_cuda_own *own, const cudaDeviceProp *properties) {
     cudaDriverGetVersion(&driver);
     cudaRuntimeGetVersion(&runtime);
     snprintf(own->description, sizeof own->description,
-             "%.100s, sm_%d%d, %zu GiB, driver for CUDA %d.%d, CUDA %d.%d, %s, %s products", properties->name,
-             properties->major, properties->minor, properties->totalGlobalMem >> 30, driver / 1000, driver % 1000 / 10,
-             runtime / 1000, runtime % 1000 / 10, products, own->tf32 ? "TF32" : "float32");
+             "%.100s, sm_%d%d, %zu GiB, driver for CUDA %d.%d, CUDA %d.%d, %s", properties->name, properties->major,
+             properties->minor, properties->totalGlobalMem >> 30, driver / 1000, driver % 1000 / 10, runtime / 1000,
+             runtime % 1000 / 10, products);
 #endif
 }
 
@@ -83,16 +98,16 @@ int prepare(eab_cuda_own *own, int index) {
         cudaGetLastError();
         __atomic_add_fetch(&generations[index], 1, __ATOMIC_RELAXED);
         EAB_CUDA(cudaSetDevice(index));
+        own->careful = true;
     }
     own->generation = index < MAX_DEVICES ? __atomic_load_n(&generations[index], __ATOMIC_RELAXED) : 0;
     EAB_CUDA(cudaGetDeviceProperties(&properties, index));
     EAB_TRY(check_architecture(index, &properties));
     own->multiprocessors = properties.multiProcessorCount;
     own->resident_threads = properties.multiProcessorCount * properties.maxThreadsPerMultiProcessor;
-    own->tf32 = wanted("EAB_CUDA_TF32");
     EAB_CUDA(cudaStreamCreateWithFlags(&own->own_stream, cudaStreamNonBlocking));
     own->stream = own->own_stream;
-    EAB_TRY(eab_cuda_blas_open(own->stream, own->tf32, &own->blas));
+    EAB_TRY(eab_cuda_blas_open(own->stream, &own->blas));
     write_description(own, &properties);
     return EAB_OK;
 }
@@ -104,9 +119,30 @@ int eab_cuda_status(cudaError_t error, const char *what, const char *file, int l
     note_sticky(error);
     cudaGetLastError(); /* told here, and not again by whoever asks next */
     const char *name = strrchr(file, '/');
-    return eab_fail(error == cudaErrorMemoryAllocation ? EAB_NO_MEMORY : EAB_DEVICE_FAULT, "cuda: %s: %.120s at %s:%d",
-                    cudaGetErrorString(error), what, name ? name + 1 : file, line);
+    char last[200];
+    name_last_launch(error, last, sizeof last);
+    return eab_fail(error == cudaErrorMemoryAllocation ? EAB_NO_MEMORY : EAB_DEVICE_FAULT,
+                    "cuda: %s: %.120s at %s:%d%s", cudaGetErrorString(error), what, name ? name + 1 : file, line, last);
 }
+
+#ifndef EAB_SIMT
+int eab_launch_status(cudaError_t error, const char *name, const char *file, int line, cudaStream_t stream) {
+    const bool queued = error == cudaSuccess;
+    if (queued && last_launch.careful) error = cudaStreamSynchronize(stream);
+    if (error == cudaSuccess) {
+        last_launch.name = name;
+        last_launch.file = file;
+        last_launch.line = line;
+        return EAB_OK;
+    }
+    note_sticky(error);
+    cudaGetLastError(); /* it is reported here, not once more by whoever asks next */
+    char last[200] = "";
+    if (!queued) name_last_launch(error, last, sizeof last); /* the error may be an earlier kernel's */
+    return eab_fail(error == cudaErrorMemoryAllocation ? EAB_NO_MEMORY : EAB_DEVICE_FAULT, "kernel %s at %s:%d: %s%s",
+                    name, file, line, cudaGetErrorString(error), last);
+}
+#endif
 
 const char *eab_cuda_absent(void) {
     int count = 0;
@@ -178,8 +214,8 @@ int eab_cuda_set_stream(eab_device *device, void *stream) {
     return eab_cuda_blas_set_stream(own->blas, own->stream);
 }
 
-/* For tests of what happens after a fault: EAB_CUDA_FAULT_AFTER=n makes the n-th wait of this process find that a kernel
- * has failed. */
+/* For tests of what happens after a fault: EAB_CUDA_FAULT_AFTER=n makes the n-th wait of this process (synchronize,
+ * download, upload) find that a kernel has failed. */
 static bool injected_fault(void) {
     static long waits;
     const char *after = getenv("EAB_CUDA_FAULT_AFTER");
@@ -204,6 +240,9 @@ int eab_cuda_capacity(eab_device *device, size_t *free_bytes, int64_t *resident_
 cudaStream_t eab_cuda_stream(const eab_device *device) {
     const eab_cuda_own *own = eab_cuda_own_of(device);
     cudaSetDevice(own->index);
+#ifndef EAB_SIMT
+    last_launch.careful = own->careful;
+#endif
     return own->stream;
 }
 
@@ -212,5 +251,3 @@ int eab_cuda_multiprocessors(const eab_device *device) { return eab_cuda_own_of(
 const int64_t *eab_cuda_replays(const eab_device *device) { return eab_cuda_own_of(device)->replays; }
 
 eab_cuda_blas *eab_cuda_blas_of(const eab_device *device) { return eab_cuda_own_of(device)->blas; }
-
-bool eab_cuda_tf32(const eab_device *device) { return eab_cuda_own_of(device)->tf32; }

@@ -35,6 +35,9 @@ extern "C" {
     extern __shared__ __align__(128) unsigned char eab_dynamic_shared[]; \
     unsigned char *const name = eab_dynamic_shared
 
+/* What came of queueing a kernel (context.cu): an eab_status, and a line that names it where it failed. */
+extern "C" int eab_launch_status(cudaError_t error, const char *name, const char *file, int line, cudaStream_t stream);
+
 /* Queues `kernel`; the arguments are converted to its parameters' types as in a call. */
 template <typename... Parameters, typename... Arguments>
 int eab_launch(const char *name, const char *file, int line, cudaStream_t stream, void (*kernel)(Parameters...),
@@ -44,11 +47,7 @@ int eab_launch(const char *name, const char *file, int line, cudaStream_t stream
         return cudaLaunchKernel(reinterpret_cast<const void *>(kernel), grid, block, pointers, dynamic_shared_bytes,
                                 stream);
     };
-    const cudaError_t error = launch(arguments...);
-    if (error == cudaSuccess) return EAB_OK;
-    cudaGetLastError(); /* it is reported here, not once more by whoever asks next */
-    return eab_fail(error == cudaErrorMemoryAllocation ? EAB_NO_MEMORY : EAB_DEVICE_FAULT, "kernel %s at %s:%d: %s",
-                    name, file, line, cudaGetErrorString(error));
+    return eab_launch_status(launch(arguments...), name, file, line, stream);
 }
 
 /* 2^x and 1/x on the special-function unit: 2 and 1 ulp off at most, subnormals are 0. */

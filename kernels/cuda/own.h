@@ -20,7 +20,8 @@ typedef struct {
 typedef struct {
     int index, multiprocessors, resident_threads;
     unsigned generation; /* of the CUDA context: memory of an earlier one is gone */
-    bool tf32;
+    bool careful;        /* opened after a fault: each kernel is waited for, nothing is recorded, so that one that fails
+                            again is named */
     cudaStream_t own_stream, stream;
     eab_cuda_blas *blas;
     eab_cuda_copy kept[EAB_CUDA_KEPT_COUNT];

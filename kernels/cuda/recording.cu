@@ -21,9 +21,9 @@ __global__ void advance(int64_t *replays) { *replays += 1; }
 
 } // namespace
 
-bool eab_cuda_records(const eab_device *) {
+bool eab_cuda_records(const eab_device *device) {
     const char *wanted = getenv("EAB_CUDA_GRAPH");
-    return !wanted || strcmp(wanted, "0") != 0;
+    return !eab_cuda_own_of(device)->careful && (!wanted || strcmp(wanted, "0") != 0);
 }
 
 int eab_cuda_record_begin(eab_device *device) {
@@ -71,8 +71,8 @@ int eab_cuda_record_end(eab_device *device, void **recorded) {
 }
 
 int eab_cuda_replay(eab_device *device, void *recorded) {
-    EAB_CUDA(cudaGraphLaunch(((recording *)recorded)->executable, eab_cuda_stream(device)));
-    return EAB_OK;
+    return eab_cuda_status(cudaGraphLaunch(((recording *)recorded)->executable, eab_cuda_stream(device)),
+                           "a recorded step (EAB_CUDA_GRAPH=0 tells which kernel)", __FILE__, __LINE__);
 }
 
 void eab_cuda_forget(eab_device *device, void *recorded) {

@@ -94,7 +94,8 @@ static int linear_forward(eab_device *device, const eab_shape *shape, int32_t in
                            .c = y,
                            .bias = bias,
                            .finish = finish,
-                           .other = other};
+                           .other = other,
+                           .precision = shape->precision};
     return device->backend->gemm(device, &gemm);
 }
 
@@ -114,7 +115,8 @@ static int linear_backward(eab_device *device, const eab_shape *shape, int32_t i
                              .accumulate = true,
                              .a = x,
                              .b = dy,
-                             .c = dw};
+                             .c = dw,
+                             .precision = shape->precision};
     const eab_gemm input = {.members = shape->members,
                             .m = rows,
                             .n = in,
@@ -127,7 +129,8 @@ static int linear_backward(eab_device *device, const eab_shape *shape, int32_t i
                             .b = w,
                             .c = dx,
                             .finish = finish,
-                            .other = other};
+                            .other = other,
+                            .precision = shape->precision};
     EAB_TRY(device->backend->gemm(device, &weight));
     if (dbias.data) EAB_TRY(device->backend->column_sum(device, shape->members, rows, out, dy, dbias));
     return device->backend->gemm(device, &input);

@@ -71,6 +71,7 @@ const eab_backend eab_backend_reference = {
     .dtype = "float64",
 #endif
     .real_bytes = sizeof(eab_real),
+    .precisions = 1u << EAB_PRECISION_TF32 | 1u << EAB_PRECISION_BF16,
     EAB_HOST_DEVICE_OPERATIONS,
     .open = open_device,
     .close = close_device,

@@ -9,6 +9,16 @@
 
 #define MEMBER EAB_REFERENCE(member)
 
+/* An input of a product: in bf16 its sign, exponent and 7 more bits, rounded to nearest, ties to even. TF32 may be as
+ * exact as it likes. */
+static eab_real round_input(eab_real x, eab_precision precision) {
+    if (precision != EAB_PRECISION_BF16 || !isfinite(x) || x == 0) return x;
+    int exponent;
+    const double mantissa = frexp((double)x, &exponent);          /* 0.5 to 1: 8 bits are those above 2^-8 */
+    const int lowest = exponent - 8 < -133 ? -133 : exponent - 8; /* subnormals end at 2^-133 */
+    return (eab_real)ldexp(rint(ldexp(mantissa, exponent - lowest)), lowest);
+}
+
 int EAB_REFERENCE(gemm)(eab_device *device, const eab_gemm *gemm) {
     (void)device;
     for (int32_t member = 0; member < gemm->members; member++) {
@@ -18,9 +28,12 @@ int EAB_REFERENCE(gemm)(eab_device *device, const eab_gemm *gemm) {
             for (int32_t column = 0; column < gemm->n; column++) {
                 eab_real sum = 0;
                 for (int32_t i = 0; i < gemm->k; i++)
-                    sum +=
-                        (gemm->transpose_a ? a[(int64_t)i * gemm->lda + row] : a[(int64_t)row * gemm->lda + i]) *
-                        (gemm->transpose_b ? b[(int64_t)column * gemm->ldb + i] : b[(int64_t)i * gemm->ldb + column]);
+                    sum += round_input(gemm->transpose_a ? a[(int64_t)i * gemm->lda + row]
+                                                         : a[(int64_t)row * gemm->lda + i],
+                                       gemm->precision) *
+                           round_input(gemm->transpose_b ? b[(int64_t)column * gemm->ldb + i]
+                                                         : b[(int64_t)i * gemm->ldb + column],
+                                       gemm->precision);
                 eab_real *out = &c[(int64_t)row * gemm->ldc + column];
                 *out = (gemm->accumulate ? *out : 0) + sum + (bias ? bias[column] : 0);
             }

@@ -54,10 +54,10 @@ static int is_right(eab_check_run *run, const eab_check_shape *shape) {
 
 Test(check, notices_what_is_wrong) {
     const eab_check_shape shape = {.members = 2};
-    const eab_check_operation right = {"right", false, false, is_right};
-    const eab_check_operation wrong[] = {{"slightly wrong", false, false, slightly_wrong},
-                                         {"leaves poison", false, false, leaves_poison},
-                                         {"writes outside", false, false, writes_outside}};
+    const eab_check_operation right = {"right", false, false, is_right, EAB_PRECISION_FLOAT32};
+    const eab_check_operation wrong[] = {{"slightly wrong", false, false, slightly_wrong, EAB_PRECISION_FLOAT32},
+                                         {"leaves poison", false, false, leaves_poison, EAB_PRECISION_FLOAT32},
+                                         {"writes outside", false, false, writes_outside, EAB_PRECISION_FLOAT32}};
     eab_check_result result;
     eab_device *device;
     cr_assert_eq(eab_device_open("cpu", 0, &device), EAB_OK, "%s", eab_last_error());

@@ -391,6 +391,9 @@ BAD = [
     (["tiny.ini", "--out", "tiny.ini"], "not a folder"),
     (["tiny.ini", "--set", "train.stepz=3"], "steps"),
     (["tiny.ini", "--set", "train.lr=\udcff"], "lr"),
+    (["tiny.ini", "--backend", "cpu", "--set", "train.precision=float32,bf16"], "precision = bf16"),
+    (["tiny.ini", "--backend", "cpu", "--dry-run", "--set", "train.precision=tf32"], "precision = tf32"),
+    (["tiny.ini", "--set", "train.precision=bf17"], "float32, tf32, bf16"),
     (["none.ini"], "none.ini"),
 ]
 
@@ -401,6 +404,23 @@ def test_bad_input(spec: Path, arguments: list[str], part: str):
                           timeout=60, errors="replace")
     one_line(done, 2, part)
     assert not (spec.parent / "runs").exists()
+
+
+def test_precision_is_part_of_a_cell_and_of_its_dtype(spec: Path, tmp_path: Path):
+    few = ["--set", "task.basis=4", "--set", "task.delay=2", "--set", "train.mechanism=ea", "--set", "train.seed=1",
+           "--set", "train.steps=4", "--set", "train.eval_tokens=20", "--out", tmp_path / "run"]
+    done = sweep(spec, "--backend", "reference", "--set", "train.precision=float32,bf16", *few)
+    assert done.returncode == 0, done.stderr
+    with (tmp_path / "run/accuracy.csv").open() as file:
+        rows = {row["precision"]: row for row in csv.DictReader(file)}
+    assert rows.keys() == {"float32", "bf16"}
+    assert rows["float32"]["dtype"] == "float64" and rows["bf16"]["dtype"] == "bf16"
+    assert rows["float32"]["cell"] != rows["bf16"]["cell"]
+    assert rows["float32"]["loss_nats"] != rows["bf16"]["loss_nats"]
+    with (tmp_path / "run/throughput.csv").open() as file:
+        peaks = {row["dtype"]: row["peak_fraction"] for row in csv.DictReader(file)}
+    assert peaks["bf16"] == ""
+    assert "precision = float32, bf16" in (tmp_path / "run/manifest.ini").read_text()
 
 
 def test_no_gpu_build_is_told(spec: Path, tmp_path: Path):

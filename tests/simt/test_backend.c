@@ -29,4 +29,8 @@ static void check_under_seed(const char *seed) {
 }
 
 Test(backend, every_operation_agrees_with_the_reference, .timeout = 500) { check_under_seed("1"); }
+Test(backend, so_does_the_way_through_cublas, .timeout = 500) {
+    setenv("EAB_CUDA_PRODUCT", "cublas", 1);
+    check_under_seed("3");
+}
 Test(backend, under_another_schedule_too, .timeout = 500) { check_under_seed("2"); }

@@ -130,6 +130,92 @@ Test(training, losses_of_mixtures_agree_for_five_steps, .timeout = 200) {
     expect_same_curves(configs, 1e-5);
 }
 
+/* Norm of the difference of a member's weights over the norm of the weights. */
+static double weights_differ(const fleet_fixture *a, const fleet_fixture *b, int32_t member) {
+    double *x = fleet_weights((fleet_fixture *)a, member), *y = fleet_weights((fleet_fixture *)b, member);
+    double difference = 0, size = 0;
+    for (int64_t i = 0; i < a->model.parameters.count; i++) {
+        difference += (x[i] - y[i]) * (x[i] - y[i]);
+        size += y[i] * y[i];
+    }
+    free(x);
+    free(y);
+    return sqrt(difference / size);
+}
+
+static void step(fleet_fixture *fleet, int64_t number) {
+    OK(fleet->device->backend->zero(fleet->device, fleet->tally, MEMBERS * sizeof(eab_tally)));
+    OK(eab_model_pass(&fleet->model, fleet->inputs, fleet->targets, fleet->counts, fleet->tally, NULL));
+    OK(eab_model_step(&fleet->model, number));
+}
+
+/* docs/cuda.md states the tolerance. */
+static void expect_same_weights(eab_optimizer_kind optimizer, int32_t bias) {
+    eab_config configs[MEMBERS];
+    fleet_fixture cpu, simt;
+    mixed_configs(configs);
+    for (int32_t member = 0; member < MEMBERS; member++) {
+        configs[member].optimizer = optimizer;
+        configs[member].bias = bias;
+    }
+    fleet_open(&cpu, "cpu", MEMBERS, configs);
+    fleet_open(&simt, "simt", MEMBERS, configs);
+    for (int64_t number = 0; number < STEPS; number++) {
+        step(&cpu, number);
+        step(&simt, number);
+    }
+    for (int32_t member = 0; member < MEMBERS; member++) {
+        const double differ = weights_differ(&simt, &cpu, member);
+        cr_expect_leq(differ, 1e-5, "weights of member %d differ by %g", member, differ);
+    }
+    fleet_close(&cpu);
+    fleet_close(&simt);
+}
+
+Test(training, weights_agree_after_five_steps_of_sgd, .timeout = 200) { expect_same_weights(EAB_OPTIMIZER_SGD, 1); }
+
+/* Without biases: the gradient of the keys' bias is 0 in dpa, and AdamW makes whole steps of its rounding errors. */
+Test(training, weights_agree_after_five_steps_of_adamw, .timeout = 200) { expect_same_weights(EAB_OPTIMIZER_ADAMW, 0); }
+
+/* Products with inputs in bf16, by our own kernel and by the way through cuBLAS (a stand-in of it), against the reference's,
+ * which rounds the same inputs: losses agree far closer than they do with float32's. */
+static void expect_bf16(const char *product) {
+    eab_config configs[MEMBERS];
+    eab_cell_result simt[MEMBERS], reference[MEMBERS], exact[MEMBERS];
+    double rounding = 0, difference = 0;
+    mixed_configs(configs);
+    for (int member = 0; member < MEMBERS; member++) configs[member].activation = EAB_ACTIVATION_GELU;
+    train("reference", configs, exact);
+    for (int member = 0; member < MEMBERS; member++) configs[member].precision = EAB_PRECISION_BF16;
+    train("reference", configs, reference);
+    setenv("EAB_CUDA_PRODUCT", product, 1);
+    train("simt", configs, simt);
+    for (int member = 0; member < MEMBERS; member++)
+        for (int point = 0; point < reference[member].curve_points; point++) {
+            const double expected = reference[member].curve[point].loss_nats;
+            rounding += fabs(exact[member].curve[point].loss_nats - expected);
+            difference += fabs(simt[member].curve[point].loss_nats - expected);
+        }
+    cr_expect_gt(rounding, 1e-4, "bf16 is float32: %g", rounding);
+    cr_expect_lt(difference, 0.2 * rounding, "%g from the reference in bf16, which is %g from float64", difference,
+                 rounding);
+    for (int member = 0; member < MEMBERS; member++) {
+        free(simt[member].curve);
+        free(reference[member].curve);
+        free(exact[member].curve);
+    }
+}
+
+Test(training, bf16_by_own_products, .timeout = 200) { expect_bf16("own"); }
+Test(training, bf16_by_cublas, .timeout = 200) { expect_bf16("cublas"); }
+
+Test(training, losses_agree_through_cublas, .timeout = 200) {
+    eab_config configs[MEMBERS];
+    mixed_configs(configs);
+    setenv("EAB_CUDA_PRODUCT", "cublas", 1);
+    expect_same_curves(configs, 1e-5);
+}
+
 Test(training, losses_agree_with_other_parts, .timeout = 200) {
     eab_config configs[MEMBERS];
     mixed_configs(configs);
@@ -191,6 +277,7 @@ Test(training, recorded_steps_are_the_steps, .timeout = 200) {
 typedef struct {
     eab_cell_status status[8];
     char reason[256];
+    int failed;
 } found_results;
 
 static int take_result(void *context, int64_t index, const eab_cell_result *result) {
@@ -200,28 +287,77 @@ static int take_result(void *context, int64_t index, const eab_cell_result *resu
     return EAB_OK;
 }
 
-/* The device fails once while cells are trained one after another: one of them is lost, and the others are not. */
-Test(training, a_fault_costs_one_fleet, .timeout = 200) {
-    enum { CELLS = 4 };
-    eab_cell cells[CELLS] = {0};
-    int64_t indices[CELLS];
-    found_results found = {{0}, ""};
-    for (int i = 0; i < CELLS; i++) {
+static void train_cells(int32_t count, int32_t fleet, found_results *found) {
+    eab_cell cells[8] = {0};
+    int64_t indices[8];
+    for (int i = 0; i < count; i++) {
         cells[i].config = tiny_config();
         cells[i].config.steps = STEPS;
         cells[i].config.seed = i;
         indices[i] = i;
     }
-    setenv("EAB_CUDA_FAULT_AFTER", "40", 1);
     eab_pool *pool;
     const eab_pool_settings settings = {
-        .backend = "simt", .workers = 1, .fleet = 1, .sink = take_result, .context = &found};
-    OK(eab_pool_start(&settings, cells, indices, CELLS, &pool));
+        .backend = "simt", .workers = 1, .fleet = fleet, .sink = take_result, .context = found};
+    OK(eab_pool_start(&settings, cells, indices, count, &pool));
     while (!eab_pool_wait(pool, 1)) {
     }
     OK(eab_pool_finish(pool));
-    int failed = 0;
-    for (int i = 0; i < CELLS; i++) failed += found.status[i] != EAB_CELL_OK;
-    cr_expect_eq(failed, 1, "%d of %d cells failed: %s", failed, CELLS, found.reason);
+    found->failed = 0;
+    for (int i = 0; i < count; i++) found->failed += found->status[i] != EAB_CELL_OK;
+}
+
+/* The device fails once while cells are trained one after another: one of them is lost, and the others are not. */
+Test(training, a_fault_costs_one_fleet, .timeout = 200) {
+    found_results found = {{0}, "", 0};
+    setenv("EAB_CUDA_FAULT_AFTER", "40", 1);
+    train_cells(4, 1, &found);
+    cr_expect_eq(found.failed, 1, "%d cells failed: %s", found.failed, found.reason);
     cr_expect(strstr(found.reason, "EAB_CUDA_FAULT_AFTER") && strstr(found.reason, "context.cu:"), "%s", found.reason);
+}
+
+/* The same where a kernel fails: its cell's row says which one, and where; in a recorded step, how to find out. */
+Test(training, a_kernel_that_fails_is_named, .timeout = 200) {
+    found_results found = {{0}, "", 0};
+    setenv("EAB_SIMT_FAULT", "20", 1);
+    train_cells(4, 1, &found);
+    cr_expect_eq(found.failed, 1, "%d cells failed: %s", found.failed, found.reason);
+    cr_expect(strncmp(found.reason, "kernel ", 7) == 0 && strstr(found.reason, "kernels/cuda/") &&
+                  strstr(found.reason, ".cu:"),
+              "%s", found.reason);
+}
+
+Test(training, a_recorded_step_that_fails_says_so, .timeout = 200) {
+    found_results found = {{0}, "", 0};
+    setenv("EAB_SIMT_FAULT", "120", 1);
+    train_cells(4, 1, &found);
+    cr_expect_eq(found.failed, 1, "%d cells failed: %s", found.failed, found.reason);
+    cr_expect(strstr(found.reason, "recorded step (EAB_CUDA_GRAPH=0") && strstr(found.reason, "recording.cu:"), "%s",
+              found.reason);
+}
+
+/* A fleet of several is tried again in halves, on a device that was opened anew. */
+Test(training, a_fleet_outlives_a_fault, .timeout = 200) {
+    found_results found = {{0}, "", 0};
+    setenv("EAB_SIMT_FAULT", "120", 1);
+    train_cells(4, 4, &found);
+    cr_expect_eq(found.failed, 0, "%d cells failed: %s", found.failed, found.reason);
+}
+
+/* EAB_CUDA_FAULT_AFTER counts waits; the device opened next records nothing, so that a second fault is named, the one after
+ * it does. */
+Test(training, the_nth_wait_fails) {
+    eab_device *device;
+    setenv("EAB_CUDA_FAULT_AFTER", "3", 1);
+    OK(eab_device_open("simt", 0, &device));
+    cr_expect(device->backend->records(device));
+    for (int wait = 1; wait <= 3; wait++)
+        cr_expect_eq(device->backend->synchronize(device), wait == 3 ? EAB_DEVICE_FAULT : EAB_OK, "wait %d", wait);
+    for (int opened = 0; opened < 2; opened++) {
+        eab_device_close(device);
+        OK(eab_device_open("simt", 0, &device));
+        cr_expect_eq(device->backend->records(device), opened > 0, "opened again %d", opened);
+        OK(device->backend->synchronize(device));
+    }
+    eab_device_close(device);
 }
