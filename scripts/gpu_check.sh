@@ -16,7 +16,7 @@ Runs these parts and ends with a table of what came out:
   build     eabench with code for this GPU, in build/gpu-check
   check     every operation against float64: eabench check, with cuBLAS and with our own products
   sanitize  the same under compute-sanitizer: memcheck, racecheck, initcheck
-  bench     kernels' speed, where eabench has the command bench
+  bench     kernels' speed beside their errors: eabench bench --tag gpu
   ladder    tasks/ladders/gpu.ini: 1,280 models; all mechanisms, 8 levels, 4 rates, 10 seeds
   compare   100 steps on GPU and processor: the same losses to 1e-3; then cells of the ladder on the processor, and
             scripts/compare between the two
@@ -29,7 +29,9 @@ Runs these parts and ends with a table of what came out:
   --out DIR      where everything goes (default: results/NAME OF THE GPU)
   --help         show this
 
-Meant to take at most 8 minutes on an H200, the build included. Every part has a time limit of its own.
+Takes at most 8 minutes, the build included: every part has a time limit of its own, and what is left of the 8 minutes.
+(With --simt there is no such limit.) Without libcublas on the loader's path, the one that came with a Python package
+(PyTorch, JAX) is used.
 Exit codes: 0 all parts passed or were skipped, 1 a part failed, 2 misuse, 3 something is missing.
 END
 }
@@ -88,8 +90,31 @@ out=${out:-$root/results/$(tr -c 'A-Za-z0-9._\n-' '-' <<<"$gpu")}
 mkdir -p -- "$out" || lacking "cannot make the folder $out"
 out=$(realpath -- "$out")
 
+# left SECONDS: those, or what is left of the 8 minutes if that is less, at least 1.
+left() {
+    local rest=$((simt ? $1 : 470 - SECONDS))
+    ((rest > 0)) || rest=1
+    echo $((rest < $1 ? rest : $1))
+}
+
 # limited SECONDS COMMAND...: 124 or 137 where the time ran out. KILL follows, as a program may be deaf.
-limited() { timeout --kill-after=10 "$@"; }
+limited() {
+    local seconds
+    seconds=$(left "$1")
+    shift
+    timeout --kill-after=10 "$seconds" "$@"
+}
+
+# Products are cuBLAS's where it is found: by the loader, in the toolkit's usual place, or in a Python package.
+if ((!simt)) && ! ldconfig -p 2>/dev/null | grep -q 'libcublas\.so\.' && ! compgen -G '/usr/local/cuda/lib64/libcublas.so.*' >/dev/null; then
+    cublas=$(python3 -c 'import glob, site, sysconfig
+places = {*site.getsitepackages(), sysconfig.get_paths()["purelib"]}
+print(*sorted(path for place in places for path in glob.glob(place + "/nvidia/*/lib/libcublas.so.*")), sep="\n")' 2>/dev/null | tail -n 1)
+    if [[ -n $cublas ]]; then
+        export LD_LIBRARY_PATH=${cublas%/*}${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
+        say "cuBLAS: $cublas"
+    fi
+fi
 
 rows=() failed=0
 # row PART VERDICT DETAIL...
@@ -172,16 +197,25 @@ part_sanitize() {
 }
 
 part_bench() {
-    local limit=60 status
+    local limit=100 status rows axes=(--tag gpu --max-seconds 0.2)
     if ! has_command bench; then
-        row bench skipped 'eabench has no command bench yet'
+        row bench skipped 'eabench has no command bench'
         return
     fi
-    limited "$limit" "$eabench" bench --backend "$backend" --device "$device" --out "$out/bench" >"$out/bench.txt" 2>&1 </dev/null
-    status=$?
-    if ((status == 0)); then row bench passed "$(short "$out/bench.txt")"; else
-        row bench FAILED "$(why "$status"), see $(short "$out/bench.txt")"
+    if ((simt)); then
+        axes=(--op attention --mechanism dpa,ea --context 16 --head-dim 8 --batch 1 --heads 1 --dtype float32
+            --min-samples 2 --max-seconds 0.1)
     fi
+    rm -rf -- "$out/bench"
+    limited "$limit" "$eabench" bench --backend "$backend" --device "$device" --out "$out/bench" "${axes[@]}" \
+        >"$out/bench.txt" 2>&1 </dev/null
+    status=$?
+    rows=$(($(wc -l 2>/dev/null <"$out/bench/kernels.csv" || echo 1) - 1))
+    case $status in
+        0) row bench passed "$rows rows in $(short "$out/bench/kernels.csv")" ;;
+        124 | 137) row bench partial "$rows rows in $(short "$out/bench/kernels.csv"), then $(why "$status")" ;;
+        *) row bench FAILED "$rows rows, then $(why "$status"), see $(short "$out/bench.txt")" ;;
+    esac
 }
 
 # The ladder in miniature, where each step takes a second.
@@ -196,16 +230,27 @@ sweep() {
         >"$out/$folder.txt" 2>&1 </dev/null
 }
 
+# What the fleets of a run trained a second, over the device's cells: the median. Counted from the end of the row, as the
+# device's name has commas.
+rates() { # FOLDER
+    awk -F, 'FNR == 1 { for (i = 1; i <= NF; i++) if ($i == "fleet_tokens_per_s") from_end = NF - i; next }
+        { print $(NF - from_end) }' \
+        "$out/$1/throughput.csv" 2>/dev/null | sort -g | awk '{ rate[NR] = $1 }
+        END { if (NR) printf "%.3g million tokens a second (median)", rate[int((NR + 1) / 2)] / 1e6 }'
+}
+
 part_ladder() {
-    local status begin=$SECONDS count
+    local status begin=$SECONDS count time_limit
     if ((simt)); then
         sweep ladder 300 simt "${small[@]}" --set train.steps=4 --set train.eval_every=2
     else
-        sweep ladder 240 cuda --device "$device" --time-limit 220
+        time_limit=$(($(left 280) - 60)) # the comparison comes after it
+        ((time_limit >= 20)) || time_limit=20
+        sweep ladder $((time_limit + 20)) cuda --device "$device" --time-limit "$time_limit"
     fi
     status=$?
     count=$(grep -E 'of [0-9]+ cells are done' "$out/ladder.txt" | tail -n 1)
-    if ((status == 0)); then row ladder passed "${count:-done}, $((SECONDS - begin)) s"; else
+    if ((status == 0)); then row ladder passed "${count:-done}, $((SECONDS - begin)) s, $(rates ladder)"; else
         row ladder FAILED "${count:+$count; }$(why "$status"), see $(short "$out/ladder.txt")"
     fi
 }

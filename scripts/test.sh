@@ -5,7 +5,7 @@ program='test'
 source "$(dirname -- "${BASH_SOURCE[0]}")/common.sh" || exit 3
 
 default_stages=(release isa scripts asan tsan clang aarch64 cuda)
-full_stages=(lint floats debug valgrind asan-isa asan-scripts tsan-scripts peers)
+full_stages=(lint floats debug valgrind asan-isa asan-scripts tsan-scripts peers cuda-all)
 
 usage() {
     cat <<END
@@ -30,6 +30,7 @@ and with --full
   asan-scripts  pytest with the program of the asan build
   tsan-scripts  pytest with the program of the tsan build
   peers         pytest: the trainer and the library against PyTorch and JAX (downloads some GB once)
+  cuda-all      build with CUDA for every architecture, and PTX, tests included; the tests of the kernels run by simt
 
   --full        all stages
   --stage NAME  these stages only
@@ -103,6 +104,7 @@ build() { # PRESET
     local source werror=ON tests=ON cuda=OFF
     case $1 in
         asan | tsan) werror=OFF ;; # gcc warns of things that are not so in code with sanitizers
+        cuda-all) cuda=ON ;;
         cuda-*) tests=OFF cuda=ON ;; # the tests of the CUDA kernels run on the processor, in the other builds (simt)
     esac
     if [[ -z ${built[$1]:-} ]]; then
@@ -225,12 +227,12 @@ aarch64_stage() {
     build aarch64 && ctests aarch64
 }
 
-cuda_stage() {
+cuda_stage() { # PRESET LABELS
     if ! command -v nvcc >/dev/null && [[ ! -x /usr/local/cuda/bin/nvcc ]]; then
         summaries+=("skipped: nvcc is not here")
         return
     fi
-    build cuda-sm90a && ctests cuda-sm90a -L cuda
+    build "$1" && ctests "$1" -L "$2"
 }
 
 # In the full tier, as PyTorch and JAX are gigabytes to download; the tests themselves take a minute.
@@ -248,7 +250,8 @@ stage() {
         tsan) build tsan && races ;;
         clang) build clang && ctests clang ;;
         aarch64) aarch64_stage ;;
-        cuda) cuda_stage ;;
+        cuda) cuda_stage cuda-sm90a cuda ;;
+        cuda-all) cuda_stage cuda-all 'cuda|simt' ;;
         lint) scripts/lint.sh ;;
         floats) build release && EAB_FLOAT_STEP=1 ctests release -R '^kernels\.math$' ;;
         debug) build debug && ctests debug ;;
