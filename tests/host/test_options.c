@@ -45,6 +45,7 @@ static const struct {
     {"train", "eval_tokens", "10000"},
     {"train", "stop_when_solved", "on"},
     {"train", "heldout", "auto"},
+    {"train", "precision", "float32"},
 };
 
 Test(options, table_is_the_design) {
