@@ -42,7 +42,7 @@ static int terminal_columns(void) {
     if (ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0)
         return size.ws_col < LEAST_COLUMNS ? LEAST_COLUMNS : size.ws_col > MAX_COLUMNS ? MAX_COLUMNS : size.ws_col;
     const char *columns = getenv("COLUMNS");
-    const int wanted = columns ? atoi(columns) : 0;
+    const int wanted = columns ? (int)strtol(columns, NULL, 10) : 0;
     return wanted >= LEAST_COLUMNS && wanted <= MAX_COLUMNS ? wanted : DEFAULT_COLUMNS;
 }
 

@@ -62,15 +62,15 @@ int eab_bench_refill(const eab_bench_buffers *buffers, int32_t set, int32_t tens
     const eab_bench_tensor *t = &buffers->tensors[tensor];
     const size_t bytes = eab_dtype_bytes(t->dtype);
     char *to = eab_bench_buffer(buffers, set, tensor);
-    char *piece = malloc(PIECE * sizeof(float));
+    void *piece = malloc(PIECE * sizeof(float)); /* of the tensor's type, which is no wider */
     int status = piece ? EAB_OK : eab_fail(EAB_NO_MEMORY, "no memory for random numbers");
     for (int64_t done = 0, number = 0; done < t->count && !status; done += PIECE, number++) {
         const size_t length = (size_t)MIN(t->count - done, (int64_t)PIECE);
         const float *from = pool() + place_in_pool(set, tensor, number, length);
         for (size_t i = 0; i < length; i++) {
             const float value = from[i] * (float)t->magnitude;
-            if (t->dtype == EAB_F32) ((float *)(void *)piece)[i] = value;
-            else ((uint16_t *)(void *)piece)[i] = eab_half_encode(value, t->dtype);
+            if (t->dtype == EAB_F32) ((float *)piece)[i] = value;
+            else ((uint16_t *)piece)[i] = eab_half_encode(value, t->dtype);
         }
         status = buffers->device->backend->upload(buffers->device, to + (size_t)done * bytes, piece, length * bytes);
     }

@@ -11,7 +11,7 @@ typedef struct eab_bench_folder eab_bench_folder;
  * EAB_BAD_INPUT where another process holds the folder, its kernels.csv is not of this version, or it holds a sweep; EAB_IO.
  * `resolved`: the request as INI text, for the manifest. */
 int eab_bench_folder_open(const char *path, const char *resolved, const eab_run_settings *settings, bool samples,
-                          eab_bench_folder **folder);
+                          eab_bench_folder **opened);
 
 /* One line on what this run does not share with the folder's first one; "" if all is the same. */
 const char *eab_bench_folder_warning(const eab_bench_folder *folder);

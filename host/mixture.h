@@ -7,7 +7,8 @@
 
 #include "../tasks/parts.h"
 
-struct _GArray; /* not all who ask for a mixture have GLib (tests/bare) */
+/* Not all who ask for a mixture have GLib (tests/bare). */
+struct _GArray; /* NOLINT(bugprone-reserved-identifier): GLib's own name */
 
 enum { EAB_MIXTURE_MIN_PARTS = 2, EAB_MIXTURE_TEXT_SIZE = 1500 };
 

@@ -69,7 +69,7 @@ void eab_cell_result_clear(eab_cell_result *result);
 
 /* The training of one cell step by step, without evaluations, for measuring: the very steps of eab_train_fleet. */
 typedef struct eab_train_stepper eab_train_stepper;
-int eab_train_stepper_open(eab_device *device, const eab_config *config, eab_train_stepper **stepper);
+int eab_train_stepper_open(eab_device *device, const eab_config *config, eab_train_stepper **opened);
 int eab_train_stepper_step(eab_train_stepper *stepper); /* asynchronous where the device is */
 void eab_train_stepper_close(eab_train_stepper *stepper);
 

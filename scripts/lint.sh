@@ -83,7 +83,7 @@ fi
 # ---- shellcheck ------------------------------------------------------------------------------------------------------
 
 if ((${#shells[@]})); then
-    shellcheck -x -P scripts -- "${shells[@]}" || found "shellcheck has found something"
+    shellcheck -x -P scripts:scripts/peers -- "${shells[@]}" || found "shellcheck has found something"
 fi
 
 # ---- clang-tidy ------------------------------------------------------------------------------------------------------

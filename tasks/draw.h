@@ -20,7 +20,7 @@ EAB_HOST_DEVICE static inline int32_t eab_random_unused(eab_random *random, cons
     while (value != before) {
         before = value;
         value = r;
-        for (int32_t i = 0; i < count; i++) value += used[i * stride] <= before;
+        for (int32_t i = 0; i < count; i++) value += used[(int64_t)i * stride] <= before;
     }
     return value;
 }

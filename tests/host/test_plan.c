@@ -181,8 +181,8 @@ Test(plan, resolved_runs_again) {
 Test(plan, resolved_has_every_option) {
     eab_plan plan;
     load("[task recurrence]\nbasis = 4:6\n", NULL, &plan);
-    cr_expect(
-        strstr(plan.resolved, "[task recurrence]\nbasis = 4, 5, 6\ndelay = 4\na = 1\nb = 1\nrule = linear\ntable_seed = 0\n\n[model]\nlayers = 1\n"));
+    cr_expect(strstr(plan.resolved, "[task recurrence]\nbasis = 4, 5, 6\ndelay = 4\na = 1\nb = 1\n"
+                                    "rule = linear\ntable_seed = 0\n\n[model]\nlayers = 1\n"));
     for (int i = 0; i < eab_option_count; i++) {
         char line[80], value[40];
         eab_option_print_value(&eab_options[i], eab_options[i].default_value, value, sizeof value);
