@@ -57,6 +57,7 @@ static double measure_gbyte_per_s(eab_device *device, int32_t dtype) {
     const size_t bytes = past_caches > least ? past_caches : least;
     void *from = NULL, *to = NULL;
     double best = 0;
+    if (!backend->burn) return 0; /* no hardware whose limits speeds are held against: reference, simt */
     if (!backend->allocate(device, bytes, &from) && !backend->allocate(device, bytes, &to) &&
         !backend->zero(device, from, bytes) && !backend->zero(device, to, bytes)) {
         best = best_rate(device, 2.0 * (double)bytes, copy_pass, to, from, bytes);

@@ -336,7 +336,7 @@ typedef struct eab_backend {
 
     /* Does at least `flop` of work of a dtype (EAB_F32, ...) at the device's highest rate (on "cpu" multiply-adds held in
      * registers, on "cuda" products of large matrices by cuBLAS) and waits for it; *done is what it was. EAB_UNSUPPORTED
-     * for a dtype that it has no products of. For measuring peaks; optional. */
+     * for a dtype that it has no products of. For measuring peaks; a backend without it has none, of memory neither. */
     int (*burn)(eab_device *, int32_t dtype, double flop, double *done);
 
     /* Optional: the public calls in bf16 and fp16, contiguous; pointers on the device. */

@@ -58,13 +58,34 @@ def test_parts_need_the_program(tmp_path: Path) -> None:
     assert "bench     skipped" in done.stdout
 
 
+@pytest.mark.parametrize(("lines", "code", "verdict"), [
+    (0, 0, "FAILED"), (0, 124, "FAILED"), (0, 1, "FAILED"), (1, 1, "FAILED"), (2, 124, "partial"), (2, 137, "partial"),
+    (1, 0, "passed"),
+])
+def test_a_bench_without_rows_fails(tmp_path: Path, lines: int, code: int, verdict: str) -> None:
+    fake = tmp_path / "eabench"
+    fake.write_text(f"""#!/bin/bash
+        [[ $2 != --help ]] || exit 0
+        while (($#)); do [[ $1 != --out ]] || out=$2; shift; done
+        mkdir -p "$out"
+        [[ -f $out/kernels.csv ]] || echo 'device,status,reason' >"$out/kernels.csv"
+        lines=$(wc -l <"$out/kernels.csv")
+        for ((; lines < 1 + {lines}; lines++)); do echo 'simt,ok,' >>"$out/kernels.csv"; done
+        exit {code}""")
+    fake.chmod(0o755)
+    done = run("--simt", "--binary", str(fake), "--only", "bench", "--out", str(tmp_path / "out"))
+    assert done.returncode == (1 if verdict == "FAILED" else 0)
+    summary = (tmp_path / "out" / "summary.txt").read_text()
+    assert summary.splitlines()[1].startswith(f"bench     {verdict:<8} {lines} rows")
+
+
 def test_all_parts_in_miniature(tmp_path: Path) -> None:
     program = simt_program()
     if program is None:
         pytest.skip("eabench_simt was not built")
     done = run("--simt", "--binary", str(program), "--out", str(tmp_path / "out"), timeout=900)
     assert done.returncode == 0, done.stdout + done.stderr
-    for part in ("check", "sanitize", "ladder", "compare"):
+    for part in ("check", "sanitize", "bench", "ladder", "compare"):
         assert f"{part:<9} passed" in done.stdout, done.stdout
-    for name in ("summary.txt", "machine.ini", "check.txt", "ladder/accuracy.csv", "ladder/manifest.ini"):
+    for name in ("summary.txt", "machine.ini", "check.txt", "bench/kernels.csv", "ladder/accuracy.csv", "ladder/manifest.ini"):
         assert (tmp_path / "out" / name).exists()
