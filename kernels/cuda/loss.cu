@@ -36,7 +36,8 @@ __device__ void take_larger(float *value, int32_t *index, float other_value, int
     }
 }
 
-template <int LANES> __global__ void __launch_bounds__(THREADS) rows_loss(loss_problem p) {
+/* Eight blocks a multiprocessor leave 64 registers a thread: left to itself, ptxas spills some to fit more blocks. */
+template <int LANES> __global__ void __launch_bounds__(THREADS, 8) rows_loss(loss_problem p) {
     enum { GROUPS = THREADS / LANES };
     EAB_SHARED(double, losses, GROUPS);
     EAB_SHARED(int32_t, asked_rows, GROUPS);

@@ -20,8 +20,9 @@ namespace {
 
 enum { WARPS = 8, THREADS = 32 * WARPS, PART_ROWS = 256 };
 
+/* Four blocks a multiprocessor leave 64 registers a thread: left to itself, ptxas spills some to fit a fifth block. */
 template <int PER_LANE, int ROWS>
-__global__ void __launch_bounds__(THREADS)
+__global__ void __launch_bounds__(THREADS, PER_LANE <= 8 ? 4 : 1)
     forward(int32_t members, int32_t rows, int32_t width, eab_tensor gain_all, eab_tensor bias_all, eab_tensor x_all,
             eab_tensor y_all, eab_tensor normalized_all, eab_tensor inv_std_all) {
     const int32_t lane = (int32_t)(threadIdx.x % 32), warp = (int32_t)(threadIdx.x / 32);

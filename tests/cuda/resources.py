@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
-"""What each CUDA kernel takes: registers, shared memory, spills, for sm_90a, as ptxas tells it.
+"""What each CUDA kernel takes: registers, shared memory, spills, as ptxas tells it. The table is of sm_90a.
 
-    resources.py --check CSV OBJECTS VERSION   exit 1 where a kernel spills, or where the table is not what was built
+    resources.py --check CSV OBJECTS VERSION   exit 1 where a kernel spills on any architecture that was built, or where
+                                               the table is not what was built
     resources.py --write CSV OBJECTS VERSION   writes the table
 
 OBJECTS is the folder of the objects, where kernels/cuda/keep_resources.sh leaves a .ptxas file beside each; VERSION is
@@ -31,12 +32,12 @@ def demangle(names: list[str]) -> dict[str, str]:
 
 
 def read(path: Path) -> list[dict[str, str]]:
+    """A row for each kernel and architecture."""
     rows, row = [], None
     for line in path.read_text().splitlines():
         if match := re.search(r"Compiling entry function '(\w+)' for '(\w+)'", line):
-            row = {"file": path.name.removesuffix(".o.ptxas"), "kernel": match[1]} if match[2] == ARCHITECTURE else None
-            if row:
-                rows.append(row)
+            row = {"file": path.name.removesuffix(".o.ptxas"), "kernel": match[1], "architecture": match[2]}
+            rows.append(row)
         elif row is None:
             continue
         elif match := re.search(r"(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes spill loads", line):
@@ -53,7 +54,11 @@ def collect(folder: Path) -> list[dict[str, str]]:
     names = demangle([row["kernel"] for row in rows])
     for row in rows:
         row["kernel"] = names[row["kernel"]]
-    return sorted(rows, key=lambda row: (row["file"], row["kernel"]))
+    return sorted(rows, key=lambda row: (row["file"], row["kernel"], row["architecture"]))
+
+
+def of_table(rows: list[dict[str, str]]) -> list[dict[str, str]]:
+    return [row for row in rows if row["architecture"] == ARCHITECTURE]
 
 
 def key(row: dict[str, str]) -> tuple[str, str]:
@@ -61,13 +66,13 @@ def key(row: dict[str, str]) -> tuple[str, str]:
 
 
 def check(table: Path, rows: list[dict[str, str]], version: str) -> int:
-    wrong = [f"{row['file']}: {row['kernel']} spills {row['spill_store_bytes']} bytes" for row in rows
-             if int(row["spill_store_bytes"]) or int(row["spill_load_bytes"])]
+    wrong = [f"{row['file']}: {row['kernel']} spills {row['spill_store_bytes']} bytes on {row['architecture']}"
+             for row in rows if int(row["spill_store_bytes"]) or int(row["spill_load_bytes"])]
     lines = table.read_text().splitlines() if table.exists() else ["", ""]
     built_by = lines[0].removeprefix("# nvcc ").split(",")[0]
     if built_by == version:
         known = {key(row): row for row in csv.DictReader(lines[1:])}
-        found = {key(row): row for row in rows}
+        found = {key(row): row for row in of_table(rows)}
         wrong += [f"{k[0]}: {k[1]} is not in the table" for k in found.keys() - known.keys()]
         wrong += [f"{k[0]}: {k[1]} is in the table, but was not built" for k in known.keys() - found.keys()]
         wrong += [f"{k[0]}: {k[1]}: {column} is {found[k][column]}, {known[k][column]} in the table"
@@ -76,18 +81,20 @@ def check(table: Path, rows: list[dict[str, str]], version: str) -> int:
         print(f"the table is of nvcc {built_by}, this is {version}: only spills are checked")
     for line in sorted(wrong):
         print(line)
-    print(f"{len(rows)} kernels, {len(wrong)} findings; resources.py --write renews {table.name}")
-    return 1 if wrong or not rows else 0
+    architectures = sorted({row["architecture"] for row in rows})
+    print(f"{len(of_table(rows))} kernels on {' '.join(architectures)}, {len(wrong)} findings; "
+          f"resources.py --write renews {table.name}")
+    return 1 if wrong or not of_table(rows) else 0
 
 
 def write(table: Path, rows: list[dict[str, str]], version: str) -> int:
     with table.open("w", newline="") as file:
         file.write(f"# nvcc {version}, {ARCHITECTURE}; renewed by tests/cuda/resources.py --write\n")
-        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n", extrasaction="ignore")
         writer.writeheader()
-        writer.writerows(rows)
-    print(f"{len(rows)} kernels in {table}")
-    return 0 if rows else 1
+        writer.writerows(of_table(rows))
+    print(f"{len(of_table(rows))} kernels in {table}")
+    return 0 if of_table(rows) else 1
 
 
 def main(arguments: list[str]) -> int:
