@@ -1,0 +1,175 @@
+/* Unfused attention between its products (kernels/cuda/scores_unfused.cu), run by simt, against the same formulas in float64;
+ * the processor's code, which has been held against the reference, says what error float32 has. */
+#include <criterion/criterion.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "kernels/attention.h"
+#include "kernels/backend.h"
+#include "kernels/mechanism.h"
+#include "tasks/philox.h"
+
+#define OK(call) cr_assert_eq(call, EAB_OK, "%s", eab_last_error())
+
+typedef struct {
+    int32_t batch, heads, context, mechanism;
+    bool causal, sloped, in_place;
+    float size; /* largest score before scaling */
+} scores_case;
+
+/* All matrices [batch][heads][context][context]. */
+typedef struct {
+    size_t count;
+    float *scores, *dweights;    /* inputs */
+    double *weights, *gradient;  /* in float64 */
+    float *tested[2], *plain[2]; /* weights and gradient: simt, cpu */
+} solution;
+
+static float *new_floats(size_t count) {
+    float *values = malloc(count * sizeof *values);
+    cr_assert(values);
+    return values;
+}
+
+static double log_weight(int32_t mechanism, double z) {
+    if (mechanism == EAB_MECHANISM_dpa) return z;
+    if (mechanism == EAB_MECHANISM_ea_softmax) return z * z;
+    return log(z * z / (1 + z * z) + (double)EAB_WEIGHT_EPS);
+}
+
+/* The derivative of log_weight. */
+static double slope_of(int32_t mechanism, double z) {
+    if (mechanism == EAB_MECHANISM_dpa) return 1;
+    if (mechanism == EAB_MECHANISM_ea_softmax) return 2 * z;
+    return 2 * z / ((1 + z * z) * (1 + z * z)) / (z * z / (1 + z * z) + (double)EAB_WEIGHT_EPS);
+}
+
+static void solve(const scores_case *c, double scale, const float *slopes, const solution *s) {
+    const int32_t n = c->context;
+    for (int64_t row = 0; row < (int64_t)c->batch * c->heads * n; row++) {
+        const int32_t time = (int32_t)(row % n), head = (int32_t)(row / n % c->heads), keys = c->causal ? time + 1 : n;
+        const float *scores = s->scores + row * n, *dweights = s->dweights + row * n;
+        double *weights = s->weights + row * n, *gradient = s->gradient + row * n;
+        double top = -INFINITY, sum = 0, mean = 0;
+        for (int32_t key = 0; key < n; key++) weights[key] = gradient[key] = 0;
+        for (int32_t key = 0; key < keys; key++) {
+            const double bias = c->sloped ? -(double)slopes[head] * abs(time - key) : 0;
+            weights[key] = log_weight(c->mechanism, scale * (double)scores[key]) + bias;
+            top = fmax(top, weights[key]);
+        }
+        for (int32_t key = 0; key < keys; key++) sum += weights[key] = exp(weights[key] - top);
+        for (int32_t key = 0; key < keys; key++) mean += (weights[key] /= sum) * (double)dweights[key];
+        for (int32_t key = 0; key < keys; key++)
+            gradient[key] = scale * weights[key] * slope_of(c->mechanism, scale * (double)scores[key]) *
+                            ((double)dweights[key] - mean);
+    }
+}
+
+static void run(const char *backend, const scores_case *c, const eab_attention_args *args, const solution *s,
+                float *const results[2]) {
+    const size_t bytes = s->count * sizeof(float);
+    eab_device *device;
+    void *memory[3]; /* scores, weights, dweights */
+    OK(eab_device_open(backend, 0, &device));
+    for (int i = 0; i < 3; i++) OK(device->backend->allocate(device, bytes, &memory[i]));
+    const eab_tensor scores = {memory[0], 0}, weights = {memory[1], 0}, dweights = {memory[2], 0};
+    OK(device->backend->upload(device, memory[2], s->dweights, bytes));
+    if (c->in_place) {
+        OK(device->backend->upload(device, memory[1], s->scores, bytes));
+        OK(device->backend->scores_forward(device, args, weights, weights));
+    }
+    OK(device->backend->upload(device, memory[0], s->scores, bytes));
+    if (!c->in_place) OK(device->backend->scores_forward(device, args, scores, weights));
+    OK(device->backend->scores_backward(device, args, scores, weights, dweights));
+    OK(device->backend->download(device, results[0], memory[1], bytes));
+    OK(device->backend->download(device, results[1], memory[2], bytes));
+    for (int i = 0; i < 3; i++) device->backend->release(device, memory[i]);
+    eab_device_close(device);
+}
+
+/* |tested - exact| against the processor's error, or float32's rounding of the whole matrix where that is larger. */
+static double error_ratio(const solution *s, const double *exact, const float *tested, const float *plain) {
+    double error = 0, plain_error = 0, norm = 0;
+    for (size_t i = 0; i < s->count; i++) {
+        error += pow((double)tested[i] - exact[i], 2);
+        plain_error += pow((double)plain[i] - exact[i], 2);
+        norm += exact[i] * exact[i];
+    }
+    return sqrt(error) / fmax(fmax(sqrt(plain_error), 0x1p-24 * sqrt(norm)), 1e-300);
+}
+
+static void check(const scores_case *c) {
+    solution s = {.count = (size_t)c->batch * (size_t)c->heads * (size_t)c->context * (size_t)c->context};
+    const float scale = eab_mechanism_default_scale(c->mechanism, 16);
+    float slopes[] = {0.5f, 0.03f, 0};
+    const eab_attention_args args = {.members = 1,
+                                     .batch = c->batch,
+                                     .heads = c->heads,
+                                     .context = c->context,
+                                     .head_dim = 16,
+                                     .causal = c->causal,
+                                     .scores = {&c->mechanism, &scale},
+                                     .slopes = c->sloped ? slopes : NULL};
+    cr_assert_leq((size_t)c->heads, sizeof slopes / sizeof *slopes);
+    s.scores = new_floats(s.count);
+    s.dweights = new_floats(s.count);
+    s.weights = malloc(2 * s.count * sizeof *s.weights);
+    cr_assert(s.weights);
+    s.gradient = s.weights + s.count;
+    for (int i = 0; i < 2; i++) {
+        s.tested[i] = new_floats(s.count);
+        s.plain[i] = new_floats(s.count);
+    }
+    eab_random random = eab_random_at(1, 2, (uint32_t)c->context, (uint32_t)c->mechanism, c->causal);
+    for (size_t i = 0; i < s.count; i++) {
+        s.scores[i] = c->size * ((float)(eab_random_word(&random) >> 8) * 0x1p-23f - 1);
+        s.dweights[i] = (float)(eab_random_word(&random) >> 8) * 0x1p-23f - 1;
+    }
+    solve(c, (double)scale, slopes, &s);
+    run("simt", c, &args, &s, s.tested);
+    run("cpu", c, &args, &s, s.plain);
+    const double weights = error_ratio(&s, s.weights, s.tested[0], s.plain[0]);
+    const double gradient = error_ratio(&s, s.gradient, s.tested[1], s.plain[1]);
+    const char *name = eab_mechanism_name(c->mechanism);
+    cr_expect(weights <= 2 && gradient <= 3,
+              "%s, %d x %d x %d, causal %d, slopes %d, size %g: error ratios %.2f and %.2f", name, c->batch, c->heads,
+              c->context, c->causal, c->sloped, (double)c->size, weights, gradient);
+    for (size_t i = 0; i < s.count && c->causal; i++) {
+        const size_t n = (size_t)c->context, key = i % n, time = i / n % n;
+        if (key > time) cr_assert(s.tested[0][i] == 0 && s.tested[1][i] == 0, "%s: a masked place is not 0", name);
+    }
+    for (int i = 0; i < 2; i++) {
+        free(s.tested[i]);
+        free(s.plain[i]);
+    }
+    free(s.weights);
+    free(s.scores);
+    free(s.dweights);
+}
+
+static void check_all(scores_case c) {
+    for (c.mechanism = 0; c.mechanism < EAB_MECHANISM_COUNT; c.mechanism++)
+        for (int variant = 0; variant < 4; variant++) {
+            c.causal = variant & 1;
+            c.sloped = variant & 2;
+            c.in_place = c.mechanism == EAB_MECHANISM_dpa; /* as the benchmark has it */
+            check(&c);
+        }
+}
+
+/* A block has 256 threads: rows shorter than it, as long, and several times as long. */
+Test(scores_unfused, contexts, .timeout = 300) {
+    static const int32_t contexts[] = {1, 2, 31, 32, 33, 100, 256, 257};
+    for (size_t i = 0; i < sizeof contexts / sizeof *contexts; i++)
+        check_all((scores_case){.batch = 1, .heads = 1, .context = contexts[i], .size = 3});
+}
+
+Test(scores_unfused, heads_and_batches, .timeout = 300) {
+    check_all((scores_case){.batch = 2, .heads = 3, .context = 19, .size = 3});
+}
+
+Test(scores_unfused, small_and_large_scores, .timeout = 300) {
+    check_all((scores_case){.batch = 1, .heads = 2, .context = 21, .size = 1e-3f});
+    check_all((scores_case){.batch = 1, .heads = 2, .context = 21, .size = 20});
+}
