@@ -14,7 +14,7 @@ enum { WORKSPACE_BYTES = 32 << 20 };
 
 /* What we call, by the names in the library (the header renames them). */
 #define BLAS_FUNCTION_LIST(X) \
-    X(Create_v2) X(Destroy_v2) X(SetStream_v2) X(SetWorkspace_v2) X(SetMathMode) X(GetVersion_v2) X(GetMathMode)
+    X(Create_v2) X(Destroy_v2) X(SetStream_v2) X(SetWorkspace_v2) X(SetMathMode) X(GetVersion_v2)
 
 /* cublasGemmStridedBatchedEx, of whose name the header has two functions: written out, and held against the header below. */
 typedef cublasStatus_t (*blas_product)(cublasHandle_t, cublasOperation_t, cublasOperation_t, int m, int n, int k,
@@ -80,7 +80,8 @@ static int prepare(eab_cuda_blas *blas, cudaStream_t stream) {
     if (status) return failed(status, "cublasCreate");
     EAB_CUDA(cudaMalloc(&blas->workspace, WORKSPACE_BYTES));
     blas->GetVersion_v2(blas->handle, &blas->version);
-    /* the default: as many bits as the product's types and compute type ask for, no fewer (cuBLAS, "cublasMath_t") */
+    /* Float32 products stay float32: TF32 is opt-in. cublas_api.h, at cublasMath_t: CUBLAS_TF32_TENSOR_OP_MATH is what allows
+     * it; at cublasComputeType_t: default types keep at least the storage's precision and range, only _FAST types lose some. */
     status = blas->SetMathMode(blas->handle, CUBLAS_DEFAULT_MATH);
     if (status) return failed(status, "cublasSetMathMode");
     return eab_cuda_blas_set_stream(blas, stream);
@@ -144,17 +145,12 @@ int eab_cuda_blas_product(eab_cuda_blas *blas, const eab_gemm *gemm) {
                     (int)gemm->m, (int)gemm->n, (int)gemm->k, (int)status);
 }
 
-/* The math mode of float32 products would keep these from tensor cores. */
 int eab_cuda_blas_half_square(eab_cuda_blas *blas, int32_t dtype, int32_t side, const void *a, const void *b, void *c) {
     const float one = 1, zero = 0;
     const cudaDataType type = dtype == EAB_BF16 ? CUDA_R_16BF : CUDA_R_16F;
-    cublasMath_t before;
-    cublasStatus_t status = blas->GetMathMode(blas->handle, &before);
-    if (!status) status = blas->SetMathMode(blas->handle, CUBLAS_DEFAULT_MATH);
-    if (status) return failed(status, "cublasSetMathMode");
-    status = blas->GemmEx(blas->handle, CUBLAS_OP_N, CUBLAS_OP_N, side, side, side, &one, b, type, side, a, type, side,
-                          &zero, c, type, side, CUBLAS_COMPUTE_32F, CUBLAS_GEMM_DEFAULT);
-    blas->SetMathMode(blas->handle, before);
+    const cublasStatus_t status =
+        blas->GemmEx(blas->handle, CUBLAS_OP_N, CUBLAS_OP_N, side, side, side, &one, b, type, side, a, type, side,
+                     &zero, c, type, side, CUBLAS_COMPUTE_32F, CUBLAS_GEMM_DEFAULT);
     return status ? failed(status, "cublasGemmEx") : (int)EAB_OK;
 }
 

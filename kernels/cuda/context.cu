@@ -29,13 +29,7 @@ void note_sticky(cudaError_t error) {
 }
 
 #ifndef EAB_SIMT
-/* Of the calling thread: the kernel that was queued last, for faults that show only later, and whether its device is
- * careful (own.h). */
-thread_local struct {
-    const char *name, *file;
-    int line;
-    bool careful;
-} last_launch;
+thread_local bool careful; /* whether the device that the calling thread works on is (own.h) */
 
 __global__ void probe() {}
 
@@ -48,13 +42,8 @@ int check_architecture(int index, const cudaDeviceProp *properties) {
     if ((int)error != 209 && (int)error != 98 &&
         (int)error != 222) /* no image, no function, PTX too new for the driver */
         return eab_cuda_status(error, "cudaFuncGetAttributes", __FILE__, __LINE__);
-    const char *suffix = properties->major == 9 ? "a" : "";
-    return eab_fail(
-        EAB_NO_DEVICE,
-        "device %d (%.60s) has compute capability %d.%d, this build has code for %s; rebuild: cmake -B build "
-        "-DCMAKE_CUDA_ARCHITECTURES=%d%d%s-real && cmake --build build",
-        index, properties->name, properties->major, properties->minor, EAB_CUDA_ARCHITECTURES, properties->major,
-        properties->minor, suffix);
+    return eab_cuda_refuse_architecture(index, properties->name, properties->major, properties->minor,
+                                        EAB_CUDA_ARCHITECTURES);
 }
 #else
 int check_architecture(int, const cudaDeviceProp *) { return EAB_OK; }
@@ -63,13 +52,11 @@ int check_architecture(int, const cudaDeviceProp *) { return EAB_OK; }
 /* "; the last kernel queued was NAME at FILE:LINE" after an error that some earlier kernel may have caused. */
 void name_last_launch(cudaError_t error, char *text, size_t size) {
     text[0] = '\0';
-#ifndef EAB_SIMT
-    if (is_sticky(error) && last_launch.name)
-        snprintf(text, size, "; the last kernel queued was %.80s at %.80s:%d", last_launch.name, last_launch.file,
-                 last_launch.line);
-#else
-    (void)error, (void)size; /* simt runs a kernel when it is queued, and names it itself */
-#endif
+    const eab_queued_kernel *last = &eab_queued_last;
+    if (!is_sticky(error) || !last->name) return;
+    const char *file = strrchr(last->file, '/');
+    snprintf(text, size, "; the last kernel queued was %.80s at %.80s:%d", last->name, file ? file + 1 : last->file,
+             last->line);
 }
 
 void write_description(eab_cuda_own *own, const cudaDeviceProp *properties) {
@@ -114,6 +101,17 @@ int prepare(eab_cuda_own *own, int index) {
 
 } // namespace
 
+int eab_cuda_refuse_architecture(int index, const char *name, int major, int minor, const char *built) {
+    if (major < 8)
+        return eab_fail(EAB_NO_DEVICE, "device %d (%.60s) has compute capability %d.%d; 8.0 or newer is allowed", index,
+                        name, major, minor);
+    return eab_fail(
+        EAB_NO_DEVICE,
+        "device %d (%.60s) has compute capability %d.%d, this build has code for %s; rebuild: cmake -B build "
+        "-DCMAKE_CUDA_ARCHITECTURES=%d%d%s-real && cmake --build build",
+        index, name, major, minor, built, major, minor, major == 9 ? "a" : "");
+}
+
 int eab_cuda_status(cudaError_t error, const char *what, const char *file, int line) {
     if (error == cudaSuccess) return EAB_OK;
     note_sticky(error);
@@ -128,13 +126,8 @@ int eab_cuda_status(cudaError_t error, const char *what, const char *file, int l
 #ifndef EAB_SIMT
 int eab_launch_status(cudaError_t error, const char *name, const char *file, int line, cudaStream_t stream) {
     const bool queued = error == cudaSuccess;
-    if (queued && last_launch.careful) error = cudaStreamSynchronize(stream);
-    if (error == cudaSuccess) {
-        last_launch.name = name;
-        last_launch.file = file;
-        last_launch.line = line;
-        return EAB_OK;
-    }
+    if (queued && careful) error = cudaStreamSynchronize(stream);
+    if (error == cudaSuccess) return EAB_OK;
     note_sticky(error);
     cudaGetLastError(); /* it is reported here, not once more by whoever asks next */
     char last[200] = "";
@@ -241,7 +234,7 @@ cudaStream_t eab_cuda_stream(const eab_device *device) {
     const eab_cuda_own *own = eab_cuda_own_of(device);
     cudaSetDevice(own->index);
 #ifndef EAB_SIMT
-    last_launch.careful = own->careful;
+    careful = own->careful;
 #endif
     return own->stream;
 }

@@ -64,9 +64,22 @@ __device__ __forceinline__ float eab_fast_reciprocal(float x) {
 
 #endif
 
+/* The kernel that the calling thread queued last, for faults that show only later (context.cu). */
+struct eab_queued_kernel {
+    const char *name, *file;
+    int line;
+};
+inline thread_local eab_queued_kernel eab_queued_last = {nullptr, nullptr, 0};
+
+inline int eab_launch_note(int status, const char *name, const char *file, int line) {
+    if (!status) eab_queued_last = {name, file, line};
+    return status;
+}
+
 /* The launch; its value is an eab_status, and a failure leaves "kernel NAME at FILE:LINE: reason" for
  * eab_last_error(). The variable part begins with dynamic_shared_bytes, so that kernels without arguments work too. */
-#define EAB_LAUNCH(stream, kernel, grid, block, ...) \
-    eab_launch(#kernel, __FILE__, __LINE__, stream, kernel, grid, block, __VA_ARGS__)
+#define EAB_LAUNCH(stream, kernel, grid, block, ...)                                                            \
+    eab_launch_note(eab_launch(#kernel, __FILE__, __LINE__, stream, kernel, grid, block, __VA_ARGS__), #kernel, \
+                    __FILE__, __LINE__)
 
 #endif

@@ -17,6 +17,9 @@ void eab_cuda_describe(const eab_device *device, char *text, size_t size);
 int eab_cuda_set_stream(eab_device *device, void *stream);
 int eab_cuda_synchronize(eab_device *device);
 int eab_cuda_capacity(eab_device *device, size_t *free_bytes, int64_t *resident_threads);
+/* EAB_NO_DEVICE with the line for a device of compute capability major.minor that this build, with code for `built` such as
+ * "80 90a", has none for: the command that rebuilds, or that the device is too old for any build. */
+int eab_cuda_refuse_architecture(int index, const char *name, int major, int minor, const char *built);
 
 /* memory.cu */
 int eab_cuda_allocate(eab_device *, size_t bytes, void **memory);

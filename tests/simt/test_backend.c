@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "host/check.h"
+#include "kernels/cuda/operations.h"
 
 static void report(void *context, const eab_check_operation *operation, const eab_check_shape *shape,
                    const eab_check_result *result) {
@@ -34,3 +35,19 @@ Test(backend, so_does_the_way_through_cublas, .timeout = 500) {
     check_under_seed("3");
 }
 Test(backend, under_another_schedule_too, .timeout = 500) { check_under_seed("2"); }
+
+Test(backend, a_device_without_code_is_told_how_to_rebuild) {
+    cr_assert_eq(eab_cuda_refuse_architecture(1, "Some GPU", 9, 0, "80 86 120"), EAB_NO_DEVICE);
+    cr_expect_str_eq(eab_last_error(),
+                     "device 1 (Some GPU) has compute capability 9.0, this build has code for 80 86 120; "
+                     "rebuild: cmake -B build -DCMAKE_CUDA_ARCHITECTURES=90a-real && cmake --build "
+                     "build");
+    cr_assert_eq(eab_cuda_refuse_architecture(0, "Some GPU", 12, 1, "90a"), EAB_NO_DEVICE);
+    cr_expect(strstr(eab_last_error(), "code for 90a; ") && strstr(eab_last_error(), "=121-real "), "%s",
+              eab_last_error());
+}
+
+Test(backend, a_device_too_old_for_any_build_is_told_so) {
+    cr_assert_eq(eab_cuda_refuse_architecture(0, "Some GPU", 7, 0, "80 86 89 90a 100 120"), EAB_NO_DEVICE);
+    cr_expect_str_eq(eab_last_error(), "device 0 (Some GPU) has compute capability 7.0; 8.0 or newer is allowed");
+}

@@ -314,6 +314,8 @@ Test(training, a_fault_costs_one_fleet, .timeout = 200) {
     train_cells(4, 1, &found);
     cr_expect_eq(found.failed, 1, "%d cells failed: %s", found.failed, found.reason);
     cr_expect(strstr(found.reason, "EAB_CUDA_FAULT_AFTER") && strstr(found.reason, "context.cu:"), "%s", found.reason);
+    cr_expect(strstr(found.reason, "; the last kernel queued was ") && strstr(found.reason, ".cu:"), "%s",
+              found.reason);
 }
 
 /* The same where a kernel fails: its cell's row says which one, and where; in a recorded step, how to find out. */
