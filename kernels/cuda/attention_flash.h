@@ -309,8 +309,9 @@ static int eab_flash_launch(cudaStream_t stream, Kernel *kernel, const char *nam
         cudaGetLastError();
         return eab_fail(EAB_UNSUPPORTED, "%s: this device has no %zu bytes of shared memory for a block", name, bytes);
     }
-    return eab_launch(name, __FILE__, __LINE__, stream, kernel, dim3((unsigned)blocks), dim3(Shape::THREADS), bytes,
-                      args);
+    return eab_launch_note(
+        eab_launch(name, __FILE__, __LINE__, stream, kernel, dim3((unsigned)blocks), dim3(Shape::THREADS), bytes, args),
+        name, __FILE__, __LINE__);
 }
 
 #endif
