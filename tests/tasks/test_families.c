@@ -28,7 +28,7 @@ Test(families, descriptors_are_complete) {
     }
 }
 
-Test(families, tokens_are_within_the_vocabulary_and_something_is_determined, .timeout = 120) {
+Test(families, tokens_are_within_the_vocabulary_and_something_is_determined) {
     for (int family = 0; family < eab_task_count(); family++)
         for (uint32_t number = 0; number < LEVELS; number++) {
             const eab_level level = family_sample(family, CONTEXT, number, number % 2);
@@ -50,7 +50,7 @@ Test(families, tokens_are_within_the_vocabulary_and_something_is_determined, .ti
         }
 }
 
-Test(families, token_names_are_distinct, .timeout = 60) {
+Test(families, token_names_are_distinct) {
     for (int family = 0; family < eab_task_count(); family++) {
         const eab_level level = eab_level_default(family);
         const int32_t vocab = eab_task_at(family)->vocab(&level);
@@ -66,7 +66,7 @@ Test(families, token_names_are_distinct, .timeout = 60) {
 }
 
 /* Any length, also one too short for the level; nothing outside the arrays is written. */
-Test(families, nothing_is_written_outside, .timeout = 120) {
+Test(families, nothing_is_written_outside) {
     enum { GUARD = 16 };
     for (int family = 0; family < eab_task_count(); family++)
         for (uint32_t number = 0; number < LEVELS; number++) {
@@ -86,7 +86,7 @@ Test(families, nothing_is_written_outside, .timeout = 120) {
         }
 }
 
-Test(families, a_sequence_depends_on_level_seed_stream_and_index_alone, .timeout = 60) {
+Test(families, a_sequence_depends_on_level_seed_stream_and_index_alone) {
     for (int family = 0; family < eab_task_count(); family++) {
         const eab_task *task = eab_task_at(family);
         const eab_level level = eab_level_default(family);
@@ -153,7 +153,7 @@ static int64_t count_conflicts(const eab_level *level, int32_t length, int64_t d
     return conflicts;
 }
 
-Test(families, the_same_beginning_has_the_same_determined_token, .timeout = 240) {
+Test(families, the_same_beginning_has_the_same_determined_token) {
     for (int family = 0; family < eab_task_count(); family++) {
         int64_t repeats = 0;
         for (uint32_t number = 0; number < LEVELS; number++) {
@@ -197,7 +197,7 @@ static bool comes_up(const eab_level *level) {
     return percent % 100 == 0 || (percent >= 20 && percent <= 80);
 }
 
-Test(families, complexity_is_the_number_of_distinct_sequences, .timeout = 240) {
+Test(families, complexity_is_the_number_of_distinct_sequences) {
     for (int family = 0; family < eab_task_count(); family++) {
         int counted = 0;
         for (uint32_t number = 0; number < 200 && counted < 12; number++) {
@@ -221,7 +221,7 @@ Test(families, complexity_is_the_number_of_distinct_sequences, .timeout = 240) {
 }
 
 /* Guesses uniformly among the 1 / chance tokens that can be an answer. */
-Test(families, chance_is_that_of_a_uniform_guess, .timeout = 120) {
+Test(families, chance_is_that_of_a_uniform_guess) {
     for (int family = 0; family < eab_task_count(); family++)
         for (uint32_t number = 0; number < 10; number++) {
             const eab_level level = number ? family_sample(family, CONTEXT, number, true) : eab_level_default(family);
@@ -251,7 +251,7 @@ Test(families, chance_is_that_of_a_uniform_guess, .timeout = 120) {
 
 /* ---- what is held out ------------------------------------------------------------------------------------------- */
 
-Test(families, what_is_held_out_is_never_trained_on, .timeout = 120) {
+Test(families, what_is_held_out_is_never_trained_on) {
     for (int family = 0; family < eab_task_count(); family++)
         for (uint32_t number = 0; number < 8; number++) {
             const eab_level level = number ? family_sample(family, CONTEXT, number, false) : eab_level_default(family);
