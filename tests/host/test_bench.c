@@ -79,7 +79,7 @@ Test(bench, stopping_rule) {
     cr_assert(eab_bench_enough(&rule, &summary, 2), "the time is over");
     summary.samples = 1000;
     summary.median_error = 0.6;
-    cr_assert_not(eab_bench_enough(&rule, &summary, 1.9), "0.6 % is not known well enough");
+    cr_assert_not(eab_bench_enough(&rule, &summary, 1.9), "0.6 %% is not known well enough");
     summary.median_error = NAN;
     cr_assert_not(eab_bench_enough(&rule, &summary, 1.9));
     summary.samples = 0;
