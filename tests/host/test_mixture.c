@@ -175,7 +175,7 @@ static eab_config mixture_config(const char *parts, eab_cue cue) {
     GArray *values = g_array_new(FALSE, FALSE, sizeof(double));
     cr_assert_eq(eab_mixture_parse(parts, "here", values), EAB_OK, "%s", eab_last_error());
     config.mixture = (int32_t)g_array_index(values, double, 0);
-    config.cue = cue;
+    config.cue = (int32_t)cue;
     config.level = *eab_config_part(&config, 0);
     config.context = 8;
     g_array_unref(values);
