@@ -155,7 +155,7 @@ static void expect_same_weights(eab_optimizer_kind optimizer, int32_t bias) {
     fleet_fixture cpu, simt;
     mixed_configs(configs);
     for (int32_t member = 0; member < MEMBERS; member++) {
-        configs[member].optimizer = optimizer;
+        configs[member].optimizer = (int32_t)optimizer;
         configs[member].bias = bias;
     }
     fleet_open(&cpu, "cpu", MEMBERS, configs);
