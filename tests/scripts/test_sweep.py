@@ -151,44 +151,53 @@ def test_same_tables_for_any_workers_and_fleet(spec: Path, tmp_path: Path, undis
         row["cell"] for row in rows(undisturbed / "throughput.csv")]
 
 
-def test_killed_at_random_instants(spec: Path, tmp_path: Path, undisturbed: Path):
+LONGER = ("--set", "train.steps=400", "--set", "train.stop_when_solved=off")  # long enough to be killed halfway
+
+
+def kill_within(seconds: float, instants: random.Random, *call) -> bool:
+    """Starts a sweep and kills it at a random instant; whether it was killed, and had not ended before."""
+    process = start(*call, "--workers", "2", stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    time.sleep(instants.uniform(0, seconds))
+    process.kill()
+    return process.wait() == -signal.SIGKILL
+
+
+def timed(*call) -> float:
+    """The seconds that a sweep takes on this machine: instants drawn within them are neither too early nor too late."""
+    began = time.monotonic()
+    done = sweep(*call, "--workers", "2")
+    assert done.returncode == 0, done.stderr
+    return time.monotonic() - began
+
+
+def test_killed_at_random_instants(spec: Path, tmp_path: Path):
     """Each time it goes on in the folder that the last kill left, until the kills have been many and it may end."""
     seed = random.randrange(1 << 32)
     print("seed", seed)
     instants = random.Random(seed)
-    run, kills = tmp_path / "run", 0
-    for _ in range(15):
-        process = start(spec, "--out", run, "--save-curves", "--workers", "2", stdout=subprocess.DEVNULL,
-                        stderr=subprocess.DEVNULL)
-        time.sleep(instants.uniform(0, 0.08))
-        process.kill()
-        kills += process.wait() == -signal.SIGKILL
-        if instants.random() < 0.4 and run.exists():  # some of what is there is lost to make it last longer
-            for name in ("accuracy.csv", "throughput.csv", "curves.csv"):
-                table = run / name
-                if table.exists() and name == "accuracy.csv" and table.stat().st_size > 2000:
-                    os.truncate(table, instants.randrange(1500, table.stat().st_size))
-    done = sweep(spec, "--out", run, "--save-curves")
+    whole, run, kills = tmp_path / "whole", tmp_path / "run", 0
+    seconds = timed(spec, "--out", whole, "--save-curves", *LONGER)
+    for _ in range(12):
+        killed = kill_within(0.5 * seconds, instants, spec, "--out", run, "--save-curves", *LONGER)
+        kills += killed
+        table = run / "accuracy.csv"  # some of what is there is lost, to make it last longer
+        if (not killed or instants.random() < 0.4) and table.exists() and table.stat().st_size > 2000:
+            os.truncate(table, instants.randrange(1500, table.stat().st_size))
+    done = sweep(spec, "--out", run, "--save-curves", *LONGER)
     assert done.returncode == 0, done.stderr
     assert kills > 0
     for name in ("accuracy.csv", "curves.csv"):
-        assert (run / name).read_bytes() == (undisturbed / name).read_bytes()
+        assert (run / name).read_bytes() == (whole / name).read_bytes()
     assert len(rows(run / "throughput.csv")) == CELLS
     assert sorted(entry.name for entry in run.iterdir()) == [
         "accuracy.csv", "curves.csv", "manifest.ini", "throughput.csv"]
 
 
 def test_killed_in_the_middle_of_cells(spec: Path, tmp_path: Path):
-    options = ("--set", "train.steps=400", "--set", "train.stop_when_solved=off")
-    whole = sweep(spec, "--out", tmp_path / "whole", *options)
-    assert whole.returncode == 0, whole.stderr
+    seconds = timed(spec, "--out", tmp_path / "whole", *LONGER)
     for _ in range(4):
-        process = start(spec, "--out", tmp_path / "run", "--workers", "2", *options, stdout=subprocess.DEVNULL,
-                        stderr=subprocess.DEVNULL)
-        time.sleep(random.uniform(0.02, 0.15))
-        process.kill()
-        process.wait()
-    assert sweep(spec, "--out", tmp_path / "run", *options).returncode == 0
+        kill_within(seconds, random.Random(), spec, "--out", tmp_path / "run", *LONGER)
+    assert sweep(spec, "--out", tmp_path / "run", *LONGER).returncode == 0
     assert (tmp_path / "run/accuracy.csv").read_bytes() == (tmp_path / "whole/accuracy.csv").read_bytes()
 
 
@@ -543,19 +552,15 @@ def test_mixtures_killed_and_resumed(tmp_path: Path):
     """A row for the whole and one for each part, all or none of them, in an undisturbed sweep and in a killed one."""
     spec, whole, run = tmp_path / "mixtures.ini", tmp_path / "whole", tmp_path / "run"
     spec.write_text(MIXTURES)
-    done = sweep(spec, "--out", whole)
-    assert done.returncode == 0 and "24 of 24 cells are done" in done.stdout, done.stderr
+    seconds = timed(spec, "--out", whole, *LONGER)
     instants, kills = random.Random(2), 0
-    for _ in range(15):
-        process = start(spec, "--out", run, "--workers", "2", stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        time.sleep(instants.uniform(0, 0.08))
-        process.kill()
-        kills += process.wait() == -signal.SIGKILL
+    for _ in range(12):
+        kills += kill_within(0.5 * seconds, instants, spec, "--out", run, *LONGER)
         table = run / "accuracy.csv"
         if table.exists() and table.stat().st_size > 2000:  # some of what is there is lost, within a cell's rows too
             os.truncate(table, instants.randrange(1500, table.stat().st_size))
-    again = sweep(spec, "--out", run)
-    assert again.returncode == 0 and kills > 0, again.stderr
+    again = sweep(spec, "--out", run, "--workers", "2", *LONGER)
+    assert again.returncode == 0 and "24 of 24 cells are done" in again.stdout and kills > 0, again.stderr
     assert (run / "accuracy.csv").read_bytes() == (whole / "accuracy.csv").read_bytes()
     assert without_times(run / "throughput.csv") == without_times(whole / "throughput.csv")
 
@@ -569,7 +574,7 @@ def test_mixtures_killed_and_resumed(tmp_path: Path):
         assert int(first["vocab"]) == 8 + (len(parts) if names[2] == "token" else 0)
         assert float(first["complexity_bits"]) == pytest.approx(
             np.log2(sum(2 ** float(part["complexity_bits"]) for part in parts)))
-        assert int(first["tokens"]) == sum(int(part["tokens"]) for part in parts) == 40 * 8 * 12
+        assert int(first["tokens"]) == sum(int(part["tokens"]) for part in parts) == 400 * 8 * 12
         accuracies = [float(part["token_accuracy"]) for part in parts]
         assert min(accuracies) <= float(first["token_accuracy"]) <= max(accuracies)
         assert all(part["basis"] and part["seed"] == first["seed"] for part in parts)
