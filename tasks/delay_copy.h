@@ -114,6 +114,18 @@ static void delay_copy_token_name(const eab_level *level, int32_t token, char *n
 
 static const char *const delay_copy_modes[] = {"full", "selective", NULL};
 
+/* The symbol that is said again. */
+static void delay_copy_determining(const eab_level *level, const int32_t *tokens, int32_t target, uint8_t *positions) {
+    const int32_t symbols = level->option[EAB_DELAY_COPY_SYMBOLS], signal = delay_copy_vocab(level) - 1;
+    int32_t said = target - 1; /* becomes the number of symbols said before it */
+    while (said > 0 && tokens[said] != signal) said--;
+    said = target - 1 - said;
+    for (int32_t i = 0; i < level->option[EAB_DELAY_COPY_ITEMS]; i++) {
+        if (level->option[EAB_DELAY_COPY_MODE] && tokens[i] < symbols) continue; /* not marked */
+        if (said-- == 0) positions[i] = 1;
+    }
+}
+
 static const eab_task delay_copy_task = {
     .name = "delay_copy",
     .summary = "symbols, a stretch of blanks, the symbols again; evaluation may ask for other distances than training",
@@ -129,6 +141,7 @@ static const eab_task delay_copy_task = {
     .complexity_bits = delay_copy_complexity_bits,
     .chance_accuracy = delay_copy_chance_accuracy,
     .check = delay_copy_check,
+    .determining = delay_copy_determining,
     .splits = delay_copy_splits,
     .token_name = delay_copy_token_name,
 };

@@ -31,7 +31,8 @@ typedef struct {
      * `context` input positions. Each option's own range is checked before. */
     bool (*check)(const eab_level *level, int32_t context, char *message, size_t size);
     /* Optional: sets positions[i] (i < target, all 0 before) to 1 for the earlier tokens that determine tokens[target], which
-     * is a determined one. For measuring where attention goes; NULL: the family does not say. */
+     * is a determined one: its value follows from theirs, the rule and the places being known. For measuring where attention
+     * goes; NULL: the family does not say. */
     void (*determining)(const eab_level *level, const int32_t *tokens, int32_t target, uint8_t *positions);
     /* Whether evaluation differs from training by the family's own rule, so that `heldout = auto` sets nothing apart.
      * NULL: never. */

@@ -61,6 +61,13 @@ static void induction_token_name(const eab_level *level, int32_t token, char *na
     else snprintf(name, size, "%d", token);
 }
 
+/* What stood behind the first trigger. */
+static void induction_determining(const eab_level *level, const int32_t *tokens, int32_t target, uint8_t *positions) {
+    int32_t first = 0;
+    while (first + 1 < target && tokens[first] != level->option[EAB_INDUCTION_SYMBOLS]) first++;
+    positions[first + 1] = 1;
+}
+
 static const eab_task induction_task = {
     .name = "induction",
     .summary = "random symbols with a trigger among them: behind it stands what stood there the first time",
@@ -71,6 +78,7 @@ static const eab_task induction_task = {
     .complexity_bits = induction_complexity_bits,
     .chance_accuracy = induction_chance_accuracy,
     .check = induction_check,
+    .determining = induction_determining,
     .token_name = induction_token_name,
 };
 #endif

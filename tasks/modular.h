@@ -100,6 +100,12 @@ static void modular_token_name(const eab_level *level, int32_t token, char *name
 
 static const char *const modular_operations[] = {"add", "subtract", "multiply", NULL};
 
+/* a and b. */
+static void modular_determining(const eab_level *level, const int32_t *tokens, int32_t target, uint8_t *positions) {
+    (void)level, (void)tokens;
+    positions[target - 4] = positions[target - 2] = 1;
+}
+
 static const eab_task modular_task = {
     .name = "modular",
     .summary = "equations a + b = c modulo a number; evaluation asks pairs that training never shows",
@@ -111,6 +117,7 @@ static const eab_task modular_task = {
     .complexity_bits = modular_complexity_bits,
     .chance_accuracy = modular_chance_accuracy,
     .check = modular_check,
+    .determining = modular_determining,
     .splits = modular_splits,
     .token_name = modular_token_name,
 };

@@ -93,6 +93,17 @@ static void parity_token_name(const eab_level *level, int32_t token, char *name,
 
 static const char *const parity_answers[] = {"running", "final", NULL};
 
+/* Final: all marked bits. Running: the answer before and the next marked bit. */
+static void parity_determining(const eab_level *level, const int32_t *tokens, int32_t target, uint8_t *positions) {
+    const bool final = level->option[EAB_PARITY_ANSWER] == EAB_PARITY_FINAL;
+    const int32_t bits = level->option[EAB_PARITY_BITS], begin = target - target % eab_parity_block_length(level);
+    const int32_t answers = target - begin - bits - 1; /* before it */
+    int32_t number = 0;
+    for (int32_t i = begin; i < begin + bits; i++)
+        if (tokens[i] >= EAB_PARITY_MARK && (final || number++ == answers)) positions[i] = 1;
+    if (answers > 0) positions[target - 1] = 1;
+}
+
 static const eab_task parity_task = {
     .name = "parity",
     .summary = "bits, some of them marked, then the running parity of the marked ones",
@@ -105,6 +116,7 @@ static const eab_task parity_task = {
     .complexity_bits = parity_complexity_bits,
     .chance_accuracy = parity_chance_accuracy,
     .check = parity_check,
+    .determining = parity_determining,
     .token_name = parity_token_name,
 };
 #endif

@@ -67,6 +67,12 @@ static void recall_token_name(const eab_level *level, int32_t token, char *name,
     else snprintf(name, size, "v%d", token - keys);
 }
 
+/* The value that stood behind the asking key. */
+static void recall_determining(const eab_level *level, const int32_t *tokens, int32_t target, uint8_t *positions) {
+    for (int32_t pair = 0; pair < level->option[EAB_RECALL_PAIRS]; pair++)
+        if (tokens[2 * pair] == tokens[target - 1]) positions[2 * pair + 1] = 1;
+}
+
 static const eab_task recall_task = {
     .name = "recall",
     .summary = "multi-query associative recall: pairs of key and value, then keys that ask for their value",
@@ -78,6 +84,7 @@ static const eab_task recall_task = {
     .complexity_bits = recall_complexity_bits,
     .chance_accuracy = recall_chance_accuracy,
     .check = recall_check,
+    .determining = recall_determining,
     .token_name = recall_token_name,
 };
 #endif

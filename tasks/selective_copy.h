@@ -71,6 +71,16 @@ static void selective_copy_token_name(const eab_level *level, int32_t token, cha
     else snprintf(name, size, "%s", token == symbols ? "." : ">");
 }
 
+/* The symbol that is said again. */
+static void selective_copy_determining(const eab_level *level, const int32_t *tokens, int32_t target,
+                                       uint8_t *positions) {
+    const int32_t items = level->option[EAB_SELECTIVE_COPY_ITEMS];
+    const int32_t shown = items + level->option[EAB_SELECTIVE_COPY_BLANKS], begin = target - target % (shown + 1 + items);
+    int32_t said = target - begin - shown - 1; /* before it */
+    for (int32_t i = begin; i < begin + shown; i++)
+        if (tokens[i] != level->option[EAB_SELECTIVE_COPY_SYMBOLS] && said-- == 0) positions[i] = 1;
+}
+
 static const eab_task selective_copy_task = {
     .name = "selective_copy",
     .summary = "symbols scattered among blanks, then the symbols again without the blanks",
@@ -82,6 +92,7 @@ static const eab_task selective_copy_task = {
     .complexity_bits = selective_copy_complexity_bits,
     .chance_accuracy = selective_copy_chance_accuracy,
     .check = selective_copy_check,
+    .determining = selective_copy_determining,
     .token_name = selective_copy_token_name,
 };
 #endif

@@ -103,6 +103,35 @@ static void task_switch_token_name(const eab_level *level, int32_t token, char *
 
 static const char *const task_switch_ops[] = {"I", "IA", "IAR", "IARC", NULL};
 
+/* The control that rules and what its rule looks at: I the last number, A the last two, R the one that is played; with C the
+ * number before the control as well. */
+static void task_switch_determining(const eab_level *level, const int32_t *tokens, int32_t target, uint8_t *positions) {
+    const int32_t modulus = level->option[EAB_TASK_SWITCH_MODULUS];
+    int32_t control = target - 1;
+    while (tokens[control] < modulus) control--; /* place 2 holds one, and an answer stands behind it */
+    int32_t rule = tokens[control] - modulus;
+    if (rule == EAB_TASK_SWITCH_C) {
+        positions[control - 1] = 1;
+        rule = tokens[control - 1] % 3;
+    }
+    positions[control] = 1;
+    if (rule == EAB_TASK_SWITCH_R) {
+        int32_t replay = 0;
+        for (int32_t played = control; played < target; played++) { /* as the generator does */
+            if (replay == 0) replay = control;
+            do replay--;
+            while (tokens[replay] >= modulus);
+        }
+        positions[replay] = 1;
+        return;
+    }
+    for (int32_t i = target - 1, numbers = rule == EAB_TASK_SWITCH_A ? 2 : 1; i >= 0 && numbers > 0; i--)
+        if (tokens[i] < modulus) {
+            positions[i] = 1;
+            numbers--;
+        }
+}
+
 static const eab_task task_switch_task = {
     .name = "task_switch",
     .summary = "numbers under a rule that control tokens switch: increment, addition, reverse copy, context",
@@ -115,6 +144,7 @@ static const eab_task task_switch_task = {
     .complexity_bits = task_switch_complexity_bits,
     .chance_accuracy = task_switch_chance_accuracy,
     .check = task_switch_check,
+    .determining = task_switch_determining,
     .token_name = task_switch_token_name,
 };
 #endif

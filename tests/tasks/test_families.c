@@ -169,7 +169,48 @@ Test(families, the_same_beginning_has_the_same_determined_token) {
     }
 }
 
-/* The test above, on a family's sequences with one determined token spoilt, must find it. */
+/* The places that a family says determine a token do: the same tokens there, at the same places, have the same one behind
+ * them. Rules of a level are fixed, so nothing else may be needed. */
+Test(families, what_determines_a_token_determines_it) {
+    for (int family = 0; family < eab_task_count(); family++) {
+        const eab_task *task = eab_task_at(family);
+        prefix_entry *table = calloc(PREFIX_ROOM, sizeof *table);
+        int64_t conflicts = 0, repeats = 0, marked = 0;
+        cr_assert_not_null(table);
+        cr_assert_not_null(task->determining, "%s", task->name);
+        for (uint32_t number = 0; number < LEVELS; number++) {
+            const eab_level level = family_sample(family, CONTEXT, number, true);
+            memset(table, 0, PREFIX_ROOM * sizeof *table);
+            for (uint64_t index = 0; index < 1500; index++) {
+                family_sequence sequence;
+                family_draw(&level, (uint32_t)(index % 3), index, CONTEXT + 1, &sequence);
+                for (int32_t t = 1; t <= CONTEXT; t++) {
+                    uint8_t positions[CONTEXT + 2] = {0};
+                    uint64_t hash = (uint64_t)(t + 1) * 0x9E3779B97F4A7C15u;
+                    if (!sequence.determined[t]) continue;
+                    task->determining(&level, sequence.tokens, t, positions);
+                    for (int32_t i = t; i <= CONTEXT + 1; i++) cr_assert_eq(positions[i], 0, "%s", task->name);
+                    for (int32_t i = 0; i < t; i++) {
+                        if (!positions[i]) continue;
+                        marked++;
+                        hash = (hash ^ (uint64_t)(i * 4096 + sequence.tokens[i] + 1)) * 0xD6E8FEB86659FD93u;
+                        hash ^= hash >> 29;
+                    }
+                    prefix_entry *entry = find_prefix(table, hash + (hash == 0));
+                    repeats += entry->hash != 0;
+                    conflicts += entry->hash && entry->token != sequence.tokens[t];
+                    *entry = (prefix_entry){hash + (hash == 0), sequence.tokens[t]};
+                }
+            }
+        }
+        free(table);
+        cr_expect_eq(conflicts, 0, "%s: %lld of %lld", task->name, (long long)conflicts, (long long)repeats);
+        cr_expect_gt(repeats, 20000, "%s", task->name);
+        cr_expect_gt(marked, 20000, "%s", task->name);
+    }
+}
+
+/* The test of beginnings, on a family's sequences with one determined token spoilt, must find it. */
 Test(families, a_token_that_is_not_determined_would_be_found) {
     const eab_level level = family_level("recurrence", "basis=2 delay=2");
     eab_level other = level; /* the other rule after the same beginnings */
