@@ -12,114 +12,29 @@
 #include "tables.h"
 
 typedef struct {
-    int64_t *indices;      /* into the plan, in its order within equal lengths */
-    int32_t members, room; /* cells in it; at most */
-    double flop;           /* of all members */
-} job;
-
-typedef struct {
     eab_pool *pool;
     pthread_t thread;
     eab_device *device;
     bool faulted;          /* in this job */
     _Atomic int64_t steps; /* of the fleet at work, all members */
-    const job *job;        /* under the pool's mutex; NULL: none */
+    const eab_fleet *job;  /* under the pool's mutex; NULL: none */
 } pool_worker;
 
 struct eab_pool {
     eab_pool_settings settings;
     const eab_cell *cells;
-    GArray *jobs; /* job */
-    double flop_total;
+    eab_deal *deal;
+    bool owns_deal;
     atomic_bool stop;
 
     pthread_mutex_t mutex; /* of all below */
     pthread_cond_t ended;
-    guint next, completed; /* jobs handed out; jobs whose cells all have results */
     int32_t started, alive;
-    double flop_done, tokens_done;
+    double tokens_done;
     int status; /* the first error that is not a cell's own */
     char line[768];
     pool_worker *workers;
 };
-
-/* ---- jobs ---------------------------------------------------------------------------------------------------- */
-
-typedef struct {
-    int64_t index;
-    double flop;
-    guint shape;
-} sized_cell;
-
-/* Cells that can share a fleet. */
-typedef struct {
-    const eab_config *config; /* of one of them */
-    int64_t left;             /* not yet in a fleet */
-    guint job;                /* the fleet that is being filled, if `open` */
-    bool open;
-} cell_shape;
-
-/* The longest first: the last cells to start are short, so that no worker waits long for another at the end. */
-static int compare_sizes(const void *a, const void *b) {
-    const sized_cell *left = a, *right = b;
-    if (left->flop > right->flop || left->flop < right->flop) return left->flop > right->flop ? -1 : 1;
-    return left->index < right->index ? -1 : left->index > right->index;
-}
-
-/* Only the shapes found last are asked, which bounds the search where every cell has a shape of its own; at worst one
- * shape is then taken for several. */
-static GArray *find_shapes(const eab_cell *cells, sized_cell *sized, int64_t count) {
-    enum { MAX_ASKED = 256 };
-    GArray *shapes = g_array_new(FALSE, FALSE, sizeof(cell_shape));
-    for (int64_t i = 0; i < count; i++) {
-        const eab_config *config = &cells[sized[i].index].config;
-        const guint first = shapes->len > MAX_ASKED ? shapes->len - MAX_ASKED : 0;
-        guint k = shapes->len;
-        while (k > first && !eab_train_same_fleet(g_array_index(shapes, cell_shape, k - 1).config, config)) k--;
-        if (k == first) {
-            const cell_shape fresh = {.config = config};
-            g_array_append_val(shapes, fresh);
-            k = shapes->len;
-        }
-        sized[i].shape = k - 1;
-        g_array_index(shapes, cell_shape, k - 1).left++;
-    }
-    return shapes;
-}
-
-/* A fleet for the cells of a shape that are left: they fill as few fleets as they can, of sizes that differ by one. */
-static job open_job(const cell_shape *shape, int32_t most) {
-    const int64_t fleets = (shape->left + most - 1) / most;
-    const int32_t room = (int32_t)((shape->left + fleets - 1) / fleets);
-    return (job){.indices = g_new(int64_t, (gsize)room), .room = room};
-}
-
-static GArray *make_jobs(const eab_pool_settings *settings, const eab_cell *cells, const int64_t *indices,
-                         int64_t count) {
-    GArray *jobs = g_array_new(FALSE, FALSE, sizeof(job));
-    sized_cell *sized = g_new(sized_cell, (gsize)count);
-    for (int64_t i = 0; i < count; i++)
-        sized[i] = (sized_cell){indices[i], eab_cell_flop(&cells[indices[i]].config), 0};
-    qsort(sized, (size_t)count, sizeof *sized, compare_sizes);
-    GArray *shapes = find_shapes(cells, sized, count);
-    for (int64_t i = 0; i < count; i++) {
-        cell_shape *shape = &g_array_index(shapes, cell_shape, sized[i].shape);
-        if (!shape->open) {
-            const job fresh =
-                open_job(shape, MAX(1, settings->fleets ? settings->fleets[sized[i].index] : settings->fleet));
-            g_array_append_val(jobs, fresh);
-            shape->job = jobs->len - 1;
-        }
-        job *found = &g_array_index(jobs, job, shape->job);
-        found->indices[found->members++] = sized[i].index;
-        found->flop += sized[i].flop;
-        shape->open = found->members < found->room;
-        shape->left--;
-    }
-    g_array_free(shapes, TRUE);
-    g_free(sized);
-    return jobs;
-}
 
 /* ---- workers ------------------------------------------------------------------------------------------------- */
 
@@ -145,7 +60,7 @@ static int deliver(eab_pool *pool, int64_t index, eab_cell_result *result) {
     free_result(result);
     if (status) {
         fail_pool(pool, status);
-        atomic_store(&pool->stop, true);
+        eab_pool_stop(pool);
     }
     return status;
 }
@@ -234,33 +149,27 @@ static double tokens_of_steps(const eab_pool *pool, const pool_worker *worker, i
     return (double)steps * config->batch * config->context;
 }
 
-/* With the mutex held: the next job, or NULL. */
-static const job *next_job(eab_pool *pool, pool_worker *worker) {
-    if (atomic_load(&pool->stop) || pool->next == pool->jobs->len) return NULL;
-    atomic_store_explicit(&worker->steps, 0, memory_order_relaxed);
-    return &g_array_index(pool->jobs, job, pool->next++);
-}
-
 static void *work(void *argument) {
     pool_worker *worker = argument;
     eab_pool *pool = worker->pool;
-    pthread_mutex_lock(&pool->mutex);
-    while ((worker->job = next_job(pool, worker))) {
-        const job *current = worker->job;
+    const eab_fleet *current;
+    while (!atomic_load(&pool->stop) && (current = eab_deal_next(pool->deal))) {
+        pthread_mutex_lock(&pool->mutex);
+        atomic_store_explicit(&worker->steps, 0, memory_order_relaxed);
+        worker->job = current;
         pthread_mutex_unlock(&pool->mutex);
         const int status = train_cells(worker, current->indices, current->members);
         if (worker->faulted) close_device(worker); /* one opened after a fault may be slow, to find out more */
         worker->faulted = false;
         if (status && status != EAB_INTERRUPTED) fail_pool(pool, status);
+        if (!status && pool->settings.fleet_sink) pool->settings.fleet_sink(pool->settings.context, current);
         pthread_mutex_lock(&pool->mutex);
         pool->tokens_done += tokens_of_steps(pool, worker, atomic_load(&worker->steps));
+        worker->job = NULL;
+        if (!status) eab_deal_complete(pool->deal, current);
+        pthread_mutex_unlock(&pool->mutex);
         if (status) break; /* cells of this job stay undone; other workers go on */
-        pool->flop_done += current->flop;
-        pool->completed++;
     }
-    worker->job = NULL;
-    pthread_mutex_unlock(&pool->mutex);
-
     close_device(worker);
     pthread_mutex_lock(&pool->mutex);
     pool->alive--;
@@ -272,8 +181,7 @@ static void *work(void *argument) {
 /* ---- the pool ------------------------------------------------------------------------------------------------ */
 
 static void pool_free(eab_pool *pool) {
-    for (guint i = 0; i < pool->jobs->len; i++) g_free(g_array_index(pool->jobs, job, i).indices);
-    g_array_free(pool->jobs, TRUE);
+    if (pool->owns_deal) eab_deal_free(pool->deal);
     pthread_cond_destroy(&pool->ended);
     pthread_mutex_destroy(&pool->mutex);
     g_free(pool->workers);
@@ -285,8 +193,10 @@ int eab_pool_start(const eab_pool_settings *settings, const eab_cell *cells, con
     eab_pool *self = g_new0(eab_pool, 1);
     self->settings = *settings;
     self->cells = cells;
-    self->jobs = make_jobs(settings, cells, indices, count);
-    for (guint i = 0; i < self->jobs->len; i++) self->flop_total += g_array_index(self->jobs, job, i).flop;
+    self->owns_deal = !settings->deal;
+    self->deal = settings->deal
+                     ? settings->deal
+                     : eab_deal_new(eab_fleets_make(cells, indices, count, settings->fleet, settings->fleets));
     pthread_mutex_init(&self->mutex, NULL);
     pthread_condattr_t attributes;
     pthread_condattr_init(&attributes);
@@ -294,7 +204,8 @@ int eab_pool_start(const eab_pool_settings *settings, const eab_cell *cells, con
     pthread_cond_init(&self->ended, &attributes);
     pthread_condattr_destroy(&attributes);
 
-    const int32_t workers = (int32_t)MIN((guint)MAX(1, settings->workers), self->jobs->len);
+    const int64_t most = self->owns_deal ? eab_deal_count(self->deal) : INT32_MAX;
+    const int32_t workers = (int32_t)MIN(MAX(1, settings->workers), most);
     self->workers = g_new0(pool_worker, (gsize)MAX(1, workers));
     /* Signals are the starting thread's: a worker may be in the middle of a write. */
     sigset_t all, before;
@@ -321,7 +232,10 @@ int eab_pool_start(const eab_pool_settings *settings, const eab_cell *cells, con
     return EAB_OK;
 }
 
-void eab_pool_stop(eab_pool *pool) { atomic_store(&pool->stop, true); }
+void eab_pool_stop(eab_pool *pool) {
+    atomic_store(&pool->stop, true);
+    eab_deal_stop(pool->deal);
+}
 
 bool eab_pool_wait(eab_pool *pool, double seconds) {
     struct timespec until;
@@ -343,7 +257,8 @@ bool eab_pool_wait(eab_pool *pool, double seconds) {
 
 void eab_pool_measure(eab_pool *pool, eab_pool_progress *progress) {
     pthread_mutex_lock(&pool->mutex);
-    *progress = (eab_pool_progress){pool->flop_done, pool->flop_total, pool->tokens_done};
+    *progress = (eab_pool_progress){.tokens = pool->tokens_done};
+    eab_deal_measure(pool->deal, &progress->flop_total, &progress->flop_done);
     for (int32_t i = 0; i < pool->started; i++) {
         pool_worker *worker = &pool->workers[i];
         if (!worker->job) continue;
@@ -360,7 +275,7 @@ int eab_pool_finish(eab_pool *pool) {
     for (int32_t i = 0; i < pool->started; i++) pthread_join(pool->workers[i].thread, NULL);
     int status = EAB_OK;
     if (pool->status) status = eab_fail((eab_status)pool->status, "%s", pool->line);
-    else if (pool->completed < pool->jobs->len) status = eab_fail(EAB_INTERRUPTED, "interrupted");
+    else if (!eab_deal_is_complete(pool->deal)) status = eab_fail(EAB_INTERRUPTED, "interrupted");
     pool_free(pool);
     return status;
 }

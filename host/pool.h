@@ -8,7 +8,7 @@
 #define EAB_HOST_POOL_H
 
 #include "../kernels/generic/profile.h"
-#include "plan.h"
+#include "deal.h"
 #include "train.h"
 
 typedef struct eab_pool eab_pool;
@@ -26,13 +26,18 @@ typedef struct {
     int device;             /* its index */
     int32_t workers, fleet; /* threads at most; cells trained together at most */
     const int32_t *fleets;  /* the same by a cell's index, used up when eab_pool_start returns; NULL: `fleet` for all */
+    /* Where fleets come from, of the caller's; `fleet` and `fleets` are then not read, nor what eab_pool_start is given.
+     * NULL: fleets of the cells given, dealt among the workers. */
+    eab_deal *deal;
     bool keep_curves, abandon; /* of eab_train_options */
     /* Where the cell's model goes, as a string for g_free; NULL: models are not saved. */
     char *(*model_path)(void *context, int64_t index);
     /* Where its attention maps go; NULL: no geometry is measured. */
     char *(*geometry_path)(void *context, int64_t index);
     eab_pool_sink sink;
-    void *context;          /* of sink, model_path and geometry_path */
+    /* All cells of the fleet went through the sink. NULL: not wanted. */
+    void (*fleet_sink)(void *context, const eab_fleet *fleet);
+    void *context;          /* of the sinks, model_path and geometry_path */
     eab_pool_trainer train; /* NULL: eab_train_fleet */
     eab_profile *profile;   /* of all workers, complete when the pool is finished; NULL: none is made */
 } eab_pool_settings;
@@ -42,7 +47,7 @@ typedef struct {
 int eab_pool_start(const eab_pool_settings *settings, const eab_cell *cells, const int64_t *indices, int64_t count,
                    eab_pool **pool);
 
-/* Makes the workers end within about one training step. Any thread, any time, also from a signal handler. */
+/* Makes the workers end within about one training step. Any thread, any time. */
 void eab_pool_stop(eab_pool *pool);
 
 /* Waits for all workers to end, at most `seconds`; whether they have. */

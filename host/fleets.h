@@ -1,0 +1,25 @@
+/* The fleets that a sweep is made of: cells of one shape, trained together by one worker. */
+#ifndef EAB_HOST_FLEETS_H
+#define EAB_HOST_FLEETS_H
+
+#include <glib.h>
+
+#include "plan.h"
+
+typedef struct {
+    int64_t *indices;      /* into the plan, in its order within equal lengths; g_free */
+    int32_t members, room; /* cells in it; at most */
+    double flop;           /* of all members */
+} eab_fleet;
+
+/* Fleets (eab_fleet, for eab_fleets_free) of cells[indices[0..count)], the longest first: the last ones to start are
+ * short, so that no worker waits long for another at the end. At most `most` cells are in one, or, where `by_cell` is
+ * given, by_cell[a cell's index]. */
+GArray *eab_fleets_make(const eab_cell *cells, const int64_t *indices, int64_t count, int32_t most,
+                        const int32_t *by_cell);
+void eab_fleets_free(GArray *fleets);
+
+/* Sorts indices[0..count) of cells, the longest first; equally long ones in the plan's order. */
+void eab_cells_sort_by_length(const eab_cell *cells, int64_t *indices, int64_t count);
+
+#endif
