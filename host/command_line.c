@@ -70,3 +70,19 @@ char *eab_command_quote(const char *program, int argc, char **argv) {
     }
     return g_string_free(command, FALSE);
 }
+
+bool eab_command_read_duration(const char *text, double *seconds) {
+    static const struct {
+        char name;
+        double seconds;
+    } units[] = {{'s', 1}, {'m', 60}, {'h', 3600}, {'d', 86400}};
+    char *end;
+    *seconds = g_ascii_strtod(text, &end);
+    if (end == text) return false;
+    for (size_t i = 0; *end && i < G_N_ELEMENTS(units); i++)
+        if (*end == units[i].name && end[1] == '\0') {
+            *seconds *= units[i].seconds;
+            end++;
+        }
+    return *end == '\0' && *seconds >= 0 && *seconds <= 1e9; /* NAN fails both */
+}

@@ -15,18 +15,18 @@
 #include "sweep.h"
 
 enum { MAX_WORKERS = 4096, MAX_FLEET = 65536, NOT_GIVEN = INT_MIN };
-static const double NO_TIME_LIMIT_S = 1e9; /* 31 years */
+static const double NO_TIME_LIMIT_S = 1e9 /* 31 years */, CHECKPOINT_EVERY_S = 600;
 
 typedef struct {
-    char **specs, **sets, *out, *backend;
+    char **specs, **sets, *out, *backend, *time_limit, *checkpoint_every;
     gint device, fleet, workers;
-    gdouble time_limit;
+    gdouble time_limit_s, checkpoint_every_s;
     gboolean dry_run, save_models, save_curves, save_geometry, profile, search, help;
 } arguments;
 
-static const char *const option_names[] = {"set",           "out",     "backend",    "device",      "fleet",
-                                           "workers",       "dry-run", "time-limit", "save-models", "save-curves",
-                                           "save-geometry", "profile", "search",     "help",        NULL};
+static const char *const option_names[] = {
+    "set",         "out",         "backend",       "device",  "fleet",  "workers",          "dry-run", "time-limit",
+    "save-models", "save-curves", "save-geometry", "profile", "search", "checkpoint-every", "help",    NULL};
 
 static GOptionContext *make_context(arguments *a) {
     const GOptionEntry entries[] = {
@@ -41,8 +41,12 @@ static GOptionContext *make_context(arguments *a) {
         {"workers", 0, 0, G_OPTION_ARG_INT, &a->workers, "worker threads (default: the cores; 1 on a GPU)", "N"},
         {"dry-run", 0, 0, G_OPTION_ARG_NONE, &a->dry_run, "show the cells, their cost and the time; write nothing",
          NULL},
-        {"time-limit", 0, 0, G_OPTION_ARG_DOUBLE, &a->time_limit, "stop after this time, as an interrupt would",
-         "SECONDS"},
+        {"time-limit", 0, 0, G_OPTION_ARG_FILENAME, &a->time_limit,
+         "stop after this time, as an interrupt would: seconds, or like 90s, 30m, 2h", "TIME"},
+        {"checkpoint-every", 0, 0, G_OPTION_ARG_FILENAME, &a->checkpoint_every,
+         "how often to keep the state of cells at work, so that they go on after a crash (default: 10m, more seldom "
+         "where that would take more than 0.1 % of the time; 0: never, also when stopped)",
+         "TIME"},
         {"search", 0, 0, G_OPTION_ARG_NONE, &a->search,
          "instead of every cell, bisect each ladder for the hardest level that half of the seeds solve", NULL},
         {"save-models", 0, 0, G_OPTION_ARG_NONE, &a->save_models, "keep trained models, in DIR/models", NULL},
@@ -97,8 +101,29 @@ static int describe_device(eab_sweep *sweep, const eab_plan *plan) {
     return EAB_OK;
 }
 
+/* Reads --time-limit and --checkpoint-every. The exit code, or -1 where all is well. */
+static int check_times(arguments *a) {
+    char shown[80];
+    a->time_limit_s = NO_TIME_LIMIT_S;
+    a->checkpoint_every_s = CHECKPOINT_EVERY_S;
+    if (a->time_limit && (!eab_command_read_duration(a->time_limit, &a->time_limit_s) || a->time_limit_s <= 0)) {
+        fprintf(stderr,
+                "eabench sweep: --time-limit is %s; seconds above 0, at most 1e9, are allowed, or like 90s, 30m, 2h\n",
+                eab_excerpt(a->time_limit, 40, shown, sizeof shown));
+        return EAB_EXIT_BAD_INPUT;
+    }
+    if (a->checkpoint_every && !eab_command_read_duration(a->checkpoint_every, &a->checkpoint_every_s)) {
+        fprintf(stderr,
+                "eabench sweep: --checkpoint-every is %s; seconds, at most 1e9, are allowed, or like 90s, 10m, 1h; 0: "
+                "never\n",
+                eab_excerpt(a->checkpoint_every, 40, shown, sizeof shown));
+        return EAB_EXIT_BAD_INPUT;
+    }
+    return -1;
+}
+
 /* The exit code, or -1 where all is well. */
-static int check(const arguments *a) {
+static int check(arguments *a) {
     char shown[80];
     if (!a->specs) {
         fprintf(stderr, "eabench sweep: no spec; usage: eabench sweep SPEC.ini [OPTION]..., see --help\n");
@@ -118,9 +143,7 @@ static int check(const arguments *a) {
         (a->fleet != NOT_GIVEN && !in_range("fleet", a->fleet, 1, MAX_FLEET)) ||
         (a->workers != NOT_GIVEN && !in_range("workers", a->workers, 1, MAX_WORKERS)))
         return EAB_EXIT_BAD_INPUT;
-    if (a->time_limit > 0 && a->time_limit <= NO_TIME_LIMIT_S) return -1; /* NAN fails both */
-    fprintf(stderr, "eabench sweep: --time-limit is %g; seconds above 0, at most 1e9, are allowed\n", a->time_limit);
-    return EAB_EXIT_BAD_INPUT;
+    return check_times(a);
 }
 
 static int sweep_plan(const arguments *a, eab_sweep *sweep) {
@@ -139,7 +162,7 @@ static int sweep_plan(const arguments *a, eab_sweep *sweep) {
 }
 
 int eab_command_sweep(int argc, char **argv) {
-    arguments a = {.fleet = NOT_GIVEN, .workers = NOT_GIVEN, .time_limit = NO_TIME_LIMIT_S};
+    arguments a = {.fleet = NOT_GIVEN, .workers = NOT_GIVEN};
     GError *error = NULL;
     int code = EAB_EXIT_DONE;
     g_set_prgname("eabench sweep");
@@ -169,7 +192,9 @@ int eab_command_sweep(int argc, char **argv) {
                            .fleet = a.fleet != NOT_GIVEN ? a.fleet
                                     : on_gpu             ? 0
                                                          : 1,
-                           .time_limit_s = a.time_limit,
+                           .time_limit_s = a.time_limit_s,
+                           .checkpoint_every_s = a.checkpoint_every_s,
+                           .checkpoint_sparing = a.checkpoint_every == NULL,
                            .dry_run = a.dry_run,
                            .save_models = a.save_models,
                            .save_curves = a.save_curves,
@@ -188,5 +213,7 @@ int eab_command_sweep(int argc, char **argv) {
     g_strfreev(a.sets);
     g_free(a.out);
     g_free(a.backend);
+    g_free(a.time_limit);
+    g_free(a.checkpoint_every);
     return code;
 }

@@ -89,6 +89,34 @@ GArray *eab_fleets_make(const eab_cell *cells, const int64_t *indices, int64_t c
     return fleets;
 }
 
+GArray *eab_fleets_make_after(const GArray *begun, const eab_cell *cells, const int64_t *indices, int64_t count,
+                              int32_t most, const int32_t *by_cell) {
+    if (!begun || !begun->len) return eab_fleets_make(cells, indices, count, most, by_cell);
+    GArray *fleets = g_array_new(FALSE, FALSE, sizeof(eab_fleet));
+    GHashTable *taken = g_hash_table_new(NULL, NULL);
+    for (guint i = 0; i < begun->len; i++) {
+        eab_fleet fleet = g_array_index(begun, eab_fleet, i);
+        int64_t *own = g_new(int64_t, (gsize)fleet.members);
+        fleet.flop = 0;
+        for (int32_t k = 0; k < fleet.members; k++) {
+            own[k] = fleet.indices[k];
+            fleet.flop += eab_cell_flop(&cells[own[k]].config);
+            g_hash_table_add(taken, GSIZE_TO_POINTER((gsize)own[k] + 1));
+        }
+        fleet.indices = own;
+        g_array_append_val(fleets, fleet);
+    }
+    int64_t *others = g_new(int64_t, (gsize)count), other_count = 0;
+    for (int64_t i = 0; i < count; i++)
+        if (!g_hash_table_contains(taken, GSIZE_TO_POINTER((gsize)indices[i] + 1))) others[other_count++] = indices[i];
+    GArray *made = eab_fleets_make(cells, others, other_count, most, by_cell);
+    g_array_append_vals(fleets, made->data, made->len);
+    g_array_free(made, TRUE);
+    g_free(others);
+    g_hash_table_destroy(taken);
+    return fleets;
+}
+
 void eab_fleets_free(GArray *fleets) {
     for (guint i = 0; i < fleets->len; i++) g_free(g_array_index(fleets, eab_fleet, i).indices);
     g_array_free(fleets, TRUE);

@@ -17,6 +17,10 @@ typedef struct {
  * given, by_cell[a cell's index]. */
 GArray *eab_fleets_make(const eab_cell *cells, const int64_t *indices, int64_t count, int32_t most,
                         const int32_t *by_cell);
+
+/* The same behind copies of the fleets in `begun` (NULL: none), whose cells are left out of the others. */
+GArray *eab_fleets_make_after(const GArray *begun, const eab_cell *cells, const int64_t *indices, int64_t count,
+                              int32_t most, const int32_t *by_cell);
 void eab_fleets_free(GArray *fleets);
 
 /* Sorts indices[0..count) of cells, the longest first; equally long ones in the plan's order. */

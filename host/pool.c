@@ -15,9 +15,10 @@ typedef struct {
     eab_pool *pool;
     pthread_t thread;
     eab_device *device;
-    bool faulted;          /* in this job */
-    _Atomic int64_t steps; /* of the fleet at work, all members */
-    const eab_fleet *job;  /* under the pool's mutex; NULL: none */
+    bool faulted;             /* in this job */
+    _Atomic int64_t steps;    /* of the fleet at work, all members */
+    _Atomic int64_t restored; /* those that its checkpoint had */
+    const eab_fleet *job;     /* under the pool's mutex; NULL: none */
 } pool_worker;
 
 struct eab_pool {
@@ -30,8 +31,8 @@ struct eab_pool {
     pthread_mutex_t mutex; /* of all below */
     pthread_cond_t ended;
     int32_t started, alive;
-    double tokens_done;
-    int status; /* the first error that is not a cell's own */
+    double flop_restored, tokens_done; /* of complete fleets */
+    int status;                        /* the first error that is not a cell's own */
     char line[768];
     pool_worker *workers;
 };
@@ -83,7 +84,9 @@ static void close_device(pool_worker *worker) {
     worker->device = NULL;
 }
 
-static int train_once(pool_worker *worker, const int64_t *indices, int32_t members, eab_cell_result *results) {
+/* path: of the fleet's checkpoint, or NULL. */
+static int train_once(pool_worker *worker, const int64_t *indices, int32_t members, const char *path,
+                      eab_cell_result *results) {
     eab_pool *pool = worker->pool;
     const eab_pool_settings *settings = &pool->settings;
     eab_config *configs = g_new(eab_config, (gsize)members);
@@ -94,9 +97,17 @@ static int train_once(pool_worker *worker, const int64_t *indices, int32_t membe
         if (paths) paths[i] = settings->model_path(settings->context, indices[i]);
         if (geometry_paths) geometry_paths[i] = settings->geometry_path(settings->context, indices[i]);
     }
+    const eab_train_checkpoint checkpoint = {.path = path,
+                                             .going_on = true,
+                                             .every_s = settings->checkpoints.every_s,
+                                             .sparing = settings->checkpoints.sparing,
+                                             .note = settings->checkpoints.note,
+                                             .context = settings->context,
+                                             .steps_restored = &worker->restored};
     const eab_train_options options = {.stop = &pool->stop,
                                        .steps_done = &worker->steps,
                                        .keep_curves = settings->keep_curves,
+                                       .checkpoint = path ? &checkpoint : NULL,
                                        .abandon = settings->abandon,
                                        .model_paths = (const char *const *)paths,
                                        .geometry_paths = (const char *const *)geometry_paths};
@@ -108,27 +119,34 @@ static int train_once(pool_worker *worker, const int64_t *indices, int32_t membe
     return status;
 }
 
+static int deliver_all(eab_pool *pool, const int64_t *indices, int32_t members, eab_cell_result *results) {
+    int status = EAB_OK;
+    for (int32_t i = 0; i < members; i++)
+        if (!status) status = deliver(pool, indices[i], &results[i]);
+        else free_result(&results[i]);
+    return status;
+}
+
 /* Trains these cells and delivers a result for each. EAB_OK also where cells failed; EAB_INTERRUPTED when stopped;
  * else the worker cannot go on. */
 static int train_cells(pool_worker *worker, const int64_t *indices, int32_t members) {
     eab_pool *pool = worker->pool;
+    const eab_pool_checkpoints *checkpoints = &pool->settings.checkpoints;
     if (atomic_load(&pool->stop)) return EAB_INTERRUPTED;
     EAB_TRY(open_device(worker));
+    char *path = checkpoints->path ? checkpoints->path(pool->settings.context, indices[0]) : NULL;
     eab_cell_result *results = g_new0(eab_cell_result, (gsize)members);
-    const int status = train_once(worker, indices, members, results);
+    const int status = train_once(worker, indices, members, path, results);
     char reason[512];
     g_strlcpy(reason, eab_last_error(), sizeof reason);
 
-    int ended = EAB_OK;
-    if (!status) {
-        for (int32_t i = 0; i < members; i++)
-            if (!ended) ended = deliver(pool, indices[i], &results[i]);
-            else free_result(&results[i]);
-        g_free(results);
-        return ended;
-    }
+    const bool stopped = status == EAB_INTERRUPTED && atomic_load(&pool->stop);
+    const int delivered = status ? EAB_OK : deliver_all(pool, indices, members, results);
+    if (path && !stopped && !delivered) checkpoints->remove(pool->settings.context, path); /* it may be to blame, too */
     g_free(results);
-    if (status == EAB_INTERRUPTED && atomic_load(&pool->stop)) return EAB_INTERRUPTED;
+    g_free(path);
+    if (!status) return delivered;
+    if (stopped) return EAB_INTERRUPTED;
     if (status == EAB_DEVICE_FAULT) { /* whatever it was doing, a device opened anew does not know of it */
         close_device(worker);
         worker->faulted = true;
@@ -149,6 +167,17 @@ static double tokens_of_steps(const eab_pool *pool, const pool_worker *worker, i
     return (double)steps * config->batch * config->context;
 }
 
+/* The share of the worker's job that this many steps are. */
+static double share_of_steps(const eab_pool *pool, const pool_worker *worker, int64_t steps) {
+    const double all = (double)pool->cells[worker->job->indices[0]].config.steps * worker->job->members;
+    return MIN(1, (double)steps / all);
+}
+
+/* FLOP of the worker's job that a checkpoint had. */
+static double restored_flop(const eab_pool *pool, pool_worker *worker) {
+    return share_of_steps(pool, worker, atomic_load(&worker->restored)) * worker->job->flop;
+}
+
 static void *work(void *argument) {
     pool_worker *worker = argument;
     eab_pool *pool = worker->pool;
@@ -156,6 +185,7 @@ static void *work(void *argument) {
     while (!atomic_load(&pool->stop) && (current = eab_deal_next(pool->deal))) {
         pthread_mutex_lock(&pool->mutex);
         atomic_store_explicit(&worker->steps, 0, memory_order_relaxed);
+        atomic_store_explicit(&worker->restored, 0, memory_order_relaxed);
         worker->job = current;
         pthread_mutex_unlock(&pool->mutex);
         const int status = train_cells(worker, current->indices, current->members);
@@ -165,6 +195,7 @@ static void *work(void *argument) {
         if (!status && pool->settings.fleet_sink) pool->settings.fleet_sink(pool->settings.context, current);
         pthread_mutex_lock(&pool->mutex);
         pool->tokens_done += tokens_of_steps(pool, worker, atomic_load(&worker->steps));
+        if (!status) pool->flop_restored += restored_flop(pool, worker);
         worker->job = NULL;
         if (!status) eab_deal_complete(pool->deal, current);
         pthread_mutex_unlock(&pool->mutex);
@@ -194,9 +225,9 @@ int eab_pool_start(const eab_pool_settings *settings, const eab_cell *cells, con
     self->settings = *settings;
     self->cells = cells;
     self->owns_deal = !settings->deal;
-    self->deal = settings->deal
-                     ? settings->deal
-                     : eab_deal_new(eab_fleets_make(cells, indices, count, settings->fleet, settings->fleets));
+    self->deal = settings->deal ? settings->deal
+                                : eab_deal_new(eab_fleets_make_after(settings->begun, cells, indices, count,
+                                                                     settings->fleet, settings->fleets));
     pthread_mutex_init(&self->mutex, NULL);
     pthread_condattr_t attributes;
     pthread_condattr_init(&attributes);
@@ -259,13 +290,15 @@ void eab_pool_measure(eab_pool *pool, eab_pool_progress *progress) {
     pthread_mutex_lock(&pool->mutex);
     *progress = (eab_pool_progress){.tokens = pool->tokens_done};
     eab_deal_measure(pool->deal, &progress->flop_total, &progress->flop_done);
+    progress->flop_total -= pool->flop_restored;
+    progress->flop_done -= pool->flop_restored;
     for (int32_t i = 0; i < pool->started; i++) {
         pool_worker *worker = &pool->workers[i];
         if (!worker->job) continue;
         const int64_t steps = atomic_load_explicit(&worker->steps, memory_order_relaxed);
-        const double all = (double)pool->cells[worker->job->indices[0]].config.steps * worker->job->members;
         progress->tokens += tokens_of_steps(pool, worker, steps);
-        progress->flop_done += MIN(1, (double)steps / all) * worker->job->flop;
+        progress->flop_done += share_of_steps(pool, worker, steps) * worker->job->flop;
+        progress->flop_total -= restored_flop(pool, worker);
     }
     pthread_mutex_unlock(&pool->mutex);
 }

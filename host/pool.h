@@ -21,6 +21,18 @@ typedef int (*eab_pool_sink)(void *context, int64_t index, const eab_cell_result
 typedef int (*eab_pool_trainer)(eab_device *device, int32_t members, const eab_config *configs,
                                 const eab_train_options *options, eab_cell_result *results);
 
+/* Keeping what is at work: eab_train_checkpoint. */
+typedef struct {
+    /* Where the checkpoint of the fleet whose first cell this is lies, as a string for g_free; a fleet goes on from what
+     * is there. NULL: none are kept. */
+    char *(*path)(void *context, int64_t index);
+    /* All results of the fleet were delivered, or it failed: its checkpoint is of no use any more. */
+    void (*remove)(void *context, const char *path);
+    void (*note)(void *context, const char *line);
+    double every_s;
+    bool sparing;
+} eab_pool_checkpoints;
+
 typedef struct {
     const char *backend;
     int device;             /* its index */
@@ -34,10 +46,12 @@ typedef struct {
     char *(*model_path)(void *context, int64_t index);
     /* Where its attention maps go; NULL: no geometry is measured. */
     char *(*geometry_path)(void *context, int64_t index);
+    const GArray *begun; /* of eab_fleet: to be dealt first, as they are (eab_fleets_make_after), or NULL */
+    eab_pool_checkpoints checkpoints;
     eab_pool_sink sink;
     /* All cells of the fleet went through the sink. NULL: not wanted. */
     void (*fleet_sink)(void *context, const eab_fleet *fleet);
-    void *context;          /* of the sinks, model_path and geometry_path */
+    void *context;          /* of all functions here but train */
     eab_pool_trainer train; /* NULL: eab_train_fleet */
     eab_profile *profile;   /* of all workers, complete when the pool is finished; NULL: none is made */
 } eab_pool_settings;
@@ -54,7 +68,8 @@ void eab_pool_stop(eab_pool *pool);
 bool eab_pool_wait(eab_pool *pool, double seconds);
 
 typedef struct {
-    double flop_done, flop_total; /* of cells' full lengths; running cells count by their steps */
+    double flop_done, flop_total; /* of cells' full lengths; running cells count by their steps, and what checkpoints
+                                     had of them not at all */
     double tokens;                /* trained input positions, running cells included */
 } eab_pool_progress;
 void eab_pool_measure(eab_pool *pool, eab_pool_progress *progress);

@@ -14,6 +14,7 @@
 #include "pool.h"
 #include "profile_print.h"
 #include "progress.h"
+#include "run_checkpoints.h"
 #include "search.h"
 #include "summary.h"
 #include "tables.h"
@@ -41,8 +42,9 @@ typedef struct {
     eab_profile profile;       /* of what was trained, if the sweep asks for it */
     double started_s;
     bool over_time;
-    pthread_mutex_t mutex; /* of ends */
+    pthread_mutex_t mutex; /* of ends and notes */
     GArray *ends;          /* cell_end */
+    GPtrArray *notes;      /* lines for people, from the workers */
 } sweep_session;
 
 /* ---- in the workers ------------------------------------------------------------------------------------------ */
@@ -72,6 +74,24 @@ static char *geometry_path(void *context, int64_t index) {
     return g_strdup(path);
 }
 
+static char *checkpoint_path(void *context, int64_t index) {
+    const sweep_session *session = context;
+    return eab_run_checkpoint_path(session->sweep->out, &session->plan->cells[index]);
+}
+
+/* Not before what it stood for is on the disk. Most cells are too short to have one. */
+static void remove_checkpoint(void *context, const char *path) {
+    const sweep_session *session = context;
+    if (access(path, F_OK) == 0 && eab_run_folder_sync(session->folder) == EAB_OK) unlink(path);
+}
+
+static void take_note(void *context, const char *line) {
+    sweep_session *session = context;
+    pthread_mutex_lock(&session->mutex);
+    g_ptr_array_add(session->notes, g_strdup_printf("eabench sweep: %s", line));
+    pthread_mutex_unlock(&session->mutex);
+}
+
 /* ---- the loop ------------------------------------------------------------------------------------------------ */
 
 static void tell_failure(sweep_session *session, const char *label, const cell_end *end) {
@@ -99,7 +119,11 @@ static void take_ends(sweep_session *session) {
     pthread_mutex_lock(&session->mutex);
     GArray *ends = session->ends;
     session->ends = g_array_new(FALSE, FALSE, sizeof(cell_end));
+    GPtrArray *notes = session->notes;
+    session->notes = g_ptr_array_new_with_free_func(g_free);
     pthread_mutex_unlock(&session->mutex);
+    for (guint i = 0; i < notes->len; i++) eab_progress_note(session->progress, notes->pdata[i]);
+    g_ptr_array_free(notes, TRUE);
 
     eab_pool_progress measured;
     eab_pool_measure(session->pool, &measured);
@@ -163,6 +187,8 @@ static void watch(sweep_session *session) {
 /* Trains these cells; an eab_status. fleets: by a cell's index, or NULL. */
 static int train(sweep_session *session, const int64_t *todo, int64_t count, const int32_t *fleets) {
     const eab_sweep *sweep = session->sweep;
+    const bool keeps = sweep->checkpoint_every_s > 0;
+    GArray *begun = keeps ? eab_run_checkpoints_find(sweep->out, session->plan, todo, count) : NULL;
     const eab_pool_settings settings = {.backend = sweep->backend,
                                         .device = sweep->device,
                                         .workers = sweep->workers,
@@ -172,11 +198,19 @@ static int train(sweep_session *session, const int64_t *todo, int64_t count, con
                                         .abandon = sweep->search,
                                         .model_path = sweep->save_models ? model_path : NULL,
                                         .geometry_path = sweep->save_geometry ? geometry_path : NULL,
+                                        .begun = begun,
+                                        .checkpoints = {.path = keeps ? checkpoint_path : NULL,
+                                                        .remove = remove_checkpoint,
+                                                        .note = take_note,
+                                                        .every_s = sweep->checkpoint_every_s,
+                                                        .sparing = sweep->checkpoint_sparing},
                                         .sink = take_result,
                                         .profile = sweep->profile ? &session->profile : NULL,
                                         .context = session};
     session->before = session->state;
-    EAB_TRY(eab_pool_start(&settings, session->plan->cells, todo, count, &session->pool));
+    const int status = eab_pool_start(&settings, session->plan->cells, todo, count, &session->pool);
+    if (begun) eab_fleets_free(begun);
+    EAB_TRY(status);
     watch(session);
     return eab_pool_finish(session->pool);
 }
@@ -260,8 +294,11 @@ static void print_results(const sweep_session *session, const eab_run_summary *s
 }
 
 int eab_sweep_run(const eab_sweep *sweep, const eab_plan *plan) {
-    sweep_session session = {
-        .sweep = sweep, .plan = plan, .started_s = eab_now_s(), .ends = g_array_new(FALSE, FALSE, sizeof(cell_end))};
+    sweep_session session = {.sweep = sweep,
+                             .plan = plan,
+                             .started_s = eab_now_s(),
+                             .ends = g_array_new(FALSE, FALSE, sizeof(cell_end)),
+                             .notes = g_ptr_array_new_with_free_func(g_free)};
     const eab_run_settings settings = {.backend = sweep->backend,
                                        .device = sweep->description,
                                        .isa = sweep->isa,
@@ -277,6 +314,7 @@ int eab_sweep_run(const eab_sweep *sweep, const eab_plan *plan) {
     int status = eab_run_folder_open(sweep->out, plan, &settings, &session.folder);
     if (status) {
         g_array_free(session.ends, TRUE);
+        g_ptr_array_free(session.notes, TRUE);
         return eab_command_error("sweep", status);
     }
     if (*eab_run_folder_warning(session.folder))
@@ -301,6 +339,7 @@ int eab_sweep_run(const eab_sweep *sweep, const eab_plan *plan) {
     const int synced = eab_run_folder_sync(session.folder);
     eab_run_folder_summary(session.folder, &summary);
     if (!status && !synced) print_results(&session, &summary);
+    if (summary.done == plan->count || (!status && sweep->search)) eab_run_checkpoints_remove(sweep->out);
     if (sweep->profile && session.profile.seconds > 0) eab_profile_print(stdout, &session.profile);
     fflush(stdout);
     const int closed = eab_run_folder_close(session.folder);
@@ -310,6 +349,7 @@ int eab_sweep_run(const eab_sweep *sweep, const eab_plan *plan) {
         reason = g_strdup(eab_last_error());
     }
     g_array_free(session.ends, TRUE);
+    g_ptr_array_free(session.notes, TRUE);
     pthread_mutex_destroy(&session.mutex);
 
     int code = failures(sweep, &summary) ? EAB_EXIT_FAILED : EAB_EXIT_DONE;

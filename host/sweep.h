@@ -10,8 +10,10 @@ typedef struct {
     char *out;               /* the run's folder */
     const char *backend;     /* resolved: never "auto" */
     int device;
-    int32_t workers, fleet; /* fleet 0: what suits the device, for each shape of model */
-    double time_limit_s;    /* after this it stops as if interrupted */
+    int32_t workers, fleet;    /* fleet 0: what suits the device, for each shape of model */
+    double time_limit_s;       /* after this it stops as if interrupted */
+    double checkpoint_every_s; /* 0: what is at work is not kept */
+    bool checkpoint_sparing;   /* eab_train_checkpoint */
     bool dry_run, save_models, save_curves, save_geometry, profile;
     bool search;                    /* only the cells that show the frontiers: search.h */
     char *command;                  /* the command line, quoted for a shell */

@@ -1,4 +1,4 @@
-#include "train.h"
+#include "train_state.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -7,37 +7,10 @@
 
 #include "../kernels/clock.h"
 #include "cell_task.h"
-#include "evaluate.h"
 #include "geometry.h"
 #include "safetensors.h"
 
-/* Of a member, by its place among those still in the fleet. */
-typedef struct {
-    int32_t cell; /* its index in configs[] and results[] */
-    int32_t curve_room;
-} member_state;
-
-typedef struct {
-    eab_model model;
-    eab_fleet_tokens tokens;
-    const eab_config *configs;
-    const eab_train_options *options;
-    eab_cell_result *results;
-    member_state *states;
-    eab_level *levels; /* of all members' parts */
-    uint8_t *held_out; /* of each level */
-    eab_parts *parts;
-    uint32_t *seeds;
-    eab_evaluation *evaluations; /* [members][most parts] */
-    eab_tally *training;         /* host copy */
-    int32_t members;             /* at the start */
-    double started_s, training_s;
-    int64_t trained_tokens; /* of all members */
-    bool warm;              /* a step was done by these members: what it keeps on the device is there */
-    void *recording;        /* of a step by these members, on devices that record; else NULL */
-} fleet_state;
-
-static bool stopped(const fleet_state *fleet) {
+static bool stopped(const eab_fleet_state *fleet) {
     const atomic_bool *stop = fleet->options->stop;
     return stop && atomic_load_explicit(stop, memory_order_relaxed);
 }
@@ -51,7 +24,7 @@ bool eab_train_same_fleet(const eab_config *a, const eab_config *b) {
            a->stop_when_solved == b->stop_when_solved && a->precision == b->precision;
 }
 
-static int allocate_host(fleet_state *fleet) {
+static int allocate_host(eab_fleet_state *fleet) {
     const size_t n = (size_t)fleet->members;
     size_t levels = 0, most_parts = 1;
     for (int32_t member = 0; member < fleet->members; member++) {
@@ -73,7 +46,7 @@ static int allocate_host(fleet_state *fleet) {
     for (int32_t member = 0; member < fleet->members; member++) {
         const eab_config *config = &fleet->configs[member];
         const int32_t count = eab_config_part_count(config);
-        fleet->states[member] = (member_state){.cell = member};
+        fleet->states[member] = (eab_member_state){.cell = member};
         fleet->parts[member] = (eab_parts){listed, count, eab_config_cue_token(config)};
         for (int32_t part = 0; part < count; part++, listed++) {
             fleet->levels[listed] = *eab_config_part(config, part);
@@ -91,7 +64,7 @@ static int allocate_host(fleet_state *fleet) {
     return EAB_OK;
 }
 
-static int allocate_device(fleet_state *fleet) {
+static int allocate_device(eab_fleet_state *fleet) {
     eab_device *device = fleet->model.device;
     const eab_backend *backend = device->backend;
     eab_fleet_tokens *tokens = &fleet->tokens;
@@ -110,13 +83,13 @@ static int allocate_device(fleet_state *fleet) {
 }
 
 /* The members have changed: a recorded step is not theirs any more. */
-static void forget_recording(fleet_state *fleet, eab_device *device) {
+static void forget_recording(eab_fleet_state *fleet, eab_device *device) {
     if (fleet->recording) device->backend->forget(device, fleet->recording);
     fleet->recording = NULL;
     fleet->warm = false;
 }
 
-static void release(fleet_state *fleet, eab_device *device) {
+static void release(eab_fleet_state *fleet, eab_device *device) {
     forget_recording(fleet, device);
     void *const on_device[] = {fleet->tokens.inputs, fleet->tokens.targets, fleet->tokens.predictions,
                                fleet->tokens.counts, fleet->tokens.changed, fleet->tokens.training,
@@ -133,9 +106,9 @@ static void release(fleet_state *fleet, eab_device *device) {
     free(fleet->training);
 }
 
-static int add_curve_point(member_state *state, eab_cell_result *result, eab_curve_point point) {
-    if (result->curve_points == state->curve_room) {
-        const int32_t room = state->curve_room ? 2 * state->curve_room : 16;
+int eab_fleet_add_curve_point(eab_member_state *state, eab_cell_result *result, eab_curve_point point) {
+    if (result->curve_points >= state->curve_room) { /* behind a checkpoint more points than room was asked for */
+        const int32_t room = result->curve_points ? 2 * result->curve_points : 16;
         eab_curve_point *curve = realloc(result->curve, (size_t)room * sizeof *curve);
         if (!curve) return eab_fail(EAB_NO_MEMORY, "no memory for a curve of %d points", room);
         result->curve = curve;
@@ -145,7 +118,7 @@ static int add_curve_point(member_state *state, eab_cell_result *result, eab_cur
     return EAB_OK;
 }
 
-static int save_model(fleet_state *fleet, int32_t member, const char *path) {
+static int save_model(eab_fleet_state *fleet, int32_t member, const char *path) {
     const eab_model *model = &fleet->model;
     double *values = malloc((size_t)model->parameters.count * sizeof *values);
     if (!values) return eab_fail(EAB_NO_MEMORY, "no memory to save the model");
@@ -204,9 +177,9 @@ static bool is_hopeless(const eab_config *config, int64_t steps, double validati
 }
 
 /* Writes down what is known of a member that leaves the fleet after `steps`; held_out, its parts': where it is DONE. */
-static int finish_member(fleet_state *fleet, int32_t member, int64_t steps, int leaving,
+static int finish_member(eab_fleet_state *fleet, int32_t member, int64_t steps, int leaving,
                          const eab_evaluation *held_out) {
-    const member_state *state = &fleet->states[member];
+    const eab_member_state *state = &fleet->states[member];
     const eab_config *config = &fleet->configs[state->cell];
     eab_cell_result *result = &fleet->results[state->cell];
     result->steps_done = steps;
@@ -235,7 +208,7 @@ static int finish_member(fleet_state *fleet, int32_t member, int64_t steps, int 
 }
 
 /* The last member moves into the place of one that leaves. */
-static int remove_member(fleet_state *fleet, int32_t member) {
+int eab_fleet_remove(eab_fleet_state *fleet, int32_t member) {
     forget_recording(fleet, fleet->model.device);
     EAB_TRY(eab_model_remove(&fleet->model, member));
     const int32_t last = fleet->model.shape.members;
@@ -246,7 +219,7 @@ static int remove_member(fleet_state *fleet, int32_t member) {
 }
 
 /* Of the members that are DONE. */
-static int measure_geometry(fleet_state *fleet, const uint8_t *leaving) {
+static int measure_geometry(eab_fleet_state *fleet, const uint8_t *leaving) {
     const size_t members = (size_t)fleet->model.shape.members;
     uint8_t *wanted = calloc(members, 1);
     const eab_config **configs = calloc(members, sizeof *configs);
@@ -269,10 +242,10 @@ static int measure_geometry(fleet_state *fleet, const uint8_t *leaving) {
     return status;
 }
 
-static int swap_members(fleet_state *fleet, int32_t a, int32_t b) {
+int eab_fleet_swap(eab_fleet_state *fleet, int32_t a, int32_t b) {
     forget_recording(fleet, fleet->model.device);
     EAB_TRY(eab_model_swap(&fleet->model, a, b));
-    const member_state state = fleet->states[a];
+    const eab_member_state state = fleet->states[a];
     const eab_parts parts = fleet->parts[a];
     const uint32_t seed = fleet->seeds[a];
     fleet->states[a] = fleet->states[b];
@@ -285,7 +258,7 @@ static int swap_members(fleet_state *fleet, int32_t a, int32_t b) {
 }
 
 /* Evaluates the first `count` members, all of them leaving with a result, on the held-out stream; the others rest. */
-static int evaluate_first(fleet_state *fleet, int32_t count, const uint8_t *leaving) {
+static int evaluate_first(eab_fleet_state *fleet, int32_t count, const uint8_t *leaving) {
     const int32_t members = fleet->model.shape.members;
     fleet->model.shape.members = count;
     int status = eab_evaluate(&fleet->model, &fleet->tokens, EAB_STREAM_HELD_OUT, true, fleet->options->stop,
@@ -297,11 +270,11 @@ static int evaluate_first(fleet_state *fleet, int32_t count, const uint8_t *leav
 
 /* Finishes and removes the members marked in leaving[]. Those with a result change places
  * with the first ones, so that the held-out evaluation, which may take `context` passes, runs over them alone. */
-static int finish_members(fleet_state *fleet, int64_t steps, uint8_t *leaving) {
+static int finish_members(eab_fleet_state *fleet, int64_t steps, uint8_t *leaving) {
     int32_t results = 0;
     for (int32_t member = 0; member < fleet->model.shape.members; member++) {
         if (leaving[member] != DONE) continue;
-        if (member != results) EAB_TRY(swap_members(fleet, results, member));
+        if (member != results) EAB_TRY(eab_fleet_swap(fleet, results, member));
         leaving[member] = leaving[results];
         leaving[results++] = DONE;
     }
@@ -312,7 +285,7 @@ static int finish_members(fleet_state *fleet, int64_t steps, uint8_t *leaving) {
             EAB_TRY(
                 finish_member(fleet, member, steps, leaving[member], &fleet->evaluations[(int64_t)member * stride]));
     for (int32_t member = fleet->model.shape.members - 1; member >= 0; member--)
-        if (leaving[member]) EAB_TRY(remove_member(fleet, member));
+        if (leaving[member]) EAB_TRY(eab_fleet_remove(fleet, member));
     return EAB_OK;
 }
 
@@ -332,23 +305,18 @@ static bool take_validation(const eab_config *config, int64_t steps, const eab_e
     return isfinite(all.loss_nats);
 }
 
-/* Reads and zeroes the training tallies, evaluates on the validation stream, and lets members go that are done. */
-static int look(fleet_state *fleet, int64_t steps) {
-    eab_device *device = fleet->model.device;
+/* Evaluates on the validation stream, and lets members go that are done. */
+static int look(eab_fleet_state *fleet, int64_t steps) {
     const eab_config *shared = &fleet->configs[0];
     const int32_t members = fleet->model.shape.members, stride = eab_most_parts(&fleet->tokens, members);
-    const size_t tally_bytes = (size_t)fleet->members * sizeof(eab_tally);
     uint8_t *leaving = calloc((size_t)members, 1);
     if (!leaving) return eab_fail(EAB_NO_MEMORY, "no memory for %d marks", members);
-    int status = device->backend->download(device, fleet->training, fleet->tokens.training, tally_bytes);
-    if (!status) status = device->backend->zero(device, fleet->tokens.training, tally_bytes);
-    if (!status)
-        status = eab_evaluate(&fleet->model, &fleet->tokens, EAB_STREAM_VALIDATION, false, fleet->options->stop,
+    int status = eab_evaluate(&fleet->model, &fleet->tokens, EAB_STREAM_VALIDATION, false, fleet->options->stop,
                               fleet->evaluations);
     for (int32_t member = 0; member < members && !status; member++) {
-        member_state *state = &fleet->states[member];
+        eab_member_state *state = &fleet->states[member];
         eab_cell_result *result = &fleet->results[state->cell];
-        const eab_tally *training = &fleet->training[member];
+        const eab_tally *training = &state->training;
         const double loss = training->loss_nats / (double)training->tokens;
         const bool finite =
             take_validation(&fleet->configs[state->cell], steps, &fleet->evaluations[(int64_t)member * stride], result);
@@ -357,7 +325,8 @@ static int look(fleet_state *fleet, int64_t steps) {
             continue;
         }
         if (fleet->options->keep_curves)
-            status = add_curve_point(state, result, (eab_curve_point){steps, loss, result->validation_accuracy});
+            status =
+                eab_fleet_add_curve_point(state, result, (eab_curve_point){steps, loss, result->validation_accuracy});
         const bool all_right = result->validation_accuracy >= 1;
         if (steps == shared->steps || (all_right && shared->stop_when_solved)) leaving[member] = DONE;
         else if (fleet->options->abandon &&
@@ -369,7 +338,7 @@ static int look(fleet_state *fleet, int64_t steps) {
     return status;
 }
 
-static int train_step(fleet_state *fleet, int64_t step) {
+static int train_step(eab_fleet_state *fleet, int64_t step) {
     eab_device *device = fleet->model.device;
     eab_fleet_tokens *tokens = &fleet->tokens;
     tokens->generate.members = fleet->model.shape.members;
@@ -380,7 +349,7 @@ static int train_step(fleet_state *fleet, int64_t step) {
     return eab_model_step(&fleet->model, step);
 }
 
-static int record_step(fleet_state *fleet, int64_t step) {
+static int record_step(eab_fleet_state *fleet, int64_t step) {
     eab_device *device = fleet->model.device;
     EAB_TRY(device->backend->record_begin(device));
     const int recorded = train_step(fleet, step);
@@ -392,7 +361,7 @@ static int record_step(fleet_state *fleet, int64_t step) {
 
 /* A step of the fleet. Where the device can record, the first is done operation by operation, the second is recorded,
  * and from then on the recording is replayed, which costs the host next to nothing. */
-static int do_step(fleet_state *fleet, int64_t step) {
+static int do_step(eab_fleet_state *fleet, int64_t step) {
     eab_device *device = fleet->model.device;
     if (!device->backend->records || !device->backend->records(device) || !fleet->warm) {
         fleet->warm = true;
@@ -402,23 +371,68 @@ static int do_step(fleet_state *fleet, int64_t step) {
     return device->backend->replay(device, fleet->recording);
 }
 
-static int train(fleet_state *fleet) {
+/* Of the time, where it is to be sparing. */
+static const double CHECKPOINT_SHARE = 0.001;
+
+/* Saves the fleet. What goes wrong is told, and training goes on: a checkpoint is no result. */
+static void save(eab_fleet_state *fleet) {
+    const eab_train_checkpoint *checkpoint = fleet->options->checkpoint;
+    const double before_s = eab_now_s();
+    if (eab_fleet_save(fleet) && checkpoint->note) checkpoint->note(checkpoint->context, eab_last_error());
+    fleet->checkpoint_s = eab_now_s();
+    fleet->checkpoint_took_s = fleet->checkpoint_s - before_s;
+}
+
+static bool is_checkpoint_due(const eab_fleet_state *fleet) {
+    const eab_train_checkpoint *checkpoint = fleet->options->checkpoint;
+    if (!checkpoint) return false;
+    const double sparing_s = checkpoint->sparing ? fleet->checkpoint_took_s / CHECKPOINT_SHARE : 0;
+    return eab_now_s() - fleet->checkpoint_s >= (sparing_s > checkpoint->every_s ? sparing_s : checkpoint->every_s);
+}
+
+/* Reads and zeroes what was counted since the look before. */
+static int take_tallies(eab_fleet_state *fleet) {
+    eab_device *device = fleet->model.device;
+    const size_t bytes = (size_t)fleet->members * sizeof(eab_tally);
+    EAB_TRY(device->backend->download(device, fleet->training, fleet->tokens.training, bytes));
+    for (int32_t member = 0; member < fleet->model.shape.members; member++)
+        fleet->states[member].training = fleet->training[member];
+    return device->backend->zero(device, fleet->tokens.training, bytes);
+}
+
+/* The steps up to the next look, or until a checkpoint is due, or it is to stop. */
+static int train_to_look(eab_fleet_state *fleet) {
     const eab_config *shared = &fleet->configs[0];
-    for (int64_t step = 0; step < shared->steps && fleet->model.shape.members > 0;) {
-        const int64_t next_look = step + shared->eval_every - step % shared->eval_every;
-        const int64_t end = next_look < shared->steps ? next_look : shared->steps;
-        const int32_t members = fleet->model.shape.members;
-        const double before_s = eab_now_s();
-        for (; step < end; step++) {
-            if (stopped(fleet)) return eab_fail(EAB_INTERRUPTED, "interrupted at step %lld", (long long)step);
-            EAB_TRY(do_step(fleet, step));
-            if (fleet->options->steps_done)
-                atomic_fetch_add_explicit(fleet->options->steps_done, members, memory_order_relaxed);
-            fleet->trained_tokens += (int64_t)members * shared->batch * shared->context;
-        }
-        EAB_TRY(fleet->model.device->backend->synchronize(fleet->model.device));
-        fleet->training_s += eab_now_s() - before_s;
-        EAB_TRY(look(fleet, step));
+    const int64_t next_look = fleet->step + shared->eval_every - fleet->step % shared->eval_every;
+    const int64_t end = next_look < shared->steps ? next_look : shared->steps;
+    const int32_t members = fleet->model.shape.members;
+    const double before_s = eab_now_s();
+    bool stop = stopped(fleet);
+    while (!stop) {
+        EAB_TRY(do_step(fleet, fleet->step));
+        fleet->step++;
+        if (fleet->options->steps_done)
+            atomic_fetch_add_explicit(fleet->options->steps_done, members, memory_order_relaxed);
+        fleet->trained_tokens += (int64_t)members * shared->batch * shared->context;
+        if (fleet->step == end || is_checkpoint_due(fleet)) break;
+        stop = stopped(fleet);
+    }
+    EAB_TRY(fleet->model.device->backend->synchronize(fleet->model.device));
+    fleet->training_s += eab_now_s() - before_s;
+    if (stop) return eab_fail(EAB_INTERRUPTED, "interrupted");
+    if (fleet->step < end) return EAB_OK;
+    fleet->looking = true;
+    return take_tallies(fleet);
+}
+
+static int train(eab_fleet_state *fleet) {
+    fleet->checkpoint_s = eab_now_s();
+    while (fleet->model.shape.members > 0 && (fleet->looking || fleet->step < fleet->configs[0].steps)) {
+        if (!fleet->looking) EAB_TRY(train_to_look(fleet));
+        if (is_checkpoint_due(fleet)) save(fleet);
+        if (!fleet->looking) continue;
+        EAB_TRY(look(fleet, fleet->step));
+        fleet->looking = false;
     }
     return EAB_OK;
 }
@@ -442,36 +456,58 @@ static void begin_result(eab_cell_result *result, const eab_config *config, int3
     eab_cell_result_clear(result);
 }
 
+static void free_results(eab_cell_result *results, int32_t members) {
+    for (int32_t member = 0; member < members; member++) {
+        free(results[member].curve);
+        free(results[member].geometry);
+        results[member].curve = NULL;
+        results[member].curve_points = 0;
+        results[member].geometry = NULL;
+    }
+}
+
+/* The fleet before its first step; `going_on`: or as its checkpoint has it. */
+static int begin(eab_fleet_state *fleet, eab_device *device, bool going_on) {
+    for (int32_t member = 0; member < fleet->members; member++)
+        begin_result(&fleet->results[member], &fleet->configs[member], fleet->members);
+    EAB_TRY(allocate_host(fleet));
+    EAB_TRY(eab_model_create(device, fleet->members, fleet->configs, &fleet->model));
+    EAB_TRY(allocate_device(fleet));
+    return going_on ? eab_fleet_load(fleet) : EAB_OK;
+}
+
 int eab_train_fleet(eab_device *device, int32_t members, const eab_config *configs, const eab_train_options *options,
                     eab_cell_result *results) {
     static const eab_train_options no_options;
-    fleet_state fleet = {.configs = configs,
-                         .options = options ? options : &no_options,
-                         .results = results,
-                         .members = members,
-                         .started_s = eab_now_s()};
+    const eab_fleet_state fresh = {.configs = configs,
+                                   .options = options ? options : &no_options,
+                                   .results = results,
+                                   .members = members,
+                                   .started_s = eab_now_s()};
+    const eab_train_checkpoint *checkpoint = fresh.options->checkpoint;
+    eab_fleet_state fleet = fresh;
     device->peak_bytes = device->bytes;
-    for (int32_t member = 0; member < members; member++) begin_result(&results[member], &configs[member], members);
-    int status = allocate_host(&fleet);
-    if (!status) status = eab_model_create(device, members, configs, &fleet.model);
-    if (!status) status = allocate_device(&fleet);
+    int status = begin(&fleet, device, checkpoint && checkpoint->going_on);
+    if (status == EAB_BAD_INPUT && checkpoint && checkpoint->going_on) {
+        if (checkpoint->note) checkpoint->note(checkpoint->context, eab_last_error());
+        release(&fleet, device);
+        free_results(results, members);
+        fleet = fresh;
+        status = begin(&fleet, device, false);
+    }
     if (!status) status = train(&fleet);
+    if (status == EAB_INTERRUPTED && checkpoint && (fleet.step > 0 || fleet.model.shape.members < members))
+        save(&fleet);
     release(&fleet, device);
-    if (status)
-        for (int32_t member = 0; member < members; member++) {
-            free(results[member].curve);
-            free(results[member].geometry);
-            results[member].curve = NULL;
-            results[member].curve_points = 0;
-            results[member].geometry = NULL;
-        }
+    if (status) free_results(results, members);
+    if (status == EAB_INTERRUPTED) eab_fail(EAB_INTERRUPTED, "interrupted at step %lld", (long long)fleet.step);
     return status;
 }
 
 /* ---- step by step -------------------------------------------------------------------------------------------- */
 
 struct eab_train_stepper {
-    fleet_state fleet;
+    eab_fleet_state fleet;
     eab_config config;
     eab_cell_result result;
     int64_t step;
@@ -482,8 +518,8 @@ int eab_train_stepper_open(eab_device *device, const eab_config *config, eab_tra
     eab_train_stepper *stepper = calloc(1, sizeof *stepper);
     if (!stepper) return eab_fail(EAB_NO_MEMORY, "no memory for a model");
     stepper->config = *config;
-    stepper->fleet =
-        (fleet_state){.configs = &stepper->config, .options = &no_options, .results = &stepper->result, .members = 1};
+    stepper->fleet = (eab_fleet_state){
+        .configs = &stepper->config, .options = &no_options, .results = &stepper->result, .members = 1};
     int status = allocate_host(&stepper->fleet);
     if (!status) status = eab_model_create(device, 1, &stepper->config, &stepper->fleet.model);
     if (!status) status = allocate_device(&stepper->fleet);

@@ -47,19 +47,31 @@ typedef struct {
     struct eab_geometry *geometry; /* if asked for, of a cell that is ok: malloc'd, the caller frees; else NULL */
 } eab_cell_result;
 
+/* Keeping the state of a fleet at work, so that it goes on where it was stopped or killed, to the same bits. */
+typedef struct {
+    const char *path; /* the checkpoint's file; whoever has the results removes it */
+    bool going_on;    /* from that file, if it is there; one that is of no use is told and left */
+    double every_s;   /* how often it is written while training; it also is when `stop` is set */
+    bool sparing;     /* more seldom where saving would take more than a thousandth of the time */
+    void (*note)(void *context, const char *line); /* a file that could not be written or is not used; may be NULL */
+    void *context;
+    _Atomic int64_t *steps_restored; /* counts the steps that were done before, summed over members; or NULL */
+} eab_train_checkpoint;
+
 typedef struct {
     const atomic_bool *stop;     /* set from outside: end soon with EAB_INTERRUPTED; NULL: never */
     _Atomic int64_t *steps_done; /* counts steps as they are done, summed over members; NULL: not wanted */
     bool keep_curves;
-    const char *const *model_paths;    /* [members]: where to save each trained model (safetensors), or NULL */
-    const char *const *geometry_paths; /* [members]: where to save attention maps; NULL: no geometry is measured */
+    const char *const *model_paths;         /* [members]: where to save each trained model (safetensors), or NULL */
+    const char *const *geometry_paths;      /* [members]: where to save attention maps; NULL: no geometry is measured */
+    const eab_train_checkpoint *checkpoint; /* NULL: none is written or read */
     bool abandon; /* let go, with status timeout, members that are hopeless: half of their steps are done and their
                      validation accuracy has not come a tenth of the way from chance to 1 */
 } eab_train_options;
 
 /* Trains `members` cells of one shape in lockstep (they may differ in level, mechanism, scale, seed and every option
  * of the optimizer but its kind; eab_train_same_fleet tells) and fills in results[members]. A cell that diverges is a
- * result. Returns EAB_OK, EAB_INTERRUPTED (results are void), or an error of the whole fleet: EAB_NO_MEMORY,
+ * result. Returns EAB_OK, EAB_INTERRUPTED (results are void, a checkpoint is written if one is wanted), or an error of the whole fleet: EAB_NO_MEMORY,
  * EAB_DEVICE_FAULT, ... with a line in eab_last_error(). On the CPU a member's result does not depend on its fleet. */
 int eab_train_fleet(eab_device *device, int32_t members, const eab_config *configs, const eab_train_options *options,
                     eab_cell_result *results);

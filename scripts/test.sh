@@ -216,6 +216,7 @@ races() {
     ctests tsan -L host || status=1
     # Without the tests of the progress line, which train for long.
     pytests tsan tests/scripts/test_sweep.py 'not terminal' || status=1
+    pytests tsan tests/scripts/test_resume.py || status=1
     return "$status"
 }
 

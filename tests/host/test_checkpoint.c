@@ -1,0 +1,382 @@
+/* Checkpoints: training in parts gives the bits of training in one, and a file that is not what it should be is told and
+ * left. */
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <glib.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "fleet_fixture.h"
+#include "host/cell_task.h"
+#include "host/checkpoint_file.h"
+#include "host/mixture.h"
+#include "host/options.h"
+#include "host/run_checkpoints.h"
+#include "host/train_checkpoint.h"
+#include "interrupted.h"
+#include "sweep_fixture.h"
+
+enum { MEMBERS = 4, NEVER = 1000000 };
+
+static char *folder, *path;
+
+static void open_folder(void) {
+    folder = fixture_folder();
+    path = g_build_filename(folder, "checkpoints", "fleet.ckpt", NULL);
+}
+
+static void close_folder(void) {
+    fixture_remove(folder);
+    g_free(path);
+}
+
+TestSuite(checkpoint, .init = open_folder, .fini = close_folder);
+
+/* Of them one diverges, one is solved early and leaves, and two stay to the end. */
+static void mixed_configs(eab_config *configs) {
+    for (int i = 0; i < MEMBERS; i++) {
+        configs[i] = tiny_config();
+        configs[i].steps = 45;
+        configs[i].eval_every = 10; /* the last look is none of the regular ones */
+        configs[i].batch = 8;
+        configs[i].eval_tokens = 24;
+        configs[i].mechanism = i;
+        configs[i].seed = 5 + i;
+        configs[i].lr = 1e-2 * (1 + i);
+        configs[i].level.option[EAB_RECURRENCE_BASIS] = 2 + i;
+        configs[i].norm = EAB_NORM_NONE;
+        configs[i].optimizer = EAB_OPTIMIZER_SGD;
+    }
+    configs[0].level.option[EAB_RECURRENCE_A] = 0; /* x_t = x_{t-2}: easy */
+    configs[0].lr = 1;
+    configs[2].lr = 10;
+    configs[2].clip = 0;
+}
+
+static void train_whole(const char *backend, int32_t members, const eab_config *configs, eab_cell_result *results) {
+    const interrupted_story story = train_in_parts(backend, 0, NEVER, NULL, members, configs, results);
+    cr_assert_eq(story.parts, 1);
+}
+
+static void expect_parts_are_the_whole(const char *backend, int32_t members, const eab_config *configs) {
+    eab_cell_result whole[MEMBERS], parts[MEMBERS];
+    train_whole(backend, members, configs, whole);
+    for (int calls = 10; calls < 80;
+         calls += 1 + calls / 12) { /* a look takes less: it is begun anew if it is stopped */
+        const interrupted_story story = train_in_parts(backend, calls, NEVER, path, members, configs, parts);
+        cr_expect_eq(story.notes, 0, "%s", story.note);
+        if (calls < 20) cr_expect_gt(story.parts, 1, "%d parts of %d calls", story.parts, calls);
+        char what[64];
+        for (int32_t i = 0; i < members; i++) {
+            g_snprintf(what, sizeof what, "%s, %d calls at a time, member %d", backend, calls, i);
+            expect_same_bits(&parts[i], &whole[i], what);
+        }
+        free_curves(parts, members);
+        unlink(path);
+    }
+    free_curves(whole, members);
+}
+
+Test(checkpoint, a_fleet_in_parts_on_the_cpu) {
+    eab_config configs[MEMBERS];
+    mixed_configs(configs);
+    eab_cell_result whole[MEMBERS];
+    train_whole("cpu", MEMBERS, configs, whole);
+    cr_expect_eq(whole[2].status, EAB_CELL_DIVERGED); /* or the test would not show what it should */
+    cr_expect_eq(whole[1].steps_done, 45);
+    free_curves(whole, MEMBERS);
+    expect_parts_are_the_whole("cpu", MEMBERS, configs);
+}
+
+Test(checkpoint, a_cell_with_adamw_in_parts_on_every_processor_backend) {
+    static const char *const backends[] = {"cpu", "reference", "plain"};
+    eab_config config = tiny_config();
+    config.stop_when_solved = 0;
+    config.mechanism = 1;
+    config.eval_tokens = 24;
+    for (size_t i = 0; i < G_N_ELEMENTS(backends); i++) expect_parts_are_the_whole(backends[i], 1, &config);
+}
+
+Test(checkpoint, a_mixture_in_parts) {
+    eab_config configs[2];
+    GArray *values = g_array_new(FALSE, FALSE, sizeof(double));
+    cr_assert_eq(eab_mixture_parse("recurrence(basis=3 delay=2) + recurrence(basis=2 delay=1)", "here", values),
+                 EAB_OK);
+    for (int i = 0; i < 2; i++) {
+        configs[i] = tiny_config();
+        configs[i].seed = i;
+        configs[i].eval_tokens = 12;
+        configs[i].mixture = (int32_t)g_array_index(values, double, 0);
+        configs[i].level = *eab_config_part(&configs[i], 0);
+    }
+    g_array_unref(values);
+    expect_parts_are_the_whole("cpu", 2, configs);
+}
+
+/* Checkpoints that nothing asked for do not change anything either, and what is left after the last one is used. */
+Test(checkpoint, after_every_step) {
+    eab_config configs[MEMBERS];
+    eab_cell_result whole[MEMBERS], parts[MEMBERS];
+    interrupted_story story = {0};
+    mixed_configs(configs);
+    train_whole("cpu", MEMBERS, configs, whole);
+    cr_assert_eq(train_part("cpu", 0, 1e-9, path, MEMBERS, configs, parts, &story), EAB_OK);
+    for (int32_t i = 0; i < MEMBERS; i++) expect_same_bits(&parts[i], &whole[i], "checkpoints all the time");
+    free_curves(parts, MEMBERS);
+    cr_assert_eq(train_part("cpu", 0, 1e-9, path, MEMBERS, configs, parts, &story), EAB_OK);
+    for (int32_t i = 0; i < MEMBERS; i++) expect_same_bits(&parts[i], &whole[i], "from the last checkpoint");
+    free_curves(parts, MEMBERS);
+    free_curves(whole, MEMBERS);
+    cr_expect_eq(story.notes, 0, "%s", story.note);
+}
+
+/* The times of all parts are added up. */
+Test(checkpoint, times_add_up) {
+    eab_config config = tiny_config();
+    eab_cell_result first, whole;
+    interrupted_story story = {0};
+    config.stop_when_solved = 0;
+    cr_assert_eq(train_part("cpu", 15, NEVER, path, 1, &config, &first, &story), EAB_INTERRUPTED);
+    sleep(1); /* is in neither */
+    cr_assert_eq(train_part("cpu", 0, NEVER, path, 1, &config, &whole, &story), EAB_OK);
+    cr_expect_gt(whole.train_s, 0);
+    cr_expect_gt(whole.wall_s, whole.train_s);
+    cr_expect_eq(whole.fleet_tokens, whole.tokens);
+    free_curves(&whole, 1);
+}
+
+/* A file of more cells than are wanted: those that were delivered before a crash are left out. */
+Test(checkpoint, a_part_of_the_fleet_goes_on) {
+    eab_config configs[MEMBERS];
+    eab_cell_result whole[MEMBERS], rest[MEMBERS];
+    interrupted_story story = {0};
+    mixed_configs(configs);
+    train_whole("cpu", MEMBERS, configs, whole);
+    cr_assert_eq(train_part("cpu", 30, NEVER, path, MEMBERS, configs, rest, &story), EAB_INTERRUPTED);
+    cr_assert_eq(train_part("cpu", 0, NEVER, path, 2, configs + 2, rest, &story), EAB_OK);
+    cr_expect_eq(story.notes, 0, "%s", story.note);
+    for (int i = 0; i < 2; i++) {
+        rest[i].fleet_tokens = whole[2 + i].fleet_tokens; /* those of fewer members from here on */
+        expect_same_bits(&rest[i], &whole[2 + i], "the second half");
+    }
+    free_curves(rest, 2);
+    free_curves(whole, MEMBERS);
+}
+
+/* ---- files that are not what they should be -------------------------------------------------------------------- */
+
+static GString *make_checkpoint(const eab_config *config) {
+    eab_cell_result result;
+    interrupted_story story = {0};
+    unlink(path);
+    cr_assert_eq(train_part("cpu", 8, NEVER, path, 1, config, &result, &story), EAB_INTERRUPTED);
+    GString *bytes = fixture_read(folder, "checkpoints/fleet.ckpt");
+    cr_assert(bytes, "no checkpoint");
+    return bytes;
+}
+
+static void put(const char *bytes, size_t size) { fixture_write(folder, "checkpoints/fleet.ckpt", bytes, size); }
+
+/* Trains with what lies at `path`: it is told in one line that has `part` in it, and the result is that of none. */
+static void expect_refused(const eab_config *config, const eab_cell_result *whole, const char *part, const char *what) {
+    eab_cell_result result;
+    interrupted_story story = {0};
+    cr_assert_eq(train_part("cpu", 0, NEVER, path, 1, config, &result, &story), EAB_OK, "%s", what);
+    cr_expect_eq(story.notes, 1, "%s: %d lines", what, story.notes);
+    cr_expect(strstr(story.note, part), "%s: %s", what, story.note);
+    cr_expect(!strchr(story.note, '\n') && strstr(story.note, "fleet.ckpt"), "%s: %s", what, story.note);
+    expect_same_bits(&result, whole, what);
+    free_curves(&result, 1);
+}
+
+/* Overwrites the file's sum by that of what is before it, as somebody would who knows the format. */
+static void sign(GString *bytes) {
+    eab_checksum sum;
+    eab_checksum_begin(&sum);
+    eab_checksum_add(&sum, bytes->str, bytes->len - sizeof(uint64_t));
+    const uint64_t value = eab_checksum_end(&sum);
+    memcpy(bytes->str + bytes->len - sizeof value, &value, sizeof value);
+}
+
+Test(checkpoint, damaged_files_are_refused) {
+    eab_config config = tiny_config();
+    eab_cell_result whole;
+    train_whole("cpu", 1, &config, &whole);
+    GString *bytes = make_checkpoint(&config);
+    static const double cuts[] = {0, 0.0005, 0.01, 0.3, 0.9, 0.999};
+    for (size_t i = 0; i < G_N_ELEMENTS(cuts); i++) {
+        put(bytes->str, (gsize)(cuts[i] * (double)bytes->len));
+        expect_refused(&config, &whole, "", "cut off");
+    }
+    for (gsize place = 0; place < bytes->len; place += 1 + bytes->len / 97) {
+        GString *flipped = g_string_new_len(bytes->str, (gssize)bytes->len);
+        flipped->str[place] ^= (char)(1 << place % 8);
+        put(flipped->str, flipped->len);
+        expect_refused(&config, &whole, "", "a flipped bit");
+        g_string_free(flipped, TRUE);
+    }
+    g_string_append(bytes, "more");
+    put(bytes->str, bytes->len);
+    expect_refused(&config, &whole, "checksum", "longer");
+    put("hello\n", 6);
+    expect_refused(&config, &whole, "cut off", "a text");
+    unlink(path);
+    cr_assert_eq(mkdir(path, 0777), 0);
+    expect_refused(&config, &whole, "not a regular file", "a folder");
+    cr_assert_eq(rmdir(path), 0);
+    cr_assert_eq(mkfifo(path, 0666), 0);
+    expect_refused(&config, &whole, "not a regular file", "a pipe");
+    unlink(path);
+    char *other = g_build_filename(folder, "other", NULL);
+    fixture_write(folder, "other", bytes->str, bytes->len - 4);
+    cr_assert_eq(symlink(other, path), 0);
+    expect_refused(&config, &whole, "symbolic link", "a link");
+    g_free(other);
+    g_string_free(bytes, TRUE);
+    free_curves(&whole, 1);
+}
+
+/* Every byte of the part before the reals set to other values, with a sum that fits: refused or used, never a crash, and
+ * nothing is read or written where it should not be (the sanitizers watch). */
+Test(checkpoint, signed_nonsense_does_no_harm) {
+    eab_config config = tiny_config();
+    GString *bytes = make_checkpoint(&config);
+    static const unsigned char values[] = {0x00, 0x01, 0x7f, 0x80, 0xff};
+    int refused = 0;
+    for (gsize place = 48; place < MIN(bytes->len - 8, 1200); place++)
+        for (size_t i = 0; i < G_N_ELEMENTS(values); i += 1 + (size_t)(place % 2)) {
+            if ((unsigned char)bytes->str[place] == values[i]) continue;
+            GString *changed = g_string_new_len(bytes->str, (gssize)bytes->len);
+            eab_cell_result result;
+            interrupted_story story = {0};
+            changed->str[place] = (char)values[i];
+            sign(changed);
+            put(changed->str, changed->len);
+            cr_assert_eq(train_part("cpu", 0, NEVER, path, 1, &config, &result, &story), EAB_OK, "byte %zu", place);
+            refused += story.notes;
+            free_curves(&result, 1);
+            g_string_free(changed, TRUE);
+        }
+    cr_expect_gt(refused, 200, "%d were refused", refused);
+    g_string_free(bytes, TRUE);
+}
+
+Test(checkpoint, those_of_others_are_refused) {
+    eab_config config = tiny_config(), other = tiny_config();
+    eab_cell_result whole;
+    train_whole("cpu", 1, &config, &whole);
+    other.seed = 99;
+    g_string_free(make_checkpoint(&other), TRUE);
+    expect_refused(&config, &whole, "of other cells", "another seed");
+    other = tiny_config();
+    other.d_model = 8;
+    g_string_free(make_checkpoint(&other), TRUE);
+    expect_refused(&config, &whole, "of models of another size", "another width");
+
+    GString *bytes = make_checkpoint(&config);
+    bytes->str[12]++; /* the format's number, after 8 bytes of name and 4 of byte order */
+    sign(bytes);
+    put(bytes->str, bytes->len);
+    expect_refused(&config, &whole, "format 2, this program reads 1", "another format");
+    bytes->str[12]--;
+    bytes->str[16]++;
+    sign(bytes);
+    put(bytes->str, bytes->len);
+    expect_refused(&config, &whole, "from another version of eabench", "another version");
+    g_string_free(bytes, TRUE);
+
+    eab_cell_result result, reference;
+    interrupted_story story = {0};
+    g_string_free(make_checkpoint(&config), TRUE);
+    train_whole("reference", 1, &config, &reference);
+    cr_assert_eq(train_part("reference", 0, NEVER, path, 1, &config, &result, &story), EAB_OK);
+    cr_expect(story.notes == 1 && strstr(story.note, "from another backend"), "%s", story.note);
+    expect_same_bits(&result, &reference, "from another backend");
+    free_curves(&result, 1);
+    free_curves(&reference, 1);
+    free_curves(&whole, 1);
+}
+
+/* A checkpoint that cannot be written is told, and training goes on. */
+Test(checkpoint, one_that_cannot_be_written_is_told) {
+    eab_config config = tiny_config();
+    eab_cell_result whole, result;
+    interrupted_story story = {0};
+    train_whole("cpu", 1, &config, &whole);
+    fixture_write(folder, "checkpoints", "a file", 6);
+    cr_assert_eq(train_part("cpu", 0, 1e-9, path, 1, &config, &result, &story), EAB_OK);
+    cr_expect_gt(story.notes, 0);
+    cr_expect(strstr(story.note, "checkpoints"), "%s", story.note);
+    expect_same_bits(&result, &whole, "without checkpoints");
+    free_curves(&result, 1);
+    free_curves(&whole, 1);
+}
+
+/* ---- the sum --------------------------------------------------------------------------------------------------- */
+
+Test(checkpoint, the_sum_sees_every_bit_and_the_length) {
+    unsigned char bytes[77] = {0};
+    eab_checksum sum;
+    eab_checksum_begin(&sum);
+    eab_checksum_add(&sum, bytes, sizeof bytes);
+    const uint64_t none = eab_checksum_end(&sum);
+    for (size_t bit = 0; bit < 8 * sizeof bytes; bit++) {
+        bytes[bit / 8] ^= (unsigned char)(1u << bit % 8);
+        eab_checksum_begin(&sum);
+        eab_checksum_add(&sum, bytes, 64);
+        eab_checksum_add(&sum, bytes + 64, sizeof bytes - 64);
+        cr_expect_neq(eab_checksum_end(&sum), none, "bit %zu", bit);
+        bytes[bit / 8] ^= (unsigned char)(1u << bit % 8);
+    }
+    eab_checksum_begin(&sum);
+    eab_checksum_add(&sum, bytes, sizeof bytes - 1);
+    cr_expect_neq(eab_checksum_end(&sum), none);
+}
+
+/* ---- a run's folder of them ------------------------------------------------------------------------------------ */
+
+Test(checkpoint, a_run_finds_the_fleets_that_were_at_work) {
+    eab_plan plan = fixture_plan(fixture_small_spec);
+    eab_cell_result results[4];
+    interrupted_story story = {0};
+    int64_t todo[4] = {0, 1, 2, 3};
+    cr_assert_geq(plan.count, 4);
+    eab_config configs[2] = {plan.cells[1].config, plan.cells[3].config};
+    char *own = eab_run_checkpoint_path(folder, &plan.cells[1]);
+    cr_assert_eq(train_part("cpu", 3, NEVER, own, 2, configs, results, &story), EAB_INTERRUPTED);
+    fixture_write(folder, "checkpoints/nonsense.ckpt", "nonsense", 8);
+
+    GArray *fleets = eab_run_checkpoints_find(folder, &plan, todo, 4);
+    cr_assert_eq(fleets->len, 1);
+    const eab_fleet *fleet = &g_array_index(fleets, eab_fleet, 0);
+    cr_assert_eq(fleet->members, 2);
+    cr_expect(fleet->indices[0] == 1 && fleet->indices[1] == 3);
+    GArray *made = eab_fleets_make_after(fleets, plan.cells, todo, 4, 8, NULL);
+    int32_t cells = 0;
+    for (guint i = 0; i < made->len; i++) cells += g_array_index(made, eab_fleet, i).members;
+    cr_expect_eq(cells, 4);
+    cr_expect_eq(g_array_index(made, eab_fleet, 0).indices[1], 3);
+    eab_fleets_free(made);
+    eab_fleets_free(fleets);
+
+    /* Cell 1 was delivered: what is left goes on under the name of cell 3. */
+    const int64_t left[3] = {0, 2, 3};
+    fleets = eab_run_checkpoints_find(folder, &plan, left, 3);
+    cr_assert_eq(fleets->len, 1);
+    cr_expect_eq(g_array_index(fleets, eab_fleet, 0).members, 1);
+    cr_expect_eq(g_array_index(fleets, eab_fleet, 0).indices[0], 3);
+    char *renamed = eab_run_checkpoint_path(folder, &plan.cells[3]);
+    cr_expect_eq(access(renamed, F_OK), 0);
+    cr_expect_neq(access(own, F_OK), 0);
+    eab_fleets_free(fleets);
+
+    eab_run_checkpoints_remove(folder);
+    char *place = g_build_filename(folder, "checkpoints", NULL);
+    cr_expect_neq(access(place, F_OK), 0);
+    g_free(place);
+    g_free(renamed);
+    g_free(own);
+    eab_plan_free(&plan);
+}
