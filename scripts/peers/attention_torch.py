@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 
@@ -13,17 +12,18 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from . import eabench_torch
 from .config import default_scale
-from .measure import Unsupported, sets_for
+from .measure import Unsupported, sets_for, timed
 from .model_torch import attend
 
 DTYPES = {"float32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-SDPA = {"torch-sdpa-flash": SDPBackend.FLASH_ATTENTION, "torch-sdpa-efficient": SDPBackend.EFFICIENT_ATTENTION,
-        "torch-sdpa-cudnn": SDPBackend.CUDNN_ATTENTION, "torch-sdpa-math": SDPBackend.MATH}
+SDPA = {"torch-sdpa-flash": "FLASH_ATTENTION", "torch-sdpa-efficient": "EFFICIENT_ATTENTION",
+        "torch-sdpa-cudnn": "CUDNN_ATTENTION", "torch-sdpa-math": "MATH"}  # names, as older versions have not all of them
+ON_GPU_ONLY = ("torch-sdpa-efficient", "torch-sdpa-cudnn")
 IMPLEMENTATIONS = (*SDPA, "torch-flex", "torch-eager", "eabench-torch")
 FLOOR = math.log(2.0**-24)
 
 
-def _flex(mechanism: str, scale: float, context: int, gpu: bool) -> Callable:
+def _flex(mechanism: str, scale: float, context: int, device: str) -> Callable:
     from torch.nn.attention.flex_attention import create_block_mask, flex_attention
 
     def log_weight(score, batch, head, i, j):  # noqa: ANN001, ANN202, PLR0913
@@ -35,12 +35,12 @@ def _flex(mechanism: str, scale: float, context: int, gpu: bool) -> Callable:
         return torch.clamp(torch.log(square) - torch.log1p(square), min=FLOOR)
 
     torch._dynamo.reset()  # noqa: SLF001  (each shape gets code of its own)
-    mask = create_block_mask(lambda b, h, i, j: i >= j, None, None, context, context, device="cuda" if gpu else "cpu")
+    mask = create_block_mask(lambda b, h, i, j: i >= j, None, None, context, context, device=device)
     compiled = torch.compile(flex_attention, dynamic=False)
     return lambda q, k, v: compiled(q, k, v, score_mod=log_weight, block_mask=mask, scale=scale)
 
 
-def _function(point: dict, gpu: bool) -> Callable:
+def _function(point: dict, device: str) -> Callable:
     name, mechanism, causal = point["implementation"], point["mechanism"], point["causal"] == "on"
     scale = default_scale(mechanism, point["head_dim"])
     if point["position"] != "none":
@@ -52,22 +52,26 @@ def _function(point: dict, gpu: bool) -> Callable:
     if name in SDPA:
         if mechanism != "dpa":
             raise Unsupported("scaled_dot_product_attention knows no score function but dpa's")
+        if name in ON_GPU_ONLY and device == "cpu":
+            raise Unsupported("PyTorch has this way of scaled_dot_product_attention for GPUs only")
+        if not hasattr(SDPBackend, SDPA[name]):
+            raise Unsupported(f"PyTorch {torch.__version__} has no SDPBackend.{SDPA[name]}")
         return lambda q, k, v: F.scaled_dot_product_attention(q, k, v, is_causal=causal, scale=scale)
     if name == "torch-flex" and causal:
-        return _flex(mechanism, scale, point["context"], gpu)
+        return _flex(mechanism, scale, point["context"], device)
     raise Unsupported("not timed")
 
 
-def prepare(point: dict, gpu: bool) -> Callable[[int], float]:
+def prepare(point: dict, device: str) -> Callable[[int], float]:
     """take(calls) for measure.sample; raises Unsupported, or what PyTorch raises."""
-    device, dtype = "cuda" if gpu else "cpu", DTYPES[point["dtype"]]
+    dtype = DTYPES[point["dtype"]]
     shape = [point[axis] for axis in ("batch", "heads", "context", "head_dim")]
     tensors = 8 if point["pass"] == "backward" else 4
-    sets = sets_for(tensors * math.prod(shape) * dtype.itemsize, gpu)
+    sets = sets_for(tensors * math.prod(shape) * torch.empty(0, dtype=dtype).element_size(), device)
     generator = torch.Generator(device).manual_seed(1)
     backward = point["pass"] == "backward"
-    function = _function(point, gpu)
-    backend = SDPA.get(point["implementation"])
+    function = _function(point, device)
+    backend = getattr(SDPBackend, SDPA[point["implementation"]]) if point["implementation"] in SDPA else None
 
     def chosen() -> AbstractContextManager:
         return sdpa_kernel(backend) if backend else nullcontext()
@@ -94,17 +98,6 @@ def prepare(point: dict, gpu: bool) -> Callable[[int], float]:
 
     def take(calls: int) -> float:
         with chosen(), torch.set_grad_enabled(backward):
-            if gpu:
-                first, last = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
-                first.record()
-                for _ in range(calls):
-                    call()
-                last.record()
-                last.synchronize()
-                return first.elapsed_time(last) / 1e3
-            begin_s = time.perf_counter()
-            for _ in range(calls):
-                call()
-            return time.perf_counter() - begin_s
+            return timed(lambda: [call() for _ in range(calls)], device, torch.cuda)
 
     return take

@@ -1,124 +1,114 @@
 """Runs ours and theirs in turn on the same cores (or GPU) and writes the tables; scripts/peers/run.sh calls it.
 
-pairs.csv has every pair as it is known, and is where a run that was stopped goes on. From it come kernels.csv and
-throughput.csv, in the columns of eabench's own tables, and ratios.csv.
+pairs.csv has every pair as it is known, and is where --resume goes on. From it come kernels.csv and throughput.csv, in the
+columns of eabench's own tables, and ratios.csv.
 """
 
 from __future__ import annotations
 
 import argparse
 import csv
-import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
 import time
-from itertools import product
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from . import points, ratios
+from .points import Job
+from .workers import Workers
 
-ROOT = Path(__file__).resolve().parents[2]
 SHAPE = ("mechanism", "dtype", "pass", "batch", "heads", "context", "head_dim", "causal", "position", "layers", "d_model")
-COLUMNS = ("op", *SHAPE, "implementation", "fleet", "pair", "status", "reason", "ours_us", "ours_p05_us", "ours_p95_us",
-           "ours_samples", "theirs_us", "theirs_p05_us", "theirs_p95_us", "theirs_samples", "ours_tokens_per_s",
-           "theirs_tokens_per_s")
+KEY = ("op", *SHAPE, "implementation", "fleet")
+COLUMNS = (*KEY, "pair", "status", "reason", "ours_us", "ours_p05_us", "ours_p95_us", "ours_samples", "theirs_us", "theirs_p05_us",
+           "theirs_p95_us", "theirs_samples", "ours_tokens_per_s", "theirs_tokens_per_s", "spent_s")
+MEASURED = ("pairs.csv", "kernels-ours.csv", "throughput-ours.csv")  # what the other tables are made of
 
 
-class Worker:
-    """A process of one framework on one core; started anew after it died."""
-
-    def __init__(self, framework: str, core: int | None, gpu: bool) -> None:
-        command = [sys.executable, "-m", "peers.worker", framework, "-" if core is None else str(core), "cuda" if gpu else "cpu"]
-        self.errors = tempfile.TemporaryFile("w+")
-        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.errors, text=True,
-                                        cwd=ROOT / "scripts")
-        self.hello = self.receive()
-
-    def send(self, request: dict) -> None:
-        try:
-            print(json.dumps(request), file=self.process.stdin, flush=True)
-        except BrokenPipeError:
-            pass  # told by receive()
-
-    def receive(self) -> dict:
-        line = self.process.stdout.readline()
-        if line:
-            return json.loads(line)
-        self.process.wait()
-        self.errors.seek(0)
-        last = (self.errors.read().strip().splitlines() or [f"ended with {self.process.returncode}"])[-1]
-        return {"status": "fail", "reason": last[:160], "dead": True}
+def key(row: dict) -> tuple:
+    return tuple(str(row.get(name, "")) for name in KEY)
 
 
-class Workers:
-    def __init__(self, cores: list[int] | None, gpu: bool) -> None:
-        self.cores, self.gpu, self.running = cores, gpu, {}
+class TimeIsUp(Exception):
+    """--time-limit"""
 
-    def ask(self, framework: str, requests: list[dict]) -> list[dict]:
-        """One request for each core, at the same time."""
-        workers = []
-        for place in range(len(requests)):
-            key = (framework, place)
-            if key not in self.running:
-                self.running[key] = Worker(framework, None if self.cores is None else self.cores[place], self.gpu)
-            workers.append(self.running[key])
-        answers = [worker.hello for worker in workers if worker.hello.get("dead")]
-        if answers:
-            return answers
-        for worker, request in zip(workers, requests):
-            worker.send(request)
-        answers = [worker.receive() for worker in workers]
-        for place, answer in enumerate(answers):
-            if answer.get("dead"):
-                del self.running[framework, place]
-        return answers
 
-    def details(self) -> dict[str, str]:
-        return {key[0]: worker.hello["details"] for key, worker in self.running.items() if "details" in worker.hello}
+class Stopped(Exception):
+    """By a signal."""
 
-    def close(self) -> None:
-        for worker in self.running.values():
-            worker.process.stdin.close()
-            worker.process.wait()
-        self.running = {}
+
+def expected_s(jobs: list[Job], pairs: int, known: dict[tuple, float]) -> float:
+    """How long jobs take, from what such pairs took: those of the job itself, else of its operation, else 3 s."""
+    by_op: dict[str, list[float]] = {}
+    for row, spent_s in known.items():
+        by_op.setdefault(row[0], []).append(spent_s)
+    usual = {op: sum(values) / len(values) for op, values in by_op.items()}
+    return sum(pairs * known.get(key(job.row()), usual.get(job.op, 3.0)) for job in jobs)
 
 
 class Run:
     def __init__(self, arguments: argparse.Namespace) -> None:
-        self.a, self.out = arguments, arguments.out
-        self.gpu = arguments.gpu
-        cores = sorted(os.sched_getaffinity(0))[:2]
-        self.cores = None if self.gpu else cores
-        self.workers = Workers(self.cores, self.gpu)
-        self.end_s = time.monotonic() + arguments.time_limit
-        self.out.mkdir(parents=True, exist_ok=True)
+        self.a, self.out, self.gpu = arguments, arguments.out, arguments.gpu
+        self.cores = None if self.gpu else sorted(os.sched_getaffinity(0))[:2]
+        self.backend = "cuda" if arguments.device == "cuda" else "cpu"
+        self.workers = Workers(self.cores, arguments.device)
+        self.begin_s = time.monotonic()
+        self.end_s = self.begin_s + arguments.time_limit
         self.scratch = Path(tempfile.mkdtemp(prefix="eabench-peers-"))
+        self.done: dict[tuple, dict[int, str]] = {}  # status of the pairs that are there
+        self.known: dict[tuple, float] = {}  # seconds of a pair
+        self.traces: dict[tuple, tuple[Path, int]] = {}
+        self.number = 0
+        self.read(self.out / "pairs.csv", arguments.resume)
+
+    # ---- the table of pairs -----------------------------------------------------------------------------------------
+
+    def read(self, path: Path, go_on: bool) -> None:
+        """What an earlier run measured says how long pairs take; with --resume they also count as done."""
+        spent: dict[tuple, list[float]] = {}
+        for row in ratios.read(path):
+            if row.get("spent_s"):
+                spent.setdefault(key(row), []).append(float(row["spent_s"]))
+            if go_on and row["status"] in ("ok", "unsupported"):
+                self.done.setdefault(key(row), {})[int(row["pair"])] = row["status"]
+        self.known = {row: sum(values) / len(values) for row, values in spent.items()}
+
+    def open(self) -> None:
+        self.out.mkdir(parents=True, exist_ok=True)
         path = self.out / "pairs.csv"
-        self.done: dict[tuple, str] = {}
+        if path.exists() and not self.a.resume:
+            before = self.out / "before"
+            before.mkdir(exist_ok=True)
+            for name in MEASURED:
+                (before / name).unlink(missing_ok=True)
+                if (self.out / name).exists():
+                    (self.out / name).rename(before / name)
+            say(f"the tables of an earlier run are now in {before}; --resume would have gone on with them")
         new = not path.exists() or path.stat().st_size == 0
         if not new:
             with open(path, newline="") as file:
-                self.done = {self.key(row): row["status"] for row in csv.DictReader(file)}
-        self.file = open(path, "a", newline="")
+                if next(csv.reader(file), []) != list(COLUMNS):
+                    sys.exit(f"peers: {path} has other columns, of another version; without --resume a new one is begun")
+        self.file = open(path, "a", newline="")  # noqa: SIM115  (lives as long as the run)
         self.table = csv.DictWriter(self.file, COLUMNS, restval="")
         if new:
             self.table.writeheader()
 
-    @staticmethod
-    def key(row: dict) -> tuple:
-        return tuple(str(row.get(name, "")) for name in ("op", *SHAPE, "implementation", "fleet", "pair"))
-
     def add(self, row: dict) -> None:
         self.table.writerow(row)
         self.file.flush()
-        self.done[self.key(row)] = row["status"]
+        os.fsync(self.file.fileno())
+        self.done.setdefault(key(row), {})[row["pair"]] = row["status"]
         shape = " ".join(f"{name}={row[name]}" for name in SHAPE if row.get(name) not in ("", None))
         ours, theirs = row.get("ours_us") or row.get("ours_tokens_per_s"), row.get("theirs_us") or row.get("theirs_tokens_per_s")
         what = f"ours {ours:.6g}, theirs {theirs:.6g}" if row["status"] == "ok" else f"{row['status']}: {row['reason']}"
-        print(f"{row['op']} {shape} {row['implementation']} {row['pair']}: {what}", file=sys.stderr, flush=True)
+        say(f"{time.monotonic() - self.begin_s:5.0f} s {row['op']} {shape} {row['implementation']} {row['pair']}: {what}")
+
+    # ---- eabench ----------------------------------------------------------------------------------------------------
 
     def eabench(self, *arguments: object, core: int | None = None) -> None:
         start = None if core is None else lambda: os.sched_setaffinity(0, {core})
@@ -126,54 +116,13 @@ class Run:
         if done.returncode:
             sys.exit(f"eabench {' '.join(map(str, arguments))}: {done.stderr.strip()[-400:]}")
 
-    def pairs(self, row: dict):
-        """The pairs of a row that are still to be measured; one that cannot be is told once."""
-        for pair in range(self.a.pairs):
-            if time.monotonic() > self.end_s:
-                raise TimeoutError
-            status = self.done.get(self.key({**row, "pair": pair}))
-            if status not in (None, "ok"):
-                return
-            if status is None:
-                yield pair
-
-    def wanted(self, implementation: str) -> bool:
-        return not self.a.implementations or implementation in self.a.implementations.split(",")
-
-    # ---- attention ------------------------------------------------------------------------------------------------
-
     def ours_attention(self, point: dict) -> dict:
         folder = Path(tempfile.mkdtemp(dir=self.scratch))
         axes = [word for name, value in point.items() for word in ("--" + name.replace("_", "-"), value)]
-        self.eabench("bench", "--op", "attention", "--implementation", "fused", *axes, "--backend", "cuda" if self.gpu else "cpu",
-                     "--max-seconds", self.a.seconds, "--out", folder, core=None if self.gpu else self.cores[0])
-        with open(folder / "kernels.csv", newline="") as file:
-            return next(csv.DictReader(file))
-
-    def attention(self) -> None:
-        for late, point in product((False, True), points.attention_points(self.gpu, self.a.quick)):
-            for framework, implementation in points.attention_peers(self.gpu):
-                if (implementation in points.COMPILED) != late or not self.wanted(implementation):
-                    continue
-                row = {"op": "attention", **point, "implementation": implementation}
-                for pair in self.pairs(row):
-                    ours = self.ours_attention(point)
-                    request = {"op": "attention", "point": {**point, "implementation": implementation}, "max_s": self.a.seconds}
-                    (theirs,) = self.workers.ask(framework, [request])
-                    status, reason = theirs["status"], theirs.get("reason", "")
-                    if ours["status"] != "ok":
-                        status, reason = ours["status"], "eabench: " + ours["reason"]
-                    line = {**row, "pair": pair, "status": status, "reason": reason}
-                    if ours["status"] == "ok":
-                        line.update({f"ours_{name}us": float(ours[f"time_{name or 'median_'}us"]) for name in ("", "p05_", "p95_")},
-                                    ours_samples=ours["samples"])
-                    if theirs["status"] == "ok":
-                        line.update({f"theirs_{name}us": theirs[f"{name or 'median_'}us"] for name in ("", "p05_", "p95_")},
-                                    theirs_samples=theirs["samples"])
-                    self.add(line)
-                    ratios.keep_template(self.out, ours)
-
-    # ---- training -------------------------------------------------------------------------------------------------
+        self.eabench("bench", "--op", "attention", "--implementation", "fused", *axes, "--backend", self.backend, "--max-seconds",
+                     self.a.seconds, "--out", folder, core=None if self.gpu else self.cores[0])
+        (row,) = ratios.read(folder / "kernels.csv")
+        return row
 
     def spec(self, point: dict) -> Path:
         path = self.scratch / "spec.ini"
@@ -186,95 +135,180 @@ class Run:
         path.write_text(text)
         return path
 
-    def ours_training(self, point: dict, seeds: str, steps: int) -> float:
+    def ours_training(self, point: dict, steps: int, keep: bool = True) -> float:
         """Tokens per second of all cells together: each core trains one, a GPU the fleet that fills it."""
-        folder = tempfile.mkdtemp(dir=self.scratch)
-        self.eabench("sweep", self.spec(point), "--out", folder, "--backend", "cuda" if self.gpu else "cpu", "--set",
-                     f"train.seed={seeds}", "--set", f"train.steps={steps}", "--set", f"train.eval_every={steps}",
-                     "--workers", 1 if self.gpu else len(self.cores))
-        with open(Path(folder) / "throughput.csv", newline="") as file:
-            rows = list(csv.DictReader(file))
-        ratios.keep_template(self.out, rows[0], "throughput")
-        if self.gpu:
-            return float(rows[0]["fleet_tokens_per_s"])
-        return sum(float(row["tokens_per_s"]) for row in rows)
+        folder = Path(tempfile.mkdtemp(dir=self.scratch))
+        members, workers = (self.a.fleet, 1) if self.gpu else (len(self.cores), len(self.cores))
+        self.eabench("sweep", self.spec(point), "--out", folder, "--backend", self.backend, "--workers", workers, "--set",
+                     f"train.seed=1:{members}" if members > 1 else "train.seed=1", "--set", f"train.steps={steps}",
+                     "--set", f"train.eval_every={steps}")
+        rows = ratios.read(folder / "throughput.csv")
+        if keep:
+            ratios.keep_template(self.out, rows[0], "throughput")
+        shutil.rmtree(folder, ignore_errors=True)
+        return float(rows[0]["fleet_tokens_per_s"]) if self.gpu else sum(float(row["tokens_per_s"]) for row in rows)
 
-    def training(self) -> None:
-        for late, point in product((False, True), points.training_points(self.a.quick)):
-            trace, steps = None, 0
-            seeds = "1:512" if self.gpu else f"1:{len(self.cores)}"
-            tokens = point["batch"] * point["context"]
-            for framework, implementation, fleet in points.training_peers(self.gpu):
-                if (implementation in points.COMPILED) != late or not self.wanted(implementation):
-                    continue
-                row = {"op": "training", "dtype": "float32", **point, "position": "alibi", "implementation": implementation, "fleet": fleet}
-                for pair in self.pairs(row):
-                    if not trace:
-                        trace = Path(tempfile.mkdtemp(dir=self.scratch))
-                        self.eabench("trace", self.spec(point), "--steps", 64, "--out", trace)
-                        rate = self.ours_training(point, seeds, 300) / (512 if self.gpu else len(self.cores))
-                        steps = max(100, int(self.a.training_seconds * rate / tokens))
-                    ours = self.ours_training(point, seeds, steps)
-                    count = 1 if self.gpu else len(self.cores)
-                    requests = [{"op": "training", "implementation": implementation, "folder": str(trace), "fleet": fleet,
-                                 "max_s": self.a.training_seconds, "start": 0.0} for _ in range(count)]
-                    if pair == 0:  # compiles
-                        answers = self.workers.ask(framework, [{**request, "max_s": 0.05} for request in requests])
-                    if pair or all(answer["status"] == "ok" for answer in answers):
-                        start = time.time() + 0.05  # the other core's process begins at the same moment
-                        answers = self.workers.ask(framework, [{**request, "start": start} for request in requests])
-                    bad = [answer for answer in answers if answer["status"] != "ok"]
-                    line = {**row, "pair": pair, "status": "ok", "ours_tokens_per_s": ours}
-                    if bad:
-                        line.update(status=bad[0]["status"], reason=bad[0]["reason"])
-                    else:
-                        line["theirs_tokens_per_s"] = sum(a["steps"] * tokens * fleet / a["seconds"] for a in answers)
-                    self.add(line)
+    # ---- a job ------------------------------------------------------------------------------------------------------
+
+    def attention(self, point: dict, job: Job) -> tuple[dict, Callable[[], dict]]:
+        """The answer to being made ready, and what measures a pair."""
+        request = {"op": "attention", "point": {**point, "implementation": job.implementation}, "max_s": self.a.seconds,
+                   "prepare": False}
+        (ready,) = self.workers.ask(job.framework, [{**request, "prepare": True}])
+
+        def pair() -> dict:
+            ours = self.ours_attention(point)
+            if ours["status"] != "ok":
+                return {"status": ours["status"], "reason": "eabench: " + ours["reason"]}
+            ratios.keep_template(self.out, ours)
+            line = {f"ours_{name}us": float(ours[f"time_{name or 'median_'}us"]) for name in ("", "p05_", "p95_")}
+            (theirs,) = self.workers.ask(job.framework, [request])
+            if theirs["status"] == "ok":
+                line.update({f"theirs_{name}us": theirs[f"{name or 'median_'}us"] for name in ("", "p05_", "p95_")},
+                            theirs_samples=theirs["samples"])
+            return {**line, "ours_samples": ours["samples"], "status": theirs["status"], "reason": theirs.get("reason", "")}
+
+        return ready, pair
+
+    def training(self, point: dict, job: Job) -> tuple[dict, Callable[[], dict]]:
+        count, tokens, where = 1 if self.gpu else len(self.cores), point["batch"] * point["context"], tuple(point.values())
+        if where not in self.traces:
+            trace = Path(tempfile.mkdtemp(dir=self.scratch)) / "trace"
+            self.eabench("trace", self.spec(point), "--steps", 64, "--out", trace)
+            rate = 1.0 if self.a.prepare else self.ours_training(point, 100, keep=False) / (self.a.fleet if self.gpu else count)
+            self.traces[where] = trace, max(100, int(self.a.training_seconds * rate / tokens))
+        trace, steps = self.traces[where]
+        request = {"op": "training", "implementation": job.implementation, "folder": str(trace), "fleet": job.fleet,
+                   "max_s": self.a.training_seconds, "prepare": False}
+        ready = self.workers.ask(job.framework, [{**request, "prepare": True}] * count)
+
+        def pair() -> dict:
+            line = {"ours_tokens_per_s": self.ours_training(point, steps)}
+            start = time.time() + 0.05  # the other core's process begins at the same moment
+            answers = self.workers.ask(job.framework, [{**request, "start": start}] * count)
+            bad = [answer for answer in answers if answer["status"] != "ok"]
+            if bad:
+                return {**line, **bad[0]}
+            return {**line, "status": "ok", "theirs_tokens_per_s": sum(a["steps"] * tokens * job.fleet / a["seconds"] for a in answers)}
+
+        return next((answer for answer in ready if answer["status"] != "ok"), ready[0]), pair
+
+    def pairs(self, job: Job) -> Iterator[int]:
+        """The pairs that are still to be measured; of one that cannot be there is one row."""
+        there = self.done.get(key(job.row()), {})
+        if all(status == "ok" for status in there.values()):
+            yield from (pair for pair in range(self.a.pairs) if pair not in there)
+
+    def do(self, job: Job) -> None:
+        ready, pair, point = None, None, dict(job.point)
+        for number in self.pairs(job):
+            if time.monotonic() > self.end_s:
+                raise TimeIsUp
+            before_s = time.monotonic()
+            if ready is None:
+                ready, pair = (self.attention if job.op == "attention" else self.training)(point, job)
+            if self.a.prepare:
+                say(f"{time.monotonic() - self.begin_s:5.0f} s {' '.join(map(str, key(job.row())))}: {ready['status']}")
+                return
+            found = pair() if ready["status"] == "ok" else ready
+            line = {name: value for name, value in found.items() if name in COLUMNS}
+            self.add({**job.row(), "pair": number, "reason": "", **line, "spent_s": f"{time.monotonic() - before_s:.3f}"})
+            if found["status"] != "ok":
+                return
+
+    # ---- all --------------------------------------------------------------------------------------------------------
+
+    def plan(self) -> list[points.Stage]:
+        names = self.a.implementations.split(",") if self.a.implementations else (*points.ATTENTION, *points.TRAINING)
+
+        def wanted(job: Job) -> bool:
+            return job.implementation in names and self.a.only in (None, job.op) and (job.compiled or not self.a.prepare)
+
+        stages = [(title, [job for job in jobs if wanted(job)]) for title, jobs in points.plan(self.gpu, self.a.quick)]
+        return [(title, jobs) for title, jobs in stages if jobs]
+
+    def show_plan(self) -> None:
+        for title, jobs in self.plan():
+            print(f"{title}: {len(jobs)} ratios of {self.a.pairs} pairs, about {expected_s(jobs, self.a.pairs, self.known):.0f} s"
+                  + ("" if self.known else " (a guess: no earlier run is in the folder)"))
+
+    def go(self) -> None:
+        stages = self.plan()
+        for number, (title, jobs) in enumerate(stages):
+            left = [job for _, others in stages[number:] for job in others if key(job.row()) not in self.done]
+            rest = f"; about {expected_s(left, self.a.pairs, self.known):.0f} s to go" if self.known else ""
+            say(f"{number + 1} of {len(stages)}: {title}{rest}; {max(0, self.end_s - time.monotonic()):.0f} s are allowed")
+            for job in jobs:
+                self.do(job)
+            self.read(self.out / "pairs.csv", go_on=False)
+
+
+def say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
 
 
 def write_manifest(run: Run) -> None:
     version = subprocess.run([run.a.eabench, "--version"], capture_output=True, text=True, check=True).stdout.strip()
     cpu = next((line.split(":")[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")), "unknown")
-    lines = {"eabench": version, "python": sys.version.split()[0], "cpu": cpu, **run.workers.details(),
+    lines = {"eabench": version, "python": sys.version.split()[0], "cpu": cpu, **run.workers.details,
              "device": "gpu" if run.gpu else f"cores {run.cores}, one thread on each", "pairs": run.a.pairs,
-             "seconds": run.a.seconds, "training_seconds": run.a.training_seconds,
+             "seconds": run.a.seconds, "training_seconds": run.a.training_seconds, "time_limit": run.a.time_limit,
              "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())}
     path = run.out / "manifest.ini"
-    old = dict(line.split(" = ", 1) for line in path.read_text().splitlines() if " = " in line) if path.exists() else {}
+    old = dict(line.split(" = ", 1) for line in path.read_text().splitlines() if " = " in line) if path.exists() and run.a.resume else {}
     path.write_text("[peers]\n" + "".join(f"{name} = {value}\n" for name, value in {**old, **lines}.items()))
 
 
-def main() -> None:
+def parse(words: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="run.sh")
-    parser.add_argument("--gpu", action="store_true")
-    parser.add_argument("--quick", action="store_true")
+    for name in ("gpu", "quick", "resume", "prepare", "dry-run"):
+        parser.add_argument("--" + name, action="store_true")
+    parser.add_argument("--device", choices=("cpu", "cuda"), help="cpu with --gpu: the GPU's plan on the processor, as a test of it")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--only", choices=("attention", "training"))
     parser.add_argument("--implementations", default="")
-    parser.add_argument("--pairs", type=int, default=5)
+    parser.add_argument("--pairs", type=int)
+    parser.add_argument("--fleet", type=int, default=512, help="models that eabench trains at once on a GPU")
     parser.add_argument("--seconds", type=float, default=0.1)
-    parser.add_argument("--training-seconds", type=float, default=0.5)
-    parser.add_argument("--time-limit", type=float, default=1e9)
+    parser.add_argument("--training-seconds", type=float, default=0.4)
+    parser.add_argument("--time-limit", type=float, default=2100)
     parser.add_argument("--eabench", required=True)
-    arguments = parser.parse_args()
-    known = {peer[1] for peer in (*points.attention_peers(arguments.gpu), *points.training_peers(arguments.gpu))}
+    arguments = parser.parse_args(words)
+    arguments.device = arguments.device or ("cuda" if arguments.gpu else "cpu")
+    arguments.pairs = arguments.pairs or (3 if arguments.gpu else 5)
+    known = {*points.ATTENTION, *points.TRAINING}
     unknown = sorted({*arguments.implementations.split(",")} - known - {""})
     if unknown:
         parser.exit(2, f"peers: unknown implementation '{unknown[0]}'; allowed: {', '.join(sorted(known))}\n")
-    run = Run(arguments)
-    code = 0
+    return arguments
+
+
+def stop(number: int, frame: object) -> None:  # noqa: ARG001
+    raise Stopped
+
+
+def main() -> None:
+    run, code, at_once = Run(parse()), 0, False
+    if run.a.dry_run:
+        run.show_plan()
+        return
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, stop)
     try:
-        if run.a.only != "attention":
-            run.training()
-        if run.a.only != "training":
-            run.attention()
-    except (TimeoutError, KeyboardInterrupt) as stop:
-        print("stopped: the same line goes on", file=sys.stderr)
-        code = 130 if isinstance(stop, KeyboardInterrupt) else 0
-    write_manifest(run)
-    run.workers.close()
-    shutil.rmtree(run.scratch, ignore_errors=True)
-    ratios.write(run.out, run.gpu)
+        if not run.a.prepare:
+            run.open()
+        run.go()
+    except TimeIsUp:
+        say("the time limit is reached: --resume goes on")
+    except Stopped:
+        say("stopped: --resume goes on")
+        code, at_once = 130, True
+    finally:
+        run.workers.close(at_once or sys.exc_info()[0] is not None)
+        shutil.rmtree(run.scratch, ignore_errors=True)
+    if not run.a.prepare:
+        write_manifest(run)
+        ratios.write(run.out)
     sys.exit(code)
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import math
 import struct
 from dataclasses import dataclass
 from pathlib import Path
+
+from .tensors import read_header
 
 
 @dataclass(frozen=True)
@@ -74,9 +75,7 @@ def default_scale(mechanism: str, head_dim: int) -> float:
 
 def read_config(path: Path) -> Config:
     """The options in the metadata of `path`, a safetensors file of eabench."""
-    with open(path, "rb") as file:
-        length = struct.unpack("<Q", file.read(8))[0]
-        options = json.loads(file.read(length))["__metadata__"]
+    options = read_header(path)[0]["__metadata__"]
     values: dict[str, object] = {}
     for name, kind in Config.__annotations__.items():
         text = options[name]

@@ -2,19 +2,22 @@
 
 Warm up for 20 ms and twice at least; a sample is the mean of so many calls that it lasts 50 us (100 us on a GPU); sample
 until the median's relative standard error is 0.5 %, ten times at least, until the time is over; each call works on the
-next of so many sets of random operands that none is in a cache any more.
+next of so many sets of random operands that none is in a cache any more. On a GPU PyTorch is timed by events on its stream;
+JAX has no such thing, and is timed by the clock from the first call of a sample until the last one's result is there.
 """
 
 from __future__ import annotations
 
 import math
+import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 PRECISION, MIN_SAMPLES, WARM_UP_S = 0.005, 10, 20e-3
-LARGEST_SETS = 1024
+LARGEST_SETS = 4096
+LONG_CALL_US = 50e3  # one that lasts so long needs no warm-up after its first
 
 
 class Unsupported(Exception):
@@ -27,11 +30,12 @@ class Timing:
     median_us: float
     p05_us: float
     p95_us: float
+    calls: int  # of a sample
 
 
-def cache_bytes(gpu: bool) -> int:
-    """What the operands must outgrow to be cold."""
-    if gpu:
+def cache_bytes(device: str) -> int:
+    """The largest cache, which the operands must outgrow twice to be cold."""
+    if device != "cpu":
         return 128 << 20
     sizes = [32 << 20]
     for path in Path("/sys/devices/system/cpu/cpu0/cache").glob("index*/size"):
@@ -40,8 +44,22 @@ def cache_bytes(gpu: bool) -> int:
     return min(max(sizes), 512 << 20)
 
 
-def sets_for(set_bytes: int, gpu: bool) -> int:
-    return max(2, min(LARGEST_SETS, math.ceil(cache_bytes(gpu) / set_bytes)))
+def sets_for(set_bytes: int, device: str) -> int:
+    return max(2, min(LARGEST_SETS, math.ceil(2 * cache_bytes(device) / set_bytes)))
+
+
+def timed(run: Callable[[], None], device: str, cuda: object = None) -> float:
+    """Seconds that `run` takes: by the clock, or by two events on the stream of `cuda`, which is torch.cuda."""
+    if device == "cpu":
+        begin_s = time.perf_counter()
+        run()
+        return time.perf_counter() - begin_s
+    first, last = cuda.Event(enable_timing=True), cuda.Event(enable_timing=True)  # type: ignore[attr-defined]
+    first.record()
+    run()
+    last.record()
+    last.synchronize()
+    return first.elapsed_time(last) / 1e3
 
 
 def quantile(ordered: list[float], share: float) -> float:
@@ -59,11 +77,12 @@ def _median_error(ordered: list[float]) -> float:
     return (ordered[count - place] - ordered[place - 1]) / (2 * z)
 
 
-def sample(take: Callable[[int], float], max_s: float, gpu: bool = False) -> Timing:
-    """take(calls) makes so many calls one after another, each on the next set, and returns seconds altogether."""
-    least_s, calls, warm = 100e-6 if gpu else 50e-6, 1, 0
+def sample(take: Callable[[int], float], max_s: float, device: str = "cpu", last: Timing | None = None) -> Timing:
+    """take(calls) makes so many calls one after another, each on the next set, and returns seconds altogether. `last`: what
+    came out the last time."""
+    least_s, calls, warm = 50e-6 if device == "cpu" else 100e-6, 1, 0
     begin_s = time.perf_counter()
-    while True:
+    while last is None or last.median_us < LONG_CALL_US:
         seconds = take(calls)
         if seconds < least_s and calls < 1 << 20:
             calls = max(2 * calls, math.ceil(calls * least_s / max(seconds, 1e-9) * 1.2))
@@ -81,8 +100,16 @@ def sample(take: Callable[[int], float], max_s: float, gpu: bool = False) -> Tim
             continue
         ordered = sorted(samples)
         if over or _median_error(ordered) <= PRECISION * quantile(ordered, 0.5):
-            return Timing(len(samples), *(1e6 * quantile(ordered, share) for share in (0.5, 0.05, 0.95)))
+            return Timing(len(samples), *(1e6 * quantile(ordered, share) for share in (0.5, 0.05, 0.95)), calls)
         look = max(len(samples) + 1, int(1.25 * len(samples)))
+
+
+def free_bytes() -> int:
+    """Memory that programs may still have; pages of files that are only kept in case are among it."""
+    for line in Path("/proc/meminfo").read_text().splitlines():
+        if line.startswith("MemAvailable:"):
+            return int(line.split()[1]) << 10
+    return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
 def one_line(error: BaseException, limit: int = 160) -> str:

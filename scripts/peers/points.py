@@ -1,42 +1,94 @@
-"""What is measured: shapes of attention and of models, and how many pairs of each."""
+"""What is measured, in which order: first what the README's table and the goals need, so that a run that is stopped has that."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from itertools import product
 
-
-def attention_points(gpu: bool, quick: bool) -> list[dict]:
-    """In the columns of kernels.csv; the shortest first, so that a run that is stopped has the most shapes."""
-    head_dims = (32, 128) if quick else (16, 32, 64, 128)
-    contexts = (64, 512, 2048) if quick else (64, 512, 2048, 8192)
-    dtypes = ("float32", "bf16") if gpu else ("float32",)
-    batch, heads = (4, 16) if gpu else (1, 1)
-    if gpu:
-        head_dims, contexts = (64, 128), (512, 2048) if quick else (512, 2048, 8192)
-    return [{"mechanism": mechanism, "dtype": dtype, "pass": direction, "batch": batch, "heads": heads, "context": context,
-             "head_dim": head_dim, "causal": "on", "position": "none"}
-            for context, head_dim, mechanism, dtype, direction
-            in product(contexts, head_dims, ("dpa", "ea"), dtypes, ("forward", "backward"))]
+COMPILED = ("torch-flex", "torch-compile", "jax-jit", "jax-vmap")  # seconds to half a minute a shape, then from a cache
+SDPA = ("torch-sdpa-flash", "torch-sdpa-efficient", "torch-sdpa-cudnn", "torch-sdpa-math")
+ATTENTION = (*SDPA, "torch-flex", "torch-eager", "eabench-torch", "jax-jit")
+TRAINING = ("torch-eager", "torch-eager-sdpa", "torch-compile", "torch-vmap", "jax-jit", "jax-vmap")
 
 
-def training_points(quick: bool) -> list[dict]:
-    return [{"mechanism": mechanism, "layers": layers, "d_model": d_model, "context": 32, "batch": 32, "heads": 4}
-            for layers, d_model, mechanism in product((1,) if quick else (1, 2), (16, 32, 64), ("dpa", "ea"))]
+@dataclass(frozen=True)
+class Job:
+    """A shape and a peer: some pairs of measurements."""
+
+    op: str  # attention, training
+    point: tuple[tuple[str, object], ...]  # in the columns of the tables
+    implementation: str
+    fleet: int | str = ""  # models that the peer trains at once
+
+    @property
+    def framework(self) -> str:
+        return "jax" if self.implementation.startswith("jax") else "torch"
+
+    @property
+    def compiled(self) -> bool:
+        return self.implementation in COMPILED and (self.op == "training" or self.framework == "torch")
+
+    def row(self) -> dict:
+        return {"op": self.op, **dict(self.point), "implementation": self.implementation, "fleet": self.fleet}
 
 
-COMPILED = ("torch-flex", "torch-compile")  # by a C++ or Triton compiler, half a minute a shape: measured behind all others
+Stage = tuple[str, list[Job]]
 
 
-def attention_peers(gpu: bool) -> list[tuple[str, str]]:
-    """(framework, implementation)"""
-    fused = ("torch-sdpa-flash", "torch-sdpa-efficient", "torch-sdpa-cudnn") if gpu else ("torch-sdpa-flash",)
-    return [*(("torch", name) for name in (*fused, "torch-sdpa-math", "torch-flex", "torch-eager", "eabench-torch")),
-            ("jax", "jax-jit")]
+def attention(contexts: tuple[int, ...], head_dims: tuple[int, ...], implementations: tuple[str, ...],
+              dtypes: tuple[str, ...] = ("float32",), batch: int = 1, heads: int = 1) -> list[Job]:
+    jobs = []
+    for dtype, context, head_dim, direction, mechanism, name in product(
+            dtypes, contexts, head_dims, ("forward", "backward"), ("dpa", "ea"), implementations):
+        if mechanism != "dpa" and name in SDPA[1:]:
+            continue  # the first of them says for all that they know dpa only
+        point = {"mechanism": mechanism, "dtype": dtype, "pass": direction, "batch": batch, "heads": heads, "context": context,
+                 "head_dim": head_dim, "causal": "on", "position": "none"}
+        jobs.append(Job("attention", tuple(point.items()), name))
+    return jobs
 
 
-def training_peers(gpu: bool) -> list[tuple[str, str, int]]:
-    """(framework, implementation, models in a fleet)"""
-    fleets = (64, 512) if gpu else (4, 16)
-    return [("torch", "torch-eager", 1), ("torch", "torch-eager-sdpa", 1), ("torch", "torch-compile", 1),
-            *(("torch", "torch-vmap", fleet) for fleet in fleets), ("jax", "jax-jit", 1),
-            *(("jax", "jax-vmap", fleet) for fleet in fleets)]
+def training(layers: tuple[int, ...], d_models: tuple[int, ...], peers: tuple[tuple[str, int], ...]) -> list[Job]:
+    return [Job("training", tuple({"mechanism": mechanism, "dtype": "float32", "batch": 32, "heads": 4, "context": 32,
+                                   "position": "alibi", "layers": depth, "d_model": width}.items()), name, fleet)
+            for depth, width, mechanism, (name, fleet) in product(layers, d_models, ("dpa", "ea"), peers)]
+
+
+def plan(gpu: bool, quick: bool) -> list[Stage]:
+    return gpu_plan(quick) if gpu else cpu_plan(quick)
+
+
+def cpu_plan(quick: bool) -> list[Stage]:
+    layers, widths, head_dims, contexts = ((1,), (16, 32, 64), (32, 128), (512, 64, 2048)) if quick else (
+        (1, 2), (64, 32, 16), (16, 32, 64, 128), (512, 64, 2048))
+    main = ("torch-sdpa-flash", "torch-eager", "jax-jit")
+    others = ("torch-sdpa-math", "torch-sdpa-efficient", "torch-sdpa-cudnn", "torch-flex", "eabench-torch")
+    stages = [
+        ("training", training(layers, widths, (("torch-eager", 1), ("torch-eager-sdpa", 1), ("torch-vmap", 4), ("jax-jit", 1),
+                                               ("jax-vmap", 4)))),
+        ("attention", attention(contexts, head_dims, main)),
+        ("training with torch.compile", training(layers, widths, (("torch-compile", 1),)))]
+    if not quick:
+        stages.append(("attention, context 8192", attention((8192,), (64, 128, 32, 16), main)))
+    stages.append(("other ways of attention", attention(contexts, head_dims, others)))
+    if not quick:
+        stages += [("larger fleets", training(layers, widths, (("torch-vmap", 16), ("jax-vmap", 16)))),
+                   ("other ways of attention, context 8192", attention((8192,), (64, 128, 32, 16), others[:-1]))]
+    return stages
+
+
+def gpu_plan(quick: bool) -> list[Stage]:
+    """Half precision first, as that is what a GPU's attention is used in."""
+    shape = {"batch": 4, "heads": 16}
+    contexts, dtypes = ((2048,), ("bf16",)) if quick else ((2048, 8192, 512), ("bf16", "float32"))
+    fused = ("torch-sdpa-flash", "torch-sdpa-cudnn", "torch-flex", "jax-jit", "torch-eager")
+    others = ("torch-sdpa-efficient", "torch-sdpa-math", "eabench-torch")
+    fleets = (("torch-vmap", 512), ("jax-vmap", 512), ("torch-compile", 1), ("torch-eager", 1), ("jax-jit", 1))
+    stages = [("attention", attention(contexts[:1], (64, 128), fused, dtypes[:1], **shape)),
+              ("training", training((1,), (32,) if quick else (32, 16, 64), fleets))]
+    if not quick:
+        stages += [("attention, other shapes", attention(contexts, (64, 128), fused, dtypes, **shape)),
+                   ("other ways of attention", attention(contexts, (64, 128), others, dtypes, **shape)),
+                   ("training, two layers", training((2,), (32, 16, 64), (*fleets, ("torch-eager-sdpa", 1))))]
+    seen: set[Job] = set()
+    return [(title, [job for job in jobs if not (job in seen or seen.add(job))]) for title, jobs in stages]

@@ -1,9 +1,13 @@
-"""From pairs.csv: ratios with intervals, and the rows of kernels.csv and throughput.csv."""
+"""From pairs.csv: ratios with intervals, and the rows of kernels.csv and throughput.csv.
+
+By itself, for a run of another machine: cd scripts && python3 -m peers.ratios FOLDER
+"""
 
 from __future__ import annotations
 
 import csv
 import math
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -24,15 +28,21 @@ def keep_template(out: Path, row: dict, name: str = "kernels") -> None:
         table.writerow(row)
 
 
+def student_t(freedom: int) -> float:
+    """The 97.5 % quantile of Student's t; nan where SciPy is missing (on a GPU's machine: pairs.csv can go to another)."""
+    try:
+        from scipy import stats
+    except ImportError:
+        return math.nan
+    return float(stats.t.ppf(0.975, freedom))
+
+
 def interval(ratios: list[float]) -> tuple[float, float, float]:
-    """Geometric mean and a 95 % bootstrap interval over pairs; no interval from fewer than 3."""
+    """Geometric mean and its 95 % interval by Student's t on the logarithms, as pairs are few; none from one pair."""
     logs = np.log(np.asarray(ratios))
-    mean = math.exp(logs.mean())
-    if len(logs) < 3:
-        return mean, math.nan, math.nan
-    draws = np.random.default_rng(1).choice(logs, (10000, len(logs))).mean(1)
-    low, high = np.exp(np.quantile(draws, (0.025, 0.975)))
-    return mean, float(low), float(high)
+    mean, count = float(logs.mean()), len(logs)
+    half = student_t(count - 1) * float(logs.std(ddof=1)) / math.sqrt(count) if count > 1 else math.nan
+    return math.exp(mean), math.exp(mean - half), math.exp(mean + half)
 
 
 def read(path: Path) -> list[dict]:
@@ -123,6 +133,9 @@ def throughput_rows(ratios: list[dict], ours: list[dict]) -> tuple[list[str], li
     columns, rows = [*ours[0], "implementation"], []
     key = ("mechanism", "layers", "d_model", "context", "batch")
     cost = {tuple(row[name] for name in key): row for row in ours}
+    peaks: dict[str, float] = {}  # the best that was seen: a neighbour only takes away
+    for row in ours:
+        peaks[row["device"]] = max(float(row["peak_gflop_per_s"] or 0), peaks.get(row["device"], 0.0))
     told = set()
     for ratio in (row for row in ratios if row["op"] == "training" and row["status"] == "ok"):
         shape = tuple(ratio[name] for name in key)
@@ -134,15 +147,16 @@ def throughput_rows(ratios: list[dict], ours: list[dict]) -> tuple[list[str], li
             told.add(shape)
             fleet_rate = float(ratio[who]) / workers
             gflop = fleet_rate * float(template["flop_per_token"]) / 1e9
-            peak = float(template["peak_gflop_per_s"] or "nan")
-            rows.append({**template, "implementation": name, "fleet": fleet, "train_s": "", "wall_s": "", "memory_bytes": "",
+            peak = peaks[template["device"]] or math.nan
+            rows.append({**template, "peak_gflop_per_s": number(peak), "implementation": name, "fleet": fleet, "train_s": "",
+                         "wall_s": "", "memory_bytes": "",
                          "tokens_per_s": number(fleet_rate / int(fleet)), "fleet_tokens_per_s": number(fleet_rate),
                          "gflop_per_s": number(gflop), "peak_fraction": number(gflop / peak)})
     return columns, rows
 
 
 def show(rows: list[dict]) -> None:
-    print("eabench's speed over the peer's, with a 95 % interval over pairs; below 1 the peer is faster")
+    print("eabench's speed over the peer's, with a 95 % interval (Student's t over pairs); below 1 the peer is faster")
     for row in rows:
         if row["op"] == "training":
             shape = f"training  {row['mechanism']:10} d_model {row['d_model']:>3} layers {row['layers']}"
@@ -152,12 +166,12 @@ def show(rows: list[dict]) -> None:
         if row["status"] != "ok":
             found = f"{row['status']}: {row['reason']}"
         else:
-            spread = f"[{float(row['ratio_low']):.3g}, {float(row['ratio_high']):.3g}]" if row["ratio_low"] else f"({row['pairs']} pairs)"
-            found = f"{float(row['ratio']):8.3g} {spread}"
+            spread = f"[{float(row['ratio_low']):.3g}, {float(row['ratio_high']):.3g}]" if row["ratio_low"] else ""
+            found = f"{float(row['ratio']):8.3g} {spread} {row['pairs']} pairs"
         print(f"{shape}  {name:18} {found}")
 
 
-def write(out: Path, gpu: bool) -> None:  # noqa: ARG001
+def write(out: Path) -> None:
     pairs = read(out / "pairs.csv")
     rows = ratio_rows(pairs)
     _write(out / "ratios.csv", list(RATIO_COLUMNS), rows)
@@ -166,3 +180,9 @@ def write(out: Path, gpu: bool) -> None:  # noqa: ARG001
         if lines:
             _write(out / f"{name}.csv", columns, lines)
     show(rows)
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 2 or not (Path(sys.argv[1]) / "pairs.csv").exists():
+        sys.exit("peers.ratios: a folder with a pairs.csv is wanted")
+    write(Path(sys.argv[1]))

@@ -6,22 +6,28 @@ source "$(dirname -- "${BASH_SOURCE[0]}")/../common.sh" || exit 3
 
 usage() {
     cat <<'END'
-Usage: scripts/peers/run.sh [--gpu] [--out DIR] [--quick] [OPTION...]
+Usage: scripts/peers/run.sh [--gpu] [--out DIR] [--quick] [--resume] [OPTION...]
 
 Builds eabench, sets up the peers (scripts/peers/setup), and measures ours and theirs in turn (ours, theirs, ours, theirs)
-on the same two cores, a process of one thread on each; attention on one. Writes DIR/pairs.csv as it goes, then kernels.csv,
-throughput.csv and ratios.csv, which it prints. The same line goes on where a run was stopped.
+on the same two cores, a process of one thread on each; attention on one. Writes DIR/pairs.csv as it goes, what the goals and
+the README need first; then kernels.csv, throughput.csv and ratios.csv, which it prints.
 
   --gpu                  on the GPU, with the PyTorch, JAX and Triton that this machine's python3 has; installs nothing
                          and needs no network. EAB_PEERS_PYTHON names another Python.
-  --out DIR              by default runs/peers
+  --out DIR              by default runs/peers. Tables of an earlier run there are put aside in DIR/before
+  --resume               go on with the run in DIR: what it has measured stays
+  --time-limit S         stop after this time (default: 2100); what is measured is kept
   --quick                fewer shapes
+  --dry-run              say what would be measured, and how long that takes by the times of the run in DIR
+  --prepare              only compile what is to be compiled, for torch.compile, FlexAttention and JAX: a later run finds it
+                         in their caches and has more of its time for measuring
   --only WHAT            attention or training
   --implementations LIST these peers, between commas
-  --pairs N              pairs for each ratio (default: 5)
+  --pairs N              pairs for each ratio (default: 5; 3 with --gpu)
+  --fleet N              with --gpu: models that eabench trains at once (default: 512)
   --seconds S            for a sample of attention (default: 0.1), as eabench bench --max-seconds
-  --training-seconds S   of training for a sample (default: 0.5)
-  --time-limit S         stop after this time
+  --training-seconds S   of training for a sample (default: 0.4)
+  --device cpu           with --gpu: the same on the processor, as a test
   --no-build             take the eabench that is there (EABENCH names it)
   --help                 show this
 
@@ -33,9 +39,9 @@ out=$root/runs/peers gpu=0 build=1 options=()
 while (($#)); do
     case $1 in
         --gpu) gpu=1 options+=("$1") ;;
-        --quick) options+=("$1") ;;
+        --quick | --resume | --prepare | --dry-run) options+=("$1") ;;
         --no-build) build=0 ;;
-        --out | --only | --implementations | --pairs | --seconds | --training-seconds | --time-limit)
+        --out | --only | --implementations | --pairs | --fleet | --seconds | --training-seconds | --time-limit | --device)
             [[ -n ${2:-} ]] || misuse "$1 needs a value"
             if [[ $1 == --out ]]; then out=$2; else options+=("$1" "$2"); fi
             shift
@@ -49,16 +55,20 @@ case $out in /*) ;; *) out=$PWD/$out ;; esac
 
 if ((gpu)); then
     python=${EAB_PEERS_PYTHON:-python3}
-    "$python" -c 'import torch, numpy, safetensors' 2>/dev/null ||
-        lacking "'$python' has no PyTorch, NumPy and safetensors; EAB_PEERS_PYTHON names a Python that has"
+    "$python" -c 'import numpy, torch' 2>/dev/null || "$python" -c 'import jax, numpy' 2>/dev/null ||
+        lacking "'$python' has neither PyTorch nor JAX beside NumPy; EAB_PEERS_PYTHON names a Python that has"
 else
     "$root/scripts/peers/setup" || exit
     python=${EAB_PEERS_VENV:-$root/.venv-peers}/bin/python
 fi
 if ((build)); then
-    cuda=OFF
-    if ((gpu)); then cuda=ON; fi
-    configure "$root/build/peers" -DCMAKE_BUILD_TYPE=Release -DEAB_TESTS=OFF -DEAB_CUDA="$cuda"
+    cuda=(-DEAB_CUDA=OFF)
+    if ((gpu)); then
+        capability=$(nvidia-smi --query-gpu=compute_cap --format=csv,noheader 2>/dev/null | head -n 1 | tr -cd 0-9)
+        case $capability in '') lacking 'no NVIDIA driver here' ;; 90) capability=90a ;; esac
+        cuda=(-DEAB_CUDA=ON "-DCMAKE_CUDA_ARCHITECTURES=$capability-real")
+    fi
+    configure "$root/build/peers" -DCMAKE_BUILD_TYPE=Release -DEAB_TESTS=OFF "${cuda[@]}"
     quietly "building build/peers" cmake --build "$root/build/peers" || {
         cat -- "${log:?}" >&2
         exit 1

@@ -8,21 +8,21 @@ from pathlib import Path
 
 import jax
 import jax.numpy as jnp
-from safetensors.numpy import load_file
 
 from . import model_jax
 from .config import read_config
+from .tensors import read_tensors
 
 IMPLEMENTATIONS = ("jax-jit", "jax-vmap")
 
 
-def prepare(implementation: str, folder: Path, fleet: int, gpu: bool) -> Callable[[], None]:  # noqa: ARG001
+def prepare(implementation: str, folder: Path, fleet: int, device: str) -> Callable[[], None]:  # noqa: ARG001
     """step(): one step of `fleet` models (1 but for jax-vmap); step.finish() waits for the device."""
     config = read_config(folder / "weights-0.safetensors")
-    weights = {name: jnp.asarray(x) for name, x in load_file(folder / "weights-0.safetensors").items()}
+    weights = {name: jnp.asarray(x) for name, x in read_tensors(folder / "weights-0.safetensors").items()}
     batches = []
     for path in sorted(folder.glob("batch-*.safetensors")):
-        batch = load_file(path)
+        batch = read_tensors(path)
         batches.append((jnp.asarray(batch["inputs"]), jnp.asarray(batch["targets"])))
     train = partial(model_jax.training_step, config=config)
     if implementation == "jax-vmap":

@@ -6,13 +6,17 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file
 
 from . import model_torch
 from .config import Config, is_decayed, read_config
 from .measure import Unsupported
+from .tensors import read_tensors
 
 IMPLEMENTATIONS = ("torch-eager", "torch-eager-sdpa", "torch-compile", "torch-vmap")
+
+
+def load_file(path: Path, device: str) -> dict[str, torch.Tensor]:
+    return {name: torch.from_numpy(x).to(device) for name, x in read_tensors(path).items()}
 
 
 def _batches(folder: Path, device: str) -> list[tuple[torch.Tensor, torch.Tensor]]:
@@ -21,9 +25,8 @@ def _batches(folder: Path, device: str) -> list[tuple[torch.Tensor, torch.Tensor
     return [(batch["inputs"].long(), batch["targets"].long()) for batch in loaded]
 
 
-def prepare(implementation: str, folder: Path, fleet: int, gpu: bool) -> Callable[[], None]:
-    """step(): one step of `fleet` models (1 but for torch-vmap); step.finish() waits for the device."""
-    device = "cuda" if gpu else "cpu"
+def prepare(implementation: str, folder: Path, fleet: int, device: str) -> Callable[[], None]:
+    """step(): one step of `fleet` models (1 but for torch-vmap), which a GPU may not have ended yet."""
     config = read_config(folder / "weights-0.safetensors")
     weights = load_file(folder / "weights-0.safetensors", device)
     batches = _batches(folder, device)

@@ -1,6 +1,7 @@
 """A process that times one framework: requests come as lines of JSON on stdin, answers go as lines to stdout.
 
-Usage: python -m peers.worker torch|jax CORE|- cpu|cuda; with a core the process keeps to it and to one thread.
+Usage: python -m peers.worker torch|jax CORE|- cpu|cuda; with a core the process keeps to it and to one thread. A request with
+"prepare" compiles and allocates and is not timed.
 """
 
 from __future__ import annotations
@@ -12,12 +13,14 @@ import time
 from pathlib import Path
 
 FRAMEWORK, CORE, DEVICE = sys.argv[1:4]
-GPU = DEVICE == "cuda"
 if CORE != "-":
     os.sched_setaffinity(0, {int(CORE)})
     os.environ.update(OMP_NUM_THREADS="1", MKL_NUM_THREADS="1",
                       XLA_FLAGS="--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1")
 os.environ["JAX_PLATFORMS"] = DEVICE
+os.environ["XLA_PYTHON_CLIENT_PREALLOCATE"] = "false"  # the other framework and eabench use the same GPU
+CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "eabench" / "jax"
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(CACHE))  # as PyTorch has one without being asked
 answers = os.fdopen(os.dup(1), "w")
 os.dup2(2, 1)  # what libraries print does not belong among the answers
 
@@ -28,52 +31,73 @@ if FRAMEWORK == "torch":
 
     from . import attention_torch as attention, training_torch as training
 
-    VERSION = torch.__version__
     if CORE != "-":
         torch.set_num_threads(1)
         torch.set_num_interop_threads(1)
-    DETAILS = f"PyTorch {VERSION}, {torch.backends.cpu.get_cpu_capability()}" + (f", {torch.cuda.get_device_name()}" if GPU else "")
+    DETAILS = f"PyTorch {torch.__version__}, "
+    if DEVICE == "cuda":
+        DETAILS += torch.cuda.get_device_name()
+        try:
+            import triton
+
+            DETAILS += f", Triton {triton.__version__}"
+        except ImportError:
+            DETAILS += ", no Triton"
+    else:
+        DETAILS += torch.backends.cpu.get_cpu_capability()
+
+    def finish(step: object) -> None:  # noqa: ARG001
+        if DEVICE == "cuda":
+            torch.cuda.synchronize()
 else:
     import jax
 
     from . import attention_jax as attention, training_jax as training
 
+    jax.config.update("jax_default_matmul_precision", "highest")  # float32 is float32 on a GPU, as in PyTorch and eabench
     DETAILS = f"JAX {jax.__version__}, {jax.devices()[0].device_kind}"
+
+    def finish(step: object) -> None:
+        step.finish()  # type: ignore[attr-defined]
 
 
 def enough_memory(point: dict) -> None:
     """A plain implementation keeps several context x context matrices for two sets; sooner a row than a killed process."""
-    if GPU:
+    if DEVICE == "cuda":
         return
-    wanted = 20 * 4 * point["batch"] * point["heads"] * point["context"] ** 2
-    free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    wanted, free = 20 * 4 * point["batch"] * point["heads"] * point["context"] ** 2, measure.free_bytes()
     if wanted > 0.6 * free and point["implementation"] in ("torch-eager", "torch-sdpa-math", "jax-jit"):
-        raise measure.Unsupported(f"about {wanted >> 20} MiB of context x context matrices, {free >> 20} MiB are free")
+        raise MemoryError(f"about {wanted >> 20} MiB of context x context matrices, {free >> 20} MiB are free")
 
 
 class Worker:
+    """Keeps the last thing that it was asked for ready."""
+
     def __init__(self) -> None:
-        self.key, self.ready = None, None
+        self.key, self.ready, self.last = None, None, None
 
     def attention(self, request: dict) -> dict:
         point = request["point"]
         if self.key != point:
-            self.key = self.ready = None  # frees the last one's operands first
+            self.key = self.ready = self.last = None  # frees the last one's operands first
             enough_memory(point)
-            self.ready, self.key = attention.prepare(point, GPU), point
-        timing = measure.sample(self.ready, request["max_s"], GPU)
-        return vars(timing)
+            self.ready, self.key = attention.prepare(point, DEVICE), point
+        if request["prepare"]:
+            return {}
+        self.last = measure.sample(self.ready, request["max_s"], DEVICE, self.last)
+        return vars(self.last)
 
     def training(self, request: dict) -> dict:
         key = [request[name] for name in ("implementation", "folder", "fleet")]
         if self.key != key:
             self.key = self.ready = None
-            self.ready = training.prepare(request["implementation"], Path(request["folder"]), request["fleet"], GPU)
+            self.ready = training.prepare(request["implementation"], Path(request["folder"]), request["fleet"], DEVICE)
             for _ in range(3):
                 self.ready()
             self.key = key
-        finish = getattr(self.ready, "finish", torch.cuda.synchronize if GPU else lambda: None)
-        finish()
+        finish(self.ready)
+        if request["prepare"]:
+            return {}
         time.sleep(max(0.0, request["start"] - time.time()))  # together with the process on the other core
         begin_s, steps = time.perf_counter(), 0
         while time.perf_counter() - begin_s < request["max_s"]:
@@ -81,15 +105,14 @@ class Worker:
                 self.ready()
                 steps += 1
             if FRAMEWORK == "jax":
-                finish()  # or the queue, not the work, would be timed
-        finish()
+                finish(self.ready)  # or the queue, not the work, would be timed
+        finish(self.ready)
         return {"steps": steps, "seconds": time.perf_counter() - begin_s}
 
 
 def main() -> None:
     worker = Worker()
-    print(json.dumps({"details": DETAILS, "attention": attention.IMPLEMENTATIONS, "training": training.IMPLEMENTATIONS}),
-          file=answers, flush=True)
+    print(json.dumps({"details": DETAILS}), file=answers, flush=True)
     for line in sys.stdin:
         request = json.loads(line)
         try:

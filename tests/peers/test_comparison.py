@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-import csv
 import math
 import os
 import subprocess
+import sys
+import types
 from pathlib import Path
 
+import numpy as np
 import pytest
-from peers import measure, ratios
+from peers import compare, measure, points, ratios, table, tensors
+from safetensors.numpy import load_file
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -33,8 +36,17 @@ def ours(time_us: float) -> dict[str, str]:
 def test_interval():
     mean, low, high = ratios.interval([2.0, 4.0, 8.0, 4.0])
     assert mean == pytest.approx(4)
-    assert 2 <= low < mean < high <= 8
-    assert all(math.isnan(bound) for bound in ratios.interval([2.0, 3.0])[1:])
+    half = 3.182446 * math.log(2) * math.sqrt(2 / 3) / 2  # t of 3 degrees, deviation of the logarithms, root of 4 pairs
+    assert (low, high) == (pytest.approx(4 * math.exp(-half), rel=1e-6), pytest.approx(4 * math.exp(half), rel=1e-6))
+    assert all(math.isnan(bound) for bound in ratios.interval([2.0])[1:])
+
+
+@pytest.mark.parametrize("pairs", [2, 3, 5])
+def test_intervals_of_few_pairs_hold_the_truth_as_often_as_they_say(pairs):
+    """Of 2,000 experiments with known ratios; a share of 95 % has a standard error of 0.5 %."""
+    draws = np.random.default_rng(pairs).normal(math.log(3), 0.1, (2000, pairs))
+    found = [ratios.interval(list(np.exp(logs))) for logs in draws]
+    assert np.mean([low <= 3 <= high for _, low, high in found]) == pytest.approx(0.95, abs=0.015)
 
 
 def test_a_ratio_above_one_means_that_eabench_is_faster():
@@ -77,33 +89,139 @@ def test_sampling_stops_by_the_rule():
     assert measure.sample(noisy, 0.05).samples > 2 * measure.MIN_SAMPLES
 
 
-def test_cold_operands_outgrow_the_cache():
-    assert measure.sets_for(1 << 20, gpu=False) * (1 << 20) >= 32 << 20
-    assert measure.sets_for(1 << 40, gpu=False) == 2
+def test_a_long_call_is_warmed_up_once():
+    taken = []
+
+    def take(calls: int) -> float:
+        taken.append(calls)
+        return 0.2 * calls
+
+    first = measure.sample(take, 0)
+    before = len(taken)
+    measure.sample(take, 0, "cpu", first)
+    assert before == 2 and len(taken) == 3
 
 
-@pytest.mark.parametrize(("arguments", "says"), [(["--fast"], "unknown option '--fast'"), (["--out"], "--out needs a value")])
+def test_a_gpu_is_timed_by_events_on_its_stream():
+    told = []
+
+    class Event:
+        def __init__(self, enable_timing: bool) -> None:
+            assert enable_timing
+
+        def record(self) -> None:
+            told.append("record")
+
+        def synchronize(self) -> None:
+            told.append("synchronize")
+
+        def elapsed_time(self, other: Event) -> float:
+            assert isinstance(other, Event)
+            return 250.0  # milliseconds
+
+    seconds = measure.timed(lambda: told.append("work"), "cuda", types.SimpleNamespace(Event=Event))
+    assert seconds == 0.25 and told == ["record", "work", "record", "synchronize"]
+
+
+def test_cold_operands_outgrow_the_cache_twice():
+    assert measure.sets_for(1 << 20, "cpu") * (1 << 20) >= 2 * (32 << 20)
+    assert measure.sets_for(1 << 20, "cuda") * (1 << 20) == 256 << 20
+    assert measure.sets_for(1 << 40, "cpu") == 2
+
+
+def test_tensors_are_read_as_safetensors_reads_them(trace):
+    folder = trace("cpu", 1, [])
+    for name in ("weights-0", "batch-0"):
+        own, theirs = tensors.read_tensors(folder / f"{name}.safetensors"), load_file(folder / f"{name}.safetensors")
+        assert own.keys() == theirs.keys()
+        assert all(own[key].dtype == x.dtype and np.array_equal(own[key], x) for key, x in theirs.items())
+
+
+@pytest.mark.parametrize("gpu", [False, True])
+@pytest.mark.parametrize("quick", [False, True])
+def test_a_plan_has_each_ratio_once_and_the_goals_first(gpu, quick):
+    jobs = [job for _, stage in points.plan(gpu, quick) for job in stage]
+    assert len(jobs) == len(set(jobs)) > 10
+    assert {job.op for job in jobs} == {"attention", "training"}
+    assert {job.implementation for job in jobs} <= {*points.ATTENTION, *points.TRAINING}
+    if not gpu and not quick:
+        axes = ("mechanism", "pass", "context", "head_dim")
+        shapes = {tuple(dict(job.point)[name] for name in axes) for job in jobs if job.op == "attention"}
+        assert shapes >= {(m, p, c, d) for m in ("dpa", "ea") for p in ("forward", "backward") for c in (64, 8192) for d in (16, 128)}
+        models = {tuple(dict(job.point)[name] for name in ("mechanism", "layers", "d_model")) for job in points.plan(gpu, quick)[0][1]}
+        assert models == {(m, layers, d) for m in ("dpa", "ea") for layers in (1, 2) for d in (16, 32, 64)}
+
+
+def test_how_long_it_takes_is_known_from_what_was_measured():
+    job, other = points.training((1,), (16,), (("torch-eager", 1),))
+    assert compare.expected_s([job, other], 5, {compare.key(job.row()): 2.0}) == pytest.approx(20)
+    assert compare.expected_s([job], 2, {}) == pytest.approx(6)
+
+
+def ratio(value: float, **other: object) -> dict[str, str]:
+    return {**pair(0, 1, 1, **other), "pairs": "5", "ratio": str(value), "ratio_low": str(0.9 * value), "ratio_high": str(1.1 * value)}
+
+
+def test_the_table_takes_a_peer_s_best_way_and_says_where_it_wins():
+    rows = [ratio(3, mechanism="dpa", implementation="torch-sdpa-flash"), ratio(2, mechanism="dpa", implementation="torch-sdpa-math"),
+            ratio(0.5, mechanism="dpa", implementation="torch-sdpa-flash", head_dim=64),
+            ratio(20, implementation="torch-eager"), ratio(4, implementation="torch-eager", head_dim=64),
+            ratio(1, implementation="torch-sdpa-flash", status="unsupported", reason="knows dpa only")]
+    text = table.markdown(rows)
+    assert "| dpa, forward, context 64 | 0.50 to 2.0 (slower on 1 of 2) | not measured |" in text
+    assert "| ea, forward, context 64 | cannot | 4.0 to 20 |" in text
+    assert "ea, over plain PyTorch, 5 times: 1 of 2 shapes; the least is 4 [3.6, 4.4] (ea forward, context 64, head_dim 64" in text
+    assert "training, over JAX's best: not measured" in text
+
+
+@pytest.mark.parametrize(("arguments", "says"), [(["--fast"], "unknown option '--fast'"), (["--out"], "--out needs a value"),
+                                                 (["--device"], "--device needs a value")])
 def test_misuse(arguments, says):
     done = subprocess.run([ROOT / "scripts/peers/run.sh", *arguments], capture_output=True, text=True, check=False)
     assert done.returncode == 2 and says in done.stderr and done.stderr.count("\n") == 1
 
 
-def test_a_short_run(tmp_path):
-    """Ours and theirs, for as long as it takes to have a pair; the same line goes on."""
+def peers(out: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
     binary = Path(os.environ.get("EABENCH", ROOT / "build/release/eabench"))
-    library = next(binary.parent.rglob("libeabench.so"))
-    venv = Path(os.sys.executable).parents[1]
-    command = [ROOT / "scripts/peers/run.sh", "--no-build", "--quick", "--only", "attention", "--pairs", "1", "--seconds", "0.01",
-               "--time-limit", "1", "--out", tmp_path]
-    environment = {**os.environ, "EABENCH": str(binary), "EABENCH_LIBRARY": str(library), "EAB_PEERS_VENV": str(venv),
-                   "XDG_CACHE_HOME": str(tmp_path / "cache")}
-    counts = []
-    for _ in range(2):
-        done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment, timeout=300)
-        assert done.returncode == 0, done.stderr
-        with open(tmp_path / "pairs.csv", newline="") as file:
-            counts.append(len(list(csv.DictReader(file))))
-    assert 0 < counts[0] < counts[1]
+    environment = {**os.environ, "EABENCH": str(binary), "EABENCH_LIBRARY": str(next(binary.parent.rglob("libeabench.so"))),
+                   "EAB_PEERS_VENV": str(Path(sys.executable).parents[1]), "EAB_PEERS_PYTHON": sys.executable}
+    return subprocess.run([ROOT / "scripts/peers/run.sh", "--no-build", "--out", out, *map(str, arguments)], capture_output=True, text=True,
+                          check=False, env=environment, timeout=600)
+
+
+def test_a_run_that_is_stopped_goes_on_and_a_new_one_puts_it_aside(tmp_path):
+    small = ("--quick", "--only", "attention", "--implementations", "torch-sdpa-flash", "--pairs", 1, "--seconds", "0.01")
+    done = peers(tmp_path, *small, "--time-limit", "0.5")
+    assert done.returncode == 0 and "the time limit is reached" in done.stderr, done.stderr
+    counts = [len(ratios.read(tmp_path / "pairs.csv"))]
+    done = peers(tmp_path, *small, "--resume")
+    assert done.returncode == 0, done.stderr
+    rows = ratios.read(tmp_path / "pairs.csv")
+    counts.append(len(rows))
+    assert 0 < counts[0] < counts[1] == 24
+    assert len({compare.key(row) for row in rows}) == 24
+    assert {row["status"] for row in rows} == {"ok", "unsupported"}
     assert "torch-sdpa-flash" in (tmp_path / "ratios.csv").read_text()
     assert "fused" in (tmp_path / "kernels.csv").read_text()
     assert "PyTorch" in (tmp_path / "manifest.ini").read_text()
+    planned = peers(tmp_path, *small, "--dry-run")
+    assert "attention: 24 ratios of 1 pairs, about" in planned.stdout and "a guess" not in planned.stdout
+    peers(tmp_path, *small, "--time-limit", "0.5")
+    assert len(ratios.read(tmp_path / "before/pairs.csv")) == 24 > len(ratios.read(tmp_path / "pairs.csv")) > 0
+
+
+def test_the_way_of_a_gpu_on_the_processor(tmp_path):
+    """Only the name of the device differs: no cores are pinned, one eabench with a fleet, the GPU's shapes and peers."""
+    way = ("--gpu", "--device", "cpu", "--quick", "--pairs", 1, "--training-seconds", "0.05", "--seconds", "0.01")
+    done = peers(tmp_path, *way, "--only", "training", "--fleet", 2, "--implementations", "torch-eager,jax-jit")
+    assert done.returncode == 0, done.stderr
+    rows = ratios.read(tmp_path / "pairs.csv")
+    assert {(row["implementation"], row["status"]) for row in rows} == {("torch-eager", "ok"), ("jax-jit", "ok")}
+    assert all(float(row["theirs_tokens_per_s"]) > 0 for row in rows)
+    done = peers(tmp_path, *way, "--only", "attention", "--implementations", "torch-sdpa-cudnn,torch-sdpa-flash", "--resume")
+    assert done.returncode == 0, done.stderr
+    rows = [row for row in ratios.read(tmp_path / "pairs.csv") if row["op"] == "attention"]
+    assert {row["status"] for row in rows} == {"unsupported"} and all(row["reason"] for row in rows)
+    assert any(row["reason"].startswith("eabench: ") for row in rows), "the processor has no bf16, and says so"
+    throughput = ratios.read(tmp_path / "throughput.csv")
+    assert {row["implementation"] for row in throughput} == {"eabench", "torch-eager", "jax-jit"}

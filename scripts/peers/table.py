@@ -1,0 +1,110 @@
+"""Prints the README's table from the ratios.csv of a run: python3 scripts/peers/table.py results/MACHINE/peers
+
+A cell is eabench's speed over the peer's: the range over the shapes of its row, and in brackets on how many of them the
+interval lies below 1, which is where the peer wins. Then one line for each goal: its worst shape, and how many shapes meet it.
+"""
+
+from __future__ import annotations
+
+import csv
+import sys
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+SDPA = ("torch-sdpa-flash", "torch-sdpa-efficient", "torch-sdpa-cudnn", "torch-sdpa-math")
+ATTENTION = {"PyTorch's fused attention, its best": SDPA, "plain PyTorch": ("torch-eager",), "FlexAttention": ("torch-flex",),
+             "JAX, jit": ("jax-jit",)}
+TRAINING = {"PyTorch, eager": ("torch-eager", "torch-eager-sdpa"), "`torch.compile`": ("torch-compile",),
+            "`torch.func.vmap`": ("torch-vmap",), "JAX, jit": ("jax-jit",), "JAX, jit(vmap)": ("jax-vmap",)}
+TORCH = ("torch-eager", "torch-eager-sdpa", "torch-compile", "torch-vmap")
+SHAPE = ("op", "mechanism", "dtype", "pass", "batch", "heads", "context", "head_dim", "causal", "position", "layers", "d_model")
+
+
+def best(rows: Iterable[dict], peers: tuple[str, ...]) -> list[dict]:
+    """For each shape the fastest of these peers, which is the one with the least ratio."""
+    least: dict[tuple, dict] = {}
+    for row in rows:
+        if row["status"] != "ok" or row["implementation"] not in peers:
+            continue
+        shape = tuple(row[name] for name in SHAPE)
+        if shape not in least or float(row["ratio"]) < float(least[shape]["ratio"]):
+            least[shape] = row
+    return list(least.values())
+
+
+def digits(ratio: float) -> str:
+    return f"{ratio:.0f}" if ratio >= 9.95 else f"{ratio:.1f}" if ratio >= 1.05 else f"{ratio:.2f}"
+
+
+def cell(rows: list[dict], peers: tuple[str, ...]) -> str:
+    found = best(rows, peers)
+    if not found:
+        reasons = {row["reason"] for row in rows if row["implementation"] in peers and row["status"] != "ok"}
+        return "cannot" if reasons else "not measured"
+    ratios = sorted(float(row["ratio"]) for row in found)
+    low, high = digits(ratios[0]), digits(ratios[-1])
+    lost = sum(bool(row["ratio_high"]) and float(row["ratio_high"]) < 1 for row in found)
+    return (low if low == high else f"{low} to {high}") + (f" (slower on {lost} of {len(found)})" if lost else "")
+
+
+def table(rows: list[dict], heading: str, columns: dict[str, tuple[str, ...]], groups: dict[str, Callable[[dict], bool]]) -> list[str]:
+    names = [name for name, peers in columns.items() if any(row["implementation"] in peers for row in rows)]
+    lines = [f"| {heading} | {' | '.join(names)} |", "|---" * (1 + len(names)) + "|"]
+    for name, belongs in groups.items():
+        own = [row for row in rows if belongs(row)]
+        if own:
+            lines.append(f"| {name} | {' | '.join(cell(own, columns[column]) for column in names)} |")
+    return lines if len(lines) > 2 else []
+
+
+def describe(row: dict) -> str:
+    if row["op"] == "training":
+        return f"{row['mechanism']}, d_model {row['d_model']}, layers {row['layers']}"
+    return f"{row['mechanism']} {row['pass']}, context {row['context']}, head_dim {row['head_dim']}"
+
+
+def goal(rows: list[dict], what: str, least: float, peers: tuple[str, ...]) -> str:
+    found = sorted(best(rows, peers), key=lambda row: float(row["ratio"]))
+    if not found:
+        return f"- {what}: not measured."
+    met = sum(float(row["ratio"]) >= least for row in found)
+    worst = found[0]
+    interval = f" [{float(worst['ratio_low']):.3g}, {float(worst['ratio_high']):.3g}]" if worst["ratio_low"] else ""
+    return (f"- {what}, {least:g} times: {met} of {len(found)} shapes; the least is {float(worst['ratio']):.3g}{interval} "
+            f"({describe(worst)}; {worst['implementation']}).")
+
+
+def markdown(rows: list[dict]) -> str:
+    attention, training = ([row for row in rows if row["op"] == op] for op in ("attention", "training"))
+    by_shape = {f"{mechanism}, {direction}, context {context:,}": lambda row, key=(mechanism, direction, str(context)):
+                (row["mechanism"], row["pass"], row["context"]) == key
+                for mechanism in ("dpa", "ea") for context in sorted({int(row["context"]) for row in attention})
+                for direction in ("forward", "backward")}
+    by_model = {f"{mechanism}, d_model {width}": lambda row, key=(mechanism, str(width)): (row["mechanism"], row["d_model"]) == key
+                for mechanism in ("dpa", "ea") for width in sorted({int(row["d_model"]) for row in training})}
+    head_dims = sorted({int(row["head_dim"]) for row in attention})
+    layers = sorted({int(row["layers"]) for row in training})
+    heading = "attention, head_dim " + (f"{head_dims[0]} to {head_dims[-1]}" if len(head_dims) > 1 else "".join(map(str, head_dims)))
+    parts = [table(attention, heading, ATTENTION, by_shape),
+             table(training, f"training, layers {', '.join(map(str, layers))}", TRAINING, by_model)]
+    pairs = sorted({int(row["pairs"]) for row in rows if row["status"] == "ok"})
+    dpa, ea = ([row for row in attention if row["mechanism"] == mechanism] for mechanism in ("dpa", "ea"))
+    goals = ["Goals:", "", goal(training, "training, over PyTorch's best", 5, TORCH), goal(training, "training, over JAX's best", 3,
+             ("jax-jit", "jax-vmap")), goal(dpa, "dpa, over PyTorch's fused attention", 1.5, SDPA),
+             goal(ea, "ea, over plain PyTorch", 5, ("torch-eager",))]
+    said = [f"From {pairs[0]}{f' to {pairs[-1]}' if len(pairs) > 1 else ''} pairs a ratio."] if pairs else []
+    return "\n\n".join("\n".join(part) for part in [*parts, said, goals] if part)
+
+
+def main() -> None:
+    if len(sys.argv) != 2 or sys.argv[1].startswith("-"):
+        sys.exit(f"usage: table.py FOLDER\n{__doc__}" if "--help" in sys.argv else "table.py: the folder of a run is wanted")
+    path = Path(sys.argv[1]) / "ratios.csv"
+    if not path.exists():
+        sys.exit(f"table.py: {path} is not there; scripts/peers/run.sh writes it")
+    with open(path, newline="") as file:
+        print(markdown(list(csv.DictReader(file))))
+
+
+if __name__ == "__main__":
+    main()
