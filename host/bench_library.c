@@ -4,14 +4,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
-/* ISO C has no cast from data to code. */
-static bool find(void *library, const char *name, void *function, size_t size) {
-    void *const found = dlsym(library, name);
-    memcpy(function, &found, size);
-    return found;
-}
+#include "module.h"
 
 static const float *member_of(eab_tensor tensor, int32_t member) {
     return (const float *)tensor.data + member * tensor.stride;
@@ -34,9 +28,10 @@ static const char *openblas_unavailable(void) {
         openblas.tried = true;
         void *library = dlopen("libopenblas.so.0", RTLD_NOW | RTLD_LOCAL);
         openblas.loaded =
-            library && find(library, "openblas_set_num_threads", &openblas.set_threads, sizeof openblas.set_threads) &&
-            find(library, "openblas_get_corename", &openblas.core, sizeof openblas.core) &&
-            find(library, "cblas_sgemm", &openblas.sgemm, sizeof openblas.sgemm);
+            library &&
+            eab_module_find(library, "openblas_set_num_threads", &openblas.set_threads, sizeof openblas.set_threads) &&
+            eab_module_find(library, "openblas_get_corename", &openblas.core, sizeof openblas.core) &&
+            eab_module_find(library, "cblas_sgemm", &openblas.sgemm, sizeof openblas.sgemm);
         if (openblas.loaded) openblas.set_threads(1);
     }
     return openblas.loaded ? NULL : "libopenblas.so.0 is not here (Debian, Ubuntu: libopenblas0-pthread)";
@@ -76,22 +71,16 @@ typedef struct {
 /* The library itself, or the one that the build makes of libxsmm.a, beside the program. */
 static void *load_xsmm(void) {
     void *library = dlopen("libxsmm.so", RTLD_NOW | RTLD_LOCAL);
-    char path[4096];
-    const ssize_t length = readlink("/proc/self/exe", path, sizeof path - 64);
-    if (library || length <= 0) return library;
-    path[length] = '\0';
-    char *slash = strrchr(path, '/');
-    snprintf(slash ? slash + 1 : path, 64, "libeabench_libxsmm.so");
-    return dlopen(path, RTLD_NOW | RTLD_LOCAL);
+    return library ? library : eab_module_open("eabench_libxsmm", false);
 }
 
 static const char *xsmm_unavailable(void) {
     if (!xsmm.tried) {
         xsmm.tried = true;
         void *library = load_xsmm();
-        xsmm.loaded = library && find(library, "libxsmm_init", &xsmm.init, sizeof xsmm.init) &&
-                      find(library, "libxsmm_smmdispatch", &xsmm.dispatch, sizeof xsmm.dispatch) &&
-                      find(library, "libxsmm_otrans", &xsmm.transpose, sizeof xsmm.transpose);
+        xsmm.loaded = library && eab_module_find(library, "libxsmm_init", &xsmm.init, sizeof xsmm.init) &&
+                      eab_module_find(library, "libxsmm_smmdispatch", &xsmm.dispatch, sizeof xsmm.dispatch) &&
+                      eab_module_find(library, "libxsmm_otrans", &xsmm.transpose, sizeof xsmm.transpose);
         if (xsmm.loaded) xsmm.init();
     }
     return xsmm.loaded ? NULL : "libxsmm is not here (Debian, Ubuntu: libxsmm-dev, then build again)";

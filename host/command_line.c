@@ -6,8 +6,7 @@
 #include "../kernels/backend.h"
 #include "suggest.h"
 
-int eab_command_error(const char *command, int status) {
-    fprintf(stderr, "eabench %s: %s\n", command, eab_last_error());
+int eab_command_exit_code(int status) {
     switch ((eab_status)status) {
         case EAB_OK: return EAB_EXIT_DONE;
         case EAB_BAD_INPUT: return EAB_EXIT_BAD_INPUT;
@@ -19,6 +18,11 @@ int eab_command_error(const char *command, int status) {
         case EAB_IO: break;
     }
     return EAB_EXIT_ENVIRONMENT;
+}
+
+int eab_command_error(const char *command, int status) {
+    fprintf(stderr, "eabench %s: %s\n", command, eab_last_error());
+    return eab_command_exit_code(status);
 }
 
 int eab_command_refuse_option(const char *command, const GError *error, const char *const *names) {

@@ -1,15 +1,18 @@
 /* eabench sweep: its options, checked, made into an eab_sweep. */
 #define _GNU_SOURCE /* program_invocation_name */
 #include <errno.h>
+#include <fcntl.h>
 #include <glib.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "../kernels/cpu/isa.h"
 #include "command_line.h"
 #include "environment.h"
+#include "launch.h"
 #include "options.h"
 #include "suggest.h"
 #include "sweep.h"
@@ -35,10 +38,12 @@ static GOptionContext *make_context(arguments *a) {
         {"out", 0, 0, G_OPTION_ARG_FILENAME, &a->out,
          "the run's folder (default: runs/NAME of NAME.ini); resumes what is there", "DIR"},
         {"backend", 0, 0, G_OPTION_ARG_FILENAME, &a->backend, "auto, cpu, cuda or reference (default: auto)", "NAME"},
-        {"device", 0, 0, G_OPTION_ARG_INT, &a->device, "index of the device (default: 0)", "N"},
+        {"device", 0, 0, G_OPTION_ARG_INT, &a->device,
+         "index of the device (default: 0; of several processes on a machine each its own)", "N"},
         {"fleet", 0, 0, G_OPTION_ARG_INT, &a->fleet,
          "cells trained together by one worker (default: 1; on a GPU what fills it)", "N"},
-        {"workers", 0, 0, G_OPTION_ARG_INT, &a->workers, "worker threads (default: the cores; 1 on a GPU)", "N"},
+        {"workers", 0, 0, G_OPTION_ARG_INT, &a->workers,
+         "worker threads of a process (default: its share of the cores; 1 on a GPU)", "N"},
         {"dry-run", 0, 0, G_OPTION_ARG_NONE, &a->dry_run, "show the cells, their cost and the time; write nothing",
          NULL},
         {"time-limit", 0, 0, G_OPTION_ARG_FILENAME, &a->time_limit,
@@ -139,32 +144,70 @@ static int check(arguments *a) {
         fprintf(stderr, "eabench sweep: --out is empty; the name of a folder is allowed\n");
         return EAB_EXIT_BAD_INPUT;
     }
-    if (!in_range("device", a->device, 0, 1023) ||
+    if ((a->device != NOT_GIVEN && !in_range("device", a->device, 0, 1023)) ||
         (a->fleet != NOT_GIVEN && !in_range("fleet", a->fleet, 1, MAX_FLEET)) ||
         (a->workers != NOT_GIVEN && !in_range("workers", a->workers, 1, MAX_WORKERS)))
         return EAB_EXIT_BAD_INPUT;
     return check_times(a);
 }
 
+static int refuse(const eab_sweep *sweep, int code) { return sweep->ranks ? eab_sweep_refuse(sweep, code) : code; }
+
+/* Connects the processes that a launcher started, and shares the machine's devices or cores among those on it. The exit
+ * code, or -1 where all is well. */
+static int join_ranks(const arguments *a, const eab_launch *launch, eab_sweep *sweep) {
+    const eab_backend *backend = eab_backend_from_name(sweep->backend);
+    if (launch->tasks < 2) return -1;
+    if (a->dry_run) return launch->rank == 0 ? -1 : EAB_EXIT_DONE; /* one shows it */
+    const int status = eab_ranks_open(eab_environment_core_mark(), &sweep->ranks, &sweep->place);
+    if (status) return launch->rank == 0 ? eab_command_error("sweep", status) : eab_command_exit_code(status);
+    const eab_ranks_place *place = &sweep->place;
+    if (backend && backend->capacity && a->device == NOT_GIVEN && backend->count && backend->count() > 0)
+        sweep->device = place->node_rank % backend->count();
+    if (a->workers == NOT_GIVEN && !(backend && backend->capacity)) {
+        const int cores = eab_environment_cores();
+        sweep->workers = MAX(1, cores / place->same_count + (place->same_rank < cores % place->same_count));
+    }
+    return -1;
+}
+
 static int sweep_plan(const arguments *a, eab_sweep *sweep) {
     eab_plan plan;
     int status = eab_plan_load(sweep->spec, sweep->sets, &plan);
-    if (status) return eab_command_error("sweep", status);
+    if (status && sweep->ranks && sweep->place.rank > 0) return eab_sweep_follow(sweep, NULL, status);
+    if (status) return refuse(sweep, eab_command_error("sweep", status));
     sweep->out = a->out ? g_strdup(a->out) : g_build_filename("runs", plan.name, NULL);
     int code;
     status = describe_device(sweep, &plan);
     if (!status && sweep->dry_run) status = eab_dry_run(sweep, &plan);
-    if (status) code = eab_command_error("sweep", status);
+    if (sweep->ranks && sweep->place.rank > 0) code = eab_sweep_follow(sweep, &plan, status);
+    else if (status) code = refuse(sweep, eab_command_error("sweep", status));
     else code = sweep->dry_run ? EAB_EXIT_DONE : eab_sweep_run(sweep, &plan);
     g_free(sweep->out);
     eab_plan_free(&plan);
     return code;
 }
 
+/* What is wrong with the arguments is wrong in all processes: the first one says so. */
+static int hide_stderr(void) {
+    const int kept = dup(STDERR_FILENO), nowhere = open("/dev/null", O_WRONLY | O_CLOEXEC);
+    if (kept >= 0 && nowhere >= 0) dup2(nowhere, STDERR_FILENO);
+    if (nowhere >= 0) close(nowhere);
+    return kept;
+}
+
+static void restore_stderr(int kept) {
+    if (kept < 0) return;
+    dup2(kept, STDERR_FILENO);
+    close(kept);
+}
+
 int eab_command_sweep(int argc, char **argv) {
-    arguments a = {.fleet = NOT_GIVEN, .workers = NOT_GIVEN};
+    arguments a = {.device = NOT_GIVEN, .fleet = NOT_GIVEN, .workers = NOT_GIVEN};
     GError *error = NULL;
     int code = EAB_EXIT_DONE;
+    const eab_launch launch = eab_launch_detect();
+    const int stderr_kept = launch.rank > 0 ? hide_stderr() : -1;
     g_set_prgname("eabench sweep");
     GOptionContext *context = make_context(&a);
     char **words = g_new0(char *, (gsize)argc + 1); /* GLib takes out what it knows; main's argv stays as it is */
@@ -181,13 +224,14 @@ int eab_command_sweep(int argc, char **argv) {
         eab_options_help(stdout);
         g_free(help);
     } else if ((code = check(&a)) < 0) {
+        restore_stderr(stderr_kept);
         const char *backend = eab_command_resolve_backend("sweep", a.backend);
         const bool on_gpu = eab_backend_from_name(backend) && eab_backend_from_name(backend)->capacity;
         const int32_t every_core = on_gpu ? 1 : MIN(MAX_WORKERS, eab_environment_cores());
         eab_sweep sweep = {.spec = a.specs[0],
                            .sets = (const char *const *)a.sets,
                            .backend = backend,
-                           .device = a.device,
+                           .device = a.device == NOT_GIVEN ? 0 : a.device,
                            .workers = a.workers == NOT_GIVEN ? every_core : a.workers,
                            .fleet = a.fleet != NOT_GIVEN ? a.fleet
                                     : on_gpu             ? 0
@@ -203,7 +247,8 @@ int eab_command_sweep(int argc, char **argv) {
                            .search = a.search,
                            .command = eab_command_quote("eabench", argc, argv),
                            .again = eab_command_quote(program_invocation_name, argc, argv)};
-        code = sweep_plan(&a, &sweep);
+        code = join_ranks(&a, &launch, &sweep);
+        if (code < 0) code = sweep_plan(&a, &sweep);
         g_free(sweep.command);
         g_free(sweep.again);
     }

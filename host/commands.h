@@ -18,6 +18,9 @@ int eab_command_devices(int argc, char **argv);
 int eab_command_tasks(int argc, char **argv);
 int eab_command_trace(int argc, char **argv);
 
+/* The exit code for an eab_status. */
+int eab_command_exit_code(int status);
+
 /* Prints "eabench COMMAND: eab_last_error()" and returns the exit code for `status` (an eab_status). */
 int eab_command_error(const char *command, int status);
 

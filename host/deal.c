@@ -85,7 +85,6 @@ static entry *entry_at(const eab_deal *deal, int64_t place) { return deal->entri
 static void complete(eab_deal *deal, entry *own) {
     own->state = COMPLETE;
     deal->completed++;
-    deal->flop_done += own->fleet.flop;
 }
 
 /* ---- for workers --------------------------------------------------------------------------------------------- */
@@ -110,6 +109,7 @@ static entry *entry_of(const eab_fleet *fleet) { return (entry *)(uintptr_t)flee
 void eab_deal_complete(eab_deal *deal, const eab_fleet *fleet) {
     pthread_mutex_lock(&deal->mutex);
     complete(deal, entry_of(fleet));
+    deal->flop_done += fleet->flop;
     pthread_mutex_unlock(&deal->mutex);
 }
 
@@ -163,6 +163,13 @@ int64_t eab_deal_given(eab_deal *deal) {
     const int64_t given = deal->given;
     pthread_mutex_unlock(&deal->mutex);
     return given;
+}
+
+int64_t eab_deal_left(eab_deal *deal) {
+    pthread_mutex_lock(&deal->mutex);
+    const int64_t left = deal->stopped ? 0 : (int64_t)(deal->entries->len - deal->next) + deal->again->len;
+    pthread_mutex_unlock(&deal->mutex);
+    return left;
 }
 
 void eab_deal_grant(eab_deal *deal, const eab_fleet *fleet, int64_t number) {

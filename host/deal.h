@@ -40,8 +40,9 @@ int64_t eab_deal_give(eab_deal *deal, const eab_fleet **fleet);
 typedef enum { EAB_DEAL_COMPLETED, EAB_DEAL_UNDONE, EAB_DEAL_AGAIN } eab_deal_return;
 void eab_deal_take_back(eab_deal *deal, int64_t number, eab_deal_return how);
 
-/* Fleets that were given away and have not come back. */
+/* Fleets that were given away and have not come back; fleets that nobody has yet. */
 int64_t eab_deal_given(eab_deal *deal);
+int64_t eab_deal_left(eab_deal *deal);
 
 /* ---- for the process that is led ---- */
 
@@ -53,7 +54,7 @@ int64_t eab_deal_number(eab_deal *deal, const eab_fleet *fleet);
 
 /* ---- sums ---- */
 
-/* FLOP of all fleets that are known, and of those that are complete. */
+/* FLOP of all fleets that are known, and of those that workers of this process completed. */
 void eab_deal_measure(eab_deal *deal, double *flop_total, double *flop_done);
 
 /* The number of fleets that are known. */

@@ -22,18 +22,38 @@ void eab_time_print(time_t moment, char *text, size_t size) {
     if (!strftime(text, size, "%Y-%m-%dT%H:%M:%SZ", &utc)) text[0] = '\0';
 }
 
-int eab_environment_cores(void) {
+/* The cores that this process may run on, as a mask for CPU_FREE of *size bytes; NULL: not known. */
+static cpu_set_t *core_mask(size_t *size) {
     for (size_t bits = 1024; bits <= 1 << 20; bits *= 4) { /* the kernel's mask may be wider than cpu_set_t */
         cpu_set_t *set = CPU_ALLOC(bits);
-        const size_t size = CPU_ALLOC_SIZE(bits);
+        *size = CPU_ALLOC_SIZE(bits);
         if (!set) break;
-        CPU_ZERO_S(size, set);
-        const int cores = sched_getaffinity(0, size, set) == 0 ? CPU_COUNT_S(size, set) : 0;
+        CPU_ZERO_S(*size, set);
+        if (sched_getaffinity(0, *size, set) == 0 && CPU_COUNT_S(*size, set) > 0) return set;
         CPU_FREE(set);
-        if (cores > 0) return cores;
+    }
+    return NULL;
+}
+
+int eab_environment_cores(void) {
+    size_t size;
+    cpu_set_t *set = core_mask(&size);
+    if (set) {
+        const int cores = CPU_COUNT_S(size, set);
+        CPU_FREE(set);
+        return cores;
     }
     const long online = sysconf(_SC_NPROCESSORS_ONLN);
     return online > 0 && online < 1 << 20 ? (int)online : 1;
+}
+
+uint64_t eab_environment_core_mark(void) {
+    size_t size;
+    cpu_set_t *set = core_mask(&size);
+    uint64_t mark = UINT64_C(14695981039346656037); /* FNV-1a */
+    for (size_t i = 0; set && i < size; i++) mark = (mark ^ ((const unsigned char *)set)[i]) * UINT64_C(1099511628211);
+    if (set) CPU_FREE(set);
+    return mark;
 }
 
 /* The value of the first line "key : value" of a file; "" if there is none. */
@@ -113,6 +133,7 @@ void eab_environment_collect(const eab_run_settings *settings, eab_environment *
         .clocks = host ? processor_clocks() : g_strdup(""),
         .libraries = g_strdup_printf("glibc %s, glib %u.%u.%u", gnu_get_libc_version(), glib_major_version,
                                      glib_minor_version, glib_micro_version),
+        .ranks = g_strdup_printf("%d", MAX(1, settings->ranks)),
         .workers = g_strdup_printf("%d", settings->workers),
         .fleet = settings->fleet > 0 ? g_strdup_printf("%d", settings->fleet) : g_strdup("auto"),
         .started = g_strdup(now),

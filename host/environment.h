@@ -3,6 +3,7 @@
 #define EAB_HOST_ENVIRONMENT_H
 
 #include <stddef.h>
+#include <stdint.h>
 #include <time.h>
 
 #include "run_folder.h"
@@ -11,7 +12,7 @@
 /* clang-format off */
 #define EAB_ENVIRONMENT_LIST(X) \
     X(version) X(commit) X(compiler) X(flags) X(os) X(cpu) X(cores) X(isa) X(backend) \
-    X(device) X(driver) X(clocks) X(libraries) X(workers) X(fleet) X(started) X(command) X(peak_gflop_per_s)
+    X(device) X(driver) X(clocks) X(libraries) X(ranks) X(workers) X(fleet) X(started) X(command) X(peak_gflop_per_s)
 /* clang-format on */
 
 typedef struct {
@@ -26,6 +27,9 @@ void eab_environment_free(eab_environment *environment);
 
 /* Cores that this process may run on (sched_getaffinity); at least 1. */
 int eab_environment_cores(void);
+
+/* A hash of which cores these are: processes with the same one share them. */
+uint64_t eab_environment_core_mark(void);
 
 /* "2025-11-22T08:31:00Z": UTC, so that TZ has no say. */
 void eab_time_print(time_t moment, char *text, size_t size);

@@ -192,7 +192,7 @@ static void *work(void *argument) {
         if (worker->faulted) close_device(worker); /* one opened after a fault may be slow, to find out more */
         worker->faulted = false;
         if (status && status != EAB_INTERRUPTED) fail_pool(pool, status);
-        if (!status && pool->settings.fleet_sink) pool->settings.fleet_sink(pool->settings.context, current);
+        if (pool->settings.fleet_sink) pool->settings.fleet_sink(pool->settings.context, current, !status);
         pthread_mutex_lock(&pool->mutex);
         pool->tokens_done += tokens_of_steps(pool, worker, atomic_load(&worker->steps));
         if (!status) pool->flop_restored += restored_flop(pool, worker);

@@ -49,8 +49,8 @@ typedef struct {
     const GArray *begun; /* of eab_fleet: to be dealt first, as they are (eab_fleets_make_after), or NULL */
     eab_pool_checkpoints checkpoints;
     eab_pool_sink sink;
-    /* All cells of the fleet went through the sink. NULL: not wanted. */
-    void (*fleet_sink)(void *context, const eab_fleet *fleet);
+    /* Takes a fleet that ended: with `complete` all of its cells went through the sink. NULL: not wanted. */
+    void (*fleet_sink)(void *context, const eab_fleet *fleet, bool complete);
     void *context;          /* of all functions here but train */
     eab_pool_trainer train; /* NULL: eab_train_fleet */
     eab_profile *profile;   /* of all workers, complete when the pool is finished; NULL: none is made */

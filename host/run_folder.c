@@ -150,6 +150,13 @@ static int prepare(eab_run_folder *folder) {
     return EAB_OK;
 }
 
+static void keep_settings(eab_run_folder *folder, const eab_run_settings *settings) {
+    folder->settings = *settings;
+    folder->settings.backend = g_strdup(settings->backend);
+    folder->settings.device = g_strdup(settings->device ? settings->device : "");
+    folder->settings.isa = folder->settings.command = NULL; /* they are in the environment */
+}
+
 int eab_run_folder_open(const char *path, const eab_plan *plan, const eab_run_settings *settings,
                         eab_run_folder **folder) {
     const bool was_there = g_file_test(path, G_FILE_TEST_EXISTS);
@@ -159,10 +166,7 @@ int eab_run_folder_open(const char *path, const eab_plan *plan, const eab_run_se
         return eab_fail(EAB_IO, "%s: cannot be created: %s", path, g_strerror(errno));
 
     eab_run_folder *self = folder_new(path, plan);
-    self->settings = *settings;
-    self->settings.backend = g_strdup(settings->backend);
-    self->settings.device = g_strdup(settings->device ? settings->device : "");
-    self->settings.isa = self->settings.command = NULL; /* they are in the environment */
+    keep_settings(self, settings);
     eab_environment_collect(settings, &self->environment);
     const int status = prepare(self);
     if (status) {
@@ -184,6 +188,13 @@ int eab_run_folder_peek(const char *path, const eab_plan *plan, eab_run_folder *
     }
     *folder = self;
     return EAB_OK;
+}
+
+eab_run_folder *eab_run_folder_attach(const char *path, const eab_plan *plan, const eab_run_settings *settings) {
+    eab_run_folder *self = folder_new(path, plan);
+    self->looking = true;
+    keep_settings(self, settings);
+    return self;
 }
 
 int eab_run_folder_close(eab_run_folder *folder) {
@@ -302,23 +313,54 @@ static int write_pending(eab_run_folder *folder) {
     return status;
 }
 
+void eab_run_folder_rows(const eab_run_folder *folder, const eab_cell *cell, const eab_cell_result *result,
+                         GString **rows) {
+    for (int table = 0; table < EAB_TABLE_COUNT; table++) rows[table] = g_string_new(NULL);
+    pthread_mutex_lock(mutex_of(folder));
+    const double peak_gflop_per_s = folder->peak_gflop_per_s;
+    pthread_mutex_unlock(mutex_of(folder));
+    if (folder->settings.save_curves) eab_curves_rows(rows[EAB_TABLE_CURVES], cell, result);
+    if (folder->settings.save_geometry) eab_geometry_rows(rows[EAB_TABLE_GEOMETRY], cell, result);
+    eab_throughput_rows(rows[EAB_TABLE_THROUGHPUT], &folder->settings, peak_gflop_per_s, cell, result);
+    eab_accuracy_rows(rows[EAB_TABLE_ACCURACY], &folder->settings, cell, result);
+}
+
+/* Takes the entry's rows over. */
+static int append_entry(eab_run_folder *folder, const eab_pending_cell *entry) {
+    pthread_mutex_lock(&folder->mutex);
+    g_array_append_val(folder->pending, *entry);
+    int status = folder->failure ? write_pending(folder) : EAB_OK;
+    if (!status && g_get_monotonic_time() - folder->synced_us >= SYNC_EVERY_US) status = write_pending(folder);
+    pthread_mutex_unlock(&folder->mutex);
+    return status;
+}
+
 int eab_run_folder_append(eab_run_folder *folder, const eab_cell *cell, const eab_cell_result *result) {
     gpointer place;
     if (!g_hash_table_lookup_extended(folder->places, cell->id, NULL, &place))
         return eab_fail(EAB_BAD_INPUT, "cell %s is not one of the plan", cell->id);
     eab_pending_cell entry = {.index = (int64_t)GPOINTER_TO_SIZE(place),
                               .outcome = {result->status, result->token_accuracy, result->solved}};
+    eab_run_folder_rows(folder, cell, result, entry.rows);
+    return append_entry(folder, &entry);
+}
+
+static bool is_there(eab_run_folder *folder, int64_t index) {
     pthread_mutex_lock(&folder->mutex);
-    for (int table = 0; table < EAB_TABLE_COUNT; table++) entry.rows[table] = g_string_new(NULL);
-    if (folder->settings.save_curves) eab_curves_rows(entry.rows[EAB_TABLE_CURVES], cell, result);
-    if (folder->settings.save_geometry) eab_geometry_rows(entry.rows[EAB_TABLE_GEOMETRY], cell, result);
-    eab_throughput_rows(entry.rows[EAB_TABLE_THROUGHPUT], &folder->settings, folder->peak_gflop_per_s, cell, result);
-    eab_accuracy_rows(entry.rows[EAB_TABLE_ACCURACY], &folder->settings, cell, result);
-    g_array_append_val(folder->pending, entry);
-    int status = folder->failure ? write_pending(folder) : EAB_OK;
-    if (!status && g_get_monotonic_time() - folder->synced_us >= SYNC_EVERY_US) status = write_pending(folder);
+    bool there = folder->cells[index].status >= 0;
+    for (guint i = 0; i < folder->pending->len; i++)
+        there = there || g_array_index(folder->pending, eab_pending_cell, i).index == index;
     pthread_mutex_unlock(&folder->mutex);
-    return status;
+    return there;
+}
+
+int eab_run_folder_append_rows(eab_run_folder *folder, const eab_cell_end *end, const char *const *rows) {
+    if (end->index < 0 || end->index >= folder->plan->count)
+        return eab_fail(EAB_BAD_INPUT, "cell %lld is not one of the plan", (long long)end->index);
+    if (is_there(folder, end->index)) return EAB_OK;
+    eab_pending_cell entry = {.index = end->index, .outcome = {end->status, end->token_accuracy, end->solved}};
+    for (int table = 0; table < EAB_TABLE_COUNT; table++) entry.rows[table] = g_string_new(rows[table]);
+    return append_entry(folder, &entry);
 }
 
 int eab_run_folder_sync(eab_run_folder *folder) {

@@ -2,17 +2,20 @@
 #ifndef EAB_HOST_RUN_FOLDER_H
 #define EAB_HOST_RUN_FOLDER_H
 
+#include <glib.h>
+
+#include "cell_end.h"
 #include "plan.h"
-#include "train.h"
 
 typedef struct eab_run_folder eab_run_folder;
 
 typedef struct {
-    const char *backend; /* "cpu" */
-    const char *device;  /* the device's description */
-    const char *isa;     /* SIMD level of the CPU kernels, or "" */
-    int32_t workers, fleet;
-    const char *command; /* the command line */
+    const char *backend;    /* "cpu" */
+    const char *device;     /* the device's description */
+    const char *isa;        /* SIMD level of the CPU kernels, or "" */
+    int32_t ranks;          /* processes of the sweep; 0 stands for 1 */
+    int32_t workers, fleet; /* of each of them */
+    const char *command;    /* the command line */
     bool save_models, save_curves, save_geometry;
     bool keep_timeouts; /* cells with status timeout are not done again */
 } eab_run_settings;
@@ -26,6 +29,9 @@ int eab_run_folder_open(const char *path, const eab_plan *plan, const eab_run_se
 
 /* The same for looking only: takes no lock and changes nothing; a folder that is not there holds nothing. */
 int eab_run_folder_peek(const char *path, const eab_plan *plan, eab_run_folder **folder);
+
+/* The same for a process of a sweep whose folder another one has opened: for paths and rows; appends nothing. */
+eab_run_folder *eab_run_folder_attach(const char *path, const eab_plan *plan, const eab_run_settings *settings);
 
 /* One line on what this sweep does not share with what the folder was begun with (version, backend, ...); "" if all
  * is the same. */
@@ -58,6 +64,12 @@ void eab_run_folder_set_peak(eab_run_folder *folder, double gflop_per_s);
  * twentieth of a second share their syncs: call sync now and then. Thread-safe. A failure (disk full) leaves whole
  * rows only and is final for the folder: later calls fail too. */
 int eab_run_folder_append(eab_run_folder *folder, const eab_cell *cell, const eab_cell_result *result);
+
+/* A cell's rows as appended to each table (eab_table), to be freed with g_string_free; and their appending, here or, as
+ * text, by the process that has the folder. A cell that is there already is left as it is. Thread-safe. */
+void eab_run_folder_rows(const eab_run_folder *folder, const eab_cell *cell, const eab_cell_result *result,
+                         GString **rows);
+int eab_run_folder_append_rows(eab_run_folder *folder, const eab_cell_end *end, const char *const *rows);
 
 /* Writes and syncs what is not yet. Thread-safe. */
 int eab_run_folder_sync(eab_run_folder *folder);

@@ -1,4 +1,3 @@
-#include "sweep.h"
 
 #include <glib.h>
 #include <math.h>
@@ -9,84 +8,92 @@
 
 #include "../kernels/clock.h"
 #include "commands.h"
+#include "environment.h"
 #include "interrupt.h"
 #include "peak.h"
-#include "pool.h"
 #include "profile_print.h"
-#include "progress.h"
 #include "run_checkpoints.h"
 #include "search.h"
 #include "summary.h"
+#include "sweep_session.h"
 #include "tables.h"
 
 enum { MAX_FAILURES_SHOWN = 10 };
 static const double LOOK_EVERY_S = 0.1;
 
-/* A cell that ended, on its way from a worker to the progress line. */
-typedef struct {
-    int64_t index;
-    eab_cell_status status;
-    double token_accuracy, wall_s;
-    int64_t steps_to_solve;
-    char reason[256];
-} cell_end;
-
-typedef struct {
-    const eab_sweep *sweep;
-    const eab_plan *plan;
-    eab_run_folder *folder;
-    eab_pool *pool;
-    eab_progress *progress;
-    eab_progress_state state;
-    eab_progress_state before; /* when the pool at work was started: a search has many, one after another */
-    eab_profile profile;       /* of what was trained, if the sweep asks for it */
-    double started_s;
-    bool over_time;
-    pthread_mutex_t mutex; /* of ends and notes */
-    GArray *ends;          /* cell_end */
-    GPtrArray *notes;      /* lines for people, from the workers */
-} sweep_session;
-
 /* ---- in the workers ------------------------------------------------------------------------------------------ */
 
-static int take_result(void *context, int64_t index, const eab_cell_result *result) {
-    sweep_session *session = context;
-    EAB_TRY(eab_run_folder_append(session->folder, &session->plan->cells[index], result));
-    cell_end end = {index, result->status, result->token_accuracy, result->wall_s, result->steps_to_solve, ""};
-    g_strlcpy(end.reason, result->reason, sizeof end.reason);
+static void note_end(eab_sweep_session *session, const eab_cell_end *end) {
     pthread_mutex_lock(&session->mutex);
-    g_array_append_val(session->ends, end);
+    g_array_append_val(session->ends, *end);
     pthread_mutex_unlock(&session->mutex);
+}
+
+static int take_result(void *context, int64_t index, const eab_cell_result *result) {
+    eab_sweep_session *session = context;
+    const eab_cell *cell = &session->plan->cells[index];
+    eab_cell_end end;
+    memset(&end, 0, sizeof end); /* its padding travels, too */
+    end.index = index;
+    end.status = result->status;
+    end.solved = result->solved;
+    end.token_accuracy = result->token_accuracy;
+    end.wall_s = result->wall_s;
+    end.steps_to_solve = result->steps_to_solve;
+    g_strlcpy(end.reason, result->reason, sizeof end.reason);
+    if (session->follower) {
+        GString *rows[EAB_TABLE_COUNT];
+        eab_run_folder_rows(session->folder, cell, result, rows);
+        eab_follower_send(session->follower, &end, rows);
+        for (int table = 0; table < EAB_TABLE_COUNT; table++) g_string_free(rows[table], TRUE);
+        return EAB_OK;
+    }
+    EAB_TRY(eab_run_folder_append(session->folder, cell, result));
+    note_end(session, &end);
+    return EAB_OK;
+}
+
+/* From another process. */
+static int take_rows(void *context, const eab_cell_end *end, const char *const *rows) {
+    eab_sweep_session *session = context;
+    EAB_TRY(eab_run_folder_append_rows(session->folder, end, rows));
+    note_end(session, end);
     return EAB_OK;
 }
 
 static char *model_path(void *context, int64_t index) {
-    const sweep_session *session = context;
+    const eab_sweep_session *session = context;
     char path[4096];
     eab_run_folder_model_path(session->folder, &session->plan->cells[index], path, sizeof path);
     return g_strdup(path);
 }
 
 static char *geometry_path(void *context, int64_t index) {
-    const sweep_session *session = context;
+    const eab_sweep_session *session = context;
     char path[4096];
     eab_run_folder_geometry_path(session->folder, &session->plan->cells[index], path, sizeof path);
     return g_strdup(path);
 }
 
 static char *checkpoint_path(void *context, int64_t index) {
-    const sweep_session *session = context;
+    const eab_sweep_session *session = context;
     return eab_run_checkpoint_path(session->sweep->out, &session->plan->cells[index]);
 }
 
 /* Not before what it stood for is on the disk. Most cells are too short to have one. */
 static void remove_checkpoint(void *context, const char *path) {
-    const sweep_session *session = context;
-    if (access(path, F_OK) == 0 && eab_run_folder_sync(session->folder) == EAB_OK) unlink(path);
+    const eab_sweep_session *session = context;
+    if (access(path, F_OK)) return;
+    if (session->follower) eab_follower_post(session->follower, EAB_RANK_FORGET, path);
+    else if (eab_run_folder_sync(session->folder) == EAB_OK) unlink(path);
 }
 
 static void take_note(void *context, const char *line) {
-    sweep_session *session = context;
+    eab_sweep_session *session = context;
+    if (session->follower) {
+        eab_follower_post(session->follower, EAB_RANK_NOTE, line);
+        return;
+    }
     pthread_mutex_lock(&session->mutex);
     g_ptr_array_add(session->notes, g_strdup_printf("eabench sweep: %s", line));
     pthread_mutex_unlock(&session->mutex);
@@ -94,7 +101,7 @@ static void take_note(void *context, const char *line) {
 
 /* ---- the loop ------------------------------------------------------------------------------------------------ */
 
-static void tell_failure(sweep_session *session, const char *label, const cell_end *end) {
+static void tell_failure(eab_sweep_session *session, const char *label, const eab_cell_end *end) {
     if (session->state.failed > MAX_FAILURES_SHOWN) return;
     char *line = g_strdup_printf(
         "eabench sweep: %s: %s: %s%s", label, eab_cell_status_name(end->status), end->reason,
@@ -103,7 +110,7 @@ static void tell_failure(sweep_session *session, const char *label, const cell_e
     g_free(line);
 }
 
-static void tell_cell(sweep_session *session, const char *label, const cell_end *end) {
+static void tell_cell(eab_sweep_session *session, const char *label, const eab_cell_end *end) {
     char solved[64] = "", took[32] = "--", *line;
     if (end->steps_to_solve >= 0)
         g_snprintf(solved, sizeof solved, ", solved at step %" G_GINT64_FORMAT, (gint64)end->steps_to_solve);
@@ -115,10 +122,10 @@ static void tell_cell(sweep_session *session, const char *label, const cell_end 
     g_free(line);
 }
 
-static void take_ends(sweep_session *session) {
+static void take_ends(eab_sweep_session *session) {
     pthread_mutex_lock(&session->mutex);
     GArray *ends = session->ends;
-    session->ends = g_array_new(FALSE, FALSE, sizeof(cell_end));
+    session->ends = g_array_new(FALSE, FALSE, sizeof(eab_cell_end));
     GPtrArray *notes = session->notes;
     session->notes = g_ptr_array_new_with_free_func(g_free);
     pthread_mutex_unlock(&session->mutex);
@@ -128,11 +135,15 @@ static void take_ends(sweep_session *session) {
     eab_pool_progress measured;
     eab_pool_measure(session->pool, &measured);
     eab_progress_state *state = &session->state;
-    state->flop_done = session->before.flop_done + measured.flop_done;
+    double others_flop = 0, others_tokens = 0; /* of the whole session */
+    if (session->leader) eab_leader_measure(session->leader, &others_flop, &others_tokens);
+    session->own.flop_done = session->own_before.flop_done + measured.flop_done;
+    session->own.tokens = session->own_before.tokens + measured.tokens;
+    state->flop_done = session->own.flop_done + others_flop;
     state->flop_total = session->before.flop_done + measured.flop_total;
-    state->tokens = session->before.tokens + measured.tokens;
+    state->tokens = session->own.tokens + others_tokens;
     for (guint i = 0; i < ends->len; i++) {
-        const cell_end *end = &g_array_index(ends, cell_end, i);
+        const eab_cell_end *end = &g_array_index(ends, eab_cell_end, i);
         const eab_config *config = &session->plan->cells[end->index].config;
         char label[512];
         eab_cell_label(config, label, sizeof label);
@@ -157,18 +168,43 @@ static void take_ends(sweep_session *session) {
     g_array_free(ends, TRUE);
 }
 
-static void watch(sweep_session *session) {
+static void stop(eab_sweep_session *session, double patience_s) {
+    eab_pool_stop(session->pool);
+    if (session->leader) eab_leader_stop(session->leader, patience_s);
+}
+
+/* Waits for the workers of all processes to end, at most `seconds`; whether they have. */
+static bool wait_for_workers(eab_sweep_session *session, double seconds) {
+    static const double SERVE_EVERY_S = 0.001;
+    if (!session->leader) return eab_pool_wait(session->pool, seconds);
+    const double until_s = eab_now_s() + seconds;
+    for (;;) {
+        if (eab_leader_serve(session->leader)) stop(session, 0); /* told when the folder is closed */
+        const bool own_ended = eab_pool_wait(session->pool, 0);
+        if (own_ended && !eab_leader_is_busy(session->leader)) return true;
+        if (eab_now_s() >= until_s) return false;
+        if (own_ended) g_usleep((gulong)(SERVE_EVERY_S * 1e6));
+        else eab_pool_wait(session->pool, SERVE_EVERY_S);
+    }
+}
+
+static bool is_interrupted(const eab_sweep_session *session) {
+    return eab_interrupt_count() > 0 || (session->leader && eab_leader_interrupted(session->leader));
+}
+
+static void watch(eab_sweep_session *session) {
     bool stopping = false;
     eab_interrupt_looking(true);
     for (bool ended = false; !ended;) {
         const double left_s = session->started_s + session->sweep->time_limit_s - eab_now_s();
-        ended = eab_pool_wait(session->pool, stopping ? LOOK_EVERY_S : CLAMP(left_s, 0, LOOK_EVERY_S));
+        ended = wait_for_workers(session, stopping ? LOOK_EVERY_S : CLAMP(left_s, 0, LOOK_EVERY_S));
         session->over_time =
             session->over_time || (!ended && eab_now_s() - session->started_s >= session->sweep->time_limit_s);
-        if (!stopping && !ended && (eab_interrupt_count() > 0 || session->over_time)) {
+        if (!stopping && !ended && (is_interrupted(session) || session->over_time)) {
             stopping = true;
-            eab_pool_stop(session->pool);
-            eab_progress_note(session->progress, eab_interrupt_count() > 0
+            /* A launcher that passes a signal on ends what is not gone within about a second. */
+            stop(session, is_interrupted(session) ? 0.4 : 10);
+            eab_progress_note(session->progress, is_interrupted(session)
                                                      ? "eabench sweep: stopping; once more ends it at once"
                                                      : "eabench sweep: the time limit is reached; stopping");
         }
@@ -177,46 +213,74 @@ static void watch(sweep_session *session) {
             eab_progress_free(session->progress);
             _exit(EAB_EXIT_INTERRUPTED);
         }
-        if (eab_run_folder_sync(session->folder)) eab_pool_stop(session->pool); /* told when the folder is closed */
+        if (eab_run_folder_sync(session->folder)) stop(session, 0); /* told when the folder is closed */
         take_ends(session);
         if (!ended) eab_progress_update(session->progress, &session->state);
     }
     eab_interrupt_looking(false);
 }
 
-/* Trains these cells; an eab_status. fleets: by a cell's index, or NULL. */
-static int train(sweep_session *session, const int64_t *todo, int64_t count, const int32_t *fleets) {
+eab_run_settings eab_sweep_run_settings(const eab_sweep *sweep) {
+    return (eab_run_settings){.backend = sweep->backend,
+                              .device = sweep->description,
+                              .isa = sweep->isa,
+                              .ranks = sweep->ranks ? sweep->place.count : 1,
+                              .workers = sweep->workers,
+                              .fleet = sweep->fleet,
+                              .command = sweep->command,
+                              .save_models = sweep->save_models,
+                              .save_curves = sweep->save_curves,
+                              .save_geometry = sweep->save_geometry,
+                              .keep_timeouts = sweep->search};
+}
+
+eab_pool_settings eab_sweep_pool_settings(eab_sweep_session *session, const int32_t *fleets) {
     const eab_sweep *sweep = session->sweep;
     const bool keeps = sweep->checkpoint_every_s > 0;
-    GArray *begun = keeps ? eab_run_checkpoints_find(sweep->out, session->plan, todo, count) : NULL;
-    const eab_pool_settings settings = {.backend = sweep->backend,
-                                        .device = sweep->device,
-                                        .workers = sweep->workers,
-                                        .fleet = sweep->fleet,
-                                        .fleets = fleets,
-                                        .keep_curves = sweep->save_curves,
-                                        .abandon = sweep->search,
-                                        .model_path = sweep->save_models ? model_path : NULL,
-                                        .geometry_path = sweep->save_geometry ? geometry_path : NULL,
-                                        .begun = begun,
-                                        .checkpoints = {.path = keeps ? checkpoint_path : NULL,
-                                                        .remove = remove_checkpoint,
-                                                        .note = take_note,
-                                                        .every_s = sweep->checkpoint_every_s,
-                                                        .sparing = sweep->checkpoint_sparing},
-                                        .sink = take_result,
-                                        .profile = sweep->profile ? &session->profile : NULL,
-                                        .context = session};
+    return (eab_pool_settings){.backend = sweep->backend,
+                               .device = sweep->device,
+                               .workers = sweep->workers,
+                               .fleet = sweep->fleet,
+                               .fleets = fleets,
+                               .keep_curves = sweep->save_curves,
+                               .abandon = sweep->search,
+                               .model_path = sweep->save_models ? model_path : NULL,
+                               .geometry_path = sweep->save_geometry ? geometry_path : NULL,
+                               .checkpoints = {.path = keeps ? checkpoint_path : NULL,
+                                               .remove = remove_checkpoint,
+                                               .note = take_note,
+                                               .every_s = sweep->checkpoint_every_s,
+                                               .sparing = sweep->checkpoint_sparing},
+                               .sink = take_result,
+                               .profile = sweep->profile ? &session->profile : NULL,
+                               .context = session};
+}
+
+/* Trains these cells; an eab_status. fleets: by a cell's index, or NULL. */
+static int train(eab_sweep_session *session, const int64_t *todo, int64_t count, const int32_t *fleets) {
+    const eab_sweep *sweep = session->sweep;
+    eab_pool_settings settings = eab_sweep_pool_settings(session, fleets);
+    GArray *begun = settings.checkpoints.path ? eab_run_checkpoints_find(sweep->out, session->plan, todo, count) : NULL;
+    settings.begun = begun;
+    if (session->leader)
+        settings.deal =
+            eab_deal_new(eab_fleets_make_after(begun, session->plan->cells, todo, count, sweep->fleet, fleets));
     session->before = session->state;
-    const int status = eab_pool_start(&settings, session->plan->cells, todo, count, &session->pool);
+    session->own_before = session->own;
+    int status = eab_pool_start(&settings, session->plan->cells, todo, count, &session->pool);
     if (begun) eab_fleets_free(begun);
-    EAB_TRY(status);
-    watch(session);
-    return eab_pool_finish(session->pool);
+    if (!status) {
+        if (session->leader) eab_leader_deal(session->leader, settings.deal);
+        watch(session);
+        status = eab_pool_finish(session->pool);
+        if (session->leader) eab_leader_deal(session->leader, NULL);
+    }
+    if (settings.deal) eab_deal_free(settings.deal);
+    return status;
 }
 
 /* What the tables say of each cell, as the search wants it: whatever ended without a solution did not solve. */
-static void list_outcomes(const sweep_session *session, uint8_t *known) {
+static void list_outcomes(const eab_sweep_session *session, uint8_t *known) {
     for (int64_t i = 0; i < session->plan->count; i++) {
         eab_cell_outcome outcome;
         known[i] = !eab_run_folder_outcome(session->folder, i, &outcome) ? EAB_SEARCH_UNKNOWN
@@ -226,7 +290,7 @@ static void list_outcomes(const sweep_session *session, uint8_t *known) {
 }
 
 /* Round by round what the search still wants to know. */
-static int train_searching(sweep_session *session, const int32_t *fleets) {
+static int train_searching(eab_sweep_session *session, const int32_t *fleets) {
     eab_search *search = eab_search_new(session->plan);
     uint8_t *known = g_new(uint8_t, (gsize)session->plan->count);
     int64_t *wanted = g_new(int64_t, (gsize)session->plan->count), count;
@@ -243,19 +307,36 @@ static int train_searching(sweep_session *session, const int32_t *fleets) {
     return status;
 }
 
+/* Stops the others. What stopped the sweep where nobody asked it to is the first error of one of them. */
+static int part_from_followers(eab_sweep_session *session, int status) {
+    char *line = g_strdup(status ? eab_last_error() : "");
+    const bool asked = is_interrupted(session) || session->over_time;
+    eab_leader_stop(session->leader, asked ? 0 : 10);
+    const int theirs = eab_leader_status(session->leader, session->sweep->profile ? &session->profile : NULL);
+    if (theirs && (!status || (status == EAB_INTERRUPTED && !asked))) status = theirs;
+    else if (status) eab_fail((eab_status)status, "%s", line);
+    g_free(line);
+    return status;
+}
+
 /* Trains what is to do; an eab_status. */
-static int train_all(sweep_session *session, const int64_t *todo, int64_t count) {
+static int train_all(eab_sweep_session *session, const int64_t *todo, int64_t count) {
     const eab_sweep *sweep = session->sweep;
     eab_device *device = NULL;
     EAB_TRY(eab_device_open(sweep->backend, sweep->device, &device));
-    eab_run_folder_set_peak(session->folder, eab_peak_gflop_per_s(device));
+    const double peak_gflop_per_s = eab_peak_gflop_per_s(device);
+    eab_run_folder_set_peak(session->folder, peak_gflop_per_s);
     int32_t *fleets = sweep->fleet ? NULL : g_new0(int32_t, (gsize)session->plan->count);
     for (int64_t i = 0; fleets && i < count; i++)
         fleets[todo[i]] = eab_preferred_fleet(device, &session->plan->cells[todo[i]].config);
     eab_device_close(device);
 
+    if (session->leader)
+        eab_leader_begin(session->leader, sweep->description, peak_gflop_per_s,
+                         &(eab_leader_sinks){take_rows, take_note, remove_checkpoint}, session);
     session->progress = eab_progress_new(STDERR_FILENO);
-    const int status = sweep->search ? train_searching(session, fleets) : train(session, todo, count, fleets);
+    int status = sweep->search ? train_searching(session, fleets) : train(session, todo, count, fleets);
+    if (session->leader) status = part_from_followers(session, status);
     eab_progress_free(session->progress);
     g_free(fleets);
     return status;
@@ -268,7 +349,7 @@ static int64_t failures(const eab_sweep *sweep, const eab_run_summary *summary) 
     return summary->failed - (sweep->search ? summary->timeouts : 0);
 }
 
-static void print_results(const sweep_session *session, const eab_run_summary *summary) {
+static void print_results(const eab_sweep_session *session, const eab_run_summary *summary) {
     eab_summary_print(stdout, session->plan, session->folder);
     if (session->sweep->search) {
         eab_search *search = eab_search_new(session->plan);
@@ -293,25 +374,36 @@ static void print_results(const sweep_session *session, const eab_run_summary *s
     g_free(out);
 }
 
-int eab_sweep_run(const eab_sweep *sweep, const eab_plan *plan) {
-    sweep_session session = {.sweep = sweep,
-                             .plan = plan,
-                             .started_s = eab_now_s(),
-                             .ends = g_array_new(FALSE, FALSE, sizeof(cell_end)),
-                             .notes = g_ptr_array_new_with_free_func(g_free)};
-    const eab_run_settings settings = {.backend = sweep->backend,
-                                       .device = sweep->description,
-                                       .isa = sweep->isa,
-                                       .workers = sweep->workers,
-                                       .fleet = sweep->fleet,
-                                       .command = sweep->command,
-                                       .save_models = sweep->save_models,
-                                       .save_curves = sweep->save_curves,
-                                       .save_geometry = sweep->save_geometry,
-                                       .keep_timeouts = sweep->search};
+char *eab_sweep_mark(const eab_sweep *sweep, const eab_plan *plan) {
+    GChecksum *sum = g_checksum_new(G_CHECKSUM_SHA256);
+    for (int64_t i = 0; i < plan->count; i++) g_checksum_update(sum, (const guchar *)plan->cells[i].id, 16);
+    char *mark = g_strdup_printf("%s %s %s %s", eab_build_version(), eab_build_commit(), sweep->backend,
+                                 g_checksum_get_string(sum));
+    g_checksum_free(sum);
+    return mark;
+}
+
+/* Meets the other processes, if there are any; an eab_status. */
+static int meet_followers(eab_sweep_session *session) {
+    if (!session->sweep->ranks) return EAB_OK;
+    char *mark = eab_sweep_mark(session->sweep, session->plan);
+    const int status = eab_leader_meet(session->sweep->ranks, &session->sweep->place, mark, &session->leader);
+    g_free(mark);
+    return status;
+}
+
+static int run_sweep(const eab_sweep *sweep, const eab_plan *plan, eab_leader **leader) {
+    eab_sweep_session session = {.sweep = sweep,
+                                 .plan = plan,
+                                 .started_s = eab_now_s(),
+                                 .ends = g_array_new(FALSE, FALSE, sizeof(eab_cell_end)),
+                                 .notes = g_ptr_array_new_with_free_func(g_free)};
+    const eab_run_settings settings = eab_sweep_run_settings(sweep);
     pthread_mutex_init(&session.mutex, NULL);
     eab_interrupt_watch();
-    int status = eab_run_folder_open(sweep->out, plan, &settings, &session.folder);
+    int status = meet_followers(&session);
+    *leader = session.leader;
+    if (!status) status = eab_run_folder_open(sweep->out, plan, &settings, &session.folder);
     if (status) {
         g_array_free(session.ends, TRUE);
         g_ptr_array_free(session.notes, TRUE);
@@ -354,9 +446,9 @@ int eab_sweep_run(const eab_sweep *sweep, const eab_plan *plan) {
 
     int code = failures(sweep, &summary) ? EAB_EXIT_FAILED : EAB_EXIT_DONE;
     if (status == EAB_INTERRUPTED) {
-        fprintf(stderr, "eabench sweep: %s; %lld of %lld cells are done. To go on:\n  %s\n",
+        fprintf(stderr, "eabench sweep: %s; %lld of %lld cells are done. To go on%s:\n  %s\n",
                 session.over_time ? "the time limit was reached" : "interrupted", (long long)summary.done,
-                (long long)plan->count, sweep->again);
+                (long long)plan->count, sweep->ranks ? " with any number of processes" : "", sweep->again);
         code = EAB_EXIT_INTERRUPTED;
     } else if (status) {
         eab_fail((eab_status)status, "%s; %lld of %lld cells are done, to go on: %s", reason, (long long)summary.done,
@@ -364,5 +456,19 @@ int eab_sweep_run(const eab_sweep *sweep, const eab_plan *plan) {
         code = eab_command_error("sweep", status);
     }
     g_free(reason);
+    return code;
+}
+
+int eab_sweep_run(const eab_sweep *sweep, const eab_plan *plan) {
+    eab_leader *leader = NULL;
+    const int code = run_sweep(sweep, plan, &leader);
+    if (leader) eab_leader_dismiss(leader, code);
+    return code;
+}
+
+int eab_sweep_refuse(const eab_sweep *sweep, int code) {
+    eab_leader *leader;
+    eab_leader_meet(sweep->ranks, &sweep->place, "", &leader);
+    eab_leader_dismiss(leader, code);
     return code;
 }

@@ -3,6 +3,7 @@
 #define EAB_HOST_SWEEP_H
 
 #include "plan.h"
+#include "ranks.h"
 
 typedef struct {
     const char *spec;
@@ -19,10 +20,21 @@ typedef struct {
     char *command;                  /* the command line, quoted for a shell */
     char *again;                    /* the same under the name that the program was called by */
     char description[256], isa[32]; /* of the device; of the CPU kernels, or "" */
+    const eab_ranks *ranks;         /* to the other processes of the sweep; NULL: it is the only one */
+    eab_ranks_place place;          /* among them */
 } eab_sweep;
 
-/* Trains what is not done yet; returns the program's exit code. */
+/* Trains what is not done yet, leading the other processes if there are any; returns the program's exit code. */
 int eab_sweep_run(const eab_sweep *sweep, const eab_plan *plan);
+
+/* The same in a process that is led. `status`: why it cannot take part, with eab_last_error(). */
+int eab_sweep_follow(const eab_sweep *sweep, const eab_plan *plan, int status);
+
+/* Ends the others with `code`, which it returns, where the leader cannot begin. */
+int eab_sweep_refuse(const eab_sweep *sweep, int code);
+
+/* What must be the same in all processes of a sweep, as a text: build, backend, cells. g_free. */
+char *eab_sweep_mark(const eab_sweep *sweep, const eab_plan *plan);
 
 /* Prints what the sweep would do and an estimate of its time, from training for about a second; writes nothing.
  * An eab_status. */

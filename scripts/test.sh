@@ -217,6 +217,7 @@ races() {
     # Without the tests of the progress line, which train for long.
     pytests tsan tests/scripts/test_sweep.py 'not terminal' || status=1
     pytests tsan tests/scripts/test_resume.py || status=1
+    pytests tsan tests/scripts/test_launch.py || status=1
     return "$status"
 }
 

@@ -1,0 +1,241 @@
+"""Sweeps of several processes by MPI, with the real binary: the same tables as one process leaves, ranks that are killed,
+launches that are refused. Skipped where there is no mpirun or the binary was built without MPI."""
+
+from __future__ import annotations
+
+import os
+import random
+import re
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+from sweeps import EABENCH, TINY, cache, rows, spec, wait_until, without_times  # noqa: F401  (fixtures)
+
+MPIRUN = shutil.which("mpirun")
+MODULE = Path(EABENCH).resolve().parent / "libeabench_mpi.so"
+CELLS = 24
+LONGER = ("--set", "train.steps=400", "--set", "train.stop_when_solved=off")
+ENDLESS = ("--set", "train.steps=100000000", "--set", "train.stop_when_solved=off", "--set", "train.eval_every=1000000")
+pytestmark = [
+    pytest.mark.skipif(not Path(EABENCH).exists(), reason=f"{EABENCH} is not built; EABENCH names the binary"),
+    pytest.mark.skipif(not MODULE.exists(), reason="eabench was built without MPI"),
+    pytest.mark.skipif(not MPIRUN, reason="mpirun is not here (Debian, Ubuntu: openmpi-bin)"),
+]
+
+
+def is_open_mpi() -> bool:
+    return "Open MPI" in subprocess.run([MPIRUN, "--version"], check=False, capture_output=True, text=True).stdout
+
+
+@pytest.fixture(autouse=True)
+def alone(monkeypatch):
+    """The tests may themselves run under a launcher; and leaks that MPI has are not the program's."""
+    for name in list(os.environ):
+        if name.startswith(("OMPI_", "PMI", "SLURM_", "MV2_", "FLUX_", "JSM_")):
+            monkeypatch.delenv(name)
+    for name in ("OMPI_ALLOW_RUN_AS_ROOT", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM"):
+        monkeypatch.setenv(name, "1")
+    monkeypatch.setenv("OMPI_MCA_rmaps_base_oversubscribe", "1")
+    monkeypatch.setenv("ASAN_OPTIONS", os.environ.get("ASAN_OPTIONS", "") + ":detect_leaks=0")
+
+
+@pytest.fixture(scope="session")
+def alone_run(tmp_path_factory) -> Path:
+    """One process, one worker."""
+    folder = tmp_path_factory.mktemp("alone")
+    (folder / "tiny.ini").write_text(TINY)
+    done = subprocess.run([EABENCH, "sweep", folder / "tiny.ini", "--backend", "cpu", "--workers", "1", "--save-curves",
+                           "--out", folder / "run", *LONGER], check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return folder / "run"
+
+
+def command(ranks: int, spec: Path | str, *options) -> list[str]:
+    return [MPIRUN, "-n", str(ranks), EABENCH, "sweep", str(spec), "--backend", "cpu", "--workers", "1",
+            *map(str, options)]
+
+
+def sweep(ranks: int, spec: Path | str, *options) -> subprocess.CompletedProcess:
+    return subprocess.run(command(ranks, spec, *options), check=False, capture_output=True, text=True, timeout=300)
+
+
+def start(ranks: int, spec: Path | str, *options) -> subprocess.Popen:
+    return subprocess.Popen(command(ranks, spec, *options), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def ranks_of(launcher: int) -> list[int]:
+    """The process ids of a launcher's ranks, in any depth below it."""
+    parents = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                fields = (entry / "stat").read_text().rpartition(")")[2].split()
+                name = os.readlink(entry / "exe")
+            except OSError:
+                continue
+            parents[int(entry.name)] = int(fields[1]), name
+    found = []
+    for pid, (parent, name) in parents.items():
+        while parent in parents and parent != launcher:
+            parent = parents[parent][0]
+        if parent == launcher and name == os.path.realpath(EABENCH):
+            found.append(pid)
+    return sorted(found)
+
+
+def same_tables(run: Path, alone_run: Path) -> None:
+    for name in ("accuracy.csv", "curves.csv"):
+        assert (run / name).read_bytes() == (alone_run / name).read_bytes(), name
+    assert without_times(run / "throughput.csv") == without_times(alone_run / "throughput.csv")
+    assert sorted(entry.name for entry in run.iterdir()) == [
+        "accuracy.csv", "curves.csv", "manifest.ini", "throughput.csv"]
+
+
+@pytest.mark.parametrize("ranks", [1, 2, 3, 5])
+def test_same_tables_for_any_ranks(spec: Path, tmp_path: Path, alone_run: Path, ranks: int):
+    done = sweep(ranks, spec, "--out", tmp_path / "run", "--save-curves", *LONGER)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("24 of 24 cells are done") == 1
+    assert done.stderr.count("24/24") == 1
+    same_tables(tmp_path / "run", alone_run)
+    assert f"\nranks = {ranks}\n" in (tmp_path / "run/manifest.ini").read_text()
+
+
+def test_search_is_the_same(spec: Path, tmp_path: Path):
+    options = ("--search", "--set", "train.steps=60", "--set", "train.seed=1:2")
+    alone = sweep(1, spec, "--out", tmp_path / "alone", *options)
+    done = sweep(3, spec, "--out", tmp_path / "run", *options)
+    assert alone.returncode == done.returncode == 0, done.stderr
+    assert done.stdout.replace("/run", "/alone") == alone.stdout
+    assert (tmp_path / "run/accuracy.csv").read_bytes() == (tmp_path / "alone/accuracy.csv").read_bytes()
+
+
+def test_fleets_are_dealt_too(spec: Path, tmp_path: Path, alone_run: Path):
+    done = sweep(2, spec, "--out", tmp_path / "run", "--save-curves", "--fleet", "3", *LONGER)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "run/accuracy.csv").read_bytes() == (alone_run / "accuracy.csv").read_bytes()
+    assert {row["fleet"] for row in rows(tmp_path / "run/throughput.csv")} == {"3"}
+
+
+def test_models_and_geometry_of_all_ranks(spec: Path, tmp_path: Path):
+    run = tmp_path / "run"
+    done = sweep(3, spec, "--out", run, "--save-models", "--save-geometry", "--set", "train.seed=1")
+    assert done.returncode == 0, done.stderr
+    cells = {row["cell"] for row in rows(run / "accuracy.csv")}
+    for folder in ("models", "geometry"):
+        assert {path.stem for path in (run / folder).iterdir()} == cells
+    assert {row["cell"] for row in rows(run / "geometry.csv")} == cells
+
+
+def test_a_killed_rank_costs_its_cells_only(spec: Path, tmp_path: Path, alone_run: Path):
+    """Any rank, at instants within what the sweep takes here; the next start has another number of ranks."""
+    seed = random.randrange(1 << 32)
+    print("seed", seed)
+    instants = random.Random(seed)
+    began = time.monotonic()
+    assert sweep(3, spec, "--out", tmp_path / "timed", *LONGER).returncode == 0
+    seconds = time.monotonic() - began
+    run, kills = tmp_path / "run", 0
+    for ranks in (3, 2, 4, 3):
+        process = start(ranks, spec, "--out", run, "--save-curves", *LONGER)
+        time.sleep(instants.uniform(0.2, 0.8) * seconds)
+        pids = ranks_of(process.pid)
+        if pids:
+            victim = instants.choice(pids)
+            try:
+                os.kill(victim, signal.SIGKILL)
+                kills += 1
+            except ProcessLookupError:
+                pass
+        process.communicate(timeout=120)
+        table = run / "accuracy.csv"
+        if table.exists() and table.stat().st_size > 2000 and instants.random() < 0.5:
+            os.truncate(table, instants.randrange(1500, table.stat().st_size))
+    assert kills > 0
+    done = sweep(2, spec, "--out", run, "--save-curves", *LONGER)
+    assert done.returncode == 0, done.stderr
+    same_tables(run, alone_run)
+
+
+def test_resumed_by_other_numbers_of_ranks(spec: Path, tmp_path: Path, alone_run: Path):
+    """Three ranks, then one process, then two ranks; each finds what the others left."""
+    run = tmp_path / "run"
+    shutil.copytree(alone_run, run)
+    order = (run / "accuracy.csv").read_bytes().splitlines(keepends=True)
+    for ranks, keep in ((3, 9), (1, 14), (2, 20)):
+        (run / "accuracy.csv").write_bytes(b"".join(order[:1 + keep]))  # the others' commits are lost
+        done = sweep(ranks, spec, "--out", run, "--save-curves", *LONGER)
+        assert done.returncode == 0, done.stderr
+        assert f"{keep} of 24 cells are done already" in done.stderr
+        same_tables(run, alone_run)
+
+
+@pytest.mark.parametrize("target", ["launcher", "leader", "follower"])
+def test_an_interrupt_ends_all_ranks(spec: Path, tmp_path: Path, target: str):
+    if target == "launcher" and not is_open_mpi():
+        pytest.skip("this mpirun ends its ranks at once")
+    run = tmp_path / "run"
+    process = start(3, spec, "--out", run, *ENDLESS)
+    wait_until(lambda: (run / "accuracy.csv").exists() and len(ranks_of(process.pid)) == 3)
+    leader = int((run / ".lock").read_text().split()[0])
+    pids = ranks_of(process.pid)
+    assert leader in pids
+    os.kill({"launcher": process.pid, "leader": leader, "follower": next(pid for pid in pids if pid != leader)}[target],
+            signal.SIGINT)
+    out, err = process.communicate(timeout=120)
+    assert err.count("interrupted; 0 of 24 cells are done. To go on with any number of processes:") == 1, err
+    assert len(re.findall(rf"^  \S*eabench sweep {re.escape(str(spec))} ", err, re.MULTILINE)) == 1
+    if target != "launcher":  # what Open MPI's mpirun itself ends with then is 1
+        assert process.returncode == 130
+    assert not (run / ".lock").exists()
+    wait_until(lambda: not any(Path(f"/proc/{pid}/exe").exists() for pid in pids))
+
+
+def test_time_limit_ends_all_ranks(spec: Path, tmp_path: Path):
+    done = sweep(3, spec, "--out", tmp_path / "run", "--time-limit", "1", *ENDLESS)
+    assert done.returncode == 130, done.stderr
+    assert done.stderr.count("time limit was reached; 0 of 24 cells are done") == 1
+
+
+@pytest.mark.parametrize("options,code,part", [
+    (["--worker", "2"], 2, "nearest: --workers"),
+    (["--set", "train.stepz=3"], 2, "steps"),
+    (["--out", "/dev/null/run"], 3, "/dev/null/run"),
+])
+def test_errors_are_told_once(spec: Path, tmp_path: Path, options: list[str], code: int, part: str):
+    done = subprocess.run([MPIRUN, "-n", "3", EABENCH, "sweep", str(spec), "--backend", "cpu", *options], check=False,
+                          capture_output=True, text=True, cwd=tmp_path, timeout=120)
+    assert done.returncode == code, done.stderr
+    lines = [line for line in done.stderr.splitlines() if line.startswith("eabench sweep: ")]
+    assert len(lines) == 1 and part in lines[0], done.stderr
+
+
+def test_ranks_of_different_specs_are_refused(spec: Path, tmp_path: Path):
+    script = tmp_path / "one-each"
+    script.write_text(f"#!/bin/sh\nexec '{EABENCH}' sweep '{spec}' --backend cpu --out '{tmp_path}/run' "
+                      "--set train.seed=${OMPI_COMM_WORLD_RANK:-$PMI_RANK}\n")
+    script.chmod(0o755)
+    done = subprocess.run([MPIRUN, "-n", "2", script], check=False, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 2, done.stderr
+    assert "rank 1 on " in done.stderr and "another build of eabench or reads another spec" in done.stderr
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_second_sweep_is_refused(spec: Path, tmp_path: Path):
+    process = start(2, spec, "--out", tmp_path / "run", *ENDLESS)
+    try:
+        wait_until(lambda: (tmp_path / "run/accuracy.csv").exists())
+        done = sweep(2, spec, "--out", tmp_path / "run", *ENDLESS)
+        assert done.returncode == 2 and done.stderr.count("is in use by process") == 1, done.stderr
+    finally:
+        process.terminate()
+        process.communicate(timeout=120)
+
+
+def test_dry_run_of_one_rank(spec: Path, tmp_path: Path):
+    done = sweep(3, spec, "--out", tmp_path / "run", "--dry-run")
+    assert done.returncode == 0 and done.stdout.count("cells        24") == 1, done.stderr
