@@ -14,6 +14,7 @@
 #include "environment.h"
 #include "launch.h"
 #include "options.h"
+#include "shard.h"
 #include "suggest.h"
 #include "sweep.h"
 
@@ -21,15 +22,17 @@ enum { MAX_WORKERS = 4096, MAX_FLEET = 65536, NOT_GIVEN = INT_MIN };
 static const double NO_TIME_LIMIT_S = 1e9 /* 31 years */, CHECKPOINT_EVERY_S = 600;
 
 typedef struct {
-    char **specs, **sets, *out, *backend, *time_limit, *checkpoint_every;
+    char **specs, **sets, *out, *backend, *time_limit, *checkpoint_every, *shard;
     gint device, fleet, workers;
     gdouble time_limit_s, checkpoint_every_s;
-    gboolean dry_run, save_models, save_curves, save_geometry, profile, search, help;
+    eab_shard part;
+    gboolean dry_run, list, save_models, save_curves, save_geometry, profile, search, help;
 } arguments;
 
-static const char *const option_names[] = {
-    "set",         "out",         "backend",       "device",  "fleet",  "workers",          "dry-run", "time-limit",
-    "save-models", "save-curves", "save-geometry", "profile", "search", "checkpoint-every", "help",    NULL};
+static const char *const option_names[] = {"set",           "out",     "backend",    "device",           "fleet",
+                                           "workers",       "dry-run", "time-limit", "save-models",      "save-curves",
+                                           "save-geometry", "profile", "search",     "checkpoint-every", "shard",
+                                           "list",          "help",    NULL};
 
 static GOptionContext *make_context(arguments *a) {
     const GOptionEntry entries[] = {
@@ -46,6 +49,10 @@ static GOptionContext *make_context(arguments *a) {
          "worker threads of a process (default: its share of the cores; 1 on a GPU)", "N"},
         {"dry-run", 0, 0, G_OPTION_ARG_NONE, &a->dry_run, "show the cells, their cost and the time; write nothing",
          NULL},
+        {"list", 0, 0, G_OPTION_ARG_NONE, &a->list,
+         "with --dry-run: the cells that are not done, in the order of dealing, and their work, as CSV", NULL},
+        {"shard", 0, 0, G_OPTION_ARG_FILENAME, &a->shard,
+         "only the I-th of N parts, in DIR/shards/I-of-N; eabench merge makes one run of all", "I/N"},
         {"time-limit", 0, 0, G_OPTION_ARG_FILENAME, &a->time_limit,
          "stop after this time, as an interrupt would: seconds, or like 90s, 30m, 2h", "TIME"},
         {"checkpoint-every", 0, 0, G_OPTION_ARG_FILENAME, &a->checkpoint_every,
@@ -148,6 +155,21 @@ static int check(arguments *a) {
         (a->fleet != NOT_GIVEN && !in_range("fleet", a->fleet, 1, MAX_FLEET)) ||
         (a->workers != NOT_GIVEN && !in_range("workers", a->workers, 1, MAX_WORKERS)))
         return EAB_EXIT_BAD_INPUT;
+    if (a->shard && !eab_shard_read(a->shard, &a->part)) {
+        fprintf(stderr, "eabench sweep: --shard is %s; I/N is allowed, such as 2/8: 1..N of 1..%d\n",
+                eab_excerpt(a->shard, 40, shown, sizeof shown), EAB_SHARD_MAX);
+        return EAB_EXIT_BAD_INPUT;
+    }
+    if (a->shard && a->search) {
+        fprintf(stderr,
+                "eabench sweep: --search with --shard: which cells it needs shows as it goes; one of the two is "
+                "allowed, or mpirun\n");
+        return EAB_EXIT_BAD_INPUT;
+    }
+    if (a->list && !a->dry_run) {
+        fprintf(stderr, "eabench sweep: --list without --dry-run; allowed: --dry-run --list\n");
+        return EAB_EXIT_BAD_INPUT;
+    }
     return check_times(a);
 }
 
@@ -157,7 +179,7 @@ static int refuse(const eab_sweep *sweep, int code) { return sweep->ranks ? eab_
  * code, or -1 where all is well. */
 static int join_ranks(const arguments *a, const eab_launch *launch, eab_sweep *sweep) {
     const eab_backend *backend = eab_backend_from_name(sweep->backend);
-    if (launch->tasks < 2) return -1;
+    if (launch->tasks < 2 || a->shard) return -1;
     if (a->dry_run) return launch->rank == 0 ? -1 : EAB_EXIT_DONE; /* one shows it */
     const int status = eab_ranks_open(eab_environment_core_mark(), &sweep->ranks, &sweep->place);
     if (status) return launch->rank == 0 ? eab_command_error("sweep", status) : eab_command_exit_code(status);
@@ -177,9 +199,15 @@ static int sweep_plan(const arguments *a, eab_sweep *sweep) {
     if (status && sweep->ranks && sweep->place.rank > 0) return eab_sweep_follow(sweep, NULL, status);
     if (status) return refuse(sweep, eab_command_error("sweep", status));
     sweep->out = a->out ? g_strdup(a->out) : g_build_filename("runs", plan.name, NULL);
+    if (a->shard) {
+        char *run = sweep->out;
+        sweep->out = eab_shard_folder(run, a->part);
+        eab_shard_take(&a->part, &plan);
+        g_free(run);
+    }
     int code;
     status = describe_device(sweep, &plan);
-    if (!status && sweep->dry_run) status = eab_dry_run(sweep, &plan);
+    if (!status && sweep->dry_run) status = a->list ? eab_list_cells(stdout, sweep, &plan) : eab_dry_run(sweep, &plan);
     if (sweep->ranks && sweep->place.rank > 0) code = eab_sweep_follow(sweep, &plan, status);
     else if (status) code = refuse(sweep, eab_command_error("sweep", status));
     else code = sweep->dry_run ? EAB_EXIT_DONE : eab_sweep_run(sweep, &plan);
@@ -260,5 +288,6 @@ int eab_command_sweep(int argc, char **argv) {
     g_free(a.backend);
     g_free(a.time_limit);
     g_free(a.checkpoint_every);
+    g_free(a.shard);
     return code;
 }

@@ -83,14 +83,6 @@ static calibration calibrate(const eab_sweep *sweep, const eab_config *config, d
     return found;
 }
 
-/* Evaluations cost a forward pass, a third of a step's work for each token, and for each part of a mixture: one at every
- * eval_every steps, one held out, and a few for the rollout. */
-static double cell_flop_with_evaluation(const eab_config *config) {
-    const double evaluations =
-        (ceil((double)config->steps / (double)config->eval_every) + 8) * eab_config_part_count(config);
-    return eab_cell_flop(config) + evaluations * (double)config->eval_tokens * eab_config_flop_per_token(config) / 3;
-}
-
 static double rate_for(const calibration *known, int count, double step) {
     double best = INFINITY, rate = 0;
     for (int i = 0; i < count; i++) {
@@ -120,7 +112,7 @@ static void print_time(const eab_sweep *sweep, const eab_plan *plan, int64_t *to
             printf("time         not known: no cell could be trained for a moment (%s)\n", eab_last_error());
             return;
         }
-        const double cell_s = cell_flop_with_evaluation(config) / rate;
+        const double cell_s = eab_cell_flop_with_evaluation(config) / rate;
         all_s += cell_s;
         longest_s = fmax(longest_s, cell_s * sweep->fleet);
         slowest = fmin(slowest, rate);

@@ -2,6 +2,8 @@
 #ifndef EAB_HOST_SWEEP_H
 #define EAB_HOST_SWEEP_H
 
+#include <stdio.h>
+
 #include "plan.h"
 #include "ranks.h"
 
@@ -39,5 +41,13 @@ char *eab_sweep_mark(const eab_sweep *sweep, const eab_plan *plan);
 /* Prints what the sweep would do and an estimate of its time, from training for about a second; writes nothing.
  * An eab_status. */
 int eab_dry_run(const eab_sweep *sweep, const eab_plan *plan);
+
+/* Prints what the sweep would train as CSV, in the order of dealing: order (from 1), fleet, cell, mechanism, task, level,
+ * layers, d_model, heads, context, batch, steps, lr, seed, flop (if not stopped early), flop_with_evaluation. */
+int eab_list_cells(FILE *file, const eab_sweep *sweep, const eab_plan *plan);
+
+/* A cell's work with its evaluations: a forward pass, a third of a step's work for each token, and for each part of a
+ * mixture; one at every eval_every steps, one held out, and a few for the rollout. */
+double eab_cell_flop_with_evaluation(const eab_config *config);
 
 #endif
