@@ -150,7 +150,7 @@ class RowCounter:
 def parser() -> argparse.ArgumentParser:
     command = argparse.ArgumentParser(
         prog="soak", description="Lets one eabench sweep run for a time and samples its memory, threads, open files and progress; "
-        "ends with a table and a verdict. Meant for an hour; --minutes 2 is a trial.",
+        "ends with a table and a verdict. Meant for an hour; --minutes 2 is a trial. An interrupt ends it early.",
         epilog="Exit codes: 0 flat, 1 not flat or the sweep failed, 2 bad usage, 3 the environment lacks something.")
     command.add_argument("spec", metavar="SPEC", type=Path, nargs="?", default=ROOT / "tasks/ladders/soak.ini",
                          help="spec whose cells are about equally long (default: tasks/ladders/soak.ini)")
@@ -193,8 +193,16 @@ def watch(args: argparse.Namespace, run: Path, seeds: int) -> tuple[list[Sample]
     with (run.parent / "stderr").open("w+") as said:
         process = subprocess.Popen(sweep_command(args, run, seeds), stdout=subprocess.DEVNULL, stderr=said)
         started_s = time.monotonic()
+        ended = False
+
+        def end(*_: object) -> None:
+            nonlocal ended
+            ended = True
+
+        for number in (signal.SIGINT, signal.SIGTERM):  # what was sampled until then is judged
+            signal.signal(number, end)
         try:
-            while process.poll() is None and time.monotonic() - started_s < 60 * args.minutes:
+            while not ended and process.poll() is None and time.monotonic() - started_s < 60 * args.minutes:
                 time.sleep(args.every)
                 try:
                     samples.append(read_proc(process.pid, run, started_s, counter.cells()))
