@@ -33,6 +33,8 @@ typedef struct {
     int heading;  /* the operation whose names are above the last row; -1: none */
     guint number; /* of the point at hand, from 0 */
     int failed, skipped;
+    eab_bench_cost cost;    /* of the harness itself */
+    double most_cost_share; /* of it in a row */
 } bench_run;
 
 /* ---- progress ------------------------------------------------------------------------------------------------ */
@@ -119,6 +121,9 @@ static int measure_task(bench_run *run, eab_bench_task *task, const eab_bench_op
     const int before = eab_bench_clocks_throttled(&run->clocks, device);
     EAB_TRY(eab_bench_sample(task, &run->bench->rule, show_live, run, samples));
     const int after = eab_bench_clocks_throttled(&run->clocks, device);
+    if (row->point.op != EAB_BENCH_NOTHING)
+        run->most_cost_share =
+            fmax(run->most_cost_share, eab_bench_cost_share(&run->cost, samples->summary.median, samples->calls));
     row->throttled = before == 1 || after == 1 ? 1 : before < 0 ? after : before;
     row->seconds = samples->summary;
     row->memory_bytes = (int64_t)(device->peak_bytes - (size_t)(task->sets - 1) * task->set_bytes);
@@ -197,6 +202,9 @@ static int prepare(bench_run *run) {
         run->peak_gflop_per_s[EAB_F32] = eab_peak_gflop_per_s(device);
         run->peak_gbyte_per_s = eab_peak_gbyte_per_s(device);
         eab_bench_clocks_open(&run->clocks, device);
+        status = eab_bench_cost_measure(device, &run->cost);
+    }
+    if (!status) {
         if (run->folder) status = eab_bench_folder_set_peak(run->folder, run->peak_gflop_per_s[EAB_F32]);
     }
     eab_device_close(device);
@@ -214,6 +222,9 @@ static int finish(bench_run *run, int status, double begin_s) {
     if (status) return eab_command_error("bench", status);
     const bool interrupted = eab_interrupt_count();
     if (eab_openblas_core()) fprintf(stderr, "openblas: its kernels for %s, one thread\n", eab_openblas_core());
+    if (run->most_cost_share > 0)
+        fprintf(stderr, "the harness: %.2g ns a call and %.2g ns a sample, at most %.2g %% of a row\n",
+                1e9 * run->cost.call_s, 1e9 * run->cost.sample_s, 100 * run->most_cost_share);
     fprintf(stderr, "%u of %u rows in %.1f s", run->number - (guint)run->skipped, run->plan->points->len,
             eab_now_s() - begin_s);
     if (run->skipped) fprintf(stderr, ", %d were there", run->skipped);

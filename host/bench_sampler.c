@@ -162,19 +162,56 @@ static int collect(sampler *s, const eab_bench_rule *rule, eab_bench_watcher wat
     }
 }
 
+static int open_marks(sampler *s) {
+    const eab_backend *backend = s->task->device->backend;
+    s->by_marks = backend->mark_create;
+    if (!s->by_marks) return EAB_OK;
+    EAB_TRY(backend->mark_create(s->task->device, &s->from));
+    return backend->mark_create(s->task->device, &s->to);
+}
+
+static void close_marks(sampler *s) {
+    const eab_backend *backend = s->task->device->backend;
+    if (s->from) backend->mark_free(s->task->device, s->from);
+    if (s->to) backend->mark_free(s->task->device, s->to);
+}
+
 int eab_bench_sample(eab_bench_task *task, const eab_bench_rule *rule, eab_bench_watcher watcher, void *context,
                      eab_bench_samples *samples) {
-    const eab_backend *backend = task->device->backend;
-    sampler s = {.task = task, .operation = eab_bench_operation_at(task->point->op), .by_marks = backend->mark_create};
+    sampler s = {.task = task, .operation = eab_bench_operation_at(task->point->op)};
     *samples = (eab_bench_samples){.calls = 1};
-    int status = EAB_OK;
-    if (s.by_marks) {
-        status = backend->mark_create(task->device, &s.from);
-        if (!status) status = backend->mark_create(task->device, &s.to);
-    }
+    int status = open_marks(&s);
     if (!status) status = collect(&s, rule, watcher, context, samples);
-    if (s.from) backend->mark_free(task->device, s.from);
-    if (s.to) backend->mark_free(task->device, s.to);
+    close_marks(&s);
+    return status;
+}
+
+/* ---- what the harness takes ---------------------------------------------------------------------------------- */
+
+/* The least of some takes: whatever interferes only adds. */
+static int least_take(sampler *s, int64_t calls, double *least_s) {
+    enum { TAKES = 50 };
+    *least_s = INFINITY;
+    for (int i = 0; i < TAKES; i++) {
+        double seconds;
+        EAB_TRY(take(s, calls, &seconds));
+        if (seconds < *least_s) *least_s = seconds;
+    }
+    return EAB_OK;
+}
+
+int eab_bench_cost_measure(eab_device *device, eab_bench_cost *cost) {
+    enum { MANY = 10000 };
+    const eab_bench_point point = {.op = EAB_BENCH_NOTHING};
+    eab_bench_task task = {.device = device, .point = &point, .sets = 2};
+    sampler s = {.task = &task, .operation = eab_bench_operation_at(EAB_BENCH_NOTHING)};
+    double one_s = 0, many_s = 0;
+    int status = open_marks(&s);
+    if (!status) status = least_take(&s, 1, &one_s);
+    if (!status) status = least_take(&s, MANY, &many_s);
+    close_marks(&s);
+    cost->call_s = fmax(0, many_s - one_s) / (MANY - 1);
+    cost->sample_s = fmax(0, one_s - cost->call_s);
     return status;
 }
 

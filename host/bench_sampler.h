@@ -23,6 +23,9 @@ typedef void (*eab_bench_watcher)(void *context, const eab_bench_summary *summar
 
 int eab_bench_sample(eab_bench_task *task, const eab_bench_rule *rule, eab_bench_watcher watcher, void *context,
                      eab_bench_samples *samples);
+/* What the harness itself takes on this device, from an empty call. */
+int eab_bench_cost_measure(eab_device *device, eab_bench_cost *cost);
+
 void eab_bench_samples_free(eab_bench_samples *samples);
 
 /* Keeps the calling thread on the core where it is, and lets it go again. */

@@ -32,6 +32,21 @@ void eab_bench_summarize(double *values, size_t count, eab_bench_summary *summar
     summary->median_error = median_error(values, count);
 }
 
+double eab_bench_median_of_3(const double values[3]) {
+    for (int i = 0; i < 3; i++)
+        if (isnan(values[i])) return NAN;
+    const double least = fmin(values[0], fmin(values[1], values[2]));
+    const double most = fmax(values[0], fmax(values[1], values[2]));
+    for (int i = 0; i < 3; i++)
+        if (values[i] > least && values[i] < most) return values[i];
+    /* Two are alike, and are the median. */
+    return values[0] == values[1] || values[0] == values[2] ? values[0] : values[1];
+}
+
+double eab_bench_cost_share(const eab_bench_cost *cost, double call_s, int64_t calls) {
+    return (cost->call_s + cost->sample_s / (double)calls) / call_s;
+}
+
 bool eab_bench_enough(const eab_bench_rule *rule, const eab_bench_summary *summary, double elapsed_s) {
     if (!summary->samples) return false;
     if (elapsed_s >= rule->max_s) return true;

@@ -4,6 +4,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 typedef struct {
     size_t samples;
@@ -18,6 +19,17 @@ typedef struct {
  * (x_(n - c + 1) - x_(c)) / (2 z): the binomial interval of the median over its width in standard errors. It assumes
  * nothing of the samples' distribution but independence. */
 void eab_bench_summarize(double *values, size_t count, eab_bench_summary *summary);
+
+/* NAN if one of them is. */
+double eab_bench_median_of_3(const double values[3]);
+
+/* What the harness itself takes: of each call (the loop, the operation's call) and of each sample (reading the clock twice). */
+typedef struct {
+    double call_s, sample_s;
+} eab_bench_cost;
+
+/* The share of it in a row whose calls take `call_s`, `calls` in a sample. */
+double eab_bench_cost_share(const eab_bench_cost *cost, double call_s, int64_t calls);
 
 /* When to stop. */
 typedef struct {

@@ -49,6 +49,23 @@ Test(bench, few_samples_have_no_error) {
     cr_assert(isnan(summary.median_error));
 }
 
+Test(bench, median_of_three) {
+    const double orders[6][3] = {{1, 2, 3}, {1, 3, 2}, {2, 1, 3}, {2, 3, 1}, {3, 1, 2}, {3, 2, 1}};
+    for (int i = 0; i < 6; i++) cr_assert_eq(eab_bench_median_of_3(orders[i]), 2);
+    cr_assert_eq(eab_bench_median_of_3((double[]){7, 1, 7}), 7);
+    cr_assert_eq(eab_bench_median_of_3((double[]){1, 7, 1}), 1);
+    cr_assert_eq(eab_bench_median_of_3((double[]){7, 1, 1}), 1);
+    cr_assert_eq(eab_bench_median_of_3((double[]){4, 4, 4}), 4);
+    cr_assert(isnan(eab_bench_median_of_3((double[]){1, NAN, 1})));
+}
+
+/* Calls of 1 us, a hundred in a sample: 2 ns of each are the harness's, and a hundredth of the 50 ns of a sample. */
+Test(bench, share_of_the_harness_in_a_row) {
+    const eab_bench_cost cost = {.call_s = 2e-9, .sample_s = 50e-9};
+    cr_assert_float_eq(eab_bench_cost_share(&cost, 1e-6, 100), 2.5e-3, 1e-12);
+    cr_assert_float_eq(eab_bench_cost_share(&cost, 1e-3, 1), 52e-6, 1e-12);
+}
+
 /* Its coverage: medians of normal samples scatter by the standard error that each of them claims. */
 Test(bench, standard_error_is_that_of_repetitions) {
     enum { REPETITIONS = 400, COUNT = 60 };
@@ -280,6 +297,19 @@ Test(bench, sampling_measures_and_costs_little) {
     cr_assert_gt(samples.calls, 10, "an empty call needs many for a sample");
     cr_assert_lt(samples.summary.median, 1e-6, "an empty call of %g s", samples.summary.median);
     eab_bench_samples_free(&samples);
+    eab_device_close(device);
+}
+
+/* The accounting is of what is measured: an empty call, sampled as any other, takes what is said to be the harness's, and
+ * all of its time is. */
+Test(bench, an_empty_call_is_all_harness) {
+    eab_device *device;
+    eab_bench_cost cost;
+    cr_assert_eq(eab_device_open("cpu", 0, &device), EAB_OK);
+    cr_assert_eq(eab_bench_cost_measure(device, &cost), EAB_OK);
+    cr_assert(cost.call_s > 0 && cost.sample_s >= 0 && isfinite(cost.call_s) && isfinite(cost.sample_s));
+    const double many = 1e4;
+    cr_assert_float_eq(eab_bench_cost_share(&cost, cost.call_s + cost.sample_s / many, (int64_t)many), 1, 1e-9);
     eab_device_close(device);
 }
 

@@ -1,6 +1,7 @@
 """eabench bench, from the outside: help, bad input, rows, appending and resuming, samples, interruption."""
 import csv
 import os
+import re
 import signal
 import subprocess
 import time
@@ -154,6 +155,12 @@ def test_two_writers_are_refused_and_an_interrupt_keeps_the_rows(tmp_path):
     assert 1 <= len(kept) < 6 and all(row["status"] == "ok" for row in kept)
     done = bench(*long[:-2], "--max-seconds", "0.02", "--out", tmp_path, "--resume")
     assert done.returncode == 0 and len(rows(tmp_path)) == 6
+
+
+def test_the_harness_tells_what_it_takes():
+    told = re.search(r"^the harness: (\S+) ns a call and (\S+) ns a sample, at most (\S+) % of a row$", bench(*TINY).stderr, re.M)
+    assert told and all(0 <= float(number) < float("inf") for number in told.groups())
+    assert "the harness:" not in bench(*QUICK, "--op", "nothing").stderr, "an empty call is nothing else"
 
 
 def test_products_and_pieces_and_steps(tmp_path):
