@@ -12,7 +12,7 @@ Installs the packages that eabench is built and tested with (Debian 12, Ubuntu 2
 and makes a Python environment in .venv (or $EAB_VENV) for the analysis scripts. What is there is left alone: a second
 run needs no network and takes no time.
 
-  --no-tests   leave out what only the tests need (Criterion, clang, MPI, pytest)
+  --no-tests   leave out what only the tests need (Criterion, clang, MPI, Slurm, pytest)
   --no-python  leave out the Python environment
   --full       also what scripts/lint.sh and scripts/test.sh --full need
   --aarch64    also what the cross build for 64-bit ARM and its tests need
@@ -98,6 +98,7 @@ need 'GLib 2.72 or newer' "pkg-config --exists 'glib-2.0 >= 2.72'" libglib2.0-de
 if ((tests)); then
     need 'Criterion' "compiles '#include <criterion/criterion.h>'" libcriterion-dev
     need 'clang' 'command -v clang' clang
+    need 'Slurm' 'ls /usr/sbin/slurmctld /usr/sbin/slurmd /usr/bin/srun' 'slurmctld slurmd slurm-client'
     need 'MPI' 'command -v mpicc && command -v mpirun' 'libopenmpi-dev openmpi-bin'
 fi
 if ((full)); then
