@@ -5,7 +5,7 @@ set -uo pipefail
 program='gpu_check'
 source "$(dirname -- "${BASH_SOURCE[0]}")/common.sh" || exit 3
 
-all_parts=(build check sanitize bench ladder compare)
+all_parts=(build check sanitize bench ladder compare peers)
 
 usage() {
     cat <<END
@@ -20,6 +20,8 @@ Runs these parts and ends with a table of what came out:
   ladder    tasks/ladders/gpu.ini: 1,280 models; all mechanisms, 8 levels, 4 rates, 10 seeds
   compare   100 steps on GPU and processor: the same losses to 1e-3; then cells of the ladder on the processor, and
             scripts/compare between the two
+  peers     attention and training beside the PyTorch, JAX and Triton that python3 has (EAB_PEERS_PYTHON: another Python):
+            scripts/peers/run.sh --gpu --quick
 
   --only PART    these parts only
   --simt         without a GPU: the same parts in miniature, kernels run by tests/simt on the processor
@@ -319,6 +321,28 @@ part_compare() {
         0) row compare passed "accuracies: no worse than on the processor, $(short "$out/compare.txt")" ;;
         1) row compare differs "accuracies: see $(short "$out/compare.txt")" ;;
         *) row compare skipped "accuracies: $(tail -n 1 "$out/compare.txt")" ;;
+    esac
+}
+
+# Of the GPU that CUDA calls $device, both sides call it 0. In miniature: the same way on the processor.
+part_peers() {
+    local status count options=(--gpu --quick --no-build --out "$out/peers" --time-limit "$(left 110)") visible
+    visible=$(cut -d , -f "$((device + 1))" <<<"${CUDA_VISIBLE_DEVICES-}")
+    ((simt)) || export CUDA_VISIBLE_DEVICES=${visible:-$device}
+    if ((simt)); then
+        options+=(--device cpu --only training --implementations "torch-eager,jax-jit" --fleet 2 --pairs 1 --training-seconds 0.05)
+    elif (($(left 110) < 30)); then
+        row peers skipped "no time is left; --only peers runs it"
+        return
+    fi
+    EABENCH=$eabench limited 170 "$root/scripts/peers/run.sh" "${options[@]}" >"$out/peers.txt" 2>&1 </dev/null
+    status=$?
+    count=$(grep -c ',ok,' "$out/peers/ratios.csv" 2>/dev/null)
+    case $status:${count:-0} in
+        0:[1-9]*) row peers passed "$count ratios in $(short "$out/peers/ratios.csv")" ;;
+        3:*) row peers skipped "$(tail -n 1 "$out/peers.txt")" ;;
+        *:[1-9]*) row peers partial "$count ratios in $(short "$out/peers/ratios.csv"), then $(why "$status")" ;;
+        *) row peers FAILED "no ratio, $(why "$status"), see $(short "$out/peers.txt")" ;;
     esac
 }
 

@@ -80,15 +80,15 @@ def cpu_plan(quick: bool) -> list[Stage]:
 def gpu_plan(quick: bool) -> list[Stage]:
     """Half precision first, as that is what a GPU's attention is used in."""
     shape = {"batch": 4, "heads": 16}
-    contexts, dtypes = ((2048,), ("bf16",)) if quick else ((2048, 8192, 512), ("bf16", "float32"))
-    fused = ("torch-sdpa-flash", "torch-sdpa-cudnn", "torch-flex", "jax-jit", "torch-eager")
-    others = ("torch-sdpa-efficient", "torch-sdpa-math", "eabench-torch")
-    fleets = (("torch-vmap", 512), ("jax-vmap", 512), ("torch-compile", 1), ("torch-eager", 1), ("jax-jit", 1))
-    stages = [("attention", attention(contexts[:1], (64, 128), fused, dtypes[:1], **shape)),
-              ("training", training((1,), (32,) if quick else (32, 16, 64), fleets))]
+    main, others = ("torch-sdpa-flash", "torch-flex", "jax-jit"), ("torch-sdpa-cudnn", "torch-eager")
+    fleets, single = (("torch-vmap", 512), ("jax-vmap", 512)), (("torch-compile", 1), ("torch-eager", 1), ("jax-jit", 1))
+    stages = [("attention", attention((2048,), (128,), main, ("bf16",), **shape)),
+              ("training", training((1,), (32,), fleets)),
+              ("other ways of attention", attention((2048,), (128,), others, ("bf16",), **shape)),
+              ("one model at a time", training((1,), (32,), single))]
     if not quick:
-        stages += [("attention, other shapes", attention(contexts, (64, 128), fused, dtypes, **shape)),
-                   ("other ways of attention", attention(contexts, (64, 128), others, dtypes, **shape)),
-                   ("training, two layers", training((2,), (32, 16, 64), (*fleets, ("torch-eager-sdpa", 1))))]
+        every = (*main, *others, "torch-sdpa-efficient", "torch-sdpa-math", "eabench-torch")
+        stages += [("attention, other shapes", attention((2048, 8192, 512), (64, 128), every, ("bf16", "float32"), **shape)),
+                   ("training, other models", training((1, 2), (16, 32, 64), (*fleets, *single, ("torch-eager-sdpa", 1))))]
     seen: set[Job] = set()
     return [(title, [job for job in jobs if not (job in seen or seen.add(job))]) for title, jobs in stages]

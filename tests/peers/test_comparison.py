@@ -225,3 +225,14 @@ def test_the_way_of_a_gpu_on_the_processor(tmp_path):
     assert any(row["reason"].startswith("eabench: ") for row in rows), "the processor has no bf16, and says so"
     throughput = ratios.read(tmp_path / "throughput.csv")
     assert {row["implementation"] for row in throughput} == {"eabench", "torch-eager", "jax-jit"}
+
+
+def test_gpu_check_runs_it(tmp_path):
+    binary = Path(os.environ.get("EABENCH", ROOT / "build/release/eabench"))
+    done = subprocess.run([ROOT / "scripts/gpu_check.sh", "--simt", "--binary", binary, "--only", "peers", "--out", tmp_path],
+                          capture_output=True, text=True, check=False, timeout=600, env={**os.environ, "EAB_PEERS_PYTHON": sys.executable})
+    assert done.returncode == 0, done.stderr
+    assert "peers     passed   4 ratios in" in (tmp_path / "summary.txt").read_text()
+    without = subprocess.run([ROOT / "scripts/gpu_check.sh", "--simt", "--binary", binary, "--only", "peers", "--out", tmp_path / "b"],
+                             capture_output=True, text=True, check=False, timeout=60, env={**os.environ, "EAB_PEERS_PYTHON": "/bin/false"})
+    assert without.returncode == 0 and "peers     skipped" in without.stdout

@@ -28,7 +28,7 @@ def simt_program() -> Path | None:
 def test_help_names_every_part() -> None:
     done = run("--help")
     assert done.returncode == 0
-    for part in ("build", "check", "sanitize", "bench", "ladder", "compare"):
+    for part in ("build", "check", "sanitize", "bench", "ladder", "compare", "peers"):
         assert f"\n  {part} " in done.stdout
 
 
