@@ -22,17 +22,18 @@ enum { MAX_WORKERS = 4096, MAX_FLEET = 65536, NOT_GIVEN = INT_MIN };
 static const double NO_TIME_LIMIT_S = 1e9 /* 31 years */, CHECKPOINT_EVERY_S = 600;
 
 typedef struct {
-    char **specs, **sets, *out, *backend, *time_limit, *checkpoint_every, *shard;
+    char **specs, **sets, *out, *backend, *time_limit, *checkpoint_every, *shard, *progress;
     gint device, fleet, workers;
     gdouble time_limit_s, checkpoint_every_s;
     eab_shard part;
+    int progress_kind;
     gboolean dry_run, list, save_models, save_curves, save_geometry, profile, search, help;
 } arguments;
 
-static const char *const option_names[] = {"set",           "out",     "backend",    "device",           "fleet",
-                                           "workers",       "dry-run", "time-limit", "save-models",      "save-curves",
-                                           "save-geometry", "profile", "search",     "checkpoint-every", "shard",
-                                           "list",          "help",    NULL};
+static const char *const option_names[] = {
+    "set",        "out",         "backend",     "device",        "fleet",   "workers", "dry-run",
+    "time-limit", "save-models", "save-curves", "save-geometry", "profile", "search",  "checkpoint-every",
+    "shard",      "list",        "progress",    "help",          NULL};
 
 static GOptionContext *make_context(arguments *a) {
     const GOptionEntry entries[] = {
@@ -59,6 +60,9 @@ static GOptionContext *make_context(arguments *a) {
          "how often to keep the state of cells at work, so that they go on after a crash (default: 10m, more seldom "
          "where that would take more than 0.1 % of the time; 0: never, also when stopped)",
          "TIME"},
+        {"progress", 0, 0, G_OPTION_ARG_FILENAME, &a->progress,
+         "on stderr: auto (a live line on a terminal, else lines), line, json (an object a line), off (default: auto)",
+         "KIND"},
         {"search", 0, 0, G_OPTION_ARG_NONE, &a->search,
          "instead of every cell, bisect each ladder for the hardest level that half of the seeds solve", NULL},
         {"save-models", 0, 0, G_OPTION_ARG_NONE, &a->save_models, "keep trained models, in DIR/models", NULL},
@@ -135,6 +139,19 @@ static int check_times(arguments *a) {
 }
 
 /* The exit code, or -1 where all is well. */
+static int check_progress(arguments *a) {
+    static const char *const kinds[] = {"auto", "line", "json", "off", NULL}; /* in the order of eab_progress_kind */
+    char shown[80];
+    a->progress_kind = 0;
+    while (a->progress && kinds[a->progress_kind] && strcmp(a->progress, kinds[a->progress_kind]) != 0)
+        a->progress_kind++;
+    if (kinds[a->progress_kind]) return -1;
+    fprintf(stderr, "eabench sweep: --progress is %s; nearest: %s; auto, line, json, off are allowed\n",
+            eab_excerpt(a->progress, 40, shown, sizeof shown), eab_suggest(a->progress, kinds));
+    return EAB_EXIT_BAD_INPUT;
+}
+
+/* The exit code, or -1 where all is well. */
 static int check(arguments *a) {
     char shown[80];
     if (!a->specs) {
@@ -170,7 +187,8 @@ static int check(arguments *a) {
         fprintf(stderr, "eabench sweep: --list without --dry-run; allowed: --dry-run --list\n");
         return EAB_EXIT_BAD_INPUT;
     }
-    return check_times(a);
+    const int code = check_progress(a);
+    return code < 0 ? check_times(a) : code;
 }
 
 static int refuse(const eab_sweep *sweep, int code) { return sweep->ranks ? eab_sweep_refuse(sweep, code) : code; }
@@ -265,6 +283,7 @@ int eab_command_sweep(int argc, char **argv) {
                                     : on_gpu             ? 0
                                                          : 1,
                            .time_limit_s = a.time_limit_s,
+                           .progress = (eab_progress_kind)a.progress_kind,
                            .checkpoint_every_s = a.checkpoint_every_s,
                            .checkpoint_sparing = a.checkpoint_every == NULL,
                            .dry_run = a.dry_run,
@@ -288,6 +307,7 @@ int eab_command_sweep(int argc, char **argv) {
     g_free(a.backend);
     g_free(a.time_limit);
     g_free(a.checkpoint_every);
+    g_free(a.progress);
     g_free(a.shard);
     return code;
 }

@@ -12,6 +12,7 @@ enum {
 };
 
 int eab_command_sweep(int argc, char **argv);
+int eab_command_status(int argc, char **argv);
 int eab_command_merge(int argc, char **argv);
 int eab_command_bench(int argc, char **argv);
 int eab_command_check(int argc, char **argv);

@@ -19,6 +19,7 @@ typedef struct {
 
 static const command_entry commands[] = {
     {"sweep", eab_command_sweep, "SPEC.ini [OPTION]...", "train the cells of a spec; leaves tables that resume"},
+    {"status", eab_command_status, "RUN [--json]", "how far a run is, also while a sweep is at work on it"},
     {"merge", eab_command_merge, "RUN [--out DIR]", "one run of the shards that sweep --shard has left"},
     {"bench", eab_command_bench, "[OPTION]...", "how fast the kernels are, beside what one would use instead"},
     {"check", eab_command_check, "[OPTION]...", "every operation against the float64 reference"},

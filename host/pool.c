@@ -303,6 +303,23 @@ void eab_pool_measure(eab_pool *pool, eab_pool_progress *progress) {
     pthread_mutex_unlock(&pool->mutex);
 }
 
+int32_t eab_pool_list(eab_pool *pool, eab_pool_fleet *fleets, int32_t room) {
+    int32_t count = 0;
+    pthread_mutex_lock(&pool->mutex);
+    for (int32_t i = 0; i < pool->started; i++) {
+        pool_worker *worker = &pool->workers[i];
+        if (!worker->job) continue;
+        const int64_t steps = atomic_load_explicit(&worker->steps, memory_order_relaxed) +
+                              atomic_load_explicit(&worker->restored, memory_order_relaxed);
+        if (count < room)
+            fleets[count] =
+                (eab_pool_fleet){worker->job->indices[0], worker->job->members, share_of_steps(pool, worker, steps)};
+        count++;
+    }
+    pthread_mutex_unlock(&pool->mutex);
+    return count;
+}
+
 int eab_pool_finish(eab_pool *pool) {
     if (!eab_pool_wait(pool, 0)) eab_pool_stop(pool);
     for (int32_t i = 0; i < pool->started; i++) pthread_join(pool->workers[i].thread, NULL);

@@ -74,6 +74,16 @@ typedef struct {
 } eab_pool_progress;
 void eab_pool_measure(eab_pool *pool, eab_pool_progress *progress);
 
+/* What a worker is training: the plan's index of its first cell, how many, and how much of it is done (0..1). */
+typedef struct {
+    int64_t index;
+    int32_t members;
+    double share;
+} eab_pool_fleet;
+
+/* The fleets at work, at most `room` of them; returns how many there are. */
+int32_t eab_pool_list(eab_pool *pool, eab_pool_fleet *fleets, int32_t room);
+
 /* Stops the workers if they still run, waits for them and frees the pool. EAB_OK if every cell got a result;
  * EAB_INTERRUPTED if it was stopped; else the error that ended it: the sink's, or the device's where no worker could
  * go on. */

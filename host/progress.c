@@ -9,13 +9,16 @@
 
 #include "../kernels/attention.h"
 #include "../kernels/clock.h"
+#include "json.h"
 #include "replace.h"
 
-enum { RATE_SAMPLES = 32 }; /* one in 0.1 s: the rate is that of the last 3 seconds */
-static const double REDRAW_S = 0.1, QUIET_S = 30, LINE_EVERY_S = 5, LINE_BURST = 100;
+static const char OUR_NAME[] = "eabench sweep: "; /* before lines for people */
+enum { RATE_SAMPLES = 32 };                       /* one in 0.1 s: the rate is that of the last 3 seconds */
+static const double REDRAW_S = 0.1, QUIET_S = 30, JSON_EVERY_S = 1, LINE_EVERY_S = 5, LINE_BURST = 100;
 
 struct eab_progress {
     int fd;
+    eab_progress_kind kind; /* AUTO became LINES, or is live */
     bool live, colour, drawn;
     double started_s, line_s;
     double drawn_s; /* the live line, or the last plain one */
@@ -24,6 +27,7 @@ struct eab_progress {
         double s, tokens;
     } sample[RATE_SAMPLES];
     int64_t samples;
+    double tokens_per_s;
 };
 
 void eab_duration_print(double seconds, char *text, size_t size) {
@@ -110,15 +114,17 @@ static void clear(eab_progress *progress) {
     progress->drawn = false;
 }
 
-eab_progress *eab_progress_new(int fd) {
+eab_progress *eab_progress_new(int fd, eab_progress_kind kind) {
     const char *terminal = getenv("TERM"), *no_colour = getenv("NO_COLOR");
     eab_progress *progress = g_new0(eab_progress, 1);
     progress->fd = fd;
-    progress->live = isatty(fd) && terminal && *terminal && strcmp(terminal, "dumb") != 0;
+    progress->kind = kind;
+    progress->live = kind == EAB_PROGRESS_AUTO && isatty(fd) && terminal && *terminal && strcmp(terminal, "dumb") != 0;
     progress->colour = progress->live && !(no_colour && *no_colour);
     progress->started_s = progress->line_s = eab_now_s();
     progress->drawn_s = progress->live ? 0 : progress->started_s;
     progress->lines = LINE_BURST;
+    progress->tokens_per_s = NAN;
     return progress;
 }
 
@@ -143,6 +149,27 @@ static double eta_of(const eab_progress *progress, const eab_progress_state *sta
     return elapsed * (state->flop_total - state->flop_done) / state->flop_done;
 }
 
+double eab_progress_eta_s(const eab_progress *progress, const eab_progress_state *state) {
+    return eta_of(progress, state, eab_now_s());
+}
+
+double eab_progress_tokens_per_s(const eab_progress *progress) { return progress->tokens_per_s; }
+
+static void put_json(const eab_progress *progress, const eab_progress_state *state, double now) {
+    GString *json = g_string_new(NULL);
+    eab_json_begin(json, NULL, '{');
+    eab_json_text(json, "event", "progress");
+    eab_json_count(json, "cells", state->cells_total);
+    eab_json_count(json, "done", state->cells_done);
+    eab_json_count(json, "failed", state->failed);
+    eab_json_real(json, "eta_s", eta_of(progress, state, now));
+    eab_json_real(json, "tokens_per_s", progress->tokens_per_s);
+    eab_json_end(json, '}');
+    g_string_append_c(json, '\n');
+    put(progress, json->str);
+    g_string_free(json, TRUE);
+}
+
 /* Plain lines are rationed, or the log of a large sweep would be one line for each of its cells. */
 static bool line_allowed(eab_progress *progress, double now) {
     progress->lines = MIN(LINE_BURST, progress->lines + (now - progress->line_s) / LINE_EVERY_S);
@@ -155,11 +182,18 @@ static bool line_allowed(eab_progress *progress, double now) {
 void eab_progress_update(eab_progress *progress, const eab_progress_state *state) {
     char text[512];
     const double now = eab_now_s();
-    if (now - progress->drawn_s < (progress->live ? REDRAW_S * 0.9 : QUIET_S)) return;
-    const double rate = current_rate(progress, now, state->tokens);
+    const double every_s = progress->live                        ? REDRAW_S * 0.9
+                           : progress->kind == EAB_PROGRESS_JSON ? JSON_EVERY_S
+                                                                 : QUIET_S;
+    progress->tokens_per_s = current_rate(progress, now, state->tokens);
+    if (now - progress->drawn_s < every_s || progress->kind == EAB_PROGRESS_OFF) return;
     progress->drawn_s = now;
-    eab_progress_line(state, eta_of(progress, state, now), rate, progress->live ? columns_of(progress->fd) : 400, text,
-                      sizeof text);
+    if (progress->kind == EAB_PROGRESS_JSON) {
+        put_json(progress, state, now);
+        return;
+    }
+    eab_progress_line(state, eta_of(progress, state, now), progress->tokens_per_s,
+                      progress->live ? columns_of(progress->fd) : 400, text, sizeof text);
     char *line;
     if (!progress->live) line = g_strconcat(text, "\n", NULL);
     else {
@@ -173,7 +207,7 @@ void eab_progress_update(eab_progress *progress, const eab_progress_state *state
 }
 
 void eab_progress_cell(eab_progress *progress, const eab_progress_state *state, const char *text) {
-    if (progress->live) return;
+    if (progress->live || progress->kind == EAB_PROGRESS_JSON || progress->kind == EAB_PROGRESS_OFF) return;
     char eta[32] = "";
     const double now = eab_now_s(), eta_s = eta_of(progress, state, now);
     if (!line_allowed(progress, now)) return;
@@ -186,6 +220,17 @@ void eab_progress_cell(eab_progress *progress, const eab_progress_state *state, 
 }
 
 void eab_progress_note(eab_progress *progress, const char *text) {
+    if (progress->kind == EAB_PROGRESS_JSON) {
+        GString *json = g_string_new(NULL);
+        eab_json_begin(json, NULL, '{');
+        eab_json_text(json, "event", "note");
+        eab_json_text(json, "text", g_str_has_prefix(text, OUR_NAME) ? text + strlen(OUR_NAME) : text);
+        eab_json_end(json, '}');
+        g_string_append_c(json, '\n');
+        put(progress, json->str);
+        g_string_free(json, TRUE);
+        return;
+    }
     char *line = g_strdup_printf("%s%s\n", progress->drawn ? "\r\033[K" : "", text);
     put(progress, line);
     progress->drawn = false;

@@ -1,4 +1,4 @@
-/* Progress of a sweep on stderr: one live line on a terminal, plain lines elsewhere. */
+/* Progress of a sweep on stderr: one live line on a terminal, plain lines elsewhere, or objects of JSON for tools. */
 #ifndef EAB_HOST_PROGRESS_H
 #define EAB_HOST_PROGRESS_H
 
@@ -16,17 +16,25 @@ typedef struct {
 
 typedef struct eab_progress eab_progress;
 
-/* For the file descriptor (2). Live if it is a terminal that can move its cursor (TERM is not dumb). */
-eab_progress *eab_progress_new(int fd);
+/* AUTO: live on a terminal that can move its cursor (TERM is not dumb), else LINES. JSON: docs/long-runs.md has the
+ * objects. OFF: nothing but eab_progress_note. */
+typedef enum { EAB_PROGRESS_AUTO, EAB_PROGRESS_LINES, EAB_PROGRESS_JSON, EAB_PROGRESS_OFF } eab_progress_kind;
+
+/* For the file descriptor (2). */
+eab_progress *eab_progress_new(int fd, eab_progress_kind kind);
+
+/* Seconds that are left, and tokens per second of late; NAN: not known. */
+double eab_progress_eta_s(const eab_progress *progress, const eab_progress_state *state);
+double eab_progress_tokens_per_s(const eab_progress *progress);
 
 /* Redraws the live line, at most 10 times a second; elsewhere writes a plain line if half a minute passed without
  * one. */
 void eab_progress_update(eab_progress *progress, const eab_progress_state *state);
 
-/* A cell ended: a plain line where there is no live one. The first hundred have one each, later ones one in 5 s. */
+/* A cell ended: a plain line where there are plain lines. The first hundred have one each, later ones one in 5 s. */
 void eab_progress_cell(eab_progress *progress, const eab_progress_state *state, const char *text);
 
-/* A line that stays, in both forms. */
+/* A line that stays, in all forms; of JSON an event "note". */
 void eab_progress_note(eab_progress *progress, const char *text);
 
 /* Clears the live line. */

@@ -5,12 +5,16 @@
 #include "../kernels/status.h"
 #include "run_folder_state.h"
 
-bool eab_run_folder_is_done(const eab_run_folder *folder, int64_t index) {
-    const eab_cell_state *state = &folder->cells[index];
+static bool has_all_rows(const eab_run_folder *folder, int64_t index) {
     const int32_t rows = eab_accuracy_row_count(&folder->plan->cells[index].config);
     const uint64_t all = rows >= 64 ? UINT64_MAX : (UINT64_C(1) << rows) - 1;
-    return state->parts == all && (eab_cell_status_is_result((eab_cell_status)state->status) ||
-                                   (folder->settings.keep_timeouts && state->status == EAB_CELL_TIMEOUT));
+    return folder->cells[index].parts == all;
+}
+
+bool eab_run_folder_is_done(const eab_run_folder *folder, int64_t index) {
+    const eab_cell_state *state = &folder->cells[index];
+    return has_all_rows(folder, index) && (eab_cell_status_is_result((eab_cell_status)state->status) ||
+                                           (folder->settings.keep_timeouts && state->status == EAB_CELL_TIMEOUT));
 }
 
 /* The plan's index of the row's cell, or -1 with a line. */
@@ -140,7 +144,9 @@ int eab_run_folder_read(eab_run_folder *folder) {
         EAB_TRY(eab_table_scan(folder->table_paths[table], (eab_table)table, visitors[table], folder, &facts));
         folder->has_table[table] = facts.exists || facts.torn;
     }
+    /* Whoever only looks wants to know of failures, too. */
     for (int64_t i = 0; i < folder->plan->count; i++)
-        if (!eab_run_folder_is_done(folder, i)) folder->cells[i] = (eab_cell_state){.status = -1};
+        if (!(folder->looking ? has_all_rows(folder, i) : eab_run_folder_is_done(folder, i)))
+            folder->cells[i] = (eab_cell_state){.status = -1};
     return EAB_OK;
 }

@@ -16,6 +16,7 @@
 #include "search.h"
 #include "summary.h"
 #include "sweep_session.h"
+#include "sweep_tell.h"
 #include "tables.h"
 
 enum { MAX_FAILURES_SHOWN = 10 };
@@ -151,10 +152,12 @@ static void take_ends(eab_sweep_session *session) {
             char *line = g_strdup_printf("%s  %s", label, end->reason);
             eab_progress_cell(session->progress, state, line);
             g_free(line);
+            eab_sweep_tell_cell(session, end);
             continue;
         }
         if (!eab_cell_status_is_result(end->status)) {
             state->failed++;
+            eab_sweep_tell_cell(session, end);
             tell_failure(session, label, end);
             continue;
         }
@@ -164,6 +167,7 @@ static void take_ends(eab_sweep_session *session) {
             state->accuracy_count[config->mechanism]++;
         }
         tell_cell(session, label, end);
+        eab_sweep_tell_cell(session, end);
     }
     g_array_free(ends, TRUE);
 }
@@ -216,6 +220,7 @@ static void watch(eab_sweep_session *session) {
         if (eab_run_folder_sync(session->folder)) stop(session, 0); /* told when the folder is closed */
         take_ends(session);
         if (!ended) eab_progress_update(session->progress, &session->state);
+        if (!ended) eab_sweep_tell_state(session, stopping, false);
     }
     eab_interrupt_looking(false);
 }
@@ -334,10 +339,11 @@ static int train_all(eab_sweep_session *session, const int64_t *todo, int64_t co
     if (session->leader)
         eab_leader_begin(session->leader, sweep->description, peak_gflop_per_s,
                          &(eab_leader_sinks){take_rows, take_note, remove_checkpoint}, session);
-    session->progress = eab_progress_new(STDERR_FILENO);
+    session->progress = eab_progress_new(STDERR_FILENO, sweep->progress);
     int status = sweep->search ? train_searching(session, fleets) : train(session, todo, count, fleets);
     if (session->leader) status = part_from_followers(session, status);
     eab_progress_free(session->progress);
+    session->progress = NULL;
     g_free(fleets);
     return status;
 }
@@ -409,8 +415,7 @@ static int run_sweep(const eab_sweep *sweep, const eab_plan *plan, eab_leader **
         g_ptr_array_free(session.notes, TRUE);
         return eab_command_error("sweep", status);
     }
-    if (*eab_run_folder_warning(session.folder))
-        fprintf(stderr, "eabench sweep: %s\n", eab_run_folder_warning(session.folder));
+    if (*eab_run_folder_warning(session.folder)) eab_sweep_tell(sweep, "%s", eab_run_folder_warning(session.folder));
 
     eab_run_summary summary;
     eab_run_folder_summary(session.folder, &summary);
@@ -422,8 +427,10 @@ static int run_sweep(const eab_sweep *sweep, const eab_plan *plan, eab_leader **
     for (int64_t i = 0; i < plan->count; i++)
         if (!eab_run_folder_has(session.folder, plan->cells[i].id)) todo[count++] = i;
     if (count && summary.done)
-        fprintf(stderr, "eabench sweep: %lld of %lld cells are done already in %s\n", (long long)summary.done,
-                (long long)plan->count, sweep->out);
+        eab_sweep_tell(sweep, "%lld of %lld cells are done already in %s", (long long)summary.done,
+                       (long long)plan->count, sweep->out);
+    eab_sweep_tell_start(sweep, plan->count, summary.done, count);
+    if (count) eab_sweep_tell_state(&session, false, true);
     if (count) status = train_all(&session, todo, count);
     g_free(todo);
     char *reason = g_strdup(status ? eab_last_error() : "");
@@ -434,6 +441,7 @@ static int run_sweep(const eab_sweep *sweep, const eab_plan *plan, eab_leader **
     if (summary.done == plan->count || (!status && sweep->search)) eab_run_checkpoints_remove(sweep->out);
     if (sweep->profile && session.profile.seconds > 0) eab_profile_print(stdout, &session.profile);
     fflush(stdout);
+    eab_run_state_remove(sweep->out);
     const int closed = eab_run_folder_close(session.folder);
     if (closed && status != EAB_IO) {
         status = closed;
@@ -446,15 +454,17 @@ static int run_sweep(const eab_sweep *sweep, const eab_plan *plan, eab_leader **
 
     int code = failures(sweep, &summary) ? EAB_EXIT_FAILED : EAB_EXIT_DONE;
     if (status == EAB_INTERRUPTED) {
-        fprintf(stderr, "eabench sweep: %s; %lld of %lld cells are done. To go on%s:\n  %s\n",
-                session.over_time ? "the time limit was reached" : "interrupted", (long long)summary.done,
-                (long long)plan->count, sweep->ranks ? " with any number of processes" : "", sweep->again);
+        eab_sweep_tell(sweep, "%s; %lld of %lld cells are done. To go on%s:\n  %s",
+                       session.over_time ? "the time limit was reached" : "interrupted", (long long)summary.done,
+                       (long long)plan->count, sweep->ranks ? " with any number of processes" : "", sweep->again);
         code = EAB_EXIT_INTERRUPTED;
     } else if (status) {
         eab_fail((eab_status)status, "%s; %lld of %lld cells are done, to go on: %s", reason, (long long)summary.done,
                  (long long)plan->count, sweep->again);
-        code = eab_command_error("sweep", status);
+        code = eab_command_exit_code(status);
+        eab_sweep_tell(sweep, "%s", eab_last_error());
     }
+    eab_sweep_tell_end(&session, &summary, status, code, reason);
     g_free(reason);
     return code;
 }

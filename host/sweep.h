@@ -5,6 +5,7 @@
 #include <stdio.h>
 
 #include "plan.h"
+#include "progress.h"
 #include "ranks.h"
 
 typedef struct {
@@ -16,7 +17,8 @@ typedef struct {
     int32_t workers, fleet;    /* fleet 0: what suits the device, for each shape of model */
     double time_limit_s;       /* after this it stops as if interrupted */
     double checkpoint_every_s; /* 0: what is at work is not kept */
-    bool checkpoint_sparing;   /* eab_train_checkpoint */
+    eab_progress_kind progress;
+    bool checkpoint_sparing; /* eab_train_checkpoint */
     bool dry_run, save_models, save_curves, save_geometry, profile;
     bool search;                    /* only the cells that show the frontiers: search.h */
     char *command;                  /* the command line, quoted for a shell */

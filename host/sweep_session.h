@@ -10,6 +10,7 @@
 #include "pool.h"
 #include "progress.h"
 #include "run_folder.h"
+#include "run_state.h"
 #include "sweep.h"
 
 typedef struct {
@@ -27,6 +28,8 @@ typedef struct {
     eab_profile profile; /* of what was trained, if the sweep asks for it */
     double started_s;
     bool over_time;
+    eab_run_state told; /* to whoever looks at the run */
+    double told_s;
     pthread_mutex_t mutex; /* of ends and notes */
     GArray *ends;          /* eab_cell_end */
     GPtrArray *notes;      /* lines for people, from the workers */

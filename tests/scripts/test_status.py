@@ -1,0 +1,247 @@
+"""eabench status, and eabench sweep --progress."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from sweeps import (  # noqa: F401  (fixtures)
+    CELLS, EABENCH, LONG, cache, command, needs_eabench, rows, spec, start, sweep, undisturbed, wait_until)
+
+pytestmark = needs_eabench
+
+
+def status(*arguments) -> subprocess.CompletedProcess:
+    return subprocess.run([EABENCH, "status", *map(str, arguments)], check=False, capture_output=True, text=True, timeout=60,
+                          errors="replace")
+
+
+def told(run: Path) -> dict:
+    done = status(run, "--json")
+    assert done.returncode in (0, 1) and done.stderr == "" and done.stdout.count("\n") == 1, done.stderr
+    return json.loads(done.stdout)
+
+
+def counts(found: dict) -> tuple[int, ...]:
+    return tuple(found[key] for key in ("cells", "done", "diverged", "running", "failed", "timed_out", "left"))
+
+
+# ---- status ------------------------------------------------------------------------------------------------------
+
+
+def test_a_run_that_is_done(undisturbed: Path):
+    found = told(undisturbed)
+    assert found["state"] == "done" and counts(found) == (CELLS, CELLS, 0, 0, 0, 0, 0)
+    assert found["eta_s"] is None and found["sweeps"] == []
+    text = status(undisturbed)
+    assert text.returncode == 0
+    assert ("\nstate      done\ncells      24\ndone       24  100%\n  diverged  0    0%\nrunning     0    0%\n"
+            in text.stdout), text.stdout
+
+
+def test_a_run_at_work_is_killed_and_goes_on(spec: Path, tmp_path: Path):
+    run = tmp_path / "run"
+    few = ("--workers", "2", "--set", "train.seed=1", "--set", "train.mechanism=dpa")  # four cells
+    process = start(spec, "--out", run, *few, *LONG)
+    try:
+        wait_until(lambda: (run / ".state").exists() and told(run)["running"] == 2)
+        found = told(run)
+        assert found["state"] == "running" and counts(found) == (4, 0, 0, 2, 0, 0, 2)
+        only = found["sweeps"][0]
+        assert only["process"] == process.pid and only["state"] == "running" and len(only["running"]) == 2
+        assert all(cell["label"].startswith("dpa  recurrence basis=") and 0 <= cell["share"] <= 1
+                   for cell in only["running"])
+        lines = status(run).stdout.splitlines()
+        assert lines[1] == "state      running" and sum(line.startswith("  ") and "%  dpa  rec" in line for line in lines) == 2
+    finally:
+        process.kill()
+        process.communicate()
+    found = told(run)
+    assert found["state"] == "stale" and counts(found) == (4, 0, 0, 0, 0, 0, 4) and found["sweeps"][0]["state"] == "stale"
+    assert "stale" in status(run).stdout
+    done = sweep(spec, "--out", run, *few, *LONG, "--time-limit", "0.2")
+    assert done.returncode == 130
+    assert told(run)["state"] == "stopped" and not (run / ".state").exists()
+    done = sweep(spec, "--out", tmp_path / "short", *few)
+    assert done.returncode == 0 and told(tmp_path / "short")["state"] == "done"
+
+
+def test_one_that_is_suspended_is_no_longer_heard(spec: Path, tmp_path: Path):
+    run = tmp_path / "run"
+    process = start(spec, "--out", run, "--workers", "1", *LONG)
+    try:
+        wait_until(lambda: (run / ".state").exists())
+        process.send_signal(signal.SIGSTOP)
+        time.sleep(0.1)
+        first = told(run)["sweeps"][0]["silent_s"]
+        time.sleep(0.3)
+        found = told(run)
+        assert found["state"] == "running" and found["sweeps"][0]["silent_s"] >= first + 0.29
+        # From another machine only silence tells.
+        text = (run / ".state").read_text()
+        elsewhere = "\n".join("host=elsewhere" if line.startswith("host=") else line for line in text.split("\n"))
+        (run / ".state").write_text(elsewhere)
+        assert told(run)["state"] == "running"
+        (run / ".state").write_text("\n".join(f"written_s={time.time() - 100}" if line.startswith("written_s=") else line
+                                              for line in elsewhere.split("\n")))
+        assert told(run)["state"] == "stale"
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def test_failed_and_diverged_cells(undisturbed: Path, tmp_path: Path):
+    run = tmp_path / "run"
+    shutil.copytree(undisturbed, run)
+    lines = (run / "accuracy.csv").read_text().splitlines(True)
+    for place, name in ((1, "fail"), (2, "oom"), (3, "timeout"), (4, "diverged"), (5, "diverged")):
+        lines[place] = lines[place].replace(",ok,", f",{name},", 1)
+    (run / "accuracy.csv").write_text("".join(lines[:-2]) + lines[-1][:20])
+    assert counts(told(run)) == (24, 19, 2, 0, 2, 1, 2)
+    assert status(run).returncode == 1
+
+
+def test_shards_are_told_as_one(spec: Path, tmp_path: Path):
+    run = tmp_path / "run"
+    for part in ("1/3", "3/3"):
+        assert sweep(spec, "--out", run, "--shard", part).returncode == 0
+    own = [len(rows(run / f"shards/{part}-of-3/accuracy.csv")) for part in (1, 3)]
+    found = told(run)
+    assert found["state"] == "stopped" and counts(found) == (24, sum(own), 0, 0, 0, 0, 24 - sum(own))
+    assert counts(told(run / "shards/3-of-3")) == (own[1], own[1], 0, 0, 0, 0, 0)
+
+
+def test_it_changes_nothing(undisturbed: Path):
+    before = {path.name: (path.read_bytes(), path.stat().st_mtime_ns) for path in undisturbed.iterdir()}
+    assert status(undisturbed).returncode == 0
+    assert {path.name: (path.read_bytes(), path.stat().st_mtime_ns) for path in undisturbed.iterdir()} == before
+
+
+GOOD_STATE = ("eabench state 1\nprocess=1\nhost=h\nstarted=x\nwritten_s=1\ncells=3\ndone=1\nfailed=0\nstopping=0\n"
+              "running_count=1\neta_s=\ntokens_per_s=5\nrunning=0123456789abcdef 1 500000\n")
+BAD_STATES = ["", "hello\n", GOOD_STATE.replace("process=1\n", ""), GOOD_STATE.replace("process=1", "process=-1"),
+              GOOD_STATE.replace("process=1", "process=99999999999999999999"), GOOD_STATE.replace("written_s=1", "written_s=nan"),
+              GOOD_STATE.replace("written_s=1", "written_s="), GOOD_STATE.replace("running_count=1", "running_count=2"),
+              GOOD_STATE.replace("abcdef 1", "abcdeg 1"), GOOD_STATE + GOOD_STATE.splitlines()[-1] + "\n", GOOD_STATE + "more\n",
+              GOOD_STATE.replace("host=h", "host=" + "h" * 200), GOOD_STATE.replace("host=h", "host=\udcff"),
+              GOOD_STATE.replace("host=h", "host=\0"), GOOD_STATE + "running=\n" * 5000, "x" * 100_000]
+
+
+def test_hostile_state_files(undisturbed: Path, tmp_path: Path):
+    run = tmp_path / "run"
+    shutil.copytree(undisturbed, run)
+    (run / ".state").write_text(GOOD_STATE.replace("host=h", "host=\x1b[31mh\"\\"))
+    found = told(run)
+    assert found["sweeps"][0]["host"] == "[31mh\"\\" and "\x1b" not in status(run).stdout
+    for text in BAD_STATES:
+        (run / ".state").write_text(text, errors="surrogateescape")
+        one_line(status(run), ".state: ")
+    (run / ".state").unlink()
+    (run / ".state").symlink_to(tmp_path / "elsewhere")
+    one_line(status(run), ".state: a symbolic link")
+    (run / ".state").unlink()
+    (run / ".state").mkdir()
+    one_line(status(run), ".state: ")
+
+
+def one_line(done: subprocess.CompletedProcess, *parts: str) -> None:
+    assert done.returncode == 2, (done.returncode, done.stderr)
+    assert done.stderr.count("\n") == 1 and done.stderr.startswith("eabench status: ") and done.stdout == "", done.stderr
+    assert all(part in done.stderr for part in parts), done.stderr
+
+
+def test_hostile_folders(undisturbed: Path, tmp_path: Path):
+    one_line(status(tmp_path / "none"), "not a folder")
+    one_line(status(tmp_path), "no manifest.ini")
+    one_line(status(), "no run")
+    one_line(status(tmp_path, tmp_path), "usage")
+    one_line(status("--jsn", tmp_path), "nearest: --json")
+    for name, data in (("manifest.ini", b"[task recurrence]\nbasis = soon\n"), ("manifest.ini", b"\0" * 100),
+                       ("manifest.ini", b"x" * (2 << 20)), ("accuracy.csv", b"hello\n"), ("accuracy.csv", b"\xff\0" * 99 + b"\n"),
+                       ("throughput.csv", b"cell\nx\n"), ("shards", b"a file")):
+        run = tmp_path / "run"
+        shutil.copytree(undisturbed, run)
+        (run / name).write_bytes(data)
+        if name == "shards":
+            assert status(run).returncode == 0
+        else:
+            one_line(status(run), name)
+        shutil.rmtree(run)
+
+
+# ---- progress ----------------------------------------------------------------------------------------------------
+
+
+def events(text: str) -> list[dict]:
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def test_events(spec: Path, tmp_path: Path):
+    run = tmp_path / "a \"run\" \\ \x01 \udcff ü"
+    done = sweep(spec, "--out", run, "--progress", "json", "--workers", "2", errors="replace")
+    assert done.returncode == 0
+    found = events(done.stderr)
+    assert [event["event"] for event in found if event["event"] not in ("cell", "progress")] == ["start", "end"]
+    first, last = found[0], found[-1]
+    assert (first["event"], first["cells"], first["done"], first["todo"], first["workers"]) == ("start", 24, 0, 24, 2)
+    assert first["run"].endswith("ü") and "a \"run\" \\" in first["run"]
+    assert (last["status"], last["exit_code"], last["done"], last["failed"]) == ("done", 0, 24, 0)
+    cells = [event for event in found if event["event"] == "cell"]
+    assert {event["cell"] for event in cells} == {row["cell"] for row in rows(run / "accuracy.csv")}
+    assert [event["done"] for event in cells] == list(range(1, 25))
+    accuracies = {row["cell"]: float(row["token_accuracy"]) for row in rows(run / "accuracy.csv")}
+    for event in cells:
+        assert event["status"] == "ok" and event["mechanism"] in ("dpa", "ea") and event["level"].startswith("basis=")
+        assert event["token_accuracy"] == pytest.approx(accuracies[event["cell"]], rel=1e-8)
+    again = events(sweep(spec, "--out", run, "--progress", "json", errors="replace").stderr)
+    assert [event["event"] for event in again] == ["start", "end"] and again[0]["todo"] == 0
+
+
+def test_events_of_a_sweep_that_is_stopped(spec: Path, tmp_path: Path):
+    done = sweep(spec, "--out", tmp_path / "run", "--progress", "json", "--time-limit", "1.5", *LONG)
+    found = events(done.stderr)
+    assert done.returncode == 130 and found[-1]["status"] == "time_limit" and found[-1]["exit_code"] == 130
+    assert "--time-limit 1.5" in found[-1]["again"]
+    assert any(event["event"] == "progress" and event["tokens_per_s"] for event in found)
+    assert any(event["event"] == "note" and event["text"].startswith("the time limit is reached") for event in found)
+
+
+def test_events_of_an_error(spec: Path, tmp_path: Path):
+    run = tmp_path / "run"
+    arguments = command(spec, "--workers", "1", "--out", run, "--progress", "json")
+    done = subprocess.run(["bash", "-c", 'ulimit -f 3; exec "$@"', "bash", *arguments], check=False, capture_output=True,
+                          text=True, timeout=60)
+    found = events(done.stderr)
+    assert done.returncode == 3 and found[-1]["status"] == "error" and "File too large" in found[-1]["reason"]
+
+
+def test_off_and_lines(spec: Path, tmp_path: Path):
+    done = sweep(spec, "--out", tmp_path / "off", "--progress", "off")
+    assert done.returncode == 0 and done.stderr == "" and "24 of 24 cells are done" in done.stdout
+    master, slave = pty.openpty()
+    process = start(spec, "--out", tmp_path / "line", "--progress", "line", stderr=slave, stdout=subprocess.DEVNULL,
+                    env={**os.environ, "TERM": "xterm"})
+    os.close(slave)
+    text = b""
+    try:
+        while block := os.read(master, 65536):
+            text += block
+    except OSError:  # the terminal's other end is closed
+        pass
+    os.close(master)
+    assert process.wait(timeout=60) == 0
+    assert b"\033" not in text and text.count(b"\n") == CELLS and b"24/24  " in text
+
+
+def test_misuse(spec: Path, tmp_path: Path):
+    done = sweep(spec, "--out", tmp_path / "run", "--progress", "jsno")
+    assert done.returncode == 2 and "nearest: json; auto, line, json, off are allowed" in done.stderr
+    assert not (tmp_path / "run").exists()
