@@ -2,16 +2,16 @@
  *
  * On x86-64 the files of a level are compiled three times (base, avx2, avx512: see kernels/CMakeLists.txt), elsewhere
  * once. EAB_ISA_SUFFIX is the level's name; EAB_ISA_NAME(eab_gemm) is this level's function, such as eab_gemm_avx2.
- * Vectors are the GCC/clang extension: no intrinsics, but for two that GCC does not find by itself. Element-wise arithmetic over
- * arrays may as well be a plain loop over floats, which both compilers vectorise (-O3 -fno-math-errno
- * -fno-trapping-math).
+ * Vectors are the GCC/clang extension: no intrinsics, but for two that GCC does not find by itself, one that looks up a table
+ * (gelu's), and masks. Element-wise arithmetic over arrays may as well be a plain loop over floats, which both compilers
+ * vectorise (-O3 -fno-math-errno -fno-trapping-math).
  */
 #ifndef EAB_KERNELS_CPU_SIMD_H
 #define EAB_KERNELS_CPU_SIMD_H
 
 #include <stdint.h>
 #include <string.h>
-#if defined(__x86_64__) && !defined(__clang__)
+#if defined(__x86_64__)
 #include <immintrin.h>
 #endif
 
@@ -93,6 +93,22 @@ EAB_INLINE eab_vec eab_max_rows(const float *from, int64_t row, int32_t count, e
     for (; i < count; i++, from += row) top[0] = eab_max_vec(top[0], eab_load(from));
     return eab_max_vec(eab_max_vec(top[0], top[1]), eab_max_vec(top[2], top[3]));
 }
+
+/* The first lanes of a vector, where the processor can leave out the others: nothing is read or written there. */
+#if defined(__AVX512F__)
+#define EAB_HAS_MASKS 1
+typedef __mmask16 eab_mask;
+EAB_INLINE eab_mask eab_first_lanes(int32_t count) { return (eab_mask)((1u << count) - 1); } /* count: 0..16 */
+EAB_INLINE eab_vec eab_load_lanes(eab_mask lanes, const float *from) {                       /* 0 in the others */
+    return (eab_vec)_mm512_maskz_loadu_ps(lanes, from);
+}
+EAB_INLINE void eab_store_lanes(eab_mask lanes, float *to, eab_vec value) {
+    _mm512_mask_storeu_ps(to, lanes, (__m512)value);
+}
+#else
+#define EAB_HAS_MASKS 0
+typedef int32_t eab_mask;
+#endif
 
 /* `count` rounded up to whole vectors. */
 EAB_INLINE int64_t eab_round_up_lanes(int64_t count) { return (count + EAB_LANES - 1) / EAB_LANES * EAB_LANES; }
