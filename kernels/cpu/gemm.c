@@ -3,8 +3,9 @@
  * The micro-kernel (product.h) takes a with any two strides, so a transposed a costs nothing; b must have its columns
  * side by side, so a transposed b (x = dy W^T) is packed: one pass over k * n values, 1/m of the work. Blocks of k
  * (BLOCK_K) keep a panel of b in the L1 cache, blocks of rows keep a's part in L2; a block of k continues the sums in
- * c, so the bits do not depend on the blocking. Fewer columns than lanes are computed in a padded copy of b and c. What
- * limits it: for the model's shapes (k = 32..128) the loads and stores of c around short sums of k; for large ones the
+ * c, so the bits do not depend on the blocking. Fewer columns than lanes: with a transposed (a weight's gradient) the
+ * columns of a are put in the lanes instead and c is computed transposed; else lanes are masked out, where the processor can
+ * do that, or b and c are padded copies. What limits it: for the model's shapes (k = 32..128) the loads and stores of c around short sums of k; for large ones the
  * multiply-add units. Measured shares of the peak: kernels/cpu/README.md.
  */
 #include "kernels.h"
@@ -111,6 +112,21 @@ static void multiply_narrow(const eab_gemm *g, const float *a, float *c_copy, co
     }
 }
 
+/* c (+)= a^T b of few columns as c^T (+)= b^T a, of many: a[k][m], b[k][n]. The same sums in the same order. */
+static int multiply_turned(eab_cpu_workspace *workspace, const eab_gemm *g, const float *a, const float *b, float *c) {
+    EAB_TRY(eab_cpu_workspace_reserve(workspace, (size_t)g->n * (size_t)g->m * sizeof(float)));
+    float *turned = workspace->memory;
+    eab_gemm swapped = *g;
+    swapped.m = g->n;
+    swapped.n = g->m;
+    swapped.lda = g->ldb;
+    const wide_operands operands = {.b = a, .b_row = g->lda, .c = turned, .c_row = g->m};
+    if (g->accumulate) EAB_ISA_NAME(eab_transpose)(g->m, g->n, c, g->ldc, 1, turned, g->m);
+    multiply_blocks(&swapped, b, g->m, &operands);
+    EAB_ISA_NAME(eab_transpose)(g->n, g->m, turned, g->m, 1, c, g->ldc);
+    return EAB_OK;
+}
+
 int EAB_ISA_NAME(eab_gemm)(eab_cpu_workspace *workspace, const eab_gemm *g, int32_t member) {
     const float *a = (const float *)g->a.data + member * g->a.stride;
     const float *b = (const float *)g->b.data + member * g->b.stride;
@@ -121,7 +137,9 @@ int EAB_ISA_NAME(eab_gemm)(eab_cpu_workspace *workspace, const eab_gemm *g, int3
     const bool narrow = g->n < EAB_LANES;
     float *other = g->other.data ? (float *)g->other.data + member * g->other.stride : NULL;
     wide_operands operands = {b, g->ldb, c, g->ldc, bias, other, g->finish};
-    if (!narrow && !g->transpose_b) {
+    if (narrow && g->m >= EAB_LANES && g->transpose_a && !g->transpose_b && !bias && g->finish == EAB_FINISH_NONE)
+        return multiply_turned(workspace, g, a, b, c);
+    if ((!narrow || EAB_HAS_MASKS) && !g->transpose_b) {
         multiply_blocks(g, a, g->n, &operands);
         return EAB_OK;
     }

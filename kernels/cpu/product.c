@@ -14,6 +14,7 @@ typedef struct {
     float *c;
     const float *start_row, *other;
     ptrdiff_t last_column; /* of the tile's last vector: (vectors - 1) * EAB_LANES, or less where it overlaps */
+    eab_mask lanes;        /* of a narrow tile */
     int32_t count;         /* tiles below each other */
 } tile_column;
 
@@ -21,11 +22,31 @@ EAB_INLINE ptrdiff_t vector_column(ptrdiff_t last_column, int vector, int vector
     return vector == vectors - 1 ? last_column : (ptrdiff_t)vector * EAB_LANES;
 }
 
-EAB_INLINE eab_vec finish_vec(eab_finish finish, eab_vec sum, const float *other) {
+/* A vector of columns: all lanes, or, where c has fewer columns (narrow), those of the mask. */
+EAB_INLINE eab_vec load_columns(const bool narrow, eab_mask lanes, const float *from) {
+#if EAB_HAS_MASKS
+    if (narrow) return eab_load_lanes(lanes, from);
+#endif
+    (void)narrow, (void)lanes;
+    return eab_load(from);
+}
+
+EAB_INLINE void store_columns(const bool narrow, eab_mask lanes, float *to, eab_vec value) {
+#if EAB_HAS_MASKS
+    if (narrow) {
+        eab_store_lanes(lanes, to, value);
+        return;
+    }
+#endif
+    (void)narrow, (void)lanes;
+    eab_store(to, value);
+}
+
+EAB_INLINE eab_vec finish_vec(eab_finish finish, const bool narrow, eab_mask lanes, eab_vec sum, const float *other) {
     switch (finish) {
         case EAB_FINISH_RELU: return eab_keep(~(sum < 0), sum); /* NaN stays NaN */
-        case EAB_FINISH_RELU_SLOPE: return eab_keep(eab_load(other) > 0, sum);
-        case EAB_FINISH_TIMES: return sum * eab_load(other);
+        case EAB_FINISH_RELU_SLOPE: return eab_keep(load_columns(narrow, lanes, other) > 0, sum);
+        case EAB_FINISH_TIMES: return sum * load_columns(narrow, lanes, other);
         case EAB_FINISH_GELU: /* gemm.c's */
         case EAB_FINISH_NONE: break;
     }
@@ -35,7 +56,9 @@ EAB_INLINE eab_vec finish_vec(eab_finish finish, eab_vec sum, const float *other
 /* The tiles of a column. rows and vectors are constants where this is inlined, so that the accumulators become
  * registers. All of c is read before any is written: where the last vector overlaps the one before it, the same bits
  * are written twice. */
-EAB_INLINE void tile(const int rows, const int vectors, const eab_product_args *args, const tile_column *place) {
+EAB_INLINE void tile(const int rows, const int vectors, const bool narrow, const eab_product_args *args,
+                     const tile_column *place) {
+    const eab_mask lanes = place->lanes;
     const ptrdiff_t a_row = args->a_row, a_k = args->a_k, b_row = args->b_row, c_row = args->c_row;
     const ptrdiff_t last_column = place->last_column;
     const int32_t depth = args->k;
@@ -55,13 +78,15 @@ EAB_INLINE void tile(const int rows, const int vectors, const eab_product_args *
             for (int row = 0; row < rows; row++) {
                 EAB_UNROLL
                 for (int vector = 0; vector < vectors; vector++)
-                    sum[row][vector] = eab_load(c + row * c_row + vector_column(last_column, vector, vectors));
+                    sum[row][vector] =
+                        load_columns(narrow, lanes, c + row * c_row + vector_column(last_column, vector, vectors));
             }
         }
         if (args->start & EAB_START_ROW) {
             EAB_UNROLL
             for (int vector = 0; vector < vectors; vector++) {
-                const eab_vec start = eab_load(place->start_row + vector_column(last_column, vector, vectors));
+                const eab_vec start =
+                    load_columns(narrow, lanes, place->start_row + vector_column(last_column, vector, vectors));
                 EAB_UNROLL
                 for (int row = 0; row < rows; row++) sum[row][vector] += start;
             }
@@ -70,7 +95,7 @@ EAB_INLINE void tile(const int rows, const int vectors, const eab_product_args *
             eab_vec columns[EAB_TILE_VECTORS];
             EAB_UNROLL
             for (int vector = 0; vector < vectors; vector++)
-                columns[vector] = eab_load(b + vector_column(last_column, vector, vectors));
+                columns[vector] = load_columns(narrow, lanes, b + vector_column(last_column, vector, vectors));
             EAB_UNROLL
             for (int row = 0; row < rows; row++) {
                 const eab_vec value = eab_splat(row < 8 ? a[row * a_row] : high[(row - 8) * a_row]);
@@ -86,7 +111,7 @@ EAB_INLINE void tile(const int rows, const int vectors, const eab_product_args *
     for (int row = 0; row < rows; row++) {                                                                    \
         EAB_UNROLL                                                                                            \
         for (int vector = 0; vector < vectors; vector++)                                                      \
-            sum[row][vector] = finish_vec(finish, sum[row][vector],                                           \
+            sum[row][vector] = finish_vec(finish, narrow, lanes, sum[row][vector],                            \
                                           other + row * c_row + vector_column(last_column, vector, vectors)); \
     }
         if (args->finish != EAB_FINISH_NONE) {
@@ -103,7 +128,8 @@ EAB_INLINE void tile(const int rows, const int vectors, const eab_product_args *
         for (int row = 0; row < rows; row++) {
             EAB_UNROLL
             for (int vector = 0; vector < vectors; vector++)
-                eab_store(c + row * c_row + vector_column(last_column, vector, vectors), sum[row][vector]);
+                store_columns(narrow, lanes, c + row * c_row + vector_column(last_column, vector, vectors),
+                              sum[row][vector]);
         }
     }
 }
@@ -112,7 +138,7 @@ typedef void (*tile_function)(const eab_product_args *, const tile_column *);
 
 #define TILE(rows, vectors)                                                                       \
     static void tile_##rows##_##vectors(const eab_product_args *args, const tile_column *place) { \
-        tile(rows, vectors, args, place);                                                         \
+        tile(rows, vectors, false, args, place);                                                  \
     }
 /* Lists of macros. clang-format does not read them as such. */
 /* clang-format off */
@@ -143,7 +169,24 @@ static const tile_function tiles[EAB_TILE_VECTORS][EAB_TALL_ROWS] = {
     {EACH_SHORT(TILE_NAME, 3)},
 #endif
 };
+#if EAB_HAS_MASKS
+#define NARROW_TILE(rows, vectors)                                                              \
+    static void narrow_tile_##rows(const eab_product_args *args, const tile_column *place) { \
+        tile(rows, vectors, true, args, place);                                                 \
+    }
+#define NARROW_TILE_NAME(rows, vectors) narrow_tile_##rows,
+EACH_TALL(NARROW_TILE)
+static const tile_function narrow_tiles[EAB_TALL_ROWS] = {EACH_TALL(NARROW_TILE_NAME)};
+#endif
 /* clang-format on */
+
+static tile_function find_tile(int32_t columns, int32_t width, int32_t rows) {
+#if EAB_HAS_MASKS
+    if (columns < EAB_LANES) return narrow_tiles[rows - 1];
+#endif
+    (void)columns;
+    return tiles[width - 1][rows - 1];
+}
 
 void EAB_ISA_NAME(eab_product)(const eab_product_args *args) {
     const int32_t vectors = (args->columns + EAB_LANES - 1) / EAB_LANES;
@@ -152,6 +195,11 @@ void EAB_ISA_NAME(eab_product)(const eab_product_args *args) {
      * */
     const int32_t narrow = panels * (vectors / panels + 1) - vectors;
     const bool tall = args->a_row % 1024 != 0; /* rows 4 KiB apart share a set of the L1 cache, which holds 8 to 12 */
+#if EAB_HAS_MASKS
+    const eab_mask lanes = eab_first_lanes(args->columns < EAB_LANES ? args->columns : EAB_LANES);
+#else
+    const eab_mask lanes = -1;
+#endif
     int32_t column = 0;
     for (int32_t panel = 0; panel < panels; panel++) {
         const int32_t width = vectors / panels + (panel >= narrow);
@@ -160,20 +208,21 @@ void EAB_ISA_NAME(eab_product)(const eab_product_args *args) {
         const int32_t rows = row_tiles ? args->rows / row_tiles : 0;
         const int32_t short_tiles = row_tiles * (rows + 1) - args->rows;
         int32_t last = column + (width - 1) * EAB_LANES;
-        if (last + EAB_LANES > args->columns) last = args->columns - EAB_LANES;
+        if (args->columns >= EAB_LANES && last + EAB_LANES > args->columns) last = args->columns - EAB_LANES;
         tile_column place = {args->a,
                              args->b + column,
                              args->c + column,
                              args->start_row ? args->start_row + column : NULL,
                              args->other ? args->other + column : args->c,
                              last - column,
+                             lanes,
                              short_tiles};
-        if (short_tiles) tiles[width - 1][rows - 1](args, &place);
+        if (short_tiles) find_tile(args->columns, width, rows)(args, &place);
         place.a += (ptrdiff_t)short_tiles * rows * args->a_row;
         place.c += (ptrdiff_t)short_tiles * rows * args->c_row;
         place.other += (ptrdiff_t)short_tiles * rows * args->c_row;
         place.count = row_tiles - short_tiles;
-        if (place.count) tiles[width - 1][rows](args, &place);
+        if (place.count) find_tile(args->columns, width, rows + 1)(args, &place);
         column += width * EAB_LANES;
     }
 }
