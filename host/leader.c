@@ -28,6 +28,7 @@ struct eab_leader {
     eab_deal *deal;
     eab_leader_sinks sinks;
     void *context;
+    GQueue later; /* GBytes: results and the like, which go to the disk, after the wishes, for which workers wait */
     bool begun, stopping, interrupted;
     int sink_status, status; /* the sink's; the first error of a follower */
     char line[768];
@@ -107,7 +108,6 @@ static void take_message(eab_leader *leader, int rank, const void *bytes, size_t
     switch (eab_rank_read(&message, bytes, size)) {
         case EAB_RANK_HELLO: take_hello(leader, rank, &message); break;
         case EAB_RANK_WISH: own->wishes++; break;
-        case EAB_RANK_RESULT: take_result(leader, &message); break;
         case EAB_RANK_FLEET_ENDED: {
             const int64_t number = eab_rank_get_count(&message);
             take_back(leader, rank, number, eab_rank_get_count(&message) ? EAB_DEAL_COMPLETED : EAB_DEAL_UNDONE);
@@ -117,14 +117,29 @@ static void take_message(eab_leader *leader, int rank, const void *bytes, size_t
             own->flop = eab_rank_get_real(&message);
             own->tokens = eab_rank_get_real(&message);
             break;
-        case EAB_RANK_NOTE: leader->sinks.note(leader->context, eab_rank_get_text(&message)); break;
-        case EAB_RANK_FORGET: leader->sinks.forget(leader->context, eab_rank_get_text(&message)); break;
+        case EAB_RANK_RESULT:
+        case EAB_RANK_NOTE:
+        case EAB_RANK_FORGET: g_queue_push_tail(&leader->later, g_bytes_new(bytes, size)); break;
         case EAB_RANK_INTERRUPTED: leader->interrupted = true; break;
         case EAB_RANK_GOODBYE: take_goodbye(leader, rank, &message); break;
         case EAB_RANK_BEGIN:
         case EAB_RANK_GRANT:
         case EAB_RANK_STOP:
         case EAB_RANK_END: break;
+    }
+}
+
+static void take_later(eab_leader *leader) {
+    GBytes *bytes;
+    while ((bytes = g_queue_pop_head(&leader->later))) {
+        eab_rank_reader message;
+        gsize size;
+        const void *data = g_bytes_get_data(bytes, &size);
+        const eab_rank_message_kind kind = eab_rank_read(&message, data, size);
+        if (kind == EAB_RANK_RESULT) take_result(leader, &message);
+        else if (kind == EAB_RANK_NOTE) leader->sinks.note(leader->context, eab_rank_get_text(&message));
+        else leader->sinks.forget(leader->context, eab_rank_get_text(&message));
+        g_bytes_unref(bytes);
     }
 }
 
@@ -159,6 +174,7 @@ int eab_leader_serve(eab_leader *leader) {
     bool left = leader->deal && !leader->stopping;
     for (int rank = 1; rank < leader->count && left; rank++)
         while (left && leader->followers[rank].wishes > 0) left = grant(leader, rank);
+    take_later(leader);
     return leader->sink_status;
 }
 
@@ -187,6 +203,7 @@ int eab_leader_meet(const eab_ranks *ranks, const eab_ranks_place *place, const 
     self->ranks = ranks;
     self->count = place->count;
     self->mark = g_strdup(mark);
+    g_queue_init(&self->later);
     self->followers = g_new0(follower, (gsize)place->count);
     for (int rank = 0; rank < self->count; rank++)
         self->followers[rank].given = g_array_new(FALSE, FALSE, sizeof(int64_t));
@@ -224,6 +241,7 @@ void eab_leader_stop(eab_leader *leader, double seconds) {
     leader->stopping = true;
     while (leader->begun && !all_gone(leader) && eab_now_s() < until_s) {
         receive_all(leader);
+        take_later(leader);
         nap();
     }
 }
@@ -269,6 +287,7 @@ void eab_leader_dismiss(eab_leader *leader, int code) {
             nap();
         }
     leader->ranks->close();
+    g_queue_clear_full(&leader->later, (GDestroyNotify)g_bytes_unref);
     for (int rank = 0; rank < leader->count; rank++) g_array_free(leader->followers[rank].given, TRUE);
     g_free(leader->followers);
     g_free(leader->mark);

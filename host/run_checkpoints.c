@@ -9,19 +9,20 @@
 #include "train_checkpoint.h"
 
 static const char FOLDER[] = "checkpoints", ENDING[] = ".ckpt";
+static const char HALF_ENDING[] = ".ckpt.new"; /* what a crash leaves of one that was being written */
 
 char *eab_run_checkpoint_path(const char *run, const eab_cell *cell) {
     return g_strdup_printf("%s/%s/%s%s", run, FOLDER, cell->id, ENDING);
 }
 
-/* Names of checkpoints in the folder, sorted, so that all who look go on alike. */
-static GPtrArray *list_names(const char *run) {
+/* Names in the folder that end so, sorted, so that all who look go on alike. */
+static GPtrArray *list_names(const char *run, const char *ending) {
     GPtrArray *names = g_ptr_array_new_with_free_func(g_free);
     char *path = g_build_filename(run, FOLDER, NULL);
     GDir *folder = g_file_test(path, G_FILE_TEST_IS_SYMLINK) ? NULL : g_dir_open(path, 0, NULL);
     const char *name;
     while (folder && (name = g_dir_read_name(folder)))
-        if (g_str_has_suffix(name, ENDING)) g_ptr_array_add(names, g_strdup(name));
+        if (g_str_has_suffix(name, ending)) g_ptr_array_add(names, g_strdup(name));
     if (folder) g_dir_close(folder);
     g_free(path);
     for (guint i = 1; i < names->len; i++) /* insertion: as many as there were workers */
@@ -65,7 +66,7 @@ static void add_fleet(GArray *fleets, const char *run, const char *path, const e
 
 GArray *eab_run_checkpoints_find(const char *run, const eab_plan *plan, const int64_t *todo, int64_t count) {
     GArray *fleets = g_array_new(FALSE, FALSE, sizeof(eab_fleet));
-    GPtrArray *names = list_names(run);
+    GPtrArray *names = list_names(run, ENDING);
     GHashTable *places = g_hash_table_new(g_str_hash, g_str_equal);
     for (int64_t i = 0; names->len && i < count; i++)
         g_hash_table_insert(places, (gpointer)(uintptr_t)plan->cells[todo[i]].id, GSIZE_TO_POINTER((gsize)todo[i] + 1));
@@ -79,14 +80,19 @@ GArray *eab_run_checkpoints_find(const char *run, const eab_plan *plan, const in
     return fleets;
 }
 
-void eab_run_checkpoints_remove(const char *run) {
-    GPtrArray *names = list_names(run);
+static void remove_files(const char *run, const char *ending) {
+    GPtrArray *names = list_names(run, ending);
     for (guint i = 0; i < names->len; i++) {
         char *path = g_build_filename(run, FOLDER, names->pdata[i], NULL);
         unlink(path);
         g_free(path);
     }
     g_ptr_array_free(names, TRUE);
+}
+
+void eab_run_checkpoints_remove(const char *run) {
+    remove_files(run, ENDING);
+    remove_files(run, HALF_ENDING);
     char *path = g_build_filename(run, FOLDER, NULL);
     rmdir(path); /* stays if anything is in it */
     g_free(path);

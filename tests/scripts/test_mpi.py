@@ -141,7 +141,7 @@ def test_a_killed_rank_costs_its_cells_only(spec: Path, tmp_path: Path, alone_ru
     seconds = time.monotonic() - began
     run, kills = tmp_path / "run", 0
     for ranks in (3, 2, 4, 3):
-        process = start(ranks, spec, "--out", run, "--save-curves", *LONGER)
+        process = start(ranks, spec, "--out", run, "--save-curves", "--checkpoint-every", "0.01", *LONGER)
         time.sleep(instants.uniform(0.2, 0.8) * seconds)
         pids = ranks_of(process.pid)
         if pids:
