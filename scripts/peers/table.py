@@ -1,7 +1,9 @@
 """Prints the README's table from the ratios.csv of a run: python3 scripts/peers/table.py results/MACHINE/peers
 
 A cell is eabench's speed over the peer's: the range over the shapes of its row, and in brackets on how many of them the
-interval lies below 1, which is where the peer wins. Then one line for each goal: its worst shape, and how many shapes meet it.
+interval lies below 1, which is where the peer wins. Then one line for each goal: its worst shape, and how many shapes meet it; and
+every shape below the mark with the shares of the peak (kernels.csv, throughput.csv): at the whole peak no code is faster than
+the peer by more than one over its share.
 """
 
 from __future__ import annotations
@@ -63,18 +65,50 @@ def describe(row: dict) -> str:
     return f"{row['mechanism']} {row['pass']}, context {row['context']}, head_dim {row['head_dim']}"
 
 
-def goal(rows: list[dict], what: str, least: float, peers: tuple[str, ...]) -> str:
+def goal(rows: list[dict], what: str, least: float, peers: tuple[str, ...]) -> tuple[str, list[dict]]:
+    """What is said of it, and the rows below the mark."""
     found = sorted(best(rows, peers), key=lambda row: float(row["ratio"]))
     if not found:
-        return f"- {what}: not measured."
-    met = sum(float(row["ratio"]) >= least for row in found)
+        return f"- {what}: not measured.", []
+    below = [row for row in found if float(row["ratio"]) < least]
     worst = found[0]
     interval = f" [{float(worst['ratio_low']):.3g}, {float(worst['ratio_high']):.3g}]" if worst["ratio_low"] else ""
-    return (f"- {what}, {least:g} times: {met} of {len(found)} shapes; the least is {float(worst['ratio']):.3g}{interval} "
-            f"({describe(worst)}; {worst['implementation']}).")
+    return (f"- {what}, {least:g} times: {len(found) - len(below)} of {len(found)} shapes; the least is "
+            f"{float(worst['ratio']):.3g}{interval} ({describe(worst)}; {worst['implementation']})."), below
 
 
-def markdown(rows: list[dict]) -> str:
+def shares(folder: Path) -> Callable[[dict], tuple[float, float] | None]:
+    """Of a row of ratios.csv: which shares of the peak ours and the peer reach; None where that is not known."""
+    models = ("mechanism", "layers", "d_model", "context", "batch")
+    kernels = {(*(row[name] for name in SHAPE[:10]), row["implementation"]): row["roof_fraction"] for row in read(folder / "kernels.csv")}
+    steps: dict[tuple, str] = {}
+    for row in read(folder / "throughput.csv"):
+        key = (*(row[name] for name in models), row["implementation"])
+        steps[key, row["fleet"]] = steps[key] = row["peak_fraction"]  # ours by any fleet
+
+    def of(row: dict) -> tuple[float, float] | None:
+        if row["op"] == "training":
+            key = tuple(row[name] for name in models)
+            own, theirs = steps.get((*key, "eabench")), steps.get(((*key, row["implementation"]), row["fleet"]))
+        else:
+            key = tuple(row[name] for name in SHAPE[:10])
+            own, theirs = kernels.get((*key, "fused")), kernels.get((*key, row["implementation"]))
+        return (float(own), float(theirs)) if own and theirs else None
+
+    return of
+
+
+def below_the_mark(below: list[tuple[float, dict]], shares_of: Callable[[dict], tuple[float, float] | None]) -> list[str]:
+    lines = []
+    for least, row in below:
+        own, theirs = shares_of(row) or (None, None)
+        known = f"{own:.2f} | {theirs:.2f} | {1 / theirs:.1f} | {least * theirs:.2f}" if theirs else " | | | "
+        lines.append(f"| {describe(row)}, over {row['implementation']} | {float(row['ratio']):.2f} of {least:g} | {known} |")
+    heading = ["| below the mark | ratio | ours, of the peak | the peer | at the whole peak, times | the mark wants of the peak |", "|---" * 6 + "|"]
+    return heading + lines if lines else []
+
+
+def markdown(rows: list[dict], shares_of: Callable[[dict], tuple[float, float] | None] = lambda row: None) -> str:
     attention, training = ([row for row in rows if row["op"] == op] for op in ("attention", "training"))
     by_shape = {f"{mechanism}, {direction}, context {context:,}": lambda row, key=(mechanism, direction, str(context)):
                 (row["mechanism"], row["pass"], row["context"]) == key
@@ -89,21 +123,31 @@ def markdown(rows: list[dict]) -> str:
              table(training, f"training, layers {', '.join(map(str, layers))}", TRAINING, by_model)]
     pairs = sorted({int(row["pairs"]) for row in rows if row["status"] == "ok"})
     dpa, ea = ([row for row in attention if row["mechanism"] == mechanism] for mechanism in ("dpa", "ea"))
-    goals = ["Goals:", "", goal(training, "training, over PyTorch's best", 5, TORCH), goal(training, "training, over JAX's best", 3,
-             ("jax-jit", "jax-vmap")), goal(dpa, "dpa, over PyTorch's fused attention", 1.5, SDPA),
-             goal(ea, "ea, over plain PyTorch", 5, ("torch-eager",))]
+    goals, below = ["Goals:", ""], []
+    for of, what, least, peers in ((training, "training, over PyTorch's best", 5, TORCH),
+                                   (training, "training, over JAX's best", 3, ("jax-jit", "jax-vmap")),
+                                   (dpa, "dpa, over PyTorch's fused attention", 1.5, SDPA), (ea, "ea, over plain PyTorch", 5, ("torch-eager",))):
+        line, missed = goal(of, what, least, peers)
+        goals.append(line)
+        below += [(least, row) for row in missed]
     said = [f"From {pairs[0]}{f' to {pairs[-1]}' if len(pairs) > 1 else ''} pairs a ratio."] if pairs else []
-    return "\n\n".join("\n".join(part) for part in [*parts, said, goals] if part)
+    return "\n\n".join("\n".join(part) for part in [*parts, said, goals, below_the_mark(below, shares_of)] if part)
+
+
+def read(path: Path) -> list[dict]:
+    if not path.exists():
+        return []
+    with open(path, newline="") as file:
+        return list(csv.DictReader(file))
 
 
 def main() -> None:
     if len(sys.argv) != 2 or sys.argv[1].startswith("-"):
         sys.exit(f"usage: table.py FOLDER\n{__doc__}" if "--help" in sys.argv else "table.py: the folder of a run is wanted")
-    path = Path(sys.argv[1]) / "ratios.csv"
-    if not path.exists():
-        sys.exit(f"table.py: {path} is not there; scripts/peers/run.sh writes it")
-    with open(path, newline="") as file:
-        print(markdown(list(csv.DictReader(file))))
+    folder = Path(sys.argv[1])
+    if not (folder / "ratios.csv").exists():
+        sys.exit(f"table.py: {folder / 'ratios.csv'} is not there; scripts/peers/run.sh writes it")
+    print(markdown(read(folder / "ratios.csv"), shares(folder)))
 
 
 if __name__ == "__main__":

@@ -174,6 +174,23 @@ def test_the_table_takes_a_peer_s_best_way_and_says_where_it_wins():
     assert "training, over JAX's best: not measured" in text
 
 
+def test_what_is_below_the_mark_has_its_shares_of_the_peak(tmp_path):
+    pairs = [pair(0, 2, 8), pair(1, 2, 8)]
+    ratios._write(tmp_path / "ratios.csv", list(ratios.RATIO_COLUMNS), ratios.ratio_rows(pairs))
+    ratios._write(tmp_path / "kernels.csv", *ratios.kernel_rows(pairs, [ours(2.0)]))
+    text = table.markdown(table.read(tmp_path / "ratios.csv"), table.shares(tmp_path))
+    assert "| ea forward, context 64, head_dim 32, over torch-eager | 4.00 of 5 | 0.50 | 0.12 | 8.0 | 0.62 |" in text
+    trained = [pair(i, 0, 0, op="training", layers=1, d_model=64, head_dim="", fleet=1, ours_tokens_per_s=8e6, theirs_tokens_per_s=2e6,
+                    **{"pass": ""}) for i in range(2)]
+    template = {"backend": "cpu", "device": "x", "mechanism": "ea", "layers": "1", "d_model": "64", "context": "64", "batch": "1", "fleet": "1",
+                "workers": "2", "flop_per_token": "100000", "peak_gflop_per_s": "500",
+                "gflop_per_s": "", "peak_fraction": ""}
+    rows = ratios.ratio_rows(trained)
+    ratios._write(tmp_path / "throughput.csv", *ratios.throughput_rows(rows, [template]))
+    text = table.markdown(rows, table.shares(tmp_path))
+    assert "| ea, d_model 64, layers 1, over torch-eager | 4.00 of 5 | 0.80 | 0.20 | 5.0 | 1.00 |" in text
+
+
 @pytest.mark.parametrize(("arguments", "says"), [(["--fast"], "unknown option '--fast'"), (["--out"], "--out needs a value"),
                                                  (["--device"], "--device needs a value")])
 def test_misuse(arguments, says):
