@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <glib.h>
+#include <inttypes.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -211,6 +212,38 @@ static int join_ranks(const arguments *a, const eab_launch *launch, eab_sweep *s
     return -1;
 }
 
+static const char restart_variable[] = "EAB_SWEEP_RESTART";
+
+/* What a process before this one has left in the environment: "first:cells:fleet:seconds" (become_fresh). */
+static int take_restart(eab_sweep *sweep, const eab_plan *plan) {
+    const char *text = getenv(restart_variable);
+    char more;
+    eab_suspects *suspects = &sweep->suspects;
+    if (!text) return EAB_OK;
+    if (sscanf(text, "%16" SCNd64 ":%8d:%8d:%32lf%c", &suspects->first, &suspects->cells, &suspects->fleet,
+               &sweep->elapsed_s, &more) != 4 ||
+        suspects->first < 0 || suspects->first >= plan->count || suspects->cells < 0 || suspects->fleet < 0 ||
+        !(sweep->elapsed_s >= 0 && sweep->elapsed_s <= NO_TIME_LIMIT_S))
+        return eab_fail(EAB_BAD_INPUT, "%s is not as a sweep leaves it; unset is allowed", restart_variable);
+    sweep->goes_on = true;
+    unsetenv(restart_variable);
+    return EAB_OK;
+}
+
+/* The same command in a fresh process, which is this one: its number, output and parent stay. Returns where that fails. */
+static void become_fresh(int argc, char **argv, const eab_sweep_restart *restart) {
+    char **words = g_new0(char *, (gsize)argc + 2), text[80];
+    g_snprintf(text, sizeof text, "%" PRId64 ":%d:%d:%.3f", restart->suspects.first, restart->suspects.cells,
+               restart->suspects.fleet, restart->elapsed_s);
+    words[0] = program_invocation_name;
+    for (int i = 0; i < argc; i++) words[i + 1] = argv[i];
+    fflush(NULL);
+    if (!setenv(restart_variable, text, 1)) execv("/proc/self/exe", words);
+    fprintf(stderr, "eabench sweep: no fresh process can be begun: %s; start the same command again\n",
+            g_strerror(errno));
+    g_free(words);
+}
+
 static int sweep_plan(const arguments *a, eab_sweep *sweep) {
     eab_plan plan;
     int status = eab_plan_load(sweep->spec, sweep->sets, &plan);
@@ -224,7 +257,8 @@ static int sweep_plan(const arguments *a, eab_sweep *sweep) {
         g_free(run);
     }
     int code;
-    status = describe_device(sweep, &plan);
+    status = take_restart(sweep, &plan);
+    if (!status) status = describe_device(sweep, &plan);
     if (!status && sweep->dry_run) status = a->list ? eab_list_cells(stdout, sweep, &plan) : eab_dry_run(sweep, &plan);
     if (sweep->ranks && sweep->place.rank > 0) code = eab_sweep_follow(sweep, &plan, status);
     else if (status) code = refuse(sweep, eab_command_error("sweep", status));
@@ -295,7 +329,10 @@ int eab_command_sweep(int argc, char **argv) {
                            .command = eab_command_quote("eabench", argc, argv),
                            .again = eab_command_quote(program_invocation_name, argc, argv)};
         code = join_ranks(&a, &launch, &sweep);
+        eab_sweep_restart restart = {0};
+        if (!sweep.ranks) sweep.restart = &restart; /* the others would lose their leader */
         if (code < 0) code = sweep_plan(&a, &sweep);
+        if (restart.wanted) become_fresh(argc, argv, &restart);
         g_free(sweep.command);
         g_free(sweep.again);
     }

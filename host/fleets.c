@@ -117,6 +117,30 @@ GArray *eab_fleets_make_after(const GArray *begun, const eab_cell *cells, const 
     return fleets;
 }
 
+void eab_fleets_add_suspects(GArray *begun, const eab_cell *cells, const int64_t *indices, int64_t count,
+                             const eab_suspects *suspects) {
+    GHashTable *taken = g_hash_table_new(NULL, NULL);
+    for (guint i = 0; i < begun->len; i++)
+        for (int32_t k = 0; k < g_array_index(begun, eab_fleet, i).members; k++)
+            g_hash_table_add(taken, GSIZE_TO_POINTER((gsize)g_array_index(begun, eab_fleet, i).indices[k] + 1));
+    sized_cell *sized = sort_cells(cells, indices, count);
+    int64_t *found = g_new(int64_t, (gsize)MAX(1, count)), found_count = 0;
+    bool reached = false;
+    for (int64_t i = 0; i < count && found_count < suspects->cells; i++) {
+        reached = reached || sized[i].index == suspects->first;
+        if (reached && !g_hash_table_contains(taken, GSIZE_TO_POINTER((gsize)sized[i].index + 1)) &&
+            eab_train_same_fleet(&cells[suspects->first].config, &cells[sized[i].index].config))
+            found[found_count++] = sized[i].index;
+    }
+    GArray *made = eab_fleets_make(cells, found, found_count, suspects->fleet, NULL);
+    for (guint i = 0; i < made->len; i++) g_array_index(made, eab_fleet, i).careful = true;
+    g_array_append_vals(begun, made->data, made->len);
+    g_array_free(made, TRUE);
+    g_free(found);
+    g_free(sized);
+    g_hash_table_destroy(taken);
+}
+
 void eab_fleets_free(GArray *fleets) {
     for (guint i = 0; i < fleets->len; i++) g_free(g_array_index(fleets, eab_fleet, i).indices);
     g_array_free(fleets, TRUE);

@@ -15,7 +15,9 @@ typedef struct {
     eab_pool *pool;
     pthread_t thread;
     eab_device *device;
-    bool faulted;             /* in this job */
+    bool faulted; /* in this job */
+    bool ever_faulted;
+    eab_suspects suspects;    /* where it faulted last */
     _Atomic int64_t steps;    /* of the fleet at work, all members */
     _Atomic int64_t restored; /* those that its checkpoint had */
     const eab_fleet *job;     /* under the pool's mutex; NULL: none */
@@ -33,6 +35,8 @@ struct eab_pool {
     int32_t started, alive;
     double flop_restored, tokens_done; /* of complete fleets */
     int status;                        /* the first error that is not a cell's own */
+    bool lost;                         /* a device could not be opened again */
+    eab_suspects suspects;
     char line[768];
     pool_worker *workers;
 };
@@ -66,10 +70,22 @@ static int deliver(eab_pool *pool, int64_t index, eab_cell_result *result) {
     return status;
 }
 
+static void tell_lost(const pool_worker *worker) {
+    eab_pool *pool = worker->pool;
+    pthread_mutex_lock(&pool->mutex);
+    pool->lost = true;
+    if (worker->suspects.cells > pool->suspects.cells) pool->suspects = worker->suspects;
+    pthread_mutex_unlock(&pool->mutex);
+}
+
 static int open_device(pool_worker *worker) {
     const eab_pool_settings *settings = &worker->pool->settings;
     if (worker->device) return EAB_OK;
-    EAB_TRY(eab_device_open(settings->backend, settings->device, &worker->device));
+    const int status = eab_device_open(settings->backend, settings->device, &worker->device);
+    if (status && worker->ever_faulted) tell_lost(worker);
+    if (status) return status;
+    if (worker->job->careful && worker->device->backend->be_careful)
+        worker->device->backend->be_careful(worker->device);
     return settings->profile ? eab_profile_attach(worker->device) : EAB_OK;
 }
 
@@ -149,7 +165,9 @@ static int train_cells(pool_worker *worker, const int64_t *indices, int32_t memb
     if (stopped) return EAB_INTERRUPTED;
     if (status == EAB_DEVICE_FAULT) { /* whatever it was doing, a device opened anew does not know of it */
         close_device(worker);
-        worker->faulted = true;
+        worker->faulted = worker->ever_faulted = true;
+        worker->suspects =
+            members > 1 ? (eab_suspects){indices[0], members, (members + 1) / 2} : (eab_suspects){0, 0, 0};
     }
     if (members > 1) {
         atomic_store_explicit(&worker->steps, 0, memory_order_relaxed);
@@ -189,7 +207,7 @@ static void *work(void *argument) {
         worker->job = current;
         pthread_mutex_unlock(&pool->mutex);
         const int status = train_cells(worker, current->indices, current->members);
-        if (worker->faulted) close_device(worker); /* one opened after a fault may be slow, to find out more */
+        if (worker->faulted || current->careful) close_device(worker); /* it may be slow, to find out more */
         worker->faulted = false;
         if (status && status != EAB_INTERRUPTED) fail_pool(pool, status);
         if (pool->settings.fleet_sink) pool->settings.fleet_sink(pool->settings.context, current, !status);
@@ -318,6 +336,14 @@ int32_t eab_pool_list(eab_pool *pool, eab_pool_fleet *fleets, int32_t room) {
     }
     pthread_mutex_unlock(&pool->mutex);
     return count;
+}
+
+bool eab_pool_lost_device(eab_pool *pool, eab_suspects *suspects) {
+    pthread_mutex_lock(&pool->mutex);
+    const bool lost = pool->lost;
+    *suspects = pool->suspects;
+    pthread_mutex_unlock(&pool->mutex);
+    return lost;
 }
 
 int eab_pool_finish(eab_pool *pool) {

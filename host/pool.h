@@ -2,7 +2,8 @@
  *
  * What a cell's result is does not depend on which worker had it or when; only the order in which results come in does.
  * A fleet that does not fit into memory, or in which something fails, is halved and tried again until the cell that is
- * to blame is alone: that one fails, the others do not.
+ * to blame is alone: that one fails, the others do not. A device that failed is opened anew for that; where it cannot
+ * be, a fresh process has to go on (eab_suspects).
  */
 #ifndef EAB_HOST_POOL_H
 #define EAB_HOST_POOL_H
@@ -83,6 +84,10 @@ typedef struct {
 
 /* The fleets at work, at most `room` of them; returns how many there are. */
 int32_t eab_pool_list(eab_pool *pool, eab_pool_fleet *fleets, int32_t room);
+
+/* Of a pool whose workers have ended: whether a device could not be opened again after a fault, so that a fresh process has
+ * to go on, and what that one is to suspect. */
+bool eab_pool_lost_device(eab_pool *pool, eab_suspects *suspects);
 
 /* Stops the workers if they still run, waits for them and frees the pool. EAB_OK if every cell got a result;
  * EAB_INTERRUPTED if it was stopped; else the error that ended it: the sink's, or the device's where no worker could

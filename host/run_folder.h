@@ -18,6 +18,7 @@ typedef struct {
     const char *command;    /* the command line */
     bool save_models, save_curves, save_geometry;
     bool keep_timeouts; /* cells with status timeout are not done again */
+    bool keep_failures; /* nor are those that failed in any other way */
 } eab_run_settings;
 
 /* Opens or creates `path` for this plan: takes the lock, reads what is there, drops a torn last line, orphaned rows and

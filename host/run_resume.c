@@ -13,8 +13,9 @@ static bool has_all_rows(const eab_run_folder *folder, int64_t index) {
 
 bool eab_run_folder_is_done(const eab_run_folder *folder, int64_t index) {
     const eab_cell_state *state = &folder->cells[index];
-    return has_all_rows(folder, index) && (eab_cell_status_is_result((eab_cell_status)state->status) ||
-                                           (folder->settings.keep_timeouts && state->status == EAB_CELL_TIMEOUT));
+    if (!has_all_rows(folder, index)) return false;
+    if (state->status == EAB_CELL_TIMEOUT) return folder->settings.keep_timeouts;
+    return folder->settings.keep_failures || eab_cell_status_is_result((eab_cell_status)state->status);
 }
 
 /* The plan's index of the row's cell, or -1 with a line. */

@@ -236,7 +236,8 @@ eab_run_settings eab_sweep_run_settings(const eab_sweep *sweep) {
                               .save_models = sweep->save_models,
                               .save_curves = sweep->save_curves,
                               .save_geometry = sweep->save_geometry,
-                              .keep_timeouts = sweep->search};
+                              .keep_timeouts = sweep->search,
+                              .keep_failures = sweep->goes_on};
 }
 
 eab_pool_settings eab_sweep_pool_settings(eab_sweep_session *session, const int32_t *fleets) {
@@ -266,6 +267,11 @@ static int train(eab_sweep_session *session, const int64_t *todo, int64_t count,
     const eab_sweep *sweep = session->sweep;
     eab_pool_settings settings = eab_sweep_pool_settings(session, fleets);
     GArray *begun = settings.checkpoints.path ? eab_run_checkpoints_find(sweep->out, session->plan, todo, count) : NULL;
+    if (session->suspects.cells > 0) {
+        if (!begun) begun = g_array_new(FALSE, FALSE, sizeof(eab_fleet));
+        eab_fleets_add_suspects(begun, session->plan->cells, todo, count, &session->suspects);
+    }
+    session->suspects = (eab_suspects){0, 0, 0};
     settings.begun = begun;
     if (session->leader)
         settings.deal =
@@ -277,6 +283,8 @@ static int train(eab_sweep_session *session, const int64_t *todo, int64_t count,
     if (!status) {
         if (session->leader) eab_leader_deal(session->leader, settings.deal);
         watch(session);
+        if (sweep->restart && !is_interrupted(session) && !session->over_time)
+            sweep->restart->wanted = eab_pool_lost_device(session->pool, &sweep->restart->suspects);
         status = eab_pool_finish(session->pool);
         if (session->leader) eab_leader_deal(session->leader, NULL);
     }
@@ -401,7 +409,8 @@ static int meet_followers(eab_sweep_session *session) {
 static int run_sweep(const eab_sweep *sweep, const eab_plan *plan, eab_leader **leader) {
     eab_sweep_session session = {.sweep = sweep,
                                  .plan = plan,
-                                 .started_s = eab_now_s(),
+                                 .started_s = eab_now_s() - sweep->elapsed_s,
+                                 .suspects = sweep->suspects,
                                  .ends = g_array_new(FALSE, FALSE, sizeof(eab_cell_end)),
                                  .notes = g_ptr_array_new_with_free_func(g_free)};
     const eab_run_settings settings = eab_sweep_run_settings(sweep);
@@ -452,6 +461,13 @@ static int run_sweep(const eab_sweep *sweep, const eab_plan *plan, eab_leader **
     g_ptr_array_free(session.notes, TRUE);
     pthread_mutex_destroy(&session.mutex);
 
+    if (sweep->restart && sweep->restart->wanted && status && status != EAB_IO) {
+        sweep->restart->elapsed_s = eab_now_s() - session.started_s;
+        eab_sweep_tell(sweep, "the device does not come back (%s); going on in a fresh process", reason);
+        g_free(reason);
+        return EAB_EXIT_FAILED;
+    }
+    if (sweep->restart) sweep->restart->wanted = false;
     int code = failures(sweep, &summary) ? EAB_EXIT_FAILED : EAB_EXIT_DONE;
     if (status == EAB_INTERRUPTED) {
         eab_sweep_tell(sweep, "%s; %lld of %lld cells are done. To go on%s:\n  %s",

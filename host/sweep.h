@@ -5,8 +5,16 @@
 #include <stdio.h>
 
 #include "plan.h"
+#include "pool.h"
 #include "progress.h"
 #include "ranks.h"
+
+/* What a fresh process is to begin with, after a fault of the device that only the end of this one heals. */
+typedef struct {
+    bool wanted;
+    eab_suspects suspects;
+    double elapsed_s; /* of the time limit */
+} eab_sweep_restart;
 
 typedef struct {
     const char *spec;
@@ -26,6 +34,10 @@ typedef struct {
     char description[256], isa[32]; /* of the device; of the CPU kernels, or "" */
     const eab_ranks *ranks;         /* to the other processes of the sweep; NULL: it is the only one */
     eab_ranks_place place;          /* among them */
+    bool goes_on;                   /* a process before this one lost its device: what failed there stays failed */
+    eab_suspects suspects;          /* what that one was at */
+    double elapsed_s;               /* of the time limit, before this process */
+    eab_sweep_restart *restart;     /* written: whether a fresh process has to go on; NULL: it cannot */
 } eab_sweep;
 
 /* Trains what is not done yet, leading the other processes if there are any; returns the program's exit code. */

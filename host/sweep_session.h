@@ -28,7 +28,8 @@ typedef struct {
     eab_profile profile; /* of what was trained, if the sweep asks for it */
     double started_s;
     bool over_time;
-    eab_run_state told; /* to whoever looks at the run */
+    eab_suspects suspects; /* of the next pool */
+    eab_run_state told;    /* to whoever looks at the run */
     double told_s;
     pthread_mutex_t mutex; /* of ends and notes */
     GArray *ends;          /* eab_cell_end */

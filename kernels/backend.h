@@ -219,6 +219,8 @@ typedef struct eab_backend {
     void (*close)(eab_device *device);
     void (*describe)(const eab_device *device, char *text, size_t size);
     int (*set_stream)(eab_device *device, void *stream); /* optional */
+    /* Optional: from now on each kernel is waited for and nothing is recorded, so that one that fails is named. */
+    void (*be_careful)(eab_device *device);
 
     /* Memory: aligned to 64 bytes, contents undefined. real counts for write and read; bytes elsewhere. */
     int (*allocate)(eab_device *, size_t bytes, void **memory);

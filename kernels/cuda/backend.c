@@ -19,6 +19,7 @@ const eab_backend eab_backend_cuda = {
     .close = eab_cuda_close,
     .describe = eab_cuda_describe,
     .set_stream = eab_cuda_set_stream,
+    .be_careful = eab_cuda_be_careful,
     .allocate = eab_cuda_allocate,
     .release = eab_cuda_release,
     .zero = eab_cuda_zero,

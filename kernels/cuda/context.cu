@@ -28,10 +28,10 @@ void note_sticky(cudaError_t error) {
         __atomic_store_n(&poisoned[index], true, __ATOMIC_RELAXED);
 }
 
+__global__ void probe() {}
+
 #ifndef EAB_SIMT
 thread_local bool careful; /* whether the device that the calling thread works on is (own.h) */
-
-__global__ void probe() {}
 
 /* Whether this build has code that the device can run. */
 int check_architecture(int index, const cudaDeviceProp *properties) {
@@ -76,17 +76,26 @@ void write_description(eab_cuda_own *own, const cudaDeviceProp *properties) {
 #endif
 }
 
+/* Whether the device runs kernels again. Of some errors the runtime's manual says that only the end of the process heals
+ * them (cudaErrorIllegalAddress: "the process must be terminated and relaunched"). */
+int try_kernel(cudaStream_t stream) {
+    EAB_TRY(EAB_LAUNCH(stream, probe, dim3(1), dim3(1), 0));
+    EAB_CUDA(cudaStreamSynchronize(stream));
+    return EAB_OK;
+}
+
 int prepare(eab_cuda_own *own, int index) {
     cudaDeviceProp properties;
     own->index = index;
-    EAB_CUDA(cudaSetDevice(index));
-    if (index < MAX_DEVICES && __atomic_exchange_n(&poisoned[index], false, __ATOMIC_RELAXED)) {
-        cudaDeviceReset(); /* its error is that of the poisoned context */
+    const bool revived = index < MAX_DEVICES && __atomic_exchange_n(&poisoned[index], false, __ATOMIC_RELAXED);
+    if (revived) {
+        cudaSetDevice(index); /* its error, and that of the reset, is that of the poisoned context */
+        cudaDeviceReset();
         cudaGetLastError();
         __atomic_add_fetch(&generations[index], 1, __ATOMIC_RELAXED);
-        EAB_CUDA(cudaSetDevice(index));
         own->careful = true;
     }
+    EAB_CUDA(cudaSetDevice(index));
     own->generation = index < MAX_DEVICES ? __atomic_load_n(&generations[index], __ATOMIC_RELAXED) : 0;
     EAB_CUDA(cudaGetDeviceProperties(&properties, index));
     EAB_TRY(check_architecture(index, &properties));
@@ -94,6 +103,7 @@ int prepare(eab_cuda_own *own, int index) {
     own->resident_threads = properties.multiProcessorCount * properties.maxThreadsPerMultiProcessor;
     EAB_CUDA(cudaStreamCreateWithFlags(&own->own_stream, cudaStreamNonBlocking));
     own->stream = own->own_stream;
+    if (revived) EAB_TRY(try_kernel(own->stream));
     EAB_TRY(eab_cuda_blas_open(own->stream, &own->blas));
     write_description(own, &properties);
     return EAB_OK;
@@ -206,6 +216,8 @@ int eab_cuda_set_stream(eab_device *device, void *stream) {
     own->stream = stream ? (cudaStream_t)stream : own->own_stream;
     return eab_cuda_blas_set_stream(own->blas, own->stream);
 }
+
+void eab_cuda_be_careful(eab_device *device) { eab_cuda_own_of(device)->careful = true; }
 
 /* For tests of what happens after a fault: EAB_CUDA_FAULT_AFTER=n makes the n-th wait of this process (synchronize,
  * download, upload) find that a kernel has failed. */

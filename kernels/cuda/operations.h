@@ -15,6 +15,7 @@ int eab_cuda_open(int index, eab_device *device);
 void eab_cuda_close(eab_device *device);
 void eab_cuda_describe(const eab_device *device, char *text, size_t size);
 int eab_cuda_set_stream(eab_device *device, void *stream);
+void eab_cuda_be_careful(eab_device *device);
 int eab_cuda_synchronize(eab_device *device);
 int eab_cuda_capacity(eab_device *device, size_t *free_bytes, int64_t *resident_threads);
 /* EAB_NO_DEVICE with the line for a device of compute capability major.minor that this build, with code for `built` such as

@@ -61,6 +61,8 @@ static int collect(void *context, int64_t index, const eab_cell_result *result) 
     return refuse ? eab_fail(EAB_IO, "the disk is full") : EAB_OK;
 }
 
+static eab_suspects suspects;
+
 static collector collector_of(const eab_plan *plan) {
     collector all = {.plan = plan};
     pthread_mutex_init(&all.mutex, NULL);
@@ -68,17 +70,21 @@ static collector collector_of(const eab_plan *plan) {
 }
 
 static eab_pool *start(collector *all, int32_t workers, int32_t fleet) {
+    GArray *begun = g_array_new(FALSE, FALSE, sizeof(eab_fleet));
     const eab_pool_settings settings = {.backend = "cpu",
                                         .workers = workers,
                                         .fleet = fleet,
                                         .keep_curves = true,
                                         .sink = collect,
                                         .context = all,
-                                        .train = stand_in};
+                                        .train = stand_in,
+                                        .begun = begun};
     int64_t *indices = g_new(int64_t, (gsize)all->plan->count);
     for (int64_t i = 0; i < all->plan->count; i++) indices[i] = i;
     eab_pool *pool;
+    eab_fleets_add_suspects(begun, all->plan->cells, indices, all->plan->count, &suspects);
     cr_assert_eq(eab_pool_start(&settings, all->plan->cells, indices, all->plan->count, &pool), EAB_OK);
+    eab_fleets_free(begun);
     g_free(indices);
     return pool;
 }
@@ -141,6 +147,25 @@ Test(pool, longest_first) {
         const int64_t steps = plan.cells[before].config.steps, next = plan.cells[after].config.steps;
         cr_expect(steps > next || (steps == next && before < after));
     }
+    eab_plan_free(&plan);
+}
+
+/* 10 of 20 from the fifth on, which a device failed at, by 4 at most: 4, 3 and 3; the others in one fleet, as always. */
+Test(pool, suspects_are_dealt_apart) {
+    eab_plan plan = fixture_plan("[task recurrence]\n[train]\nsteps = 2\nseed = 1:20\n");
+    suspects = (eab_suspects){4, 10, 4};
+    collector all = collector_of(&plan);
+    cr_expect_eq(run(&all, 1, 16), EAB_OK);
+    expect_each_once(&all);
+    cr_expect_eq(atomic_load(&calls), 4);
+    cr_expect_eq(atomic_load(&largest_fleet), 10);
+    for (int i = 0; i < 10; i++) cr_expect_eq(all.order[i], 4 + i);
+
+    suspects = (eab_suspects){0, 1000, 0}; /* whatever the environment said */
+    collector more = collector_of(&plan);
+    cr_expect_eq(run(&more, 3, 16), EAB_OK);
+    expect_each_once(&more);
+    cr_expect_eq(atomic_load(&calls), 4 + 20);
     eab_plan_free(&plan);
 }
 

@@ -15,6 +15,7 @@ namespace simt {
 static std::mutex launch_lock; /* one launch at a time */
 static std::map<const void *, size_t> shared_optin;
 static cudaError_t last_error, sticky_error;
+static bool fault_lasts; /* beyond a reset */
 static uint64_t launches, last_steps;
 
 cudaError_t set_error(cudaError_t error) {
@@ -119,11 +120,15 @@ static int report(const simt_launch &launch, const char *reason) {
     return eab_fail(EAB_DEVICE_FAULT, "kernel %.*s at %s:%d: %s", length, name, launch.file, launch.line, reason);
 }
 
-/* EAB_SIMT_FAULT=N: the N-th launch of the process fails as if the device had. */
+/* EAB_SIMT_FAULT=N: the N-th launch of the process fails as if the device had; "N for good": and a reset does not help.
+ * Processes that this one becomes by exec are spared. */
 static bool fault_is_due() {
     static uint64_t count;
     const char *text = getenv("EAB_SIMT_FAULT");
-    return ++count == (text ? strtoull(text, nullptr, 10) : 0);
+    if (++count != (text ? strtoull(text, nullptr, 10) : 0)) return false;
+    fault_lasts = strstr(text, "for good") != nullptr;
+    unsetenv("EAB_SIMT_FAULT");
+    return true;
 }
 
 int execute(const simt_launch &launch) {
@@ -188,6 +193,7 @@ cudaError_t cudaDeviceReset() {
     const std::lock_guard<std::mutex> guard(launch_lock);
     global_release_all();
     finding_clear();
+    if (fault_lasts) return sticky_error;
     sticky_error = last_error = cudaSuccess;
     launches = 0;
     return cudaSuccess;

@@ -188,6 +188,14 @@ Test(fault, is_sticky) {
     cr_assert_eq(planted_race(nullptr, RACE_RIGHT, device(256, true)), EAB_OK, "%s", eab_last_error());
 }
 
+Test(fault, can_outlast_a_reset) {
+    setenv("EAB_SIMT_FAULT", "1 for good", 1);
+    cr_assert_eq(planted_race(nullptr, RACE_RIGHT, device(256, true)), EAB_DEVICE_FAULT);
+    cr_assert_eq(cudaDeviceReset(), cudaErrorLaunchFailure);
+    void *more;
+    cr_assert_eq(cudaMalloc(&more, 16), cudaErrorLaunchFailure);
+}
+
 Test(fault, can_be_asked_for) {
     setenv("EAB_SIMT_FAULT", "2", 1);
     cr_assert_eq(planted_race(nullptr, RACE_RIGHT, device(256, true)), EAB_OK, "%s", eab_last_error());
