@@ -26,6 +26,7 @@ SHAPE = ("mechanism", "dtype", "pass", "batch", "heads", "context", "head_dim", 
 KEY = ("op", *SHAPE, "implementation", "fleet")
 COLUMNS = (*KEY, "pair", "status", "reason", "ours_us", "ours_p05_us", "ours_p95_us", "ours_samples", "theirs_us", "theirs_p05_us",
            "theirs_p95_us", "theirs_samples", "ours_tokens_per_s", "theirs_tokens_per_s", "spent_s")
+SLOW_S, SLOW_PAIRS = 3.0, 3  # a pair that takes longer; how many of such are enough
 MEASURED = ("pairs.csv", "kernels-ours.csv", "throughput-ours.csv")  # what the other tables are made of
 
 
@@ -194,8 +195,10 @@ class Run:
         return next((answer for answer in ready if answer["status"] != "ok"), ready[0]), pair
 
     def pairs(self, job: Job) -> Iterator[int]:
-        """The pairs that are still to be measured; of one that cannot be there is one row."""
+        """The pairs that are still to be measured; of one that cannot be there is one row, of slow ones there are fewer."""
         there = self.done.get(key(job.row()), {})
+        if len(there) >= SLOW_PAIRS and self.known.get(key(job.row()), 0) > SLOW_S:
+            return
         if all(status == "ok" for status in there.values()):
             yield from (pair for pair in range(self.a.pairs) if pair not in there)
 
@@ -212,8 +215,9 @@ class Run:
                 return
             found = pair() if ready["status"] == "ok" else ready
             line = {name: value for name, value in found.items() if name in COLUMNS}
-            self.add({**job.row(), "pair": number, "reason": "", **line, "spent_s": f"{time.monotonic() - before_s:.3f}"})
-            if found["status"] != "ok":
+            spent_s = time.monotonic() - before_s
+            self.add({**job.row(), "pair": number, "reason": "", **line, "spent_s": f"{spent_s:.3f}"})
+            if found["status"] != "ok" or (spent_s > SLOW_S and number + 1 >= SLOW_PAIRS):
                 return
 
     # ---- all --------------------------------------------------------------------------------------------------------

@@ -23,7 +23,7 @@ the README need first; then kernels.csv, throughput.csv and ratios.csv, which it
                          in their caches and has more of its time for measuring
   --only WHAT            attention or training
   --implementations LIST these peers, between commas
-  --pairs N              pairs for each ratio (default: 5; 3 with --gpu)
+  --pairs N              pairs for each ratio (default: 5; 3 with --gpu, and where a pair takes longer than 3 s)
   --fleet N              with --gpu: models that eabench trains at once (default: 512)
   --seconds S            for a sample of attention (default: 0.1), as eabench bench --max-seconds
   --training-seconds S   of training for a sample (default: 0.4)

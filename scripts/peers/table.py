@@ -62,7 +62,8 @@ def table(rows: list[dict], heading: str, columns: dict[str, tuple[str, ...]], g
 def describe(row: dict) -> str:
     if row["op"] == "training":
         return f"{row['mechanism']}, d_model {row['d_model']}, layers {row['layers']}"
-    return f"{row['mechanism']} {row['pass']}, context {row['context']}, head_dim {row['head_dim']}"
+    heads = int(row["batch"]) * int(row["heads"])
+    return f"{row['mechanism']} {row['pass']}, context {row['context']}, head_dim {row['head_dim']}" + (f", {heads} heads" if heads > 1 else "")
 
 
 def goal(rows: list[dict], what: str, least: float, peers: tuple[str, ...]) -> tuple[str, list[dict]]:
@@ -110,10 +111,12 @@ def below_the_mark(below: list[tuple[float, dict]], shares_of: Callable[[dict], 
 
 def markdown(rows: list[dict], shares_of: Callable[[dict], tuple[float, float] | None] = lambda row: None) -> str:
     attention, training = ([row for row in rows if row["op"] == op] for op in ("attention", "training"))
-    by_shape = {f"{mechanism}, {direction}, context {context:,}": lambda row, key=(mechanism, direction, str(context)):
-                (row["mechanism"], row["pass"], row["context"]) == key
-                for mechanism in ("dpa", "ea") for context in sorted({int(row["context"]) for row in attention})
-                for direction in ("forward", "backward")}
+    kinds = sorted({(row["mechanism"], int(row["context"]), int(row["batch"]) * int(row["heads"]), row["pass"]) for row in attention},
+                   key=lambda kind: (kind[0], kind[1], -kind[2], kind[3] == "backward"))
+    by_shape = {f"{mechanism}, {direction}, context {context:,}" + (f", {heads} heads" if heads > 1 else ""):
+                lambda row, kind=(mechanism, context, heads, direction):
+                (row["mechanism"], int(row["context"]), int(row["batch"]) * int(row["heads"]), row["pass"]) == kind
+                for mechanism, context, heads, direction in kinds}
     by_model = {f"{mechanism}, d_model {width}": lambda row, key=(mechanism, str(width)): (row["mechanism"], row["d_model"]) == key
                 for mechanism in ("dpa", "ea") for width in sorted({int(row["d_model"]) for row in training})}
     head_dims = sorted({int(row["head_dim"]) for row in attention})

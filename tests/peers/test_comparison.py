@@ -158,6 +158,19 @@ def test_how_long_it_takes_is_known_from_what_was_measured():
     assert compare.expected_s([job], 2, {}) == pytest.approx(6)
 
 
+def test_slow_pairs_are_fewer_and_stay_so(tmp_path):
+    run = compare.Run(compare.parse(["--eabench", "x", "--out", str(tmp_path)]))
+    job, _ = points.training((1,), (16,), (("torch-eager", 1),))
+    name = compare.key(job.row())
+    assert list(run.pairs(job)) == [0, 1, 2, 3, 4]
+    run.done[name] = {0: "ok", 1: "ok", 2: "ok"}
+    assert list(run.pairs(job)) == [3, 4]
+    run.known[name] = compare.SLOW_S + 1
+    assert list(run.pairs(job)) == []
+    run.done[name] = {0: "unsupported"}
+    assert list(run.pairs(job)) == []
+
+
 def ratio(value: float, **other: object) -> dict[str, str]:
     return {**pair(0, 1, 1, **other), "pairs": "5", "ratio": str(value), "ratio_low": str(0.9 * value), "ratio_high": str(1.1 * value)}
 
