@@ -94,6 +94,8 @@ static void take_goodbye(eab_leader *leader, int rank, eab_rank_reader *message)
     while (own->given->len) take_back(leader, rank, g_array_index(own->given, int64_t, 0), EAB_DEAL_UNDONE);
     if (status && status != EAB_INTERRUPTED) note_error(leader, rank, status, line);
     leader->profile.seconds += profile.seconds;
+    leader->profile.checkpoints.calls += profile.checkpoints.calls;
+    leader->profile.checkpoints.seconds += profile.checkpoints.seconds;
     for (int phase = 0; phase < EAB_PROFILE_PHASES; phase++)
         for (int row = 0; row < EAB_PROFILE_ROWS; row++) {
             leader->profile.rows[phase][row].calls += profile.rows[phase][row].calls;
@@ -261,7 +263,11 @@ int eab_leader_status(const eab_leader *leader, eab_profile *profile) {
             profile->rows[phase][row].seconds += leader->profile.rows[phase][row].seconds;
             profile->rows[phase][row].flop += leader->profile.rows[phase][row].flop;
         }
-    if (profile) profile->seconds += leader->profile.seconds;
+    if (profile) {
+        profile->seconds += leader->profile.seconds;
+        profile->checkpoints.calls += leader->profile.checkpoints.calls;
+        profile->checkpoints.seconds += leader->profile.checkpoints.seconds;
+    }
     return leader->status ? eab_fail((eab_status)leader->status, "%s", leader->line) : EAB_OK;
 }
 

@@ -20,7 +20,8 @@ typedef struct {
     eab_suspects suspects;    /* where it faulted last */
     _Atomic int64_t steps;    /* of the fleet at work, all members */
     _Atomic int64_t restored; /* those that its checkpoint had */
-    const eab_fleet *job;     /* under the pool's mutex; NULL: none */
+    _Atomic int64_t saves, saves_ns;
+    const eab_fleet *job; /* under the pool's mutex; NULL: none */
 } pool_worker;
 
 struct eab_pool {
@@ -94,6 +95,8 @@ static void close_device(pool_worker *worker) {
     if (worker->device && pool->settings.profile) {
         pthread_mutex_lock(&pool->mutex);
         eab_profile_detach(worker->device, pool->settings.profile);
+        pool->settings.profile->checkpoints.calls += atomic_exchange(&worker->saves, 0);
+        pool->settings.profile->checkpoints.seconds += 1e-9 * (double)atomic_exchange(&worker->saves_ns, 0);
         pthread_mutex_unlock(&pool->mutex);
     }
     eab_device_close(worker->device);
@@ -119,7 +122,9 @@ static int train_once(pool_worker *worker, const int64_t *indices, int32_t membe
                                              .sparing = settings->checkpoints.sparing,
                                              .note = settings->checkpoints.note,
                                              .context = settings->context,
-                                             .steps_restored = &worker->restored};
+                                             .steps_restored = &worker->restored,
+                                             .saves = &worker->saves,
+                                             .saves_ns = &worker->saves_ns};
     const eab_train_options options = {.stop = &pool->stop,
                                        .steps_done = &worker->steps,
                                        .keep_curves = settings->keep_curves,

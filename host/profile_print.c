@@ -46,5 +46,6 @@ void eab_profile_print(FILE *file, const eab_profile *profile) {
     print_line(file, profile, "training", training);
     print_line(file, profile, "evaluation", evaluation);
     print_line(file, profile, "the sweep's own", own);
+    if (profile->checkpoints.calls) print_line(file, profile, "  of it checkpoints", profile->checkpoints);
     print_line(file, profile, "all", (eab_profile_row){.seconds = profile->seconds});
 }

@@ -381,6 +381,9 @@ static void save(eab_fleet_state *fleet) {
     if (eab_fleet_save(fleet) && checkpoint->note) checkpoint->note(checkpoint->context, eab_last_error());
     fleet->checkpoint_s = eab_now_s();
     fleet->checkpoint_took_s = fleet->checkpoint_s - before_s;
+    if (!checkpoint->saves) return;
+    atomic_fetch_add(checkpoint->saves, 1);
+    atomic_fetch_add(checkpoint->saves_ns, (int64_t)(1e9 * fleet->checkpoint_took_s));
 }
 
 static bool is_checkpoint_due(const eab_fleet_state *fleet) {

@@ -55,7 +55,8 @@ typedef struct {
     bool sparing;     /* more seldom where saving would take more than a thousandth of the time */
     void (*note)(void *context, const char *line); /* a file that could not be written or is not used; may be NULL */
     void *context;
-    _Atomic int64_t *steps_restored; /* counts the steps that were done before, summed over members; or NULL */
+    _Atomic int64_t *steps_restored;   /* counts the steps that were done before, summed over members; or NULL */
+    _Atomic int64_t *saves, *saves_ns; /* count the checkpoints and the time that they took; or NULL */
 } eab_train_checkpoint;
 
 typedef struct {

@@ -37,7 +37,8 @@ typedef struct {
 
 typedef struct {
     eab_profile_row rows[EAB_PROFILE_PHASES][EAB_PROFILE_ROWS];
-    double seconds; /* from attaching to detaching, summed over devices */
+    double seconds;              /* from attaching to detaching, summed over devices */
+    eab_profile_row checkpoints; /* of these, which the caller adds: states of cells at work written to files */
 } eab_profile;
 
 const char *eab_profile_name(eab_profile_operation operation);

@@ -58,3 +58,14 @@ def test_profile_adds_up_and_changes_nothing(tmp_path, monkeypatch):
     assert shares["all"] == 100
     assert abs(sum(shares[name] for name in ("training", "evaluation", "the sweep's own")) - 100) < 0.1
     assert all(share >= 0 for share in shares.values())
+
+
+def test_checkpoints_are_a_part_of_it(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    spec = tmp_path / "tiny.ini"
+    spec.write_text(SPEC)
+    lines = sweep(spec, tmp_path / "run", "--profile", "--checkpoint-every", "1e-9").splitlines()
+    line = next(line for line in lines if "of it checkpoints" in line)
+    own = next(line for line in lines if line.startswith("the sweep's own"))
+    assert line.split()[3] == "120"  # one behind every step
+    assert 0 < float(line.split()[4]) <= float(own.split()[3]) + 0.01
