@@ -3,14 +3,17 @@
 #include <criterion/criterion.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 /* Of the device at work: criterion runs each test in a process of its own. */
 static eab_backend counting;
 static const eab_backend *real;
 static atomic_bool stop;
 static int calls_left;
+int slow_ms;
 
 static void count_call(void) {
+    nanosleep(&(struct timespec){.tv_nsec = 1000000L * slow_ms}, NULL);
     if (--calls_left == 0) atomic_store(&stop, true);
 }
 

@@ -22,6 +22,9 @@ int train_part(const char *backend, int calls, double every_s, const char *path,
 /* Whether all that is no time is the same, to the bit, curves included. */
 void expect_same_bits(const eab_cell_result *a, const eab_cell_result *b, const char *what);
 
+/* What each batch and recorded step takes at least, in milliseconds. */
+extern int slow_ms;
+
 void free_curves(eab_cell_result *results, int32_t members);
 
 #endif

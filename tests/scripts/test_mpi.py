@@ -239,3 +239,26 @@ def test_a_second_sweep_is_refused(spec: Path, tmp_path: Path):
 def test_dry_run_of_one_rank(spec: Path, tmp_path: Path):
     done = sweep(3, spec, "--out", tmp_path / "run", "--dry-run")
     assert done.returncode == 0 and done.stdout.count("cells        24") == 1, done.stderr
+
+
+def test_cells_go_on_within_themselves_under_any_number_of_ranks(spec: Path, tmp_path: Path):
+    """A limit shorter than a cell: what each rank was training goes on from its checkpoint, in whichever rank has it next."""
+    few = ("--set", "task.basis=4", "--set", "task.delay=2", "--set", "train.seed=1:2", "--set", "train.steps=6000", "--set",
+           "train.stop_when_solved=off", "--set", "train.eval_every=1000", "--save-curves")
+    whole, run = tmp_path / "whole", tmp_path / "run"
+    began = time.monotonic()
+    assert sweep(1, spec, "--out", whole, *few).returncode == 0
+    limit_s, starts, left, done = 0.15 * (time.monotonic() - began), 0, 0, None
+    while done is None or done.returncode == 130:
+        done = sweep((3, 1, 2)[starts % 3], spec, "--out", run, *few, "--time-limit", f"{limit_s:.6f}")
+        starts += 1
+        left += len(list((run / "checkpoints").glob("*.ckpt")))
+        assert starts < 60 and "not used" not in done.stderr, done.stderr
+        limit_s *= 1.3
+    assert done.returncode == 0, done.stderr
+    for name in ("accuracy.csv", "curves.csv"):
+        assert (run / name).read_bytes() == (whole / name).read_bytes()
+    assert without_times(run / "throughput.csv") == without_times(whole / "throughput.csv")
+    assert not (run / "checkpoints").exists()
+    if not left:
+        pytest.skip("no limit fell into a cell: this machine is too fast for them")
