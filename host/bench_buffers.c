@@ -2,6 +2,7 @@
 
 #include <glib.h>
 #include <math.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -17,18 +18,20 @@ static const double MEMORY_SHARE = 0.8; /* of what is free */
 size_t eab_dtype_bytes(int32_t dtype) { return dtype == EAB_F32 ? sizeof(float) : sizeof(uint16_t); }
 
 /* Uniform in +-sqrt(3), none nearer to 0 than 1/1024; as long as the process. */
-static const float *pool(void) {
-    static float values[POOL];
-    static gsize filled;
-    if (g_once_init_enter(&filled)) {
-        eab_random random = eab_random_at(POOL_SEED, 0, 0, 0, 0);
-        for (int i = 0; i < POOL; i++) {
-            const float share = (float)(eab_random_word(&random) >> 8) * 0x1p-23f - 1; /* -1 .. 1 */
-            values[i] = fabsf(share) < 0x1p-10f ? 0x1p-10f : share * 1.7320508f;
-        }
-        g_once_init_leave(&filled, 1);
+static float pool_values[POOL];
+
+static void fill_pool(void) {
+    eab_random random = eab_random_at(POOL_SEED, 0, 0, 0, 0);
+    for (int i = 0; i < POOL; i++) {
+        const float share = (float)(eab_random_word(&random) >> 8) * 0x1p-23f - 1; /* -1 .. 1 */
+        pool_values[i] = fabsf(share) < 0x1p-10f ? 0x1p-10f : share * 1.7320508f;
     }
-    return values;
+}
+
+static const float *pool(void) {
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, fill_pool);
+    return pool_values;
 }
 
 static double host_free_bytes(void) {

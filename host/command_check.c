@@ -3,7 +3,7 @@
 
 #include "../kernels/mechanism.h"
 #include "check.h"
-#include "commands.h"
+#include "command_line.h"
 #include "suggest.h"
 
 typedef struct {
@@ -27,44 +27,50 @@ static void print_check(void *context, const eab_check_operation *operation, con
            result->error_ratio, result->bound, result->passed ? "" : "  MISS: ", result->reason);
 }
 
-int eab_command_check(int argc, char **argv) {
-    gchar *name = NULL;
-    gboolean failures_only = FALSE;
-    gint index = 0;
-    GOptionEntry entries[] = {
-        {"backend", 0, 0, G_OPTION_ARG_STRING, &name, "What to check (default: cpu)", "NAME"},
-        {"device", 0, 0, G_OPTION_ARG_INT, &index, "Which of its devices (default: 0)", "N"},
-        {"failures", 0, 0, G_OPTION_ARG_NONE, &failures_only, "Print only the rows that miss their bound", NULL},
+typedef struct {
+    gchar *backend, **rest;
+    gint device;
+    gboolean failures_only, help;
+} arguments;
+
+static const char *const option_names[] = {"backend", "device", "failures", "help", NULL};
+
+static GOptionContext *make_context(arguments *a) {
+    const GOptionEntry entries[] = {
+        {"backend", 0, 0, G_OPTION_ARG_FILENAME, &a->backend, "what to check (default: cpu)", "NAME"},
+        {"device", 0, 0, G_OPTION_ARG_INT, &a->device, "which of its devices (default: 0)", "N"},
+        {"failures", 0, 0, G_OPTION_ARG_NONE, &a->failures_only, "print only the rows that miss their bound", NULL},
+        {"help", 'h', 0, G_OPTION_ARG_NONE, &a->help, "show this", NULL},
+        {G_OPTION_REMAINING, 0, 0, G_OPTION_ARG_FILENAME_ARRAY, &a->rest, NULL, NULL},
         {0}};
-    GError *error = NULL;
     GOptionContext *context = g_option_context_new("- every operation against the float64 reference");
     g_option_context_set_description(
         context, "error, plain: distance from float64, relative, of this backend and of a plain float32 program; "
                  "ratio: the one over the other\n(the latter at least float32's rounding). A ratio over its bound is a "
                  "miss: exit code 1.");
+    g_option_context_set_help_enabled(context, FALSE);
     g_option_context_add_main_entries(context, entries, NULL);
-    const gboolean parsed = g_option_context_parse(context, &argc, &argv, &error);
-    g_option_context_free(context);
-    if (!parsed || argc > 1) {
-        if (parsed) fprintf(stderr, "eabench check: takes no argument such as '%s'\n", argv[1]);
-        else fprintf(stderr, "eabench check: %s\n", error->message);
-        g_clear_error(&error);
-        g_free(name);
+    return context;
+}
+
+static int run(const arguments *a) {
+    const char *name = a->backend ? a->backend : "cpu";
+    char shown[80];
+    if (a->rest) {
+        fprintf(stderr, "eabench check: takes no argument such as '%s'\n",
+                eab_excerpt(a->rest[0], 60, shown, sizeof shown));
         return EAB_EXIT_BAD_INPUT;
     }
-    if (name && !eab_backend_from_name(name)) {
+    if (!eab_backend_from_name(name)) {
         const char *const names[] = {"cpu", "cuda", "reference", NULL};
-        char shown[64];
         fprintf(stderr, "eabench check: --backend is '%s'; cpu, cuda, reference are allowed; nearest: %s\n",
                 eab_excerpt(name, 40, shown, sizeof shown), eab_suggest(name, names));
-        g_free(name);
         return EAB_EXIT_BAD_INPUT;
     }
     eab_device *device;
-    int failed, status = eab_device_open(name ? name : "cpu", index, &device);
-    g_free(name);
+    int failed, status = eab_device_open(name, a->device, &device);
     if (status) return eab_command_error("check", status);
-    check_printer printer = {.all = !failures_only};
+    check_printer printer = {.all = !a->failures_only};
     char description[256];
     device->backend->describe(device, description, sizeof description);
     printf("%s: %s\n", device->backend->name, description);
@@ -74,4 +80,13 @@ int eab_command_check(int argc, char **argv) {
     if (status) return eab_command_error("check", status);
     printf("%d checks, %d missed\n", printer.checks, failed);
     return failed ? EAB_EXIT_FAILED : EAB_EXIT_DONE;
+}
+
+int eab_command_check(int argc, char **argv) {
+    arguments a = {.backend = NULL};
+    int code = eab_command_parse("check", make_context(&a), argc, argv, option_names, &a.help);
+    if (code < 0) code = run(&a);
+    g_free(a.backend);
+    g_strfreev(a.rest);
+    return code;
 }

@@ -1,7 +1,7 @@
 #include <glib.h>
 #include <stdio.h>
 
-#include "commands.h"
+#include "command_line.h"
 #include "peak.h"
 
 static void print_device(const eab_backend *backend, int index) {
@@ -28,19 +28,31 @@ static void print_device(const eab_backend *backend, int index) {
     eab_device_close(device);
 }
 
-int eab_command_devices(int argc, char **argv) {
-    GError *error = NULL;
+static GOptionContext *make_context(gboolean *help, gchar ***rest) {
+    const GOptionEntry entries[] = {{"help", 'h', 0, G_OPTION_ARG_NONE, help, "show this", NULL},
+                                    {G_OPTION_REMAINING, 0, 0, G_OPTION_ARG_FILENAME_ARRAY, rest, NULL, NULL},
+                                    {0}};
     GOptionContext *context = g_option_context_new("- what was built, what is here, measured peaks");
     g_option_context_set_description(
         context,
         "gflop/s: on cpu one core's multiply-adds held in registers, on a GPU the best cuBLAS product of the dtype; gbyte/s: the "
         "better of a copy and y += x past the caches, read plus written.\nBoth are measured once a day and kept in the cache "
         "folder (XDG_CACHE_HOME).");
-    const gboolean parsed = g_option_context_parse(context, &argc, &argv, &error);
-    g_option_context_free(context);
-    if (!parsed || argc > 1) {
-        fprintf(stderr, "eabench devices: %s\n", parsed ? "takes no arguments" : error->message);
-        g_clear_error(&error);
+    g_option_context_set_help_enabled(context, FALSE);
+    g_option_context_add_main_entries(context, entries, NULL);
+    return context;
+}
+
+int eab_command_devices(int argc, char **argv) {
+    const char *const option_names[] = {"help", NULL};
+    gboolean help = FALSE;
+    gchar **rest = NULL;
+    const int code = eab_command_parse("devices", make_context(&help, &rest), argc, argv, option_names, &help);
+    const bool arguments = rest != NULL;
+    g_strfreev(rest);
+    if (code >= 0) return code;
+    if (arguments) {
+        fprintf(stderr, "eabench devices: takes no arguments\n");
         return EAB_EXIT_BAD_INPUT;
     }
     printf("%-10s %-5s %-8s %10s %8s  %s\n", "backend", "index", "dtype", "gflop/s", "gbyte/s", "device");

@@ -40,6 +40,28 @@ int eab_command_refuse_option(const char *command, const GError *error, const ch
     return EAB_EXIT_BAD_INPUT;
 }
 
+int eab_command_parse(const char *command, GOptionContext *context, int argc, char **argv, const char *const *names,
+                      const gboolean *help) {
+    char **words = g_new0(char *, (gsize)argc + 1), *program = g_strconcat("eabench ", command, NULL);
+    GError *error = NULL;
+    int code = -1;
+    for (int i = 0; i < argc; i++) words[i] = g_strdup(argv[i]); /* GLib takes out what it knows */
+    g_set_prgname(program);
+    if (!g_option_context_parse_strv(context, &words, &error)) {
+        code = eab_command_refuse_option(command, error, names);
+        g_error_free(error);
+    } else if (*help) {
+        char *text = g_option_context_get_help(context, TRUE, NULL);
+        printf("%s", text);
+        g_free(text);
+        code = EAB_EXIT_DONE;
+    }
+    g_option_context_free(context);
+    g_strfreev(words);
+    g_free(program);
+    return code;
+}
+
 bool eab_command_backend_is_known(const char *command, const char *name) {
     const char *const backends[] = {"auto", "cpu", "cuda", "reference", NULL};
     char shown[80];

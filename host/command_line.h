@@ -11,6 +11,11 @@
  * EAB_EXIT_BAD_INPUT. */
 int eab_command_refuse_option(const char *command, const GError *error, const char *const *names);
 
+/* Parses argv by `context`, whose help is disabled and whose entries have G_OPTION_REMAINING, and frees the context. Where
+ * help is asked for it is printed; where an option is wrong, a line as above. Returns the exit code then, else -1. */
+int eab_command_parse(const char *command, GOptionContext *context, int argc, char **argv, const char *const *names,
+                      const gboolean *help);
+
 /* Whether --backend can be this (NULL and "auto" can); prints a line where not. */
 bool eab_command_backend_is_known(const char *command, const char *name);
 

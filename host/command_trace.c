@@ -101,26 +101,10 @@ static int trace_spec(const arguments *a) {
 
 int eab_command_trace(int argc, char **argv) {
     arguments a = {.steps = 3};
-    GError *error = NULL;
-    int code = EAB_EXIT_DONE;
-    g_set_prgname("eabench trace");
-    GOptionContext *context = make_context(&a);
-    char **words = g_new0(char *, (gsize)argc + 1); /* GLib takes out what it knows; main's argv stays as it is */
-    for (int i = 0; i < argc; i++) words[i] = g_strdup(argv[i]);
-    const gboolean parsed = g_option_context_parse_strv(context, &words, &error);
+    int code = eab_command_parse("trace", make_context(&a), argc, argv, option_names, &a.help);
     if (!a.backend) a.backend = g_strdup("cpu");
-    if (!parsed) {
-        code = eab_command_refuse_option("trace", error, option_names);
-        g_error_free(error);
-    } else if (a.help) {
-        char *help = g_option_context_get_help(context, TRUE, NULL);
-        printf("%s", help);
-        g_free(help);
-    } else if ((code = check(&a)) < 0) {
-        code = trace_spec(&a);
-    }
-    g_option_context_free(context);
-    g_strfreev(words);
+    if (code < 0) code = check(&a);
+    if (code < 0) code = trace_spec(&a);
     g_strfreev(a.specs);
     g_strfreev(a.sets);
     g_free(a.out);

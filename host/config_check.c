@@ -1,5 +1,7 @@
 /* What decides whether a cell can be trained at all, and the hash that names it. */
 #include <glib.h>
+#include <math.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -84,11 +86,13 @@ static double read_limit(const char *path) {
 }
 
 /* Memory that this process may use: the machine's, or less in a container. */
-static double find_memory_bytes(void) {
+static double available_bytes;
+
+static void find_memory_bytes(void) {
     const double physical = (double)sysconf(_SC_PHYS_PAGES) * (double)sysconf(_SC_PAGESIZE);
     const double group =
         fmin(read_limit("/sys/fs/cgroup/memory.max"), read_limit("/sys/fs/cgroup/memory/memory.limit_in_bytes"));
-    return fmin(physical > 0 ? physical : HUGE_VAL, group);
+    available_bytes = fmin(physical > 0 ? physical : HUGE_VAL, group);
 }
 
 static int check_memory(const eab_config *config) {
@@ -100,14 +104,10 @@ static int check_memory(const eab_config *config) {
             "at most %d",
             config->batch, config->context, positions, INT32_MAX);
 
-    static double available; /* the same whoever finds it first */
-    static gsize known;
-    if (g_once_init_enter(&known)) {
-        available = find_memory_bytes();
-        g_once_init_leave(&known, 1);
-    }
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
     const double bytes = eab_config_memory_bytes(config);
-    if (bytes <= available) return EAB_OK;
+    pthread_once(&once, find_memory_bytes);
+    if (bytes <= available_bytes) return EAB_OK;
 
     const double parameters = (double)eab_config_parameters(config);
     const int copies = config->optimizer == EAB_OPTIMIZER_ADAMW ? 4 : 3; /* weights, gradients, moments */
@@ -117,7 +117,7 @@ static int check_memory(const eab_config *config) {
         "[train] batch = %d, [model] context = %d, layers = %d, d_model = %d: does not fit in memory: %.0f "
         "parameters * %d bytes + %d * %d positions * %.0f bytes = %.3g GB; allowed: at most the %.3g GB here",
         config->batch, config->context, config->layers, config->d_model, parameters, 4 * copies, config->batch,
-        config->context, (bytes - 4 * copies * parameters) / rows, bytes / 1e9, available / 1e9);
+        config->context, (bytes - 4 * copies * parameters) / rows, bytes / 1e9, available_bytes / 1e9);
 }
 
 int eab_config_check(const eab_config *config) {

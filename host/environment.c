@@ -85,7 +85,8 @@ static char *first_line(const char *path) {
 static char *operating_system(void) {
     struct utsname name;
     char *pretty = line_value("/etc/os-release", "PRETTY_NAME");
-    g_strdelimit(pretty, "\"'", ' ');
+    for (char *c = pretty; *c; c++)
+        if (*c == '"' || *c == '\'') *c = ' ';
     g_strstrip(pretty);
     char *os = uname(&name) ? g_strdup(pretty)
                             : g_strdup_printf("%s%s%s %s %s", pretty, *pretty ? ", " : "", name.sysname, name.release,
@@ -114,6 +115,15 @@ static char *driver(bool host) {
     return absent ? g_strdup_printf("none: %s", absent) : g_strdup("");
 }
 
+static char *libraries(void) {
+#ifdef EAB_GLIB_SUBSET
+    return g_strdup_printf("glibc %s, host/glib_subset for glib", gnu_get_libc_version());
+#else
+    return g_strdup_printf("glibc %s, glib %u.%u.%u", gnu_get_libc_version(), glib_major_version, glib_minor_version,
+                           glib_micro_version);
+#endif
+}
+
 void eab_environment_collect(const eab_run_settings *settings, eab_environment *environment) {
     char now[32];
     const bool host = strcmp(settings->backend, "cuda") != 0;
@@ -131,8 +141,7 @@ void eab_environment_collect(const eab_run_settings *settings, eab_environment *
         .device = eab_line_clean(settings->device ? settings->device : ""),
         .driver = driver(host),
         .clocks = host ? processor_clocks() : g_strdup(""),
-        .libraries = g_strdup_printf("glibc %s, glib %u.%u.%u", gnu_get_libc_version(), glib_major_version,
-                                     glib_minor_version, glib_micro_version),
+        .libraries = libraries(),
         .ranks = g_strdup_printf("%d", MAX(1, settings->ranks)),
         .workers = g_strdup_printf("%d", settings->workers),
         .fleet = settings->fleet > 0 ? g_strdup_printf("%d", settings->fleet) : g_strdup("auto"),

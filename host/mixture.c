@@ -1,6 +1,7 @@
 #include "mixture.h"
 
 #include <glib.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -11,12 +12,12 @@
 
 /* ---- the mixtures read so far ---------------------------------------------------------------------------------- */
 
-static GMutex mutex;
+static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
 static GPtrArray *mixtures; /* number n at n - 1 */
 static GHashTable *numbers; /* text -> number */
 
 static int32_t number_of(const eab_mixture *mixture) {
-    g_mutex_lock(&mutex);
+    pthread_mutex_lock(&mutex);
     if (!mixtures) {
         mixtures = g_ptr_array_new();
         numbers = g_hash_table_new(g_str_hash, g_str_equal);
@@ -29,14 +30,14 @@ static int32_t number_of(const eab_mixture *mixture) {
         number = (int32_t)mixtures->len;
         g_hash_table_insert(numbers, kept->text, GINT_TO_POINTER(number));
     }
-    g_mutex_unlock(&mutex);
+    pthread_mutex_unlock(&mutex);
     return number;
 }
 
 const eab_mixture *eab_mixture_at(int32_t number) {
-    g_mutex_lock(&mutex);
+    pthread_mutex_lock(&mutex);
     const eab_mixture *mixture = g_ptr_array_index(mixtures, number - 1);
-    g_mutex_unlock(&mutex);
+    pthread_mutex_unlock(&mutex);
     return mixture;
 }
 

@@ -1,12 +1,12 @@
 #include "peak.h"
+
+#include <pthread.h>
+
 #include "../kernels/clock.h"
 #include "bench_sampler.h"
+#include "peak_cache.h"
 
-#include <glib.h>
-#include <pthread.h>
-#include <string.h>
-
-enum { CACHE_LIFETIME_S = 24 * 3600, REPEATS = 5, BURSTS = 40 };
+enum { REPEATS = 5, BURSTS = 40 };
 /* Well past the caches; on a GPU long enough that starting the copy does not count. */
 static const size_t HOST_COPY_BYTES = 64 << 20, GPU_COPY_BYTES = 1 << 30;
 static const double burn_flop = 3e8; /* about 1 ms of a core: short, so that one of them has the core to itself */
@@ -71,35 +71,17 @@ static double measure_gbyte_per_s(eab_device *device, int32_t dtype) {
 
 typedef double (*measurement)(eab_device *device, int32_t dtype);
 
-/* A figure from the cache file if it is from the last day and makes sense, else measured and cached. The cache is a
- * convenience: where it cannot be read or written, figures are just measured again. */
+/* A figure from the cache, else measured and cached; one at a time, as measurements disturb each other. */
 static double cached(eab_device *device, const char *key, int32_t dtype, measurement measure) {
     static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+    char description[256];
     pthread_mutex_lock(&lock);
-    char group[256];
-    device->backend->describe(device, group, sizeof group);
-    for (char *c = group; *c; c++)
-        if (*c == '[' || *c == ']' || (unsigned char)*c < ' ') *c = '_';
-    gchar *folder = g_build_filename(g_get_user_cache_dir(), "eabench", NULL);
-    gchar *path = g_build_filename(folder, "peaks.ini", NULL);
-    gchar *time_key = g_strconcat(key, "_measured_at", NULL);
-    GKeyFile *file = g_key_file_new();
-    const gint64 now = g_get_real_time() / G_USEC_PER_SEC;
-    double value = 0;
-    if (g_key_file_load_from_file(file, path, G_KEY_FILE_NONE, NULL)) {
-        const gint64 age = now - g_key_file_get_int64(file, group, time_key, NULL);
-        if (age >= 0 && age < CACHE_LIFETIME_S) value = g_key_file_get_double(file, group, key, NULL);
-    }
-    if (!(value > 0 && value < 1e9)) {
+    device->backend->describe(device, description, sizeof description);
+    double value = eab_peak_cache_find(description, key);
+    if (value <= 0) {
         value = measure(device, dtype);
-        g_key_file_set_double(file, group, key, value);
-        g_key_file_set_int64(file, group, time_key, now);
-        if (value > 0 && g_mkdir_with_parents(folder, 0777) == 0) g_key_file_save_to_file(file, path, NULL);
+        eab_peak_cache_keep(description, key, value);
     }
-    g_key_file_free(file);
-    g_free(time_key);
-    g_free(path);
-    g_free(folder);
     pthread_mutex_unlock(&lock);
     return value;
 }

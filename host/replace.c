@@ -65,13 +65,24 @@ int eab_replace_write(eab_replacement *replacement, const void *bytes, size_t si
     return eab_write_all(replacement->fd, bytes, size, NULL) ? failed(replacement) : EAB_OK;
 }
 
-int eab_replace_commit(eab_replacement *replacement) {
-    if (eab_sync(replacement->fd)) return failed(replacement);
+static int move_over(eab_replacement *replacement) {
     const int closed = close(replacement->fd);
     replacement->fd = -1;
     if (closed && errno != EINTR) return failed(replacement);
     if (rename(replacement->temporary, replacement->path)) return failed(replacement);
     g_clear_pointer(&replacement->temporary, g_free); /* it is the file now */
+    return EAB_OK;
+}
+
+int eab_replace_commit_unsynced(eab_replacement *replacement) {
+    EAB_TRY(move_over(replacement));
+    eab_replace_abandon(replacement);
+    return EAB_OK;
+}
+
+int eab_replace_commit(eab_replacement *replacement) {
+    if (eab_sync(replacement->fd)) return failed(replacement);
+    EAB_TRY(move_over(replacement));
 
     char *folder = g_path_get_dirname(replacement->path);
     const int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);

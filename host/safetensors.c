@@ -1,11 +1,11 @@
 #include "safetensors.h"
 
-#include <errno.h>
 #include <glib.h>
 #include <string.h>
 
 #include "cell_task.h"
 #include "options.h"
+#include "replace.h"
 
 static void append_string(GString *json, const char *text) {
     g_string_append_c(json, '"');
@@ -64,18 +64,16 @@ static void append_tensor(GString *json, const char *name, const char *dtype, in
 }
 
 /* Closes the header in `file`, which becomes the whole file. */
-static int write_file(const char *path, const char *what, GString *file, const GByteArray *data) {
+static int write_file(const char *path, GString *file, const GByteArray *data) {
+    eab_replacement replacement;
     g_string_append_c(file, '}');
     while (file->len % 8) g_string_append_c(file, ' '); /* so that the tensors are aligned in a mapped file */
     const guint64 header = GUINT64_TO_LE((guint64)file->len);
     g_string_prepend_len(file, (const char *)&header, sizeof header);
-    g_string_append_len(file, (const char *)data->data, data->len);
-    GError *error = NULL;
-    int status = EAB_OK;
-    if (!g_file_set_contents(path, file->str, (gssize)file->len, &error))
-        status = eab_fail(EAB_IO, "cannot save the %s: %s", what, error->message);
-    g_clear_error(&error);
-    return status;
+    EAB_TRY(eab_replace_begin(path, &replacement));
+    EAB_TRY(eab_replace_write(&replacement, file->str, file->len));
+    EAB_TRY(eab_replace_write(&replacement, data->data, data->len));
+    return eab_replace_commit_unsynced(&replacement);
 }
 
 int eab_safetensors_write(const char *path, const eab_parameters *parameters, const eab_config *config,
@@ -100,7 +98,7 @@ int eab_safetensors_write(const char *path, const eab_parameters *parameters, co
         append_tensor(file, parameter->name, stored == EAB_STORED_FLOAT64 ? "F64" : "F32", is_vector ? 1 : 2,
                       is_vector ? shape + 1 : shape, begin, data);
     }
-    const int status = write_file(path, "model", file, data);
+    const int status = write_file(path, file, data);
     g_byte_array_free(data, TRUE);
     g_string_free(file, TRUE);
     return status;
@@ -120,7 +118,7 @@ int eab_safetensors_write_tensors(const char *path, const eab_config *config, co
         for (int64_t j = 0; j < length; j++) append_word(data, (const char *)tensor->words + j * (int64_t)bytes, bytes);
         append_tensor(file, tensor->name, tensor->dtype, tensor->rank, tensor->shape, begin, data);
     }
-    const int status = write_file(path, "tensors", file, data);
+    const int status = write_file(path, file, data);
     g_byte_array_free(data, TRUE);
     g_string_free(file, TRUE);
     return status;

@@ -52,6 +52,20 @@ void eab_join(const char *const *candidates, char *text, size_t size) {
     }
 }
 
+/* Whether a terminal shows the character as what it is and nothing else: no controls, no format characters (Unicode 15,
+ * category Cf), which turn lines around or hide what follows, and no separators of lines. Unassigned ones show as a box. */
+static bool is_visible(gunichar character) {
+    static const gunichar hidden[][2] = {{0x0000, 0x001F},   {0x007F, 0x009F},   {0x00AD, 0x00AD},   {0x0600, 0x0605},
+                                         {0x061C, 0x061C},   {0x06DD, 0x06DD},   {0x070F, 0x070F},   {0x0890, 0x0891},
+                                         {0x08E2, 0x08E2},   {0x180E, 0x180E},   {0x200B, 0x200F},   {0x2028, 0x202E},
+                                         {0x2060, 0x206F},   {0xFEFF, 0xFEFF},   {0xFFF9, 0xFFFB},   {0x110BD, 0x110BD},
+                                         {0x110CD, 0x110CD}, {0x13430, 0x1343F}, {0x1BCA0, 0x1BCA3}, {0x1D173, 0x1D17A},
+                                         {0xE0000, 0xE0FFF}};
+    for (size_t i = 0; i < G_N_ELEMENTS(hidden); i++)
+        if (character >= hidden[i][0] && character <= hidden[i][1]) return false;
+    return character <= 0x10FFFF; /* above: what GLib says of bytes that are not UTF-8 */
+}
+
 char *eab_excerpt(const char *text, size_t limit, char *out, size_t size) {
     const size_t tail = sizeof "\\xNN..."; /* room that one more character and the dots may need */
     const size_t full = size > tail ? size - tail : 0;
@@ -59,8 +73,8 @@ char *eab_excerpt(const char *text, size_t limit, char *out, size_t size) {
     while (text[taken] && taken < limit && used < full) {
         const unsigned char byte = (unsigned char)text[taken];
         const gunichar character = g_utf8_get_char_validated(text + taken, -1);
-        if (byte < 0x80 ? g_ascii_isprint((char)byte) : g_unichar_validate(character) && g_unichar_isprint(character)) {
-            const size_t length = (size_t)(g_utf8_next_char(text + taken) - (text + taken));
+        if (is_visible(character)) {
+            const size_t length = character < 0x80 ? 1 : character < 0x800 ? 2 : character < 0x10000 ? 3 : 4;
             memcpy(out + used, text + taken, length);
             used += length;
             taken += length;

@@ -1,8 +1,8 @@
 #include "trace.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <glib.h>
-#include <glib/gstdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -30,15 +30,12 @@ static int make_folder(const char *out) {
     char shown[160];
     eab_excerpt(out, 120, shown, sizeof shown);
     if (g_mkdir_with_parents(out, 0777)) return eab_fail(EAB_IO, "cannot make %s: %s", shown, g_strerror(errno));
-    GError *error = NULL;
-    GDir *folder = g_dir_open(out, 0, &error);
-    if (!folder) {
-        const int status = eab_fail(EAB_IO, "cannot read %s: %s", shown, error->message);
-        g_error_free(error);
-        return status;
-    }
-    const bool empty = !g_dir_read_name(folder);
-    g_dir_close(folder);
+    DIR *folder = opendir(out);
+    if (!folder) return eab_fail(EAB_IO, "cannot read %s: %s", shown, g_strerror(errno));
+    bool empty = true;
+    for (const struct dirent *entry; empty && (entry = readdir(folder));)
+        empty = strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0;
+    closedir(folder);
     return empty ? EAB_OK
                  : eab_fail(EAB_BAD_INPUT, "--out %s holds files already; a new or empty folder is allowed", shown);
 }
