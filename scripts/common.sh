@@ -50,7 +50,7 @@ quietly() {
     return "$status"
 }
 
-# configure DIR OPTION...: configures the tree in DIR with Ninja, quietly where nothing is wrong. A build folder that
+# configure DIR OPTION...: configures the tree in DIR, with Ninja if it is here, quietly where nothing is wrong. A build folder that
 # was made for another place (the tree was moved or copied) is made anew if it is under build/.
 configure() {
     local dir=$1 cache=$1/CMakeCache.txt home generator=()
@@ -67,7 +67,7 @@ configure() {
     elif [[ -d $dir && -n $(ls -A -- "$dir") && $dir != "$root"/build* ]]; then
         misuse "$dir is neither empty nor a build folder of CMake"
     fi
-    [[ -f $cache ]] || generator=(-G Ninja)
+    if [[ ! -f $cache ]] && command -v ninja >/dev/null; then generator=(-G Ninja); fi
     quietly "configuring $(short "$dir")" cmake -S "$root" -B "$dir" "${generator[@]}" "$@" || {
         cat -- "$log" >&2
         rm -f -- "$log"

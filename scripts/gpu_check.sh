@@ -32,7 +32,8 @@ Runs these parts and ends with a table of what came out:
   --help         show this
 
 Takes at most 8 minutes, the build included: every part has a time limit of its own, and what is left of the 8 minutes.
-(With --simt there is no such limit.) Without libcublas on the loader's path, the one that came with a Python package
+(With --simt there is no such limit.) The build needs gcc, CMake 3.22 and nvcc (with --simt clang++ instead), and neither
+GLib nor a network. Without libcublas on the loader's path, the one that came with a Python package
 (PyTorch, JAX) is used.
 Exit codes: 0 all parts passed or were skipped, 1 a part failed, 2 misuse, 3 something is missing.
 END
@@ -139,7 +140,7 @@ part_build() {
         return
     fi
     if ((simt)); then
-        options=(-DEAB_CUDA=OFF -DEAB_TESTS=ON) target=eabench_simt
+        options=(-DEAB_CUDA=OFF -DEAB_TESTS=OFF -DEAB_SIMT=ON) target=eabench_simt
     else
         options=(-DEAB_CUDA=ON -DEAB_TESTS=OFF "-DCMAKE_CUDA_ARCHITECTURES=$architecture")
     fi

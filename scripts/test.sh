@@ -4,7 +4,7 @@ set -uo pipefail
 program='test'
 source "$(dirname -- "${BASH_SOURCE[0]}")/common.sh" || exit 3
 
-default_stages=(release isa scripts asan tsan clang aarch64 cuda)
+default_stages=(release isa scripts no-glib asan tsan clang aarch64 cuda)
 full_stages=(lint floats debug valgrind asan-isa asan-scripts tsan-scripts peers cuda-all)
 
 usage() {
@@ -16,6 +16,7 @@ Installs what is missing (scripts/setup.sh), builds with warnings as errors, and
   release       build by gcc; all Criterion tests; the install test
   isa           the kernels' tests at the SIMD levels base and avx2
   scripts       pytest: the command line and the analysis scripts
+  no-glib       build with host/glib_subset in GLib's place, without pkg-config; pytest of the command line
   asan          AddressSanitizer and UndefinedBehaviorSanitizer: all Criterion tests
   tsan          ThreadSanitizer: the host's Criterion tests; pytest of the sweep
   clang         build by clang; all Criterion tests
@@ -98,6 +99,22 @@ launch() {
     "${around[@]}" "$@"
 }
 
+# With pkg-config hidden, as on a machine that has none.
+no_glib_stage() {
+    local dir=build/no-glib hidden=(env PKG_CONFIG=/nonexistent PKG_CONFIG_LIBDIR=/nonexistent)
+    if ! quietly "configuring $dir" "${hidden[@]}" cmake --preset no-glib -DEAB_WERROR=ON ||
+        ! quietly "building $dir" cmake --build --preset no-glib --target eabench; then
+        cat -- "$log"
+        summaries+=("$dir cannot be built")
+        return 1
+    fi
+    if ldd "$dir/eabench" | grep -q glib; then
+        summaries+=("$dir/eabench needs libglib")
+        return 1
+    fi
+    pytests no-glib 'tests/scripts/test_command_line.py tests/scripts/test_check_and_devices.py'
+}
+
 declare -A built # preset: 0, or 1 where the build failed
 
 build() { # PRESET
@@ -167,10 +184,11 @@ ctests_at_levels() { # PRESET
     return "$status"
 }
 
-pytests() { # PRESET [WHAT [EXPRESSION]]
-    local status last outcome number what=${2:-tests/scripts} filter=${expression:+($expression)}
+pytests() { # PRESET [FILES [EXPRESSION]]
+    local status last outcome number what filter=${expression:+($expression)}
+    read -r -a what <<<"${2:-tests/scripts}"
     if [[ -n ${3:-} ]]; then filter="${filter:+$filter and }$3"; fi
-    PYTHONDONTWRITEBYTECODE=1 launch "$1" "$EAB_PYTHON" -m pytest "$what" -ra --durations=5 --color=no \
+    PYTHONDONTWRITEBYTECODE=1 launch "$1" "$EAB_PYTHON" -m pytest "${what[@]}" -ra --durations=5 --color=no \
         ${filter:+-k "$filter"} 2>&1 | tee "$scratch/pytest"
     status=${PIPESTATUS[0]}
     last=$(grep -E '^=+ .* in [0-9.]+s.* =+$' "$scratch/pytest" | tail -n 1)
@@ -248,6 +266,7 @@ stage() {
         release) build release && ctests release ;;
         isa) build release && ctests_at_levels release ;;
         scripts) build release && pytests release ;;
+        no-glib) no_glib_stage ;;
         asan) build asan && ctests asan ;;
         tsan) build tsan && races ;;
         clang) build clang && ctests clang ;;
