@@ -2,6 +2,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -12,6 +13,11 @@ static gboolean is_folder(const gchar *path) {
     return stat(path, &facts) == 0 && S_ISDIR(facts.st_mode);
 }
 
+static gboolean is_file(const gchar *path) {
+    struct stat facts;
+    return stat(path, &facts) == 0 && S_ISREG(facts.st_mode);
+}
+
 static gboolean is_link(const gchar *path) {
     struct stat facts;
     return lstat(path, &facts) == 0 && S_ISLNK(facts.st_mode);
@@ -19,7 +25,8 @@ static gboolean is_link(const gchar *path) {
 
 gboolean g_file_test(const gchar *path, GFileTest test) {
     return ((test & G_FILE_TEST_EXISTS) && access(path, F_OK) == 0) ||
-           ((test & G_FILE_TEST_IS_DIR) && is_folder(path)) || ((test & G_FILE_TEST_IS_SYMLINK) && is_link(path));
+           ((test & G_FILE_TEST_IS_DIR) && is_folder(path)) || ((test & G_FILE_TEST_IS_REGULAR) && is_file(path)) ||
+           ((test & G_FILE_TEST_IS_SYMLINK) && is_link(path));
 }
 
 /* Whether all could be read; else errno tells why not. */
@@ -119,6 +126,39 @@ gchar *g_path_get_dirname(const gchar *path) {
     if (!slash) return g_strdup(".");
     while (slash > path && slash[-1] == '/') slash--;
     return g_strndup(path, slash > path ? (gsize)(slash - path) : 1);
+}
+
+gchar *g_path_get_basename(const gchar *path) {
+    gsize end = strlen(path);
+    if (!end) return g_strdup(".");
+    while (end && path[end - 1] == '/') end--;
+    if (!end) return g_strdup("/");
+    gsize begin = end;
+    while (begin && path[begin - 1] != '/') begin--;
+    return g_strndup(path + begin, end - begin);
+}
+
+/* By the text alone: links are not followed. */
+gchar *g_canonicalize_filename(const gchar *path, const gchar *relative_to) {
+    g_assert(!relative_to);
+    gchar *here = *path == '/' ? NULL : getcwd(NULL, 0), *joined = g_strconcat(here ? here : "", "/", path, NULL);
+    gchar **parts = g_strsplit(joined, "/", -1);
+    GString *plain = g_string_new(NULL);
+    for (gchar **part = parts; *part; part++) {
+        if (!**part || strcmp(*part, ".") == 0) continue;
+        if (strcmp(*part, "..") == 0) {
+            const gchar *slash = strrchr(plain->str, '/');
+            g_string_truncate(plain, slash ? (gsize)(slash - plain->str) : 0);
+        } else {
+            g_string_append_c(plain, '/');
+            g_string_append(plain, *part);
+        }
+    }
+    if (!plain->len) g_string_append_c(plain, '/');
+    g_strfreev(parts);
+    g_free(joined);
+    free(here); /* the C library's */
+    return g_string_free(plain, FALSE);
 }
 
 gchar *g_build_filename(const gchar *first, ...) {

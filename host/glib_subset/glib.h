@@ -109,6 +109,7 @@ gchar *g_strdup(const gchar *text);
 gchar *g_strndup(const gchar *text, gsize length);
 gchar *g_strconcat(const gchar *first, ...) __attribute__((sentinel));
 gchar *g_strdup_printf(const gchar *format, ...) EAB_SUBSET_PRINTF(1, 2);
+gchar *g_strdup_vprintf(const gchar *format, va_list arguments) EAB_SUBSET_PRINTF(1, 0);
 gint g_snprintf(gchar *text, gsize size, const gchar *format, ...) EAB_SUBSET_PRINTF(3, 4);
 gsize g_strlcpy(gchar *to, const gchar *from, gsize size);
 gsize g_strlcat(gchar *to, const gchar *from, gsize size);
@@ -137,6 +138,7 @@ gboolean g_ascii_isprint(gchar c);
 gchar g_ascii_tolower(gchar c);
 enum { G_ASCII_DTOSTR_BUF_SIZE = 39 };
 gdouble g_ascii_strtod(const gchar *text, gchar **end);
+gchar *g_ascii_dtostr(gchar *text, gint size, gdouble number);
 gchar *g_ascii_formatd(gchar *text, gint size, const gchar *format, gdouble number);
 gint64 g_ascii_strtoll(const gchar *text, gchar **end, guint base);
 guint64 g_ascii_strtoull(const gchar *text, gchar **end, guint base);
@@ -247,7 +249,12 @@ void g_checksum_free(GChecksum *checksum);
 
 /* ---- files.c ----------------------------------------------------------------------------------------------------- */
 
-typedef enum { G_FILE_TEST_IS_SYMLINK = 1 << 1, G_FILE_TEST_IS_DIR = 1 << 2, G_FILE_TEST_EXISTS = 1 << 4 } GFileTest;
+typedef enum {
+    G_FILE_TEST_IS_REGULAR = 1 << 0,
+    G_FILE_TEST_IS_SYMLINK = 1 << 1,
+    G_FILE_TEST_IS_DIR = 1 << 2,
+    G_FILE_TEST_EXISTS = 1 << 4
+} GFileTest;
 typedef enum { G_FILE_ERROR_NOTDIR, G_FILE_ERROR_NOENT, G_FILE_ERROR_FAILED } GFileError; /* all others: FAILED */
 #define G_FILE_ERROR g_file_error_quark()
 GQuark g_file_error_quark(void);
@@ -256,6 +263,8 @@ GDir *g_dir_open(const gchar *path, guint flags, GError **error); /* 0 */
 const gchar *g_dir_read_name(GDir *folder);
 void g_dir_close(GDir *folder);
 gchar *g_path_get_dirname(const gchar *path);
+gchar *g_path_get_basename(const gchar *path);
+gchar *g_canonicalize_filename(const gchar *path, const gchar *relative_to); /* NULL: the current folder */
 gboolean g_file_test(const gchar *path, GFileTest test);
 gboolean g_file_get_contents(const gchar *path, gchar **text, gsize *length,
                              GError **error); /* error: NULL; see errno */

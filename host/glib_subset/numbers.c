@@ -38,5 +38,7 @@ gchar *g_ascii_formatd(gchar *text, gint size, const gchar *format, gdouble numb
     return text;
 }
 
+gchar *g_ascii_dtostr(gchar *text, gint size, gdouble number) { return g_ascii_formatd(text, size, "%.17g", number); }
+
 gint64 g_ascii_strtoll(const gchar *text, gchar **end, guint base) { return strtoll(text, end, (int)base); }
 guint64 g_ascii_strtoull(const gchar *text, gchar **end, guint base) { return strtoull(text, end, (int)base); }

@@ -35,6 +35,8 @@ gchar *eab_subset_vprintf(const gchar *format, va_list arguments, gsize *length)
     return text;
 }
 
+gchar *g_strdup_vprintf(const gchar *format, va_list arguments) { return eab_subset_vprintf(format, arguments, NULL); }
+
 gchar *g_strdup_printf(const gchar *format, ...) {
     va_list arguments;
     va_start(arguments, format);

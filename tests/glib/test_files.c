@@ -68,6 +68,29 @@ Test(files, folders_of_names) {
     }
 }
 
+Test(files, last_parts_of_names) {
+    static const char *const cases[][2] = {{"a", "a"},    {"a/b", "b"}, {"/a", "a"},  {"/", "/"},      {"a//b", "b"},
+                                           {"a/b/", "b"}, {"", "."},    {"b//", "b"}, {"/a/b/c", "c"}, {"//", "/"}};
+    for (size_t i = 0; i < G_N_ELEMENTS(cases); i++) {
+        char *got = g_path_get_basename(cases[i][0]);
+        cr_expect_str_eq(got, cases[i][1]);
+        g_free(got);
+    }
+}
+
+Test(files, whole_names) {
+    static const char *const cases[][2] = {{"/", "/"},        {"/a/./b/../c/", "/a/c"}, {"/../..", "/"},
+                                           {"/a//b", "/a/b"}, {"/a/..", "/"},           {"/a/b/../../c", "/c"},
+                                           {"x", "/proc/x"},  {".", "/proc"},           {"../y/.z", "/y/.z"},
+                                           {"", "/proc"},     {"a/...", "/proc/a/..."}};
+    cr_assert_eq(chdir("/proc"), 0);
+    for (size_t i = 0; i < G_N_ELEMENTS(cases); i++) {
+        char *got = g_canonicalize_filename(cases[i][0], NULL);
+        cr_expect_str_eq(got, cases[i][1]);
+        g_free(got);
+    }
+}
+
 Test(files, names_in_a_folder, .init = make_folder, .fini = remove_folder) {
     char *paths[] = {within("one"), within("two"), within(".three")}, *link = within("link");
     const char *name;
@@ -110,6 +133,9 @@ Test(files, folders, .init = make_folder, .fini = remove_folder) {
     write_bytes(file, "x", 1);
     cr_expect(g_file_test(file, G_FILE_TEST_EXISTS));
     cr_expect_not(g_file_test(file, G_FILE_TEST_IS_DIR));
+    cr_expect(g_file_test(file, G_FILE_TEST_IS_REGULAR));
+    cr_expect_not(g_file_test(one, G_FILE_TEST_IS_REGULAR));
+    cr_expect_not(g_file_test("/dev/null", G_FILE_TEST_IS_REGULAR));
     cr_expect_not(g_file_test(below, G_FILE_TEST_EXISTS));
     cr_expect_eq(g_mkdir_with_parents(below, 0777), -1);
     cr_expect_eq(errno, ENOTDIR);

@@ -151,6 +151,8 @@ static void check_numbers(void) {
     cr_expect_str_eq(g_ascii_formatd(text, sizeof text, "%.9g", 1234567.25), "1234567.25");
     cr_expect_str_eq(g_ascii_formatd(text, sizeof text, "%.11e", -0.1), "-1.00000000000e-01");
     cr_expect_str_eq(g_ascii_formatd(text, sizeof text, "%.17g", 0.1), "0.10000000000000001");
+    cr_expect_str_eq(g_ascii_dtostr(text, sizeof text, 0.1), "0.10000000000000001");
+    cr_expect_str_eq(g_ascii_dtostr(text, sizeof text, -2), "-2");
     cr_expect_str_eq(g_ascii_formatd(text, 4, "%.9g", 1.25), "1.2"); /* cut */
 }
 
