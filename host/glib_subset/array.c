@@ -160,3 +160,25 @@ guint8 *g_byte_array_free(GByteArray *array, gboolean free_bytes) {
     g_free(array);
     return NULL;
 }
+
+struct GBytes {
+    gpointer bytes;
+    gsize size;
+};
+
+GBytes *g_bytes_new(gconstpointer bytes, gsize size) {
+    GBytes *copy = g_new(GBytes, 1);
+    *copy = (GBytes){g_memdup2(bytes, size), size};
+    return copy;
+}
+
+gconstpointer g_bytes_get_data(GBytes *bytes, gsize *size) {
+    if (size) *size = bytes->size;
+    return bytes->bytes;
+}
+
+void g_bytes_unref(GBytes *bytes) {
+    if (!bytes) return;
+    g_free(bytes->bytes);
+    g_free(bytes);
+}

@@ -205,6 +205,10 @@ typedef struct {
 } GByteArray;
 GByteArray *g_byte_array_new(void);
 GByteArray *g_byte_array_append(GByteArray *array, const guint8 *bytes, guint count);
+typedef struct GBytes GBytes;
+GBytes *g_bytes_new(gconstpointer bytes, gsize size);
+gconstpointer g_bytes_get_data(GBytes *bytes, gsize *size);
+void g_bytes_unref(GBytes *bytes);                                 /* of the only reference */
 guint8 *g_byte_array_free(GByteArray *array, gboolean free_bytes); /* TRUE */
 
 /* ---- hash_table.c ------------------------------------------------------------------------------------------------ */
@@ -237,6 +241,7 @@ void g_queue_init(GQueue *queue);
 gboolean g_queue_is_empty(GQueue *queue);
 void g_queue_push_tail(GQueue *queue, gpointer data);
 gpointer g_queue_pop_head(GQueue *queue);
+void g_queue_clear_full(GQueue *queue, GDestroyNotify free_one);
 
 /* ---- checksum.c -------------------------------------------------------------------------------------------------- */
 

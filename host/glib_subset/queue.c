@@ -28,3 +28,10 @@ gpointer g_queue_pop_head(GQueue *queue) {
     g_free(first);
     return data;
 }
+
+void g_queue_clear_full(GQueue *queue, GDestroyNotify free_one) {
+    while (queue->head) {
+        gpointer data = g_queue_pop_head(queue);
+        if (free_one) free_one(data);
+    }
+}

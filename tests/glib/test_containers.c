@@ -113,6 +113,12 @@ Test(array, removes_fast) {
     cr_expect_eq(cleared, 10);
 }
 
+static int freed;
+static void free_one(gpointer text) {
+    freed++;
+    g_free(text);
+}
+
 Test(queue, first_in_first_out) {
     GQueue queue, copy;
     int values[3];
@@ -130,6 +136,9 @@ Test(queue, first_in_first_out) {
     g_queue_push_tail(&copy, NULL);
     cr_expect_not(g_queue_is_empty(&copy));
     cr_expect_null(g_queue_pop_head(&copy));
+    for (int i = 0; i < 5; i++) g_queue_push_tail(&copy, g_strdup("text"));
+    g_queue_clear_full(&copy, free_one);
+    cr_expect(freed == 5 && g_queue_is_empty(&copy) && copy.length == 0);
 }
 
 typedef struct {
@@ -168,12 +177,6 @@ Test(array, sorting) {
 }
 
 static gint by_text(gconstpointer a, gconstpointer b) { return strcmp(*(char *const *)a, *(char *const *)b); }
-static int freed;
-static void free_one(gpointer text) {
-    freed++;
-    g_free(text);
-}
-
 Test(pointers, grow) {
     GPtrArray *array = g_ptr_array_new_with_free_func(free_one), *plain = g_ptr_array_new();
     for (int i = 0; i < 100; i++) g_ptr_array_add(array, g_strdup_printf("%02d", (i * 37) % 100));
@@ -200,6 +203,19 @@ Test(bytes, grow) {
     cr_expect_eq(array->len, 3000);
     for (int i = 0; i < 3000; i++) cr_assert_eq(array->data[i], i % 3);
     g_byte_array_free(array, TRUE);
+}
+
+Test(bytes, kept) {
+    char text[] = "a\0b";
+    gsize size = 0;
+    GBytes *kept = g_bytes_new(text, 3), *none = g_bytes_new(NULL, 0);
+    memset(text, 'x', sizeof text);
+    cr_expect_arr_eq(g_bytes_get_data(kept, &size), "a\0b", 3);
+    cr_expect_eq(size, 3);
+    cr_expect(!g_bytes_get_data(none, &size) && size == 0);
+    g_bytes_unref(kept);
+    g_bytes_unref(none);
+    g_bytes_unref(NULL);
 }
 
 static int keys_freed, values_freed;
