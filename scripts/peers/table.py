@@ -63,7 +63,8 @@ def describe(row: dict) -> str:
     if row["op"] == "training":
         return f"{row['mechanism']}, d_model {row['d_model']}, layers {row['layers']}"
     heads = int(row["batch"]) * int(row["heads"])
-    return f"{row['mechanism']} {row['pass']}, context {row['context']}, head_dim {row['head_dim']}" + (f", {heads} heads" if heads > 1 else "")
+    shape = f"{row['mechanism']} {row['pass']}, context {row['context']}, head_dim {row['head_dim']}"
+    return shape + (f", {heads} heads" if heads > 1 else "")
 
 
 def goal(rows: list[dict], what: str, least: float, peers: tuple[str, ...]) -> tuple[str, list[dict]]:
@@ -99,6 +100,20 @@ def shares(folder: Path) -> Callable[[dict], tuple[float, float] | None]:
     return of
 
 
+def peak_goals(kernels: list[dict]) -> list[str]:
+    """Of eabench's own rows: forward 0.6 and backward 0.5 of the peak, from head_dim 64 and context 512."""
+    lines = []
+    for direction, least in (("forward", 0.6), ("backward", 0.5)):
+        rows = [row for row in kernels if row["implementation"] == "fused" and row["pass"] == direction and row["roof_fraction"]
+                and int(row["head_dim"]) >= 64 and int(row["context"]) >= 512]
+        if rows:
+            worst = min(rows, key=lambda row: float(row["roof_fraction"]))
+            met = sum(float(row["roof_fraction"]) >= least for row in rows)
+            lines.append(f"- {direction}, {least:g} of the peak from head_dim 64 and context 512: {met} of {len(rows)} shapes; the least is "
+                         f"{float(worst['roof_fraction']):.3g} ({describe({'op': 'attention', **worst})}).")
+    return lines
+
+
 def below_the_mark(below: list[tuple[float, dict]], shares_of: Callable[[dict], tuple[float, float] | None]) -> list[str]:
     lines = []
     for least, row in below:
@@ -109,7 +124,8 @@ def below_the_mark(below: list[tuple[float, dict]], shares_of: Callable[[dict], 
     return heading + lines if lines else []
 
 
-def markdown(rows: list[dict], shares_of: Callable[[dict], tuple[float, float] | None] = lambda row: None) -> str:
+def markdown(rows: list[dict], shares_of: Callable[[dict], tuple[float, float] | None] = lambda row: None,
+             kernels: Iterable[dict] = ()) -> str:
     attention, training = ([row for row in rows if row["op"] == op] for op in ("attention", "training"))
     kinds = sorted({(row["mechanism"], int(row["context"]), int(row["batch"]) * int(row["heads"]), row["pass"]) for row in attention},
                    key=lambda kind: (kind[0], kind[1], -kind[2], kind[3] == "backward"))
@@ -133,6 +149,7 @@ def markdown(rows: list[dict], shares_of: Callable[[dict], tuple[float, float] |
         line, missed = goal(of, what, least, peers)
         goals.append(line)
         below += [(least, row) for row in missed]
+    goals += peak_goals(list(kernels))
     said = [f"From {pairs[0]}{f' to {pairs[-1]}' if len(pairs) > 1 else ''} pairs a ratio."] if pairs else []
     return "\n\n".join("\n".join(part) for part in [*parts, said, goals, below_the_mark(below, shares_of)] if part)
 
@@ -150,7 +167,7 @@ def main() -> None:
     folder = Path(sys.argv[1])
     if not (folder / "ratios.csv").exists():
         sys.exit(f"table.py: {folder / 'ratios.csv'} is not there; scripts/peers/run.sh writes it")
-    print(markdown(read(folder / "ratios.csv"), shares(folder)))
+    print(markdown(read(folder / "ratios.csv"), shares(folder), read(folder / "kernels.csv")))
 
 
 if __name__ == "__main__":

@@ -193,6 +193,9 @@ def test_what_is_below_the_mark_has_its_shares_of_the_peak(tmp_path):
     ratios._write(tmp_path / "kernels.csv", *ratios.kernel_rows(pairs, [ours(2.0)]))
     text = table.markdown(table.read(tmp_path / "ratios.csv"), table.shares(tmp_path))
     assert "| ea forward, context 64, head_dim 32, over torch-eager | 4.00 of 5 | 0.50 | 0.12 | 8.0 | 0.62 |" in text
+    own = [{**ours(2.0), "context": "512", "head_dim": "64", "roof_fraction": share} for share in ("0.59", "0.61")]
+    assert "- forward, 0.6 of the peak from head_dim 64 and context 512: 1 of 2 shapes; the least is 0.59 (ea" in table.markdown(
+        [], kernels=[*own, ours(2.0)])
     trained = [pair(i, 0, 0, op="training", layers=1, d_model=64, head_dim="", fleet=1, ours_tokens_per_s=8e6, theirs_tokens_per_s=2e6,
                     **{"pass": ""}) for i in range(2)]
     template = {"backend": "cpu", "device": "x", "mechanism": "ea", "layers": "1", "d_model": "64", "context": "64", "batch": "1", "fleet": "1",
