@@ -163,7 +163,8 @@ static int train_cells(pool_worker *worker, const int64_t *indices, int32_t memb
 
     const bool stopped = status == EAB_INTERRUPTED && atomic_load(&pool->stop);
     const int delivered = status ? EAB_OK : deliver_all(pool, indices, members, results);
-    if (path && !stopped && !delivered) checkpoints->remove(pool->settings.context, path); /* it may be to blame, too */
+    /* A cell that failed is done again by the next start, from there; parts of a fleet that failed start anew. */
+    if (path && !stopped && !delivered && (!status || members > 1)) checkpoints->remove(pool->settings.context, path);
     g_free(results);
     g_free(path);
     if (!status) return delivered;

@@ -27,7 +27,7 @@ typedef struct {
     /* Where the checkpoint of the fleet whose first cell this is lies, as a string for g_free; a fleet goes on from what
      * is there. NULL: none are kept. */
     char *(*path)(void *context, int64_t index);
-    /* All results of the fleet were delivered, or it failed: its checkpoint is of no use any more. */
+    /* All results of the fleet were delivered, or it is to be tried in halves: its checkpoint is of no use any more. */
     void (*remove)(void *context, const char *path);
     void (*note)(void *context, const char *line);
     double every_s;

@@ -285,3 +285,59 @@ Test(progress, durations_and_quantities) {
     eab_duration_print(-1, text, sizeof text);
     cr_expect_str_eq(text, "--");
 }
+
+/* ---- checkpoints ----------------------------------------------------------------------------------------------- */
+
+static atomic_int removed[4096];
+
+static char *name_by_index(void *context, int64_t index) {
+    (void)context;
+    return g_strdup_printf("%lld", (long long)index);
+}
+
+static void count_removed(void *context, const char *path) {
+    (void)context;
+    atomic_fetch_add(&removed[g_ascii_strtoll(path, NULL, 10)], 1);
+}
+
+static void run_with_checkpoints(collector *all, int32_t fleet) {
+    const eab_pool_settings settings = {.backend = "cpu",
+                                        .workers = 2,
+                                        .fleet = fleet,
+                                        .checkpoints = {.path = name_by_index, .remove = count_removed, .every_s = 1},
+                                        .sink = collect,
+                                        .context = all,
+                                        .train = stand_in};
+    int64_t *indices = g_new(int64_t, (gsize)all->plan->count);
+    for (int64_t i = 0; i < all->plan->count; i++) indices[i] = i;
+    eab_pool *pool;
+    cr_assert_eq(eab_pool_start(&settings, all->plan->cells, indices, all->plan->count, &pool), EAB_OK);
+    while (!eab_pool_wait(pool, 1)) {
+    }
+    cr_expect_eq(eab_pool_finish(pool), EAB_OK, "%s", eab_last_error());
+    g_free(indices);
+    expect_each_once(all);
+}
+
+/* A cell that fails keeps its own: the next start goes on from there. */
+Test(pool, checkpoints_go_with_their_results) {
+    eab_plan plan = fixture_plan("[task recurrence]\n[train]\nsteps = 2\nseed = 1:12\n");
+    collector all = collector_of(&plan);
+    fault_every = 3;
+    fault_status = EAB_UNSUPPORTED;
+    run_with_checkpoints(&all, 1);
+    for (int i = 0; i < 12; i++)
+        cr_expect_eq(atomic_load(&removed[i]), plan.cells[i].config.seed % 3 != 0, "cell %d", i);
+    eab_plan_free(&plan);
+}
+
+/* That of a fleet which is tried again in halves goes: it may be to blame. */
+Test(pool, the_checkpoint_of_a_fleet_in_halves_goes) {
+    eab_plan plan = fixture_plan("[task recurrence]\n[train]\nsteps = 2\nseed = 1:4\n");
+    collector all = collector_of(&plan);
+    room = 2;
+    run_with_checkpoints(&all, 4);
+    cr_expect_eq(atomic_load(&removed[0]), 2, "of the whole and of the first half");
+    cr_expect_eq(atomic_load(&removed[2]), 1, "of the second half");
+    eab_plan_free(&plan);
+}
