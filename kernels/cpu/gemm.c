@@ -112,6 +112,12 @@ static void multiply_narrow(const eab_gemm *g, const float *a, float *c_copy, co
     }
 }
 
+/* Where a is transposed its columns may as well stand in the lanes: better if b's do not fill more than one vector. */
+static bool turns(const eab_gemm *g) {
+    return g->transpose_a && !g->transpose_b && g->n <= EAB_LANES && g->m >= EAB_LANES && g->m > g->n &&
+           !g->bias.data && g->finish == EAB_FINISH_NONE;
+}
+
 /* c (+)= a^T b of few columns as c^T (+)= b^T a, of many: a[k][m], b[k][n]. The same sums in the same order. */
 static int multiply_turned(eab_cpu_workspace *workspace, const eab_gemm *g, const float *a, const float *b, float *c) {
     EAB_TRY(eab_cpu_workspace_reserve(workspace, (size_t)g->n * (size_t)g->m * sizeof(float)));
@@ -137,8 +143,7 @@ int EAB_ISA_NAME(eab_gemm)(eab_cpu_workspace *workspace, const eab_gemm *g, int3
     const bool narrow = g->n < EAB_LANES;
     float *other = g->other.data ? (float *)g->other.data + member * g->other.stride : NULL;
     wide_operands operands = {b, g->ldb, c, g->ldc, bias, other, g->finish};
-    if (narrow && g->m >= EAB_LANES && g->transpose_a && !g->transpose_b && !bias && g->finish == EAB_FINISH_NONE)
-        return multiply_turned(workspace, g, a, b, c);
+    if (turns(g)) return multiply_turned(workspace, g, a, b, c);
     if ((!narrow || EAB_HAS_MASKS) && !g->transpose_b) {
         multiply_blocks(g, a, g->n, &operands);
         return EAB_OK;

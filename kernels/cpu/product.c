@@ -2,8 +2,8 @@
  *
  * Tiles are cut evenly (10 rows are 5 + 5, not 8 + 2), since a tile of few accumulators waits for the latency of its
  * multiply-adds. A tile of one vector has up to EAB_TALL_ROWS rows: with 8 its 8 accumulators would just do, but of the 9
- * loads for 8 multiply-adds only two a cycle can be had. A panel of up to EAB_TILE_VECTORS vectors of b is used by all rows before the next one: for k up to
- * about 200 it stays in a 48 KiB L1 cache. Measured shares of the peak: kernels/cpu/README.md.
+ * loads for 8 multiply-adds only two a cycle can be had. A panel of up to EAB_TILE_VECTORS vectors of b is used by all rows
+ * before the next one: for k up to about 200 it stays in a 48 KiB L1 cache. Measured shares of the peak: kernels/cpu/README.md.
  */
 #include "product.h"
 
@@ -66,7 +66,8 @@ EAB_INLINE void tile(const int rows, const int vectors, const bool narrow, const
     float *c = place->c;
     const float *other = place->other;
     for (int32_t count = place->count; count > 0; count--, first_a += rows * a_row, c += rows * c_row) {
-        const float *a = first_a, *high = a + 8 * a_row, *b = place->b; /* high: addresses of 16 rows from 4 strides */
+        /* high, highest: addresses of all rows from 4 strides */
+        const float *a = first_a, *high = a + 8 * a_row, *highest = a + 16 * a_row, *b = place->b;
         eab_vec sum[EAB_TALL_ROWS][EAB_TILE_VECTORS];
         EAB_UNROLL
         for (int row = 0; row < rows; row++) {
@@ -98,12 +99,15 @@ EAB_INLINE void tile(const int rows, const int vectors, const bool narrow, const
                 columns[vector] = load_columns(narrow, lanes, b + vector_column(last_column, vector, vectors));
             EAB_UNROLL
             for (int row = 0; row < rows; row++) {
-                const eab_vec value = eab_splat(row < 8 ? a[row * a_row] : high[(row - 8) * a_row]);
+                const eab_vec value = eab_splat(row < 8    ? a[row * a_row]
+                                                : row < 16 ? high[(row - 8) * a_row]
+                                                           : highest[(row - 16) * a_row]);
                 EAB_UNROLL
                 for (int vector = 0; vector < vectors; vector++) sum[row][vector] += value * columns[vector];
             }
             a += a_k;
             high += a_k;
+            highest += a_k;
             b += b_row;
         }
 #define FINISH(finish)                                                                                        \
@@ -150,8 +154,9 @@ typedef void (*tile_function)(const eab_product_args *, const tile_column *);
 #define EACH_SHORT(X, vectors) EACH_ROWS(X, vectors)
 #endif
 #define EACH_12(X) EACH_ROWS(X, 1) X(7, 1) X(8, 1) X(9, 1) X(10, 1) X(11, 1) X(12, 1)
-#if EAB_TALL_ROWS == 16
-#define EACH_TALL(X) EACH_12(X) X(13, 1) X(14, 1) X(15, 1) X(16, 1)
+#if EAB_TALL_ROWS == 24
+#define EACH_TALL(X) EACH_12(X) X(13, 1) X(14, 1) X(15, 1) X(16, 1) X(17, 1) X(18, 1) X(19, 1) X(20, 1) \
+    X(21, 1) X(22, 1) X(23, 1) X(24, 1)
 #else
 #define EACH_TALL(X) EACH_12(X)
 #endif

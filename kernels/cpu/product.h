@@ -20,7 +20,7 @@
 #if EAB_LANES == 16 || defined(__aarch64__)
 #define EAB_TILE_ROWS 8
 #define EAB_TILE_VECTORS 3
-#define EAB_TALL_ROWS 16 /* of tiles of one vector */
+#define EAB_TALL_ROWS 24 /* of tiles of one vector */
 #else
 #define EAB_TILE_ROWS 6
 #define EAB_TILE_VECTORS 2
