@@ -144,6 +144,10 @@ static void post_progress(eab_follower *follower, eab_pool *pool) {
     eab_rank_writer message = eab_rank_write(EAB_RANK_PROGRESS);
     eab_rank_put_real(&message, progress.flop_done);
     eab_rank_put_real(&message, progress.tokens);
+    eab_pool_fleet fleets[EAB_RANK_MAX_LISTED] = {{0}};
+    const int32_t count = eab_pool_list(pool, fleets, EAB_RANK_MAX_LISTED);
+    eab_rank_put_count(&message, count);
+    eab_rank_put(&message, fleets, (size_t)MIN(count, EAB_RANK_MAX_LISTED) * sizeof *fleets);
     post(follower, &message, false);
 }
 

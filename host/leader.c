@@ -18,6 +18,8 @@ typedef struct {
     int64_t wishes;
     GArray *given; /* int64_t: numbers of its fleets */
     double flop, tokens;
+    eab_pool_fleet working[EAB_RANK_MAX_LISTED]; /* the first of its fleets at work */
+    int32_t working_count;
 } follower;
 
 struct eab_leader {
@@ -81,6 +83,14 @@ static void take_back(eab_leader *leader, int rank, int64_t number, eab_deal_ret
     }
 }
 
+static void take_progress(follower *own, eab_rank_reader *message) {
+    own->flop = eab_rank_get_real(message);
+    own->tokens = eab_rank_get_real(message);
+    own->working_count = (int32_t)eab_rank_get_count(message);
+    for (int32_t i = 0; i < MIN(own->working_count, EAB_RANK_MAX_LISTED); i++)
+        eab_rank_get(message, &own->working[i], sizeof own->working[i]);
+}
+
 static void take_goodbye(eab_leader *leader, int rank, eab_rank_reader *message) {
     follower *own = &leader->followers[rank];
     eab_profile profile;
@@ -91,6 +101,7 @@ static void take_goodbye(eab_leader *leader, int rank, eab_rank_reader *message)
     eab_rank_get(message, &profile, sizeof profile);
     own->gone = true;
     own->wishes = 0;
+    own->working_count = 0;
     while (own->given->len) take_back(leader, rank, g_array_index(own->given, int64_t, 0), EAB_DEAL_UNDONE);
     if (status && status != EAB_INTERRUPTED) note_error(leader, rank, status, line);
     leader->profile.seconds += profile.seconds;
@@ -115,10 +126,7 @@ static void take_message(eab_leader *leader, int rank, const void *bytes, size_t
             take_back(leader, rank, number, eab_rank_get_count(&message) ? EAB_DEAL_COMPLETED : EAB_DEAL_UNDONE);
             break;
         }
-        case EAB_RANK_PROGRESS:
-            own->flop = eab_rank_get_real(&message);
-            own->tokens = eab_rank_get_real(&message);
-            break;
+        case EAB_RANK_PROGRESS: take_progress(own, &message); break;
         case EAB_RANK_RESULT:
         case EAB_RANK_NOTE:
         case EAB_RANK_FORGET: g_queue_push_tail(&leader->later, g_bytes_new(bytes, size)); break;
@@ -254,6 +262,16 @@ void eab_leader_measure(const eab_leader *leader, double *flop_done, double *tok
         *flop_done += leader->followers[rank].flop;
         *tokens += leader->followers[rank].tokens;
     }
+}
+
+int32_t eab_leader_list(const eab_leader *leader, eab_pool_fleet *fleets, int32_t room) {
+    int32_t count = 0;
+    for (int rank = 1; rank < leader->count; rank++) {
+        const follower *own = &leader->followers[rank];
+        for (int32_t i = 0; i < own->working_count; i++, count++)
+            if (count < room && i < EAB_RANK_MAX_LISTED) fleets[count] = own->working[i];
+    }
+    return count;
 }
 
 int eab_leader_status(const eab_leader *leader, eab_profile *profile) {

@@ -5,6 +5,7 @@
 #include "../kernels/generic/profile.h"
 #include "cell_end.h"
 #include "deal.h"
+#include "pool.h"
 #include "ranks.h"
 
 typedef struct eab_leader eab_leader;
@@ -41,6 +42,9 @@ void eab_leader_stop(eab_leader *leader, double seconds);
 
 /* FLOP and tokens that followers have trained so far. */
 void eab_leader_measure(const eab_leader *leader, double *flop_done, double *tokens);
+
+/* The fleets that followers had at work when they last said so, as eab_pool_list. */
+int32_t eab_leader_list(const eab_leader *leader, eab_pool_fleet *fleets, int32_t room);
 
 /* The first error of a follower, with its line, once they have stopped; EAB_OK: none. `profile`: what they measured is
  * added; may be NULL. */

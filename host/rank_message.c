@@ -53,7 +53,7 @@ double eab_rank_get_real(eab_rank_reader *message) {
 
 const char *eab_rank_get_text(eab_rank_reader *message) {
     const char *text = message->at;
-    const char *zero = memchr(text, '\0', (size_t)(message->end - text));
+    const char *zero = text == message->end ? NULL : memchr(text, '\0', (size_t)(message->end - text));
     if (!zero) {
         message->at = message->end;
         message->bad = true;

@@ -10,13 +10,15 @@
 #include <glib.h>
 #include <stdbool.h>
 
+enum { EAB_RANK_MAX_LISTED = 64 }; /* fleets at work, in a message */
+
 typedef enum {
     /* from a follower */
     EAB_RANK_HELLO = 1, /* status, line, plan, host, device */
     EAB_RANK_WISH,
     EAB_RANK_RESULT,      /* eab_rank_result */
     EAB_RANK_FLEET_ENDED, /* number, whether complete */
-    EAB_RANK_PROGRESS,    /* flop, tokens */
+    EAB_RANK_PROGRESS,    /* flop, tokens, fleets at work, eab_pool_fleet of the first of them */
     EAB_RANK_NOTE,        /* line */
     EAB_RANK_FORGET,      /* path of a checkpoint */
     EAB_RANK_INTERRUPTED,

@@ -22,7 +22,7 @@ typedef struct {
     int64_t cells, done, failed; /* as the writer counts: `failed` of this start alone */
     double eta_s, tokens_per_s;  /* NAN: not known */
     bool stopping;
-    int32_t running_count; /* of all fleets of this process; the first EAB_STATE_MAX_RUNNING are listed */
+    int32_t running_count; /* of all fleets of the sweep; the first EAB_STATE_MAX_RUNNING are listed */
     eab_running running[EAB_STATE_MAX_RUNNING];
 } eab_run_state;
 

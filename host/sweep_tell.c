@@ -122,6 +122,9 @@ void eab_sweep_tell_state(eab_sweep_session *session, bool stopping, bool now) {
     if (!state->process) eab_run_state_begin(state);
     eab_pool_fleet fleets[EAB_STATE_MAX_RUNNING];
     state->running_count = session->pool ? eab_pool_list(session->pool, fleets, EAB_STATE_MAX_RUNNING) : 0;
+    const int32_t own = MIN(state->running_count, EAB_STATE_MAX_RUNNING);
+    if (session->leader)
+        state->running_count += eab_leader_list(session->leader, fleets + own, EAB_STATE_MAX_RUNNING - own);
     for (int32_t i = 0; i < MIN(state->running_count, EAB_STATE_MAX_RUNNING); i++) {
         eab_running *running = &state->running[i];
         g_strlcpy(running->cell, session->plan->cells[fleets[i].index].id, sizeof running->cell);

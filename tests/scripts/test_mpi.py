@@ -236,6 +236,16 @@ def test_a_second_sweep_is_refused(spec: Path, tmp_path: Path):
         process.communicate(timeout=120)
 
 
+def test_status_has_the_cells_of_all_ranks(spec: Path, tmp_path: Path):
+    process = start(3, spec, "--out", tmp_path / "run", *ENDLESS)
+    try:
+        wait_until(lambda: "\nrunning     3 " in subprocess.run(
+            [EABENCH, "status", tmp_path / "run"], check=False, capture_output=True, text=True).stdout, 300)
+    finally:
+        process.terminate()
+        process.communicate(timeout=120)
+
+
 def test_dry_run_of_one_rank(spec: Path, tmp_path: Path):
     done = sweep(3, spec, "--out", tmp_path / "run", "--dry-run")
     assert done.returncode == 0 and done.stdout.count("cells        24") == 1, done.stderr
