@@ -38,6 +38,10 @@ class TimeIsUp(Exception):
     """--time-limit"""
 
 
+class OursFailed(Exception):
+    """eabench could not; a row, as for a peer."""
+
+
 class Stopped(Exception):
     """By a signal."""
 
@@ -111,17 +115,18 @@ class Run:
 
     # ---- eabench ----------------------------------------------------------------------------------------------------
 
-    def eabench(self, *arguments: object, core: int | None = None) -> None:
+    def eabench(self, *arguments: object, core: int | None = None, allowed: tuple[int, ...] = (0,)) -> None:
         start = None if core is None else lambda: os.sched_setaffinity(0, {core})
         done = subprocess.run([self.a.eabench, *map(str, arguments)], capture_output=True, text=True, check=False, preexec_fn=start)
-        if done.returncode:
-            sys.exit(f"eabench {' '.join(map(str, arguments))}: {done.stderr.strip()[-400:]}")
+        if done.returncode not in allowed:
+            said = done.stderr.strip().splitlines() or [f"ended with {done.returncode}"]
+            raise OursFailed(f"eabench {arguments[0]}: {said[-1][-200:]}")
 
     def ours_attention(self, point: dict) -> dict:
         folder = Path(tempfile.mkdtemp(dir=self.scratch))
         axes = [word for name, value in point.items() for word in ("--" + name.replace("_", "-"), value)]
         self.eabench("bench", "--op", "attention", "--implementation", "fused", *axes, "--backend", self.backend, "--max-seconds",
-                     self.a.seconds, "--out", folder, core=None if self.gpu else self.cores[0])
+                     self.a.seconds, "--out", folder, core=None if self.gpu else self.cores[0], allowed=(0, 1))
         (row,) = ratios.read(folder / "kernels.csv")
         return row
 
@@ -208,12 +213,15 @@ class Run:
             if time.monotonic() > self.end_s:
                 raise TimeIsUp
             before_s = time.monotonic()
-            if ready is None:
-                ready, pair = (self.attention if job.op == "attention" else self.training)(point, job)
+            try:
+                if ready is None:
+                    ready, pair = (self.attention if job.op == "attention" else self.training)(point, job)
+                found = ready if self.a.prepare or ready["status"] != "ok" else pair()
+            except OursFailed as reason:
+                found = {"status": "fail", "reason": str(reason)}
             if self.a.prepare:
-                say(f"{time.monotonic() - self.begin_s:5.0f} s {' '.join(map(str, key(job.row())))}: {ready['status']}")
+                say(f"{time.monotonic() - self.begin_s:5.0f} s {' '.join(map(str, key(job.row())))}: {found['status']}")
                 return
-            found = pair() if ready["status"] == "ok" else ready
             line = {name: value for name, value in found.items() if name in COLUMNS}
             spent_s = time.monotonic() - before_s
             self.add({**job.row(), "pair": number, "reason": "", **line, "spent_s": f"{spent_s:.3f}"})

@@ -6,6 +6,7 @@ Usage: python -m peers.worker torch|jax CORE|- cpu|cuda; with a core the process
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import sys
@@ -61,6 +62,13 @@ else:
         step.finish()  # type: ignore[attr-defined]
 
 
+def give_back() -> None:
+    """To the device, what PyTorch would keep for itself: eabench and the other framework use it too."""
+    gc.collect()
+    if FRAMEWORK == "torch" and DEVICE == "cuda":
+        torch.cuda.empty_cache()
+
+
 def enough_memory(point: dict) -> None:
     """A plain implementation keeps several context x context matrices for two sets; sooner a row than a killed process."""
     if DEVICE == "cuda":
@@ -80,6 +88,7 @@ class Worker:
         point = request["point"]
         if self.key != point:
             self.key = self.ready = self.last = None  # frees the last one's operands first
+            give_back()
             enough_memory(point)
             self.ready, self.key = attention.prepare(point, DEVICE), point
         if request["prepare"]:
@@ -91,6 +100,7 @@ class Worker:
         key = [request[name] for name in ("implementation", "folder", "fleet")]
         if self.key != key:
             self.key = self.ready = None
+            give_back()
             self.ready = training.prepare(request["implementation"], Path(request["folder"]), request["fleet"], DEVICE)
             for _ in range(3):
                 self.ready()

@@ -260,6 +260,19 @@ def test_the_way_of_a_gpu_on_the_processor(tmp_path):
     assert {row["implementation"] for row in throughput} == {"eabench", "torch-eager", "jax-jit"}
 
 
+def test_what_eabench_cannot_do_is_a_row(tmp_path):
+    fake = tmp_path / "eabench"
+    fake.write_text("#!/bin/sh\n[ $1 = --version ] && echo eabench 0 && exit\necho 'eabench: no memory for this' >&2\nexit 3\n")
+    fake.chmod(0o755)
+    small = ["--quick", "--only", "training", "--implementations", "torch-eager", "--pairs", "2", "--out", str(tmp_path / "run")]
+    done = subprocess.run([sys.executable, "-m", "peers.compare", "--eabench", fake, *small], capture_output=True, text=True, check=False,
+                          cwd=ROOT / "scripts", timeout=300)
+    assert done.returncode == 0, done.stderr
+    rows = ratios.read(tmp_path / "run/ratios.csv")
+    assert len(rows) == 6
+    assert {(row["status"], row["reason"]) for row in rows} == {("fail", "eabench trace: eabench: no memory for this")}
+
+
 def test_gpu_check_runs_it(tmp_path):
     binary = Path(os.environ.get("EABENCH", ROOT / "build/release/eabench"))
     done = subprocess.run([ROOT / "scripts/gpu_check.sh", "--simt", "--binary", binary, "--only", "peers", "--out", tmp_path],
