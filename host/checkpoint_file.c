@@ -215,14 +215,13 @@ int eab_checkpoint_open(const char *path, eab_checkpoint_reader **opened) {
     if (fd < 0 && errno == ENOENT) return EAB_OK;
     if (fd < 0) return eab_fail(EAB_BAD_INPUT, "%s: %s", path, errno == ELOOP ? "a symbolic link" : strerror(errno));
     eab_checkpoint_reader *reader = malloc(sizeof *reader);
-    char *own_path = malloc(strlen(path) + 1);
+    char *own_path = strdup(path);
     if (!reader || !own_path) {
         free(reader);
         free(own_path);
         close(fd);
         return eab_fail(EAB_NO_MEMORY, "no memory for a checkpoint");
     }
-    strcpy(own_path, path);
     reader->fd = fd;
     reader->path = own_path;
     reader->at = 0;

@@ -28,7 +28,7 @@ typedef struct {
 typedef struct {
     const char *run;
     eab_plan plan;
-    int8_t *status; /* [plan.count]: eab_cell_status, or -1 */
+    int32_t *status; /* [plan.count]: eab_cell_status, or -1 */
     GArray *writers;
     int64_t done, diverged, failed, timed_out, running, left;
     double eta_s, tokens_per_s;
@@ -49,8 +49,8 @@ static int load_plan(run_status *self, const char *folder) {
     const int status = eab_plan_load(path, NULL, &self->plan);
     g_free(path);
     if (status) return status;
-    self->status = g_new(int8_t, (gsize)self->plan.count);
-    memset(self->status, -1, (gsize)self->plan.count);
+    self->status = g_new(int32_t, (gsize)self->plan.count);
+    for (int64_t i = 0; i < self->plan.count; i++) self->status[i] = -1;
     return EAB_OK;
 }
 
@@ -64,7 +64,7 @@ static int look_at_folder(run_status *self, const char *folder) {
         eab_cell_outcome outcome;
         if (!eab_run_folder_outcome(tables, i, &outcome)) continue;
         if (self->status[i] != EAB_CELL_OK && self->status[i] != EAB_CELL_DIVERGED)
-            self->status[i] = (int8_t)outcome.status;
+            self->status[i] = (int32_t)outcome.status;
     }
     eab_run_folder_close(tables);
     EAB_TRY(eab_run_state_read(folder, &there, &found.said));
@@ -116,7 +116,7 @@ static int look_at_all(run_status *self) {
 static void count_all(run_status *self) {
     bool at_work = false, stopping = false, stale = false;
     for (int64_t i = 0; i < self->plan.count; i++) {
-        const int status = self->status[i];
+        const int32_t status = self->status[i];
         self->done += status == EAB_CELL_OK || status == EAB_CELL_DIVERGED;
         self->diverged += status == EAB_CELL_DIVERGED;
         self->failed += status == EAB_CELL_FAIL || status == EAB_CELL_OOM;
