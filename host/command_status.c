@@ -201,7 +201,7 @@ static void print_writer(const run_status *self, const writer *one) {
     char silent[32], *host = eab_line_clean(one->said.host), *started = eab_line_clean(one->said.started);
     eab_duration_print(one->silent_s, silent, sizeof silent);
     printf("sweep      process %lld on %s since %s, %s %s%s\n", (long long)one->said.process, host, started,
-           one->stale ? "stale: gone without a word, last heard" : "last heard", silent, " ago");
+           one->stale ? "gone; last heard" : "last heard", silent, " ago");
     g_free(host);
     g_free(started);
     for (int32_t k = 0; !one->stale && k < MIN(one->said.running_count, EAB_STATE_MAX_RUNNING); k++) {

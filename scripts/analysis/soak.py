@@ -265,7 +265,7 @@ def main() -> int:
                 writer.writerows(astuple(sample) for sample in samples)
             (args.out / "soak.txt").write_text(text)
             manifest = (run / "manifest.ini").read_text()
-            (args.out / "manifest.ini").write_text(manifest.replace(str(folder), "soak"))
+            (args.out / "manifest.ini").write_text(manifest.replace(str(folder), "soak").replace(f"{ROOT}/", ""))
     print(text, end="")
     return 0 if flat else 1
 

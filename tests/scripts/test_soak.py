@@ -58,14 +58,15 @@ def test_trend_of_a_line():
 
 @needs_eabench
 def test_a_short_trial(tmp_path: Path):
-    call = [ROOT / "scripts/soak", "--minutes", "0.1", "--every", "0.05", "--out", tmp_path / "out", "--eabench", EABENCH]
+    call = [ROOT / "scripts/soak", "--minutes", "0.05", "--every", "0.05", "--out", tmp_path / "out", "--eabench", EABENCH]
     done = subprocess.run(call, check=False, capture_output=True, text=True, timeout=300)
     assert done.returncode in (0, 1), done.stderr  # the time is too short for a verdict that holds
     assert done.stdout == (tmp_path / "out/soak.txt").read_text() and "cells per CPU-second" in done.stdout
     with (tmp_path / "out/samples.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert len(rows) >= 20 and int(rows[-1]["cells"]) > 0 and float(rows[-1]["cpu_s"]) > 0
-    assert "[environment]" in (tmp_path / "out/manifest.ini").read_text()
+    manifest = (tmp_path / "out/manifest.ini").read_text()
+    assert "[environment]" in manifest and "command = eabench sweep tasks/ladders/soak.ini" in manifest
 
 
 @pytest.mark.parametrize("options,part", [(["--minutes", "0"], "--minutes is 0"), (["none.ini"], "none.ini: no such file"),
