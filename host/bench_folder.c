@@ -9,6 +9,7 @@
 #include "manifest.h"
 #include "replace.h"
 #include "run_lock.h"
+#include "suggest.h"
 #include "table_file.h"
 
 enum { TABLES = 2 };
@@ -86,9 +87,11 @@ static int read_manifest(eab_bench_folder *folder) {
     if (status || !found) return status;
     const bool same = strcmp(old.commit, now->commit) == 0 && strcmp(old.device, now->device) == 0;
     if (!same) {
+        char commit[64], device[112];
         g_free(folder->warning);
-        folder->warning =
-            g_strdup_printf("%s: earlier rows are of commit '%.40s' on '%.80s'", folder->path, old.commit, old.device);
+        folder->warning = g_strdup_printf("%s: earlier rows are of commit '%s' on '%s'", folder->path,
+                                          eab_excerpt(old.commit, 40, commit, sizeof commit),
+                                          eab_excerpt(old.device, 80, device, sizeof device));
     }
     if (*old.started) {
         g_free(now->started);

@@ -2,7 +2,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "../tasks/task.h"
 #include "cell_task.h"
@@ -10,6 +9,7 @@
 #include "options.h"
 #include "range.h"
 #include "suggest.h"
+#include "task_examples.h"
 
 enum { DEFAULT_SHOWN = 5, MAX_SHOWN = 1000000, MAX_SETS = 64 };
 
@@ -186,54 +186,6 @@ static void print_family(int family) {
     }
 }
 
-/* The longest of the names of tokens; task tokens of a mixture are numbers. */
-static int token_width(const eab_config *config) {
-    char name[32];
-    int width = 1;
-    if (eab_config_cue_token(config) >= 0) width = snprintf(name, sizeof name, "%d", eab_config_vocab(config) - 1);
-    for (int32_t part = 0; part < eab_config_part_count(config); part++) {
-        const eab_level *level = eab_config_part(config, part);
-        for (int32_t token = 0; token < eab_task_at(level->family)->vocab(level); token++) {
-            eab_token_name(level, token, name, sizeof name);
-            width = MAX(width, (int)strlen(name));
-        }
-    }
-    return width;
-}
-
-/* Free tokens stand in brackets, in bold on a terminal; all take the same width, so that columns line up. */
-static int print_examples(const tasks_request *request, const eab_config *config) {
-    const int32_t length = request->context + 1;
-    const int width = token_width(config);
-    const bool terminal = isatty(STDOUT_FILENO) && !getenv("NO_COLOR");
-    int32_t *tokens = malloc((size_t)length * sizeof *tokens);
-    uint8_t *determined = malloc((size_t)length);
-    eab_level levels[EAB_MAX_PARTS];
-    uint8_t held_out[EAB_MAX_PARTS];
-    const eab_parts parts = {0, eab_config_part_count(config), eab_config_cue_token(config)};
-    for (int32_t part = 0; part < parts.count; part++) {
-        levels[part] = *eab_config_part(config, part);
-        held_out[part] = eab_config_part_held_out(config, part);
-    }
-    int status = EAB_OK;
-    if (!tokens || !determined) status = eab_fail(EAB_NO_MEMORY, "no memory for sequences of %d tokens", length);
-    for (int32_t i = 0; i < request->show && !status && !ferror(stdout); i++) {
-        eab_parts_generate(levels, held_out, parts, 0, (uint32_t)request->seed, EAB_STREAM_TRAINING, (uint64_t)i,
-                           length, tokens, determined);
-        for (int32_t t = 0; t < length; t++) {
-            char token[32];
-            if (t == 0 && parts.cue >= 0) snprintf(token, sizeof token, "%d", tokens[t]);
-            else eab_token_name(&levels[i % parts.count], tokens[t], token, sizeof token);
-            if (determined[t]) printf(" %*s ", width, token);
-            else printf("%s[%*s]%s", terminal ? "\033[1;36m" : "", width, token, terminal ? "\033[0m" : "");
-        }
-        putchar('\n');
-    }
-    free(tokens);
-    free(determined);
-    return status;
-}
-
 /* The level that the command line asks for; for a mixture without parts an example. */
 static int choose_level(const tasks_request *request, eab_config *config) {
     char message[256], name[EAB_LEVEL_NAME_SIZE];
@@ -268,7 +220,7 @@ static int show_family(const tasks_request *request) {
     printf(
         "context %d, seed %lld, training stream; [free] tokens are drawn or not scored, the others are to be predicted\n\n",
         config.context, (long long)request->seed);
-    return print_examples(request, &config);
+    return eab_task_examples_print(&config, request->show, (uint32_t)request->seed);
 }
 
 int eab_command_tasks(int argc, char **argv) {

@@ -32,4 +32,7 @@ int eab_mixture_parse(const char *text, const char *where, struct _GArray *value
 /* The mixture of a number that eab_mixture_parse() gave; it is there as long as the process. Thread-safe. */
 const eab_mixture *eab_mixture_at(int32_t number);
 
+/* Forgets all mixtures, whose numbers mean nothing then: for a process that reads millions of specs (tests/fuzz). */
+void eab_mixtures_forget(void);
+
 #endif

@@ -302,17 +302,23 @@ static char *name_plan(const char *path) {
     return strndup(base, length);
 }
 
-int eab_plan_load(const char *path, const char *const *sets, eab_plan *plan) {
+int eab_plan_make(const char *path, const eab_spec *spec, eab_plan *plan) {
     char shown[300];
+    *plan = (eab_plan){.count = 0};
+    eab_excerpt(path, 250, shown, sizeof shown);
+    int status = multiply_out(spec, shown, plan);
+    if (!status) status = print_resolved(spec, shown, plan);
+    if (!status && !(plan->name = name_plan(path))) status = eab_fail(EAB_NO_MEMORY, "%s: no memory", shown);
+    if (status) eab_plan_free(plan);
+    return status;
+}
+
+int eab_plan_load(const char *path, const char *const *sets, eab_plan *plan) {
     eab_spec spec;
     *plan = (eab_plan){.count = 0};
     EAB_TRY(eab_spec_read(path, sets, &spec));
-    eab_excerpt(path, 250, shown, sizeof shown);
-    int status = multiply_out(&spec, shown, plan);
-    if (!status) status = print_resolved(&spec, shown, plan);
-    if (!status && !(plan->name = name_plan(path))) status = eab_fail(EAB_NO_MEMORY, "%s: no memory", shown);
+    const int status = eab_plan_make(path, &spec, plan);
     eab_spec_free(&spec);
-    if (status) eab_plan_free(plan);
     return status;
 }
 

@@ -3,8 +3,14 @@
 #define EAB_HOST_PLAN_H
 
 #include "options.h"
+#include "spec.h"
 
-enum { EAB_PLAN_MAX_CELLS = 1000000, EAB_SPEC_MAX_BYTES = 1 << 20 };
+enum { EAB_SPEC_MAX_BYTES = 1 << 20 };
+#ifdef FUZZING_BUILD_MODE_UNSAFE_FOR_PRODUCTION
+enum { EAB_PLAN_MAX_CELLS = 1000 }; /* so that an input costs microseconds */
+#else
+enum { EAB_PLAN_MAX_CELLS = 1000000 };
+#endif
 
 typedef struct {
     eab_config config;
@@ -22,6 +28,9 @@ typedef struct {
 /* Reads a spec file and applies `sets` (NULL-terminated "section.key=value" strings, or NULL).
  * EAB_BAD_INPUT with one line (what, where, what is allowed, the nearest valid name) for every mistake. */
 int eab_plan_load(const char *path, const char *const *sets, eab_plan *plan);
+
+/* The same of a spec; `path` is for its name and the error lines. */
+int eab_plan_make(const char *path, const eab_spec *spec, eab_plan *plan);
 void eab_plan_free(eab_plan *plan);
 
 /* Work of a cell, for "longest first" and estimates: FLOP if it is not stopped early. */

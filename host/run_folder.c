@@ -17,6 +17,7 @@
 #include "manifest.h"
 #include "replace.h"
 #include "run_folder_state.h"
+#include "suggest.h"
 
 static const int64_t SYNC_EVERY_US = 50000;
 
@@ -78,10 +79,12 @@ static void compare_environments(eab_run_folder *folder, eab_environment *old) {
                 {"backend", old->backend, now->backend},
                 {"isa", old->isa, now->isa}};
     GString *text = g_string_new(NULL);
+    char before[80], after[80];
     for (size_t i = 0; i < G_N_ELEMENTS(keys); i++)
         if (strcmp(keys[i].before, keys[i].after))
-            g_string_append_printf(text, "%s%s '%.60s' (now '%.60s')", text->len ? ", " : "", keys[i].name,
-                                   keys[i].before, keys[i].after);
+            g_string_append_printf(text, "%s%s '%s' (now '%s')", text->len ? ", " : "", keys[i].name,
+                                   eab_excerpt(keys[i].before, 60, before, sizeof before),
+                                   eab_excerpt(keys[i].after, 60, after, sizeof after));
     if (text->len) {
         g_free(folder->warning);
         folder->warning =

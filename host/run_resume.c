@@ -4,6 +4,7 @@
 
 #include "../kernels/status.h"
 #include "run_folder_state.h"
+#include "suggest.h"
 
 static bool has_all_rows(const eab_run_folder *folder, int64_t index) {
     const int32_t rows = eab_accuracy_row_count(&folder->plan->cells[index].config);
@@ -23,21 +24,21 @@ static int64_t find_cell(const eab_run_folder *folder, const eab_csv_row *row) {
     gpointer place;
     if (g_hash_table_lookup_extended(folder->places, row->field[0], NULL, &place))
         return (int64_t)GPOINTER_TO_SIZE(place);
-    char *id = eab_line_clean(row->field[0]);
+    char shown[64];
     eab_fail(EAB_BAD_INPUT,
-             "cell '%.40s' is not one of this spec; a folder of the same spec, or of a part of it, is "
+             "cell '%s' is not one of this spec; a folder of the same spec, or of a part of it, is "
              "allowed, or another --out",
-             id);
-    g_free(id);
+             eab_excerpt(row->field[0], 40, shown, sizeof shown));
     return -1;
 }
 
 /* An empty field is NAN. */
 static int read_number(const char *name, const char *text, double *value) {
-    char *end;
+    char *end, shown[64];
     *value = *text ? g_ascii_strtod(text, &end) : NAN;
     if (!*text || (*end == '\0' && *value >= 0 && *value <= 1)) return EAB_OK;
-    return eab_fail(EAB_BAD_INPUT, "%s is '%.40s'; a number 0..1 or nothing is allowed", name, text);
+    return eab_fail(EAB_BAD_INPUT, "%s is '%s'; a number 0..1 or nothing is allowed", name,
+                    eab_excerpt(text, 40, shown, sizeof shown));
 }
 
 static int visit_accuracy(void *context, const eab_csv_row *row) {
@@ -51,16 +52,18 @@ static int visit_accuracy(void *context, const eab_csv_row *row) {
     const int32_t part = eab_accuracy_row_part(config, task, level);
     const int status = eab_cell_status_from_name(row->field[folder->column[EAB_RESUME_STATUS]]);
     double accuracy, solved;
+    char shown[64], shown_level[112];
 
     if (part < 0)
-        return eab_fail(EAB_BAD_INPUT, "cell %s has no task '%.40s' with level '%.80s'; the spec's own is allowed",
-                        row->field[0], task, level);
+        return eab_fail(EAB_BAD_INPUT, "cell %s has no task '%s' with level '%s'; the spec's own is allowed",
+                        row->field[0], eab_excerpt(task, 40, shown, sizeof shown),
+                        eab_excerpt(level, 80, shown_level, sizeof shown_level));
     if (state->parts & UINT64_C(1) << part)
         return eab_fail(EAB_BAD_INPUT, "a second row for cell %s, task %s, level %s; one is allowed", row->field[0],
                         task, level);
     if (status < 0)
-        return eab_fail(EAB_BAD_INPUT, "status is '%.40s'; ok, diverged, fail, oom, timeout are allowed",
-                        row->field[folder->column[EAB_RESUME_STATUS]]);
+        return eab_fail(EAB_BAD_INPUT, "status is '%s'; ok, diverged, fail, oom, timeout are allowed",
+                        eab_excerpt(row->field[folder->column[EAB_RESUME_STATUS]], 40, shown, sizeof shown));
     EAB_TRY(read_number("token_accuracy", row->field[folder->column[EAB_RESUME_TOKEN_ACCURACY]], &accuracy));
     EAB_TRY(read_number("solved", row->field[folder->column[EAB_RESUME_SOLVED]], &solved));
 

@@ -388,12 +388,10 @@ static int check_mixtures(const eab_spec *spec, const char *path) {
     return EAB_OK;
 }
 
-static int read_spec(const char *path, const char *const *sets, eab_spec *spec) {
-    char shown[300], *text;
-    EAB_TRY(eab_spec_file_read(path, &text));
+static int read_spec(const char *path, const char *text, const char *const *sets, eab_spec *spec) {
+    char shown[300];
     spec_parser parser = {.spec = spec, .path = eab_excerpt(path, 250, shown, sizeof shown)};
     char **lines = g_strsplit(text, "\n", -1);
-    g_free(text);
     int status = EAB_OK;
     for (int i = 0; lines[i] && !status; i++) {
         parser.line = i + 1;
@@ -408,10 +406,19 @@ static int read_spec(const char *path, const char *const *sets, eab_spec *spec) 
     return check_mechanisms(spec, parser.path);
 }
 
-int eab_spec_read(const char *path, const char *const *sets, eab_spec *spec) {
+int eab_spec_parse(const char *path, const char *text, const char *const *sets, eab_spec *spec) {
     *spec = (eab_spec){.sections = g_ptr_array_new_with_free_func(free_section)};
-    const int status = read_spec(path, sets, spec);
+    const int status = read_spec(path, text, sets, spec);
     if (status) eab_spec_free(spec);
+    return status;
+}
+
+int eab_spec_read(const char *path, const char *const *sets, eab_spec *spec) {
+    char *text;
+    *spec = (eab_spec){NULL, 0};
+    EAB_TRY(eab_spec_file_read(path, &text));
+    const int status = eab_spec_parse(path, text, sets, spec);
+    g_free(text);
     return status;
 }
 

@@ -37,9 +37,15 @@ const eab_axis *eab_section_axis(const eab_section *section, const eab_option *o
 int eab_spec_read(const char *path, const char *const *sets, eab_spec *spec);
 void eab_spec_free(eab_spec *spec);
 
+/* The same of a file's text, as eab_spec_file_read() gives it; `path` is for the error lines. */
+int eab_spec_parse(const char *path, const char *text, const char *const *sets, eab_spec *spec);
+
 /* The text of a file that can be a spec: a regular file of 1..EAB_SPEC_MAX_BYTES bytes, UTF-8, no NUL; a byte order
  * mark is dropped. EAB_BAD_INPUT with one line otherwise. Free with g_free(). */
 int eab_spec_file_read(const char *path, char **text);
+
+/* What of that concerns the bytes, text[length + 1]: ends them with a NUL and drops the mark, in place. */
+int eab_spec_text_check(const char *path, char *text, size_t length);
 
 /* The same spec as text with every option written out, without comments; free with g_free(). Values are listed one by
  * one, but for more than 100 integers at equal steps, which become a range: the text must stay a spec file itself. */

@@ -38,18 +38,20 @@ static int read_all(const char *path, int file, char *text, size_t size, size_t 
     return EAB_OK;
 }
 
-static int check(const char *path, const char *text, size_t length) {
+int eab_spec_text_check(const char *path, char *text, size_t length) {
+    static const char mark[] = "\xEF\xBB\xBF";
     if (length == 0) return refuse(path, "empty file");
     if (length > EAB_SPEC_MAX_BYTES) return refuse(path, "larger than 1 MiB");
     const char *nul = memchr(text, '\0', length), *bad;
     if (nul) return refuse_at(path, text, (size_t)(nul - text), "a NUL byte");
     if (!g_utf8_validate(text, (gssize)length, &bad))
         return refuse_at(path, text, (size_t)(bad - text), "bytes that are not UTF-8");
+    text[length] = '\0';
+    if (g_str_has_prefix(text, mark)) memmove(text, text + strlen(mark), length - strlen(mark) + 1);
     return EAB_OK;
 }
 
 int eab_spec_file_read(const char *path, char **text) {
-    static const char mark[] = "\xEF\xBB\xBF";
     *text = NULL;
     /* O_NONBLOCK: opening a pipe that nobody writes to must not hang. */
     const int file = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC | O_NOCTTY);
@@ -65,13 +67,8 @@ int eab_spec_file_read(const char *path, char **text) {
     else status = read_all(path, file, bytes, (size_t)EAB_SPEC_MAX_BYTES + 1, &length);
     close(file);
 
-    if (!status) status = check(path, bytes, length);
-    if (status) {
-        g_free(bytes);
-        return status;
-    }
-    bytes[length] = '\0';
-    if (g_str_has_prefix(bytes, mark)) memmove(bytes, bytes + strlen(mark), length - strlen(mark) + 1);
-    *text = bytes;
-    return EAB_OK;
+    if (!status) status = eab_spec_text_check(path, bytes, length);
+    if (status) g_free(bytes);
+    else *text = bytes;
+    return status;
 }

@@ -9,6 +9,7 @@
 
 #include "../kernels/status.h"
 #include "replace.h"
+#include "suggest.h"
 
 static int io_error(const char *path, const char *what) {
     return eab_fail(EAB_IO, "%s: %s: %s", path, what, g_strerror(errno));
@@ -37,12 +38,12 @@ static int check_header(const char *path, eab_table table, const eab_csv_row *ro
     const int32_t count = (int32_t)g_strv_length(columns);
     for (int32_t i = 0; i < count && !status; i++) {
         if (i < row->fields && strcmp(row->field[i], columns[i]) == 0) continue;
-        char *found = eab_line_clean(i < row->fields ? row->field[i] : "");
+        char found[80];
         status = eab_fail(EAB_BAD_INPUT,
-                          "%s:1: column %d is '%.60s', not '%s'; the header of this version of eabench is "
+                          "%s:1: column %d is '%s', not '%s'; the header of this version of eabench is "
                           "allowed, or another --out",
-                          path, i + 1, found, columns[i]);
-        g_free(found);
+                          path, i + 1, eab_excerpt(i < row->fields ? row->field[i] : "", 60, found, sizeof found),
+                          columns[i]);
     }
     if (!status && row->fields > count)
         status =

@@ -1,0 +1,65 @@
+/* The CSV reader. Rows follow one another without a gap, and a row written again as the writer does it reads as the same fields. */
+#include <glib.h>
+#include <string.h>
+
+#include "../../host/csv.h"
+#include "../../kernels/status.h"
+#include "fuzz.h"
+
+static fuzz_file file, written;
+
+int LLVMFuzzerInitialize(int *argc, char ***argv) {
+    (void)argc;
+    (void)argv;
+    fuzz_file_open(&file);
+    fuzz_file_open(&written);
+    return 0;
+}
+
+/* Reads what the rows were written as; the reader of the input goes on behind this. */
+static void expect_same_again(const GString *text, int64_t rows, const GString *fields) {
+    eab_csv_row row;
+    GString *again = g_string_new(NULL);
+    fuzz_file_set(&written, (const uint8_t *)text->str, text->len);
+    eab_csv_reader *reader = eab_csv_reader_new(written.fd);
+    while (eab_csv_read(reader, &row) == EAB_CSV_ROW) {
+        rows--;
+        for (int32_t i = 0; i < row.fields; i++)
+            g_string_append_len(again, row.field[i], (gssize)strlen(row.field[i]) + 1);
+    }
+    fuzz_expect(rows == 0 && g_string_equal(again, fields), "the same fields, written and read");
+    eab_csv_reader_free(reader);
+    g_string_free(again, TRUE);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
+    fuzz_file_set(&file, data, size);
+    eab_csv_reader *reader = eab_csv_reader_new(file.fd);
+    GString *text = g_string_new(NULL), *fields = g_string_new(NULL);
+    eab_csv_event event;
+    eab_csv_row row;
+    int64_t end = 0, line = 1, rows = 0;
+    while ((event = eab_csv_read(reader, &row)) == EAB_CSV_ROW) {
+        eab_csv_line copy = {.text = text};
+        fuzz_expect(row.begin == end && row.end > row.begin && row.end <= (int64_t)size, "rows one after another");
+        fuzz_expect(row.line >= line && row.fields >= 1, "lines counted upwards");
+        fuzz_expect(data[row.end - 1] == '\n', "a row that ends with its newline");
+        for (int32_t i = 0; i < row.fields; i++) {
+            eab_csv_add_text(&copy, row.field[i]);
+            g_string_append_len(fields, row.field[i], (gssize)strlen(row.field[i]) + 1);
+        }
+        eab_csv_end(&copy);
+        rows++;
+        line = row.line + 1;
+        end = row.end;
+    }
+    fuzz_expect(event != EAB_CSV_UNREADABLE, "no error of a file in memory");
+    fuzz_expect(event != EAB_CSV_END || end == (int64_t)size, "the end at the end");
+    fuzz_expect(event == EAB_CSV_END || row.begin == end, "what is torn or damaged right behind the last row");
+    if (event == EAB_CSV_DAMAGED) fuzz_expect_line(eab_last_error());
+    eab_csv_reader_free(reader);
+    expect_same_again(text, rows, fields);
+    g_string_free(text, TRUE);
+    g_string_free(fields, TRUE);
+    return 0;
+}

@@ -1,0 +1,52 @@
+/* The grammar of values: one byte chooses the option, the rest is its text. Values that are taken are within the option's bounds,
+ * and each reads back from what it is printed as. */
+#include <glib.h>
+#include <stdlib.h>
+
+#include "../../host/options.h"
+#include "../../host/range.h"
+#include "fuzz.h"
+
+/* All options: those of the model and of training, then those of each family. */
+static const eab_option *choose_option(unsigned number) {
+    static const eab_option *options[256];
+    static unsigned count;
+    if (!count) {
+        for (int i = 0; i < eab_option_count; i++) options[count++] = &eab_options[i];
+        for (int family = 0; family < EAB_FAMILY_COUNT; family++)
+            for (int i = 0; eab_option_of_task(family, i) && count < 256; i++)
+                options[count++] = eab_option_of_task(family, i);
+    }
+    return options[number % count];
+}
+
+static void expect_sound(const eab_option *option, double value) {
+    char text[EAB_OPTION_TEXT_SIZE];
+    GArray *again = g_array_new(FALSE, FALSE, sizeof(double));
+    fuzz_expect(eab_option_within(option, value), "a value within the option's bounds");
+    eab_option_print_value(option, value, text, sizeof text);
+    fuzz_expect(eab_range_parse(option, text, "again", again) == 0 && again->len == 1, "a printed value that is read");
+    fuzz_expect(g_array_index(again, double, 0) == value, "the same value, printed and read");
+    g_array_unref(again);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
+    if (!size) return 0;
+    const eab_option *option = choose_option(data[0]);
+    char *text = fuzz_text(data + 1, size - 1);
+    GArray *values = g_array_new(FALSE, FALSE, sizeof(double));
+    const int status = eab_range_parse(option, text, "fuzz", values);
+    if (status) {
+        fuzz_expect_refusal(status);
+    } else {
+        fuzz_expect(values->len > 0 && values->len <= EAB_RANGE_MAX_VALUES, "a number of values within the bounds");
+        expect_sound(option, g_array_index(values, double, 0));
+        expect_sound(option, g_array_index(values, double, values->len - 1));
+        for (guint i = 0; i < values->len; i++)
+            fuzz_expect(eab_option_within(option, g_array_index(values, double, i)), "values within the bounds");
+    }
+    g_array_unref(values);
+    free(text);
+    eab_mixtures_forget();
+    return 0;
+}
