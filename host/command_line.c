@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "../kernels/backend.h"
+#include "csv.h"
 #include "suggest.h"
 
 int eab_command_exit_code(int status) {
@@ -21,7 +22,9 @@ int eab_command_exit_code(int status) {
 }
 
 int eab_command_error(const char *command, int status) {
-    fprintf(stderr, "eabench %s: %s\n", command, eab_last_error());
+    char *line = eab_line_clean(eab_last_error()); /* it may name files, and these may have any name */
+    fprintf(stderr, "eabench %s: %s\n", command, line);
+    g_free(line);
     return eab_command_exit_code(status);
 }
 

@@ -27,8 +27,10 @@ void eab_csv_add_text(eab_csv_line *line, const char *text) {
 
 char *eab_line_clean(const char *text) {
     char *clean = g_utf8_make_valid(text, -1);
-    for (char *c = clean; *c; c++)
+    for (char *c = clean; *c; c++) {
         if ((unsigned char)*c < 0x20 || *c == 0x7F) *c = ' ';
+        if ((unsigned char)*c == 0xC2 && (unsigned char)c[1] < 0xA0) *c = c[1] = ' '; /* U+0080..U+009F */
+    }
     return g_strstrip(clean);
 }
 

@@ -17,6 +17,7 @@
 #include "replace.h"
 #include "run_folder.h"
 #include "shard.h"
+#include "suggest.h"
 #include "table_file.h"
 
 typedef struct {
@@ -53,8 +54,10 @@ typedef struct {
 static int visit_row(void *context, const eab_csv_row *row) {
     merge *self = context;
     gpointer place;
+    char shown[64];
     if (!g_hash_table_lookup_extended(self->places, row->field[0], NULL, &place))
-        return eab_fail(EAB_BAD_INPUT, "cell '%.40s' is not one of the shards' spec", row->field[0]);
+        return eab_fail(EAB_BAD_INPUT, "cell '%s' is not one of the shards' spec",
+                        eab_excerpt(row->field[0], 40, shown, sizeof shown));
     const int64_t index = (int64_t)GPOINTER_TO_SIZE(place);
     cell_state *cell = &self->cells[index];
     const int32_t part_number = self->at->shard.part;
@@ -64,7 +67,9 @@ static int visit_row(void *context, const eab_csv_row *row) {
     cell->part_seen = part_number;
     if (self->table == EAB_TABLE_ACCURACY) {
         const int status = eab_cell_status_from_name(row->field[self->status_column]);
-        if (status < 0) return eab_fail(EAB_BAD_INPUT, "status is '%.40s'", row->field[self->status_column]);
+        if (status < 0)
+            return eab_fail(EAB_BAD_INPUT, "status is '%s'; ok, diverged, fail, oom, timeout are allowed",
+                            eab_excerpt(row->field[self->status_column], 40, shown, sizeof shown));
         if (++cell->rows > eab_accuracy_row_count(&self->plan.cells[index].config))
             return eab_fail(EAB_BAD_INPUT, "too many rows for cell %s", row->field[0]);
         if (cell->status < 0 || eab_cell_status_is_result((eab_cell_status)cell->status)) cell->status = (int8_t)status;

@@ -43,6 +43,7 @@ static eab_run_folder *folder_new(const char *path, const eab_plan *plan) {
     folder->column[EAB_RESUME_TOKEN_ACCURACY] = eab_table_column(EAB_TABLE_ACCURACY, "token_accuracy");
     folder->column[EAB_RESUME_SOLVED] = eab_table_column(EAB_TABLE_ACCURACY, "solved");
     folder->column[EAB_RESUME_TASK] = eab_table_column(EAB_TABLE_ACCURACY, "task");
+    folder->column[EAB_RESUME_STEPS_DONE] = eab_table_column(EAB_TABLE_ACCURACY, "steps_done");
     folder->pending = g_array_new(FALSE, FALSE, sizeof(eab_pending_cell));
     pthread_mutex_init(&folder->mutex, NULL);
     return folder;
@@ -143,8 +144,8 @@ static int prepare(eab_run_folder *folder) {
     if (!complete) EAB_TRY(write_manifest(folder)); /* it tells of the sweep that filled the tables */
     if (folder->settings.save_models) EAB_TRY(make_subfolder(folder, "models"));
     if (folder->settings.save_geometry) EAB_TRY(make_subfolder(folder, "geometry"));
-    /* The commits go last: until a row of theirs is dropped, their cells count as failed anyway. */
-    for (int table = EAB_TABLE_COUNT - 1; table >= 0; table--) {
+    /* The commits go first: a crash right behind them leaves rows without a commit, which are dropped next time. */
+    for (int table = 0; table < EAB_TABLE_COUNT; table++) {
         eab_replace_clean(folder->table_paths[table]);
         if (!has_use_for(folder, (eab_table)table)) continue;
         EAB_TRY(eab_run_folder_tidy(folder, (eab_table)table, false));

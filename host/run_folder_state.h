@@ -13,7 +13,9 @@ typedef struct {
     uint64_t parts; /* a bit for each of its rows in accuracy.csv */
     double token_accuracy;
     int8_t status, solved; /* status -1: no row */
-    bool has_throughput;
+    int64_t steps_done;    /* and all below: as the tables were read */
+    int64_t place;         /* of its first row in accuracy.csv */
+    int32_t rows[EAB_TABLE_COUNT];
 } eab_cell_state;
 
 /* A cell that ended and is not in the tables yet. */
@@ -24,7 +26,14 @@ typedef struct {
 } eab_pending_cell;
 
 /* Columns that resuming reads; level follows task. */
-enum { EAB_RESUME_STATUS, EAB_RESUME_TOKEN_ACCURACY, EAB_RESUME_SOLVED, EAB_RESUME_TASK, EAB_RESUME_COLUMNS };
+enum {
+    EAB_RESUME_STATUS,
+    EAB_RESUME_TOKEN_ACCURACY,
+    EAB_RESUME_SOLVED,
+    EAB_RESUME_TASK,
+    EAB_RESUME_STEPS_DONE,
+    EAB_RESUME_COLUMNS
+};
 
 struct eab_run_folder {
     char *path, *warning;
@@ -37,6 +46,7 @@ struct eab_run_folder {
     eab_cell_state *cells; /* [plan->count] */
     char *table_paths[EAB_TABLE_COUNT];
     bool has_table[EAB_TABLE_COUNT];
+    int64_t last_read[EAB_TABLE_COUNT]; /* the cell of the last row that was read */
     double peak_gflop_per_s;
     int32_t column[EAB_RESUME_COLUMNS]; /* of accuracy.csv */
 

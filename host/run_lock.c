@@ -15,18 +15,25 @@
 #include "environment.h"
 #include "replace.h"
 
+static void let_go(eab_run_lock *lock) {
+    if (lock->fd >= 0) close(lock->fd);
+    if (lock->folder >= 0) close(lock->folder);
+    lock->fd = lock->folder = -1;
+    g_clear_pointer(&lock->path, g_free);
+}
+
 static int unusable(eab_run_lock *lock, const char *folder) {
     eab_fail(EAB_IO, "%s: cannot be locked: %s; a folder that can be written is needed", folder, g_strerror(errno));
-    if (lock->fd >= 0) close(lock->fd);
-    lock->fd = -1;
-    g_clear_pointer(&lock->path, g_free);
+    let_go(lock);
     return EAB_IO;
 }
 
 /* The file may be of any content: it is shown cleaned and cut. */
 static int in_use(eab_run_lock *lock, const char *folder) {
     char text[200] = "";
-    const ssize_t got = pread(lock->fd, text, sizeof text - 1, 0);
+    const int fd = open(lock->path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK); /* it may have been removed */
+    const ssize_t got = fd < 0 ? 0 : pread(fd, text, sizeof text - 1, 0);
+    if (fd >= 0) close(fd);
     text[got > 0 ? got : 0] = '\0';
     char *clean = eab_line_clean(text);
     char **words = g_strsplit(clean, " ", 3);
@@ -36,14 +43,18 @@ static int in_use(eab_run_lock *lock, const char *folder) {
     else eab_fail(EAB_BAD_INPUT, "%s is in use by another process; wait for it or choose another --out", folder);
     g_strfreev(words);
     g_free(clean);
-    close(lock->fd);
-    lock->fd = -1;
-    g_clear_pointer(&lock->path, g_free);
+    let_go(lock);
     return EAB_BAD_INPUT;
 }
 
 int eab_run_lock_take(const char *folder, eab_run_lock *lock) {
-    *lock = (eab_run_lock){.fd = -1, .path = g_build_filename(folder, ".lock", NULL)};
+    *lock = (eab_run_lock){.fd = -1, .folder = -1, .path = g_build_filename(folder, ".lock", NULL)};
+    lock->folder = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (lock->folder >= 0 && flock(lock->folder, LOCK_EX | LOCK_NB)) {
+        if (errno == EWOULDBLOCK) return in_use(lock, folder);
+        close(lock->folder); /* such as by NFS, which locks for who can write only */
+        lock->folder = -1;
+    }
     for (;;) {
         lock->fd = open(lock->path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0666);
         if (lock->fd < 0) return unusable(lock, folder);
@@ -75,7 +86,5 @@ int eab_run_lock_take(const char *folder, eab_run_lock *lock) {
 void eab_run_lock_release(eab_run_lock *lock) {
     if (lock->fd < 0) return;
     unlink(lock->path); /* while it is still held, so that nobody's newer file is removed */
-    close(lock->fd);
-    lock->fd = -1;
-    g_clear_pointer(&lock->path, g_free);
+    let_go(lock);
 }

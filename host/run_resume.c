@@ -66,6 +66,10 @@ static int visit_accuracy(void *context, const eab_csv_row *row) {
                         eab_excerpt(row->field[folder->column[EAB_RESUME_STATUS]], 40, shown, sizeof shown));
     EAB_TRY(read_number("token_accuracy", row->field[folder->column[EAB_RESUME_TOKEN_ACCURACY]], &accuracy));
     EAB_TRY(read_number("solved", row->field[folder->column[EAB_RESUME_SOLVED]], &solved));
+    if (!state->parts) {
+        state->place = row->begin;
+        state->steps_done = g_ascii_strtoll(row->field[folder->column[EAB_RESUME_STEPS_DONE]], NULL, 10);
+    }
 
     if (state->status < 0 || eab_cell_status_is_result((eab_cell_status)state->status)) state->status = (int8_t)status;
     if (part == 0) { /* the whole */
@@ -80,16 +84,58 @@ static int visit_throughput(void *context, const eab_csv_row *row) {
     eab_run_folder *folder = context;
     const int64_t index = find_cell(folder, row);
     if (index < 0) return EAB_BAD_INPUT;
-    if (folder->cells[index].has_throughput)
+    if (folder->cells[index].rows[EAB_TABLE_THROUGHPUT]++)
         return eab_fail(EAB_BAD_INPUT, "a second row for cell %s; one is allowed", row->field[0]);
-    folder->cells[index].has_throughput = true;
     return EAB_OK;
 }
 
-/* Of curves.csv and geometry.csv, which have as many rows of a cell as there are. */
-static int visit_rows(void *context, const eab_csv_row *row) {
-    return find_cell(context, row) < 0 ? EAB_BAD_INPUT : EAB_OK;
+static int visit_rows(eab_run_folder *folder, eab_table table, const eab_csv_row *row) {
+    const int64_t index = find_cell(folder, row);
+    if (index < 0) return EAB_BAD_INPUT;
+    folder->cells[index].rows[table] += folder->cells[index].rows[table] < INT32_MAX;
+    folder->last_read[table] = index;
+    return EAB_OK;
 }
+
+static int visit_curves(void *context, const eab_csv_row *row) { return visit_rows(context, EAB_TABLE_CURVES, row); }
+
+static int visit_geometry(void *context, const eab_csv_row *row) {
+    return visit_rows(context, EAB_TABLE_GEOMETRY, row);
+}
+
+/* ---- what was lost at a table's end ---------------------------------------------------------------------------- */
+
+/* Rows that the cell's result has in the table: with --save-curves and --save-geometry, or none without. */
+static int64_t full_rows(const eab_run_folder *folder, int64_t index, eab_table table) {
+    const eab_config *config = &folder->plan->cells[index].config;
+    const eab_cell_state *state = &folder->cells[index];
+    const bool diverged = state->status == EAB_CELL_DIVERGED;
+    if (table == EAB_TABLE_THROUGHPUT) return 1;
+    if (table == EAB_TABLE_GEOMETRY) return diverged ? 0 : eab_geometry_row_count(config);
+    const int64_t looks = state->steps_done / config->eval_every + (state->steps_done % config->eval_every > 0);
+    return looks - diverged; /* the look that found the divergence is no point of the curve */
+}
+
+/* Each cell's commit stands behind its rows in the other tables, so a crash of the program loses none of these. One of the
+ * machine, or of the disk, may: a table that ends too early. Done again are the last cell of such a table, if only a part of its
+ * rows is there; cells without the row in throughput.csv that every result has; and, where a torn line tells that something is
+ * gone, those that were committed behind the last cell that has rows. */
+static void find_lost(eab_run_folder *folder, eab_table table, const eab_table_facts *facts) {
+    int64_t last_place = -1;
+    for (int64_t i = 0; i < folder->plan->count; i++)
+        if (folder->cells[i].rows[table] && eab_run_folder_is_done(folder, i))
+            last_place = MAX(last_place, folder->cells[i].place);
+    for (int64_t i = 0; i < folder->plan->count; i++) {
+        eab_cell_state *state = &folder->cells[i];
+        if (!eab_run_folder_is_done(folder, i) || !eab_cell_status_is_result((eab_cell_status)state->status)) continue;
+        const int64_t rows = state->rows[table], full = full_rows(folder, i, table);
+        bool lost = full > 0 && (table == EAB_TABLE_THROUGHPUT || (facts->torn && state->place > last_place));
+        if (rows) lost = i == folder->last_read[table] && rows < full;
+        if (lost) state->parts = 0;
+    }
+}
+
+/* ---- order ----------------------------------------------------------------------------------------------------- */
 
 /* Rows of a table by cell, in the file's order; neighbours are one entry. */
 typedef struct {
@@ -141,12 +187,13 @@ int eab_run_folder_tidy(const eab_run_folder *folder, eab_table table, bool in_o
 }
 
 int eab_run_folder_read(eab_run_folder *folder) {
-    static const eab_table_visitor visitors[EAB_TABLE_COUNT] = {visit_accuracy, visit_throughput, visit_rows,
-                                                                visit_rows};
+    static const eab_table_visitor visitors[EAB_TABLE_COUNT] = {visit_accuracy, visit_throughput, visit_curves,
+                                                                visit_geometry};
     for (int table = 0; table < EAB_TABLE_COUNT; table++) {
         eab_table_facts facts;
         EAB_TRY(eab_table_scan(folder->table_paths[table], (eab_table)table, visitors[table], folder, &facts));
         folder->has_table[table] = facts.exists || facts.torn;
+        if (table != EAB_TABLE_ACCURACY && folder->has_table[table]) find_lost(folder, (eab_table)table, &facts);
     }
     /* Whoever only looks wants to know of failures, too. */
     for (int64_t i = 0; i < folder->plan->count; i++)

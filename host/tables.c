@@ -311,28 +311,30 @@ static void add_geometry_row(GString *text, const eab_cell *cell, const int32_t 
     eab_csv_end(&line);
 }
 
+static const char *const geometry_scalars[] = {"row_entropy_nats", "row_entropy_share", "determining_mass",
+                                               "query_norm",       "query_norm_sd",     "key_norm",
+                                               "key_norm_sd"};
+enum { GEOMETRY_SCALARS = sizeof geometry_scalars / sizeof *geometry_scalars };
+
+int64_t eab_geometry_row_count(const eab_config *config) {
+    return (int64_t)config->layers * config->heads * (2 * EAB_GEOMETRY_BINS + GEOMETRY_SCALARS);
+}
+
 void eab_geometry_rows(GString *text, const eab_cell *cell, const eab_cell_result *result) {
     const eab_geometry *geometry = result->geometry;
     if (!geometry) return;
     for (int32_t i = 0; i < geometry->layers * geometry->heads; i++) {
         const eab_geometry_head *head = &geometry->head[i];
         const int32_t place[] = {i / geometry->heads, i % geometry->heads};
-        const struct {
-            const char *quantity;
-            double value;
-        } scalars[] = {{"row_entropy_nats", head->row_entropy_nats},
-                       {"row_entropy_share", head->row_entropy_share},
-                       {"determining_mass", head->determining_mass},
-                       {"query_norm", head->query_norm},
-                       {"query_norm_sd", head->query_norm_sd},
-                       {"key_norm", head->key_norm},
-                       {"key_norm_sd", head->key_norm_sd}};
+        const double scalars[GEOMETRY_SCALARS] = {
+            head->row_entropy_nats, head->row_entropy_share, head->determining_mass, head->query_norm,
+            head->query_norm_sd,    head->key_norm,          head->key_norm_sd};
         for (int bin = 0; bin < EAB_GEOMETRY_BINS; bin++)
             add_geometry_row(text, cell, place, "angle_density", bin, head->angle_density[bin]);
         for (int bin = 0; bin < EAB_GEOMETRY_BINS; bin++)
             add_geometry_row(text, cell, place, "angle_mass", bin, head->angle_mass[bin]);
-        for (size_t j = 0; j < G_N_ELEMENTS(scalars); j++)
-            add_geometry_row(text, cell, place, scalars[j].quantity, -1, scalars[j].value);
+        for (int j = 0; j < GEOMETRY_SCALARS; j++)
+            add_geometry_row(text, cell, place, geometry_scalars[j], -1, scalars[j]);
     }
 }
 

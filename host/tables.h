@@ -34,6 +34,9 @@ int32_t eab_accuracy_row_count(const eab_config *config);
  * such. */
 int32_t eab_accuracy_row_part(const eab_config *config, const char *task, const char *level);
 
+/* Rows that a cell has in geometry.csv, if it is ok. */
+int64_t eab_geometry_row_count(const eab_config *config);
+
 /* Append a cell's rows. Statuses other than ok and diverged have no throughput rows and no curves, those
  * other than ok no geometry. */
 void eab_accuracy_rows(GString *text, const eab_run_settings *settings, const eab_cell *cell,

@@ -1,0 +1,110 @@
+/* The reader of checkpoints, by which a sweep goes on within its cells. The input is a list of edits (two bytes: where, one: how
+ * many, then these bytes) of a checkpoint that the target has made itself of two tiny cells; its first two bytes, if not 0, cut
+ * it off. The checksum is put right behind that, so that what it protects is read, too. Whatever the file says, training
+ * begins or goes on from it, and stops when it is told to. */
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "../../host/checkpoint_file.h"
+#include "../../host/options.h"
+#include "../../host/train.h"
+#include "fuzz.h"
+
+enum { CELLS = 2, MAX_BYTES = 1 << 16 };
+
+static eab_device *device;
+static eab_config configs[CELLS];
+static char folder[] = "/dev/shm/eabench-fuzz-XXXXXX", path[64];
+static uint8_t whole[MAX_BYTES], edited[MAX_BYTES];
+static size_t whole_size;
+static int notes;
+
+static void remove_folder(void) {
+    unlink(path);
+    rmdir(folder);
+}
+
+static void note(void *context, const char *line) {
+    (void)context;
+    fuzz_expect_line(line);
+    notes++;
+}
+
+/* Trains to the end, or, where `stop` is set, as far as the file is read. */
+static int train(bool stop) {
+    const atomic_bool stopping = stop;
+    const eab_train_checkpoint checkpoint = {
+        .path = path, .going_on = stop, .every_s = stop ? 1e9 : 0, .note = note, .context = NULL};
+    const eab_train_options options = {.stop = &stopping, .keep_curves = true, .checkpoint = &checkpoint};
+    eab_cell_result results[CELLS];
+    const int status = eab_train_fleet(device, CELLS, configs, &options, results);
+    for (int i = 0; i < CELLS && !status; i++) {
+        free(results[i].curve);
+        free(results[i].geometry);
+    }
+    return status;
+}
+
+int LLVMFuzzerInitialize(int *argc, char ***argv) {
+    (void)argc;
+    (void)argv;
+    fuzz_expect(eab_device_open("cpu", 0, &device) == 0, "a processor");
+    for (int i = 0; i < CELLS; i++) {
+        configs[i] = eab_config_default(0);
+        configs[i].d_model = configs[i].context = 4;
+        configs[i].heads = 1;
+        configs[i].mlp_ratio = 0;
+        configs[i].level.option[0] = 2; /* basis */
+        configs[i].level.option[1] = 1; /* delay */
+        configs[i].batch = 1;
+        configs[i].steps = 5;
+        configs[i].eval_every = 2;
+        configs[i].eval_tokens = 1;
+        configs[i].seed = i;
+    }
+    fuzz_expect(mkdtemp(folder) != NULL, "a folder in memory");
+    snprintf(path, sizeof path, "%s/a.ckpt", folder);
+    atexit(remove_folder);
+    fuzz_expect(train(false) == 0, "cells that train");
+    FILE *file = fopen(path, "rb");
+    fuzz_expect(file != NULL, "a checkpoint");
+    whole_size = fread(whole, 1, sizeof whole, file) - sizeof(uint64_t);
+    fclose(file);
+    notes = 0;
+    fuzz_expect(train(true) != 0 && notes == 0, "a checkpoint that is taken");
+    return 0;
+}
+
+static size_t edit(const uint8_t *data, size_t size) {
+    size_t length = whole_size;
+    memcpy(edited, whole, whole_size);
+    if (size >= 2) {
+        const size_t cut = data[0] | (size_t)data[1] << 8;
+        if (cut && cut < length) length = cut;
+    }
+    for (size_t at = 2; at + 3 < size;) {
+        const size_t place = (data[at] | (size_t)data[at + 1] << 8) % whole_size, count = data[at + 2];
+        at += 3;
+        for (size_t i = 0; i < count && at < size && place + i < whole_size; i++) edited[place + i] = data[at++];
+    }
+    return length;
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
+    const size_t length = edit(data, size);
+    eab_checksum sum;
+    eab_checksum_begin(&sum);
+    eab_checksum_add(&sum, edited, length);
+    const uint64_t end = eab_checksum_end(&sum);
+    FILE *file = fopen(path, "wb");
+    fuzz_expect(file && fwrite(edited, 1, length, file) == length && fwrite(&end, sizeof end, 1, file) == 1, "a file");
+    fclose(file);
+    notes = 0;
+    const int status = train(true);
+    fuzz_expect(status == 0 || status == EAB_INTERRUPTED, "training that goes on or stops");
+    fuzz_expect(notes <= 1, "one line on a checkpoint that is refused");
+    return 0;
+}
