@@ -42,13 +42,13 @@ const eab_mixture *eab_mixture_at(int32_t number) {
 }
 
 void eab_mixtures_forget(void) {
-    g_mutex_lock(&mutex);
+    pthread_mutex_lock(&mutex);
     for (guint i = 0; mixtures && i < mixtures->len; i++) g_free(g_ptr_array_index(mixtures, i));
     if (numbers) g_hash_table_destroy(numbers);
     if (mixtures) g_ptr_array_free(mixtures, TRUE);
     numbers = NULL;
     mixtures = NULL;
-    g_mutex_unlock(&mutex);
+    pthread_mutex_unlock(&mutex);
 }
 
 /* ---- reading ----------------------------------------------------------------------------------------------------- */

@@ -4,7 +4,7 @@ set -uo pipefail
 program='test'
 source "$(dirname -- "${BASH_SOURCE[0]}")/common.sh" || exit 3
 
-default_stages=(release isa scripts no-glib asan tsan clang aarch64 cuda)
+default_stages=(release isa scripts faults no-glib asan tsan clang fuzz memory aarch64 cuda)
 full_stages=(lint floats debug valgrind asan-isa asan-scripts tsan-scripts peers cuda-all)
 
 usage() {
@@ -16,10 +16,13 @@ Installs what is missing (scripts/setup.sh), builds with warnings as errors, and
   release       build by gcc; all Criterion tests; the install test
   isa           the kernels' tests at the SIMD levels base and avx2
   scripts       pytest: the command line and the analysis scripts
+  faults        sweeps disturbed at random instants, \$EAB_FAULT_ROUNDS times (20), and their tables compared
   no-glib       build with host/glib_subset in GLib's place, without pkg-config; pytest of the command line
   asan          AddressSanitizer and UndefinedBehaviorSanitizer: all Criterion tests
   tsan          ThreadSanitizer: the host's Criterion tests; pytest of the sweep
   clang         build by clang; all Criterion tests
+  fuzz          build by clang; each fuzz target for \$EAB_FUZZ_SECONDS (60), or \$EAB_FUZZ_RUNS executions where that is set
+  memory        a short sweep under valgrind, where it is installed
   aarch64       the library cross-compiled for 64-bit ARM; tests/bare by qemu, where both can be had
   cuda          build with CUDA for one architecture, where nvcc is; no kernel spills, all take what the table says
 and with --full
@@ -229,6 +232,78 @@ valgrinds() {
     return "$status"
 }
 
+# Each target on a core; what one finds lies in build/fuzz/findings, what it has learned in build/fuzz/corpus.
+# shellcheck disable=SC2317 # xargs calls it
+fuzz_one() { # NAME
+    local name=$1 limit=(-max_total_time="${EAB_FUZZ_SECONDS:-60}") dictionary=()
+    [[ -z ${EAB_FUZZ_RUNS:-} ]] || limit=(-runs="$EAB_FUZZ_RUNS")
+    [[ ! -f tests/fuzz/$name.dict ]] || dictionary=(-dict="tests/fuzz/$name.dict")
+    mkdir -p "build/fuzz/corpus/$name" build/fuzz/findings
+    "build/fuzz/tests/fuzz_$name" "${limit[@]}" "${dictionary[@]}" -max_len=4096 -timeout=600 -report_slow_units=600 \
+        -print_final_stats=1 -artifact_prefix="build/fuzz/findings/$name-" "build/fuzz/corpus/$name" "tests/fuzz/corpus/$name" \
+        >"build/fuzz/$name.log" 2>&1
+}
+export -f fuzz_one
+
+fuzzes() {
+    local program name status=0 runs=0 names=()
+    for program in build/fuzz/tests/fuzz_*; do
+        name=${program##*/fuzz_}
+        [[ fuzz.$name =~ ${regex:-.} ]] && names+=("$name")
+    done
+    # Its leaks are looked for by a process that traces it, which not every container lets it do; asan's stage finds them, too.
+    printf '%s\n' "${names[@]}" | launch fuzz xargs -P "$(cores)" -I '{}' bash -c 'fuzz_one {} || touch build/fuzz/{}.failed'
+    for name in "${names[@]}"; do
+        runs=$(sed -n 's/^stat::number_of_executed_units: *//p' "build/fuzz/$name.log")
+        if [[ -e build/fuzz/$name.failed || -z $runs ]]; then
+            failed=$((failed + 1)) status=1
+            tail -n 60 "build/fuzz/$name.log"
+            rm -f -- "build/fuzz/$name.failed"
+            summaries+=("fuzz $name: a finding, see build/fuzz/$name.log")
+        else
+            passed=$((passed + 1))
+            summaries+=("fuzz $name: $runs executions, no finding")
+        fi
+    done
+    return "$status"
+}
+
+faults() { # PRESET
+    local status
+    launch "$1" "$EAB_PYTHON" tests/faults/faults.py --rounds "${EAB_FAULT_ROUNDS:-20}" --program "$root/build/$1/eabench" \
+        2>&1 | tee "$scratch/faults"
+    status=${PIPESTATUS[0]}
+    summaries+=("$(tail -n 1 "$scratch/faults")")
+    if ((status == 0)); then passed=$((passed + 1)); fi
+    return "$status"
+}
+
+# The whole valgrind stage takes long; this is one sweep of all that a sweep does, and a resume.
+memory_stage() {
+    local status=0
+    if ! command -v valgrind >/dev/null; then
+        summaries+=("skipped: valgrind is not here")
+        return
+    fi
+    printf '[task recurrence]\nbasis = 4\n[task mixture]\nparts = recurrence + parity\n[model]\nd_model = 8\nheads = 2\n%s\n' \
+        '[train]
+mechanism = dpa, ea
+steps = 6
+batch = 2
+eval_every = 3
+eval_tokens = 20' >"$scratch/memory.ini"
+    for _ in 1 2; do # the second one goes on behind a torn line
+        EAB_ISA=avx2 launch release valgrind --quiet --error-exitcode=9 --leak-check=full --errors-for-leak-kinds=definite \
+            build/release/eabench sweep "$scratch/memory.ini" --backend cpu --out "$scratch/memory" --save-curves --save-models \
+            --save-geometry --checkpoint-every 0.001 --workers 2 >"$scratch/output" 2>&1 || status=1
+        ((status == 0)) || cat -- "$scratch/output"
+        truncate -s -40 "$scratch/memory/accuracy.csv"
+    done
+    if ((status == 0)); then passed=$((passed + 1)); fi
+    summaries+=("valgrind: a sweep and a resume")
+    return "$status"
+}
+
 races() {
     local status=0
     ctests tsan -L host || status=1
@@ -270,6 +345,9 @@ stage() {
         asan) build asan && ctests asan ;;
         tsan) build tsan && races ;;
         clang) build clang && ctests clang ;;
+        faults) build release && faults release ;;
+        fuzz) build fuzz && fuzzes ;;
+        memory) build release && memory_stage ;;
         aarch64) aarch64_stage ;;
         cuda) cuda_stage cuda-sm90a cuda ;;
         cuda-all) cuda_stage cuda-all 'cuda|simt' ;;
