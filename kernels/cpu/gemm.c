@@ -4,9 +4,9 @@
  * side by side, so a transposed b (x = dy W^T) is packed: one pass over k * n values, 1/m of the work. Blocks of k
  * (BLOCK_K) keep a panel of b in the L1 cache, blocks of rows keep a's part in L2; a block of k continues the sums in
  * c, so the bits do not depend on the blocking. Fewer columns than lanes: with a transposed (a weight's gradient) the
- * columns of a are put in the lanes instead and c is computed transposed; else lanes are masked out, where the processor can
- * do that, or b and c are padded copies. What limits it: for the model's shapes (k = 32..128) the loads and stores of c around short sums of k; for large ones the
- * multiply-add units. Measured shares of the peak: kernels/cpu/README.md.
+ * columns of a are put in the lanes instead and c is computed transposed; else lanes are masked out, where the processor
+ * can do that, or b and c are padded copies. What limits it: for the model's shapes (k = 32..128) the loads and stores of
+ * c around short sums of k; for large ones the multiply-add units. Measured shares of the peak: kernels/cpu/README.md.
  */
 #include "kernels.h"
 #include "level.h"

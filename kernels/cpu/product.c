@@ -1,9 +1,10 @@
 /* The micro-kernel's tiles and the loop over them: product.h. Also the transposition that packs operands.
  *
  * Tiles are cut evenly (10 rows are 5 + 5, not 8 + 2), since a tile of few accumulators waits for the latency of its
- * multiply-adds. A tile of one vector has up to EAB_TALL_ROWS rows: with 8 its 8 accumulators would just do, but of the 9
- * loads for 8 multiply-adds only two a cycle can be had. A panel of up to EAB_TILE_VECTORS vectors of b is used by all rows
- * before the next one: for k up to about 200 it stays in a 48 KiB L1 cache. Measured shares of the peak: kernels/cpu/README.md.
+ * multiply-adds. A tile of one vector has up to EAB_TALL_ROWS rows: with 8 its 8 accumulators would just do, but of the
+ * 9 loads for 8 multiply-adds only two a cycle can be had. A panel of up to EAB_TILE_VECTORS vectors of b is used by all
+ * rows before the next one: for k up to about 200 it stays in a 48 KiB L1 cache. Measured shares of the peak:
+ * kernels/cpu/README.md.
  */
 #include "product.h"
 

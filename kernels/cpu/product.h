@@ -44,8 +44,9 @@ typedef struct {
     const float *other;     /* of finish: like c */
 } eab_product_args;
 
-/* The product of any rows and k >= 0, and columns >= EAB_LANES, or fewer where EAB_HAS_MASKS. Nothing outside a, b and c is touched: where columns
- * are no whole number of vectors, the last vector overlaps the one before it. c overlaps neither a nor b. */
+/* The product of any rows and k >= 0, and columns >= EAB_LANES, or fewer where EAB_HAS_MASKS. Nothing outside a, b and c
+ * is touched: where columns are no whole number of vectors, the last vector overlaps the one before it. c overlaps
+ * neither a nor b. */
 void EAB_ISA_NAME(eab_product)(const eab_product_args *args);
 
 /* A shorthand for whole vectors of columns. */
