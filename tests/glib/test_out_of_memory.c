@@ -49,7 +49,7 @@ static void overfill(void) {
 static void ask_for_too_much(void) { g_free(g_malloc(SIZE_MAX / 2)); }
 static void ask_for_zeros(void) { g_free(g_malloc0(SIZE_MAX / 2)); }
 static void ask_for_more_elements(void) { g_free(g_new0(gint64, SIZE_MAX / 4)); }
-static void append_too_much(void) { g_string_append_len(g_string_new("x"), "y", (gssize)(SIZE_MAX / 4)); }
+static void append_too_much(void) { g_string_append_len(g_string_new("x"), "y", (gssize)(SIZE_MAX / 8)); }
 
 Test(memory, ends_with_a_line_where_malloc_fails) {
     const char *line = "eabench: out of memory: no ";

@@ -55,6 +55,24 @@ Test(suggest, excerpt_is_one_printable_line) {
     cr_expect_str_eq(eab_excerpt("0123456789", 4, out, sizeof out), "0123...");
 }
 
+/* What moves the cursor, turns the line around or is not seen: C1 controls, U+202E, U+200B, U+2028, U+FEFF, a tag. */
+Test(suggest, excerpt_shows_what_hides) {
+    static const char *const hidden[][2] = {
+        {"\xC2\x9B"
+         "31m",
+         "\\xC2\\x9B31m"},
+        {"\xE2\x80\xAE", "\\xE2\\x80\\xAE"},
+        {"\xE2\x80\x8B", "\\xE2\\x80\\x8B"},
+        {"\xE2\x80\xA8", "\\xE2\\x80\\xA8"},
+        {"\xEF\xBB\xBF", "\\xEF\\xBB\\xBF"},
+        {"\xF3\xA0\x81\x81", "\\xF3\\xA0\\x81\\x81"},
+        {"\xED\xA0\x80", "\\xED\\xA0\\x80"},
+        {"\xC2\xA0|\xE2\x82\xAC|\xF0\x9F\x99\x82", "\xC2\xA0|\xE2\x82\xAC|\xF0\x9F\x99\x82"}};
+    char out[64];
+    for (size_t i = 0; i < sizeof hidden / sizeof *hidden; i++)
+        cr_expect_str_eq(eab_excerpt(hidden[i][0], 60, out, sizeof out), hidden[i][1]);
+}
+
 Test(suggest, excerpt_never_overflows) {
     char text[256], out[300];
     for (size_t i = 0; i < 255; i++) text[i] = (char)(i * 7 + 1);
