@@ -4,13 +4,14 @@
     eabench sweep tasks/ladders/paper.ini --dry-run --list >cells.csv
     .venv/bin/python scripts/cluster/simulate_dealing.py cells.csv results/epyc-zen5/* --plot dealing.svg
 
-CELLS is what `eabench sweep --dry-run --list` prints: the cells in the order of dealing, with their work. RUNs are run folders
-with measured cells. A cell's predicted time is its work by the rate that cells of the nearest size had; its time is that times
-the ratio of a measured cell's time to its own prediction, drawn at random: most of what makes it vary is that solved cells
-stop early, which nobody knows before.
+CELLS is what `eabench sweep --dry-run --list` prints: the cells in the order of dealing, with their work. RUNs are run
+folders with measured cells. A cell's predicted time is its work by the rate that cells of the nearest size had; its time
+is that times the ratio of a measured cell's time to its own prediction, drawn at random: most of what makes it vary is
+that solved cells stop early, which nobody knows before.
 
-A rank that is free asks for the next fleet: the leader answers requests one after another, --fetch-us each, and the answer is
-on its way for --latency-us. A rank starts after --startup-s. Efficiency is the sum of the cells' times by ranks times makespan.
+A rank that is free asks for the next fleet: the leader answers requests one after another, --fetch-us each, and the
+answer is on its way for --latency-us (by default what was measured where one core trains and passes messages). A rank
+starts after --startup-s. Efficiency is the sum of the cells' times by ranks times makespan.
 """
 
 from __future__ import annotations
@@ -82,13 +83,14 @@ def read_cells(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     rows = read_rows(path)
     if not rows or "flop_with_evaluation" not in rows[0]:
         raise SystemExit(f"simulate_dealing: {path}: no cells; what eabench sweep --dry-run --list prints is allowed")
-    return (np.array([int(row["fleet"]) for row in rows]), np.array([float(row["flop_with_evaluation"]) for row in rows]),
+    return (np.array([int(row["fleet"]) for row in rows]),
+            np.array([float(row["flop_with_evaluation"]) for row in rows]),
             np.array([float(row["flop"]) / int(row["steps"]) for row in rows]))
 
 
 def deal(times: Sequence[float], ranks: int, fetch_s: float = 0, latency_s: float = 0, startup_s: float = 0) -> float:
-    """The makespan of dealing these fleets, in this order, to whoever is free first. Requests that come together wait for
-    each other; the last one, which learns that nothing is left, costs nobody anything."""
+    """The makespan of dealing these fleets, in this order, to whoever is free first. Requests that come together wait
+    for each other; the last one, which learns that nothing is left, costs nobody anything."""
     free = [startup_s] * ranks  # when each rank asks
     leader_s = makespan_s = 0.0
     for time_s in times:
@@ -208,8 +210,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     outcomes, total_s = simulate(a.cells, measured, a.ranks, a.draws, a.seed, a.fetch_us * 1e-6, a.latency_us * 1e-6,
                                  a.startup_s)
     low, middle, high = np.percentile(measured.ratios, (5, 50, 95))
-    print(f"{len(measured.ratios)} measured cells of {len(measured.step_flop)} sizes; a cell takes {low:.2f} to {high:.2f} "
-          f"(5 and 95 %), {middle:.2f} in the middle, of its predicted time")
+    print(f"{len(measured.ratios)} measured cells of {len(measured.step_flop)} sizes; a cell takes {low:.2f} to "
+          f"{high:.2f} (5 and 95 %), {middle:.2f} in the middle, of its predicted time")
     print(f"all cells by one rank: {duration(total_s)}\n")
     print_table(outcomes)
     if a.plot:

@@ -1,5 +1,5 @@
-"""A sweep in the environment that launchers make: refused where the processes cannot be one sweep, undisturbed where there is
-one. Needs no MPI."""
+"""A sweep in the environment that launchers make: refused where the processes cannot be one sweep, undisturbed where
+there is one. Needs no MPI."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""Sweeps of several processes by MPI, with the real binary: the same tables as one process leaves, ranks that are killed,
-launches that are refused. Skipped where there is no mpirun or the binary was built without MPI."""
+"""Sweeps of several processes by MPI, with the real binary: the same tables as one process leaves, ranks that are
+killed, launches that are refused. Skipped where there is no mpirun or the binary was built without MPI."""
 
 from __future__ import annotations
 

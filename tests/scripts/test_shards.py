@@ -47,7 +47,8 @@ def refused(done: subprocess.CompletedProcess, *parts: str) -> None:
 def test_merged_tables_are_those_of_one_process(spec: Path, tmp_path: Path, undisturbed: Path, parts: int):
     run = tmp_path / "run"
     shards(spec, run, parts)
-    cells = [{row["cell"] for row in rows(run / f"shards/{part}-of-{parts}/accuracy.csv")} for part in range(1, parts + 1)]
+    cells = [{row["cell"] for row in rows(run / f"shards/{part}-of-{parts}/accuracy.csv")}
+             for part in range(1, parts + 1)]
     assert sum(map(len, cells)) == len(set().union(*cells)) == 24
     assert max(map(len, cells)) - min(map(len, cells)) <= 1
     done = merge(run)
