@@ -89,7 +89,7 @@ static gboolean put(GHashTable *table, gpointer key, gpointer value, gboolean re
     const guint hash = table->hash(key);
     entry *found = find(table, key, hash);
     if (found) {
-        const gpointer unwanted = renew ? found->key : key, old_value = found->value;
+        gpointer unwanted = renew ? found->key : key, old_value = found->value;
         if (renew) found->key = key;
         found->value = value;
         if (table->free_key && unwanted != found->key) table->free_key(unwanted);
