@@ -299,7 +299,8 @@ static char *name_plan(const char *path) {
     const char *base = slash ? slash + 1 : path;
     size_t length = strlen(base);
     if (length > 4 && strcmp(base + length - 4, ".ini") == 0) length -= 4;
-    return strndup(base, length);
+    const bool leads_elsewhere = strspn(base, ".") >= length && length <= 2; /* runs/.. is no folder for a run */
+    return leads_elsewhere ? strdup("spec") : strndup(base, length);
 }
 
 int eab_plan_make(const char *path, const eab_spec *spec, eab_plan *plan) {

@@ -109,11 +109,15 @@ static int write_manifest(const eab_run_folder *folder) {
     return status;
 }
 
+/* A link would lead out of the run. */
 static int make_subfolder(const eab_run_folder *folder, const char *name) {
     char *path = g_build_filename(folder->path, name, NULL);
-    const int status = mkdir(path, 0777) && errno != EEXIST
-                           ? eab_fail(EAB_IO, "%s: cannot be created: %s", path, g_strerror(errno))
-                           : EAB_OK;
+    struct stat facts;
+    int status = EAB_OK;
+    if (mkdir(path, 0777) && errno != EEXIST)
+        status = eab_fail(EAB_IO, "%s: cannot be created: %s", path, g_strerror(errno));
+    else if (lstat(path, &facts) || !S_ISDIR(facts.st_mode))
+        status = eab_fail(EAB_BAD_INPUT, "%s: not a folder; a folder, or a name that is free, is allowed", path);
     g_free(path);
     return status;
 }

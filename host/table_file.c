@@ -160,7 +160,8 @@ int eab_table_rewrite(const char *path, eab_table table, const eab_table_rows *r
 
 int eab_table_open(const char *path, eab_table_file *file) {
     struct stat facts;
-    *file = (eab_table_file){.path = g_strdup(path), .fd = open(path, O_WRONLY | O_APPEND | O_CLOEXEC | O_NONBLOCK)};
+    *file = (eab_table_file){.path = g_strdup(path),
+                             .fd = open(path, O_WRONLY | O_APPEND | O_CLOEXEC | O_NONBLOCK | O_NOFOLLOW)};
     if (file->fd < 0 || fstat(file->fd, &facts)) {
         const int status = io_error(path, "cannot be written");
         eab_table_close(file);

@@ -1,0 +1,151 @@
+/* Tables that end too early, as after a crash of the machine: what was lost is done again. Errors on rows show them safely. */
+#include <criterion/criterion.h>
+#include <glib.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "host/run_folder.h"
+#include "host/tables.h"
+#include "kernels/status.h"
+#include "sweep_fixture.h"
+
+enum { TABLES = EAB_TABLE_COUNT };
+static const char spec[] = "[task recurrence]\nbasis = 4\ndelay = 2, 3\n[model]\nd_model = 8\nheads = 1\n"
+                           "[train]\nmechanism = dpa, ea\nsteps = 40\neval_every = 15\n";
+
+static const char *table_name(int table) { return eab_table_file_name((eab_table)table); }
+
+/* Opens, appends what is missing, closes; how many cells were missing. */
+static int64_t complete(const char *path, const eab_plan *plan) {
+    eab_run_settings settings = fixture_settings;
+    eab_run_folder *folder = NULL;
+    int64_t missing = 0;
+    settings.save_curves = settings.save_geometry = true;
+    cr_assert_eq(eab_run_folder_open(path, plan, &settings, &folder), EAB_OK, "%s", eab_last_error());
+    for (int64_t i = 0; i < plan->count; i++) {
+        if (eab_run_folder_has(folder, plan->cells[i].id)) continue;
+        eab_cell_result result = fixture_result(&plan->cells[i]);
+        if (result.status == EAB_CELL_DIVERGED) result.curve_points = 2; /* the third look found that it diverged */
+        cr_assert_eq(eab_run_folder_append(folder, &plan->cells[i], &result), EAB_OK, "%s", eab_last_error());
+        fixture_free(&result);
+        missing++;
+    }
+    cr_assert_eq(eab_run_folder_close(folder), EAB_OK, "%s", eab_last_error());
+    return missing;
+}
+
+/* Cuts one table at this size, with noise behind the cut if asked for, and goes on. */
+static void lose_and_go_on(const char *path, const eab_plan *plan, GString *const whole[TABLES], int table, gsize size,
+                           bool noise) {
+    GString *cut = g_string_new_len(whole[table]->str, (gssize)size);
+    if (noise) g_string_append_len(cut, "\0x\",\xFF", 5);
+    fixture_write(path, table_name(table), cut->str, cut->len);
+    g_string_free(cut, TRUE);
+    const int64_t missing = complete(path, plan);
+    cr_expect(missing > 0, "%s cut at %zu: nothing was done again", table_name(table), (size_t)size);
+    for (int other = 0; other < TABLES; other++) {
+        GString *text = fixture_read(path, table_name(other));
+        cr_assert(g_string_equal(text, whole[other]), "%s cut at %zu: %s differs", table_name(table), (size_t)size,
+                  table_name(other));
+        g_string_free(text, TRUE);
+    }
+}
+
+Test(run_tail, what_a_table_lost_is_done_again) {
+    eab_plan plan = fixture_plan(spec);
+    char *path = fixture_folder();
+    GString *whole[TABLES];
+    cr_assert_eq(complete(path, &plan), plan.count);
+    for (int table = 0; table < TABLES; table++) whole[table] = fixture_read(path, table_name(table));
+    cr_expect_eq(complete(path, &plan), 0);
+    for (int table = 0; table < TABLES; table++) {
+        const gsize header = (gsize)(strchr(whole[table]->str, '\n') - whole[table]->str) + 1;
+        for (gsize size = whole[table]->len - 1; size >= header; size -= MIN(size, 97)) {
+            /* Where curves or geometry end with a whole row between two cells, nothing tells that there was more. */
+            if (whole[table]->str[size - 1] == '\n' && table >= EAB_TABLE_CURVES) continue;
+            lose_and_go_on(path, &plan, whole, table, size, false);
+            lose_and_go_on(path, &plan, whole, table, size, true);
+        }
+    }
+    for (int table = 0; table < TABLES; table++) g_string_free(whole[table], TRUE);
+    fixture_remove(path);
+    eab_plan_free(&plan);
+}
+
+/* A cell that has no curve, as it was done without --save-curves, is not done again. */
+Test(run_tail, what_was_never_there_is_not_missed) {
+    eab_plan plan = fixture_plan(spec);
+    char *path = fixture_folder();
+    eab_run_settings settings = fixture_settings;
+    eab_run_folder *folder;
+    settings.save_curves = settings.save_geometry = false;
+    cr_assert_eq(eab_run_folder_open(path, &plan, &settings, &folder), EAB_OK, "%s", eab_last_error());
+    cr_assert_eq(fixture_append_missing(folder, &plan), EAB_OK);
+    cr_assert_eq(eab_run_folder_close(folder), EAB_OK);
+    cr_expect_eq(complete(path, &plan), 0);
+    cr_expect_eq(complete(path, &plan), 0);
+    fixture_remove(path);
+    eab_plan_free(&plan);
+}
+
+/* Found by fuzz_resume: bytes of a row went into the error's line as they were. */
+Test(run_tail, an_error_on_a_row_is_one_printable_line) {
+    static const char *const names[] = {"status", "task", "level", "token_accuracy", "cell"};
+    eab_plan plan = fixture_plan(spec);
+    char *path = fixture_folder();
+    complete(path, &plan);
+    GString *whole = fixture_read(path, "accuracy.csv");
+    char **lines = g_strsplit(whole->str, "\n", -1), *good = NULL; /* a row without quotes */
+    for (char **line = lines; *line && !good; line++)
+        if (strstr(*line, ",ok,")) good = *line;
+    cr_assert_not_null(good);
+    for (size_t i = 0; i < G_N_ELEMENTS(names); i++) {
+        char **fields = g_strsplit(good, ",", -1);
+        const int32_t column = eab_table_column(EAB_TABLE_ACCURACY, names[i]);
+        g_free(fields[column]);
+        fields[column] = g_strdup("\"\033[31m\n\xC3\xA9\xFF\"");
+        char *row = g_strjoinv(",", fields), *text = g_strconcat(lines[0], "\n", row, "\n", NULL);
+        fixture_write(path, "accuracy.csv", text, strlen(text));
+        eab_run_folder *folder;
+        cr_expect_eq(eab_run_folder_open(path, &plan, &fixture_settings, &folder), EAB_BAD_INPUT, "%s", names[i]);
+        cr_expect(g_utf8_validate(eab_last_error(), -1, NULL), "%s", names[i]);
+        cr_expect_null(strpbrk(eab_last_error(), "\033\n"), "%s: %s", names[i], eab_last_error());
+        cr_expect_not_null(strstr(eab_last_error(), "\\x1B[31m\\x0A"), "%s: %s", names[i], eab_last_error());
+        g_free(text);
+        g_free(row);
+        g_strfreev(fields);
+    }
+    g_strfreev(lines);
+    g_string_free(whole, TRUE);
+    fixture_remove(path);
+    eab_plan_free(&plan);
+}
+
+/* A line that is longer than there is room for is not cut within a character. */
+Test(run_tail, a_long_error_stays_valid_text) {
+    GString *text = g_string_new(NULL);
+    for (int i = 0; i < 2000; i++) g_string_append(text, "\xE2\x82\xAC");
+    for (int shift = 0; shift < 3; shift++) {
+        eab_fail(EAB_BAD_INPUT, "%.*s%s", shift, "ab", text->str);
+        cr_expect(g_utf8_validate(eab_last_error(), -1, NULL), "behind %d bytes", shift);
+        cr_expect_gt(strlen(eab_last_error()), 1000);
+    }
+    g_string_free(text, TRUE);
+}
+
+/* The folder stays locked where somebody has removed the lock's file. */
+Test(run_tail, a_removed_lock_still_holds) {
+    eab_plan plan = fixture_plan(spec);
+    char *path = fixture_folder(), *lock = g_build_filename(path, ".lock", NULL);
+    eab_run_folder *first, *second;
+    cr_assert_eq(eab_run_folder_open(path, &plan, &fixture_settings, &first), EAB_OK, "%s", eab_last_error());
+    cr_assert_eq(remove(lock), 0);
+    cr_expect_eq(eab_run_folder_open(path, &plan, &fixture_settings, &second), EAB_BAD_INPUT);
+    cr_expect_not_null(strstr(eab_last_error(), "in use by another process"), "%s", eab_last_error());
+    cr_expect_eq(eab_run_folder_close(first), EAB_OK);
+    cr_assert_eq(eab_run_folder_open(path, &plan, &fixture_settings, &second), EAB_OK, "%s", eab_last_error());
+    cr_expect_eq(eab_run_folder_close(second), EAB_OK);
+    g_free(lock);
+    fixture_remove(path);
+    eab_plan_free(&plan);
+}
