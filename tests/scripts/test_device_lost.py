@@ -1,5 +1,5 @@
-"""A sweep whose device fails for good: it goes on in a fresh process. On the kernels that simt runs, whose reset can be told to
-fail (EAB_SIMT_FAULT)."""
+"""A sweep whose device fails for good: it goes on in a fresh process. On the kernels that simt runs, whose reset can be
+told to fail (EAB_SIMT_FAULT)."""
 
 from __future__ import annotations
 
