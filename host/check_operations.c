@@ -160,6 +160,48 @@ static int check_gelu_backward(eab_check_run *run, const eab_check_shape *shape)
     return check_activation(run, shape, EAB_ACTIVATION_GELU, true);
 }
 
+/* The MLP block without its norm, both passes: what a backend does at the end of its products. relu's slope hangs on signs, which a last
+ * bit may turn: its backward pass gets a hidden layer of its own. */
+static int check_mlp(eab_check_run *run, const eab_check_shape *checked, eab_activation activation) {
+    eab_shape shape = model_shape(checked);
+    shape.norm = EAB_NORM_NONE;
+    shape.activation = activation;
+    const int32_t members = shape.members, d_model = shape.d_model, mlp_dim = shape.mlp_dim;
+    const int64_t rows = rows_of(checked), weights_count = (int64_t)d_model * mlp_dim;
+    const bool relu = activation == EAB_ACTIVATION_RELU;
+    const eab_mlp_weights weights = {.up = eab_check_tensor(run, members, weights_count, 0.5),
+                                     .up_bias = eab_check_tensor(run, members, mlp_dim, 1),
+                                     .down = eab_check_tensor(run, members, weights_count, 0.5),
+                                     .down_bias = eab_check_tensor(run, members, d_model, 1)};
+    const eab_mlp_weights gradients = {.up = eab_check_tensor(run, members, weights_count, 1),
+                                       .up_bias = eab_check_tensor(run, members, mlp_dim, 1),
+                                       .down = eab_check_tensor(run, members, weights_count, 1),
+                                       .down_bias = eab_check_tensor(run, members, d_model, 1)};
+    eab_mlp_saved saved = {.input = eab_check_tensor(run, members, rows * d_model, NAN),
+                           .hidden = eab_check_tensor(run, members, rows * mlp_dim, NAN)};
+    if (!relu) saved.before = eab_check_tensor(run, members, rows * mlp_dim, NAN);
+    const eab_tensor x = eab_check_tensor(run, members, rows * d_model, 1);
+    const eab_tensor dx = eab_check_tensor(run, members, rows * d_model, 1);
+    const eab_tensor scratch = eab_check_tensor(run, members, eab_scratch_reals(&shape), NAN);
+    CALL(mlp_block_forward, &shape, &weights, x, &saved, scratch);
+    eab_check_output(run, x, members, rows * d_model);
+    if (relu) saved.hidden = eab_check_tensor(run, members, rows * mlp_dim, 1);
+    CALL(mlp_block_backward, &shape, &weights, &gradients, &saved, dx, scratch);
+    eab_check_output(run, dx, members, rows * d_model);
+    eab_check_output(run, gradients.up, members, weights_count);
+    eab_check_output(run, gradients.up_bias, members, mlp_dim);
+    eab_check_output(run, gradients.down, members, weights_count);
+    eab_check_output(run, gradients.down_bias, members, d_model);
+    return run->status;
+}
+
+static int check_mlp_relu(eab_check_run *run, const eab_check_shape *shape) {
+    return check_mlp(run, shape, EAB_ACTIVATION_RELU);
+}
+static int check_mlp_gelu(eab_check_run *run, const eab_check_shape *shape) {
+    return check_mlp(run, shape, EAB_ACTIVATION_GELU);
+}
+
 static int check_sums(eab_check_run *run, const eab_check_shape *shape) {
     const int32_t members = shape->members, width = shape->d_model, rows = (int32_t)rows_of(shape);
     const eab_tensor x = eab_check_tensor(run, members, (int64_t)rows * width, 1);
@@ -449,6 +491,8 @@ static const eab_check_operation operations[] = {
     {"relu_backward", true, false, check_relu_backward, EAB_PRECISION_FLOAT32},
     {"gelu", false, false, check_gelu, EAB_PRECISION_FLOAT32},
     {"gelu_backward", true, false, check_gelu_backward, EAB_PRECISION_FLOAT32},
+    {"mlp_relu", true, false, check_mlp_relu, EAB_PRECISION_FLOAT32},
+    {"mlp_gelu", true, false, check_mlp_gelu, EAB_PRECISION_FLOAT32},
     {"sums", false, false, check_sums, EAB_PRECISION_FLOAT32},
     {"rotate", false, false, check_rotate, EAB_PRECISION_FLOAT32},
     {"embedding", false, false, check_embedding, EAB_PRECISION_FLOAT32},

@@ -204,6 +204,28 @@ typedef struct {
     eab_tensor logits; /* [vocab]; their gradient after eab_loss_args */
 } eab_head_saved;
 
+/* ---- a whole step -------------------------------------------------------------------------------------------- */
+
+/* What a training step works on. Read: the drawn sequences' sources, weights, moments. Updated: weights and moments, as
+ * optimizer_step does; tally, as loss does. Gradients need not be written; they are zero before and after. Nothing else that
+ * outlives the step exists: activations and tokens are the operation's own. Every tensor has the members' dimension, and the
+ * first shape->members of them take part. In a recording (record_begin) optimizer->step and
+ * generate->first_index go on with the replays, as those of the single operations do. Errors: EAB_DEVICE_FAULT and
+ * EAB_NO_MEMORY; after one the members' state is undefined. */
+typedef struct {
+    const eab_shape *shape; /* batch: sequences of the whole step */
+    int32_t layers;
+    eab_scores scores;
+    const int32_t *member_vocab;         /* [members] on the host */
+    const eab_generate_args *generate;   /* stream EAB_STREAM_TRAINING, this step's first_index */
+    const eab_optimizer_args *optimizer; /* its weights are where all of the following lie, but for one-hot tokens */
+    eab_embedding embedding;
+    const eab_attention_weights *attention; /* [layers] */
+    const eab_mlp_weights *mlp;             /* [layers]; NULL where mlp_dim is 0 */
+    eab_head_weights head;
+    eab_tally *tally; /* device [members], added to: the batch's losses before the update */
+} eab_train_step_args;
+
 typedef struct eab_backend {
     const char *name;
     const char *dtype; /* of its reals, as the tables name it: "float32", "float64" */
@@ -298,15 +320,12 @@ typedef struct eab_backend {
     int (*head_backward)(eab_device *, const eab_shape *, const eab_head_weights *weights,
                          const eab_head_weights *gradients, const eab_head_saved *, eab_tensor dx, eab_tensor scratch);
 
-    /* The place of a whole-step operation, which no backend has yet: generate, forward, backward and optimizer of every member
-     * in one call, so that a member's step stays in one multiprocessor. It would take what train_step in host/train.c hands to
-     * generate, eab_model_pass and eab_model_step, be asked for there first, and answer EAB_UNSUPPORTED for shapes that do not
-     * fit. The arithmetic, for the quick ladder's model (13,700 parameters, 822 reals of activations a token) on an H200:
-     *   shared memory  weights and gradients 110 KB, activations of one sequence at a time 24 x 822 x 4 B = 79 KB, of 227 KB
-     *   FMA units      80 kFLOP x 768 tokens = 61 MFLOP a member: 121 us of one of 132 multiprocessors at 67 TFLOP/s in all, and
-     *                  512 members are 4 waves: 0.5 ms at the peak, 1 ms at half of it
-     *   memory         weights and moments, read and written: 330 KB a member, 170 MB, 40 us; today's step moves 4 GB, 1 ms
-     * so it would be limited by the FMA units, and at most about twice as fast as a step that fuses no more than today's. */
+    /* Optional: a training step of every member in one call, for kernels that keep a member's step in one multiprocessor.
+     * Before each step the trainer asks train_step_supports (shape, layers, optimizer and precision decide, not the step's
+     * number): NULL if it can, else why not (one static line), and then generate, the blocks, loss and optimizer_step
+     * do the step one by one. No product backend has it yet; the arithmetic is in docs/cuda.md. */
+    const char *(*train_step_supports)(const eab_device *, const eab_train_step_args *);
+    int (*train_step)(eab_device *, const eab_train_step_args *);
 
     /* Optional: many members at once; NULL: zero() and copy() one after another. */
     int (*zero_members)(eab_device *, int32_t members, int64_t count, eab_tensor x);

@@ -1,6 +1,6 @@
 /* Matrix products of a fleet, in float32 or with inputs in fewer bits: c = f(op(a) op(b) (+ c) (+ bias)), one launch for all members.
  *
- * Two ways. cuBLAS (blas.cu), strided-batched over the members, takes what is large; bias and activation are then one more
+ * Two ways. cuBLAS (blas.cu), strided-batched over the members, takes what is large; bias and finish are then one more
  * pass over c. Our own product below takes what is small (k <= OWN_MAX_K) and has something to do at its end, so that c is touched
  * once; and everything where there is no cuBLAS. EAB_CUDA_PRODUCT=own or cublas forces one way, for measurements.
  *
@@ -17,9 +17,10 @@
  *
  * For 512 members of the quick ladder (768 rows, d_model 32, mlp_dim 128, vocabulary 16): the six products forward are
  * 768 x (32 x 96 + 32 x 32 + 2 x 32 x 128 + 32 x 16) x 2 = 19.7 MFLOP a member, 10 GFLOP in all, 30 GFLOP with the backward
- * pass: 0.6 ms at 50 TFLOP/s. The largest, up: reads 50 MB and writes 201 MB, 58 us at 4.3 TB/s, against 3.2 GFLOP, 64 us:
- * memory and FMA units are about equally busy, which is why c should not be touched twice (bias and activation apart would
- * move 600 MB more, 140 us). No GPU figure has been measured yet; OWN_MAX_K is an estimate.
+ * pass: 0.45 ms at an H200's peak (docs/cuda.md, also for the others' times). The largest forward, up: reads 50 MB and writes
+ * 201 MB, 54 us with its weights, against 3.2 GFLOP, 48 us: memory and FMA units are about equally busy, which is why c should
+ * not be touched twice (bias and activation apart would move 600 MB more, 126 us). The bytes and FLOPs an element of c: 4 (k / n + 1) and
+ * 2 k, so that memory limits up to k = 28 (1 + k / n). No GPU figure has been measured yet; OWN_MAX_K is an estimate.
  */
 #include "activation.h"
 #include "blas.h"
@@ -35,23 +36,21 @@ enum { THREADS = 256, TILE_K = 16, OWN_MAX_K = 128 };
 
 struct product {
     int32_t members, m, n, k, lda, ldb, ldc, tiles_n;
-    bool accumulate, packed; /* packed: c, bias and before may be moved 16 bytes at a time */
+    bool accumulate, packed; /* packed: c, bias and other may be moved 16 bytes at a time */
     bool to_bf16;            /* a and b are rounded */
-    eab_tensor a, b, c, bias, before;
-    int32_t kind, activation;
+    eab_tensor a, b, c, bias, other;
+    eab_finish finish;
 };
 
-/* What happens to a value before it is stored; `before` points at the element's place there, or is null. */
-__device__ float finish(const product &p, float value, float *before) {
-    if (p.kind == EAB_CUDA_ACTIVATE) {
-        if (before) *before = value;
-        return p.activation == EAB_ACTIVATION_RELU ? (value < 0 ? 0 : value) : eab_cuda_gelu(value);
+/* What happens to a value before it is stored; `other` points at the element's place there. */
+__device__ float finish(const product &p, float value, float *other) {
+    switch (p.finish) {
+        case EAB_FINISH_RELU: return value < 0 ? 0 : value;
+        case EAB_FINISH_RELU_SLOPE: return *other > 0 ? value : 0;
+        case EAB_FINISH_TIMES: return value * *other;
+        case EAB_FINISH_GELU: *other = eab_cuda_gelu_derivative(value); return eab_cuda_gelu(value);
+        default: return value;
     }
-    if (p.kind == EAB_CUDA_ACTIVATE_BACKWARD) {
-        const float x = *before;
-        return p.activation == EAB_ACTIVATION_RELU ? (x > 0 ? value : 0) : value * eab_cuda_gelu_derivative(x);
-    }
-    return value;
 }
 
 /* A thread's COUNT elements of a TILE x TILE_K tile of an operand stored [tile][k], or [k][tile] if ACROSS; zeros outside.
@@ -81,27 +80,27 @@ __device__ void put(float *tile, const float (&values)[COUNT], bool to_bf16) {
 __device__ void store(const product &p, int64_t member, int32_t row, int32_t column, const float *sums) {
     float *c = eab_member(p.c, member) + (int64_t)row * p.ldc + column;
     const float *bias = eab_member(p.bias, member);
-    float *before = eab_member(p.before, member);
-    if (before) before += (int64_t)row * p.ldc + column;
+    float *other = eab_member(p.other, member);
+    if (other) other += (int64_t)row * p.ldc + column;
     if (bias) bias += column;
     if (p.packed && column + 4 <= p.n) {
         const eab_pack<4> sum = *(const eab_pack<4> *)sums;
-        eab_pack<4> value, added = {}, shift = {}, argument = {};
+        eab_pack<4> value, added = {}, shift = {}, aside = {};
         if (p.accumulate) added = *(const eab_pack<4> *)c;
         if (bias) shift = *(const eab_pack<4> *)bias;
-        if (p.kind == EAB_CUDA_ACTIVATE_BACKWARD) argument = *(const eab_pack<4> *)before;
+        if (p.finish == EAB_FINISH_RELU_SLOPE || p.finish == EAB_FINISH_TIMES) aside = *(const eab_pack<4> *)other;
 #pragma unroll
         for (int j = 0; j < 4; j++)
-            value.value[j] = finish(p, sum.value[j] + added.value[j] + shift.value[j], &argument.value[j]);
+            value.value[j] = finish(p, sum.value[j] + added.value[j] + shift.value[j], &aside.value[j]);
         *(eab_pack<4> *)c = value;
-        if (p.kind == EAB_CUDA_ACTIVATE && before) *(eab_pack<4> *)before = argument;
+        if (p.finish == EAB_FINISH_GELU) *(eab_pack<4> *)other = aside;
         return;
     }
 #pragma unroll 1
     for (int j = 0; j < 4; j++) {
         if (column + j >= p.n) continue;
         const float value = sums[j] + (p.accumulate ? c[j] : 0) + (bias ? bias[j] : 0);
-        c[j] = finish(p, value, before ? before + j : nullptr);
+        c[j] = finish(p, value, other ? other + j : nullptr);
     }
 }
 
@@ -203,15 +202,15 @@ __global__ void __launch_bounds__(THREADS) round_operands(int32_t members, opera
     }
 }
 
-/* After cuBLAS: bias and the epilogue, in place. */
+/* After cuBLAS: bias and what finishes, in place. */
 __global__ void __launch_bounds__(THREADS) finish_rows(product p) {
     const int64_t step = (int64_t)gridDim.x * THREADS, count = (int64_t)p.m * p.n;
     for (int64_t member = blockIdx.y; member < p.members; member += gridDim.y) {
         const float *bias = eab_member(p.bias, member);
-        float *c = eab_member(p.c, member), *before = eab_member(p.before, member);
+        float *c = eab_member(p.c, member), *other = eab_member(p.other, member);
         for (int64_t i = (int64_t)blockIdx.x * THREADS + threadIdx.x; i < count; i += step) {
             const int64_t row = i / p.n, column = i - row * p.n, place = row * p.ldc + column;
-            c[place] = finish(p, c[place] + (bias ? bias[column] : 0), before ? before + place : nullptr);
+            c[place] = finish(p, c[place] + (bias ? bias[column] : 0), other ? other + place : nullptr);
         }
     }
 }
@@ -261,7 +260,7 @@ int round_to_bf16(eab_device *device, eab_gemm *gemm) {
 
 } // namespace
 
-int eab_cuda_gemm_with(eab_device *device, const eab_gemm *gemm, const eab_cuda_epilogue *epilogue) {
+int eab_cuda_gemm(eab_device *device, const eab_gemm *gemm) {
     const cudaStream_t stream = eab_cuda_stream(device);
     product p = {gemm->members,
                  gemm->m,
@@ -278,12 +277,11 @@ int eab_cuda_gemm_with(eab_device *device, const eab_gemm *gemm, const eab_cuda_
                  gemm->b,
                  gemm->c,
                  gemm->bias,
-                 epilogue->before,
-                 (int32_t)epilogue->kind,
-                 (int32_t)epilogue->activation};
+                 gemm->other,
+                 gemm->finish};
     p.packed = eab_cuda_aligned(p.c, p.ldc) && (!p.bias.data || eab_cuda_aligned(p.bias, 0)) &&
-               (!p.before.data || eab_cuda_aligned(p.before, p.ldc));
-    const bool something_at_the_end = p.bias.data || p.kind != EAB_CUDA_STORE;
+               (!p.other.data || eab_cuda_aligned(p.other, p.ldc));
+    const bool something_at_the_end = p.bias.data || p.finish != EAB_FINISH_NONE;
     if (use_own(device, &p, gemm->precision, something_at_the_end))
         return p.n <= 32 ? launch<128, 32>(stream, gemm, p) : launch<64, 64>(stream, gemm, p);
     eab_gemm given = *gemm;
@@ -292,9 +290,4 @@ int eab_cuda_gemm_with(eab_device *device, const eab_gemm *gemm, const eab_cuda_
     if (!something_at_the_end) return EAB_OK;
     const dim3 grid(eab_cuda_grid((int64_t)p.m * p.n, THREADS), eab_cuda_grid_members(p.members));
     return EAB_LAUNCH(stream, finish_rows, grid, dim3(THREADS), 0, p);
-}
-
-int eab_cuda_gemm(eab_device *device, const eab_gemm *gemm) {
-    const eab_cuda_epilogue none = {EAB_CUDA_STORE, EAB_ACTIVATION_RELU, {nullptr, 0}};
-    return eab_cuda_gemm_with(device, gemm, &none);
 }

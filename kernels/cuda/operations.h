@@ -67,17 +67,8 @@ int eab_cuda_scores_forward(eab_device *, const eab_attention_args *, eab_tensor
 int eab_cuda_scores_backward(eab_device *, const eab_attention_args *, eab_tensor scores, eab_tensor weights,
                              eab_tensor dweights);
 
-/* gemm.cu. What a product does to each element of c before it is stored: after bias and accumulation, c becomes
- * f(c) (both activations; `before`, where given, keeps the argument), or c * f'(before). */
-typedef enum { EAB_CUDA_STORE, EAB_CUDA_ACTIVATE, EAB_CUDA_ACTIVATE_BACKWARD } eab_cuda_epilogue_kind;
-typedef struct {
-    eab_cuda_epilogue_kind kind;
-    eab_activation activation;
-    eab_tensor before; /* like c, rows of ldc; written by ACTIVATE (data NULL: not wanted), read by ACTIVATE_BACKWARD */
-} eab_cuda_epilogue;
-
+/* gemm.cu */
 int eab_cuda_gemm(eab_device *, const eab_gemm *);
-int eab_cuda_gemm_with(eab_device *, const eab_gemm *, const eab_cuda_epilogue *);
 
 /* norm.cu */
 int eab_cuda_norm_forward(eab_device *, const eab_norm_args *, eab_tensor x, eab_tensor y);
@@ -114,13 +105,6 @@ int eab_cuda_optimizer_step(eab_device *, const eab_optimizer_args *);
 int eab_cuda_generate(eab_device *, const eab_generate_args *, int32_t *inputs, int32_t *targets, int64_t *counts);
 int eab_cuda_feed_back(eab_device *, const eab_generate_args *, const int32_t *targets, const int32_t *predictions,
                        int32_t *inputs, int64_t *changed);
-
-/* blocks.c */
-int eab_cuda_mlp_block_forward(eab_device *, const eab_shape *, const eab_mlp_weights *, eab_tensor x,
-                               const eab_mlp_saved *, eab_tensor scratch);
-int eab_cuda_mlp_block_backward(eab_device *, const eab_shape *, const eab_mlp_weights *weights,
-                                const eab_mlp_weights *gradients, const eab_mlp_saved *, eab_tensor dx,
-                                eab_tensor scratch);
 
 #ifdef __cplusplus
 }

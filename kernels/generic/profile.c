@@ -134,6 +134,13 @@ static int generate(eab_device *device, const eab_generate_args *args, int32_t *
     return end(device, EAB_PROFILE_generate, 0, span, timing->inner->generate(device, args, inputs, targets, counts));
 }
 
+static int train_step(eab_device *device, const eab_train_step_args *args) {
+    timing_table *timing = timing_of(device);
+    timing->phase = EAB_PROFILE_TRAINING;
+    const time_span span = begin(timing);
+    return end(device, EAB_PROFILE_train_step, 0, span, timing->inner->train_step(device, args));
+}
+
 const char *eab_profile_name(eab_profile_operation operation) {
     static const char *const names[] = {
 #define NAME(name) #name,
