@@ -2,7 +2,7 @@
 """How well cells are dealt to many ranks, on paper: an event simulator fed with measured times.
 
     eabench sweep tasks/ladders/paper.ini --dry-run --list >cells.csv
-    .venv/bin/python scripts/cluster/simulate_dealing.py cells.csv results/epyc-zen5/* --plot dealing.svg
+    .venv/bin/python scripts/cluster/simulate_dealing.py cells.csv results/epyc-zen5/{quick,long,recurrence}
 
 CELLS is what `eabench sweep --dry-run --list` prints: the cells in the order of dealing, with their work. RUNs are run
 folders with measured cells. A cell's predicted time is its work by the rate that cells of the nearest size had; its time
@@ -49,33 +49,46 @@ def read_rows(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file, strict=True))
 
 
-def read_measured(runs: Sequence[Path]) -> Measured:
-    """Cells that were trained one by one (a fleet's members share their time). The work is counted as --list does."""
-    seen: list[tuple[float, float, float, float]] = []  # a step's work, the rate, all work if not stopped, the time
-    for run in runs:
-        if not (run / "accuracy.csv").exists() or not (run / "throughput.csv").exists():
+def read_run(run: Path) -> np.ndarray:
+    """Of cells that were trained one by one (a fleet's members share their time): a step's work, the rate, all work if
+    not stopped, counted as --list does, and the time; [cells][4]."""
+    seen: list[tuple[float, float, float, float]] = []
+    if not (run / "accuracy.csv").exists() or not (run / "throughput.csv").exists():
+        return np.empty((0, 4))
+    options: dict[str, dict[str, str]] = {}
+    for row in read_rows(run / "accuracy.csv"):
+        options.setdefault(row["cell"], row)  # of a mixture the whole comes first
+    for row in read_rows(run / "throughput.csv"):
+        cell = options.get(row["cell"])
+        if not cell or row["fleet"] != "1" or not row["gflop_per_s"] or not row["wall_s"]:
             continue
-        options: dict[str, dict[str, str]] = {}
-        for row in read_rows(run / "accuracy.csv"):
-            options.setdefault(row["cell"], row)  # of a mixture the whole comes first
-        for row in read_rows(run / "throughput.csv"):
-            cell = options.get(row["cell"])
-            if not cell or row["fleet"] != "1" or not row["gflop_per_s"] or not row["wall_s"]:
-                continue
-            token, steps = float(row["flop_per_token"]), int(cell["steps"])
-            step = token * int(row["batch"]) * int(row["context"])
-            parts = row["level"].count(" + ") + 1
-            evaluations = (math.ceil(steps / int(cell["eval_every"])) + 8) * parts
-            seen.append((step, float(row["gflop_per_s"]) * 1e9,
-                         step * steps + evaluations * int(cell["eval_tokens"]) * token / 3, float(row["wall_s"])))
-    if not seen:
+        token, steps = float(row["flop_per_token"]), int(cell["steps"])
+        step = token * int(row["batch"]) * int(row["context"])
+        evaluations = (math.ceil(steps / int(cell["eval_every"])) + 8) * (row["level"].count(" + ") + 1)
+        seen.append((step, float(row["gflop_per_s"]) * 1e9,
+                     step * steps + evaluations * int(cell["eval_tokens"]) * token / 3, float(row["wall_s"])))
+    return np.array(seen).reshape(-1, 4)
+
+
+def read_measured(runs: Sequence[Path]) -> Measured:
+    """Ratios are to what the same run's rates predict: a machine that was busy throughout shows no spread by that. Of
+    runs that have the same size the fastest tells its rate."""
+    rates: dict[float, float] = {}
+    ratios = []
+    for run in runs:
+        table = read_run(run)
+        if not len(table):
+            continue
+        shapes = np.unique(table[:, 0])
+        own = Measured(shapes, np.array([np.median(table[table[:, 0] == shape, 1]) for shape in shapes]), np.empty(0))
+        ratios.append(table[:, 3] / own.predict(table[:, 2], table[:, 0]))
+        for shape, rate in zip(own.step_flop, own.flop_per_s, strict=True):
+            rates[shape] = max(rates.get(shape, 0.0), rate)
+    if not ratios:
         raise SystemExit("simulate_dealing: no measured cells in these runs; folders with accuracy.csv and "
                          "throughput.csv of a sweep on processors are allowed")
-    table = np.array(seen)
-    shapes = np.unique(table[:, 0])
-    rates = np.array([np.median(table[table[:, 0] == shape, 1]) for shape in shapes])
-    measured = Measured(shapes, rates, np.empty(0))
-    return Measured(shapes, rates, table[:, 3] / measured.predict(table[:, 2], table[:, 0]))
+    shapes = sorted(rates)
+    return Measured(np.array(shapes), np.array([rates[shape] for shape in shapes]), np.concatenate(ratios))
 
 
 def read_cells(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -17,7 +17,7 @@ SPEC = importlib.util.spec_from_file_location("simulate_dealing", SCRIPT)
 simulator = importlib.util.module_from_spec(SPEC)
 sys.modules["simulate_dealing"] = simulator
 SPEC.loader.exec_module(simulator)
-RUNS = [path for path in sorted((ROOT / "results/epyc-zen5").iterdir()) if path.is_dir()]
+RUNS = [ROOT / "results/epyc-zen5" / name for name in ("quick", "long", "recurrence")]  # as in docs/cluster.md
 HEADER = "order,fleet,cell,steps,flop,flop_with_evaluation\n"
 
 
@@ -98,7 +98,7 @@ def test_the_paper_ladder_at_512_ranks(tmp_path: Path):
         subprocess.run([EABENCH, "sweep", ROOT / "tasks/ladders/paper.ini", "--backend", "cpu", "--dry-run", "--list"],
                        check=True, stdout=output)
     measured = simulator.read_measured(RUNS)
-    assert len(measured.ratios) > 1000
+    assert len(measured.ratios) > 500
     outcomes, _ = simulator.simulate(cells, measured, (8, 512, 4096), 3, 1, 20e-6, 3000e-6, 2)
     dealt = [float(one.dealt.min()) for one in outcomes]
     assert dealt[1] >= 0.95
