@@ -90,6 +90,9 @@ venv_is_ready() { venv_has "python $(venv_tag)" && venv_has "$wanted"; }
 # Each need: what to call it, the test, the Debian packages.
 needs=()
 need() { needs+=("$1" "$2" "$3"); }
+# The same of what some tests want, which are skipped without it.
+wishes=()
+wish() { wishes+=("$1" "$2" "$3"); }
 need 'a C compiler' "compiles '#include <stdio.h>'" 'gcc libc6-dev'
 need 'CMake 3.22 or newer' cmake_is_new_enough cmake
 need 'Ninja' 'command -v ninja' ninja-build
@@ -98,8 +101,8 @@ need 'GLib 2.72 or newer' "pkg-config --exists 'glib-2.0 >= 2.72'" libglib2.0-de
 if ((tests)); then
     need 'Criterion' "compiles '#include <criterion/criterion.h>'" libcriterion-dev
     need 'clang' 'command -v clang' clang
-    need 'Slurm' 'ls /usr/sbin/slurmctld /usr/sbin/slurmd /usr/bin/srun' 'slurmctld slurmd slurm-client'
-    need 'MPI' 'command -v mpicc && command -v mpirun' 'libopenmpi-dev openmpi-bin'
+    wish 'Slurm' 'ls /usr/sbin/slurmctld /usr/sbin/slurmd /usr/bin/srun' 'slurmctld slurmd slurm-client'
+    wish 'MPI' 'command -v mpicc && command -v mpirun' 'libopenmpi-dev openmpi-bin'
 fi
 if ((full)); then
     need 'clang-tidy' 'command -v clang-tidy' clang-tidy
@@ -210,6 +213,11 @@ make_venv() {
 exec {lock}<"$root/scripts" && flock "$lock" 2>/dev/null
 look
 if ((${#missing[@]})); then install_packages; fi
+for ((i = 0; i < ${#wishes[@]}; i += 3)); do
+    eval "${wishes[i + 1]}" >/dev/null 2>&1 && continue
+    # In a shell of its own: what cannot be had ends that one only.
+    (needs=("${wishes[@]:i:3}") && look && install_packages) || say "no ${wishes[i]}: the tests that need it are skipped"
+done
 if ((python)) && ! venv_is_ready; then make_venv; fi
 exec {lock}<&-
 
