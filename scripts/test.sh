@@ -4,8 +4,8 @@ set -uo pipefail
 program='test'
 source "$(dirname -- "${BASH_SOURCE[0]}")/common.sh" || exit 3
 
-default_stages=(release isa scripts faults no-glib asan tsan clang fuzz memory aarch64 cuda)
-full_stages=(lint floats debug valgrind asan-isa asan-scripts tsan-scripts peers cuda-all)
+default_stages=(release isa scripts faults no-glib asan tsan clang fuzz aarch64 cuda)
+full_stages=(lint floats debug memory valgrind asan-isa asan-scripts tsan-scripts peers cuda-all)
 
 usage() {
     cat <<END
@@ -22,13 +22,13 @@ Installs what is missing (scripts/setup.sh), builds with warnings as errors, and
   tsan          ThreadSanitizer: the host's Criterion tests; pytest of the sweep
   clang         build by clang; all Criterion tests
   fuzz          build by clang; each fuzz target for \$EAB_FUZZ_SECONDS (60), or \$EAB_FUZZ_RUNS executions where that is set
-  memory        a short sweep under valgrind, where it is installed
   aarch64       the library cross-compiled for 64-bit ARM; tests/bare by qemu, where both can be had
   cuda          build with CUDA for one architecture, where nvcc is; no kernel spills, all take what the table says
 and with --full
   lint          scripts/lint.sh
   floats        the vector functions over all floats; release takes every third, the other stages few (EAB_FLOAT_STEP)
   debug         build without optimisation; all Criterion tests
+  memory        a short sweep under valgrind, where it is installed
   valgrind      the Criterion tests under memcheck, at SIMD level avx2
   asan-isa      the kernels' tests at base and avx2 under the sanitizers
   asan-scripts  pytest with the program of the asan build
