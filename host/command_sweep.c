@@ -5,6 +5,7 @@
 #include <glib.h>
 #include <inttypes.h>
 #include <limits.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -214,17 +215,28 @@ static int join_ranks(const arguments *a, const eab_launch *launch, eab_sweep *s
 
 static const char restart_variable[] = "EAB_SWEEP_RESTART";
 
-/* What a process before this one has left in the environment: "first:cells:fleet:seconds" (become_fresh). */
+/* "first:cells:fleet:seconds", the first three whole numbers. */
+static bool read_restart(const char *text, double numbers[4]) {
+    for (int i = 0; i < 4; i++) {
+        char *end;
+        numbers[i] = g_ascii_strtod(text, &end);
+        if (end == text || *end != (i < 3 ? ':' : '\0') || !(numbers[i] >= 0)) return false;
+        if (i < 3 && (numbers[i] > INT32_MAX || numbers[i] != floor(numbers[i]))) return false;
+        text = end + 1;
+    }
+    return true;
+}
+
+/* What a process before this one has left in the environment (become_fresh). */
 static int take_restart(eab_sweep *sweep, const eab_plan *plan) {
     const char *text = getenv(restart_variable);
-    char more;
-    eab_suspects *suspects = &sweep->suspects;
+    double numbers[4];
     if (!text) return EAB_OK;
-    if (sscanf(text, "%16" SCNd64 ":%8d:%8d:%32lf%c", &suspects->first, &suspects->cells, &suspects->fleet,
-               &sweep->elapsed_s, &more) != 4 ||
-        suspects->first < 0 || suspects->first >= plan->count || suspects->cells < 0 || suspects->fleet < 0 ||
-        !(sweep->elapsed_s >= 0 && sweep->elapsed_s <= NO_TIME_LIMIT_S))
+    if (!read_restart(text, numbers) || (int64_t)numbers[0] >= plan->count || numbers[3] > NO_TIME_LIMIT_S)
         return eab_fail(EAB_BAD_INPUT, "%s is not as a sweep leaves it; unset is allowed", restart_variable);
+    sweep->suspects =
+        (eab_suspects){.first = (int64_t)numbers[0], .cells = (int32_t)numbers[1], .fleet = (int32_t)numbers[2]};
+    sweep->elapsed_s = numbers[3];
     sweep->goes_on = true;
     unsetenv(restart_variable);
     return EAB_OK;

@@ -43,7 +43,7 @@ fi
 c=() sources=() shells=() texts=()
 for file in "${files[@]}"; do
     case $file in
-        "$root"/results/* | *.png | *.svg | *.csv | *.html | *.patch | *.pyc) continue ;;
+        "$root"/results/* | "$root"/tests/fuzz/corpus/* | *.png | *.svg | *.csv | *.html | *.patch | *.pyc) continue ;;
         *.c) sources+=("$file") c+=("$file") ;;
         *.h) c+=("$file") ;;
     esac

@@ -75,7 +75,8 @@ static void selective_copy_token_name(const eab_level *level, int32_t token, cha
 static void selective_copy_determining(const eab_level *level, const int32_t *tokens, int32_t target,
                                        uint8_t *positions) {
     const int32_t items = level->option[EAB_SELECTIVE_COPY_ITEMS];
-    const int32_t shown = items + level->option[EAB_SELECTIVE_COPY_BLANKS], begin = target - target % (shown + 1 + items);
+    const int32_t shown = items + level->option[EAB_SELECTIVE_COPY_BLANKS],
+                  begin = target - target % (shown + 1 + items);
     int32_t said = target - begin - shown - 1; /* before it */
     for (int32_t i = begin; i < begin + shown; i++)
         if (tokens[i] != level->option[EAB_SELECTIVE_COPY_SYMBOLS] && said-- == 0) positions[i] = 1;
