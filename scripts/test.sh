@@ -4,7 +4,7 @@ set -uo pipefail
 program='test'
 source "$(dirname -- "${BASH_SOURCE[0]}")/common.sh" || exit 3
 
-default_stages=(release isa scripts faults no-glib asan tsan clang fuzz aarch64 cuda)
+default_stages=(release isa analyzer scripts faults no-glib asan tsan clang fuzz aarch64 cuda)
 full_stages=(lint floats debug memory valgrind asan-isa asan-scripts tsan-scripts peers cuda-all)
 
 usage() {
@@ -15,6 +15,7 @@ Installs what is missing (scripts/setup.sh), builds with warnings as errors, and
 
   release       build by gcc; all Criterion tests; the install test
   isa           the kernels' tests at the SIMD levels base and avx2
+  analyzer      gcc -fanalyzer over host/: leaks, double frees, uses after free, files left open
   scripts       pytest: the command line and the analysis scripts
   faults        sweeps disturbed at random instants, \$EAB_FAULT_ROUNDS times (20), and their tables compared
   no-glib       build with host/glib_subset in GLib's place, without pkg-config; pytest of the command line
@@ -278,6 +279,44 @@ faults() { # PRESET
     return "$status"
 }
 
+# Repeats the compile commands of host/*.c with gcc's analyzer. Its guesses of null pointers and of values not yet set know nothing of
+# what tests and callers promise, so those are left out (the sanitizers' stages look for both at run time); the rest are errors.
+analyzer_stage() {
+    if [[ ! $(gcc -dumpfullversion 2>/dev/null) =~ ^(1[2-9]|[2-9][0-9])\. ]] ||
+        ! grep -q 'CMAKE_C_COMPILER_ID "GNU"' build/release/CMakeFiles/*/CMakeCCompiler.cmake; then
+        summaries+=("skipped: the build is not by gcc 12 or newer")
+        return
+    fi
+    "$EAB_PYTHON" - build/release/compile_commands.json "$root/host/" >"$scratch/commands" <<'END'
+import json, re, shlex, sys
+for entry in json.load(open(sys.argv[1])):
+    if not entry["file"].startswith(sys.argv[2]) or not entry["file"].endswith(".c") or "eab_host.dir" not in entry["command"]:
+        continue
+    words = shlex.split(entry["command"])
+    words[words.index("-o") + 1] = "/dev/null"
+    words[:next(i for i, word in enumerate(words) if re.search(r"(^|[/-])g?cc(-\d+)?$", word)) + 1] = ["gcc"]
+    words += ["-fanalyzer", "-Wno-error"] + [f"-Werror=analyzer-{name}" for name in (
+        "double-free", "double-fclose", "file-leak", "free-of-non-heap", "malloc-leak", "mismatching-deallocation",
+        "stale-setjmp-buffer", "use-after-free", "use-of-pointer-in-stale-stack-frame", "write-to-const",
+        "write-to-string-literal", "unsafe-call-within-signal-handler")] + [f"-Wno-analyzer-{name}" for name in (
+        "null-dereference", "possible-null-dereference", "null-argument", "possible-null-argument", "use-of-uninitialized-value")]
+    print(shlex.quote("cd " + shlex.quote(entry["directory"]) + " && " + shlex.join(words)))
+END
+    local files=0
+    files=$(wc -l <"$scratch/commands")
+    if ((files < 50)); then
+        summaries+=("analyzer: only $files files in compile_commands.json")
+        return 1
+    fi
+    if ! xargs -P "$(cores)" -n 1 bash -c <"$scratch/commands" >"$scratch/analyzer" 2>&1; then
+        grep -A 12 'error: ' "$scratch/analyzer" | head -n 200
+        summaries+=("analyzer: $(grep -c 'error: ' "$scratch/analyzer") findings in $files files")
+        return 1
+    fi
+    passed=$((passed + 1))
+    summaries+=("analyzer: no finding in $files files")
+}
+
 # The whole valgrind stage takes long; this is one sweep of all that a sweep does, and a resume.
 memory_stage() {
     local status=0
@@ -340,6 +379,7 @@ stage() {
     case $1 in
         release) build release && ctests release ;;
         isa) build release && ctests_at_levels release ;;
+        analyzer) build release && analyzer_stage ;;
         scripts) build release && pytests release ;;
         no-glib) no_glib_stage ;;
         asan) build asan && ctests asan ;;
