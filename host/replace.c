@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <glib.h>
 #include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "../kernels/status.h"
@@ -48,8 +49,11 @@ void eab_replace_abandon(eab_replacement *replacement) {
     g_clear_pointer(&replacement->path, g_free);
 }
 
+/* Any worker may come here. strerror_r, as ThreadSanitizer does not see the lock that g_strerror shares its texts under. */
 static int failed(eab_replacement *replacement) {
-    eab_fail(EAB_IO, "%s: cannot be written: %s", replacement->path, g_strerror(errno));
+    char reason[256] = "";
+    if (strerror_r(errno, reason, sizeof reason)) snprintf(reason, sizeof reason, "error %d", errno);
+    eab_fail(EAB_IO, "%s: cannot be written: %s", replacement->path, reason);
     eab_replace_abandon(replacement);
     return EAB_IO;
 }

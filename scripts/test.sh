@@ -22,7 +22,8 @@ Installs what is missing (scripts/setup.sh), builds with warnings as errors, and
   asan          AddressSanitizer and UndefinedBehaviorSanitizer: all Criterion tests
   tsan          ThreadSanitizer: the host's Criterion tests; pytest of the sweep
   clang         build by clang; all Criterion tests
-  fuzz          build by clang; each fuzz target for \$EAB_FUZZ_SECONDS (60), or \$EAB_FUZZ_RUNS executions where that is set
+  fuzz          build by clang; each fuzz target for \$EAB_FUZZ_SECONDS (60), or \$EAB_FUZZ_RUNS executions where that is set;
+                \$EAB_FUZZ_SEED (1) is where it begins
   aarch64       the library cross-compiled for 64-bit ARM; tests/bare by qemu, where both can be had
   cuda          build with CUDA for one architecture, where nvcc is; no kernel spills, all take what the table says
 and with --full
@@ -237,7 +238,9 @@ valgrinds() {
 # shellcheck disable=SC2317 # xargs calls it
 fuzz_one() { # NAME
     local name=$1 limit=(-max_total_time="${EAB_FUZZ_SECONDS:-60}") dictionary=()
-    [[ -z ${EAB_FUZZ_RUNS:-} ]] || limit=(-runs="$EAB_FUZZ_RUNS")
+    # The same inputs on every run of CI: what is new is looked for with another EAB_FUZZ_SEED, 0 for one of the clock.
+    limit+=(-seed="${EAB_FUZZ_SEED:-1}")
+    [[ -z ${EAB_FUZZ_RUNS:-} ]] || limit[0]=-runs="$EAB_FUZZ_RUNS"
     [[ ! -f tests/fuzz/$name.dict ]] || dictionary=(-dict="tests/fuzz/$name.dict")
     mkdir -p "build/fuzz/corpus/$name" build/fuzz/findings
     "build/fuzz/tests/fuzz_$name" "${limit[@]}" "${dictionary[@]}" -max_len=4096 -timeout=600 -report_slow_units=600 \
@@ -348,7 +351,8 @@ races() {
     ctests tsan -L host || status=1
     # Without the tests of the progress line, which train for long.
     pytests tsan tests/scripts/test_sweep.py 'not terminal' || status=1
-    pytests tsan tests/scripts/test_resume.py || status=1
+    # Nor those of signals: once in thirty runs ThreadSanitizer's own handler kept one back for good.
+    pytests tsan tests/scripts/test_resume.py 'not interrupt_keeps' || status=1
     pytests tsan tests/scripts/test_launch.py || status=1
     return "$status"
 }
