@@ -30,22 +30,13 @@ int eab_command_merge(int argc, char **argv) {
         {G_OPTION_REMAINING, 0, 0, G_OPTION_ARG_FILENAME_ARRAY, &runs, NULL, "RUN"},
         {0},
     };
-    g_set_prgname("eabench merge");
     GOptionContext *context =
         g_option_context_new("- one run of the shards that eabench sweep --shard has left in RUN");
     g_option_context_set_help_enabled(context, FALSE);
     g_option_context_add_main_entries(context, entries, NULL);
-    char **words = g_new0(char *, (gsize)argc + 1);
-    for (int i = 0; i < argc; i++) words[i] = g_strdup(argv[i]);
-    GError *error = NULL;
-    int code = EAB_EXIT_DONE;
-    if (!g_option_context_parse_strv(context, &words, &error)) {
-        code = eab_command_refuse_option("merge", error, option_names);
-        g_error_free(error);
-    } else if (help) {
-        char *text = g_option_context_get_help(context, TRUE, NULL);
-        printf("%s", text);
-        g_free(text);
+    int code = eab_command_parse("merge", context, argc, argv, option_names, &help);
+    if (code >= 0) {
+        /* help was asked for, or an option is wrong: said */
     } else if (!runs || runs[1]) {
         fprintf(stderr, "eabench merge: %s; usage: eabench merge RUN [--out DIR]\n",
                 runs ? eab_excerpt(runs[1], 60, shown, sizeof shown) : "no run");
@@ -58,8 +49,6 @@ int eab_command_merge(int argc, char **argv) {
         code = merge_run(runs[0], out ? out : runs[0], command);
         g_free(command);
     }
-    g_option_context_free(context);
-    g_strfreev(words);
     g_strfreev(runs);
     g_free(out);
     return code;

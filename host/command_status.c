@@ -268,22 +268,15 @@ int eab_command_status(int argc, char **argv) {
         {G_OPTION_REMAINING, 0, 0, G_OPTION_ARG_FILENAME_ARRAY, &runs, NULL, "RUN"},
         {0},
     };
-    g_set_prgname("eabench status");
     GOptionContext *context =
         g_option_context_new("- how far a run is, also while a sweep is at work on it, here or elsewhere");
     g_option_context_set_help_enabled(context, FALSE);
     g_option_context_add_main_entries(context, entries, NULL);
-    char **words = g_new0(char *, (gsize)argc + 1);
-    for (int i = 0; i < argc; i++) words[i] = g_strdup(argv[i]);
-    GError *error = NULL;
-    int code = EAB_EXIT_DONE;
-    if (!g_option_context_parse_strv(context, &words, &error)) {
-        code = eab_command_refuse_option("status", error, option_names);
-        g_error_free(error);
-    } else if (help) {
-        char *text = g_option_context_get_help(context, TRUE, NULL);
-        printf("%sExit codes: 0 told; 1 told, and cells failed; 2 no run, or one that cannot be read.\n", text);
-        g_free(text);
+    g_option_context_set_description(
+        context, "Exit codes: 0 told; 1 told, and cells failed; 2 no run, or one that cannot be read.");
+    int code = eab_command_parse("status", context, argc, argv, option_names, &help);
+    if (code >= 0) {
+        /* help was asked for, or an option is wrong: said */
     } else if (!runs || runs[1]) {
         fprintf(stderr, "eabench status: %s; usage: eabench status RUN [--json]\n",
                 runs ? eab_excerpt(runs[1], 60, shown, sizeof shown) : "no run");
@@ -295,8 +288,6 @@ int eab_command_status(int argc, char **argv) {
     } else {
         code = tell(runs[0], as_json);
     }
-    g_option_context_free(context);
-    g_strfreev(words);
     g_strfreev(runs);
     return code;
 }
