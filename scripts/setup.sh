@@ -102,6 +102,7 @@ if ((tests)); then
     need 'Criterion' "compiles '#include <criterion/criterion.h>'" libcriterion-dev
     need 'clang' 'command -v clang' clang
     wish 'Slurm' 'ls /usr/sbin/slurmctld /usr/sbin/slurmd /usr/bin/srun' 'slurmctld slurmd slurm-client'
+    wish 'valgrind' 'command -v valgrind' valgrind
     wish 'MPI' 'command -v mpicc && command -v mpirun' 'libopenmpi-dev openmpi-bin'
 fi
 if ((full)); then

@@ -4,8 +4,8 @@ set -uo pipefail
 program='test'
 source "$(dirname -- "${BASH_SOURCE[0]}")/common.sh" || exit 3
 
-default_stages=(release isa analyzer scripts faults no-glib asan tsan clang fuzz aarch64 cuda)
-full_stages=(lint floats debug memory valgrind asan-isa asan-scripts tsan-scripts peers cuda-all)
+default_stages=(release isa analyzer scripts faults memory no-glib asan tsan clang fuzz aarch64 cuda)
+full_stages=(lint floats debug valgrind asan-isa asan-scripts tsan-scripts peers cuda-all)
 
 usage() {
     cat <<END
@@ -18,6 +18,7 @@ Installs what is missing (scripts/setup.sh), builds with warnings as errors, and
   analyzer      gcc -fanalyzer over host/: leaks, double frees, uses after free, files left open
   scripts       pytest: the command line and the analysis scripts
   faults        sweeps disturbed at random instants, \$EAB_FAULT_ROUNDS times (20), and their tables compared
+  memory        a short sweep and its resume under valgrind, where it is installed
   no-glib       build with host/glib_subset in GLib's place, without pkg-config; pytest of the command line
   asan          AddressSanitizer and UndefinedBehaviorSanitizer: all Criterion tests
   tsan          ThreadSanitizer: the host's Criterion tests; pytest of the sweep
@@ -30,7 +31,6 @@ and with --full
   lint          scripts/lint.sh
   floats        the vector functions over all floats; release takes every third, the other stages few (EAB_FLOAT_STEP)
   debug         build without optimisation; all Criterion tests
-  memory        a short sweep under valgrind, where it is installed
   valgrind      the Criterion tests under memcheck, at SIMD level avx2
   asan-isa      the kernels' tests at base and avx2 under the sanitizers
   asan-scripts  pytest with the program of the asan build
