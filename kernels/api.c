@@ -139,6 +139,7 @@ static eab_attention_args args_of(const eab_attention *a, const int32_t *mechani
                                 .context = a->context,
                                 .head_dim = a->head_dim,
                                 .causal = a->causal != 0,
+                                .standalone = true,
                                 .scores = {.mechanism = mechanism, .scale = scale},
                                 .slopes = a->slopes,
                                 .in_batch = in_batch,

@@ -34,6 +34,7 @@ EAB_INLINE eab_vec weigh_bounded(const tile_column *column, float *sum, eab_vec 
     eab_vec total = {0};
     float *scores = column->scores;
     for (int32_t j = 0; j < column->keys; j++, scores += TILE_QUERIES) {
+        if (j % 2 == 0) prefetch_row(column->ahead);
         eab_vec w = weight(column->scale * eab_load(scores));
         if (biased) w *= eab_load(column->bias - j);
         total += w;
@@ -49,6 +50,7 @@ EAB_INLINE eab_vec weigh_exponential(const tile_column *column, float *sum, floa
     eab_vec total = {0};
     float *scores = column->scores;
     for (int32_t j = 0; j < column->keys; j++, scores += TILE_QUERIES) {
+        if (j % 2 == 0) prefetch_row(column->ahead);
         eab_vec log_w = log_weight(column->scale * eab_load(scores));
         if (biased) log_w += eab_load(column->bias - j);
         eab_store(scores, log_w);
@@ -95,6 +97,7 @@ typedef struct {
     bool exponential;
     weigh_function weigh;
     const forward_space *space;
+    row_prefetch *ahead;
 } head_pass;
 
 /* Keys [first, first + keys) against the block's queries [first_query, ...), `vectors` vectors of them. In a block on
@@ -118,7 +121,7 @@ static void attend_keys(const head_pass *pass, int32_t first_query, int32_t vect
                            space->scores + lane, TILE_QUERIES, EAB_START_ZERO);
         }
         const tile_column column = {space->scores + lane, visible, pass->scale,
-                                    biased ? space->bias.at_zero + (first_query + lane - first) : NULL};
+                                    biased ? space->bias.at_zero + (first_query + lane - first) : NULL, pass->ahead};
         const eab_vec factor = pass->weigh(&column, space->rows->sum + lane, space->rows->max + lane);
         if (pass->exponential && first > 0)
             for (int32_t i = 0; i < head_dim; i++) {
@@ -187,24 +190,32 @@ int EAB_ISA_NAME(eab_attention_forward)(eab_cpu_workspace *workspace, const eab_
     EAB_TRY(eab_cpu_workspace_reserve(workspace, carve_forward(NULL, args, &space)));
     carve_forward(workspace->memory, args, &space);
     const int32_t mechanism = args->scores.mechanism[member];
+    row_prefetch ahead = {.args = args};
+    const float *const operands[] = {q, k, v};
+    for (int i = 0; i < 3; i++) prefetch_matrix(&ahead, operands[i], false);
+    prefetch_matrix(&ahead, out, true);
+    prefetch_begin(&ahead, 0, 0, TILE_QUERIES);
+    while (ahead.rows) prefetch_row(&ahead);
     head_pass pass = {.args = args,
                       .scale = args->scores.scale[member],
                       .exponential = eab_mechanism_class_of(mechanism) == EAB_CLASS_EXPONENTIAL,
                       .weigh = weigh_functions[mechanism],
-                      .space = &space};
-    for (int32_t head = 0; head < args->heads; head++) {
-        if (head == 0 || args->slopes)
-            bias_table_fill(&space.bias, args->slopes ? args->slopes[head] : 0, args->causal, pass.exponential);
-        for (int32_t batch = 0; batch < args->batch; batch++) {
-            const int64_t in = batch * args->in_batch + head * args->in_head;
-            pass.q = q + in;
-            pass.k = k + in;
-            pass.v = v + in;
-            pass.out = out + batch * args->out_batch + head * args->out_head;
-            if (row_stat) pass.row_stat = row_stat + ((int64_t)batch * args->heads + head) * args->context;
-            for (int32_t first = 0; first < args->context; first += TILE_QUERIES)
-                attend_queries(&pass, first,
-                               args->context - first < TILE_QUERIES ? args->context - first : TILE_QUERIES);
+                      .space = &space,
+                      .ahead = &ahead};
+    for (int64_t i = 0; i < head_places(args); i++) {
+        const head_place place = head_place_at(args, i);
+        if (i == 0 || (args->slopes && i % args->batch == 0))
+            bias_table_fill(&space.bias, args->slopes ? args->slopes[place.head] : 0, args->causal, pass.exponential);
+        pass.q = q + place.in;
+        pass.k = k + place.in;
+        pass.v = v + place.in;
+        pass.out = out + place.out;
+        if (row_stat) pass.row_stat = row_stat + place.stat;
+        for (int32_t first = 0; first < args->context; first += TILE_QUERIES) {
+            const int32_t left = args->context - first;
+            if (left > TILE_QUERIES) prefetch_begin(&ahead, i, first + TILE_QUERIES, TILE_QUERIES);
+            else prefetch_begin(&ahead, i + 1, 0, TILE_QUERIES);
+            attend_queries(&pass, first, left < TILE_QUERIES ? left : TILE_QUERIES);
         }
     }
     return EAB_OK;

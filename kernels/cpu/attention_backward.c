@@ -38,6 +38,7 @@ EAB_INLINE void differentiate_bounded(const tile_column *column, float *dscores,
     const eab_vec inverse = eab_load(stat), mean = eab_load(mean_dp);
     float *scores = column->scores;
     for (int32_t j = 0; j < column->keys; j++, scores += TILE_QUERIES, dscores += TILE_QUERIES) {
+        if (j % 2 == 0) prefetch_row(column->ahead);
         const eab_vec z = column->scale * eab_load(scores);
         const eab_vec factor = biased ? inverse * eab_load(column->bias - j) : inverse;
         eab_store(scores, weight(z) * factor);
@@ -51,6 +52,7 @@ EAB_INLINE void differentiate_exponential(const tile_column *column, float *dsco
     const eab_vec log_sum = eab_load(stat), mean = eab_load(mean_dp);
     float *scores = column->scores;
     for (int32_t j = 0; j < column->keys; j++, scores += TILE_QUERIES, dscores += TILE_QUERIES) {
+        if (j % 2 == 0) prefetch_row(column->ahead);
         const eab_vec z = column->scale * eab_load(scores);
         eab_vec log_w = log_weight(z) - log_sum;
         if (biased) log_w += eab_load(column->bias - j);
@@ -106,6 +108,7 @@ typedef struct {
     bool exponential;
     differentiate_function differentiate;
     const backward_space *space;
+    row_prefetch *ahead;
 } head_pass;
 
 /* dk and dv rows [first, first + keys) += tile x the queries' rows. On the diagonal row j begins at query j. */
@@ -151,7 +154,7 @@ static void differentiate_keys(const head_pass *pass, const query_block *block, 
                            space->dscores + lane, TILE_QUERIES, EAB_START_ZERO);
         }
         const tile_column column = {space->scores + lane, visible, pass->scale,
-                                    biased ? space->bias.at_zero + (block->first + lane - first) : NULL};
+                                    biased ? space->bias.at_zero + (block->first + lane - first) : NULL, pass->ahead};
         pass->differentiate(&column, space->dscores + lane, space->terms->stat + lane, space->terms->mean_dp + lane);
         if (diagonal)
             eab_product_of(head_dim, EAB_LANES, visible, k, 1, in_time, space->dscores + lane, TILE_QUERIES,
@@ -217,7 +220,8 @@ static void differentiate_queries(const head_pass *pass, int32_t first, int32_t 
     (args->head_dim, count, space->dqueries, TILE_QUERIES, 1, pass->dq + first * args->in_time, args->in_time);
 }
 
-static void differentiate_head(head_pass *pass, float *dk, float *dv) {
+/* index: of the place. */
+static void differentiate_head(head_pass *pass, int64_t index, float *dk, float *dv) {
     const eab_attention_args *args = pass->args;
     const bool padded = args->head_dim < EAB_LANES;
     pass->columns = padded ? EAB_LANES : args->head_dim;
@@ -227,8 +231,12 @@ static void differentiate_head(head_pass *pass, float *dk, float *dv) {
         memset(pass->dkeys.data + j * pass->dkeys.row, 0, (size_t)pass->columns * sizeof(float));
         memset(pass->dvalues.data + j * pass->dvalues.row, 0, (size_t)pass->columns * sizeof(float));
     }
-    for (int32_t first = 0; first < args->context; first += TILE_QUERIES)
-        differentiate_queries(pass, first, args->context - first < TILE_QUERIES ? args->context - first : TILE_QUERIES);
+    for (int32_t first = 0; first < args->context; first += TILE_QUERIES) {
+        const int32_t left = args->context - first;
+        if (left > TILE_QUERIES) prefetch_begin(pass->ahead, index, first + TILE_QUERIES, TILE_QUERIES);
+        else prefetch_begin(pass->ahead, index + 1, 0, TILE_QUERIES);
+        differentiate_queries(pass, first, left < TILE_QUERIES ? left : TILE_QUERIES);
+    }
     for (int32_t j = 0; padded && j < args->context; j++) {
         memcpy(dk + j * args->in_time, pass->dkeys.data + j * pass->dkeys.row, (size_t)args->head_dim * sizeof(float));
         memcpy(dv + j * args->in_time, pass->dvalues.data + j * pass->dvalues.row,
@@ -265,26 +273,30 @@ int EAB_ISA_NAME(eab_attention_backward)(eab_cpu_workspace *workspace, const eab
     EAB_TRY(eab_cpu_workspace_reserve(workspace, carve_backward(NULL, args, &space)));
     carve_backward(workspace->memory, args, &space);
     const int32_t mechanism = args->scores.mechanism[member];
+    row_prefetch ahead = {.args = args};
+    const float *const like_q[] = {q, k, v, dk, dv, dq}, *const like_out[] = {dout, out};
+    for (int i = 0; i < 6; i++) prefetch_matrix(&ahead, like_q[i], false);
+    for (int i = 0; i < 2; i++) prefetch_matrix(&ahead, like_out[i], true);
+    prefetch_begin(&ahead, 0, 0, TILE_QUERIES);
+    while (ahead.rows) prefetch_row(&ahead);
     head_pass pass = {.args = args,
                       .scale = args->scores.scale[member],
                       .exponential = eab_mechanism_class_of(mechanism) == EAB_CLASS_EXPONENTIAL,
                       .differentiate = differentiate_functions[mechanism],
-                      .space = &space};
-    for (int32_t head = 0; head < args->heads; head++) {
-        if (head == 0 || args->slopes)
-            bias_table_fill(&space.bias, args->slopes ? args->slopes[head] : 0, args->causal, pass.exponential);
-        for (int32_t batch = 0; batch < args->batch; batch++) {
-            const int64_t in = batch * args->in_batch + head * args->in_head;
-            const int64_t result = batch * args->out_batch + head * args->out_head;
-            pass.q = q + in;
-            pass.k = k + in;
-            pass.v = v + in;
-            pass.out = out + result;
-            pass.dout = dout + result;
-            pass.row_stat = row_stat + ((int64_t)batch * args->heads + head) * args->context;
-            pass.dq = dq + in;
-            differentiate_head(&pass, dk + in, dv + in);
-        }
+                      .space = &space,
+                      .ahead = &ahead};
+    for (int64_t i = 0; i < head_places(args); i++) {
+        const head_place place = head_place_at(args, i);
+        if (i == 0 || (args->slopes && i % args->batch == 0))
+            bias_table_fill(&space.bias, args->slopes ? args->slopes[place.head] : 0, args->causal, pass.exponential);
+        pass.q = q + place.in;
+        pass.k = k + place.in;
+        pass.v = v + place.in;
+        pass.out = out + place.out;
+        pass.dout = dout + place.out;
+        pass.row_stat = row_stat + place.stat;
+        pass.dq = dq + place.in;
+        differentiate_head(&pass, i, dk + place.in, dv + place.in);
     }
     return EAB_OK;
 }

@@ -3,8 +3,9 @@
  * A group of EAB_LANES problems is gathered into [time][dim][lane], worked off without any broadcast or shuffle, with
  * causal masking exact to the pair, and scattered back. Times and dims are padded to multiples of BLOCK with zeros.
  * Measured (batch 32, heads 4, AVX-512), it takes 0.4 to 0.65 of the other kernel's time at context 24 and head_dim 8,
- * 0.9 at 64 and 16, and more than it at 32 and 32. The choice depends on context and head_dim only, so that a result's
- * bits do not depend on the batch.
+ * 0.9 at 64 and 16, and more than it at 32 and 32. In a model the choice depends on context and head_dim only, so that a
+ * result's bits do not depend on the batch. A call of its own that would leave more than five eighths of the lanes empty takes
+ * the other kernel (one head of context 64 and head_dim 16: a seventh of the time).
  */
 #ifndef EAB_KERNELS_CPU_ATTENTION_SMALL_H
 #define EAB_KERNELS_CPU_ATTENTION_SMALL_H
@@ -17,7 +18,8 @@
 enum { BLOCK = 4, SMALL_CONTEXT = 64, SMALL_HEAD_DIM = 16 };
 
 EAB_INLINE bool eab_attention_is_small(const eab_attention_args *args) {
-    return args->context <= SMALL_CONTEXT && args->head_dim <= SMALL_HEAD_DIM;
+    const bool sparse = args->standalone && (int64_t)args->batch * args->heads < EAB_LANES * 3 / 8;
+    return args->context <= SMALL_CONTEXT && args->head_dim <= SMALL_HEAD_DIM && !sparse;
 }
 
 int EAB_ISA_NAME(eab_attention_small_forward)(eab_cpu_workspace *workspace, const eab_attention_args *args,

@@ -13,6 +13,7 @@
 #include "formulas.h"
 #include "kernels.h"
 #include "level.h"
+#include "prefetch.h"
 #include "product.h"
 #include "transpose.h"
 
@@ -27,6 +28,7 @@ typedef struct {
     int32_t keys;
     float scale;
     const float *bias; /* the position bias of the first key: minus one float for each further key; NULL: none */
+    row_prefetch *ahead;
 } tile_column;
 
 /* The position bias as a table over the distance d = i - j: its logarithm for the exponential class, its value for the

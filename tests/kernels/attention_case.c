@@ -169,7 +169,8 @@ attention_problem attention_problem_new(attention_case spec, uint32_t seed, bool
                                  .heads = spec.heads,
                                  .context = spec.context,
                                  .head_dim = spec.head_dim,
-                                 .causal = spec.causal};
+                                 .causal = spec.causal,
+                                 .standalone = spec.standalone};
     problem.rows = (int64_t)spec.batch * spec.heads * spec.context;
     problem.out_count = problem.rows * spec.head_dim;
     problem.qkv_count = 3 * problem.out_count;

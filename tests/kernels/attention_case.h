@@ -8,6 +8,7 @@
 typedef struct {
     int32_t batch, heads, context, head_dim, mechanism;
     bool causal, sloped;
+    bool standalone; /* eab_attention_args.standalone */
     bool
         interleaved; /* q, k and v inside rows of 3 * heads * head_dim, as in the model; else [batch][heads][context] */
     double size;     /* standard deviation of q, k, v and dout */

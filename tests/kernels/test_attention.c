@@ -31,7 +31,7 @@ static void check_against_reference(attention_case spec, uint32_t seed) {
     attention_problem_free(&problem);
 }
 
-/* Variant 0..31: mechanism, causal, sloped, interleaved. */
+/* Variant 0..31: mechanism, causal, sloped, interleaved; every third one is a call of its own. */
 static attention_case variant(int number, int32_t batch, int32_t heads, int32_t context, int32_t head_dim) {
     return (attention_case){.batch = batch,
                             .heads = heads,
@@ -41,6 +41,7 @@ static attention_case variant(int number, int32_t batch, int32_t heads, int32_t 
                             .causal = number / 4 % 2 == 0,
                             .sloped = number / 8 % 2 == 0,
                             .interleaved = number / 16 % 2 == 0,
+                            .standalone = number % 3 == 0,
                             .size = 1};
 }
 
@@ -186,6 +187,23 @@ static void same_twice(attention_problem *problem, const eab_cpu_kernels *kernel
     attention_results_free(&second);
 }
 
+static void same_standalone(attention_problem *problem, const eab_cpu_kernels *kernels) {
+    attention_results first = attention_run(problem, kernels);
+    problem->args.standalone = !problem->args.standalone;
+    attention_results second = attention_run(problem, kernels);
+    cr_expect(same_bits(&first.out, &second.out) && same_bits(&first.dqkv, &second.dqkv), "%s %s", kernels->isa,
+              attention_case_name(&problem->spec));
+    attention_results_free(&first);
+    attention_results_free(&second);
+}
+
+/* Asking for memory ahead changes nothing but time; with six heads no kernel is chosen by their number. */
+Test(attention, same_bits_standalone) {
+    for_every_variant(1, 3, 1, same_standalone);
+    for_every_variant(24, 17, 1, same_standalone);
+    for_every_variant(130, 33, 1, same_standalone);
+}
+
 Test(attention, same_bits_twice) { for_every_variant(70, 17, 1, same_twice); }
 
 static void same_alone(attention_problem *problem, const eab_cpu_kernels *kernels) {
@@ -194,7 +212,7 @@ static void same_alone(attention_problem *problem, const eab_cpu_kernels *kernel
     const int32_t batch = spec->batch - 1, head = spec->heads - 1;
     attention_case alone_spec = *spec;
     alone_spec.batch = alone_spec.heads = 1;
-    alone_spec.interleaved = false;
+    alone_spec.interleaved = alone_spec.standalone = false;
     attention_problem alone = attention_problem_new(alone_spec, 0, false);
     alone.slopes[0] = problem->slopes[head];
     const size_t row_bytes = (size_t)spec->head_dim * sizeof(float);
