@@ -53,6 +53,7 @@ TIMING = {"train_s", "wall_s", "tokens_per_s", "fleet_tokens_per_s", "gflop_per_
           "memory_bytes", "fleet", "workers"}
 NOBODY = 65534
 PATIENCE_S = 600
+LAUNCHER_S = 30  # what mpirun may take to end after its ranks
 
 
 class Finding(Exception):
@@ -136,6 +137,27 @@ def kill(world: World) -> None:
     world.wait(process, 0, -signal.SIGKILL)
 
 
+def wait_for_launcher(launcher: subprocess.Popen) -> None:
+    """Until it has ended, or is killed a while after its last rank: Open MPI's may then wait for itself for ever (seen in 4.1.4,
+    within PMIx_server_finalize)."""
+    deadline = time.monotonic() + PATIENCE_S
+    alone_since = None
+    while launcher.poll() is None:
+        time.sleep(0.05)
+        now = time.monotonic()
+        states = subprocess.run(["ps", "--ppid", str(launcher.pid), "-o", "stat="], check=False, capture_output=True,
+                                text=True).stdout.split()
+        if any(not state.startswith("Z") for state in states):
+            alone_since = None
+        elif alone_since is None:
+            alone_since = now
+        elif now - alone_since > LAUNCHER_S:
+            launcher.kill()
+            launcher.wait()
+        if now > deadline:
+            raise Finding(f"ranks are left {PATIENCE_S} s after one was killed")
+
+
 @kind
 def kill_rank(world: World) -> None:
     """SIGKILL of one rank of a sweep of two by MPI, and of all that the launcher leaves."""
@@ -153,7 +175,7 @@ def kill_rank(world: World) -> None:
             os.kill(world.instants.choice(ranks), signal.SIGKILL)
         except ProcessLookupError:
             pass
-    launcher.wait(timeout=PATIENCE_S)
+    wait_for_launcher(launcher)
 
 
 @kind
