@@ -158,24 +158,59 @@ def wait_for_launcher(launcher: subprocess.Popen) -> None:
             raise Finding(f"ranks are left {PATIENCE_S} s after one was killed")
 
 
-@kind
-def kill_rank(world: World) -> None:
-    """SIGKILL of one rank of a sweep of two by MPI, and of all that the launcher leaves."""
-    launcher = world.start("--workers", "1", before=("mpirun", "--oversubscribe", "-n", "2"), start_new_session=True,
-                           environment={"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"})
-    world.pause()
+def start_ranks(world: World) -> subprocess.Popen:
+    return world.start("--workers", "1", before=("mpirun", "--oversubscribe", "-n", "2"), start_new_session=True,
+                       environment={"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"})
+
+
+def ranks_of(launcher: subprocess.Popen) -> list[int]:
     ranks = [int(line.split()[0]) for line in subprocess.run(
         ["ps", "-s", str(launcher.pid), "-o", "pid=,comm="], check=False, capture_output=True, text=True).stdout.splitlines()
         if line.split()[-1].startswith("eabench")]
     if not ranks:  # the launcher gives each rank a session of its own
         ranks = [int(pid) for pid in subprocess.run(["pgrep", "-P", str(launcher.pid)], check=False, capture_output=True,
                                                     text=True).stdout.split()]
-    if ranks:
-        try:
-            os.kill(world.instants.choice(ranks), signal.SIGKILL)
-        except ProcessLookupError:
-            pass
+    return ranks
+
+
+def signal_rank(world: World, ranks: list[int], number: int) -> int:
+    """One of them, or 0 where it has ended before."""
+    try:
+        chosen = world.instants.choice(ranks)
+        os.kill(chosen, number)
+        return chosen
+    except (IndexError, ProcessLookupError):
+        return 0
+
+
+@kind
+def kill_rank(world: World) -> None:
+    """SIGKILL of one rank of a sweep of two by MPI, and of all that the launcher leaves."""
+    launcher = start_ranks(world)
+    world.pause()
+    signal_rank(world, ranks_of(launcher), signal.SIGKILL)
     wait_for_launcher(launcher)
+
+
+@kind
+def stopped_rank(world: World) -> None:
+    """SIGSTOP of one rank of a sweep of two by MPI; then it goes on, and the sweep ends well, or it is killed."""
+    launcher = start_ranks(world)
+    world.pause()
+    rank = signal_rank(world, ranks_of(launcher), signal.SIGSTOP)
+    world.pause(0.5)
+    kill = world.instants.random() < 0.5
+    try:
+        if rank and kill:
+            os.kill(rank, signal.SIGKILL)
+        if rank:
+            os.kill(rank, signal.SIGCONT)
+    except ProcessLookupError:
+        pass
+    wait_for_launcher(launcher)
+    if launcher.returncode not in (0, -signal.SIGKILL) and not kill:
+        told = (world.base / "stderr").read_text(errors="replace")
+        raise Finding(f"exit code {launcher.returncode} though the rank went on: {told[-400:]}")
 
 
 @kind
@@ -377,7 +412,7 @@ def usable_kinds(world: World) -> tuple[list[str], list[str]]:
     if not world.small_disk:
         lacking["disk-full-in-fact"] = "no file system of its own can be mounted"
     if not shutil.which("mpirun") or not list(Path(world.program).resolve().parent.glob("libeabench_mpi*")):
-        lacking["kill-rank"] = "no mpirun, or a program without MPI"
+        lacking["kill-rank"] = lacking["stopped-rank"] = "no mpirun, or a program without MPI"
     if os.geteuid() == 0:
         for path in (world.base, world.base / "disk"):
             path.chmod(0o755)
