@@ -268,6 +268,8 @@ def write_manifest(run: Run) -> None:
              "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())}
     path = run.out / "manifest.ini"
     old = dict(line.split(" = ", 1) for line in path.read_text().splitlines() if " = " in line) if path.exists() and run.a.resume else {}
+    if old.get("eabench", version) != version:  # what --resume found there
+        lines["eabench_of_earlier_rows"] = " ".join(filter(None, (old.get("eabench_of_earlier_rows"), old["eabench"])))
     path.write_text("[peers]\n" + "".join(f"{name} = {value}\n" for name, value in {**old, **lines}.items()))
 
 

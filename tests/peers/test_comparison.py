@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 import subprocess
 import sys
 import types
@@ -227,8 +228,11 @@ def test_a_run_that_is_stopped_goes_on_and_a_new_one_puts_it_aside(tmp_path):
     done = peers(tmp_path, *small, "--time-limit", "0.5")
     assert done.returncode == 0 and "the time limit is reached" in done.stderr, done.stderr
     counts = [len(ratios.read(tmp_path / "pairs.csv"))]
+    manifest = tmp_path / "manifest.ini"
+    manifest.write_text(re.sub("(?m)^eabench = .*", "eabench = eabench 0.0.9 (older)", manifest.read_text()))
     done = peers(tmp_path, *small, "--resume")
     assert done.returncode == 0, done.stderr
+    assert "\neabench_of_earlier_rows = eabench 0.0.9 (older)\n" in manifest.read_text()
     rows = ratios.read(tmp_path / "pairs.csv")
     counts.append(len(rows))
     assert 0 < counts[0] < counts[1] == 24
