@@ -9,14 +9,25 @@
 
 static atomic_int count;
 static atomic_bool looked_at;
+static atomic_bool in_terminal; /* where a progress line may have no end yet */
+
+/* What a handler may do: no stdio. */
+static void end_at_once(void) {
+    static const char line[] = "\neabench: interrupted again: ended at once; what is on the disk stays\n";
+    const size_t skip = atomic_load(&in_terminal) ? 0 : 1;
+    if (write(STDERR_FILENO, line + skip, sizeof line - 1 - skip) < 0) { /* nothing can be told any more */
+    }
+    _exit(EAB_EXIT_INTERRUPTED);
+}
 
 static void on_signal(int number) {
     (void)number;
     const int before = atomic_fetch_add(&count, 1);
-    if (before >= 2 || (before == 1 && !atomic_load(&looked_at))) _exit(EAB_EXIT_INTERRUPTED);
+    if (before >= 2 || (before == 1 && !atomic_load(&looked_at))) end_at_once();
 }
 
 void eab_interrupt_watch(void) {
+    atomic_store(&in_terminal, isatty(STDERR_FILENO) == 1);
     struct sigaction ignore = {.sa_handler = SIG_IGN}, watch = {.sa_handler = on_signal, .sa_flags = SA_RESTART}, old;
     sigemptyset(&ignore.sa_mask);
     sigemptyset(&watch.sa_mask);

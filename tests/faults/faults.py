@@ -111,6 +111,17 @@ class World:
         return self.start(environment={"LD_PRELOAD": self.shim, "EAB_FAULT": fault, "EAB_FAULT_AT": str(at),
                                        "EAB_FAULT_FOLDER": str(self.run)})
 
+    def has_lock(self, process: subprocess.Popen) -> bool:
+        """Whether the run is locked by this sweep, which a busy machine may not have let come so far."""
+        try:
+            return process.poll() is None and (self.run / ".lock").read_text().split()[:1] == [str(process.pid)]
+        except OSError:
+            return False
+
+    def rows_are_missing(self) -> bool:
+        table, whole = self.run / "accuracy.csv", self.base / "whole/accuracy.csv"
+        return table.exists() and table.read_bytes().count(b"\n") < whole.read_bytes().count(b"\n")
+
     def second_is_refused(self) -> None:
         second = subprocess.run(self.command("--workers", "1"), check=False, capture_output=True, text=True,
                                 timeout=PATIENCE_S)
@@ -316,11 +327,13 @@ def tail_corrupted(world: World) -> None:
 def lock_removed(world: World) -> None:
     """The lock's file is removed under a sweep; still no second one may write there."""
     process = world.start()
+    while process.poll() is None and not world.has_lock(process):
+        time.sleep(0.001)
     world.pause(0.5)
     (world.run / ".lock").unlink(missing_ok=True)
     process.send_signal(signal.SIGSTOP)
     try:
-        if process.poll() is None and (world.run / "accuracy.csv").exists():
+        if process.poll() is None and world.rows_are_missing():  # else it may be behind its work, and the folder free
             (world.run / ".lock").unlink(missing_ok=True)
             world.second_is_refused()
     finally:
@@ -343,7 +356,7 @@ def stopped(world: World) -> None:
     world.pause(0.5)
     process.send_signal(signal.SIGSTOP)
     try:
-        if process.poll() is None and (world.run / "accuracy.csv").exists():
+        if world.has_lock(process) and (world.run / "accuracy.csv").exists():
             world.second_is_refused()
     finally:
         if world.instants.random() < 0.5:

@@ -102,11 +102,13 @@ def test_time_limit(spec: Path, tmp_path: Path):
 def test_a_second_interrupt_ends_at_once(spec: Path, tmp_path: Path):
     process = start(spec, "--out", tmp_path / "run", *LONG)
     wait_until(lambda: (tmp_path / "run/accuracy.csv").exists())
-    time.sleep(0.2)
+    process.send_signal(signal.SIGSTOP)  # so that both are there before the first is looked at
     process.send_signal(signal.SIGINT)
     process.send_signal(signal.SIGTERM)
-    assert process.wait(timeout=10) == 130
-    process.communicate()
+    process.send_signal(signal.SIGCONT)
+    err = process.communicate(timeout=120)[1]
+    assert process.returncode == 130
+    assert err.splitlines()[-1] == "eabench: interrupted again: ended at once; what is on the disk stays"
     for name in ("accuracy.csv", "throughput.csv"):
         assert (tmp_path / "run" / name).read_bytes().endswith(b"\n")
 
