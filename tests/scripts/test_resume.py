@@ -101,7 +101,7 @@ def test_time_limit(spec: Path, tmp_path: Path):
 
 def test_a_second_interrupt_ends_at_once(spec: Path, tmp_path: Path):
     process = start(spec, "--out", tmp_path / "run", *LONG)
-    wait_until(lambda: (tmp_path / "run/accuracy.csv").exists())
+    wait_until(lambda: all((tmp_path / "run" / name).exists() for name in ("accuracy.csv", "throughput.csv")))
     process.send_signal(signal.SIGSTOP)  # so that both are there before the first is looked at
     process.send_signal(signal.SIGINT)
     process.send_signal(signal.SIGTERM)
@@ -110,7 +110,7 @@ def test_a_second_interrupt_ends_at_once(spec: Path, tmp_path: Path):
     assert process.returncode == 130
     assert err.splitlines()[-1] == "eabench: interrupted again: ended at once; what is on the disk stays"
     for name in ("accuracy.csv", "throughput.csv"):
-        assert (tmp_path / "run" / name).read_bytes().endswith(b"\n")
+        assert (tmp_path / "run" / name).read_bytes()[-1:] in (b"", b"\n")
 
 
 def test_second_sweep_is_refused(spec: Path, tmp_path: Path):
