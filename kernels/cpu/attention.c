@@ -204,8 +204,7 @@ int EAB_ISA_NAME(eab_attention_forward)(eab_cpu_workspace *workspace, const eab_
                       .ahead = &ahead};
     for (int64_t i = 0; i < head_places(args); i++) {
         const head_place place = head_place_at(args, i);
-        if (i == 0 || (args->slopes && i % args->batch == 0))
-            bias_table_fill(&space.bias, args->slopes ? args->slopes[place.head] : 0, args->causal, pass.exponential);
+        bias_table_move(&space.bias, args, i, pass.exponential);
         pass.q = q + place.in;
         pass.k = k + place.in;
         pass.v = v + place.in;

@@ -59,6 +59,13 @@ EAB_INLINE void bias_table_fill(const bias_table *table, float slope, bool causa
         for (int64_t d = table->lowest; d < 0; d++) table->at_zero[d] = logarithm ? -INFINITY : 0;
 }
 
+/* For the next head in order (prefetch.h), if its table is another one. */
+EAB_INLINE void bias_table_move(const bias_table *table, const eab_attention_args *args, int64_t index,
+                                bool logarithm) {
+    if (index == 0 || (args->slopes && index % args->batch == 0))
+        bias_table_fill(table, args->slopes ? args->slopes[index / args->batch] : 0, args->causal, logarithm);
+}
+
 /* Rows [first, first + count) of x, as columns of packed[head_dim][TILE_QUERIES]; columns up to whole vectors are 0. */
 EAB_INLINE void pack_queries(const float *x, int64_t row, int32_t count, int32_t head_dim, float factor,
                              float *packed) {

@@ -12,7 +12,6 @@ enum { PREFETCH_MATRICES = 8, PREFETCH_LINE_FLOATS = 16 };
 
 /* Where one head of one sequence lies; all of a head's sequences come first, as they share its table of position biases. */
 typedef struct {
-    int32_t head;
     int64_t in, out, stat; /* floats before its q (and k, v, their gradients), its out (and dout), its row_stat */
 } head_place;
 
@@ -20,8 +19,8 @@ EAB_INLINE int64_t head_places(const eab_attention_args *args) { return (int64_t
 
 EAB_INLINE head_place head_place_at(const eab_attention_args *args, int64_t index) {
     const int64_t head = index / args->batch, batch = index % args->batch;
-    return (head_place){(int32_t)head, batch * args->in_batch + head * args->in_head,
-                        batch * args->out_batch + head * args->out_head, (batch * args->heads + head) * args->context};
+    return (head_place){batch * args->in_batch + head * args->in_head, batch * args->out_batch + head * args->out_head,
+                        (batch * args->heads + head) * args->context};
 }
 
 typedef struct {
