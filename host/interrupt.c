@@ -13,7 +13,7 @@ static atomic_bool in_terminal; /* where a progress line may have no end yet */
 
 /* What a handler may do: no stdio. */
 static void end_at_once(void) {
-    static const char line[] = "\neabench: interrupted again: ended at once; what is on the disk stays\n";
+    static const char line[] = "\n" EAB_INTERRUPTED_AGAIN "\n";
     const size_t skip = atomic_load(&in_terminal) ? 0 : 1;
     if (write(STDERR_FILENO, line + skip, sizeof line - 1 - skip) < 0) { /* nothing can be told any more */
     }

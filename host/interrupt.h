@@ -4,6 +4,9 @@
 
 #include <stdbool.h>
 
+/* What a process says that does not wait for its work to stop. */
+#define EAB_INTERRUPTED_AGAIN "eabench: interrupted again: ended at once; what is on the disk stays"
+
 /* Counts them from here on; SIGPIPE and SIGXFSZ are ignored, so that writes fail with an error instead. SIGHUP stays
  * ignored where it was (nohup). */
 void eab_interrupt_watch(void);

@@ -214,6 +214,7 @@ static void watch(eab_sweep_session *session) {
         }
         if (eab_interrupt_count() > 1) { /* at once, but not in the middle of a row */
             eab_run_folder_hold(session->folder);
+            eab_progress_note(session->progress, EAB_INTERRUPTED_AGAIN);
             eab_progress_free(session->progress);
             _exit(EAB_EXIT_INTERRUPTED);
         }
