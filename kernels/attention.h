@@ -61,8 +61,8 @@ int eab_device_set_stream(eab_device *device, void *stream);
 int eab_device_synchronize(eab_device *device);
 
 /* q, k, v, out as above, out overlapping no input; row_stat: float [batch][heads][context], or NULL if no backward
- * pass follows. Host pointers for "cpu" and "reference", device pointers for "cuda". The same call gives the same bits each time;
- * on "cpu" those of one head may differ in the last place with batch * heads, which chooses the kernel. */
+ * pass follows. Host pointers for "cpu" and "reference", device pointers for "cuda". The same call gives the same bits
+ * each time; on "cpu" those of one head may differ in the last place with batch * heads, which chooses the kernel. */
 int eab_attention_forward(eab_device *device, const eab_attention *attention, const void *q, const void *k,
                           const void *v, void *out, float *row_stat);
 

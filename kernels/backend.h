@@ -97,8 +97,7 @@ typedef struct {
 typedef struct {
     int32_t members, batch, heads, context, head_dim;
     bool causal;
-    bool
-        standalone; /* not a part of a model: operands may be in no cache, and the last bits may depend on batch and heads */
+    bool standalone; /* not in a model: operands may be in no cache, and the last bits may depend on batch * heads */
     eab_scores scores;
     const float *slopes;
     int64_t in_batch, in_head, in_time, out_batch, out_head, out_time;

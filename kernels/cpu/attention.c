@@ -194,8 +194,7 @@ int EAB_ISA_NAME(eab_attention_forward)(eab_cpu_workspace *workspace, const eab_
     const float *const operands[] = {q, k, v};
     for (int i = 0; i < 3; i++) prefetch_matrix(&ahead, operands[i], false);
     prefetch_matrix(&ahead, out, true);
-    prefetch_begin(&ahead, 0, 0, TILE_QUERIES);
-    while (ahead.rows) prefetch_row(&ahead);
+    prefetch_first(&ahead, TILE_QUERIES);
     head_pass pass = {.args = args,
                       .scale = args->scores.scale[member],
                       .exponential = eab_mechanism_class_of(mechanism) == EAB_CLASS_EXPONENTIAL,
@@ -212,8 +211,7 @@ int EAB_ISA_NAME(eab_attention_forward)(eab_cpu_workspace *workspace, const eab_
         if (row_stat) pass.row_stat = row_stat + place.stat;
         for (int32_t first = 0; first < args->context; first += TILE_QUERIES) {
             const int32_t left = args->context - first;
-            if (left > TILE_QUERIES) prefetch_begin(&ahead, i, first + TILE_QUERIES, TILE_QUERIES);
-            else prefetch_begin(&ahead, i + 1, 0, TILE_QUERIES);
+            prefetch_behind(&ahead, i, first, TILE_QUERIES);
             attend_queries(&pass, first, left < TILE_QUERIES ? left : TILE_QUERIES);
         }
     }

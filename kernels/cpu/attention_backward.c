@@ -220,7 +220,7 @@ static void differentiate_queries(const head_pass *pass, int32_t first, int32_t 
     (args->head_dim, count, space->dqueries, TILE_QUERIES, 1, pass->dq + first * args->in_time, args->in_time);
 }
 
-/* index: of the place. */
+/* index: head_place_at's. */
 static void differentiate_head(head_pass *pass, int64_t index, float *dk, float *dv) {
     const eab_attention_args *args = pass->args;
     const bool padded = args->head_dim < EAB_LANES;
@@ -233,8 +233,7 @@ static void differentiate_head(head_pass *pass, int64_t index, float *dk, float 
     }
     for (int32_t first = 0; first < args->context; first += TILE_QUERIES) {
         const int32_t left = args->context - first;
-        if (left > TILE_QUERIES) prefetch_begin(pass->ahead, index, first + TILE_QUERIES, TILE_QUERIES);
-        else prefetch_begin(pass->ahead, index + 1, 0, TILE_QUERIES);
+        prefetch_behind(pass->ahead, index, first, TILE_QUERIES);
         differentiate_queries(pass, first, left < TILE_QUERIES ? left : TILE_QUERIES);
     }
     for (int32_t j = 0; padded && j < args->context; j++) {
@@ -277,8 +276,7 @@ int EAB_ISA_NAME(eab_attention_backward)(eab_cpu_workspace *workspace, const eab
     const float *const like_q[] = {q, k, v, dk, dv, dq}, *const like_out[] = {dout, out};
     for (int i = 0; i < 6; i++) prefetch_matrix(&ahead, like_q[i], false);
     for (int i = 0; i < 2; i++) prefetch_matrix(&ahead, like_out[i], true);
-    prefetch_begin(&ahead, 0, 0, TILE_QUERIES);
-    while (ahead.rows) prefetch_row(&ahead);
+    prefetch_first(&ahead, TILE_QUERIES);
     head_pass pass = {.args = args,
                       .scale = args->scores.scale[member],
                       .exponential = eab_mechanism_class_of(mechanism) == EAB_CLASS_EXPONENTIAL,

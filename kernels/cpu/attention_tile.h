@@ -27,8 +27,8 @@ typedef struct {
     float *scores; /* [keys], TILE_QUERIES apart */
     int32_t keys;
     float scale;
-    const float *bias; /* the position bias of the first key: minus one float for each further key; NULL: none */
-    row_prefetch *ahead;
+    const float *bias;   /* the position bias of the first key: minus one float for each further key; NULL: none */
+    row_prefetch *ahead; /* a row at every other key */
 } tile_column;
 
 /* The position bias as a table over the distance d = i - j: its logarithm for the exponential class, its value for the

@@ -37,8 +37,7 @@ EAB_INLINE void prefetch_matrix(row_prefetch *self, const float *base, bool like
     self->matrix[self->matrices++].like_out = like_out;
 }
 
-/* From now on rows [first, first + most) of a head, or what there is of them; past the last one, and where operands are
- * in a cache, none. */
+/* From now on rows [first, first + most) of a head, or what there is of them; past the last head, and in a model, none. */
 EAB_INLINE void prefetch_begin(row_prefetch *self, int64_t index, int32_t first, int32_t most) {
     const eab_attention_args *args = self->args;
     self->rows = 0;
@@ -59,6 +58,18 @@ EAB_INLINE void prefetch_row(row_prefetch *self) {
             __builtin_prefetch(self->matrix[i].at + j);
         self->matrix[i].at += self->matrix[i].like_out ? self->args->out_time : self->args->in_time;
     }
+}
+
+/* All of a call's first block of `most` queries, at once. */
+EAB_INLINE void prefetch_first(row_prefetch *self, int32_t most) {
+    prefetch_begin(self, 0, 0, most);
+    while (self->rows) prefetch_row(self);
+}
+
+/* From now on the block of `most` queries that follows the one at `first`, in this head or the next one. */
+EAB_INLINE void prefetch_behind(row_prefetch *self, int64_t index, int32_t first, int32_t most) {
+    if (self->args->context - first > most) prefetch_begin(self, index, first + most, most);
+    else prefetch_begin(self, index + 1, 0, most);
 }
 
 #endif

@@ -26,6 +26,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "tests/scripts"))
+import launchers  # noqa: E402
+
 SPEC = """[task recurrence]
 basis = 4
 delay = 2, 3
@@ -53,7 +56,6 @@ TIMING = {"train_s", "wall_s", "tokens_per_s", "fleet_tokens_per_s", "gflop_per_
           "memory_bytes", "fleet", "workers"}
 NOBODY = 65534
 PATIENCE_S = 600
-LAUNCHER_S = 30  # what mpirun may take to end after its ranks
 
 
 class Finding(Exception):
@@ -148,46 +150,15 @@ def kill(world: World) -> None:
     world.wait(process, 0, -signal.SIGKILL)
 
 
-def wait_for_launcher(launcher: subprocess.Popen) -> None:
-    """Until it has ended, or is killed a while after its last rank: Open MPI's may then wait for itself for ever (seen in 4.1.4,
-    within PMIx_server_finalize)."""
-    deadline = time.monotonic() + PATIENCE_S
-    alone_since = None
-    while launcher.poll() is None:
-        time.sleep(0.05)
-        now = time.monotonic()
-        states = subprocess.run(["ps", "--ppid", str(launcher.pid), "-o", "stat="], check=False, capture_output=True,
-                                text=True).stdout.split()
-        if any(not state.startswith("Z") for state in states):
-            alone_since = None
-        elif alone_since is None:
-            alone_since = now
-        elif now - alone_since > LAUNCHER_S:
-            launcher.kill()
-            launcher.wait()
-        if now > deadline:
-            raise Finding(f"ranks are left {PATIENCE_S} s after one was killed")
-
-
 def start_ranks(world: World) -> subprocess.Popen:
     return world.start("--workers", "1", before=("mpirun", "--oversubscribe", "-n", "2"), start_new_session=True,
                        environment={"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"})
 
 
-def ranks_of(launcher: subprocess.Popen) -> list[int]:
-    ranks = [int(line.split()[0]) for line in subprocess.run(
-        ["ps", "-s", str(launcher.pid), "-o", "pid=,comm="], check=False, capture_output=True, text=True).stdout.splitlines()
-        if line.split()[-1].startswith("eabench")]
-    if not ranks:  # the launcher gives each rank a session of its own
-        ranks = [int(pid) for pid in subprocess.run(["pgrep", "-P", str(launcher.pid)], check=False, capture_output=True,
-                                                    text=True).stdout.split()]
-    return ranks
-
-
-def signal_rank(world: World, ranks: list[int], number: int) -> int:
+def signal_rank(world: World, launcher: subprocess.Popen, number: int) -> int:
     """One of them, or 0 where it has ended before."""
     try:
-        chosen = world.instants.choice(ranks)
+        chosen = world.instants.choice(launchers.ranks_of(launcher.pid, world.program))
         os.kill(chosen, number)
         return chosen
     except (IndexError, ProcessLookupError):
@@ -199,8 +170,8 @@ def kill_rank(world: World) -> None:
     """SIGKILL of one rank of a sweep of two by MPI, and of all that the launcher leaves."""
     launcher = start_ranks(world)
     world.pause()
-    signal_rank(world, ranks_of(launcher), signal.SIGKILL)
-    wait_for_launcher(launcher)
+    signal_rank(world, launcher, signal.SIGKILL)
+    launchers.finish(launcher, world.program, PATIENCE_S)
 
 
 @kind
@@ -208,7 +179,7 @@ def stopped_rank(world: World) -> None:
     """SIGSTOP of one rank of a sweep of two by MPI; then it goes on, and the sweep ends well, or it is killed."""
     launcher = start_ranks(world)
     world.pause()
-    rank = signal_rank(world, ranks_of(launcher), signal.SIGSTOP)
+    rank = signal_rank(world, launcher, signal.SIGSTOP)
     world.pause(0.5)
     kill = world.instants.random() < 0.5
     try:
@@ -218,7 +189,7 @@ def stopped_rank(world: World) -> None:
             os.kill(rank, signal.SIGCONT)
     except ProcessLookupError:
         pass
-    wait_for_launcher(launcher)
+    launchers.finish(launcher, world.program, PATIENCE_S)
     if launcher.returncode not in (0, -signal.SIGKILL) and not kill:
         told = (world.base / "stderr").read_text(errors="replace")
         raise Finding(f"exit code {launcher.returncode} though the rank went on: {told[-400:]}")

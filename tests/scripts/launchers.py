@@ -1,0 +1,43 @@
+"""What the tests of MPI and of faults share: a launcher's ranks, and its end."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import time
+from pathlib import Path
+
+
+def ranks_of(launcher: int, program: str) -> list[int]:
+    """The process ids of a launcher's ranks that live, in any depth below it."""
+    parents = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                fields = (entry / "stat").read_text().rpartition(")")[2].split()
+                name = os.readlink(entry / "exe")
+            except OSError:
+                continue
+            parents[int(entry.name)] = int(fields[1]), name
+    found = []
+    for pid, (parent, name) in parents.items():
+        while parent in parents and parent != launcher:
+            parent = parents[parent][0]
+        if parent == launcher and name == os.path.realpath(program):
+            found.append(pid)
+    return sorted(found)
+
+
+def finish(launcher: subprocess.Popen, program: str, seconds: float) -> tuple[str, str]:
+    """What the launcher wrote, when it has ended. Open MPI's may wait for itself for ever once its ranks are gone (seen in
+    4.1.4, within PMIx_server_finalize), and is then killed: what counts is that none of the ranks is left."""
+    deadline, alone = time.monotonic() + seconds, 0
+    while True:
+        try:
+            return launcher.communicate(timeout=5)
+        except subprocess.TimeoutExpired:
+            alone = 0 if ranks_of(launcher.pid, program) else alone + 1
+            if alone == 4:
+                launcher.kill()
+            elif not alone and time.monotonic() > deadline:
+                raise TimeoutError(f"ranks are left after {seconds} s: {ranks_of(launcher.pid, program)}") from None
