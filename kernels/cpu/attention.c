@@ -7,9 +7,10 @@
  * and at the end out is divided by L and transposed back. k and v are read where they lie, whatever their strides. The
  * exponential class keeps a running maximum per lane and rescales out and L when it moves (Milakov and Gimelshein,
  * arXiv 1805.02867; Dao et al., arXiv 2205.14135); the bounded class has neither maximum nor exponential nor rescaling.
- * Causal: blocks of keys left of the diagonal need no mask; the one on it is worked off vector by vector, so that what
- * lies above the diagonal is computed only inside a vector. What limits it: the two products, 4 head_dim FLOPs
- * a pair, for head_dim from about 32; below it the weights (a division or an exponential a pair) and the packing.
+ * Causal: blocks of keys left of the diagonal need no mask; of the one on it, what lies above the diagonal is computed only
+ * inside squares of a vector's width (attention_tile.h). What limits it: the two products, 4 head_dim FLOPs a pair, for
+ * head_dim from about 32; below it the weights (a division or an exponential a pair) and the packing. Calls of their own ask for
+ * the next block's operands meanwhile (prefetch.h).
  * Measured shares of the peak: kernels/cpu/README.md.
  */
 #include "attention_small.h"
@@ -34,7 +35,6 @@ EAB_INLINE eab_vec weigh_bounded(const tile_column *column, float *sum, eab_vec 
     eab_vec total = {0};
     float *scores = column->scores;
     for (int32_t j = 0; j < column->keys; j++, scores += TILE_QUERIES) {
-        if (j % 2 == 0) prefetch_row(column->ahead);
         eab_vec w = weight(column->scale * eab_load(scores));
         if (biased) w *= eab_load(column->bias - j);
         total += w;
@@ -50,7 +50,6 @@ EAB_INLINE eab_vec weigh_exponential(const tile_column *column, float *sum, floa
     eab_vec total = {0};
     float *scores = column->scores;
     for (int32_t j = 0; j < column->keys; j++, scores += TILE_QUERIES) {
-        if (j % 2 == 0) prefetch_row(column->ahead);
         eab_vec log_w = log_weight(column->scale * eab_load(scores));
         if (biased) log_w += eab_load(column->bias - j);
         eab_store(scores, log_w);
@@ -106,35 +105,24 @@ static void attend_keys(const head_pass *pass, int32_t first_query, int32_t vect
                         bool diagonal) {
     const forward_space *space = pass->space;
     const int64_t in_time = pass->args->in_time;
-    const int32_t head_dim = pass->args->head_dim, width = vectors * EAB_LANES;
-    const float *k = pass->k + first * in_time, *v = pass->v + first * in_time;
+    const int32_t head_dim = pass->args->head_dim;
+    const tile_rows k = {pass->k + first * in_time, in_time, keys, vectors, head_dim, diagonal, pass->ahead};
+    tile_rows v = k;
+    v.data = pass->v + first * in_time;
     const bool biased = diagonal || pass->args->slopes;
-    if (!diagonal)
-        eab_product_of(keys, width, head_dim, k, in_time, 1, space->queries, TILE_QUERIES, space->scores, TILE_QUERIES,
-                       EAB_START_ZERO);
+    score_tile(&k, space->queries, space->scores);
     for (int32_t vector = 0; vector < vectors; vector++) {
         const int32_t lane = vector * EAB_LANES;
-        int32_t visible = keys;
-        if (diagonal) {
-            if (visible > lane + EAB_LANES) visible = lane + EAB_LANES;
-            eab_product_of(visible, EAB_LANES, head_dim, k, in_time, 1, space->queries + lane, TILE_QUERIES,
-                           space->scores + lane, TILE_QUERIES, EAB_START_ZERO);
-        }
-        const tile_column column = {space->scores + lane, visible, pass->scale,
-                                    biased ? space->bias.at_zero + (first_query + lane - first) : NULL, pass->ahead};
+        const tile_column column = {space->scores + lane, visible_keys(&k, vector), pass->scale,
+                                    biased ? space->bias.at_zero + (first_query + lane - first) : NULL};
         const eab_vec factor = pass->weigh(&column, space->rows->sum + lane, space->rows->max + lane);
         if (pass->exponential && first > 0)
             for (int32_t i = 0; i < head_dim; i++) {
                 float *sum = space->sums + (int64_t)i * TILE_QUERIES + lane;
                 eab_store(sum, eab_load(sum) * factor);
             }
-        if (diagonal)
-            eab_product_of(head_dim, EAB_LANES, visible, v, 1, in_time, space->scores + lane, TILE_QUERIES,
-                           space->sums + lane, TILE_QUERIES, first ? EAB_START_C : EAB_START_ZERO);
     }
-    if (!diagonal)
-        eab_product_of(head_dim, width, keys, v, 1, in_time, space->scores, TILE_QUERIES, space->sums, TILE_QUERIES,
-                       first ? EAB_START_C : EAB_START_ZERO);
+    sum_tile(&v, space->scores, space->sums, first ? EAB_START_C : EAB_START_ZERO);
 }
 
 static void attend_queries(const head_pass *pass, int32_t first_query, int32_t queries) {
@@ -152,16 +140,12 @@ static void attend_queries(const head_pass *pass, int32_t first_query, int32_t q
                     false);
     if (args->causal) attend_keys(pass, first_query, vectors, first_query, queries, true);
 
-    for (int32_t vector = 0; vector < vectors; vector++) {
-        const int32_t lane = vector * EAB_LANES;
-        const eab_vec inverse = 1 / eab_load(space->rows->sum + lane);
-        for (int32_t i = 0; i < args->head_dim; i++) {
-            float *sum = space->sums + (int64_t)i * TILE_QUERIES + lane;
-            eab_store(sum, eab_load(sum) * inverse);
-        }
-    }
-    EAB_ISA_NAME(eab_transpose)
-    (args->head_dim, queries, space->sums, TILE_QUERIES, 1, pass->out + first_query * args->out_time, args->out_time);
+    float inverses[TILE_QUERIES];
+    for (int32_t lane = 0; lane < vectors * EAB_LANES; lane += EAB_LANES)
+        eab_store(inverses + lane, 1 / eab_load(space->rows->sum + lane));
+    EAB_ISA_NAME(eab_transpose_scaled)
+    (args->head_dim, queries, space->sums, TILE_QUERIES, inverses, 1, pass->out + first_query * args->out_time,
+     args->out_time);
     if (!pass->row_stat) return;
     if (pass->exponential)
         for (int32_t lane = 0; lane < vectors * EAB_LANES; lane += EAB_LANES)
@@ -176,7 +160,9 @@ static size_t carve_forward(float *memory, const eab_attention_args *args, forwa
     float *table = eab_carve(&from, bias_table_floats(&space->bias));
     space->bias.at_zero = table ? table - space->bias.lowest : NULL;
     space->queries = eab_carve(&from, (int64_t)args->head_dim * TILE_QUERIES);
-    space->sums = eab_carve(&from, (int64_t)args->head_dim * TILE_QUERIES);
+    /* With one tile in all, queries are done with when sums begin: 16 KiB less to keep in the L1 cache at head_dim 64. */
+    space->sums =
+        args->context <= TILE_QUERIES ? space->queries : eab_carve(&from, (int64_t)args->head_dim * TILE_QUERIES);
     space->scores = eab_carve(&from, (int64_t)TILE_KEYS * TILE_QUERIES);
     space->rows = (row_statistics *)(void *)eab_carve(&from, sizeof *space->rows / sizeof(float));
     return from.floats * sizeof(float);
@@ -191,10 +177,10 @@ int EAB_ISA_NAME(eab_attention_forward)(eab_cpu_workspace *workspace, const eab_
     carve_forward(workspace->memory, args, &space);
     const int32_t mechanism = args->scores.mechanism[member];
     row_prefetch ahead = {.args = args};
-    const float *const operands[] = {q, k, v};
-    for (int i = 0; i < 3; i++) prefetch_matrix(&ahead, operands[i], false);
-    prefetch_matrix(&ahead, out, true);
-    prefetch_first(&ahead, TILE_QUERIES);
+    const float *const operands[] = {q, k, v, out};
+    for (int i = 0; i < 4; i++) prefetch_matrix(&ahead, operands[i]);
+    const int32_t most = block_queries(args);
+    prefetch_first(&ahead, most);
     head_pass pass = {.args = args,
                       .scale = args->scores.scale[member],
                       .exponential = eab_mechanism_class_of(mechanism) == EAB_CLASS_EXPONENTIAL,
@@ -209,10 +195,10 @@ int EAB_ISA_NAME(eab_attention_forward)(eab_cpu_workspace *workspace, const eab_
         pass.v = v + place.in;
         pass.out = out + place.out;
         if (row_stat) pass.row_stat = row_stat + place.stat;
-        for (int32_t first = 0; first < args->context; first += TILE_QUERIES) {
-            const int32_t left = args->context - first;
-            prefetch_behind(&ahead, i, first, TILE_QUERIES);
-            attend_queries(&pass, first, left < TILE_QUERIES ? left : TILE_QUERIES);
+        for (int32_t first = 0; first < args->context; first += most) {
+            const int32_t queries = args->context - first < most ? args->context - first : most;
+            prefetch_behind(&ahead, i, first, most, 2 * block_work(args, first, queries));
+            attend_queries(&pass, first, queries);
         }
     }
     return EAB_OK;

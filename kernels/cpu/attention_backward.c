@@ -38,7 +38,6 @@ EAB_INLINE void differentiate_bounded(const tile_column *column, float *dscores,
     const eab_vec inverse = eab_load(stat), mean = eab_load(mean_dp);
     float *scores = column->scores;
     for (int32_t j = 0; j < column->keys; j++, scores += TILE_QUERIES, dscores += TILE_QUERIES) {
-        if (j % 2 == 0) prefetch_row(column->ahead);
         const eab_vec z = column->scale * eab_load(scores);
         const eab_vec factor = biased ? inverse * eab_load(column->bias - j) : inverse;
         eab_store(scores, weight(z) * factor);
@@ -52,7 +51,6 @@ EAB_INLINE void differentiate_exponential(const tile_column *column, float *dsco
     const eab_vec log_sum = eab_load(stat), mean = eab_load(mean_dp);
     float *scores = column->scores;
     for (int32_t j = 0; j < column->keys; j++, scores += TILE_QUERIES, dscores += TILE_QUERIES) {
-        if (j % 2 == 0) prefetch_row(column->ahead);
         const eab_vec z = column->scale * eab_load(scores);
         eab_vec log_w = log_weight(z) - log_sum;
         if (biased) log_w += eab_load(column->bias - j);
@@ -111,62 +109,47 @@ typedef struct {
     row_prefetch *ahead;
 } head_pass;
 
-/* dk and dv rows [first, first + keys) += tile x the queries' rows. On the diagonal row j begins at query j. */
-static void gather_rows(const head_pass *pass, const float *tile, const float *rows, int64_t row, int32_t queries,
-                        const lane_rows *to, int32_t first, int32_t keys, bool diagonal) {
-    /* A step divides EAB_LANES: its rows then are visible to every lane from `skip` on. */
-    const int32_t step = !diagonal ? keys : EAB_LANES < 8 ? EAB_LANES : 8;
-    for (int32_t j = 0; j < keys; j += step) {
-        const int32_t skip = diagonal ? j : 0;
-        eab_product_of(keys - j < step ? keys - j : step, pass->columns, queries - skip,
-                       tile + (int64_t)j * TILE_QUERIES + skip, TILE_QUERIES, 1, rows + skip * row, row,
-                       to->data + (first + j) * to->row, to->row, EAB_START_C);
-    }
-}
-
 typedef struct {
     int32_t first, count, vectors;
     const float *query_rows, *dout_rows;
     int64_t query_row, dout_row;
 } query_block;
 
+/* dk and dv rows [first, first + keys) += tile x the queries' rows. On the diagonal row j begins at query j. */
+static void gather_rows(const head_pass *pass, const query_block *block, const float *tile, const float *rows,
+                        int64_t row, const lane_rows *to, int32_t first, int32_t keys, bool diagonal) {
+    /* The first queries that see a key set its rows. */
+    const bool sets = pass->args->causal ? diagonal : block->first == 0;
+    /* A step divides EAB_LANES: its rows then are visible to every lane from `skip` on. */
+    const int32_t step = !diagonal ? keys : EAB_LANES < 8 ? EAB_LANES : 8;
+    for (int32_t j = 0; j < keys; j += step) {
+        const int32_t skip = diagonal ? j : 0;
+        eab_product_of(keys - j < step ? keys - j : step, pass->columns, block->count - skip,
+                       tile + (int64_t)j * TILE_QUERIES + skip, TILE_QUERIES, 1, rows + skip * row, row,
+                       to->data + (first + j) * to->row, to->row, sets ? EAB_START_ZERO : EAB_START_C, pass->ahead);
+    }
+}
+
 static void differentiate_keys(const head_pass *pass, const query_block *block, int32_t first, int32_t keys,
                                bool diagonal) {
     const backward_space *space = pass->space;
     const int64_t in_time = pass->args->in_time;
-    const int32_t head_dim = pass->args->head_dim, width = block->vectors * EAB_LANES;
-    const float *k = pass->k + first * in_time, *v = pass->v + first * in_time;
+    const tile_rows k = {pass->k + first * in_time, in_time,  keys,       block->vectors,
+                         pass->args->head_dim,      diagonal, pass->ahead};
+    tile_rows v = k;
+    v.data = pass->v + first * in_time;
     const bool biased = diagonal || pass->args->slopes;
-    if (!diagonal) {
-        eab_product_of(keys, width, head_dim, k, in_time, 1, space->queries, TILE_QUERIES, space->scores, TILE_QUERIES,
-                       EAB_START_ZERO);
-        eab_product_of(keys, width, head_dim, v, in_time, 1, space->douts, TILE_QUERIES, space->dscores, TILE_QUERIES,
-                       EAB_START_ZERO);
-    }
+    score_tile(&k, space->queries, space->scores);
+    score_tile(&v, space->douts, space->dscores);
     for (int32_t vector = 0; vector < block->vectors; vector++) {
         const int32_t lane = vector * EAB_LANES;
-        int32_t visible = keys;
-        if (diagonal) {
-            if (visible > lane + EAB_LANES) visible = lane + EAB_LANES;
-            eab_product_of(visible, EAB_LANES, head_dim, k, in_time, 1, space->queries + lane, TILE_QUERIES,
-                           space->scores + lane, TILE_QUERIES, EAB_START_ZERO);
-            eab_product_of(visible, EAB_LANES, head_dim, v, in_time, 1, space->douts + lane, TILE_QUERIES,
-                           space->dscores + lane, TILE_QUERIES, EAB_START_ZERO);
-        }
-        const tile_column column = {space->scores + lane, visible, pass->scale,
-                                    biased ? space->bias.at_zero + (block->first + lane - first) : NULL, pass->ahead};
+        const tile_column column = {space->scores + lane, visible_keys(&k, vector), pass->scale,
+                                    biased ? space->bias.at_zero + (block->first + lane - first) : NULL};
         pass->differentiate(&column, space->dscores + lane, space->terms->stat + lane, space->terms->mean_dp + lane);
-        if (diagonal)
-            eab_product_of(head_dim, EAB_LANES, visible, k, 1, in_time, space->dscores + lane, TILE_QUERIES,
-                           space->dqueries + lane, TILE_QUERIES, first ? EAB_START_C : EAB_START_ZERO);
     }
-    if (!diagonal)
-        eab_product_of(head_dim, width, keys, k, 1, in_time, space->dscores, TILE_QUERIES, space->dqueries,
-                       TILE_QUERIES, first ? EAB_START_C : EAB_START_ZERO);
-    gather_rows(pass, space->scores, block->dout_rows, block->dout_row, block->count, &pass->dvalues, first, keys,
-                diagonal);
-    gather_rows(pass, space->dscores, block->query_rows, block->query_row, block->count, &pass->dkeys, first, keys,
-                diagonal);
+    sum_tile(&k, space->dscores, space->dqueries, first ? EAB_START_C : EAB_START_ZERO);
+    gather_rows(pass, block, space->scores, block->dout_rows, block->dout_row, &pass->dvalues, first, keys, diagonal);
+    gather_rows(pass, block, space->dscores, block->query_rows, block->query_row, &pass->dkeys, first, keys, diagonal);
 }
 
 /* Rows padded to a vector with zeros. */
@@ -198,7 +181,6 @@ static void differentiate_queries(const head_pass *pass, int32_t first, int32_t 
     /* D, from out packed into what will hold dq. */
     pack_queries(pass->out + first * args->out_time, args->out_time, count, args->head_dim, 1, space->dqueries);
     pack_queries(dout, args->out_time, count, args->head_dim, pass->scale, space->douts);
-    pack_queries(q, args->in_time, count, args->head_dim, 1, space->queries);
     for (int32_t lane = 0; lane < block.vectors * EAB_LANES; lane += EAB_LANES) {
         eab_vec mean = {0};
         for (int32_t i = 0; i < args->head_dim; i++) {
@@ -208,6 +190,7 @@ static void differentiate_queries(const head_pass *pass, int32_t first, int32_t 
         eab_store(space->terms->mean_dp + lane, mean);
         eab_store(space->terms->stat + lane, eab_splat(1)); /* of lanes past the last query: any finite value */
     }
+    pack_queries(q, args->in_time, count, args->head_dim, 1, space->queries); /* which may be dqueries */
     for (int32_t i = 0; i < count; i++) {
         const float stat = pass->row_stat[first + i];
         space->terms->stat[i] = pass->exponential ? stat : 1 / stat;
@@ -216,8 +199,8 @@ static void differentiate_queries(const head_pass *pass, int32_t first, int32_t 
     for (int32_t key = 0; key < unmasked; key += TILE_KEYS)
         differentiate_keys(pass, &block, key, unmasked - key < TILE_KEYS ? unmasked - key : TILE_KEYS, false);
     if (args->causal) differentiate_keys(pass, &block, first, count, true);
-    EAB_ISA_NAME(eab_transpose)
-    (args->head_dim, count, space->dqueries, TILE_QUERIES, 1, pass->dq + first * args->in_time, args->in_time);
+    eab_transpose(args->head_dim, count, space->dqueries, TILE_QUERIES, pass->dq + first * args->in_time,
+                  args->in_time);
 }
 
 /* index: head_place_at's. */
@@ -227,14 +210,11 @@ static void differentiate_head(head_pass *pass, int64_t index, float *dk, float 
     pass->columns = padded ? EAB_LANES : args->head_dim;
     pass->dkeys = padded ? (lane_rows){pass->space->dkeys, EAB_LANES} : (lane_rows){dk, args->in_time};
     pass->dvalues = padded ? (lane_rows){pass->space->dvalues, EAB_LANES} : (lane_rows){dv, args->in_time};
-    for (int32_t j = 0; j < args->context; j++) {
-        memset(pass->dkeys.data + j * pass->dkeys.row, 0, (size_t)pass->columns * sizeof(float));
-        memset(pass->dvalues.data + j * pass->dvalues.row, 0, (size_t)pass->columns * sizeof(float));
-    }
-    for (int32_t first = 0; first < args->context; first += TILE_QUERIES) {
-        const int32_t left = args->context - first;
-        prefetch_behind(pass->ahead, index, first, TILE_QUERIES);
-        differentiate_queries(pass, first, left < TILE_QUERIES ? left : TILE_QUERIES);
+    const int32_t most = block_queries(args);
+    for (int32_t first = 0; first < args->context; first += most) {
+        const int32_t count = args->context - first < most ? args->context - first : most;
+        prefetch_behind(pass->ahead, index, first, most, 5 * block_work(args, first, count));
+        differentiate_queries(pass, first, count);
     }
     for (int32_t j = 0; padded && j < args->context; j++) {
         memcpy(dk + j * args->in_time, pass->dkeys.data + j * pass->dkeys.row, (size_t)args->head_dim * sizeof(float));
@@ -248,8 +228,11 @@ static size_t carve_backward(float *memory, const eab_attention_args *args, back
     space->bias = bias_table_shape(args);
     float *table = eab_carve(&from, bias_table_floats(&space->bias));
     space->bias.at_zero = table ? table - space->bias.lowest : NULL;
-    float **const blocks[] = {&space->queries, &space->douts, &space->dqueries};
-    for (int i = 0; i < 3; i++) *blocks[i] = eab_carve(&from, (int64_t)args->head_dim * TILE_QUERIES);
+    const int64_t block = (int64_t)args->head_dim * TILE_QUERIES;
+    space->queries = eab_carve(&from, block);
+    space->douts = eab_carve(&from, block);
+    /* With one tile in all, queries are done with when dqueries begin. */
+    space->dqueries = args->context <= TILE_QUERIES ? space->queries : eab_carve(&from, block);
     space->scores = eab_carve(&from, (int64_t)TILE_KEYS * TILE_QUERIES);
     space->dscores = eab_carve(&from, (int64_t)TILE_KEYS * TILE_QUERIES);
     space->terms = (query_terms *)(void *)eab_carve(&from, sizeof *space->terms / sizeof(float));
@@ -273,10 +256,9 @@ int EAB_ISA_NAME(eab_attention_backward)(eab_cpu_workspace *workspace, const eab
     carve_backward(workspace->memory, args, &space);
     const int32_t mechanism = args->scores.mechanism[member];
     row_prefetch ahead = {.args = args};
-    const float *const like_q[] = {q, k, v, dk, dv, dq}, *const like_out[] = {dout, out};
-    for (int i = 0; i < 6; i++) prefetch_matrix(&ahead, like_q[i], false);
-    for (int i = 0; i < 2; i++) prefetch_matrix(&ahead, like_out[i], true);
-    prefetch_first(&ahead, TILE_QUERIES);
+    const float *const operands[] = {out, dout, q, k, v, dv, dk, dq};
+    for (int i = 0; i < 8; i++) prefetch_matrix(&ahead, operands[i]);
+    prefetch_first(&ahead, block_queries(args));
     head_pass pass = {.args = args,
                       .scale = args->scores.scale[member],
                       .exponential = eab_mechanism_class_of(mechanism) == EAB_CLASS_EXPONENTIAL,

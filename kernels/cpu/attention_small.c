@@ -122,9 +122,9 @@ int EAB_ISA_NAME(eab_attention_small_forward)(eab_cpu_workspace *workspace, cons
         gather(&group, v, true, space.values);
         attend_group(&group, &space, weigh_functions[mechanism]);
         scatter(&group, space.outs, false, out);
-        if (row_stat) EAB_ISA_NAME(eab_transpose)
-        (args->context, group.present, space.stats, EAB_LANES, 1, row_stat + group.first * args->context,
-         args->context);
+        if (row_stat)
+            eab_transpose(args->context, group.present, space.stats, EAB_LANES, row_stat + group.first * args->context,
+                          args->context);
     }
     return EAB_OK;
 }

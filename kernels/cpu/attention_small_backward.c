@@ -159,9 +159,8 @@ int EAB_ISA_NAME(eab_attention_small_backward)(eab_cpu_workspace *workspace, con
         gather(&group, dout, false, space.douts);
         for (int32_t i = 0; i < group.times * EAB_LANES; i++)
             space.stats[i] = 1; /* where no row stands: any finite value */
-        EAB_ISA_NAME(eab_transpose)
-        (group.present, args->context, row_stat + group.first * args->context, args->context, 1, space.stats,
-         EAB_LANES);
+        eab_transpose(group.present, args->context, row_stat + group.first * args->context, args->context, space.stats,
+                      EAB_LANES);
         differentiate_group(&group, &space, differentiate_functions[mechanism]);
         scatter(&group, space.dqueries, true, dq);
         scatter(&group, space.dkeys, true, dk);

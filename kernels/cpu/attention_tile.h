@@ -18,17 +18,29 @@
 #include "transpose.h"
 
 enum {
-    TILE_QUERIES = (EAB_TILE_VECTORS == 3 ? 3 : 4) * EAB_LANES, /* also the floats between a tile's rows */
-    TILE_KEYS = TILE_QUERIES > 64 ? TILE_QUERIES : 64
+    TILE_QUERIES = 4 * EAB_LANES, /* also the floats between a tile's rows */
+    TILE_KEYS = 64,
+    DIAGONAL_KEYS = EAB_LANES > 8 ? EAB_LANES : 8 /* keys of a block on the diagonal that are scored at a time */
 };
+
+/* Blocks are cut evenly: 80 queries are 48 + 32, not 64 + 16. */
+EAB_INLINE int32_t block_queries(const eab_attention_args *args) {
+    const int32_t blocks = (args->context + TILE_QUERIES - 1) / TILE_QUERIES;
+    return (int32_t)eab_round_up_lanes((args->context + blocks - 1) / blocks);
+}
+
+/* Multiply-adds of one product for the queries [first, first + queries), at least. */
+EAB_INLINE double block_work(const eab_attention_args *args, int32_t first, int32_t queries) {
+    const double keys = args->causal ? first + 0.5 * queries : args->context;
+    return keys * queries * args->head_dim;
+}
 
 /* One vector of queries of a tile, for the functions that turn scores into weights. */
 typedef struct {
     float *scores; /* [keys], TILE_QUERIES apart */
     int32_t keys;
     float scale;
-    const float *bias;   /* the position bias of the first key: minus one float for each further key; NULL: none */
-    row_prefetch *ahead; /* a row at every other key */
+    const float *bias; /* the position bias of the first key: minus one float for each further key; NULL: none */
 } tile_column;
 
 /* The position bias as a table over the distance d = i - j: its logarithm for the exponential class, its value for the
@@ -72,7 +84,57 @@ EAB_INLINE void pack_queries(const float *x, int64_t row, int32_t count, int32_t
     const int32_t last = count / EAB_LANES * EAB_LANES;
     if (last < count)
         for (int32_t i = 0; i < head_dim; i++) eab_store(packed + (int64_t)i * TILE_QUERIES + last, (eab_vec){0});
-    EAB_ISA_NAME(eab_transpose)(count, head_dim, x, row, factor, packed, TILE_QUERIES);
+    EAB_ISA_NAME(eab_transpose_scaled)(count, head_dim, x, row, &factor, 0, packed, TILE_QUERIES);
+}
+
+/* ---- products of a tile ------------------------------------------------------------------------------------------ */
+
+/* Keys of a tile (or values), where they lie, and how many vectors of queries it has. On the diagonal key j is query j. */
+typedef struct {
+    const float *data;
+    int64_t row;
+    int32_t keys, vectors, head_dim;
+    bool diagonal;
+    row_prefetch *ahead;
+} tile_rows;
+
+/* tile[key][query] = rows[key] . packed[][query]. On the diagonal what lies above it is left out but for blocks of
+ * DIAGONAL_KEYS: wide tiles of few keys are faster than long ones of one vector. */
+static void score_tile(const tile_rows *rows, const float *packed, float *tile) {
+    const int32_t step = rows->diagonal ? DIAGONAL_KEYS : rows->keys;
+    for (int32_t j = 0; j < rows->keys; j += step) {
+        const int32_t skip = rows->diagonal ? j : 0, count = rows->keys - j < step ? rows->keys - j : step;
+        eab_product_of(count, rows->vectors * EAB_LANES - skip, rows->head_dim, rows->data + j * rows->row, rows->row,
+                       1, packed + skip, TILE_QUERIES, tile + (int64_t)j * TILE_QUERIES + skip, TILE_QUERIES,
+                       EAB_START_ZERO, rows->ahead);
+    }
+}
+
+/* sums[dim][query] (+)= sum over keys of rows[key][dim] tile[key][query]. On the diagonal two vectors of queries at a time
+ * over the keys that both see, then the second one over its own. */
+static void sum_tile(const tile_rows *rows, const float *tile, float *sums, eab_start start) {
+    if (!rows->diagonal) {
+        eab_product_of(rows->head_dim, rows->vectors * EAB_LANES, rows->keys, rows->data, 1, rows->row, tile,
+                       TILE_QUERIES, sums, TILE_QUERIES, start, rows->ahead);
+        return;
+    }
+    for (int32_t vector = 0; vector < rows->vectors; vector += 2) {
+        const int32_t lane = vector * EAB_LANES, second = lane + EAB_LANES;
+        const int32_t both = rows->keys < second ? rows->keys : second;
+        const int32_t rest = (rows->keys < second + EAB_LANES ? rows->keys : second + EAB_LANES) - both;
+        eab_product_of(rows->head_dim, rest ? 2 * EAB_LANES : EAB_LANES, both, rows->data, 1, rows->row, tile + lane,
+                       TILE_QUERIES, sums + lane, TILE_QUERIES, start, rows->ahead);
+        if (rest)
+            eab_product_of(rows->head_dim, EAB_LANES, rest, rows->data + both * rows->row, 1, rows->row,
+                           tile + (int64_t)both * TILE_QUERIES + second, TILE_QUERIES, sums + second, TILE_QUERIES,
+                           EAB_START_C, rows->ahead);
+    }
+}
+
+/* The keys of a tile that its vector `vector` of queries sees. */
+EAB_INLINE int32_t visible_keys(const tile_rows *rows, int32_t vector) {
+    const int32_t most = (vector + 1) * EAB_LANES;
+    return rows->diagonal && rows->keys > most ? most : rows->keys;
 }
 
 #endif

@@ -127,9 +127,9 @@ static int multiply_turned(eab_cpu_workspace *workspace, const eab_gemm *g, cons
     swapped.n = g->m;
     swapped.lda = g->ldb;
     const wide_operands operands = {.b = a, .b_row = g->lda, .c = turned, .c_row = g->m};
-    if (g->accumulate) EAB_ISA_NAME(eab_transpose)(g->m, g->n, c, g->ldc, 1, turned, g->m);
+    if (g->accumulate) eab_transpose(g->m, g->n, c, g->ldc, turned, g->m);
     multiply_blocks(&swapped, b, g->m, &operands);
-    EAB_ISA_NAME(eab_transpose)(g->n, g->m, turned, g->m, 1, c, g->ldc);
+    eab_transpose(g->n, g->m, turned, g->m, c, g->ldc);
     return EAB_OK;
 }
 
@@ -153,7 +153,7 @@ int EAB_ISA_NAME(eab_gemm)(eab_cpu_workspace *workspace, const eab_gemm *g, int3
     EAB_TRY(eab_cpu_workspace_reserve(workspace, (packed_b + packed_c + EAB_LANES) * sizeof(float)));
     float *b_copy = workspace->memory, *c_copy = b_copy + packed_b, *bias_copy = c_copy + packed_c;
     if (narrow) memset(b_copy, 0, packed_b * sizeof(float)); /* what the padding holds costs time, if it is no number */
-    if (g->transpose_b) EAB_ISA_NAME(eab_transpose)(g->n, g->k, b, g->ldb, 1, b_copy, width);
+    if (g->transpose_b) eab_transpose(g->n, g->k, b, g->ldb, b_copy, width);
     else copy_rows(g->k, g->n, b, g->ldb, b_copy, width);
     operands.b = b_copy;
     operands.b_row = width;

@@ -1,14 +1,17 @@
-/* Asking for memory before it is needed: the rows that the next block of queries touches, row by row while a block is worked
- * on, and those of a call's first block before it begins. Processors foresee streams, but not where the next head's few rows
- * lie: of operands in memory, heads of 64 queries took 1.03 to 1.5 times as long without this. Of operands in a cache it
- * takes up to 7 % of the time, so the trainer, which has just computed them, goes without (eab_attention_args.standalone). */
+/* Asking for memory before it is needed: what the next block of queries touches, a line at every step of the products that
+ * the block at hand takes. Processors foresee streams, but not where the next head's few rows lie, and they drop what is asked
+ * for while too much is under way: two lines a cycle come hardly any, and a loop that asks for one after the other, between
+ * the products, keeps the multiply-adds waiting. Amid them it is nearly free (kernels/cpu/README.md has the figures).
+ * Only for calls of their own, whose tensors have no gaps (eab_attention_args.standalone); a model's operands were just
+ * computed.
+ */
 #ifndef EAB_KERNELS_CPU_PREFETCH_H
 #define EAB_KERNELS_CPU_PREFETCH_H
 
 #include "../backend.h"
 #include "simd.h"
 
-enum { PREFETCH_MATRICES = 8, PREFETCH_LINE_FLOATS = 16 };
+enum { PREFETCH_MATRICES = 8, PREFETCH_LINE = 64, PREFETCH_LEAST = 16 /* bytes, a step */ };
 
 /* Where one head of one sequence lies; all of a head's sequences come first, as they share its table of position biases. */
 typedef struct {
@@ -23,53 +26,104 @@ EAB_INLINE head_place head_place_at(const eab_attention_args *args, int64_t inde
                         (batch * args->heads + head) * args->context};
 }
 
+/* Rows of one head: floats before them, and their bytes. No bytes: no rows. */
+typedef struct {
+    int64_t offset, bytes;
+} row_block;
+
 typedef struct {
     const eab_attention_args *args;
-    int32_t matrices, rows; /* rows: still to be asked for */
-    struct {
-        const float *base, *at;
-        bool like_out; /* laid out as out is, else as q */
-    } matrix[PREFETCH_MATRICES];
+    int32_t matrices, at;                   /* at: the one whose rows are asked for */
+    const float *matrix[PREFETCH_MATRICES]; /* in the order of their use */
+    row_block now, then;                    /* the block that is asked for, and the one after it */
+    const char *next, *end;                 /* of the rows in matrix[at] */
+    float rate, due;                        /* bytes a multiply-add of EAB_LANES numbers; bytes that are overdue */
+    bool active;
 } row_prefetch;
 
-EAB_INLINE void prefetch_matrix(row_prefetch *self, const float *base, bool like_out) {
-    self->matrix[self->matrices].base = base;
-    self->matrix[self->matrices++].like_out = like_out;
+/* A line at every step of a product's sums: bytes from one to the next, 0 for none. */
+typedef struct {
+    const char *line;
+    int64_t step;
+} prefetch_walk;
+
+EAB_INLINE void prefetch_matrix(row_prefetch *self, const float *base) { self->matrix[self->matrices++] = base; }
+
+EAB_INLINE void prefetch_enter(row_prefetch *self, int32_t at) {
+    self->at = at;
+    self->next = (const char *)(self->matrix[at] + self->now.offset);
+    self->end = self->next + self->now.bytes;
 }
 
-/* From now on rows [first, first + most) of a head, or what there is of them; past the last head, and in a model, none. */
-EAB_INLINE void prefetch_begin(row_prefetch *self, int64_t index, int32_t first, int32_t most) {
+/* After the rows of a matrix. */
+EAB_INLINE void prefetch_turn(row_prefetch *self) {
+    if (self->at + 1 < self->matrices) {
+        prefetch_enter(self, self->at + 1);
+        return;
+    }
+    self->now = self->then;
+    self->then = (row_block){0, 0};
+    self->active = self->now.bytes > 0;
+    prefetch_enter(self, 0);
+}
+
+EAB_INLINE int64_t prefetch_left(const row_prefetch *self) {
+    return self->active ? (self->end - self->next) + (self->matrices - 1 - self->at) * self->now.bytes +
+                              self->matrices * self->then.bytes
+                        : 0;
+}
+
+/* From now on, after what is still to be asked for, rows [first, first + most) of a head, or what there is of them, while
+ * `work` multiply-adds are done; past the last head, and in a model, none. */
+EAB_INLINE void prefetch_begin(row_prefetch *self, int64_t index, int32_t first, int32_t most, double work) {
     const eab_attention_args *args = self->args;
-    self->rows = 0;
-    if (!args->standalone || index >= head_places(args)) return;
-    const head_place place = head_place_at(args, index);
-    self->rows = args->context - first < most ? args->context - first : most;
-    for (int32_t i = 0; i < self->matrices; i++)
-        self->matrix[i].at = self->matrix[i].base + (self->matrix[i].like_out ? place.out + first * args->out_time
-                                                                              : place.in + first * args->in_time);
+    if (!args->standalone || args->in_time != args->head_dim || args->out_time != args->head_dim) return;
+    if (index < head_places(args)) {
+        const int64_t rows = args->context - first < most ? args->context - first : most;
+        const row_block block = {head_place_at(args, index).in + first * args->in_time,
+                                 rows * args->head_dim * (int64_t)sizeof(float)};
+        if (self->active && !self->then.bytes) self->then = block;
+        else { /* what is left of two blocks ago would come too late */ self->now = block;
+            self->then = (row_block){0, 0};
+            self->active = true;
+            prefetch_enter(self, 0);
+        }
+    }
+    self->rate = (float)((double)prefetch_left(self) * EAB_LANES / work);
+    self->due = 0;
 }
 
-/* Asks for one more row of each matrix. */
-EAB_INLINE void prefetch_row(row_prefetch *self) {
-    if (self->rows <= 0) return;
-    self->rows--;
-    for (int32_t i = 0; i < self->matrices; i++) {
-        for (int32_t j = 0; j < self->args->head_dim; j += PREFETCH_LINE_FLOATS)
-            __builtin_prefetch(self->matrix[i].at + j);
-        self->matrix[i].at += self->matrix[i].like_out ? self->args->out_time : self->args->in_time;
+/* For sums of `depth` > 0 terms each in `vectors` vectors. Where little is due it waits for a later product, so as not to ask
+ * for a line time and again. */
+static inline prefetch_walk prefetch_pace(row_prefetch *self, int32_t vectors, int32_t depth) {
+    if (!self->active) return (prefetch_walk){0};
+    self->due += self->rate * (float)(vectors * depth);
+    if (self->due < (float)(PREFETCH_LEAST * depth)) return (prefetch_walk){0};
+    const int64_t left = self->end - self->next;
+    int64_t step = (int64_t)(self->due / (float)depth);
+    if (step > PREFETCH_LINE) step = PREFETCH_LINE;
+    if (step * depth > left) step = (left + depth - 1) / depth;
+    self->due -= (float)(step * depth);
+    const prefetch_walk walk = {self->next, step};
+    self->next += step * depth;
+    if (self->next >= self->end) prefetch_turn(self);
+    return walk;
+}
+
+/* A call's first block of `most` queries: what it uses first is read, since as a stream that takes half as long as asking for
+ * it; the rest is asked for as it is worked on. */
+EAB_INLINE void prefetch_first(row_prefetch *self, int32_t most) {
+    prefetch_begin(self, 0, 0, most, 1);
+    while (self->active && self->at < self->matrices / 2) {
+        for (; self->next < self->end; self->next += PREFETCH_LINE) (void)*(const volatile char *)self->next;
+        prefetch_turn(self);
     }
 }
 
-/* All of a call's first block of `most` queries, at once. */
-EAB_INLINE void prefetch_first(row_prefetch *self, int32_t most) {
-    prefetch_begin(self, 0, 0, most);
-    while (self->rows) prefetch_row(self);
-}
-
 /* From now on the block of `most` queries that follows the one at `first`, in this head or the next one. */
-EAB_INLINE void prefetch_behind(row_prefetch *self, int64_t index, int32_t first, int32_t most) {
-    if (self->args->context - first > most) prefetch_begin(self, index, first + most, most);
-    else prefetch_begin(self, index + 1, 0, most);
+EAB_INLINE void prefetch_behind(row_prefetch *self, int64_t index, int32_t first, int32_t most, double work) {
+    if (self->args->context - first > most) prefetch_begin(self, index, first + most, most, work);
+    else prefetch_begin(self, index + 1, 0, most, work);
 }
 
 #endif

@@ -93,7 +93,12 @@ EAB_INLINE void tile(const int rows, const int vectors, const bool narrow, const
                 for (int row = 0; row < rows; row++) sum[row][vector] += start;
             }
         }
+        prefetch_walk ahead = args->ahead ? prefetch_pace(args->ahead, rows * vectors, depth) : (prefetch_walk){0};
         for (int32_t k = depth; k > 0; k--) {
+            if (ahead.step) {
+                __builtin_prefetch(ahead.line);
+                ahead.line += ahead.step;
+            }
             eab_vec columns[EAB_TILE_VECTORS];
             EAB_UNROLL
             for (int vector = 0; vector < vectors; vector++)
@@ -233,18 +238,30 @@ void EAB_ISA_NAME(eab_product)(const eab_product_args *args) {
     }
 }
 
-void EAB_ISA_NAME(eab_transpose)(int64_t rows, int64_t columns, const float *from, ptrdiff_t from_row, float factor,
-                                 float *to, ptrdiff_t to_row) {
+void EAB_ISA_NAME(eab_transpose_scaled)(int64_t rows, int64_t columns, const float *from, ptrdiff_t from_row,
+                                        const float *factors, ptrdiff_t factor_step, float *to, ptrdiff_t to_row) {
     const int64_t whole_rows = rows & ~(int64_t)3, whole_columns = columns & ~(int64_t)3;
-    for (int64_t row = 0; row < whole_rows; row += 4)
+    int64_t row = 0;
+#ifdef EAB_HAS_EIGHTS
+    for (; row + EAB_LANES <= rows; row += EAB_LANES)
+        for (int64_t column = 0; column < whole_columns; column += 4) {
+            eab_vec turned[4];
+            fours_gather(from + row * from_row + column, from_row, turned);
+            EAB_UNROLL
+            for (int64_t i = column; i < column + 4; i++)
+                eab_store(to + i * to_row + row, factors[i * factor_step] * turned[i - column]);
+        }
+#endif
+    for (; row < whole_rows; row += 4)
         for (int64_t column = 0; column < whole_columns; column += 4) {
             const float *corner = from + row * from_row + column;
             quad block[4], turned[4];
-            for (int i = 0; i < 4; i++) block[i] = quad_load(corner + i * from_row) * factor;
+            for (int i = 0; i < 4; i++) block[i] = quad_load(corner + i * from_row);
             quad_transpose(block, turned);
-            for (int i = 0; i < 4; i++) quad_store(to + (column + i) * to_row + row, turned[i]);
+            for (int64_t i = column; i < column + 4; i++)
+                quad_store(to + i * to_row + row, factors[i * factor_step] * turned[i - column]);
         }
-    for (int64_t row = 0; row < rows; row++)
+    for (row = 0; row < rows; row++)
         for (int64_t column = row < whole_rows ? whole_columns : 0; column < columns; column++)
-            to[column * to_row + row] = factor * from[row * from_row + column];
+            to[column * to_row + row] = factors[column * factor_step] * from[row * from_row + column];
 }

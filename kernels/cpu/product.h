@@ -15,6 +15,7 @@
 #include <stddef.h>
 
 #include "../backend.h"
+#include "prefetch.h"
 #include "simd.h"
 
 #if EAB_LANES == 16 || defined(__aarch64__)
@@ -42,6 +43,7 @@ typedef struct {
     const float *start_row; /* [columns] (a bias) with EAB_START_ROW */
     eab_finish finish;      /* done to the sums in the registers; not gelu */
     const float *other;     /* of finish: like c */
+    row_prefetch *ahead;    /* asked for meanwhile; may be NULL */
 } eab_product_args;
 
 /* The product of any rows and k >= 0, and columns >= EAB_LANES, or fewer where EAB_HAS_MASKS. Nothing outside a, b and c
@@ -51,10 +53,11 @@ void EAB_ISA_NAME(eab_product)(const eab_product_args *args);
 
 /* A shorthand for whole vectors of columns. */
 EAB_INLINE void eab_product_of(int64_t rows, int64_t columns, int64_t k, const float *a, ptrdiff_t a_row, ptrdiff_t a_k,
-                               const float *b, ptrdiff_t b_row, float *c, ptrdiff_t c_row, eab_start start) {
+                               const float *b, ptrdiff_t b_row, float *c, ptrdiff_t c_row, eab_start start,
+                               row_prefetch *ahead) {
     const eab_product_args args = {
-        (int32_t)rows, (int32_t)columns, (int32_t)k, a, a_row, a_k, b, b_row, c, c_row, start,
-        NULL,          EAB_FINISH_NONE,  NULL};
+        (int32_t)rows, (int32_t)columns, (int32_t)k, a,    a_row, a_k, b, b_row, c, c_row, start,
+        NULL,          EAB_FINISH_NONE,  NULL,       ahead};
     EAB_ISA_NAME(eab_product)(&args);
 }
 

@@ -1,5 +1,5 @@
-/* Transposition, which packs operands: by blocks of 4 x 4 floats at every SIMD level, and of 8 x EAB_LANES where vectors
- * are that wide. */
+/* Transposition, which packs operands: by blocks of 4 x 4 floats at every SIMD level, and of 4 x EAB_LANES and 8 x EAB_LANES
+ * where vectors are that wide. */
 #ifndef EAB_KERNELS_CPU_TRANSPOSE_H
 #define EAB_KERNELS_CPU_TRANSPOSE_H
 
@@ -35,7 +35,7 @@ EAB_INLINE void quad_transpose(const quad rows[4], quad columns[4]) {
     columns[3] = EAB_QUAD_SHUFFLE(high01, high23, 2, 3, 6, 7);
 }
 
-/* ---- 8 x EAB_LANES ----------------------------------------------------------------------------------------------- */
+/* ---- 4 x EAB_LANES and 8 x EAB_LANES ----------------------------------------------------------------------------- */
 
 #if defined(__has_builtin)
 #if EAB_LANES >= 8 && __has_builtin(__builtin_shufflevector) /* GCC 12, clang */
@@ -45,6 +45,44 @@ EAB_INLINE void quad_transpose(const quad rows[4], quad columns[4]) {
 
 #ifdef EAB_HAS_EIGHTS
 typedef float eight __attribute__((vector_size(32)));
+
+EAB_INLINE eight quads_join(quad low, quad high) { return __builtin_shufflevector(low, high, 0, 1, 2, 3, 4, 5, 6, 7); }
+
+/* Four floats each of EAB_LANES / 4 rows, 4 rows apart, side by side. */
+EAB_INLINE eab_vec quads_gather(const float *from, ptrdiff_t row) {
+    const eight low = quads_join(quad_load(from), quad_load(from + 4 * row));
+#if EAB_LANES == 16
+    const eight high = quads_join(quad_load(from + 8 * row), quad_load(from + 12 * row));
+    return __builtin_shufflevector(low, high, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+#else
+    return low;
+#endif
+}
+
+/* The same shuffle of each quad of a and of b: i, j of a's, k, l of b's, which count from 4. */
+#define EAB_QUAD_OF(i, quad) ((i) < 4 ? (i) + 4 * (quad) : (i)-4 + EAB_LANES + 4 * (quad))
+#define EAB_QUAD_LANES(i, j, k, l, quad) \
+    EAB_QUAD_OF(i, quad), EAB_QUAD_OF(j, quad), EAB_QUAD_OF(k, quad), EAB_QUAD_OF(l, quad)
+#if EAB_LANES == 16
+#define EAB_QUADS_SHUFFLE(a, b, i, j, k, l)                                                     \
+    __builtin_shufflevector(a, b, EAB_QUAD_LANES(i, j, k, l, 0), EAB_QUAD_LANES(i, j, k, l, 1), \
+                            EAB_QUAD_LANES(i, j, k, l, 2), EAB_QUAD_LANES(i, j, k, l, 3))
+#else
+#define EAB_QUADS_SHUFFLE(a, b, i, j, k, l) \
+    __builtin_shufflevector(a, b, EAB_QUAD_LANES(i, j, k, l, 0), EAB_QUAD_LANES(i, j, k, l, 1))
+#endif
+
+/* vectors[i] lane l = from[l * row + i], i below 4: EAB_LANES / 4 loads and two shuffles a vector. */
+EAB_INLINE void fours_gather(const float *from, ptrdiff_t row, eab_vec vectors[4]) {
+    const eab_vec a = quads_gather(from, row), b = quads_gather(from + row, row), c = quads_gather(from + 2 * row, row),
+                  d = quads_gather(from + 3 * row, row);
+    const eab_vec low_ab = EAB_QUADS_SHUFFLE(a, b, 0, 4, 1, 5), high_ab = EAB_QUADS_SHUFFLE(a, b, 2, 6, 3, 7),
+                  low_cd = EAB_QUADS_SHUFFLE(c, d, 0, 4, 1, 5), high_cd = EAB_QUADS_SHUFFLE(c, d, 2, 6, 3, 7);
+    vectors[0] = EAB_QUADS_SHUFFLE(low_ab, low_cd, 0, 1, 4, 5);
+    vectors[1] = EAB_QUADS_SHUFFLE(low_ab, low_cd, 2, 3, 6, 7);
+    vectors[2] = EAB_QUADS_SHUFFLE(high_ab, high_cd, 0, 1, 4, 5);
+    vectors[3] = EAB_QUADS_SHUFFLE(high_ab, high_cd, 2, 3, 6, 7);
+}
 
 /* Lanes i without the bit `d`: of a (and b's that are d below), or those d above of a (and of b). */
 #define EAB_LOWER(i, d) ((i) & (d) ? (i) - (d) + EAB_LANES : (i))
@@ -106,8 +144,15 @@ EAB_INLINE void eights_scatter(eab_vec vectors[8], float *const rows[EAB_LANES],
 }
 #endif
 
-/* to[column][row] = factor * from[row][column]: rows of `from` are from_row apart, those of `to` to_row. */
-void EAB_ISA_NAME(eab_transpose)(int64_t rows, int64_t columns, const float *from, ptrdiff_t from_row, float factor,
-                                 float *to, ptrdiff_t to_row);
+/* to[column][row] = factors[column * factor_step] * from[row][column]: rows of `from` are from_row apart, those of `to`
+ * to_row; factor_step 0: one factor for all. */
+void EAB_ISA_NAME(eab_transpose_scaled)(int64_t rows, int64_t columns, const float *from, ptrdiff_t from_row,
+                                        const float *factors, ptrdiff_t factor_step, float *to, ptrdiff_t to_row);
+
+EAB_INLINE void eab_transpose(int64_t rows, int64_t columns, const float *from, ptrdiff_t from_row, float *to,
+                              ptrdiff_t to_row) {
+    const float one = 1;
+    EAB_ISA_NAME(eab_transpose_scaled)(rows, columns, from, from_row, &one, 0, to, to_row);
+}
 
 #endif

@@ -1,0 +1,161 @@
+/* What attention's kernels ask for ahead (kernels/cpu/prefetch.h): every line of the next block, in time, and no other. That it
+ * changes no result is test_attention.c's. */
+#include <criterion/criterion.h>
+#include <stdlib.h>
+
+#include "kernels/cpu/prefetch.h"
+
+enum { MATRICES = 4, MOST = 64, LINE_FLOATS = PREFETCH_LINE / sizeof(float) };
+
+typedef struct {
+    eab_attention_args args;
+    float *memory;
+    int64_t floats; /* of a matrix */
+    int *asked;     /* of each line of all matrices: how often */
+    row_prefetch ahead;
+} problem;
+
+static problem problem_new(int32_t batch, int32_t heads, int32_t context, int32_t head_dim) {
+    const int64_t head = (int64_t)context * head_dim;
+    problem p = {.args = {.batch = batch,
+                          .heads = heads,
+                          .context = context,
+                          .head_dim = head_dim,
+                          .standalone = true,
+                          .in_time = head_dim,
+                          .in_head = head,
+                          .in_batch = head * heads,
+                          .out_time = head_dim,
+                          .out_head = head,
+                          .out_batch = head * heads},
+                 .floats = (head * heads * batch + LINE_FLOATS - 1) / LINE_FLOATS * LINE_FLOATS};
+    p.memory = aligned_alloc(PREFETCH_LINE, (size_t)(MATRICES * p.floats) * sizeof *p.memory);
+    p.asked = calloc((size_t)(MATRICES * p.floats / LINE_FLOATS), sizeof *p.asked);
+    cr_assert(p.memory && p.asked);
+    for (int64_t i = 0; i < MATRICES * p.floats; i++) p.memory[i] = 0;
+    return p;
+}
+
+static void problem_start(problem *p) {
+    p->ahead = (row_prefetch){.args = &p->args};
+    for (int i = 0; i < MATRICES; i++) prefetch_matrix(&p->ahead, p->memory + i * p->floats);
+}
+
+static void problem_free(problem *p) {
+    free(p->memory);
+    free(p->asked);
+}
+
+static void forget(problem *p) {
+    for (int64_t i = 0; i < MATRICES * p->floats / LINE_FLOATS; i++) p->asked[i] = 0;
+}
+
+/* The products of a block as tiles of 8 x 2 vectors: `work` multiply-adds in all. */
+static void work_off(problem *p, double work, int32_t depth) {
+    const char *const memory = (const char *)p->memory;
+    for (double done = 0; done < work; done += 16.0 * EAB_LANES * depth) {
+        prefetch_walk walk = prefetch_pace(&p->ahead, 16, depth);
+        for (int32_t k = 0; k < depth && walk.step; k++, walk.line += walk.step) {
+            const int64_t byte = walk.line - memory;
+            cr_assert(walk.step > 0 && walk.step <= PREFETCH_LINE, "a step of %ld", (long)walk.step);
+            if (byte < MATRICES * p->floats * (int64_t)sizeof(float)) p->asked[byte / PREFETCH_LINE]++;
+            else cr_expect(byte < MATRICES * p->floats * (int64_t)sizeof(float) + depth, "past the end");
+        }
+    }
+}
+
+/* Lines of rows [first, first + rows) of a head that were asked for; of others, how many. */
+static void expect_block(problem *p, const char *what, int64_t index, int32_t first, int32_t rows, int from, int to) {
+    const int64_t lines = p->floats / LINE_FLOATS;
+    const int64_t begin = head_place_at(&p->args, index).in + (int64_t)first * p->args.head_dim;
+    const int64_t end = begin + (int64_t)rows * p->args.head_dim;
+    int64_t missing = 0, others = 0;
+    for (int matrix = 0; matrix < MATRICES; matrix++)
+        for (int64_t line = 0; line < lines; line++) {
+            const bool wanted =
+                matrix >= from && matrix < to && line * LINE_FLOATS < end && (line + 1) * LINE_FLOATS > begin;
+            const int times = p->asked[matrix * lines + line];
+            missing += wanted && !times;
+            others += !wanted && times;
+        }
+    /* A matrix may end amid a line, and the next product's first steps may be past it. */
+    cr_expect(missing == 0, "%s: %ld lines missing", what, (long)missing);
+    cr_expect(others <= 3 * MATRICES, "%s: %ld other lines", what, (long)others);
+    forget(p);
+}
+
+static void walk_through(int32_t batch, int32_t heads, int32_t context, int32_t head_dim) {
+    problem p = problem_new(batch, heads, context, head_dim);
+    const double pairs = (double)MOST * MOST;
+    problem_start(&p);
+    prefetch_first(&p.ahead, MOST);
+    cr_expect_eq(p.ahead.at, MATRICES / 2);
+    int64_t index = 0;
+    for (int32_t first = 0; index < head_places(&p.args);) {
+        const bool begins = index == 0 && first == 0; /* with what is left of the first block */
+        const int32_t next = first + MOST < context ? first + MOST : 0;
+        const int64_t next_index = next ? index : index + 1;
+        prefetch_behind(&p.ahead, index, first, MOST, 2 * pairs * head_dim);
+        work_off(&p, 2.3 * pairs * head_dim, head_dim); /* what a tile on the diagonal does beyond its pairs */
+        if (!begins && next_index < head_places(&p.args))
+            expect_block(&p, "the next block", next_index, next, context - next < MOST ? context - next : MOST, 0,
+                         MATRICES);
+        else forget(&p);
+        first = next;
+        index = next_index;
+    }
+    cr_expect(!p.ahead.active, "done with everything");
+    problem_free(&p);
+}
+
+Test(prefetch, asks_for_the_next_block) {
+    walk_through(1, 4, 64, 64);
+    walk_through(2, 3, 64, 128);
+    walk_through(1, 2, 200, 64);
+    walk_through(1, 3, 100, 24);
+}
+
+Test(prefetch, reads_the_first_half_and_asks_for_the_rest) {
+    problem p = problem_new(1, 1, 64, 64);
+    problem_start(&p);
+    prefetch_first(&p.ahead, MOST);
+    prefetch_behind(&p.ahead, 0, 0, MOST, 2.0 * MOST * MOST / 2 * 64);
+    work_off(&p, 2.5 * MOST * MOST / 2 * 64, 64);
+    expect_block(&p, "the first block", 0, 0, MOST, MATRICES / 2, MATRICES);
+    problem_free(&p);
+}
+
+/* A long context: little is due at a time, and no line is asked for more than a few times. */
+Test(prefetch, spreads_what_is_little) {
+    problem p = problem_new(1, 2, 64, 64);
+    problem_start(&p);
+    const double work = 2.0 * MOST * 8192 * 64;
+    prefetch_begin(&p.ahead, 1, 0, MOST, work);
+    work_off(&p, work / 2, 64);
+    int64_t asked = 0, most = 0;
+    const int64_t lines = MATRICES * p.floats / LINE_FLOATS;
+    for (int64_t i = 0; i < lines; i++) {
+        asked += p.asked[i] > 0;
+        if (p.asked[i] > most) most = p.asked[i];
+    }
+    cr_expect(asked > lines / 5 && asked < lines * 3 / 10, "%ld of %ld lines at half of the work", (long)asked,
+              (long)lines);
+    cr_expect(most <= PREFETCH_LINE / PREFETCH_LEAST + 1, "%ld times", (long)most);
+    work_off(&p, work * 0.55, 64);
+    expect_block(&p, "all of the work", 1, 0, MOST, 0, MATRICES);
+    problem_free(&p);
+}
+
+Test(prefetch, not_in_a_model_nor_with_gaps) {
+    problem p = problem_new(1, 2, 64, 64);
+    p.args.standalone = false;
+    problem_start(&p);
+    prefetch_first(&p.ahead, MOST);
+    prefetch_behind(&p.ahead, 0, 0, MOST, 1e6);
+    cr_expect(!p.ahead.active);
+    p.args.standalone = true;
+    p.args.in_time = 192;
+    prefetch_behind(&p.ahead, 0, 0, MOST, 1e6);
+    cr_expect(!p.ahead.active);
+    problem_free(&p);
+}
