@@ -19,11 +19,13 @@
 /* Lane statistics of a block of queries. */
 typedef struct {
     float sum[TILE_QUERIES];
-    float max[TILE_QUERIES]; /* exponential class: the largest log-weight so far */
+    float max[TILE_QUERIES];    /* exponential class: the largest log-weight so far */
+    float factor[TILE_QUERIES]; /* by which what was summed so far is to be multiplied */
 } row_statistics;
 
 typedef struct {
-    float *queries, *scores, *sums; /* [head_dim][TILE_QUERIES], [TILE_KEYS][TILE_QUERIES], [head_dim][TILE_QUERIES] */
+    float *queries, *scores; /* [head_dim][TILE_QUERIES], [TILE_KEYS][TILE_QUERIES] */
+    float *sums;             /* [head_dim][TILE_QUERIES], unless sums_in_rows */
     bias_table bias;
     row_statistics *rows;
 } forward_space;
@@ -99,59 +101,78 @@ typedef struct {
     row_prefetch *ahead;
 } head_pass;
 
-/* Keys [first, first + keys) against the block's queries [first_query, ...), `vectors` vectors of them. In a block on
- * the diagonal, first is first_query. */
-static void attend_keys(const head_pass *pass, int32_t first_query, int32_t vectors, int32_t first, int32_t keys,
-                        bool diagonal) {
+/* Queries [first, first + count) of the block at hand. */
+typedef struct {
+    int32_t first, count, vectors;
+    float *out; /* of the first one */
+} query_block;
+
+/* What was summed so far, times a factor for each query. */
+static void scale_sums(const head_pass *pass, const query_block *block, const float *factors) {
+    const int32_t head_dim = pass->args->head_dim;
+    if (sums_in_rows(pass->args)) {
+        float *row = block->out;
+        for (int32_t i = 0; i < block->count; i++, row += pass->args->out_time)
+            for (int32_t dim = 0; dim < head_dim; dim++) row[dim] *= factors[i];
+        return;
+    }
+    for (int32_t lane = 0; lane < block->vectors * EAB_LANES; lane += EAB_LANES)
+        for (int32_t dim = 0; dim < head_dim; dim++) {
+            float *sum = pass->space->sums + (int64_t)dim * TILE_QUERIES + lane;
+            eab_store(sum, eab_load(sum) * eab_load(factors + lane));
+        }
+}
+
+/* Keys [first, first + keys) against the block's queries. In a block on the diagonal they begin together. */
+static void attend_keys(const head_pass *pass, const query_block *block, int32_t first, int32_t keys, bool diagonal) {
     const forward_space *space = pass->space;
     const int64_t in_time = pass->args->in_time;
-    const int32_t head_dim = pass->args->head_dim;
-    const tile_rows k = {pass->k + first * in_time, in_time, keys, vectors, head_dim, diagonal, pass->ahead};
+    const tile_rows k = {pass->k + first * in_time, in_time,  keys,       block->vectors,
+                         pass->args->head_dim,      diagonal, pass->ahead};
     tile_rows v = k;
     v.data = pass->v + first * in_time;
     const bool biased = diagonal || pass->args->slopes;
     score_tile(&k, space->queries, space->scores);
-    for (int32_t vector = 0; vector < vectors; vector++) {
+    for (int32_t vector = 0; vector < block->vectors; vector++) {
         const int32_t lane = vector * EAB_LANES;
         const tile_column column = {space->scores + lane, visible_keys(&k, vector), pass->scale,
-                                    biased ? space->bias.at_zero + (first_query + lane - first) : NULL};
-        const eab_vec factor = pass->weigh(&column, space->rows->sum + lane, space->rows->max + lane);
-        if (pass->exponential && first > 0)
-            for (int32_t i = 0; i < head_dim; i++) {
-                float *sum = space->sums + (int64_t)i * TILE_QUERIES + lane;
-                eab_store(sum, eab_load(sum) * factor);
-            }
+                                    biased ? space->bias.at_zero + (block->first + lane - first) : NULL};
+        eab_store(space->rows->factor + lane, pass->weigh(&column, space->rows->sum + lane, space->rows->max + lane));
     }
-    sum_tile(&v, space->scores, space->sums, first ? EAB_START_C : EAB_START_ZERO);
+    if (pass->exponential && first > 0) scale_sums(pass, block, space->rows->factor);
+    const eab_start start = first ? EAB_START_C : EAB_START_ZERO;
+    if (sums_in_rows(pass->args))
+        sum_tile_rows(&v, block->count, space->scores, block->out, pass->args->out_time, start);
+    else sum_tile(&v, space->scores, space->sums, start);
 }
 
 static void attend_queries(const head_pass *pass, int32_t first_query, int32_t queries) {
     const eab_attention_args *args = pass->args;
     const forward_space *space = pass->space;
-    const int32_t vectors = (queries + EAB_LANES - 1) / EAB_LANES;
-    for (int32_t lane = 0; lane < vectors * EAB_LANES; lane += EAB_LANES) {
-        eab_store(space->rows->sum + lane, eab_splat(0));
-        eab_store(space->rows->max + lane, eab_splat(-3.0e38f)); /* below every log-weight */
+    row_statistics *rows = space->rows;
+    const query_block block = {first_query, queries, (queries + EAB_LANES - 1) / EAB_LANES,
+                               pass->out + first_query * args->out_time};
+    const int32_t lanes = block.vectors * EAB_LANES;
+    for (int32_t lane = 0; lane < lanes; lane += EAB_LANES) {
+        eab_store(rows->sum + lane, eab_splat(0));
+        eab_store(rows->max + lane, eab_splat(-3.0e38f)); /* below every log-weight */
     }
     pack_queries(pass->q + first_query * args->in_time, args->in_time, queries, args->head_dim, 1, space->queries);
     const int32_t unmasked = args->causal ? first_query : args->context;
     for (int32_t first = 0; first < unmasked; first += TILE_KEYS)
-        attend_keys(pass, first_query, vectors, first, unmasked - first < TILE_KEYS ? unmasked - first : TILE_KEYS,
-                    false);
-    if (args->causal) attend_keys(pass, first_query, vectors, first_query, queries, true);
+        attend_keys(pass, &block, first, unmasked - first < TILE_KEYS ? unmasked - first : TILE_KEYS, false);
+    if (args->causal) attend_keys(pass, &block, first_query, queries, true);
 
-    float inverses[TILE_QUERIES];
-    for (int32_t lane = 0; lane < vectors * EAB_LANES; lane += EAB_LANES)
-        eab_store(inverses + lane, 1 / eab_load(space->rows->sum + lane));
-    EAB_ISA_NAME(eab_transpose_scaled)
-    (args->head_dim, queries, space->sums, TILE_QUERIES, inverses, 1, pass->out + first_query * args->out_time,
-     args->out_time);
+    for (int32_t lane = 0; lane < lanes; lane += EAB_LANES)
+        eab_store(rows->factor + lane, 1 / eab_load(rows->sum + lane));
+    if (sums_in_rows(args)) scale_sums(pass, &block, rows->factor);
+    else EAB_ISA_NAME(eab_transpose_scaled)
+    (args->head_dim, queries, space->sums, TILE_QUERIES, rows->factor, 1, block.out, args->out_time);
     if (!pass->row_stat) return;
     if (pass->exponential)
-        for (int32_t lane = 0; lane < vectors * EAB_LANES; lane += EAB_LANES)
-            eab_store(space->rows->sum + lane,
-                      eab_load(space->rows->max + lane) + eab_log_vec(eab_load(space->rows->sum + lane)));
-    memcpy(pass->row_stat + first_query, space->rows->sum, (size_t)queries * sizeof(float));
+        for (int32_t lane = 0; lane < lanes; lane += EAB_LANES)
+            eab_store(rows->sum + lane, eab_load(rows->max + lane) + eab_log_vec(eab_load(rows->sum + lane)));
+    memcpy(pass->row_stat + first_query, rows->sum, (size_t)queries * sizeof(float));
 }
 
 static size_t carve_forward(float *memory, const eab_attention_args *args, forward_space *space) {
@@ -160,9 +181,7 @@ static size_t carve_forward(float *memory, const eab_attention_args *args, forwa
     float *table = eab_carve(&from, bias_table_floats(&space->bias));
     space->bias.at_zero = table ? table - space->bias.lowest : NULL;
     space->queries = eab_carve(&from, (int64_t)args->head_dim * TILE_QUERIES);
-    /* With one tile in all, queries are done with when sums begin: 16 KiB less to keep in the L1 cache at head_dim 64. */
-    space->sums =
-        args->context <= TILE_QUERIES ? space->queries : eab_carve(&from, (int64_t)args->head_dim * TILE_QUERIES);
+    space->sums = sums_in_rows(args) ? NULL : eab_carve(&from, (int64_t)args->head_dim * TILE_QUERIES);
     space->scores = eab_carve(&from, (int64_t)TILE_KEYS * TILE_QUERIES);
     space->rows = (row_statistics *)(void *)eab_carve(&from, sizeof *space->rows / sizeof(float));
     return from.floats * sizeof(float);

@@ -2,9 +2,9 @@
  *
  * With dp_ij = dout_i . v_j and D_i = dout_i . out_i, per block of queries (in the lanes) and block of keys:
  *   scores = k x q;  dp = v x dout;  a = w b / L;  ds = scale (w' b / L) (dp - D)        lane by lane
- *   dv[key][dim] += a x dout;  dk[key][dim] += ds x q;  dq[dim][query] += k x ds
- * dk and dv have head_dim in the lanes and gather in the results themselves (for head_dim below a vector in padded
- * rows), dq in the lanes' layout, transposed back at the end of a block. dout is packed times the scale, so that no
+ *   dv[key][dim] += a x dout;  dk[key][dim] += ds x q;  dq[query][dim] += ds x k
+ * dk, dv and dq have head_dim in the lanes and gather in the results themselves; for head_dim below a vector dk and dv do so in
+ * padded rows, and below two dq in the lanes' layout, transposed back at the end of a block. dout is packed times the scale, so that no
  * pair needs it. ds never divides by a score, and dp - D is formed before it is multiplied (DESIGN.md, section 1).
  * Causal: as in attention.c; dk and dv of a row on the diagonal begin at the first query that sees it. What limits it:
  * the five products, 10 head_dim FLOPs a pair; for small head_dim the weights and the packing. Measured shares
@@ -20,10 +20,11 @@ typedef struct {
 } query_terms;
 
 typedef struct {
-    float *queries, *douts, *dqueries; /* [head_dim][TILE_QUERIES] */
-    float *scores, *dscores;           /* [TILE_KEYS][TILE_QUERIES] */
-    float *query_rows, *dout_rows;     /* [TILE_QUERIES][EAB_LANES], for head_dim < EAB_LANES */
-    float *dkeys, *dvalues;            /* [context][EAB_LANES], likewise */
+    float *queries, *douts;        /* [head_dim][TILE_QUERIES] */
+    float *outs, *dqueries;        /* likewise; outs may share memory with queries; dqueries unless sums_in_rows */
+    float *scores, *dscores;       /* [TILE_KEYS][TILE_QUERIES] */
+    float *query_rows, *dout_rows; /* [TILE_QUERIES][EAB_LANES], for head_dim < EAB_LANES */
+    float *dkeys, *dvalues;        /* [context][EAB_LANES], likewise */
     bias_table bias;
     query_terms *terms;
 } backward_space;
@@ -121,7 +122,7 @@ static void gather_rows(const head_pass *pass, const query_block *block, const f
     /* The first queries that see a key set its rows. */
     const bool sets = pass->args->causal ? diagonal : block->first == 0;
     /* A step divides EAB_LANES: its rows then are visible to every lane from `skip` on. */
-    const int32_t step = !diagonal ? keys : EAB_LANES < 8 ? EAB_LANES : 8;
+    const int32_t step = diagonal ? DIAGONAL_ROWS : keys;
     for (int32_t j = 0; j < keys; j += step) {
         const int32_t skip = diagonal ? j : 0;
         eab_product_of(keys - j < step ? keys - j : step, pass->columns, block->count - skip,
@@ -147,7 +148,10 @@ static void differentiate_keys(const head_pass *pass, const query_block *block, 
                                     biased ? space->bias.at_zero + (block->first + lane - first) : NULL};
         pass->differentiate(&column, space->dscores + lane, space->terms->stat + lane, space->terms->mean_dp + lane);
     }
-    sum_tile(&k, space->dscores, space->dqueries, first ? EAB_START_C : EAB_START_ZERO);
+    const eab_start start = first ? EAB_START_C : EAB_START_ZERO;
+    if (sums_in_rows(pass->args))
+        sum_tile_rows(&k, block->count, space->dscores, pass->dq + block->first * in_time, in_time, start);
+    else sum_tile(&k, space->dscores, space->dqueries, start);
     gather_rows(pass, block, space->scores, block->dout_rows, block->dout_row, &pass->dvalues, first, keys, diagonal);
     gather_rows(pass, block, space->dscores, block->query_rows, block->query_row, &pass->dkeys, first, keys, diagonal);
 }
@@ -178,19 +182,18 @@ static void differentiate_queries(const head_pass *pass, int32_t first, int32_t 
         block.dout_rows = space->dout_rows;
         block.query_row = block.dout_row = EAB_LANES;
     }
-    /* D, from out packed into what will hold dq. */
-    pack_queries(pass->out + first * args->out_time, args->out_time, count, args->head_dim, 1, space->dqueries);
+    pack_queries(pass->out + first * args->out_time, args->out_time, count, args->head_dim, 1, space->outs);
     pack_queries(dout, args->out_time, count, args->head_dim, pass->scale, space->douts);
     for (int32_t lane = 0; lane < block.vectors * EAB_LANES; lane += EAB_LANES) {
         eab_vec mean = {0};
         for (int32_t i = 0; i < args->head_dim; i++) {
             const int64_t at = (int64_t)i * TILE_QUERIES + lane;
-            mean += eab_load(space->douts + at) * eab_load(space->dqueries + at);
+            mean += eab_load(space->douts + at) * eab_load(space->outs + at);
         }
         eab_store(space->terms->mean_dp + lane, mean);
         eab_store(space->terms->stat + lane, eab_splat(1)); /* of lanes past the last query: any finite value */
     }
-    pack_queries(q, args->in_time, count, args->head_dim, 1, space->queries); /* which may be dqueries */
+    pack_queries(q, args->in_time, count, args->head_dim, 1, space->queries); /* over outs */
     for (int32_t i = 0; i < count; i++) {
         const float stat = pass->row_stat[first + i];
         space->terms->stat[i] = pass->exponential ? stat : 1 / stat;
@@ -199,8 +202,9 @@ static void differentiate_queries(const head_pass *pass, int32_t first, int32_t 
     for (int32_t key = 0; key < unmasked; key += TILE_KEYS)
         differentiate_keys(pass, &block, key, unmasked - key < TILE_KEYS ? unmasked - key : TILE_KEYS, false);
     if (args->causal) differentiate_keys(pass, &block, first, count, true);
-    eab_transpose(args->head_dim, count, space->dqueries, TILE_QUERIES, pass->dq + first * args->in_time,
-                  args->in_time);
+    if (!sums_in_rows(args))
+        eab_transpose(args->head_dim, count, space->dqueries, TILE_QUERIES, pass->dq + first * args->in_time,
+                      args->in_time);
 }
 
 /* index: head_place_at's. */
@@ -229,10 +233,9 @@ static size_t carve_backward(float *memory, const eab_attention_args *args, back
     float *table = eab_carve(&from, bias_table_floats(&space->bias));
     space->bias.at_zero = table ? table - space->bias.lowest : NULL;
     const int64_t block = (int64_t)args->head_dim * TILE_QUERIES;
-    space->queries = eab_carve(&from, block);
+    space->queries = space->outs = eab_carve(&from, block); /* D is known before queries are packed */
     space->douts = eab_carve(&from, block);
-    /* With one tile in all, queries are done with when dqueries begin. */
-    space->dqueries = args->context <= TILE_QUERIES ? space->queries : eab_carve(&from, block);
+    space->dqueries = sums_in_rows(args) ? NULL : eab_carve(&from, block);
     space->scores = eab_carve(&from, (int64_t)TILE_KEYS * TILE_QUERIES);
     space->dscores = eab_carve(&from, (int64_t)TILE_KEYS * TILE_QUERIES);
     space->terms = (query_terms *)(void *)eab_carve(&from, sizeof *space->terms / sizeof(float));

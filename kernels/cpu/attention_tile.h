@@ -20,8 +20,13 @@
 enum {
     TILE_QUERIES = 4 * EAB_LANES, /* also the floats between a tile's rows */
     TILE_KEYS = 64,
-    DIAGONAL_KEYS = EAB_LANES > 8 ? EAB_LANES : 8 /* keys of a block on the diagonal that are scored at a time */
+    DIAGONAL_KEYS = EAB_LANES > 8 ? EAB_LANES : 8, /* keys of a block on the diagonal that are scored at a time */
+    DIAGONAL_ROWS = EAB_LANES < 8 ? EAB_LANES : 8  /* rows of one that are summed at a time; divides EAB_LANES */
 };
+
+/* Whether sums over keys have dims in the lanes, so that they need no transposition: with one vector of them, or less, the
+ * product is slower by more than that. */
+EAB_INLINE bool sums_in_rows(const eab_attention_args *args) { return args->head_dim >= 2 * EAB_LANES; }
 
 /* Blocks are cut evenly: 80 queries are 48 + 32, not 64 + 16. */
 EAB_INLINE int32_t block_queries(const eab_attention_args *args) {
@@ -128,6 +133,17 @@ static void sum_tile(const tile_rows *rows, const float *tile, float *sums, eab_
             eab_product_of(rows->head_dim, EAB_LANES, rest, rows->data + both * rows->row, 1, rows->row,
                            tile + (int64_t)both * TILE_QUERIES + second, TILE_QUERIES, sums + second, TILE_QUERIES,
                            EAB_START_C, rows->ahead);
+    }
+}
+
+/* to[query][dim] (+)= sum over keys of tile[key][query] rows[key][dim]: the same sums, with dims in the lanes. */
+static void sum_tile_rows(const tile_rows *rows, int32_t queries, const float *tile, float *to, int64_t to_row,
+                          eab_start start) {
+    const int32_t step = rows->diagonal ? DIAGONAL_ROWS : queries;
+    for (int32_t i = 0; i < queries; i += step) {
+        const int32_t count = queries - i < step ? queries - i : step;
+        eab_product_of(count, rows->head_dim, rows->diagonal ? i + count : rows->keys, tile + i, 1, TILE_QUERIES,
+                       rows->data, rows->row, to + i * to_row, to_row, start, rows->ahead);
     }
 }
 

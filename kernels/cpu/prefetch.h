@@ -11,7 +11,12 @@
 #include "../backend.h"
 #include "simd.h"
 
-enum { PREFETCH_MATRICES = 8, PREFETCH_LINE = 64, PREFETCH_LEAST = 16 /* bytes, a step */ };
+enum {
+    PREFETCH_MATRICES = 8,
+    PREFETCH_LINE = 64 /* bytes */,
+    PREFETCH_LEAST = 16,
+    PREFETCH_MOST = 128 /* bytes a step */
+};
 
 /* Where one head of one sequence lies; all of a head's sequences come first, as they share its table of position biases. */
 typedef struct {
@@ -41,7 +46,7 @@ typedef struct {
     bool active;
 } row_prefetch;
 
-/* A line at every step of a product's sums: bytes from one to the next, 0 for none. */
+/* A line at every step of a product's sums, or two: bytes from one to the next, 0 for none. */
 typedef struct {
     const char *line;
     int64_t step;
@@ -101,7 +106,7 @@ static inline prefetch_walk prefetch_pace(row_prefetch *self, int32_t vectors, i
     if (self->due < (float)(PREFETCH_LEAST * depth)) return (prefetch_walk){0};
     const int64_t left = self->end - self->next;
     int64_t step = (int64_t)(self->due / (float)depth);
-    if (step > PREFETCH_LINE) step = PREFETCH_LINE;
+    if (step > PREFETCH_MOST) step = PREFETCH_MOST;
     if (step * depth > left) step = (left + depth - 1) / depth;
     self->due -= (float)(step * depth);
     const prefetch_walk walk = {self->next, step};

@@ -57,9 +57,10 @@ static void work_off(problem *p, double work, int32_t depth) {
         prefetch_walk walk = prefetch_pace(&p->ahead, 16, depth);
         for (int32_t k = 0; k < depth && walk.step; k++, walk.line += walk.step) {
             const int64_t byte = walk.line - memory;
-            cr_assert(walk.step > 0 && walk.step <= PREFETCH_LINE, "a step of %ld", (long)walk.step);
-            if (byte < MATRICES * p->floats * (int64_t)sizeof(float)) p->asked[byte / PREFETCH_LINE]++;
-            else cr_expect(byte < MATRICES * p->floats * (int64_t)sizeof(float) + depth, "past the end");
+            cr_assert(walk.step > 0 && walk.step <= PREFETCH_MOST, "a step of %ld", (long)walk.step);
+            for (int64_t line = byte; line < byte + walk.step && line <= byte + PREFETCH_LINE; line += PREFETCH_LINE)
+                if (line < MATRICES * p->floats * (int64_t)sizeof(float)) p->asked[line / PREFETCH_LINE]++;
+            cr_expect(byte < MATRICES * p->floats * (int64_t)sizeof(float) + depth, "past the end");
         }
     }
 }
