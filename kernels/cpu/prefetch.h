@@ -98,15 +98,15 @@ EAB_INLINE void prefetch_begin(row_prefetch *self, int64_t index, int32_t first,
     self->due = 0;
 }
 
-/* For sums of `depth` > 0 terms each in `vectors` vectors. Where little is due it waits for a later product, so as not to ask
- * for a line time and again. */
+/* For sums of `depth` > 0 terms each in `vectors` vectors: a line or two for each term, or, while less than a line is due, none
+ * for any, so as not to ask for one time and again. */
 static inline prefetch_walk prefetch_pace(row_prefetch *self, int32_t vectors, int32_t depth) {
     if (!self->active) return (prefetch_walk){0};
     self->due += self->rate * (float)(vectors * depth);
-    if (self->due < (float)(PREFETCH_LEAST * depth)) return (prefetch_walk){0};
+    const float lines = self->due / (float)(PREFETCH_LINE * depth);
+    if (lines < 1) return (prefetch_walk){0};
     const int64_t left = self->end - self->next;
-    int64_t step = (int64_t)(self->due / (float)depth);
-    if (step > PREFETCH_MOST) step = PREFETCH_MOST;
+    int64_t step = lines < 2 ? PREFETCH_LINE : 2 * PREFETCH_LINE;
     if (step * depth > left) step = (left + depth - 1) / depth;
     self->due -= (float)(step * depth);
     const prefetch_walk walk = {self->next, step};
