@@ -1,8 +1,8 @@
-/* Asking for memory before it is needed: what the next block of queries touches, a line at every step of the products that
- * the block at hand takes. Processors foresee streams, but not where the next head's few rows lie, and they drop what is asked
- * for while too much is under way: two lines a cycle come hardly any, and a loop that asks for one after the other, between
- * the products, keeps the multiply-adds waiting. Amid them it is nearly free (kernels/cpu/README.md has the figures).
- * Only for calls of their own, whose tensors have no gaps (eab_attention_args.standalone); a model's operands were just
+/* Asking for memory before it is needed: what the next block of queries touches, a line or two at each step of the block's
+ * products. Processors foresee streams, but not where the next head's few rows lie. And they drop requests that come faster
+ * than about one a cycle, or that hundreds of others are under way with, while a loop that sends them one by one between two
+ * products keeps the multiply-adds waiting. Amid the multiply-adds they are nearly free (kernels/cpu/README.md has figures).
+ * Only for calls of their own whose tensors have no gaps (eab_attention_args.standalone): a model's operands were just
  * computed.
  */
 #ifndef EAB_KERNELS_CPU_PREFETCH_H
@@ -11,12 +11,7 @@
 #include "../backend.h"
 #include "simd.h"
 
-enum {
-    PREFETCH_MATRICES = 8,
-    PREFETCH_LINE = 64 /* bytes */,
-    PREFETCH_LEAST = 16,
-    PREFETCH_MOST = 128 /* bytes a step */
-};
+enum { PREFETCH_MATRICES = 8, PREFETCH_LINE = 64 /* bytes */ };
 
 /* Where one head of one sequence lies; all of a head's sequences come first, as they share its table of position biases. */
 typedef struct {
@@ -87,8 +82,10 @@ EAB_INLINE void prefetch_begin(row_prefetch *self, int64_t index, int32_t first,
         const int64_t rows = args->context - first < most ? args->context - first : most;
         const row_block block = {head_place_at(args, index).in + first * args->in_time,
                                  rows * args->head_dim * (int64_t)sizeof(float)};
-        if (self->active && !self->then.bytes) self->then = block;
-        else { /* what is left of two blocks ago would come too late */ self->now = block;
+        if (self->active && !self->then.bytes) {
+            self->then = block;
+        } else { /* what is left of the block before the last one would come too late */
+            self->now = block;
             self->then = (row_block){0, 0};
             self->active = true;
             prefetch_enter(self, 0);
