@@ -30,7 +30,7 @@ EAB_INLINE bool sums_in_rows(const eab_attention_args *args) { return args->head
 
 /* Blocks are cut evenly: 80 queries are 48 + 32, not 64 + 16. */
 EAB_INLINE int32_t block_queries(const eab_attention_args *args) {
-    const int32_t blocks = (args->context + TILE_QUERIES - 1) / TILE_QUERIES;
+    const int64_t blocks = ((int64_t)args->context + TILE_QUERIES - 1) / TILE_QUERIES;
     return (int32_t)eab_round_up_lanes((args->context + blocks - 1) / blocks);
 }
 

@@ -34,7 +34,7 @@ typedef struct {
 typedef struct {
     const eab_attention_args *args;
     int32_t matrices, at;                   /* at: the one whose rows are asked for */
-    const float *matrix[PREFETCH_MATRICES]; /* in the order of their use */
+    const float *matrix[PREFETCH_MATRICES]; /* about in the order of their use */
     row_block now, then;                    /* the block that is asked for, and the one after it */
     const char *next, *end;                 /* of the rows in matrix[at] */
     float rate, due;                        /* bytes a multiply-add of EAB_LANES numbers; bytes that are overdue */
@@ -84,7 +84,7 @@ EAB_INLINE void prefetch_begin(row_prefetch *self, int64_t index, int32_t first,
                                  rows * args->head_dim * (int64_t)sizeof(float)};
         if (self->active && !self->then.bytes) {
             self->then = block;
-        } else { /* what is left of the block before the last one would come too late */
+        } else { /* what is left of earlier blocks would come too late */
             self->now = block;
             self->then = (row_block){0, 0};
             self->active = true;

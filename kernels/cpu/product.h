@@ -51,7 +51,7 @@ typedef struct {
  * neither a nor b. */
 void EAB_ISA_NAME(eab_product)(const eab_product_args *args);
 
-/* A shorthand for whole vectors of columns. */
+/* A shorthand: no bias, nothing done to the sums. */
 EAB_INLINE void eab_product_of(int64_t rows, int64_t columns, int64_t k, const float *a, ptrdiff_t a_row, ptrdiff_t a_k,
                                const float *b, ptrdiff_t b_row, float *c, ptrdiff_t c_row, eab_start start,
                                row_prefetch *ahead) {
