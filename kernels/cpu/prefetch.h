@@ -38,7 +38,6 @@ typedef struct {
     row_block now, then;                    /* the block that is asked for, and the one after it */
     const char *next, *end;                 /* of the rows in matrix[at] */
     float rate, due;                        /* bytes a multiply-add of EAB_LANES numbers; bytes that are overdue */
-    bool active;
 } row_prefetch;
 
 /* A line at every step of a product's sums, or two: bytes from one to the next, 0 for none. */
@@ -63,14 +62,14 @@ EAB_INLINE void prefetch_turn(row_prefetch *self) {
     }
     self->now = self->then;
     self->then = (row_block){0, 0};
-    self->active = self->now.bytes > 0;
     prefetch_enter(self, 0);
 }
 
+EAB_INLINE bool prefetch_active(const row_prefetch *self) { return self->now.bytes > 0; }
+
 EAB_INLINE int64_t prefetch_left(const row_prefetch *self) {
-    return self->active ? (self->end - self->next) + (self->matrices - 1 - self->at) * self->now.bytes +
-                              self->matrices * self->then.bytes
-                        : 0;
+    return (self->end - self->next) + (self->matrices - 1 - self->at) * self->now.bytes +
+           self->matrices * self->then.bytes;
 }
 
 /* From now on, after what is still to be asked for, rows [first, first + most) of a head, or what there is of them, while
@@ -82,12 +81,11 @@ EAB_INLINE void prefetch_begin(row_prefetch *self, int64_t index, int32_t first,
         const int64_t rows = args->context - first < most ? args->context - first : most;
         const row_block block = {head_place_at(args, index).in + first * args->in_time,
                                  rows * args->head_dim * (int64_t)sizeof(float)};
-        if (self->active && !self->then.bytes) {
+        if (prefetch_active(self) && !self->then.bytes) {
             self->then = block;
         } else { /* what is left of earlier blocks would come too late */
             self->now = block;
             self->then = (row_block){0, 0};
-            self->active = true;
             prefetch_enter(self, 0);
         }
     }
@@ -98,7 +96,7 @@ EAB_INLINE void prefetch_begin(row_prefetch *self, int64_t index, int32_t first,
 /* For sums of `depth` > 0 terms each in `vectors` vectors: a line or two for each term, or, while less than a line is due, none
  * for any, so as not to ask for one time and again. */
 static inline prefetch_walk prefetch_pace(row_prefetch *self, int32_t vectors, int32_t depth) {
-    if (!self->active) return (prefetch_walk){0};
+    if (!prefetch_active(self)) return (prefetch_walk){0};
     self->due += self->rate * (float)(vectors * depth);
     const float lines = self->due / (float)(PREFETCH_LINE * depth);
     if (lines < 1) return (prefetch_walk){0};
@@ -116,7 +114,7 @@ static inline prefetch_walk prefetch_pace(row_prefetch *self, int32_t vectors, i
  * it; the rest is asked for as it is worked on. */
 EAB_INLINE void prefetch_first(row_prefetch *self, int32_t most) {
     prefetch_begin(self, 0, 0, most, 1);
-    while (self->active && self->at < self->matrices / 2) {
+    while (prefetch_active(self) && self->at < self->matrices / 2) {
         for (; self->next < self->end; self->next += PREFETCH_LINE) (void)*(const volatile char *)self->next;
         prefetch_turn(self);
     }

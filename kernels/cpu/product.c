@@ -216,7 +216,7 @@ static tile_function find_tile(const eab_product_args *args, int32_t width, int3
 #if EAB_HAS_MASKS
     if (args->columns < EAB_LANES) return narrow_tiles[rows - 1];
 #endif
-    return tiles[args->ahead && args->ahead->active][width - 1][rows - 1];
+    return tiles[args->ahead && prefetch_active(args->ahead)][width - 1][rows - 1];
 }
 
 void EAB_ISA_NAME(eab_product)(const eab_product_args *args) {

@@ -59,31 +59,6 @@ EAB_INLINE eab_vec quads_gather(const float *from, ptrdiff_t row) {
 #endif
 }
 
-/* The same shuffle of each quad of a and of b: i, j of a's, k, l of b's, which count from 4. */
-#define EAB_QUAD_OF(i, quad) ((i) < 4 ? (i) + 4 * (quad) : (i)-4 + EAB_LANES + 4 * (quad))
-#define EAB_QUAD_LANES(i, j, k, l, quad) \
-    EAB_QUAD_OF(i, quad), EAB_QUAD_OF(j, quad), EAB_QUAD_OF(k, quad), EAB_QUAD_OF(l, quad)
-#if EAB_LANES == 16
-#define EAB_QUADS_SHUFFLE(a, b, i, j, k, l)                                                     \
-    __builtin_shufflevector(a, b, EAB_QUAD_LANES(i, j, k, l, 0), EAB_QUAD_LANES(i, j, k, l, 1), \
-                            EAB_QUAD_LANES(i, j, k, l, 2), EAB_QUAD_LANES(i, j, k, l, 3))
-#else
-#define EAB_QUADS_SHUFFLE(a, b, i, j, k, l) \
-    __builtin_shufflevector(a, b, EAB_QUAD_LANES(i, j, k, l, 0), EAB_QUAD_LANES(i, j, k, l, 1))
-#endif
-
-/* vectors[i] lane l = from[l * row + i], i below 4: EAB_LANES / 4 loads and two shuffles a vector. */
-EAB_INLINE void fours_gather(const float *from, ptrdiff_t row, eab_vec vectors[4]) {
-    const eab_vec a = quads_gather(from, row), b = quads_gather(from + row, row), c = quads_gather(from + 2 * row, row),
-                  d = quads_gather(from + 3 * row, row);
-    const eab_vec low_ab = EAB_QUADS_SHUFFLE(a, b, 0, 4, 1, 5), high_ab = EAB_QUADS_SHUFFLE(a, b, 2, 6, 3, 7),
-                  low_cd = EAB_QUADS_SHUFFLE(c, d, 0, 4, 1, 5), high_cd = EAB_QUADS_SHUFFLE(c, d, 2, 6, 3, 7);
-    vectors[0] = EAB_QUADS_SHUFFLE(low_ab, low_cd, 0, 1, 4, 5);
-    vectors[1] = EAB_QUADS_SHUFFLE(low_ab, low_cd, 2, 3, 6, 7);
-    vectors[2] = EAB_QUADS_SHUFFLE(high_ab, high_cd, 0, 1, 4, 5);
-    vectors[3] = EAB_QUADS_SHUFFLE(high_ab, high_cd, 2, 3, 6, 7);
-}
-
 /* Lanes i without the bit `d`: of a (and b's that are d below), or those d above of a (and of b). */
 #define EAB_LOWER(i, d) ((i) & (d) ? (i) - (d) + EAB_LANES : (i))
 #define EAB_UPPER(i, d) ((i) & (d) ? (i) + EAB_LANES : (i) + (d))
@@ -95,9 +70,9 @@ EAB_INLINE void fours_gather(const float *from, ptrdiff_t row, eab_vec vectors[4
 #define EAB_MIX(a, b, of, d) __builtin_shufflevector(a, b, EAB_EIGHT_LANES(of, 0, d))
 #endif
 
-/* Swaps bit d of the row's number with bit d of the lane's. */
-#define EAB_SWAP_BIT(rows, d)                             \
-    for (int i = 0; i < 8; i++)                           \
+/* Swaps bit d of the row's number with bit d of the lane's, of `count` rows. */
+#define EAB_SWAP_BIT(rows, count, d)                      \
+    for (int i = 0; i < (count); i++)                     \
         if (!(i & (d))) {                                 \
             const eab_vec a = rows[i], b = rows[i + (d)]; \
             rows[i] = EAB_MIX(a, b, EAB_LOWER, d);        \
@@ -105,8 +80,15 @@ EAB_INLINE void fours_gather(const float *from, ptrdiff_t row, eab_vec vectors[4
         }
 
 /* Each 8 x 8 block of 8 vectors is transposed in place. */
-EAB_INLINE void eights_transpose(eab_vec rows[8]){EAB_UNROLL EAB_SWAP_BIT(rows, 1) EAB_UNROLL EAB_SWAP_BIT(rows, 2)
-                                                      EAB_UNROLL EAB_SWAP_BIT(rows, 4)}
+EAB_INLINE void eights_transpose(eab_vec rows[8]){
+    EAB_UNROLL EAB_SWAP_BIT(rows, 8, 1) EAB_UNROLL EAB_SWAP_BIT(rows, 8, 2) EAB_UNROLL EAB_SWAP_BIT(rows, 8, 4)}
+
+/* vectors[i] lane l = from[l * row + i], i below 4: EAB_LANES / 4 loads and two shuffles a vector. */
+EAB_INLINE void fours_gather(const float *from, ptrdiff_t row, eab_vec vectors[4]) {
+    EAB_UNROLL
+    for (int i = 0; i < 4; i++) vectors[i] = quads_gather(from + i * row, row);
+    EAB_UNROLL EAB_SWAP_BIT(vectors, 4, 1) EAB_UNROLL EAB_SWAP_BIT(vectors, 4, 2)
+}
 
 EAB_INLINE eight eight_load(const float *from) {
     eight value;

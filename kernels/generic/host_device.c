@@ -22,10 +22,10 @@ int eab_host_allocate(eab_device *device, size_t bytes, void **memory) {
     const size_t alignment = huge ? HUGE_PAGE : ALIGNMENT;
     const size_t rounded = (bytes + sizeof(allocation) + alignment - 1) / alignment * alignment;
     allocation *block = aligned_alloc(alignment, rounded);
-#ifdef MADV_HUGEPAGE
-    if (block && huge) madvise(block, rounded, MADV_HUGEPAGE);
-#endif
     if (!block) return eab_fail(EAB_NO_MEMORY, "out of memory: %zu bytes asked for", bytes);
+#ifdef MADV_HUGEPAGE
+    if (huge) madvise(block, rounded, MADV_HUGEPAGE);
+#endif
     block->bytes = bytes;
     device->bytes += bytes;
     if (device->bytes > device->peak_bytes) device->peak_bytes = device->bytes;

@@ -155,10 +155,10 @@ Test(prefetch, not_in_a_model_nor_with_gaps) {
     problem_start(&p);
     prefetch_first(&p.ahead, MOST);
     prefetch_behind(&p.ahead, 0, 0, MOST, 1e6);
-    cr_expect(!p.ahead.active);
+    cr_expect(!prefetch_active(&p.ahead));
     p.args.standalone = true;
     p.args.in_time = 192;
     prefetch_behind(&p.ahead, 0, 0, MOST, 1e6);
-    cr_expect(!p.ahead.active);
+    cr_expect(!prefetch_active(&p.ahead));
     problem_free(&p);
 }
