@@ -5,7 +5,7 @@
  *   scores[key][query] = k (broadcast) x q;  scores become weights, lane by lane;
  *   out[dim][query] += v (broadcast) x weights
  * and at the end out is divided by L and transposed back; from head_dim of two vectors on, out[query][dim] += weights (broadcast)
- * x v in out's own rows, with no transposition. k and v are read where they lie, whatever their strides. The
+ * x v in out's own rows, with no transposition, divided where the last keys are added. k and v are read where they lie, whatever their strides. The
  * exponential class keeps a running maximum per lane and rescales out and L when it moves (Milakov and Gimelshein,
  * arXiv 1805.02867; Dao et al., arXiv 2205.14135); the bounded class has neither maximum nor exponential nor rescaling.
  * Causal: blocks of keys left of the diagonal need no mask; of the one on it, what lies above the diagonal is computed only
@@ -124,7 +124,14 @@ static void scale_sums(const head_pass *pass, const query_block *block, const fl
         }
 }
 
-/* Keys [first, first + keys) against the block's queries. In a block on the diagonal they begin together. */
+/* factor becomes 1 / L. */
+static void invert_sums(const query_block *block, row_statistics *rows) {
+    for (int32_t lane = 0; lane < block->vectors * EAB_LANES; lane += EAB_LANES)
+        eab_store(rows->factor + lane, 1 / eab_load(rows->sum + lane));
+}
+
+/* Keys [first, first + keys) against the block's queries. In a block on the diagonal they begin together; it is the last one,
+ * and sums in rows are divided by L as it leaves the registers. */
 static void attend_keys(const head_pass *pass, const query_block *block, int32_t first, int32_t keys, bool diagonal) {
     const forward_space *space = pass->space;
     const int64_t in_time = pass->args->in_time;
@@ -141,9 +148,10 @@ static void attend_keys(const head_pass *pass, const query_block *block, int32_t
         eab_store(space->rows->factor + lane, pass->weigh(&column, space->rows->sum + lane, space->rows->max + lane));
     }
     if (pass->exponential && first > 0) scale_sums(pass, block, space->rows->factor);
+    if (diagonal) invert_sums(block, space->rows);
     const eab_start start = first ? EAB_START_C : EAB_START_ZERO;
     if (sums_in_rows(pass->args))
-        sum_tile_rows(&v, block->count, space->scores, block->out, pass->args->out_time, start);
+        sum_tile_rows(&v, block->count, space->scores, block->out, pass->args->out_time, start, space->rows->factor);
     else sum_tile(&v, space->scores, space->sums, start);
 }
 
@@ -162,12 +170,13 @@ static void attend_queries(const head_pass *pass, int32_t first_query, int32_t q
     const int32_t unmasked = args->causal ? first_query : args->context;
     for (int32_t first = 0; first < unmasked; first += TILE_KEYS)
         attend_keys(pass, &block, first, unmasked - first < TILE_KEYS ? unmasked - first : TILE_KEYS, false);
-    if (args->causal) attend_keys(pass, &block, first_query, queries, true);
-
-    for (int32_t lane = 0; lane < lanes; lane += EAB_LANES)
-        eab_store(rows->factor + lane, 1 / eab_load(rows->sum + lane));
-    if (sums_in_rows(args)) scale_sums(pass, &block, rows->factor);
-    else EAB_ISA_NAME(eab_transpose_scaled)
+    if (args->causal) {
+        attend_keys(pass, &block, first_query, queries, true);
+    } else {
+        invert_sums(&block, rows);
+        if (sums_in_rows(args)) scale_sums(pass, &block, rows->factor);
+    }
+    if (!sums_in_rows(args)) EAB_ISA_NAME(eab_transpose_scaled)
     (args->head_dim, queries, space->sums, TILE_QUERIES, rows->factor, 1, block.out, args->out_time);
     if (!pass->row_stat) return;
     if (pass->exponential)

@@ -121,14 +121,25 @@ static void gather_rows(const head_pass *pass, const query_block *block, const f
                         int64_t row, const lane_rows *to, int32_t first, int32_t keys, bool diagonal) {
     /* The first queries that see a key set its rows. */
     const bool sets = pass->args->causal ? diagonal : block->first == 0;
-    /* A step divides EAB_LANES: its rows then are visible to every lane from `skip` on. */
-    const int32_t step = diagonal ? DIAGONAL_ROWS : keys;
-    for (int32_t j = 0; j < keys; j += step) {
-        const int32_t skip = diagonal ? j : 0;
-        eab_product_of(keys - j < step ? keys - j : step, pass->columns, block->count - skip,
-                       tile + (int64_t)j * TILE_QUERIES + skip, TILE_QUERIES, 1, rows + skip * row, row,
-                       to->data + (first + j) * to->row, to->row, sets ? EAB_START_ZERO : EAB_START_C, pass->ahead);
+    const eab_start start = sets ? EAB_START_ZERO : EAB_START_C;
+    float *first_row = to->data + first * to->row;
+    if (!diagonal) {
+        eab_product_of(keys, pass->columns, block->count, tile, TILE_QUERIES, 1, rows, row, first_row, to->row, start,
+                       pass->ahead);
+        return;
     }
+    const eab_triangle_args args = {.rows = keys,
+                                    .columns = pass->columns,
+                                    .a = tile,
+                                    .a_row = TILE_QUERIES,
+                                    .a_k = 1,
+                                    .b = rows,
+                                    .b_row = row,
+                                    .c = first_row,
+                                    .c_row = to->row,
+                                    .start = start,
+                                    .ahead = pass->ahead};
+    EAB_ISA_NAME(eab_product_triangle)(&args);
 }
 
 static void differentiate_keys(const head_pass *pass, const query_block *block, int32_t first, int32_t keys,
@@ -150,7 +161,7 @@ static void differentiate_keys(const head_pass *pass, const query_block *block, 
     }
     const eab_start start = first ? EAB_START_C : EAB_START_ZERO;
     if (sums_in_rows(pass->args))
-        sum_tile_rows(&k, block->count, space->dscores, pass->dq + block->first * in_time, in_time, start);
+        sum_tile_rows(&k, block->count, space->dscores, pass->dq + block->first * in_time, in_time, start, NULL);
     else sum_tile(&k, space->dscores, space->dqueries, start);
     gather_rows(pass, block, space->scores, block->dout_rows, block->dout_row, &pass->dvalues, first, keys, diagonal);
     gather_rows(pass, block, space->dscores, block->query_rows, block->query_row, &pass->dkeys, first, keys, diagonal);

@@ -1,4 +1,4 @@
-/* The micro-kernel's tiles and the loop over them: product.h. Also the transposition that packs operands.
+/* Whole products in tiles: product.h. Also the transposition that packs operands.
  *
  * Tiles are cut evenly (10 rows are 5 + 5, not 8 + 2), since a tile of few accumulators waits for the latency of its
  * multiply-adds. A tile of one vector has up to EAB_TALL_ROWS rows: with 8 its 8 accumulators would just do, but of the
@@ -6,160 +6,18 @@
  * rows before the next one: for k up to about 200 it stays in a 48 KiB L1 cache. Measured shares of the peak:
  * kernels/cpu/README.md.
  */
-#include "product.h"
-
+#include "product_tile.h"
 #include "transpose.h"
-
-typedef struct {
-    const float *a, *b;
-    float *c;
-    const float *start_row, *other;
-    ptrdiff_t last_column; /* of the tile's last vector: (vectors - 1) * EAB_LANES, or less where it overlaps */
-    eab_mask lanes;        /* of a narrow tile */
-    int32_t count;         /* tiles below each other */
-} tile_column;
-
-EAB_INLINE ptrdiff_t vector_column(ptrdiff_t last_column, int vector, int vectors) {
-    return vector == vectors - 1 ? last_column : (ptrdiff_t)vector * EAB_LANES;
-}
-
-/* A vector of columns: all lanes, or, where c has fewer columns (narrow), those of the mask. */
-EAB_INLINE eab_vec load_columns(const bool narrow, eab_mask lanes, const float *from) {
-#if EAB_HAS_MASKS
-    if (narrow) return eab_load_lanes(lanes, from);
-#endif
-    (void)narrow, (void)lanes;
-    return eab_load(from);
-}
-
-EAB_INLINE void store_columns(const bool narrow, eab_mask lanes, float *to, eab_vec value) {
-#if EAB_HAS_MASKS
-    if (narrow) {
-        eab_store_lanes(lanes, to, value);
-        return;
-    }
-#endif
-    (void)narrow, (void)lanes;
-    eab_store(to, value);
-}
-
-EAB_INLINE eab_vec finish_vec(eab_finish finish, const bool narrow, eab_mask lanes, eab_vec sum, const float *other) {
-    switch (finish) {
-        case EAB_FINISH_RELU: return eab_keep(~(sum < 0), sum); /* NaN stays NaN */
-        case EAB_FINISH_RELU_SLOPE: return eab_keep(load_columns(narrow, lanes, other) > 0, sum);
-        case EAB_FINISH_TIMES: return sum * load_columns(narrow, lanes, other);
-        case EAB_FINISH_GELU: /* gemm.c's */
-        case EAB_FINISH_NONE: break;
-    }
-    return sum;
-}
-
-/* Not inlined: once is enough. */
-__attribute__((noinline)) static prefetch_walk pace(row_prefetch *ahead, int32_t vectors, int32_t depth) {
-    return prefetch_pace(ahead, vectors, depth);
-}
-
-/* The tiles of a column. rows and vectors are constants where this is inlined, so that the accumulators become
- * registers. All of c is read before any is written: where the last vector overlaps the one before it, the same bits
- * are written twice. */
-EAB_INLINE void tile(const int rows, const int vectors, const bool narrow, const bool asks,
-                     const eab_product_args *args, const tile_column *place) {
-    const eab_mask lanes = place->lanes;
-    const ptrdiff_t a_row = args->a_row, a_k = args->a_k, b_row = args->b_row, c_row = args->c_row;
-    const ptrdiff_t last_column = place->last_column;
-    const int32_t depth = args->k;
-    const float *first_a = place->a;
-    float *c = place->c;
-    const float *other = place->other;
-    for (int32_t count = place->count; count > 0; count--, first_a += rows * a_row, c += rows * c_row) {
-        /* high, highest: addresses of all rows from 4 strides */
-        const float *a = first_a, *high = a + 8 * a_row, *highest = a + 16 * a_row, *b = place->b;
-        prefetch_walk ahead = {0};
-        if (asks) ahead = pace(args->ahead, rows * vectors, depth);
-        eab_vec sum[EAB_TALL_ROWS][EAB_TILE_VECTORS];
-        EAB_UNROLL
-        for (int row = 0; row < rows; row++) {
-            EAB_UNROLL
-            for (int vector = 0; vector < vectors; vector++) sum[row][vector] = (eab_vec){0};
-        }
-        if (args->start & EAB_START_C) {
-            EAB_UNROLL
-            for (int row = 0; row < rows; row++) {
-                EAB_UNROLL
-                for (int vector = 0; vector < vectors; vector++)
-                    sum[row][vector] =
-                        load_columns(narrow, lanes, c + row * c_row + vector_column(last_column, vector, vectors));
-            }
-        }
-        if (args->start & EAB_START_ROW) {
-            EAB_UNROLL
-            for (int vector = 0; vector < vectors; vector++) {
-                const eab_vec start =
-                    load_columns(narrow, lanes, place->start_row + vector_column(last_column, vector, vectors));
-                EAB_UNROLL
-                for (int row = 0; row < rows; row++) sum[row][vector] += start;
-            }
-        }
-        for (int32_t k = depth; k > 0; k--) {
-            if (asks && ahead.step) {
-                __builtin_prefetch(ahead.line);
-                if (ahead.step > PREFETCH_LINE) __builtin_prefetch(ahead.line + PREFETCH_LINE);
-                ahead.line += ahead.step;
-            }
-            eab_vec columns[EAB_TILE_VECTORS];
-            EAB_UNROLL
-            for (int vector = 0; vector < vectors; vector++)
-                columns[vector] = load_columns(narrow, lanes, b + vector_column(last_column, vector, vectors));
-            EAB_UNROLL
-            for (int row = 0; row < rows; row++) {
-                const eab_vec value = eab_splat(row < 8    ? a[row * a_row]
-                                                : row < 16 ? high[(row - 8) * a_row]
-                                                           : highest[(row - 16) * a_row]);
-                EAB_UNROLL
-                for (int vector = 0; vector < vectors; vector++) sum[row][vector] += value * columns[vector];
-            }
-            a += a_k;
-            high += a_k;
-            highest += a_k;
-            b += b_row;
-        }
-#define FINISH(finish)                                                                                        \
-    EAB_UNROLL                                                                                                \
-    for (int row = 0; row < rows; row++) {                                                                    \
-        EAB_UNROLL                                                                                            \
-        for (int vector = 0; vector < vectors; vector++)                                                      \
-            sum[row][vector] = finish_vec(finish, narrow, lanes, sum[row][vector],                            \
-                                          other + row * c_row + vector_column(last_column, vector, vectors)); \
-    }
-        if (args->finish != EAB_FINISH_NONE) {
-            if (args->finish == EAB_FINISH_RELU) {
-                FINISH(EAB_FINISH_RELU)
-            } else if (args->finish == EAB_FINISH_RELU_SLOPE) {
-                FINISH(EAB_FINISH_RELU_SLOPE)
-            } else {
-                FINISH(EAB_FINISH_TIMES)
-            }
-            other += rows * c_row;
-        }
-        EAB_UNROLL
-        for (int row = 0; row < rows; row++) {
-            EAB_UNROLL
-            for (int vector = 0; vector < vectors; vector++)
-                store_columns(narrow, lanes, c + row * c_row + vector_column(last_column, vector, vectors),
-                              sum[row][vector]);
-        }
-    }
-}
 
 typedef void (*tile_function)(const eab_product_args *, const tile_column *);
 
-/* Of each tile one that asks for memory ahead, as that took 1 % of the time of a model's products, which never do. */
+/* Of each tile one that asks for memory ahead. */
 #define TILE(rows, vectors)                                                                              \
     static void tile_##rows##_##vectors(const eab_product_args *args, const tile_column *place) {        \
-        tile(rows, vectors, false, false, args, place);                                                  \
+        tile(rows, vectors, false, false, false, args, place);                                           \
     }                                                                                                    \
     static void asking_tile_##rows##_##vectors(const eab_product_args *args, const tile_column *place) { \
-        tile(rows, vectors, false, true, args, place);                                                   \
+        tile(rows, vectors, false, true, false, args, place);                                            \
     }
 /* Lists of macros. clang-format does not read them as such. */
 /* clang-format off */
@@ -204,7 +62,7 @@ static const tile_function tiles[2][EAB_TILE_VECTORS][EAB_TALL_ROWS] = {
 #if EAB_HAS_MASKS
 #define NARROW_TILE(rows, vectors)                                                              \
     static void narrow_tile_##rows(const eab_product_args *args, const tile_column *place) { \
-        tile(rows, 1, true, false, args, place);                                                 \
+        tile(rows, 1, true, false, false, args, place);                                                 \
     }
 #define NARROW_TILE_NAME(rows, vectors) narrow_tile_##rows,
 EACH_TALL(NARROW_TILE)
@@ -245,6 +103,7 @@ void EAB_ISA_NAME(eab_product)(const eab_product_args *args) {
                              args->c + column,
                              args->start_row ? args->start_row + column : NULL,
                              args->other ? args->other + column : args->c,
+                             NULL,
                              last - column,
                              lanes,
                              short_tiles};
@@ -263,14 +122,9 @@ void EAB_ISA_NAME(eab_transpose_scaled)(int64_t rows, int64_t columns, const flo
     const int64_t whole_rows = rows & ~(int64_t)3, whole_columns = columns & ~(int64_t)3;
     int64_t row = 0;
 #ifdef EAB_HAS_EIGHTS
-    for (; row + EAB_LANES <= rows; row += EAB_LANES)
-        for (int64_t column = 0; column < whole_columns; column += 4) {
-            eab_vec turned[4];
-            fours_gather(from + row * from_row + column, from_row, turned);
-            EAB_UNROLL
-            for (int64_t i = column; i < column + 4; i++)
-                eab_store(to + i * to_row + row, factors[i * factor_step] * turned[i - column]);
-        }
+    row = rows / EAB_LANES * EAB_LANES;
+    if (!factor_step && *factors == 1) lanes_transpose(false, row, whole_columns, from, from_row, NULL, 0, to, to_row);
+    else lanes_transpose(true, row, whole_columns, from, from_row, factors, factor_step, to, to_row);
 #endif
     for (; row < whole_rows; row += 4)
         for (int64_t column = 0; column < whole_columns; column += 4) {

@@ -21,11 +21,13 @@
 #if EAB_LANES == 16 || defined(__aarch64__)
 #define EAB_TILE_ROWS 8
 #define EAB_TILE_VECTORS 3
-#define EAB_TALL_ROWS 24 /* of tiles of one vector */
+#define EAB_TALL_ROWS 24       /* of tiles of one vector */
+#define EAB_DIAGONAL_VECTORS 4 /* of a tile on the diagonal */
 #else
 #define EAB_TILE_ROWS 6
 #define EAB_TILE_VECTORS 2
 #define EAB_TALL_ROWS 12
+#define EAB_DIAGONAL_VECTORS 2
 #endif
 
 /* What c starts from: the sum of these. */
@@ -60,5 +62,44 @@ EAB_INLINE void eab_product_of(int64_t rows, int64_t columns, int64_t k, const f
         NULL,          EAB_FINISH_NONE,  NULL,       ahead};
     EAB_ISA_NAME(eab_product)(&args);
 }
+
+/* ---- on the diagonal: product_diagonal.c ------------------------------------------------------------------------- */
+
+#define EAB_TRIANGLE_STEP (EAB_LANES < 8 ? EAB_LANES : 8)
+#define EAB_STAIR_ROWS (EAB_LANES > 8 ? EAB_LANES : 8)
+
+/* c[row][column] (+)= sum_k a(row, k) * b[k][column] of a square a, [rows][rows], of which only one triangle counts: row i has
+ * the terms 0..i (lower) or i..rows - 1. Rows are taken in steps that divide EAB_TRIANGLE_STEP: in the square where the rows of a
+ * step and its columns meet, a must be 0 off the triangle; elsewhere what is off it is not read. */
+typedef struct {
+    int32_t rows, columns; /* columns >= EAB_LANES */
+    bool lower;
+    const float *a;
+    ptrdiff_t a_row, a_k;
+    const float *b;
+    ptrdiff_t b_row;
+    float *c;
+    ptrdiff_t c_row;
+    eab_start start;
+    const float *factors; /* [rows], by which the sums are multiplied at last; may be NULL */
+    row_prefetch *ahead;
+} eab_triangle_args;
+
+void EAB_ISA_NAME(eab_product_triangle)(const eab_triangle_args *args);
+
+/* c[row][column] = sum_k a[row][k] * b[k][column] from the diagonal on: rows are taken in steps of EAB_STAIR_ROWS, and the columns
+ * of a step begin at its first row. */
+typedef struct {
+    int32_t rows, columns, k; /* columns: whole vectors, no fewer than rows */
+    const float *a;
+    ptrdiff_t a_row;
+    const float *b;
+    ptrdiff_t b_row;
+    float *c;
+    ptrdiff_t c_row;
+    row_prefetch *ahead;
+} eab_stairs_args;
+
+void EAB_ISA_NAME(eab_product_stairs)(const eab_stairs_args *args);
 
 #endif

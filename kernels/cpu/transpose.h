@@ -3,6 +3,7 @@
 #ifndef EAB_KERNELS_CPU_TRANSPOSE_H
 #define EAB_KERNELS_CPU_TRANSPOSE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "simd.h"
@@ -88,6 +89,20 @@ EAB_INLINE void fours_gather(const float *from, ptrdiff_t row, eab_vec vectors[4
     EAB_UNROLL
     for (int i = 0; i < 4; i++) vectors[i] = quads_gather(from + i * row, row);
     EAB_UNROLL EAB_SWAP_BIT(vectors, 4, 1) EAB_UNROLL EAB_SWAP_BIT(vectors, 4, 2)
+}
+
+/* eab_transpose_scaled of whole vectors of rows and whole fours of columns. */
+EAB_INLINE void lanes_transpose(const bool scaled, int64_t rows, int64_t columns, const float *from, ptrdiff_t from_row,
+                                const float *factors, ptrdiff_t factor_step, float *to, ptrdiff_t to_row) {
+    for (int64_t row = 0; row < rows; row += EAB_LANES)
+        for (int64_t column = 0; column < columns; column += 4) {
+            eab_vec turned[4];
+            fours_gather(from + row * from_row + column, from_row, turned);
+            EAB_UNROLL
+            for (int64_t i = 0; i < 4; i++)
+                eab_store(to + (column + i) * to_row + row,
+                          scaled ? factors[(column + i) * factor_step] * turned[i] : turned[i]);
+        }
 }
 
 EAB_INLINE eight eight_load(const float *from) {
