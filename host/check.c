@@ -2,6 +2,7 @@
 
 #include <math.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "../kernels/mechanism.h"
 #include "check_buffers.h"
@@ -71,28 +72,55 @@ int eab_check_run_operation(eab_device *device, const eab_check_operation *opera
 
 typedef void reporter(void *context, const eab_check_operation *, const eab_check_shape *, const eab_check_result *);
 
+/* What could not be run is a miss, and tells why. After a fault the device is opened anew, as it may be good for nothing else. */
+static int check_shape(eab_device **device, const eab_check_operation *operation, const eab_check_shape *shape,
+                       eab_check_result *result) {
+    const int status = eab_check_run_operation(*device, operation, shape, result);
+    if (!status) return EAB_OK;
+    result->passed = false;
+    snprintf(result->reason, sizeof result->reason, "%s", eab_last_error());
+    if (status != EAB_DEVICE_FAULT) return EAB_OK;
+    const char *const name = (*device)->backend->name;
+    const int index = (*device)->index;
+    eab_device_close(*device);
+    *device = NULL;
+    return eab_device_open(name, index, device);
+}
+
 /* On every shape, by every mechanism where it has some. */
-static int check_operation(eab_device *device, const eab_check_operation *operation, reporter *report, void *context,
+static int check_operation(eab_device **device, const eab_check_operation *operation, reporter *report, void *context,
                            int *failed) {
-    if (!eab_backend_has_precision(device->backend, operation->precision)) return EAB_OK;
+    if (!eab_backend_has_precision((*device)->backend, operation->precision)) return EAB_OK;
     for (size_t j = 0; j < sizeof shapes / sizeof *shapes; j++)
         for (int32_t mechanism = 0; mechanism < (operation->by_mechanism ? EAB_MECHANISM_COUNT : 1); mechanism++) {
             eab_check_shape shape = shapes[j];
             eab_check_result result;
             shape.mechanism = mechanism;
-            EAB_TRY(eab_check_run_operation(device, operation, &shape, &result));
+            const int status = check_shape(device, operation, &shape, &result);
             *failed += !result.passed;
             report(context, operation, &shape, &result);
+            if (status) return status;
         }
     return EAB_OK;
 }
 
-int eab_check_all(eab_device *device, reporter *report, void *context, int *failed) {
+bool eab_check_is_named(const char *names, const char *name) {
+    if (!names) return true;
+    const size_t length = strlen(name);
+    for (const char *word = names; word; word = strchr(word, ',') ? strchr(word, ',') + 1 : NULL)
+        if (strncmp(word, name, length) == 0 && (word[length] == ',' || !word[length])) return true;
+    return false;
+}
+
+int eab_check_all(eab_device **device, const char *names, reporter *report, void *context, int *failed) {
     *failed = 0;
     const eab_check_operation *operation;
     for (int i = 0; (operation = eab_check_operation_at(i)); i++)
-        EAB_TRY(check_operation(device, operation, report, context, failed));
-    for (int i = 0; device->backend->attention_half_forward && (operation = eab_check_half_operation_at(i)); i++)
-        EAB_TRY(check_operation(device, operation, report, context, failed));
+        if (eab_check_is_named(names, operation->name))
+            EAB_TRY(check_operation(device, operation, report, context, failed));
+    const bool half = (*device)->backend->attention_half_forward != NULL;
+    for (int i = 0; half && (operation = eab_check_half_operation_at(i)); i++)
+        if (eab_check_is_named(names, operation->name))
+            EAB_TRY(check_operation(device, operation, report, context, failed));
     return EAB_OK;
 }

@@ -9,7 +9,9 @@
 enum { REPEATS = 5, BURSTS = 40 };
 /* Well past the caches; on a GPU long enough that starting the copy does not count. */
 static const size_t HOST_COPY_BYTES = 64 << 20, GPU_COPY_BYTES = 1 << 30;
-static const double burn_flop = 3e8; /* about 1 ms of a core: short, so that one of them has the core to itself */
+/* About 1 ms of a core: short, so that one of them has the core to itself; and some 10 ms of a GPU's tensor cores, so that
+ * starting the products and waiting for them does not count. */
+static const double burn_flop = 3e8, gpu_burn_flop = 5e12;
 
 /* An emulated processor (qemu, valgrind) takes seconds for a burst, and one of them has to do. */
 static const double longest_burning_s = 0.5;
@@ -18,11 +20,11 @@ static const double longest_burning_s = 0.5;
 static double measure_gflop_per_s(eab_device *device, int32_t dtype) {
     double best = 0;
     if (!device->backend->burn) return 0;
-    const double begin_s = eab_now_s();
+    const double begin_s = eab_now_s(), flop = device->backend->capacity ? gpu_burn_flop : burn_flop;
     for (int i = 0; i < BURSTS && (i == 0 || eab_now_s() - begin_s < longest_burning_s); i++) {
         double done = 0;
         const double before_s = eab_now_s();
-        if (device->backend->burn(device, dtype, burn_flop, &done)) return 0;
+        if (device->backend->burn(device, dtype, flop, &done)) return 0;
         const double rate = done / (eab_now_s() - before_s) / 1e9;
         if (rate > best) best = rate;
     }

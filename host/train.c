@@ -362,6 +362,16 @@ static int record_step(eab_fleet_state *fleet, int64_t step) {
     return recorded ? eab_fail((eab_status)recorded, "%s", reason) : ended;
 }
 
+/* Recording does nothing, so where it fails the step can still be done, slower. A fault of the device shows there, too. */
+static void do_without_recording(eab_fleet_state *fleet, eab_device *device) {
+    static atomic_flag told = ATOMIC_FLAG_INIT;
+    if (!atomic_flag_test_and_set(&told))
+        fprintf(stderr, "eabench: steps are not recorded, and take the host longer: %s\n", eab_last_error());
+    if (fleet->recording) device->backend->forget(device, fleet->recording);
+    fleet->recording = NULL;
+    fleet->unrecorded = true;
+}
+
 /* A step of the fleet. Where the device can record, the first is done operation by operation, the second is recorded,
  * and from then on the recording is replayed, which costs the host next to nothing. */
 static int do_step(eab_fleet_state *fleet, int64_t step) {
@@ -370,7 +380,8 @@ static int do_step(eab_fleet_state *fleet, int64_t step) {
         fleet->warm = true;
         return train_step(fleet, step);
     }
-    if (!fleet->recording) EAB_TRY(record_step(fleet, step));
+    if (!fleet->recording && !fleet->unrecorded && record_step(fleet, step)) do_without_recording(fleet, device);
+    if (fleet->unrecorded) return train_step(fleet, step);
     return device->backend->replay(device, fleet->recording);
 }
 

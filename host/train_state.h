@@ -32,6 +32,7 @@ typedef struct {
     int64_t trained_tokens; /* of all members */
     bool warm;              /* a step was done by these members: what it keeps on the device is there */
     void *recording;        /* of a step by these members, on devices that record; else NULL */
+    bool unrecorded;        /* recording failed: steps are done operation by operation from then on */
     double checkpoint_s;    /* when the last checkpoint was made, or training began */
     double checkpoint_took_s;
 } eab_fleet_state;

@@ -54,7 +54,9 @@ int eab_device_open(const char *backend, int index, eab_device **device);
 /* Frees the device and all memory it holds; NULL is fine. */
 void eab_device_close(eab_device *device);
 
-/* Makes the device work on `stream` (a cudaStream_t; NULL: its own). Ignored by host backends. */
+/* Makes the device work on `stream`: a cudaStream_t; NULL: its own, which waits for no other; cudaStreamLegacy, that is
+ * (void *)1: the one that CUDA takes by default. What was queued before goes on where it was, so wait for it
+ * (eab_device_synchronize) if it may still run. Ignored by host backends. */
 int eab_device_set_stream(eab_device *device, void *stream);
 
 /* Waits until all work is done; a fault of an asynchronous call shows here. */

@@ -5,7 +5,7 @@ set -uo pipefail
 program='gpu_check'
 source "$(dirname -- "${BASH_SOURCE[0]}")/common.sh" || exit 3
 
-all_parts=(build check sanitize bench ladder compare peers)
+all_parts=(build check ladder compare bench peers sanitize)
 
 usage() {
     cat <<END
@@ -15,13 +15,13 @@ Runs these parts and ends with a table of what came out:
 
   build     eabench with code for this GPU, in build/gpu-check
   check     every operation against float64: eabench check, with cuBLAS and with our own products
-  sanitize  the same under compute-sanitizer: memcheck, racecheck, initcheck
-  bench     kernels' speed beside their errors: eabench bench --tag gpu, its main rows
   ladder    tasks/ladders/gpu.ini: 1,280 models; all mechanisms, 8 levels, 4 rates, 10 seeds
   compare   100 steps on GPU and processor: the same losses to 1e-3; then cells of the ladder on the processor, and
             scripts/compare between the two
+  bench     kernels' speed beside their errors: eabench bench --tag gpu, its main rows
   peers     attention and training beside the PyTorch, JAX and Triton that python3 has (EAB_PEERS_PYTHON: another Python):
             scripts/peers/run.sh --gpu --quick
+  sanitize  the same checks under compute-sanitizer: memcheck, racecheck, initcheck, in the time that is left
 
   --only PART    these parts only
   --simt         without a GPU: the same parts in miniature, kernels run by tests/simt on the processor
@@ -134,18 +134,18 @@ why() { case $1 in 124 | 137) echo 'the time limit was reached' ;; *) echo "exit
 # ---- the parts -------------------------------------------------------------------------------------------------------
 
 part_build() {
-    local options target=eabench begin=$SECONDS
+    local options targets=(eabench eabench_library) begin=$SECONDS # the library is for the peers
     if [[ -n $binary ]] || ((no_build)); then
         row build skipped "$(short "$eabench") is used"
         return
     fi
     if ((simt)); then
-        options=(-DEAB_CUDA=OFF -DEAB_TESTS=OFF -DEAB_SIMT=ON) target=eabench_simt
+        options=(-DEAB_CUDA=OFF -DEAB_TESTS=OFF -DEAB_SIMT=ON) targets=(eabench_simt)
     else
         options=(-DEAB_CUDA=ON -DEAB_TESTS=OFF "-DCMAKE_CUDA_ARCHITECTURES=$architecture")
     fi
     configure "$build" -DCMAKE_BUILD_TYPE=Release "${options[@]}"
-    if quietly "building $(short "$build")" limited 400 cmake --build "$build" --target "$target" -j "$(cores)"; then
+    if quietly "building $(short "$build")" limited 400 cmake --build "$build" --target "${targets[@]}" -j "$(cores)"; then
         row build passed "$((SECONDS - begin)) s${architecture:+, sm_${architecture%-real}}"
     else
         cp -- "$log" "$out/build.txt"
@@ -154,6 +154,7 @@ part_build() {
 }
 
 # one_check NAME LIMIT COMMAND...: a whole `eabench check`, its table in NAME.txt; adds what it counted to `counted`.
+# Returns 124 where the time ran out.
 one_check() {
     local name=$1 limit=$2 status last
     shift 2
@@ -163,8 +164,12 @@ one_check() {
     counted+="${counted:+; }$name: ${last:-no result}"
     ((status == 0)) && return
     counted+=" ($(why "$status"), see $(short "$out/$name.txt"))"
+    [[ $status != 124 && $status != 137 ]] || return 124
     return 1
 }
+
+# With which products, and on what: the first line that `eabench check` prints.
+checked_by() { sed -n 's/^[a-z]*: \(.*\)$/\1/p;1q' "$out/$1.txt" 2>/dev/null; }
 
 check_command() { printf '%s\0' "$eabench" check --backend "$backend" --device "$device"; }
 
@@ -175,6 +180,7 @@ part_check() {
         one_check check 300 "${command[@]}" || verdict=FAILED
     else
         one_check check 60 "${command[@]}" || verdict=FAILED
+        counted+=" ($(checked_by check))"
         one_check check-own-products 60 env EAB_CUDA_PRODUCT=own "${command[@]}" || verdict=FAILED
     fi
     row check "$verdict" "$counted"
@@ -194,8 +200,20 @@ part_sanitize() {
         return
     fi
     for tool in memcheck racecheck initcheck; do # of our kernels: cuBLAS is not ours to check, and slow under it
-        one_check "$tool" 60 env EAB_CUDA_PRODUCT=own compute-sanitizer --tool "$tool" --error-exitcode 9 \
-            "${command[@]}" || verdict=FAILED
+        if (($(left 60) < 10)); then # nothing would come of it
+            counted+="${counted:+; }$tool: no time is left, --only sanitize runs it"
+            [[ $verdict == FAILED ]] || verdict=partial
+            continue
+        fi
+        one_check "$tool" 120 env EAB_CUDA_PRODUCT=own compute-sanitizer --tool "$tool" --error-exitcode 9 "${command[@]}"
+        case $? in
+            0) ;;
+            124) # what it found until then counts; its first line is its name
+                if grep -v COMPUTE-SANITIZER "$out/$tool.txt" | grep -q '^========='; then verdict=FAILED; fi
+                [[ $verdict == FAILED ]] || verdict=partial
+                ;;
+            *) verdict=FAILED ;;
+        esac
         if grep -q 'Device not supported' "$out/$tool.txt"; then # as in some virtual machines
             row sanitize skipped 'compute-sanitizer does not support this device'
             return

@@ -9,7 +9,7 @@
  * exponential class keeps a running maximum per lane and rescales out and L when it moves (Milakov and Gimelshein,
  * arXiv 1805.02867; Dao et al., arXiv 2205.14135); the bounded class has neither maximum nor exponential nor rescaling.
  * Causal: blocks of keys left of the diagonal need no mask; of the one on it, what lies above the diagonal is computed only
- * inside small squares (attention_tile.h). What limits it: the two products, 4 head_dim FLOPs a pair, for
+ * inside small squares (product_diagonal.c). What limits it: the two products, 4 head_dim FLOPs a pair, for
  * head_dim from about 32; below it the weights (a division or an exponential a pair) and the packing. Calls of their own ask for
  * the next block's operands meanwhile (prefetch.h).
  * Measured shares of the peak: kernels/cpu/README.md.

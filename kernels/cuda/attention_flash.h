@@ -11,6 +11,7 @@
 #include "attention_formula.h" /* before all that may include mechanism.h */
 
 #include "attention.h"
+#include "context.h"
 #include "tensor_core.h"
 
 /* ---- element types -------------------------------------------------------------------------------------------------- */
@@ -304,10 +305,14 @@ static int eab_flash_launch(cudaStream_t stream, Kernel *kernel, const char *nam
     if (blocks > INT32_MAX)
         return eab_fail(EAB_UNSUPPORTED, "%s: %d heads of %d positions are too many blocks", name, (int)args.problems,
                         (int)args.context);
-    if (bytes > 48 * 1024 &&
-        cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, (int)bytes) != cudaSuccess) {
-        cudaGetLastError();
-        return eab_fail(EAB_UNSUPPORTED, "%s: this device has no %zu bytes of shared memory for a block", name, bytes);
+    if (bytes > 48 * 1024) {
+        const cudaError_t error = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, (int)bytes);
+        if (error == cudaErrorInvalidValue) {
+            cudaGetLastError();
+            return eab_fail(EAB_UNSUPPORTED, "%s: this device has no %zu bytes of shared memory for a block", name,
+                            bytes);
+        }
+        if (error != cudaSuccess) return eab_cuda_status(error, name, __FILE__, __LINE__); /* of a kernel before it */
     }
     return eab_launch_note(
         eab_launch(name, __FILE__, __LINE__, stream, kernel, dim3((unsigned)blocks), dim3(Shape::THREADS), bytes, args),

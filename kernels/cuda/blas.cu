@@ -144,6 +144,7 @@ int eab_cuda_blas_product(eab_cuda_blas *blas, const eab_gemm *gemm) {
                       inputs, gemm->ldb, gemm->b.stride, gemm->a.data, inputs, gemm->lda, gemm->a.stride, &beta,
                       gemm->c.data, CUDA_R_32F, gemm->ldc, gemm->c.stride, gemm->members, compute, CUBLAS_GEMM_DEFAULT);
     if (!status) return EAB_OK;
+    EAB_CUDA(cudaPeekAtLastError()); /* a kernel before it may be to blame */
     return eab_fail(status == CUBLAS_STATUS_ALLOC_FAILED ? EAB_NO_MEMORY : EAB_DEVICE_FAULT,
                     "cublasGemmStridedBatchedEx of %d times %d x %d x %d failed with status %d", (int)gemm->members,
                     (int)gemm->m, (int)gemm->n, (int)gemm->k, (int)status);

@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 
 MECHANISMS = ("dpa", "ea", "ea-scaled", "ea-softmax")
+CUDA_STREAM_LEGACY = 1
 DTYPES = {torch.float32: 0, torch.bfloat16: 1, torch.float16: 2}  # EAB_F32, EAB_BF16, EAB_F16
 
 
@@ -119,7 +120,9 @@ def _device(tensor: Tensor, backend: str | None) -> ctypes.c_void_p:
     if tensor.device.type == "cpu":
         return _devices.of(backend or "cpu", 0)
     handle = _devices.of("cuda", tensor.device.index)
-    _check(library().eab_device_set_stream(handle, torch.cuda.current_stream(tensor.device).cuda_stream))
+    # PyTorch's default stream is 0, which here would be the device's own; 1 is CUDA's name for that default stream.
+    stream = torch.cuda.current_stream(tensor.device).cuda_stream or CUDA_STREAM_LEGACY
+    _check(library().eab_device_set_stream(handle, stream))
     return handle
 
 

@@ -160,7 +160,7 @@ int main(void) {
     must(eab_device_open("cpu", 0, &device));
     device->backend->describe(device, description, sizeof description);
     printf("%s: vectors of %d floats\n", description, eab_cpu_kernels_get()->lanes);
-    must(eab_check_all(device, report, NULL, &failed));
+    must(eab_check_all(&device, NULL, report, NULL, &failed));
     eab_device_close(device);
     check_unaligned();
     check_training(EAB_MECHANISM_dpa, EAB_ACTIVATION_RELU, 24, EAB_POSITION_ALIBI);

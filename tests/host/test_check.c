@@ -18,7 +18,7 @@ Test(check, cpu_meets_every_bound) {
     eab_device *device;
     int failed, checks = 0;
     cr_assert_eq(eab_device_open("cpu", 0, &device), EAB_OK, "%s", eab_last_error());
-    cr_assert_eq(eab_check_all(device, expect_passed, &checks, &failed), EAB_OK, "%s", eab_last_error());
+    cr_assert_eq(eab_check_all(&device, NULL, expect_passed, &checks, &failed), EAB_OK, "%s", eab_last_error());
     cr_expect_eq(failed, 0);
     cr_expect_gt(checks, 200);
     eab_device_close(device);

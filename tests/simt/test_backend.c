@@ -24,7 +24,7 @@ static void check_under_seed(const char *seed) {
     int failed = -1, reported = 0;
     setenv("EAB_SIMT_SEED", seed, 1);
     cr_assert_eq(eab_device_open("simt", 0, &device), 0, "%s", eab_last_error());
-    cr_assert_eq(eab_check_all(device, report, &reported, &failed), 0, "%s", eab_last_error());
+    cr_assert_eq(eab_check_all(&device, NULL, report, &reported, &failed), 0, "%s", eab_last_error());
     cr_assert_eq(failed, 0, "%d of %d checks failed", failed, reported);
     cr_assert_gt(reported, 0);
     eab_device_close(device);
@@ -36,6 +36,18 @@ Test(backend, so_does_the_way_through_cublas, .timeout = 500) {
     check_under_seed("3");
 }
 Test(backend, under_another_schedule_too, .timeout = 500) { check_under_seed("2"); }
+
+/* One operation that fails is one miss: the others, on a device that was opened anew, are checked as ever. */
+Test(backend, a_check_outlives_a_fault, .timeout = 200) {
+    eab_device *device = NULL;
+    int failed = -1, reported = 0;
+    setenv("EAB_CUDA_FAULT_AFTER", "6", 1);
+    cr_assert_eq(eab_device_open("simt", 0, &device), 0, "%s", eab_last_error());
+    cr_assert_eq(eab_check_all(&device, "norm,loss", report, &reported, &failed), 0, "%s", eab_last_error());
+    cr_expect_eq(failed, 1);
+    cr_expect_gt(reported, 20);
+    eab_device_close(device);
+}
 
 /* c = a b of one member, with what the stand-in for cuBLAS makes of its inputs. */
 static void multiply(eab_precision precision, int32_t m, int32_t n, int32_t k, const float *a, const float *b,

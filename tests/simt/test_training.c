@@ -461,6 +461,50 @@ Test(training, a_whole_step_is_one_operation, .timeout = 400) {
     }
 }
 
+/* ---- recordings that fail ---------------------------------------------------------------------------------------- */
+
+static struct {
+    eab_backend table;
+    int failures;
+} broken;
+
+static int no_record_begin(eab_device *device) {
+    (void)device;
+    broken.failures++;
+    return eab_fail(EAB_DEVICE_FAULT, "planted: no recording begins");
+}
+
+static int no_record_end(eab_device *device, void **recording) {
+    OK(eab_backend_from_name("simt")->record_end(device, recording));
+    broken.failures++;
+    return eab_fail(EAB_DEVICE_FAULT,
+                    "planted: a recording is lost"); /* though it made one, which is to be forgotten */
+}
+
+/* Where a device cannot record, the fleet is trained all the same, to the same bits. */
+Test(training, goes_on_where_recording_fails, .timeout = 400) {
+    eab_config configs[MEMBERS];
+    eab_cell_result recorded[MEMBERS], found[MEMBERS];
+    mixed_configs(configs);
+    train("simt", configs, recorded);
+    for (int at_begin = 0; at_begin < 2; at_begin++) {
+        const eab_train_options options = {.keep_curves = true};
+        eab_device *device;
+        broken.table = *eab_backend_from_name("simt");
+        if (at_begin) broken.table.record_begin = no_record_begin;
+        else broken.table.record_end = no_record_end;
+        broken.failures = 0;
+        OK(eab_device_open_backend(&broken.table, 0, &device));
+        OK(eab_train_fleet(device, MEMBERS, configs, &options, found));
+        cr_expect_eq(broken.failures, 1, "tried %d times", broken.failures);
+        cr_expect_eq(device->bytes, 0);
+        eab_device_close(device);
+        expect_same_bits(found, recorded);
+        for (int member = 0; member < MEMBERS; member++) free(found[member].curve);
+    }
+    for (int member = 0; member < MEMBERS; member++) free(recorded[member].curve);
+}
+
 /* A fleet of several is tried again in halves, on a device that was opened anew. */
 Test(training, a_fleet_outlives_a_fault, .timeout = 200) {
     found_results found = {{0}, "", 0};
