@@ -386,6 +386,7 @@ done
     ((simt)) || nvidia-smi --id="$device" --format=csv,noheader \
         --query-gpu=driver_version,compute_cap,memory.total,clocks.max.sm,clocks.max.mem,power.limit | awk -F', ' \
         '{ print "driver = " $1 "\ncompute_capability = " $2 "\nmemory = " $3 "\nclocks = " $4 ", memory " $5 "\npower_limit = " $6 }'
+    echo "program = $("$eabench" --version 2>/dev/null | head -n 1)" # with its commit, where no git is here
     echo "commit = $(git -C "$root" rev-parse --short HEAD 2>/dev/null)"
     echo "nvcc = $(nvcc --version 2>/dev/null | sed -n 's/.*release //p')"
     echo "date = $(date -u +%Y-%m-%dT%H:%M:%SZ)"
