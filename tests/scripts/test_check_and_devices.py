@@ -29,6 +29,12 @@ def test_check_meets_every_bound() -> None:
         assert any(line.split()[:2] == ["attention_backward", mechanism] for line in lines)
 
 
+def test_check_of_some_operations() -> None:
+    done = eabench("check", "--op", "loss,norm")
+    assert done.returncode == 0
+    assert {line.split()[0] for line in done.stdout.splitlines()[2:-1]} == {"loss", "norm"}
+
+
 def test_check_prints_failures_only() -> None:
     done = eabench("check", "--failures")
     assert done.returncode == 0 and len(done.stdout.splitlines()) == 3
@@ -39,6 +45,8 @@ def test_check_prints_failures_only() -> None:
     (("check", "--device", "7"), 3, "no device 7"),
     (("check", "--frobnicate"), 2, "--frobnicate"),
     (("check", "extra"), 2, "'extra'"),
+    (("check", "--op", "gem"), 2, "nearest: gemm"),
+    (("check", "--op", "loss,"), 2, "names ''"),
     (("devices", "extra"), 2, "takes no arguments"),
     (("devices", "--frobnicate"), 2, "--frobnicate"),
 ])
