@@ -22,10 +22,17 @@ bool is_sticky(cudaError_t error) {
            (code >= 714 && code <= 719) || code == 721 || code == 999;
 }
 
+thread_local int worked_on = -1; /* the device that the calling thread chose last */
+
+cudaError_t set_device(int index) {
+    worked_on = index;
+    return cudaSetDevice(index);
+}
+
+/* Not by cudaGetDevice: after a fault that, too, may return the fault. */
 void note_sticky(cudaError_t error) {
-    int index = -1;
-    if (is_sticky(error) && cudaGetDevice(&index) == cudaSuccess && index >= 0 && index < MAX_DEVICES)
-        __atomic_store_n(&poisoned[index], true, __ATOMIC_RELAXED);
+    if (is_sticky(error) && worked_on >= 0 && worked_on < MAX_DEVICES)
+        __atomic_store_n(&poisoned[worked_on], true, __ATOMIC_RELAXED);
 }
 
 __global__ void probe() {}
@@ -89,13 +96,13 @@ int prepare(eab_cuda_own *own, int index) {
     own->index = index;
     const bool revived = index < MAX_DEVICES && __atomic_exchange_n(&poisoned[index], false, __ATOMIC_RELAXED);
     if (revived) {
-        cudaSetDevice(index); /* its error, and that of the reset, is that of the poisoned context */
+        set_device(index); /* its error, and that of the reset, is that of the poisoned context */
         cudaDeviceReset();
         cudaGetLastError();
         __atomic_add_fetch(&generations[index], 1, __ATOMIC_RELAXED);
         own->careful = true;
     }
-    EAB_CUDA(cudaSetDevice(index));
+    EAB_CUDA(set_device(index));
     own->generation = index < MAX_DEVICES ? __atomic_load_n(&generations[index], __ATOMIC_RELAXED) : 0;
     EAB_CUDA(cudaGetDeviceProperties(&properties, index));
     EAB_TRY(check_architecture(index, &properties));
@@ -189,7 +196,9 @@ bool eab_cuda_is_current(const eab_cuda_own *own) {
 
 void eab_cuda_close(eab_device *device) {
     eab_cuda_own *own = eab_cuda_own_of(device);
-    if (eab_cuda_is_current(own) && cudaSetDevice(own->index) == cudaSuccess) {
+    const cudaError_t chosen = eab_cuda_is_current(own) ? set_device(own->index) : cudaErrorInvalidValue;
+    note_sticky(chosen);
+    if (chosen == cudaSuccess) {
         if (own->stream) note_sticky(cudaStreamSynchronize(own->stream)); /* a fault that nobody has asked for yet */
         eab_cuda_blas_close(own->blas);
         for (int i = 0; i < EAB_CUDA_KEPT_COUNT; i++) cudaFree(own->kept[i].on_device);
@@ -244,7 +253,7 @@ int eab_cuda_capacity(eab_device *device, size_t *free_bytes, int64_t *resident_
 
 cudaStream_t eab_cuda_stream(const eab_device *device) {
     const eab_cuda_own *own = eab_cuda_own_of(device);
-    cudaSetDevice(own->index);
+    set_device(own->index);
 #ifndef EAB_SIMT
     careful = own->careful;
 #endif
