@@ -104,7 +104,8 @@ static int check_operation(eab_device **device, const eab_check_operation *opera
     return EAB_OK;
 }
 
-bool eab_check_is_named(const char *names, const char *name) {
+/* Whether `name` is one of `names`, between commas; NULL: all are. */
+static bool is_named(const char *names, const char *name) {
     if (!names) return true;
     const size_t length = strlen(name);
     for (const char *word = names; word; word = strchr(word, ',') ? strchr(word, ',') + 1 : NULL)
@@ -116,11 +117,9 @@ int eab_check_all(eab_device **device, const char *names, reporter *report, void
     *failed = 0;
     const eab_check_operation *operation;
     for (int i = 0; (operation = eab_check_operation_at(i)); i++)
-        if (eab_check_is_named(names, operation->name))
-            EAB_TRY(check_operation(device, operation, report, context, failed));
+        if (is_named(names, operation->name)) EAB_TRY(check_operation(device, operation, report, context, failed));
     const bool half = (*device)->backend->attention_half_forward != NULL;
     for (int i = 0; half && (operation = eab_check_half_operation_at(i)); i++)
-        if (eab_check_is_named(names, operation->name))
-            EAB_TRY(check_operation(device, operation, report, context, failed));
+        if (is_named(names, operation->name)) EAB_TRY(check_operation(device, operation, report, context, failed));
     return EAB_OK;
 }

@@ -42,10 +42,7 @@ typedef struct {
 int eab_check_run_operation(eab_device *device, const eab_check_operation *operation, const eab_check_shape *shape,
                             eab_check_result *result);
 
-/* Whether `name` is one of `names` (between commas; NULL: all are). */
-bool eab_check_is_named(const char *names, const char *name);
-
-/* Every operation that is named on every shape of the table: calls report() for each. *failed counts misses; what could not
+/* Every operation that `names` has (between commas; NULL: all) on every shape of the table: calls report() for each. *failed counts misses; what could not
  * be run is one. After a fault *device is closed and opened anew; NULL where that fails, whose status is returned. */
 int eab_check_all(eab_device **device, const char *names,
                   void (*report)(void *context, const eab_check_operation *, const eab_check_shape *,

@@ -5,9 +5,10 @@
  *   scores[key][query] = k (broadcast) x q;  scores become weights, lane by lane;
  *   out[dim][query] += v (broadcast) x weights
  * and at the end out is divided by L and transposed back; from head_dim of two vectors on, out[query][dim] += weights (broadcast)
- * x v in out's own rows, with no transposition, divided where the last keys are added. k and v are read where they lie, whatever their strides. The
- * exponential class keeps a running maximum per lane and rescales out and L when it moves (Milakov and Gimelshein,
- * arXiv 1805.02867; Dao et al., arXiv 2205.14135); the bounded class has neither maximum nor exponential nor rescaling.
+ * x v in out's own rows, with no transposition; causal ones are divided where the last keys are added. k and v are read
+ * where they lie, whatever their strides. The exponential class keeps a running maximum per lane and rescales out and L
+ * when it moves (Milakov and Gimelshein, arXiv 1805.02867; Dao et al., arXiv 2205.14135); the bounded class has neither
+ * maximum nor exponential nor rescaling.
  * Causal: blocks of keys left of the diagonal need no mask; of the one on it, what lies above the diagonal is computed only
  * inside small squares (product_diagonal.c). What limits it: the two products, 4 head_dim FLOPs a pair, for
  * head_dim from about 32; below it the weights (a division or an exponential a pair) and the packing. Calls of their own ask for

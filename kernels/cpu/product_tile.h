@@ -60,9 +60,9 @@ __attribute__((noinline)) static prefetch_walk pace(row_prefetch *ahead, int32_t
 }
 
 /* The tiles of a column. rows and vectors are constants where this is inlined, so that the accumulators become
- * registers; so are narrow (fewer columns than lanes), asks (for memory ahead) and scales (by factors): what a model's products
- * never do took 1 to 2 % of the time of its short ones. All of c is read before any is written: where the last vector overlaps the one before it, the same bits
- * are written twice. */
+ * registers; so are narrow (fewer columns than lanes), asks (for memory ahead) and scales (by factors): a model's products
+ * never do the latter two, and asking whether to took 1 % of a step. All of c is read before any is written: where the
+ * last vector overlaps the one before it, the same bits are written twice. */
 EAB_INLINE void tile(const int rows, const int vectors, const bool narrow, const bool asks, const bool scales,
                      const eab_product_args *args, const tile_column *place) {
     const eab_mask lanes = place->lanes;
