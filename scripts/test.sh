@@ -4,7 +4,7 @@ set -uo pipefail
 program='test'
 source "$(dirname -- "${BASH_SOURCE[0]}")/common.sh" || exit 3
 
-default_stages=(release isa analyzer scripts faults memory no-glib asan tsan clang fuzz aarch64 cuda)
+default_stages=(release isa analyzer scripts faults memory asan tsan clang fuzz aarch64 cuda)
 full_stages=(lint floats debug valgrind asan-isa asan-scripts tsan-scripts peers cuda-all)
 
 usage() {
@@ -19,7 +19,6 @@ Installs what is missing (scripts/setup.sh), builds with warnings as errors, and
   scripts       pytest: the command line and the analysis scripts
   faults        sweeps disturbed at random instants, \$EAB_FAULT_ROUNDS times (20), and their tables compared
   memory        a short sweep and its resume under valgrind, where it is installed
-  no-glib       build with host/glib_subset in GLib's place, without pkg-config; pytest of the command line
   asan          AddressSanitizer and UndefinedBehaviorSanitizer: all Criterion tests
   tsan          ThreadSanitizer: the host's Criterion tests; pytest of the sweep
   clang         build by clang; all Criterion tests
@@ -102,22 +101,6 @@ launch() {
     if [[ $1 == tsan ]] && setarch -R true 2>/dev/null; then around+=(setarch -R); fi
     shift
     "${around[@]}" "$@"
-}
-
-# With pkg-config hidden, as on a machine that has none.
-no_glib_stage() {
-    local dir=build/no-glib hidden=(env PKG_CONFIG=/nonexistent PKG_CONFIG_LIBDIR=/nonexistent)
-    if ! quietly "configuring $dir" "${hidden[@]}" cmake --preset no-glib -DEAB_WERROR=ON ||
-        ! quietly "building $dir" cmake --build --preset no-glib --target eabench; then
-        cat -- "$log"
-        summaries+=("$dir cannot be built")
-        return 1
-    fi
-    if ldd "$dir/eabench" | grep -q glib; then
-        summaries+=("$dir/eabench needs libglib")
-        return 1
-    fi
-    pytests no-glib 'tests/scripts/test_command_line.py tests/scripts/test_check_and_devices.py'
 }
 
 declare -A built # preset: 0, or 1 where the build failed
@@ -384,7 +367,6 @@ stage() {
         isa) build release && ctests_at_levels release ;;
         analyzer) build release && analyzer_stage ;;
         scripts) build release && pytests release ;;
-        no-glib) no_glib_stage ;;
         asan) build asan && ctests asan ;;
         tsan) build tsan && races ;;
         clang) build clang && ctests clang ;;

@@ -6,9 +6,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "host/check.h"
-#include "host/mixture.h"
-#include "host/model.h"
+#include "host/check/suite.h"
+#include "host/model/network.h"
+#include "host/spec/mixture.h"
 #include "kernels/cpu/kernels.h"
 #include "kernels/mechanism.h"
 

@@ -8,9 +8,9 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "../../host/checkpoint_file.h"
-#include "../../host/options.h"
-#include "../../host/train.h"
+#include "../../host/model/checkpoint_file.h"
+#include "../../host/model/train.h"
+#include "../../host/spec/options.h"
 #include "fuzz.h"
 
 enum { CELLS = 2, MAX_BYTES = 1 << 16 };

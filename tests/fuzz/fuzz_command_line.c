@@ -9,7 +9,7 @@
 
 int eabench_main(int argc, char **argv);
 #define main eabench_main
-#include "../../host/main.c" /* NOLINT(bugprone-suspicious-include): its main is what is tested */
+#include "../../host/commands/main.c" /* NOLINT(bugprone-suspicious-include): its main is what is tested */
 #undef main
 
 enum { MAX_WORDS = 32 };

@@ -2,7 +2,7 @@
 #include <glib.h>
 #include <string.h>
 
-#include "../../host/csv.h"
+#include "../../host/base/csv.h"
 #include "../../kernels/status.h"
 #include "fuzz.h"
 

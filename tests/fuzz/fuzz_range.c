@@ -3,8 +3,8 @@
 #include <glib.h>
 #include <stdlib.h>
 
-#include "../../host/options.h"
-#include "../../host/range.h"
+#include "../../host/spec/options.h"
+#include "../../host/spec/range.h"
 #include "fuzz.h"
 
 /* All options: those of the model and of training, then those of each family. */

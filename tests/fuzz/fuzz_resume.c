@@ -7,8 +7,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "../../host/run_folder.h"
-#include "../../host/tables.h"
+#include "../../host/run/folder.h"
+#include "../../host/run/tables.h"
 #include "fuzz.h"
 
 static const char spec_text[] =

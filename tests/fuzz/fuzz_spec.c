@@ -4,8 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "../../host/plan.h"
-#include "../../host/spec.h"
+#include "../../host/plan/cells.h"
+#include "../../host/spec/file.h"
 #include "fuzz.h"
 
 enum { MAX_SETS = 4, SEPARATOR = 0x1F };

@@ -2,7 +2,7 @@
 #ifndef EAB_TESTS_FLEET_FIXTURE_H
 #define EAB_TESTS_FLEET_FIXTURE_H
 
-#include "host/model.h"
+#include "host/model/network.h"
 
 typedef struct {
     eab_device *device;

@@ -2,7 +2,7 @@
 #ifndef EAB_TESTS_INTERRUPTED_H
 #define EAB_TESTS_INTERRUPTED_H
 
-#include "host/train.h"
+#include "host/model/train.h"
 
 typedef struct {
     int parts;      /* that it took */

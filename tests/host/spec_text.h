@@ -8,7 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "host/plan.h"
+#include "host/plan/cells.h"
 
 /* Writes `size` bytes to a new file and its name to path[64]; the caller unlinks it. */
 static inline void write_bytes(const char *bytes, size_t size, char *path) {

@@ -9,7 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "host/geometry.h"
+#include "host/model/geometry.h"
 
 const char *const fixture_small_spec = "[task recurrence]\nbasis = 2, 4\n[model]\nd_model = 8\nheads = 2\n"
                                        "[train]\nmechanism = dpa, ea\nsteps = 40\n";

@@ -4,7 +4,7 @@
 
 #include <glib.h>
 
-#include "host/run_folder.h"
+#include "host/run/folder.h"
 
 /* A fresh folder; fixture_remove deletes it with all that is in it. */
 char *fixture_folder(void);

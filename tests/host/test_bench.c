@@ -4,12 +4,12 @@
 #include <math.h>
 #include <string.h>
 
-#include "host/bench_cases.h"
-#include "host/bench_operation.h"
-#include "host/bench_sampler.h"
-#include "host/bench_statistics.h"
-#include "host/bench_table.h"
-#include "host/csv.h"
+#include "host/base/csv.h"
+#include "host/bench/cases.h"
+#include "host/bench/operation.h"
+#include "host/bench/sampler.h"
+#include "host/bench/statistics.h"
+#include "host/bench/table.h"
 #include "kernels/clock.h"
 
 /* ---- statistics ---------------------------------------------------------------------------------------------- */

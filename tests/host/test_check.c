@@ -2,8 +2,8 @@
 #include <criterion/criterion.h>
 #include <math.h>
 
-#include "host/check.h"
-#include "host/check_buffers.h"
+#include "host/check/buffers.h"
+#include "host/check/suite.h"
 #include "kernels/mechanism.h"
 
 static void expect_passed(void *context, const eab_check_operation *operation, const eab_check_shape *shape,

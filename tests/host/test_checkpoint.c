@@ -9,12 +9,12 @@
 #include <unistd.h>
 
 #include "fleet_fixture.h"
-#include "host/cell_task.h"
-#include "host/checkpoint_file.h"
-#include "host/mixture.h"
-#include "host/options.h"
-#include "host/run_checkpoints.h"
-#include "host/train_checkpoint.h"
+#include "host/model/checkpoint.h"
+#include "host/model/checkpoint_file.h"
+#include "host/run/checkpoints.h"
+#include "host/spec/cell_task.h"
+#include "host/spec/mixture.h"
+#include "host/spec/options.h"
 #include "interrupted.h"
 #include "sweep_fixture.h"
 

@@ -5,7 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "host/csv.h"
+#include "host/base/csv.h"
 #include "kernels/status.h"
 
 typedef struct {

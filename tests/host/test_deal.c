@@ -6,9 +6,9 @@
 #include <stdatomic.h>
 #include <string.h>
 
-#include "host/deal.h"
-#include "host/rank_message.h"
-#include "host/shard.h"
+#include "host/plan/shard.h"
+#include "host/sweep/deal.h"
+#include "host/sweep/message.h"
 #include "sweep_fixture.h"
 
 static eab_deal *deal_of(const eab_plan *plan) {

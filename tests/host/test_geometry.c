@@ -5,8 +5,8 @@
 #include <string.h>
 
 #include "fleet_fixture.h"
-#include "host/geometry.h"
-#include "host/train.h"
+#include "host/model/geometry.h"
+#include "host/model/train.h"
 #include "kernels/mechanism.h"
 
 #define OK(call) cr_assert_eq(call, EAB_OK, "%s", eab_last_error())

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 
 #include "fleet_fixture.h"
-#include "host/options.h"
+#include "host/spec/options.h"
 #include "kernels/mechanism.h"
 
 typedef void (*change)(eab_config *config);

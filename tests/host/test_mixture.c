@@ -6,10 +6,10 @@
 #include <string.h>
 
 #include "fleet_fixture.h"
-#include "host/cell_task.h"
-#include "host/evaluate.h"
-#include "host/tables.h"
-#include "host/train.h"
+#include "host/model/evaluate.h"
+#include "host/model/train.h"
+#include "host/run/tables.h"
+#include "host/spec/cell_task.h"
 #include "spec_text.h"
 #include "tasks/task.h"
 

@@ -3,8 +3,8 @@
 #include <math.h>
 #include <string.h>
 
-#include "host/options.h"
-#include "host/train.h"
+#include "host/model/train.h"
+#include "host/spec/options.h"
 #include "tasks/task.h"
 
 /* DESIGN.md 4, in its order. */

@@ -3,9 +3,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "host/options.h"
-#include "host/parameters.h"
-#include "host/train.h"
+#include "host/model/parameters.h"
+#include "host/model/train.h"
+#include "host/spec/options.h"
 
 enum { VOCAB = 8, D_MODEL = 12, HEADS = 3 };
 

@@ -6,9 +6,9 @@
 #include <string.h>
 #include <time.h>
 
-#include "host/pool.h"
-#include "host/progress.h"
-#include "host/tables.h"
+#include "host/run/tables.h"
+#include "host/sweep/pool.h"
+#include "host/sweep/progress.h"
 #include "sweep_fixture.h"
 
 typedef struct {

@@ -4,7 +4,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "host/range.h"
+#include "host/spec/range.h"
 
 static int parse(const char *section, const char *key, const char *text, GArray *values) {
     g_array_set_size(values, 0);

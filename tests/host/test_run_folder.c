@@ -14,8 +14,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "host/manifest.h"
-#include "host/tables.h"
+#include "host/run/manifest.h"
+#include "host/run/tables.h"
 #include "sweep_fixture.h"
 
 enum { TABLES = EAB_TABLE_COUNT };

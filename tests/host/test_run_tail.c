@@ -4,8 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "host/run_folder.h"
-#include "host/tables.h"
+#include "host/run/folder.h"
+#include "host/run/tables.h"
 #include "kernels/status.h"
 #include "sweep_fixture.h"
 

@@ -1,4 +1,4 @@
-#include "host/search.h"
+#include "host/sweep/search.h"
 
 #include <glib.h>
 

@@ -2,7 +2,7 @@
 #include <glib.h>
 #include <sys/stat.h>
 
-#include "host/spec.h"
+#include "host/spec/file.h"
 #include "spec_text.h"
 
 #define TASK "[task recurrence]\n"

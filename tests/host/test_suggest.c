@@ -1,7 +1,7 @@
 #include <criterion/criterion.h>
 #include <string.h>
 
-#include "host/suggest.h"
+#include "host/base/suggest.h"
 
 Test(suggest, distance_counts_edits) {
     static const struct {

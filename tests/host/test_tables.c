@@ -5,8 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "host/geometry.h"
-#include "host/tables.h"
+#include "host/model/geometry.h"
+#include "host/run/tables.h"
 #include "sweep_fixture.h"
 
 /* The value in `column` of a one-row table; g_free. */

@@ -5,9 +5,9 @@
 #include <string.h>
 
 #include "fleet_fixture.h"
-#include "host/evaluate.h"
-#include "host/options.h"
-#include "host/train.h"
+#include "host/model/evaluate.h"
+#include "host/model/train.h"
+#include "host/spec/options.h"
 #include "kernels/mechanism.h"
 
 static void train_on(const char *backend, int32_t members, const eab_config *configs, const eab_train_options *options,

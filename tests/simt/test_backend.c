@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "host/check.h"
+#include "host/check/suite.h"
 #include "kernels/cuda/operations.h"
 
 static void report(void *context, const eab_check_operation *operation, const eab_check_shape *shape,

@@ -6,9 +6,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "host/cell_task.h"
-#include "host/pool.h"
-#include "host/train.h"
+#include "host/model/train.h"
+#include "host/spec/cell_task.h"
+#include "host/sweep/pool.h"
 #include "tests/host/fleet_fixture.h"
 
 #define OK(call) cr_assert_eq(call, EAB_OK, "%s", eab_last_error())

@@ -1,0 +1,43 @@
+#include "interrupt.h"
+
+#include <signal.h>
+#include <stdatomic.h>
+#include <stddef.h>
+#include <unistd.h>
+
+#include "exit.h"
+
+static atomic_int count;
+static atomic_bool looked_at;
+static atomic_bool in_terminal; /* where a progress line may have no end yet */
+
+/* What a handler may do: no stdio. */
+static void end_at_once(void) {
+    static const char line[] = "\n" EAB_INTERRUPTED_AGAIN "\n";
+    const size_t skip = atomic_load(&in_terminal) ? 0 : 1;
+    if (write(STDERR_FILENO, line + skip, sizeof line - 1 - skip) < 0) { /* nothing can be told any more */
+    }
+    _exit(EAB_EXIT_INTERRUPTED);
+}
+
+static void on_signal(int number) {
+    (void)number;
+    const int before = atomic_fetch_add(&count, 1);
+    if (before >= 2 || (before == 1 && !atomic_load(&looked_at))) end_at_once();
+}
+
+void eab_interrupt_watch(void) {
+    atomic_store(&in_terminal, isatty(STDERR_FILENO) == 1);
+    struct sigaction ignore = {.sa_handler = SIG_IGN}, watch = {.sa_handler = on_signal, .sa_flags = SA_RESTART}, old;
+    sigemptyset(&ignore.sa_mask);
+    sigemptyset(&watch.sa_mask);
+    sigaction(SIGPIPE, &ignore, NULL);
+    sigaction(SIGXFSZ, &ignore, NULL);
+    sigaction(SIGINT, &watch, NULL);
+    sigaction(SIGTERM, &watch, NULL);
+    if (sigaction(SIGHUP, NULL, &old) == 0 && old.sa_handler != SIG_IGN) sigaction(SIGHUP, &watch, NULL);
+}
+
+int eab_interrupt_count(void) { return atomic_load(&count); }
+
+void eab_interrupt_looking(bool looking) { atomic_store(&looked_at, looking); }

@@ -1,0 +1,186 @@
+#include "folder.h"
+
+#include <errno.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/replace.h"
+#include "base/suggest.h"
+#include "kernels/status.h"
+#include "run/environment.h"
+#include "run/lock.h"
+#include "run/manifest.h"
+#include "run/table_file.h"
+
+enum { TABLES = 2 };
+static const eab_table tables[TABLES] = {EAB_TABLE_KERNELS, EAB_TABLE_SAMPLES};
+
+struct eab_bench_folder {
+    char *path, *resolved, *warning;
+    eab_run_lock lock;
+    eab_environment environment;
+    GHashTable *there; /* keys of the rows with status ok at the opening */
+    eab_table_file files[TABLES];
+    bool samples;
+};
+
+static char *path_of(const eab_bench_folder *folder, const char *name) {
+    return g_build_filename(folder->path, name, NULL);
+}
+
+/* ---- what is there ------------------------------------------------------------------------------------------- */
+
+typedef struct {
+    GHashTable *there; /* or NULL */
+    int32_t status;    /* its column */
+    eab_table_rows rows;
+} table_reader;
+
+static int read_row(void *context, const eab_csv_row *row) {
+    table_reader *reader = context;
+    if (!reader->rows.end) reader->rows.begin = row->begin;
+    reader->rows.end = row->end;
+    if (reader->there && strcmp(row->field[reader->status], "ok") == 0)
+        g_hash_table_add(reader->there, eab_bench_fields_key(row->field));
+    return EAB_OK;
+}
+
+static int refuse_sweep(const eab_bench_folder *folder) {
+    char *accuracy = path_of(folder, eab_table_file_name(EAB_TABLE_ACCURACY));
+    const bool sweep = g_file_test(accuracy, G_FILE_TEST_EXISTS);
+    g_free(accuracy);
+    if (!sweep) return EAB_OK;
+    return eab_fail(EAB_BAD_INPUT, "%s: holds a sweep (accuracy.csv); a folder of a bench, or a new one, is allowed",
+                    folder->path);
+}
+
+/* A new table gets its header, an old one loses a torn last line. */
+static int open_table(eab_bench_folder *folder, int which) {
+    char *path = path_of(folder, eab_table_file_name(tables[which]));
+    table_reader reader = {.there = which == 0 ? folder->there : NULL,
+                           .status = eab_table_column(EAB_TABLE_KERNELS, "status")};
+    eab_table_facts facts;
+    int status = eab_table_scan(path, tables[which], read_row, &reader, &facts);
+    if (!status && (!facts.exists || facts.torn)) {
+        eab_replace_clean(path);
+        status = eab_table_rewrite(path, tables[which], &reader.rows, reader.rows.end ? 1 : 0);
+    }
+    if (!status) status = eab_table_open(path, &folder->files[which]);
+    g_free(path);
+    return status;
+}
+
+static int write_manifest(const eab_bench_folder *folder) {
+    char *path = path_of(folder, "manifest.ini");
+    const int status = eab_manifest_write(path, folder->resolved, &folder->environment);
+    g_free(path);
+    return status;
+}
+
+/* The manifest tells of the last run that appended; `started` of the first. */
+static int read_manifest(eab_bench_folder *folder) {
+    eab_environment old, *now = &folder->environment;
+    bool found;
+    char *path = path_of(folder, "manifest.ini");
+    const int status = eab_manifest_read(path, &old, &found);
+    g_free(path);
+    if (status || !found) return status;
+    const bool same = strcmp(old.commit, now->commit) == 0 && strcmp(old.device, now->device) == 0;
+    if (!same) {
+        char commit[64], device[112];
+        g_free(folder->warning);
+        folder->warning = g_strdup_printf("%s: earlier rows are of commit '%s' on '%s'", folder->path,
+                                          eab_excerpt(old.commit, 40, commit, sizeof commit),
+                                          eab_excerpt(old.device, 80, device, sizeof device));
+    }
+    if (*old.started) {
+        g_free(now->started);
+        now->started = g_strdup(old.started);
+    }
+    eab_environment_free(&old);
+    return EAB_OK;
+}
+
+/* ---- opening, appending, closing ----------------------------------------------------------------------------- */
+
+static int prepare(eab_bench_folder *folder) {
+    EAB_TRY(eab_run_lock_take(folder->path, &folder->lock));
+    EAB_TRY(refuse_sweep(folder));
+    EAB_TRY(read_manifest(folder));
+    EAB_TRY(open_table(folder, 0));
+    if (folder->samples) EAB_TRY(open_table(folder, 1));
+    return write_manifest(folder);
+}
+
+int eab_bench_folder_open(const char *path, const char *resolved, const eab_run_settings *settings, bool samples,
+                          eab_bench_folder **opened) {
+    const bool was_there = g_file_test(path, G_FILE_TEST_EXISTS);
+    if (was_there && !g_file_test(path, G_FILE_TEST_IS_DIR))
+        return eab_fail(EAB_BAD_INPUT, "%s: not a folder; a folder, or a name that is free, is allowed", path);
+    if (!was_there && g_mkdir_with_parents(path, 0777))
+        return eab_fail(EAB_IO, "%s: cannot be created: %s", path, g_strerror(errno));
+    eab_bench_folder *folder = g_new0(eab_bench_folder, 1);
+    *folder = (eab_bench_folder){.path = g_strdup(path),
+                                 .resolved = g_strdup(resolved),
+                                 .warning = g_strdup(""),
+                                 .lock.fd = -1,
+                                 .there = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL),
+                                 .files = {{.fd = -1}, {.fd = -1}},
+                                 .samples = samples};
+    eab_environment_collect(settings, &folder->environment);
+    const int status = prepare(folder);
+    if (status) {
+        eab_bench_folder_close(folder);
+        if (!was_there) rmdir(path); /* stays if anything is in it */
+        return status;
+    }
+    *opened = folder;
+    return EAB_OK;
+}
+
+const char *eab_bench_folder_warning(const eab_bench_folder *folder) { return folder->warning; }
+
+bool eab_bench_folder_has(const eab_bench_folder *folder, const eab_bench_row *row) {
+    char *key = eab_bench_row_key(row);
+    const bool found = g_hash_table_contains(folder->there, key);
+    g_free(key);
+    return found;
+}
+
+static int append(eab_table_file *file, GString *text) {
+    int status = eab_table_append(file, text);
+    if (!status) status = eab_table_sync(file);
+    g_string_free(text, TRUE);
+    return status;
+}
+
+/* The samples first: a row is there only with what it was made of. */
+int eab_bench_folder_append(eab_bench_folder *folder, const eab_bench_row *row, const double *seconds, size_t count) {
+    if (folder->samples && row->status == EAB_BENCH_OK) {
+        GString *samples = g_string_new(NULL);
+        eab_bench_samples_csv(samples, row, seconds, count);
+        EAB_TRY(append(&folder->files[1], samples));
+    }
+    GString *text = g_string_new(NULL);
+    eab_bench_row_csv(text, row);
+    return append(&folder->files[0], text);
+}
+
+int eab_bench_folder_set_peak(eab_bench_folder *folder, double gflop_per_s) {
+    char text[G_ASCII_DTOSTR_BUF_SIZE];
+    g_free(folder->environment.peak_gflop_per_s);
+    folder->environment.peak_gflop_per_s = g_strdup(g_ascii_formatd(text, sizeof text, "%.6g", gflop_per_s));
+    return write_manifest(folder);
+}
+
+void eab_bench_folder_close(eab_bench_folder *folder) {
+    if (!folder) return;
+    for (int i = 0; i < TABLES; i++) eab_table_close(&folder->files[i]);
+    eab_run_lock_release(&folder->lock);
+    g_hash_table_destroy(folder->there);
+    eab_environment_free(&folder->environment);
+    g_free(folder->path);
+    g_free(folder->resolved);
+    g_free(folder->warning);
+    g_free(folder);
+}

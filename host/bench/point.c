@@ -1,0 +1,84 @@
+#include "point.h"
+
+#include <string.h>
+
+#include "kernels/attention.h"
+#include "operation.h"
+
+enum { MAX_MECHANISMS = 16, LARGEST = 1 << 20 };
+
+static const char *op_names[EAB_BENCH_OP_COUNT + 1];
+static const char *mechanism_names[MAX_MECHANISMS + 1];
+static const char *const implementations[] = {"fused", "unfused", "eabench", "openblas", "libxsmm", NULL};
+static const char *const passes[] = {"forward", "backward", NULL};
+static const char *const dtypes[] = {[EAB_F32] = "float32", [EAB_BF16] = "bf16", [EAB_F16] = "fp16", NULL};
+static const char *const switches[] = {"off", "on", NULL};
+static const char *const positions[] = {"none", "alibi", NULL};
+static const char *const transposes[] = {"none", "a", "b", NULL};
+
+#define AXIS(axis_, field_, key_, kind_, ...) \
+    [axis_] = {.section = "bench", .key = key_, .kind = kind_, .offset = offsetof(eab_bench_point, field_), __VA_ARGS__}
+#define CHOICE(axis, field, key, choices_, help_) \
+    AXIS(axis, field, key, EAB_OPTION_CHOICE, .choices = choices_, .help = help_)
+#define NUMBER(axis, field, key, maximum_, help_) \
+    AXIS(axis, field, key, EAB_OPTION_INT32, .minimum = 1, .maximum = maximum_, .help = help_)
+
+const eab_option eab_bench_axes[EAB_AXIS_COUNT] = {
+    CHOICE(EAB_AXIS_OP, op, "op", op_names, "what is measured"),
+    CHOICE(EAB_AXIS_MECHANISM, mechanism, "mechanism", mechanism_names, "how attention weighs a score"),
+    CHOICE(EAB_AXIS_POSITION, position, "position", positions, "position bias of attention"),
+    CHOICE(EAB_AXIS_CAUSAL, causal, "causal", switches, "attention to earlier keys only"),
+    NUMBER(EAB_AXIS_HEAD_DIM, head_dim, "head-dim", 256, "width of a head"),
+    NUMBER(EAB_AXIS_BATCH, batch, "batch", LARGEST, "sequences"),
+    NUMBER(EAB_AXIS_HEADS, heads, "heads", LARGEST, "heads"),
+    NUMBER(EAB_AXIS_CONTEXT, context, "context", LARGEST, "positions of a sequence"),
+    NUMBER(EAB_AXIS_M, m, "m", LARGEST, "rows of a product; rows of norm and loss"),
+    NUMBER(EAB_AXIS_N, n, "n", LARGEST, "columns of a product; width of norm, words of loss, weights of optimizer"),
+    NUMBER(EAB_AXIS_K, k, "k", LARGEST, "length of a product's sums"),
+    CHOICE(EAB_AXIS_TRANSPOSE, transpose, "transpose", transposes, "operand stored transposed"),
+    CHOICE(EAB_AXIS_PASS, pass, "pass", passes, "of attention and norm"),
+    CHOICE(EAB_AXIS_DTYPE, dtype, "dtype", dtypes, "of the operands"),
+    CHOICE(EAB_AXIS_IMPLEMENTATION, implementation, "implementation", implementations, "whose code"),
+};
+
+/* Before main, as options.c does: the tables are plain data afterwards. */
+__attribute__((constructor)) static void fill_names(void) {
+    for (int i = 0; i < EAB_BENCH_OP_COUNT; i++) op_names[i] = eab_bench_operation_at(i)->name;
+    for (int32_t i = 0; i < MAX_MECHANISMS && eab_mechanism_name(i); i++) mechanism_names[i] = eab_mechanism_name(i);
+}
+
+int eab_bench_axis_from_name(const char *key) {
+    for (int i = 0; i < EAB_AXIS_COUNT; i++)
+        if (strcmp(eab_bench_axes[i].key, key) == 0) return i;
+    return -1;
+}
+
+int32_t eab_bench_get(eab_bench_axis axis, const eab_bench_point *point) {
+    return *(const int32_t *)(const void *)((const char *)point + eab_bench_axes[axis].offset);
+}
+
+void eab_bench_set(eab_bench_axis axis, eab_bench_point *point, int32_t value) {
+    *(int32_t *)(void *)((char *)point + eab_bench_axes[axis].offset) = value;
+}
+
+void eab_bench_print(eab_bench_axis axis, const eab_bench_point *point, char *text, size_t size) {
+    const int32_t value = eab_bench_get(axis, point);
+    if (value == EAB_BENCH_NOT_AN_AXIS) text[0] = '\0';
+    else eab_option_print_value(&eab_bench_axes[axis], value, text, size);
+}
+
+char *eab_bench_point_key(const eab_bench_point *point) {
+    GString *key = g_string_new(NULL);
+    char value[32];
+    for (int axis = 0; axis < EAB_AXIS_COUNT; axis++) {
+        eab_bench_print((eab_bench_axis)axis, point, value, sizeof value);
+        g_string_append_printf(key, "%s,", value);
+    }
+    g_string_append(key, point->label);
+    if (point->config) {
+        char id[17];
+        eab_config_id(point->config, id);
+        g_string_append_printf(key, ",%s", id);
+    }
+    return g_string_free(key, FALSE);
+}

@@ -1,0 +1,103 @@
+#include "arguments.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/csv.h"
+#include "base/suggest.h"
+#include "kernels/backend.h"
+
+int eab_command_error(const char *command, int status) {
+    char *line = eab_line_clean(eab_last_error()); /* it may name files, and these may have any name */
+    fprintf(stderr, "eabench %s: %s\n", command, line);
+    g_free(line);
+    return eab_exit_code(status);
+}
+
+int eab_command_refuse_option(const char *command, const GError *error, const char *const *names) {
+    char shown[160];
+    const char *name = strstr(error->message, "--");
+    eab_excerpt(error->message, 100, shown, sizeof shown);
+    if (g_error_matches(error, G_OPTION_ERROR, G_OPTION_ERROR_UNKNOWN_OPTION) && name) {
+        char *bare = g_strndup(name + 2, strcspn(name + 2, "= "));
+        fprintf(stderr, "eabench %s: %s; nearest: --%s; see eabench %s --help\n", command, shown,
+                eab_suggest(bare, names), command);
+        g_free(bare);
+    } else {
+        fprintf(stderr, "eabench %s: %s; see eabench %s --help\n", command, shown, command);
+    }
+    return EAB_EXIT_BAD_INPUT;
+}
+
+int eab_command_parse(const char *command, GOptionContext *context, int argc, char **argv, const char *const *names,
+                      const gboolean *help) {
+    char **words = g_new0(char *, (gsize)argc + 1), *program = g_strconcat("eabench ", command, NULL);
+    GError *error = NULL;
+    int code = -1;
+    for (int i = 0; i < argc; i++) words[i] = g_strdup(argv[i]); /* GLib takes out what it knows */
+    g_set_prgname(program);
+    if (!g_option_context_parse_strv(context, &words, &error)) {
+        code = eab_command_refuse_option(command, error, names);
+        g_error_free(error);
+    } else if (*help) {
+        char *text = g_option_context_get_help(context, TRUE, NULL);
+        printf("%s", text);
+        g_free(text);
+        code = EAB_EXIT_DONE;
+    }
+    g_option_context_free(context);
+    g_strfreev(words);
+    g_free(program);
+    return code;
+}
+
+bool eab_command_backend_is_known(const char *command, const char *name) {
+    const char *const backends[] = {"auto", "cpu", "cuda", "reference", NULL};
+    char shown[80];
+    if (!name || g_strv_contains(backends, name) || eab_backend_from_name(name)) return true;
+    fprintf(stderr, "eabench %s: --backend is '%s'; auto, cpu, cuda, reference are allowed; nearest: %s\n", command,
+            eab_excerpt(name, 40, shown, sizeof shown), eab_suggest(name, backends));
+    return false;
+}
+
+const char *eab_command_resolve_backend(const char *command, const char *name) {
+    if (name && strcmp(name, "auto") != 0) return name;
+    const eab_backend *cuda = eab_backend_from_name("cuda");
+    if (!cuda || cuda->not_built) return "cpu";
+    if (cuda->count() > 0) return "cuda";
+    fprintf(stderr, "eabench %s: no GPU, the cpu is used: %s\n", command, cuda->absent());
+    return "cpu";
+}
+
+static void append_quoted(GString *command, const char *word) {
+    const char *plain = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/._-+=:,@%";
+    char *quoted = g_shell_quote(word);
+    g_string_append(command, *word && strspn(word, plain) == strlen(word) ? word : quoted);
+    g_free(quoted);
+}
+
+char *eab_command_quote(const char *program, int argc, char **argv) {
+    GString *command = g_string_new(NULL);
+    append_quoted(command, program);
+    for (int i = 0; i < argc; i++) {
+        g_string_append_c(command, ' ');
+        append_quoted(command, argv[i]);
+    }
+    return g_string_free(command, FALSE);
+}
+
+bool eab_command_read_duration(const char *text, double *seconds) {
+    static const struct {
+        char name;
+        double seconds;
+    } units[] = {{'s', 1}, {'m', 60}, {'h', 3600}, {'d', 86400}};
+    char *end;
+    *seconds = g_ascii_strtod(text, &end);
+    if (end == text) return false;
+    for (size_t i = 0; *end && i < G_N_ELEMENTS(units); i++)
+        if (*end == units[i].name && end[1] == '\0') {
+            *seconds *= units[i].seconds;
+            end++;
+        }
+    return *end == '\0' && *seconds >= 0 && *seconds <= 1e9; /* NAN fails both */
+}

@@ -1,0 +1,191 @@
+/* eabench bench: its options, checked, made into a plan. */
+#include <glib.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "arguments.h"
+#include "base/suggest.h"
+#include "bench/operation.h"
+#include "bench/session.h"
+
+typedef struct {
+    char *axes[EAB_AXIS_COUNT], **sets, **rest, *out, *backend, *tag, *cache;
+    gint device, min_samples;
+    gdouble precision, max_seconds;
+    gboolean samples, resume, help;
+} arguments;
+
+enum { OTHER_OPTIONS = 13, LARGEST_SAMPLES = 1000000 };
+
+static const char *const other_names[] = {"set",    "tag",       "cache",       "backend",     "device",  "out",
+                                          "resume", "precision", "min-samples", "max-seconds", "samples", "help"};
+
+static GOptionContext *make_context(arguments *a) {
+    GOptionEntry entries[EAB_AXIS_COUNT + OTHER_OPTIONS + 1] = {{0}};
+    for (int axis = 0; axis < EAB_AXIS_COUNT; axis++)
+        entries[axis] = (GOptionEntry){eab_bench_axes[axis].key,  0,     0, G_OPTION_ARG_FILENAME, &a->axes[axis],
+                                       eab_bench_axes[axis].help, "LIST"};
+    const GOptionEntry others[OTHER_OPTIONS] = {
+        {"set", 0, 0, G_OPTION_ARG_FILENAME_ARRAY, &a->sets, "an option of the models measured; may be repeated",
+         "SECTION.KEY=LIST"},
+        {"tag", 0, 0, G_OPTION_ARG_FILENAME, &a->tag, "which cases: default, quick, models, long, gpu", "NAME"},
+        {"cache", 0, 0, G_OPTION_ARG_FILENAME, &a->cache,
+         "cold: no call finds its operands in a cache; warm: it may (default: cold)", "WORD"},
+        {"backend", 0, 0, G_OPTION_ARG_FILENAME, &a->backend, "auto, cpu, cuda or reference (default: auto)", "NAME"},
+        {"device", 0, 0, G_OPTION_ARG_INT, &a->device, "index of the device (default: 0)", "N"},
+        {"out", 0, 0, G_OPTION_ARG_FILENAME, &a->out,
+         "folder to append kernels.csv in (default: rows go to the terminal only)", "DIR"},
+        {"resume", 0, 0, G_OPTION_ARG_NONE, &a->resume, "leave out what DIR/kernels.csv has", NULL},
+        {"precision", 0, 0, G_OPTION_ARG_DOUBLE, &a->precision,
+         "sample until the median's relative standard error is this (default: 0.005)", "SHARE"},
+        {"min-samples", 0, 0, G_OPTION_ARG_INT, &a->min_samples, "but so many at least (default: 10)", "N"},
+        {"max-seconds", 0, 0, G_OPTION_ARG_DOUBLE, &a->max_seconds, "and no longer than this a row (default: 1)", "S"},
+        {"samples", 0, 0, G_OPTION_ARG_NONE, &a->samples, "keep every sample, in DIR/samples.csv", NULL},
+        {"help", 'h', 0, G_OPTION_ARG_NONE, &a->help, "show this", NULL},
+        {G_OPTION_REMAINING, 0, 0, G_OPTION_ARG_FILENAME_ARRAY, &a->rest, NULL, NULL},
+    };
+    memcpy(entries + EAB_AXIS_COUNT, others, sizeof others);
+    GOptionContext *context = g_option_context_new("- how fast the kernels are, beside what one would use instead");
+    g_option_context_set_help_enabled(context, FALSE);
+    g_option_context_add_main_entries(context, entries, NULL); /* copied */
+    return context;
+}
+
+static void print_help(GOptionContext *context) {
+    char *help = g_option_context_get_help(context, TRUE, NULL);
+    printf("%s", help);
+    g_free(help);
+    printf("A LIST is values between commas (dpa, ea) or, of numbers, a range: a:b, a:b:+step, a:b:*factor.\n"
+           "Rows are the product of the axes; an operation without a given axis is left out.\n\n  %-15s %s\n",
+           "axis", "allowed");
+    for (int axis = 0; axis < EAB_AXIS_COUNT; axis++) {
+        char allowed[200];
+        eab_option_allowed(&eab_bench_axes[axis], allowed, sizeof allowed);
+        printf("  %-15s %s\n", eab_bench_axes[axis].key, allowed);
+    }
+    printf("\n  %-15s %-30s %s\n", "operation", "implementations", "");
+    for (int op = 0; op < EAB_BENCH_OP_COUNT; op++) {
+        const eab_bench_operation *operation = eab_bench_operation_at(op);
+        char words[100];
+        eab_join(operation->implementations, words, sizeof words);
+        printf("  %-15s %-30s %s\n", operation->name, words, operation->summary);
+    }
+    printf(
+        "\nExit codes: 0 done; 1 rows failed (an error over its bound, a fault); 2 bad input; 3 the environment lacks\n"
+        "something; 130 interrupted, what was done is kept. docs/benchmarks.md explains every column.\n");
+}
+
+static int refuse(const char *line) {
+    fprintf(stderr, "eabench bench: %s\n", line);
+    return EAB_EXIT_BAD_INPUT;
+}
+
+/* The exit code, or -1 where all is well. */
+static int check(const arguments *a) {
+    const char *const caches[] = {"cold", "warm", NULL};
+    char shown[80], line[200];
+    if (a->rest) {
+        g_snprintf(line, sizeof line, "%s: takes no argument; options are allowed, see eabench bench --help",
+                   eab_excerpt(a->rest[0], 60, shown, sizeof shown));
+        return refuse(line);
+    }
+    if (!eab_command_backend_is_known("bench", a->backend)) return EAB_EXIT_BAD_INPUT;
+    if (a->cache && !g_strv_contains((const gchar *const *)caches, a->cache)) {
+        g_snprintf(line, sizeof line, "--cache is '%s'; cold, warm are allowed; nearest: %s",
+                   eab_excerpt(a->cache, 40, shown, sizeof shown), eab_suggest(a->cache, caches));
+        return refuse(line);
+    }
+    if (a->out && !*a->out) return refuse("--out is empty; the name of a folder is allowed");
+    if (!a->out && a->samples) return refuse("--samples needs --out DIR");
+    if (!a->out && a->resume) return refuse("--resume needs --out DIR");
+    if (a->device < 0 || a->device > 1023) {
+        g_snprintf(line, sizeof line, "--device is %d; 0..1023 is allowed", a->device);
+        return refuse(line);
+    }
+    if (a->min_samples < 1 || a->min_samples > LARGEST_SAMPLES) {
+        g_snprintf(line, sizeof line, "--min-samples is %d; 1..%d is allowed", a->min_samples, LARGEST_SAMPLES);
+        return refuse(line);
+    }
+    if (!(a->precision > 0 && a->precision <= 1)) { /* NAN fails, too */
+        g_snprintf(line, sizeof line, "--precision is %g; a share above 0, at most 1, is allowed", a->precision);
+        return refuse(line);
+    }
+    if (!(a->max_seconds > 0 && a->max_seconds <= 86400)) {
+        g_snprintf(line, sizeof line, "--max-seconds is %g; above 0, at most 86400, is allowed", a->max_seconds);
+        return refuse(line);
+    }
+    return -1;
+}
+
+/* What was asked for, as the manifest keeps it. */
+static char *print_request(const arguments *a) {
+    GString *text = g_string_new("[bench]\n");
+    for (int axis = 0; axis < EAB_AXIS_COUNT; axis++)
+        if (a->axes[axis]) g_string_append_printf(text, "%s = %s\n", eab_bench_axes[axis].key, a->axes[axis]);
+    for (char **set = a->sets; set && *set; set++) g_string_append_printf(text, "set = %s\n", *set);
+    g_string_append_printf(text, "tag = %s\ncache = %s\nprecision = %g\nmin-samples = %d\nmax-seconds = %g\n",
+                           a->tag ? a->tag : "default", a->cache ? a->cache : "cold", a->precision, a->min_samples,
+                           a->max_seconds);
+    return g_string_free(text, FALSE);
+}
+
+static int run(const arguments *a, int argc, char **argv) {
+    eab_bench_request request = {.backend = eab_command_resolve_backend("bench", a->backend),
+                                 .tag = a->tag,
+                                 .sets = (const char *const *)a->sets};
+    eab_bench_plan plan;
+    int status = EAB_OK, code;
+    for (int axis = 0; axis < EAB_AXIS_COUNT && !status; axis++)
+        if (a->axes[axis]) status = eab_bench_request_axis(&request, axis, a->axes[axis]);
+    if (!status) status = eab_bench_plan_make(&request, &plan);
+    eab_bench_request_free(&request);
+    if (status) return eab_command_error("bench", status);
+    char *resolved = print_request(a), *command = eab_command_quote("eabench", argc, argv);
+    const eab_bench bench = {
+        .backend = request.backend,
+        .device = a->device,
+        .out = a->out,
+        .cold = !a->cache || strcmp(a->cache, "cold") == 0,
+        .samples = a->samples,
+        .resume = a->resume,
+        .rule = {.precision = a->precision, .min_samples = a->min_samples, .max_s = a->max_seconds},
+        .resolved = resolved,
+        .command = command};
+    code = eab_bench_run(&bench, &plan);
+    eab_bench_plan_free(&plan);
+    g_free(resolved);
+    g_free(command);
+    return code;
+}
+
+int eab_command_bench(int argc, char **argv) {
+    arguments a = {.precision = 0.005, .min_samples = 10, .max_seconds = 1};
+    GError *error = NULL;
+    int code = EAB_EXIT_DONE;
+    g_set_prgname("eabench bench");
+    GOptionContext *context = make_context(&a);
+    char **words = g_new0(char *, (gsize)argc + 1); /* GLib takes out what it knows; main's argv stays as it is */
+    for (int i = 0; i < argc; i++) words[i] = g_strdup(argv[i]);
+    if (!g_option_context_parse_strv(context, &words, &error)) {
+        const char *names[EAB_AXIS_COUNT + G_N_ELEMENTS(other_names) + 1] = {NULL};
+        for (int axis = 0; axis < EAB_AXIS_COUNT; axis++) names[axis] = eab_bench_axes[axis].key;
+        memcpy(names + EAB_AXIS_COUNT, other_names, sizeof other_names);
+        code = eab_command_refuse_option("bench", error, names);
+        g_error_free(error);
+    } else if (a.help) {
+        print_help(context);
+    } else if ((code = check(&a)) < 0) {
+        code = run(&a, argc, argv);
+    }
+    g_option_context_free(context);
+    g_strfreev(words);
+    for (int axis = 0; axis < EAB_AXIS_COUNT; axis++) g_free(a.axes[axis]);
+    g_strfreev(a.sets);
+    g_strfreev(a.rest);
+    g_free(a.out);
+    g_free(a.backend);
+    g_free(a.tag);
+    g_free(a.cache);
+    return code;
+}

@@ -1,0 +1,122 @@
+#include <glib.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "arguments.h"
+#include "base/suggest.h"
+#include "check/suite.h"
+#include "kernels/mechanism.h"
+
+typedef struct {
+    bool all;
+    int checks;
+} check_printer;
+
+static void print_header(void) {
+    printf("%-21s %-11s %4s %5s %7s %7s %5s %5s  %9s %9s %6s %5s\n", "operation", "mechanism", "memb", "batch",
+           "context", "d_model", "heads", "vocab", "error", "plain", "ratio", "bound");
+}
+
+static void print_check(void *context, const eab_check_operation *operation, const eab_check_shape *shape,
+                        const eab_check_result *result) {
+    check_printer *printer = context;
+    printer->checks++;
+    if (result->passed && !printer->all) return;
+    printf("%-21s %-11s %4d %5d %7d %7d %5d %5d  %9.2e %9.2e %6.2f %5g%s%s\n", operation->name,
+           operation->by_mechanism ? eab_mechanism_name(shape->mechanism) : "-", shape->members, shape->batch,
+           shape->context, shape->d_model, shape->heads, shape->vocab, result->error, result->plain_error,
+           result->error_ratio, result->bound, result->passed ? "" : "  MISS: ", result->reason);
+}
+
+typedef struct {
+    gchar *backend, *operations, **rest;
+    gint device;
+    gboolean failures_only, help;
+} arguments;
+
+static const char *const option_names[] = {"backend", "device", "op", "failures", "help", NULL};
+
+static GOptionContext *make_context(arguments *a) {
+    const GOptionEntry entries[] = {
+        {"backend", 0, 0, G_OPTION_ARG_FILENAME, &a->backend, "what to check (default: cpu)", "NAME"},
+        {"device", 0, 0, G_OPTION_ARG_INT, &a->device, "which of its devices (default: 0)", "N"},
+        {"op", 0, 0, G_OPTION_ARG_FILENAME, &a->operations, "only these operations, between commas (default: all)",
+         "NAME[,NAME]..."},
+        {"failures", 0, 0, G_OPTION_ARG_NONE, &a->failures_only, "print only the rows that miss their bound", NULL},
+        {"help", 'h', 0, G_OPTION_ARG_NONE, &a->help, "show this", NULL},
+        {G_OPTION_REMAINING, 0, 0, G_OPTION_ARG_FILENAME_ARRAY, &a->rest, NULL, NULL},
+        {0}};
+    GOptionContext *context = g_option_context_new("- every operation against the float64 reference");
+    g_option_context_set_description(
+        context, "error, plain: distance from float64, relative, of this backend and of a plain float32 program; "
+                 "ratio: the one over the other\n(the latter at least float32's rounding). A ratio over its bound is a "
+                 "miss, and so is what could not be run: exit code 1.");
+    g_option_context_set_help_enabled(context, FALSE);
+    g_option_context_add_main_entries(context, entries, NULL);
+    return context;
+}
+
+static const eab_check_operation *operation_at(int index) {
+    int common = 0;
+    while (eab_check_operation_at(common)) common++;
+    return index < common ? eab_check_operation_at(index) : eab_check_half_operation_at(index - common);
+}
+
+/* Whether each of the names between commas is an operation's; tells of the first that is not. */
+static bool are_operations(const char *names) {
+    enum { MOST = 96 };
+    const char *known[MOST + 1] = {NULL}, *unknown = NULL;
+    for (int i = 0; i < MOST && operation_at(i); i++) known[i] = operation_at(i)->name;
+    char **words = g_strsplit(names, ",", -1), shown[80];
+    for (int word = 0; words[word] && !unknown; word++) {
+        int i = 0;
+        while (known[i] && strcmp(words[word], known[i]) != 0) i++;
+        if (!known[i]) unknown = words[word];
+    }
+    if (unknown)
+        fprintf(stderr, "eabench check: --op names '%s', which is no operation; nearest: %s\n",
+                eab_excerpt(unknown, 40, shown, sizeof shown), eab_suggest(unknown, known));
+    g_strfreev(words);
+    return !unknown;
+}
+
+static int run(const arguments *a) {
+    const char *name = a->backend ? a->backend : "cpu";
+    char shown[80];
+    if (a->rest) {
+        fprintf(stderr, "eabench check: takes no argument such as '%s'\n",
+                eab_excerpt(a->rest[0], 60, shown, sizeof shown));
+        return EAB_EXIT_BAD_INPUT;
+    }
+    if (!eab_backend_from_name(name)) {
+        const char *const names[] = {"cpu", "cuda", "reference", NULL};
+        fprintf(stderr, "eabench check: --backend is '%s'; cpu, cuda, reference are allowed; nearest: %s\n",
+                eab_excerpt(name, 40, shown, sizeof shown), eab_suggest(name, names));
+        return EAB_EXIT_BAD_INPUT;
+    }
+    if (a->operations && !are_operations(a->operations)) return EAB_EXIT_BAD_INPUT;
+    setvbuf(stdout, NULL, _IOLBF, 0); /* so that of a run that is killed every row is there */
+    eab_device *device;
+    int failed, status = eab_device_open(name, a->device, &device);
+    if (status) return eab_command_error("check", status);
+    check_printer printer = {.all = !a->failures_only};
+    char description[256];
+    device->backend->describe(device, description, sizeof description);
+    printf("%s: %s\n", device->backend->name, description);
+    print_header();
+    status = eab_check_all(&device, a->operations, print_check, &printer, &failed);
+    eab_device_close(device); /* NULL after a fault that lasts */
+    if (status) return eab_command_error("check", status);
+    printf("%d checks, %d missed\n", printer.checks, failed);
+    return failed ? EAB_EXIT_FAILED : EAB_EXIT_DONE;
+}
+
+int eab_command_check(int argc, char **argv) {
+    arguments a = {.backend = NULL};
+    int code = eab_command_parse("check", make_context(&a), argc, argv, option_names, &a.help);
+    if (code < 0) code = run(&a);
+    g_free(a.backend);
+    g_free(a.operations);
+    g_strfreev(a.rest);
+    return code;
+}

@@ -1,0 +1,70 @@
+#include <glib.h>
+#include <stdio.h>
+
+#include "arguments.h"
+#include "bench/peak.h"
+
+static void print_device(const eab_backend *backend, int index) {
+    eab_device *device;
+    if (eab_device_open_backend(backend, index, &device)) {
+        printf("%-10s %-5d %s\n", backend->name, index, eab_last_error());
+        return;
+    }
+    char description[256];
+    backend->describe(device, description, sizeof description);
+    static const struct {
+        int32_t dtype;
+        const char *name;
+    } dtypes[] = {{EAB_F32, "float32"}, {EAB_BF16, "bf16"}, {EAB_F16, "fp16"}};
+    printf("%-10s %-5d %-8s ", backend->name, index, backend->dtype);
+    const double gflop_per_s = eab_peak_gflop_per_s(device);
+    if (gflop_per_s > 0) printf("%10.1f %8.1f  ", gflop_per_s, eab_peak_gbyte_per_s(device));
+    else printf("%10s %8s  ", "-", "-");
+    printf("%s\n", description);
+    for (size_t i = 1; i < sizeof dtypes / sizeof *dtypes; i++) {
+        const double peak = eab_peak_dtype_gflop_per_s(device, dtypes[i].dtype);
+        if (peak > 0) printf("%-10s %-5d %-8s %10.1f\n", backend->name, index, dtypes[i].name, peak);
+    }
+    eab_device_close(device);
+}
+
+static GOptionContext *make_context(gboolean *help, gchar ***rest) {
+    const GOptionEntry entries[] = {{"help", 'h', 0, G_OPTION_ARG_NONE, help, "show this", NULL},
+                                    {G_OPTION_REMAINING, 0, 0, G_OPTION_ARG_FILENAME_ARRAY, rest, NULL, NULL},
+                                    {0}};
+    GOptionContext *context = g_option_context_new("- what was built, what is here, measured peaks");
+    g_option_context_set_description(
+        context,
+        "gflop/s: on cpu one core's multiply-adds held in registers, on a GPU the best cuBLAS product of the dtype; gbyte/s: the "
+        "better of a copy and y += x past the caches, read plus written.\nBoth are measured once a day and kept in the cache "
+        "folder (XDG_CACHE_HOME).");
+    g_option_context_set_help_enabled(context, FALSE);
+    g_option_context_add_main_entries(context, entries, NULL);
+    return context;
+}
+
+int eab_command_devices(int argc, char **argv) {
+    const char *const option_names[] = {"help", NULL};
+    gboolean help = FALSE;
+    gchar **rest = NULL;
+    const int code = eab_command_parse("devices", make_context(&help, &rest), argc, argv, option_names, &help);
+    const bool arguments = rest != NULL;
+    g_strfreev(rest);
+    if (code >= 0) return code;
+    if (arguments) {
+        fprintf(stderr, "eabench devices: takes no arguments\n");
+        return EAB_EXIT_BAD_INPUT;
+    }
+    printf("%-10s %-5s %-8s %10s %8s  %s\n", "backend", "index", "dtype", "gflop/s", "gbyte/s", "device");
+    const eab_backend *backend;
+    for (int i = 0; (backend = eab_backend_at(i)); i++) {
+        if (backend->not_built) {
+            printf("%-10s %-5s %s\n", backend->name, "-", backend->not_built);
+            continue;
+        }
+        const int count = backend->count();
+        if (count == 0 && backend->absent) printf("%-10s %-5s %s\n", backend->name, "-", backend->absent());
+        for (int index = 0; index < count; index++) print_device(backend, index);
+    }
+    return EAB_EXIT_DONE;
+}

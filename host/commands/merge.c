@@ -1,0 +1,55 @@
+/* eabench merge: one run of the shards that several sweeps have left. */
+#include <glib.h>
+#include <stdio.h>
+
+#include "arguments.h"
+#include "base/suggest.h"
+#include "run/merge.h"
+
+static const char *const option_names[] = {"out", "help", NULL};
+
+static int merge_run(const char *run, const char *out, const char *command) {
+    eab_merge_counts counts;
+    const int status = eab_merge(run, out, command, &counts);
+    if (status) return eab_command_error("merge", status);
+    printf("%lld of %lld cells are done", (long long)counts.done, (long long)counts.cells);
+    if (counts.diverged) printf(", %lld of them diverged", (long long)counts.diverged);
+    if (counts.failed) printf("; %lld failed", (long long)counts.failed);
+    if (counts.missing) printf("; %lld missing", (long long)counts.missing);
+    printf("; %lld added\ntables  %s/accuracy.csv, throughput.csv\n", (long long)counts.added, out);
+    return counts.failed || counts.missing ? EAB_EXIT_FAILED : EAB_EXIT_DONE;
+}
+
+int eab_command_merge(int argc, char **argv) {
+    char **runs = NULL, *out = NULL, shown[80];
+    gboolean help = FALSE;
+    const GOptionEntry entries[] = {
+        {"out", 0, 0, G_OPTION_ARG_FILENAME, &out,
+         "the merged run's folder (default: RUN itself); goes on with what is there", "DIR"},
+        {"help", 'h', 0, G_OPTION_ARG_NONE, &help, "show this", NULL},
+        {G_OPTION_REMAINING, 0, 0, G_OPTION_ARG_FILENAME_ARRAY, &runs, NULL, "RUN"},
+        {0},
+    };
+    GOptionContext *context =
+        g_option_context_new("- one run of the shards that eabench sweep --shard has left in RUN");
+    g_option_context_set_help_enabled(context, FALSE);
+    g_option_context_add_main_entries(context, entries, NULL);
+    int code = eab_command_parse("merge", context, argc, argv, option_names, &help);
+    if (code >= 0) {
+        /* help was asked for, or an option is wrong: said */
+    } else if (!runs || runs[1]) {
+        fprintf(stderr, "eabench merge: %s; usage: eabench merge RUN [--out DIR]\n",
+                runs ? eab_excerpt(runs[1], 60, shown, sizeof shown) : "no run");
+        code = EAB_EXIT_BAD_INPUT;
+    } else if (out && !*out) {
+        fprintf(stderr, "eabench merge: --out is empty; the name of a folder is allowed\n");
+        code = EAB_EXIT_BAD_INPUT;
+    } else {
+        char *command = eab_command_quote("eabench", argc, argv);
+        code = merge_run(runs[0], out ? out : runs[0], command);
+        g_free(command);
+    }
+    g_strfreev(runs);
+    g_free(out);
+    return code;
+}

@@ -1,0 +1,293 @@
+/* eabench status: how far a run is, from its tables and from what the sweep at work on it says of itself. */
+#include <glib.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "arguments.h"
+#include "base/csv.h"
+#include "base/json.h"
+#include "base/suggest.h"
+#include "kernels/status.h"
+#include "plan/shard.h"
+#include "run/folder.h"
+#include "run/state.h"
+#include "run/summary.h"
+#include "sweep/progress.h"
+
+static const char *const option_names[] = {"json", "help", NULL};
+
+/* What a sweep at work, or one that was killed, said of itself. */
+typedef struct {
+    eab_run_state said;
+    double silent_s;
+    bool stale;
+} writer;
+
+typedef struct {
+    const char *run;
+    eab_plan plan;
+    int32_t *status; /* [plan.count]: eab_cell_status, or -1 */
+    GArray *writers;
+    int64_t done, diverged, failed, timed_out, running, left;
+    double eta_s, tokens_per_s;
+    const char *state;
+} run_status;
+
+/* ---- looking ------------------------------------------------------------------------------------------------- */
+
+static bool has_manifest(const char *folder) {
+    char *path = g_build_filename(folder, "manifest.ini", NULL);
+    const bool there = g_file_test(path, G_FILE_TEST_IS_REGULAR);
+    g_free(path);
+    return there;
+}
+
+static int load_plan(run_status *self, const char *folder) {
+    char *path = g_build_filename(folder, "manifest.ini", NULL);
+    const int status = eab_plan_load(path, NULL, &self->plan);
+    g_free(path);
+    if (status) return status;
+    self->status = g_new(int32_t, (gsize)self->plan.count);
+    for (int64_t i = 0; i < self->plan.count; i++) self->status[i] = -1;
+    return EAB_OK;
+}
+
+/* Adds what one folder knows. A cell may be in several: in its shard's and in the merged one. */
+static int look_at_folder(run_status *self, const char *folder) {
+    eab_run_folder *tables;
+    writer found = {.stale = false};
+    bool there;
+    EAB_TRY(eab_run_folder_peek(folder, &self->plan, &tables));
+    for (int64_t i = 0; i < self->plan.count; i++) {
+        eab_cell_outcome outcome;
+        if (!eab_run_folder_outcome(tables, i, &outcome)) continue;
+        if (self->status[i] != EAB_CELL_OK && self->status[i] != EAB_CELL_DIVERGED)
+            self->status[i] = (int32_t)outcome.status;
+    }
+    eab_run_folder_close(tables);
+    EAB_TRY(eab_run_state_read(folder, &there, &found.said));
+    if (!there) return EAB_OK;
+    found.stale = eab_run_state_is_stale(&found.said, &found.silent_s);
+    g_array_append_val(self->writers, found);
+    return EAB_OK;
+}
+
+/* The shard that the folder is one of: RUN/shards/2-of-8; parts 0 if none. */
+static eab_shard shard_of(const char *folder) {
+    char *whole = g_canonicalize_filename(folder, NULL), *above = g_path_get_dirname(whole);
+    char *name = g_path_get_basename(whole), *kind = g_path_get_basename(above);
+    eab_shard shard = {0, 0};
+    char *cut = strstr(name, "-of-");
+    if (cut && strcmp(kind, "shards") == 0) {
+        char *pair = g_strdup_printf("%.*s/%s", (int)(cut - name), name, cut + 4);
+        if (!eab_shard_read(pair, &shard)) shard.parts = 0;
+        g_free(pair);
+    }
+    g_free(whole);
+    g_free(above);
+    g_free(name);
+    g_free(kind);
+    return shard;
+}
+
+static int look_at_all(run_status *self) {
+    GArray *shards;
+    GPtrArray *folders = g_ptr_array_new_with_free_func(g_free);
+    int status = eab_shard_list(self->run, &shards);
+    if (has_manifest(self->run)) g_ptr_array_add(folders, g_strdup(self->run));
+    for (guint i = 0; i < shards->len; i++) {
+        char *folder = eab_shard_folder(self->run, g_array_index(shards, eab_shard, i));
+        if (has_manifest(folder)) g_ptr_array_add(folders, folder);
+        else g_free(folder);
+    }
+    g_array_free(shards, TRUE);
+    if (!status && !folders->len)
+        status = eab_fail(EAB_BAD_INPUT, "%s: no run of eabench sweep: it has no manifest.ini", self->run);
+    if (!status) status = load_plan(self, folders->pdata[0]);
+    const eab_shard own = shard_of(self->run);
+    if (!status && own.parts) eab_shard_take(&own, &self->plan);
+    for (guint i = 0; i < folders->len && !status; i++) status = look_at_folder(self, folders->pdata[i]);
+    g_ptr_array_free(folders, TRUE);
+    return status;
+}
+
+static void count_all(run_status *self) {
+    bool at_work = false, stopping = false, stale = false;
+    for (int64_t i = 0; i < self->plan.count; i++) {
+        const int32_t status = self->status[i];
+        self->done += status == EAB_CELL_OK || status == EAB_CELL_DIVERGED;
+        self->diverged += status == EAB_CELL_DIVERGED;
+        self->failed += status == EAB_CELL_FAIL || status == EAB_CELL_OOM;
+        self->timed_out += status == EAB_CELL_TIMEOUT;
+    }
+    self->eta_s = self->tokens_per_s = NAN;
+    for (guint i = 0; i < self->writers->len; i++) {
+        const writer *one = &g_array_index(self->writers, writer, i);
+        stale = stale || one->stale;
+        if (one->stale) continue;
+        at_work = true;
+        stopping = stopping || one->said.stopping;
+        for (int32_t k = 0; k < MIN(one->said.running_count, EAB_STATE_MAX_RUNNING); k++)
+            self->running += one->said.running[k].members;
+        self->running += MAX(0, one->said.running_count - EAB_STATE_MAX_RUNNING);
+        self->eta_s = fmax(self->eta_s, one->said.eta_s); /* of a NAN and a number the number */
+        if (isfinite(one->said.tokens_per_s))
+            self->tokens_per_s = (isfinite(self->tokens_per_s) ? self->tokens_per_s : 0) + one->said.tokens_per_s;
+    }
+    const int64_t open = self->plan.count - self->done - self->failed - self->timed_out;
+    self->running = MIN(self->running, MAX(0, open)); /* the tables may be a moment ahead */
+    self->left = MAX(0, open - self->running);
+    self->state = at_work ? stopping ? "stopping" : "running" : open <= 0 ? "done" : stale ? "stale" : "stopped";
+}
+
+/* ---- telling ------------------------------------------------------------------------------------------------- */
+
+/* The plan's cell of this id, as a line; what is not in the plan is shown as it is. */
+static void label_of(const run_status *self, const char *id, char *label, size_t size) {
+    g_strlcpy(label, "", size);
+    for (int64_t i = 0; i < self->plan.count; i++)
+        if (strcmp(self->plan.cells[i].id, id) == 0) {
+            eab_cell_label(&self->plan.cells[i].config, label, size);
+            return;
+        }
+}
+
+static void print_json(const run_status *self) {
+    GString *json = g_string_new(NULL);
+    eab_json_begin(json, NULL, '{');
+    eab_json_text(json, "run", self->run);
+    eab_json_text(json, "state", self->state);
+    eab_json_count(json, "cells", self->plan.count);
+    eab_json_count(json, "done", self->done);
+    eab_json_count(json, "diverged", self->diverged);
+    eab_json_count(json, "running", self->running);
+    eab_json_count(json, "failed", self->failed);
+    eab_json_count(json, "timed_out", self->timed_out);
+    eab_json_count(json, "left", self->left);
+    eab_json_real(json, "eta_s", self->eta_s);
+    eab_json_real(json, "tokens_per_s", self->tokens_per_s);
+    eab_json_begin(json, "sweeps", '[');
+    for (guint i = 0; i < self->writers->len; i++) {
+        const writer *one = &g_array_index(self->writers, writer, i);
+        eab_json_begin(json, NULL, '{');
+        eab_json_count(json, "process", one->said.process);
+        eab_json_text(json, "host", one->said.host);
+        eab_json_text(json, "started", one->said.started);
+        eab_json_real(json, "silent_s", one->silent_s);
+        eab_json_text(json, "state", one->stale ? "stale" : one->said.stopping ? "stopping" : "running");
+        eab_json_begin(json, "running", '[');
+        for (int32_t k = 0; k < MIN(one->said.running_count, EAB_STATE_MAX_RUNNING); k++) {
+            char label[512];
+            label_of(self, one->said.running[k].cell, label, sizeof label);
+            eab_json_begin(json, NULL, '{');
+            eab_json_text(json, "cell", one->said.running[k].cell);
+            eab_json_text(json, "label", label);
+            eab_json_count(json, "members", one->said.running[k].members);
+            eab_json_real(json, "share", one->said.running[k].share);
+            eab_json_end(json, '}');
+        }
+        eab_json_end(json, ']');
+        eab_json_end(json, '}');
+    }
+    eab_json_end(json, ']');
+    eab_json_end(json, '}');
+    puts(json->str);
+    g_string_free(json, TRUE);
+}
+
+static void print_writer(const run_status *self, const writer *one) {
+    char silent[32], *host = eab_line_clean(one->said.host), *started = eab_line_clean(one->said.started);
+    eab_duration_print(one->silent_s, silent, sizeof silent);
+    printf("sweep      process %lld on %s since %s, %s %s%s\n", (long long)one->said.process, host, started,
+           one->stale ? "gone; last heard" : "last heard", silent, " ago");
+    g_free(host);
+    g_free(started);
+    for (int32_t k = 0; !one->stale && k < MIN(one->said.running_count, EAB_STATE_MAX_RUNNING); k++) {
+        const eab_running *running = &one->said.running[k];
+        char label[512];
+        label_of(self, running->cell, label, sizeof label);
+        printf("  %s  %3.0f%%  %s", running->cell, 100 * running->share, label);
+        if (running->members > 1) printf("  and %d more", running->members - 1);
+        putchar('\n');
+    }
+    if (!one->stale && one->said.running_count > EAB_STATE_MAX_RUNNING)
+        printf("  and %d more\n", one->said.running_count - EAB_STATE_MAX_RUNNING);
+}
+
+static void print_text(const run_status *self) {
+    const struct {
+        const char *name;
+        int64_t count;
+    } counts[] = {{"done", self->done},     {"  diverged", self->diverged}, {"running", self->running},
+                  {"failed", self->failed}, {"timed out", self->timed_out}, {"left", self->left}};
+    const int64_t all = MAX(1, self->plan.count);
+    char text[32], *run = eab_line_clean(self->run);
+    const int width = snprintf(text, sizeof text, "%lld", (long long)self->plan.count);
+    printf("run        %s\nstate      %s\ncells      %*lld\n", run, self->state, width, (long long)self->plan.count);
+    for (size_t i = 0; i < G_N_ELEMENTS(counts); i++)
+        printf("%-10s %*lld  %3lld%%\n", counts[i].name, width, (long long)counts[i].count,
+               (long long)(100 * counts[i].count / all));
+    if (isfinite(self->eta_s)) {
+        eab_duration_print(self->eta_s, text, sizeof text);
+        printf("ETA        %s\n", text);
+    }
+    if (isfinite(self->tokens_per_s)) {
+        eab_quantity_print(self->tokens_per_s, "tok/s", text, sizeof text);
+        printf("speed      %s\n", text);
+    }
+    for (guint i = 0; i < self->writers->len; i++) print_writer(self, &g_array_index(self->writers, writer, i));
+    g_free(run);
+}
+
+static int tell(const char *run, bool as_json) {
+    run_status self = {.run = run, .writers = g_array_new(FALSE, FALSE, sizeof(writer))};
+    int code;
+    const int status = look_at_all(&self);
+    if (status) {
+        code = eab_command_error("status", status);
+    } else {
+        count_all(&self);
+        if (as_json) print_json(&self);
+        else print_text(&self);
+        code = self.failed ? EAB_EXIT_FAILED : EAB_EXIT_DONE;
+    }
+    g_array_free(self.writers, TRUE);
+    g_free(self.status);
+    eab_plan_free(&self.plan);
+    return code;
+}
+
+int eab_command_status(int argc, char **argv) {
+    char **runs = NULL, shown[80];
+    gboolean help = FALSE, as_json = FALSE;
+    const GOptionEntry entries[] = {
+        {"json", 0, 0, G_OPTION_ARG_NONE, &as_json, "as one object of JSON, for tools", NULL},
+        {"help", 'h', 0, G_OPTION_ARG_NONE, &help, "show this", NULL},
+        {G_OPTION_REMAINING, 0, 0, G_OPTION_ARG_FILENAME_ARRAY, &runs, NULL, "RUN"},
+        {0},
+    };
+    GOptionContext *context =
+        g_option_context_new("- how far a run is, also while a sweep is at work on it, here or elsewhere");
+    g_option_context_set_help_enabled(context, FALSE);
+    g_option_context_add_main_entries(context, entries, NULL);
+    g_option_context_set_description(
+        context, "Exit codes: 0 told; 1 told, and cells failed; 2 no run, or one that cannot be read.");
+    int code = eab_command_parse("status", context, argc, argv, option_names, &help);
+    if (code >= 0) {
+        /* help was asked for, or an option is wrong: said */
+    } else if (!runs || runs[1]) {
+        fprintf(stderr, "eabench status: %s; usage: eabench status RUN [--json]\n",
+                runs ? eab_excerpt(runs[1], 60, shown, sizeof shown) : "no run");
+        code = EAB_EXIT_BAD_INPUT;
+    } else if (!g_file_test(runs[0], G_FILE_TEST_IS_DIR)) {
+        fprintf(stderr, "eabench status: %s: not a folder; a run's folder is allowed\n",
+                eab_excerpt(runs[0], 200, (char[256]){0}, 256));
+        code = EAB_EXIT_BAD_INPUT;
+    } else {
+        code = tell(runs[0], as_json);
+    }
+    g_strfreev(runs);
+    return code;
+}

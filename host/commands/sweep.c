@@ -1,0 +1,363 @@
+/* eabench sweep: its options, checked, made into an eab_sweep. */
+#define _GNU_SOURCE /* program_invocation_name */
+#include <errno.h>
+#include <fcntl.h>
+#include <glib.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "arguments.h"
+#include "base/suggest.h"
+#include "base/system.h"
+#include "kernels/cpu/isa.h"
+#include "plan/shard.h"
+#include "run/environment.h"
+#include "spec/options.h"
+#include "sweep/launch.h"
+#include "sweep/session.h"
+
+enum { MAX_WORKERS = 4096, MAX_FLEET = 65536, NOT_GIVEN = INT_MIN };
+static const double NO_TIME_LIMIT_S = 1e9 /* 31 years */, CHECKPOINT_EVERY_S = 600;
+
+typedef struct {
+    char **specs, **sets, *out, *backend, *time_limit, *checkpoint_every, *shard, *progress;
+    gint device, fleet, workers;
+    gdouble time_limit_s, checkpoint_every_s;
+    eab_shard part;
+    int progress_kind;
+    gboolean dry_run, list, save_models, save_curves, save_geometry, profile, search, help;
+} arguments;
+
+static const char *const option_names[] = {
+    "set",        "out",         "backend",     "device",        "fleet",   "workers", "dry-run",
+    "time-limit", "save-models", "save-curves", "save-geometry", "profile", "search",  "checkpoint-every",
+    "shard",      "list",        "progress",    "help",          NULL};
+
+static GOptionContext *make_context(arguments *a) {
+    const GOptionEntry entries[] = {
+        {"set", 0, 0, G_OPTION_ARG_FILENAME_ARRAY, &a->sets, "replace or add an option of the spec; may be repeated",
+         "SECTION.KEY=VALUE"},
+        {"out", 0, 0, G_OPTION_ARG_FILENAME, &a->out,
+         "the run's folder (default: runs/NAME of NAME.ini); resumes what is there", "DIR"},
+        {"backend", 0, 0, G_OPTION_ARG_FILENAME, &a->backend, "auto, cpu, cuda or reference (default: auto)", "NAME"},
+        {"device", 0, 0, G_OPTION_ARG_INT, &a->device,
+         "index of the device (default: 0; of several processes on a machine each its own)", "N"},
+        {"fleet", 0, 0, G_OPTION_ARG_INT, &a->fleet,
+         "cells trained together by one worker (default: 1; on a GPU what fills it)", "N"},
+        {"workers", 0, 0, G_OPTION_ARG_INT, &a->workers,
+         "worker threads of a process (default: its share of the cores; 1 on a GPU)", "N"},
+        {"dry-run", 0, 0, G_OPTION_ARG_NONE, &a->dry_run, "show the cells, their cost and the time; write nothing",
+         NULL},
+        {"list", 0, 0, G_OPTION_ARG_NONE, &a->list,
+         "with --dry-run: the cells that are not done, in the order of dealing, and their work, as CSV", NULL},
+        {"shard", 0, 0, G_OPTION_ARG_FILENAME, &a->shard,
+         "only the I-th of N parts, in DIR/shards/I-of-N; eabench merge makes one run of all", "I/N"},
+        {"time-limit", 0, 0, G_OPTION_ARG_FILENAME, &a->time_limit,
+         "stop after this time, as an interrupt would: seconds, or like 90s, 30m, 2h", "TIME"},
+        {"checkpoint-every", 0, 0, G_OPTION_ARG_FILENAME, &a->checkpoint_every,
+         "how often to keep the state of cells at work, so that they go on after a crash (default: 10m, more seldom "
+         "where that would take more than 0.1 % of the time; 0: never, also when stopped)",
+         "TIME"},
+        {"progress", 0, 0, G_OPTION_ARG_FILENAME, &a->progress,
+         "on stderr: auto (a live line on a terminal, else lines), line, json (an object a line), off (default: auto)",
+         "KIND"},
+        {"search", 0, 0, G_OPTION_ARG_NONE, &a->search,
+         "instead of every cell, bisect each ladder for the hardest level that half of the seeds solve", NULL},
+        {"save-models", 0, 0, G_OPTION_ARG_NONE, &a->save_models, "keep trained models, in DIR/models", NULL},
+        {"save-curves", 0, 0, G_OPTION_ARG_NONE, &a->save_curves, "keep learning curves, in DIR/curves.csv", NULL},
+        {"save-geometry", 0, 0, G_OPTION_ARG_NONE, &a->save_geometry,
+         "keep angles, entropies and norms of attention, in DIR/geometry.csv and DIR/geometry", NULL},
+        {"profile", 0, 0, G_OPTION_ARG_NONE, &a->profile, "show what the time went to, operation by operation", NULL},
+        {"help", 'h', 0, G_OPTION_ARG_NONE, &a->help, "show this and the options of a spec", NULL},
+        {G_OPTION_REMAINING, 0, 0, G_OPTION_ARG_FILENAME_ARRAY, &a->specs, NULL, "SPEC.ini"},
+        {0},
+    };
+    GOptionContext *context = g_option_context_new("- train the cells of a spec; leaves tables that resume");
+    g_option_context_set_help_enabled(context, FALSE);
+    g_option_context_add_main_entries(context, entries, NULL);
+    return context;
+}
+
+static bool in_range(const char *name, gint value, gint low, gint high) {
+    if (value >= low && value <= high) return true;
+    fprintf(stderr, "eabench sweep: --%s is %d; %d..%d is allowed\n", name, value, low, high);
+    return false;
+}
+
+/* Precisions that the backend does not have are refused before anything is written. */
+static int check_precisions(const eab_sweep *sweep, const eab_plan *plan) {
+    const eab_backend *backend = eab_backend_from_name(sweep->backend);
+    for (int64_t i = 0; backend && i < plan->count; i++) {
+        const eab_config *config = &plan->cells[i].config;
+        char name[16];
+        if (eab_backend_has_precision(backend, (eab_precision)config->precision)) continue;
+        eab_option_print(eab_option_find("train", "precision"), config, name, sizeof name);
+        return eab_fail(
+            EAB_BAD_INPUT,
+            "[train] precision = %s: the products of backend %s are in %s; allowed: float32, or --backend cuda", name,
+            backend->name, backend->dtype);
+    }
+    return EAB_OK;
+}
+
+/* Opens the device once, to know that it is there and what it is. */
+static int describe_device(eab_sweep *sweep, const eab_plan *plan) {
+    eab_device *device;
+    EAB_TRY(check_precisions(sweep, plan));
+    EAB_TRY(eab_device_open(sweep->backend, sweep->device, &device));
+    device->backend->describe(device, sweep->description, sizeof sweep->description);
+    if (sweep->dry_run && !sweep->fleet && plan->count)
+        sweep->fleet = (int32_t)MIN(plan->count, eab_preferred_fleet(device, &plan->cells[0].config));
+    eab_device_close(device);
+    eab_isa isa;
+    if (strcmp(sweep->backend, "cpu") == 0 && eab_isa_choose(getenv("EAB_ISA"), &isa) == EAB_OK)
+        g_strlcpy(sweep->isa, eab_isa_name(isa), sizeof sweep->isa);
+    return EAB_OK;
+}
+
+/* Reads --time-limit and --checkpoint-every. The exit code, or -1 where all is well. */
+static int check_times(arguments *a) {
+    char shown[80];
+    a->time_limit_s = NO_TIME_LIMIT_S;
+    a->checkpoint_every_s = CHECKPOINT_EVERY_S;
+    if (a->time_limit && (!eab_command_read_duration(a->time_limit, &a->time_limit_s) || a->time_limit_s <= 0)) {
+        fprintf(stderr,
+                "eabench sweep: --time-limit is %s; seconds above 0, at most 1e9, are allowed, or like 90s, 30m, 2h\n",
+                eab_excerpt(a->time_limit, 40, shown, sizeof shown));
+        return EAB_EXIT_BAD_INPUT;
+    }
+    if (a->checkpoint_every && !eab_command_read_duration(a->checkpoint_every, &a->checkpoint_every_s)) {
+        fprintf(stderr,
+                "eabench sweep: --checkpoint-every is %s; seconds, at most 1e9, are allowed, or like 90s, 10m, 1h; 0: "
+                "never\n",
+                eab_excerpt(a->checkpoint_every, 40, shown, sizeof shown));
+        return EAB_EXIT_BAD_INPUT;
+    }
+    return -1;
+}
+
+/* The exit code, or -1 where all is well. */
+static int check_progress(arguments *a) {
+    static const char *const kinds[] = {"auto", "line", "json", "off", NULL}; /* in the order of eab_progress_kind */
+    char shown[80];
+    a->progress_kind = 0;
+    while (a->progress && kinds[a->progress_kind] && strcmp(a->progress, kinds[a->progress_kind]) != 0)
+        a->progress_kind++;
+    if (kinds[a->progress_kind]) return -1;
+    fprintf(stderr, "eabench sweep: --progress is %s; nearest: %s; auto, line, json, off are allowed\n",
+            eab_excerpt(a->progress, 40, shown, sizeof shown), eab_suggest(a->progress, kinds));
+    return EAB_EXIT_BAD_INPUT;
+}
+
+/* The exit code, or -1 where all is well. */
+static int check(arguments *a) {
+    char shown[80];
+    if (!a->specs) {
+        fprintf(stderr, "eabench sweep: no spec; usage: eabench sweep SPEC.ini [OPTION]..., see --help\n");
+        return EAB_EXIT_BAD_INPUT;
+    }
+    if (a->specs[1]) {
+        fprintf(stderr, "eabench sweep: %s: a second spec; one is allowed\n",
+                eab_excerpt(a->specs[1], 60, shown, sizeof shown));
+        return EAB_EXIT_BAD_INPUT;
+    }
+    if (!eab_command_backend_is_known("sweep", a->backend)) return EAB_EXIT_BAD_INPUT;
+    if (a->out && !*a->out) {
+        fprintf(stderr, "eabench sweep: --out is empty; the name of a folder is allowed\n");
+        return EAB_EXIT_BAD_INPUT;
+    }
+    if ((a->device != NOT_GIVEN && !in_range("device", a->device, 0, 1023)) ||
+        (a->fleet != NOT_GIVEN && !in_range("fleet", a->fleet, 1, MAX_FLEET)) ||
+        (a->workers != NOT_GIVEN && !in_range("workers", a->workers, 1, MAX_WORKERS)))
+        return EAB_EXIT_BAD_INPUT;
+    if (a->shard && !eab_shard_read(a->shard, &a->part)) {
+        fprintf(stderr, "eabench sweep: --shard is %s; I/N is allowed, such as 2/8: 1..N of 1..%d\n",
+                eab_excerpt(a->shard, 40, shown, sizeof shown), EAB_SHARD_MAX);
+        return EAB_EXIT_BAD_INPUT;
+    }
+    if (a->shard && a->search) {
+        fprintf(stderr,
+                "eabench sweep: --search with --shard: which cells it needs shows as it goes; one of the two is "
+                "allowed, or mpirun\n");
+        return EAB_EXIT_BAD_INPUT;
+    }
+    if (a->list && !a->dry_run) {
+        fprintf(stderr, "eabench sweep: --list without --dry-run; allowed: --dry-run --list\n");
+        return EAB_EXIT_BAD_INPUT;
+    }
+    const int code = check_progress(a);
+    return code < 0 ? check_times(a) : code;
+}
+
+static int refuse(const eab_sweep *sweep, int code) { return sweep->ranks ? eab_sweep_refuse(sweep, code) : code; }
+
+/* Connects the processes that a launcher started, and shares the machine's devices or cores among those on it. The exit
+ * code, or -1 where all is well. */
+static int join_ranks(const arguments *a, const eab_launch *launch, eab_sweep *sweep) {
+    const eab_backend *backend = eab_backend_from_name(sweep->backend);
+    if (launch->tasks < 2 || a->shard) return -1;
+    if (a->dry_run) return launch->rank == 0 ? -1 : EAB_EXIT_DONE; /* one shows it */
+    const int status = eab_ranks_open(eab_system_core_hash(), &sweep->ranks, &sweep->place);
+    if (status) return launch->rank == 0 ? eab_command_error("sweep", status) : eab_exit_code(status);
+    const eab_ranks_place *place = &sweep->place;
+    if (backend && backend->capacity && a->device == NOT_GIVEN && backend->count && backend->count() > 0)
+        sweep->device = place->node_rank % backend->count();
+    if (a->workers == NOT_GIVEN && !(backend && backend->capacity)) {
+        const int cores = eab_system_cores();
+        sweep->workers = MAX(1, cores / place->same_count + (place->same_rank < cores % place->same_count));
+    }
+    return -1;
+}
+
+static const char restart_variable[] = "EAB_SWEEP_RESTART";
+
+/* "first:cells:fleet:seconds", the first three whole numbers. */
+static bool read_restart(const char *text, double numbers[4]) {
+    for (int i = 0; i < 4; i++) {
+        char *end;
+        numbers[i] = g_ascii_strtod(text, &end);
+        if (end == text || *end != (i < 3 ? ':' : '\0') || !(numbers[i] >= 0)) return false;
+        if (i < 3 && (numbers[i] > INT32_MAX || numbers[i] != floor(numbers[i]))) return false;
+        text = end + 1;
+    }
+    return true;
+}
+
+/* What a process before this one has left in the environment (become_fresh). */
+static int take_restart(eab_sweep *sweep, const eab_plan *plan) {
+    const char *text = getenv(restart_variable);
+    double numbers[4];
+    if (!text) return EAB_OK;
+    if (!read_restart(text, numbers) || (int64_t)numbers[0] >= plan->count || numbers[3] > NO_TIME_LIMIT_S)
+        return eab_fail(EAB_BAD_INPUT, "%s is not as a sweep leaves it; unset is allowed", restart_variable);
+    sweep->suspects =
+        (eab_suspects){.first = (int64_t)numbers[0], .cells = (int32_t)numbers[1], .fleet = (int32_t)numbers[2]};
+    sweep->elapsed_s = numbers[3];
+    sweep->goes_on = true;
+    unsetenv(restart_variable);
+    return EAB_OK;
+}
+
+/* The same command in a fresh process, which is this one: its number, output and parent stay. Returns where that fails. */
+static void become_fresh(int argc, char **argv, const eab_sweep_restart *restart) {
+    char **words = g_new0(char *, (gsize)argc + 2), text[80];
+    g_snprintf(text, sizeof text, "%" PRId64 ":%d:%d:%.3f", restart->suspects.first, restart->suspects.cells,
+               restart->suspects.fleet, restart->elapsed_s);
+    words[0] = program_invocation_name;
+    for (int i = 0; i < argc; i++) words[i + 1] = argv[i];
+    fflush(NULL);
+    if (!setenv(restart_variable, text, 1)) execv("/proc/self/exe", words);
+    fprintf(stderr, "eabench sweep: no fresh process can be begun: %s; start the same command again\n",
+            g_strerror(errno));
+    g_free(words);
+}
+
+static int sweep_plan(const arguments *a, eab_sweep *sweep) {
+    eab_plan plan;
+    int status = eab_plan_load(sweep->spec, sweep->sets, &plan);
+    if (status && sweep->ranks && sweep->place.rank > 0) return eab_sweep_follow(sweep, NULL, status);
+    if (status) return refuse(sweep, eab_command_error("sweep", status));
+    sweep->out = a->out ? g_strdup(a->out) : g_build_filename("runs", plan.name, NULL);
+    if (a->shard) {
+        char *run = sweep->out;
+        sweep->out = eab_shard_folder(run, a->part);
+        eab_shard_take(&a->part, &plan);
+        g_free(run);
+    }
+    int code;
+    status = take_restart(sweep, &plan);
+    if (!status) status = describe_device(sweep, &plan);
+    if (!status && sweep->dry_run) status = a->list ? eab_list_cells(stdout, sweep, &plan) : eab_dry_run(sweep, &plan);
+    if (sweep->ranks && sweep->place.rank > 0) code = eab_sweep_follow(sweep, &plan, status);
+    else if (status) code = refuse(sweep, eab_command_error("sweep", status));
+    else code = sweep->dry_run ? EAB_EXIT_DONE : eab_sweep_run(sweep, &plan);
+    g_free(sweep->out);
+    eab_plan_free(&plan);
+    return code;
+}
+
+/* What is wrong with the arguments is wrong in all processes: the first one says so. */
+static int hide_stderr(void) {
+    const int kept = dup(STDERR_FILENO), nowhere = open("/dev/null", O_WRONLY | O_CLOEXEC);
+    if (kept >= 0 && nowhere >= 0) dup2(nowhere, STDERR_FILENO);
+    if (nowhere >= 0) close(nowhere);
+    return kept;
+}
+
+static void restore_stderr(int kept) {
+    if (kept < 0) return;
+    dup2(kept, STDERR_FILENO);
+    close(kept);
+}
+
+int eab_command_sweep(int argc, char **argv) {
+    arguments a = {.device = NOT_GIVEN, .fleet = NOT_GIVEN, .workers = NOT_GIVEN};
+    GError *error = NULL;
+    int code = EAB_EXIT_DONE;
+    const eab_launch launch = eab_launch_detect();
+    const int stderr_kept = launch.rank > 0 ? hide_stderr() : -1;
+    g_set_prgname("eabench sweep");
+    GOptionContext *context = make_context(&a);
+    char **words = g_new0(char *, (gsize)argc + 1); /* GLib takes out what it knows; main's argv stays as it is */
+    for (int i = 0; i < argc; i++) words[i] = g_strdup(argv[i]);
+    if (!g_option_context_parse_strv(context, &words, &error)) {
+        code = eab_command_refuse_option("sweep", error, option_names);
+        g_error_free(error);
+    } else if (a.help) {
+        char *help = g_option_context_get_help(context, TRUE, NULL);
+        printf("%s", help);
+        printf(
+            "Options of a spec, in its file or by --set; a list (4, 8) or range (a:b, a:b:+step, a:b:*factor) makes\n"
+            "an axis; KEY[MECHANISM] gives values for the cells of one mechanism:\n\n");
+        eab_options_help(stdout);
+        g_free(help);
+    } else if ((code = check(&a)) < 0) {
+        restore_stderr(stderr_kept);
+        const char *backend = eab_command_resolve_backend("sweep", a.backend);
+        const bool on_gpu = eab_backend_from_name(backend) && eab_backend_from_name(backend)->capacity;
+        const int32_t every_core = on_gpu ? 1 : MIN(MAX_WORKERS, eab_system_cores());
+        eab_sweep sweep = {.spec = a.specs[0],
+                           .sets = (const char *const *)a.sets,
+                           .backend = backend,
+                           .device = a.device == NOT_GIVEN ? 0 : a.device,
+                           .workers = a.workers == NOT_GIVEN ? every_core : a.workers,
+                           .fleet = a.fleet != NOT_GIVEN ? a.fleet
+                                    : on_gpu             ? 0
+                                                         : 1,
+                           .time_limit_s = a.time_limit_s,
+                           .progress = (eab_progress_kind)a.progress_kind,
+                           .checkpoint_every_s = a.checkpoint_every_s,
+                           .checkpoint_sparing = a.checkpoint_every == NULL,
+                           .dry_run = a.dry_run,
+                           .save_models = a.save_models,
+                           .save_curves = a.save_curves,
+                           .save_geometry = a.save_geometry,
+                           .profile = a.profile,
+                           .search = a.search,
+                           .command = eab_command_quote("eabench", argc, argv),
+                           .again = eab_command_quote(program_invocation_name, argc, argv)};
+        code = join_ranks(&a, &launch, &sweep);
+        eab_sweep_restart restart = {0};
+        if (!sweep.ranks) sweep.restart = &restart; /* the others would lose their leader */
+        if (code < 0) code = sweep_plan(&a, &sweep);
+        if (restart.wanted) become_fresh(argc, argv, &restart);
+        g_free(sweep.command);
+        g_free(sweep.again);
+    }
+    g_option_context_free(context);
+    g_strfreev(words);
+    g_strfreev(a.specs);
+    g_strfreev(a.sets);
+    g_free(a.out);
+    g_free(a.backend);
+    g_free(a.time_limit);
+    g_free(a.checkpoint_every);
+    g_free(a.progress);
+    g_free(a.shard);
+    return code;
+}

@@ -1,0 +1,55 @@
+/* What a cell costs, from its options alone: parameters, FLOP per token, memory. */
+#include <math.h>
+
+#include "network.h"
+#include "spec/cell_task.h"
+#include "train.h"
+
+/* In doubles: options at their bounds make numbers past 2^63. */
+static double product_weights(const eab_config *config) {
+    const double d_model = config->d_model, mlp_dim = d_model * config->mlp_ratio;
+    return config->layers * (4 * d_model * d_model + 2 * d_model * mlp_dim) + d_model * eab_config_vocab(config);
+}
+
+static double parameter_count(const eab_config *config) {
+    const double d_model = config->d_model, mlp_dim = d_model * config->mlp_ratio, vocab = eab_config_vocab(config);
+    const double norm = config->norm == EAB_NORM_LAYER ? d_model * (config->bias ? 2 : 1) : 0;
+    const double bias = config->bias ? 1 : 0;
+    const double qk_gains = config->qk_norm ? 2 * d_model / config->heads : 0;
+    const double layer = norm + qk_gains + bias * 4 * d_model + (mlp_dim > 0 ? norm + bias * (mlp_dim + d_model) : 0);
+    return product_weights(config) + config->layers * layer + norm + bias * vocab +
+           (config->embedding == EAB_EMBEDDING_LEARNED ? vocab * d_model : 0) +
+           (config->position == EAB_POSITION_LEARNED ? config->context * d_model : 0);
+}
+
+int64_t eab_config_parameters(const eab_config *config) { return (int64_t)parameter_count(config); }
+
+double eab_config_flop_per_token(const eab_config *config) {
+    const double mean_keys = (config->context + 1) / 2.0; /* causal: 1 for the first position, context for the last */
+    return 6 * product_weights(config) + 12.0 * config->layers * config->d_model * mean_keys;
+}
+
+double eab_config_memory_bytes(const eab_config *config) {
+    const double copies = config->optimizer == EAB_OPTIMIZER_ADAMW ? 4 : 3; /* weights, gradients, moments */
+    const double d_model = config->d_model, mlp_dim = d_model * config->mlp_ratio;
+    const double qk_norm = config->qk_norm ? 2 * d_model + 2 * config->heads : 0;
+    const double layer = 6 * d_model + qk_norm + config->heads + (mlp_dim > 0 ? 2 * d_model + 2 * mlp_dim : 0) + 2;
+    const double scratch = 4 * d_model > mlp_dim + d_model ? 4 * d_model : mlp_dim + d_model;
+    const double row = config->layers * layer + 4 * d_model + eab_config_vocab(config) + scratch;
+    const double tokens = (double)config->batch * config->context;
+    return 4 * copies * parameter_count(config) + tokens * (4 * row + 3 * sizeof(int32_t));
+}
+
+int32_t eab_preferred_fleet(eab_device *device, const eab_config *config) {
+    /* Reals of an activation for each thread that the device runs at a time: enough that it is full most of the time. */
+    static const double REALS_PER_THREAD = 64, MEMORY_SHARE = 0.8, LARGEST = 4096;
+    size_t free_bytes;
+    int64_t resident_threads;
+    const eab_backend *backend = device->backend;
+    if (!backend->capacity || backend->capacity(device, &free_bytes, &resident_threads)) return 1;
+    const double fits = MEMORY_SHARE * (double)free_bytes / eab_config_memory_bytes(config);
+    const double work =
+        REALS_PER_THREAD * (double)resident_threads / ((double)config->batch * config->context * config->d_model);
+    const double members = fmin(fmin(fits, ceil(work)), LARGEST);
+    return members > 1 ? (int32_t)members : 1;
+}

@@ -1,0 +1,40 @@
+/* Evaluation of a fleet on a stream of its tasks. */
+#ifndef EAB_MODEL_EVALUATE_H
+#define EAB_MODEL_EVALUATE_H
+
+#include <stdatomic.h>
+
+#include "network.h"
+
+/* Token buffers of a fleet, for training and evaluation alike; on the device but for the host arrays. */
+typedef struct {
+    eab_generate_args generate; /* parts, seeds: of the members still in the fleet */
+    int32_t *inputs, *targets, *predictions;
+    int64_t *counts, *changed;
+    eab_tally *training, *tally, *rollout; /* [members] */
+} eab_fleet_tokens;
+
+/* What an evaluation found of one part of one member, or of all its parts together. */
+typedef struct {
+    eab_tally tally;
+    int64_t rollout_tokens, rollout_right; /* 0 without rollout */
+    int64_t sequences;                     /* the part's first `sequences` in the stream were used */
+} eab_evaluation;
+
+/* The most parts that a member of the fleet has; 1 where tokens->generate has no parts. */
+int32_t eab_most_parts(const eab_fleet_tokens *tokens, int32_t members);
+
+/* Evaluates every member, part by part, on the part's first sequences of a stream: whole batches until its determined
+ * tokens reach eval_tokens, so that the result depends neither on the fleet nor on the other parts. With `rollout` the
+ * model also continues sequences from its own predictions. evaluations[members][most parts]; those past a member's last
+ * part stay 0. EAB_INTERRUPTED when *stop (may be NULL) is set. */
+int eab_evaluate(eab_model *model, eab_fleet_tokens *tokens, uint32_t stream, bool rollout, const atomic_bool *stop,
+                 eab_evaluation *evaluations);
+
+/* The parts' evaluations, summed up. */
+eab_evaluation eab_evaluation_sum(const eab_evaluation *parts, int32_t count);
+
+/* The share of the part's first `sequences` held-out sequences that were among its first `trained` ones for training. */
+int eab_seen_share(const eab_config *config, int32_t part, int64_t sequences, int64_t trained, double *share);
+
+#endif

@@ -1,0 +1,482 @@
+#include "network.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "kernels/mechanism.h"
+#include "spec/cell_task.h"
+
+enum { ALIGNMENT_REALS = 16 };
+
+/* Hands out a member's block piece by piece; with memory NULL it only counts. */
+typedef struct {
+    char *memory;
+    size_t real_bytes;
+    int64_t used; /* reals of all members so far */
+    int64_t members;
+} tensor_arena;
+
+static int64_t aligned(int64_t reals) { return (reals + ALIGNMENT_REALS - 1) / ALIGNMENT_REALS * ALIGNMENT_REALS; }
+
+static eab_tensor take(tensor_arena *arena, int64_t members, int64_t reals) {
+    const eab_tensor tensor = {arena->memory ? arena->memory + arena->used * (int64_t)arena->real_bytes : NULL,
+                               aligned(reals)};
+    arena->used += members * aligned(reals);
+    return tensor;
+}
+
+static eab_tensor at(const eab_model *model, eab_tensor block, int64_t offset) {
+    if (offset < 0) return (eab_tensor){NULL, 0};
+    block.data = (char *)block.data + offset * (int64_t)model->device->backend->real_bytes;
+    return block;
+}
+
+static void take_activations(eab_model *model, tensor_arena *arena, int32_t micro_batch) {
+    const eab_shape *shape = &model->shape;
+    const int64_t rows = (int64_t)micro_batch * shape->context, members = arena->members;
+    const int64_t norm_rows = shape->norm == EAB_NORM_LAYER ? rows : 0;
+    eab_shape micro_shape = *shape;
+    micro_shape.batch = micro_batch;
+    for (int32_t layer = 0; layer < model->config.layers; layer++) {
+        eab_attention_saved *attention = &model->attention_saved[layer];
+        attention->normalized = take(arena, members, norm_rows * shape->d_model);
+        attention->inv_std = take(arena, members, norm_rows);
+        attention->input = take(arena, members, rows * shape->d_model);
+        attention->qkv = take(arena, members, rows * 3 * shape->d_model);
+        const int64_t qk_rows = shape->qk_norm ? rows : 0;
+        attention->qk_unit = take(arena, members, qk_rows * 2 * shape->d_model);
+        attention->qk_inv_rms = take(arena, members, qk_rows * 2 * shape->heads);
+        attention->attended = take(arena, members, rows * shape->d_model);
+        attention->row_stat = take(arena, members, rows * shape->heads);
+        if (shape->mlp_dim == 0) continue;
+        eab_mlp_saved *mlp = &model->mlp_saved[layer];
+        mlp->normalized = take(arena, members, norm_rows * shape->d_model);
+        mlp->inv_std = take(arena, members, norm_rows);
+        mlp->input = take(arena, members, rows * shape->d_model);
+        if (shape->activation == EAB_ACTIVATION_GELU) mlp->before = take(arena, members, rows * shape->mlp_dim);
+        mlp->hidden = take(arena, members, rows * shape->mlp_dim);
+    }
+    model->head_saved.normalized = take(arena, members, norm_rows * shape->d_model);
+    model->head_saved.inv_std = take(arena, members, norm_rows);
+    model->head_saved.input = take(arena, members, rows * shape->d_model);
+    model->head_saved.logits = take(arena, members, rows * shape->vocab);
+    model->x = take(arena, members, rows * shape->d_model);
+    model->dx = take(arena, members, rows * shape->d_model);
+    model->scratch = take(arena, members, eab_scratch_reals(&micro_shape));
+}
+
+static void take_all(eab_model *model, tensor_arena *arena) {
+    const eab_config *config = &model->config;
+    const int64_t count = model->parameters.count;
+    model->weights = take(arena, arena->members, count);
+    model->gradients = take(arena, arena->members, count);
+    model->moment1 = take(arena, arena->members, count);
+    model->moment2 = take(arena, arena->members, config->optimizer == EAB_OPTIMIZER_ADAMW ? count : 0);
+    if (config->optimizer != EAB_OPTIMIZER_ADAMW) model->moment2 = (eab_tensor){NULL, 0};
+    if (config->embedding == EAB_EMBEDDING_ONEHOT)
+        model->one_hot = take(arena, 1, (int64_t)model->shape.vocab * config->d_model);
+    if (config->position == EAB_POSITION_ROPE)
+        model->rope = take(arena, 1, (int64_t)config->context * (config->d_model / config->heads));
+    model->one_hot.stride = model->rope.stride = 0;
+    take_activations(model, arena, model->micro_batch);
+}
+
+static eab_shape config_shape(const eab_config *config, int32_t members, int32_t vocab) {
+    return (eab_shape){.members = members,
+                       .batch = config->batch,
+                       .context = config->context,
+                       .d_model = config->d_model,
+                       .heads = config->heads,
+                       .mlp_dim = config->mlp_ratio * config->d_model,
+                       .vocab = vocab,
+                       .norm = (eab_norm)config->norm,
+                       .activation = (eab_activation)config->activation,
+                       .qk_norm = config->qk_norm,
+                       .precision = (eab_precision)config->precision};
+}
+
+int64_t eab_model_activation_reals(const eab_config *config, int32_t vocab) {
+    /* one layer of each kind counted by the very code that lays them out, then times the layers */
+    eab_attention_saved attention;
+    eab_mlp_saved mlp;
+    eab_model model = {.config = *config, .attention_saved = &attention, .mlp_saved = &mlp};
+    model.config.layers = 1;
+    model.shape = config_shape(config, 1, vocab);
+    tensor_arena with_layer = {.members = 1}, without = {.members = 1};
+    take_activations(&model, &with_layer, 1);
+    model.config.layers = 0;
+    take_activations(&model, &without, 1);
+    return without.used + (with_layer.used - without.used) * config->layers;
+}
+
+/* As large as the backend's cache wants it, and all of the same size where that is more than half as large, else of
+ * about the same. A backend may round sums by micro-batch, so the choice must not depend on the fleet: d_model stands in
+ * for the vocabulary, which others may have padded. */
+int32_t eab_model_micro_batch(const eab_backend *backend, const eab_config *config) {
+    const int64_t limit = backend->micro_batch_bytes;
+    if (limit == 0) return config->batch;
+    const int64_t sequence_bytes = eab_model_activation_reals(config, config->d_model) * (int64_t)backend->real_bytes;
+    int64_t most = limit / sequence_bytes;
+    if (most < 1) most = 1;
+    if (most > config->batch) most = config->batch;
+    for (int64_t size = most; size > most / 2; size--)
+        if (config->batch % size == 0) return (int32_t)size;
+    const int64_t parts = (config->batch + most - 1) / most;
+    return (int32_t)((config->batch + parts - 1) / parts);
+}
+
+static int write_tables(eab_model *model) {
+    const eab_config *config = &model->config;
+    const eab_backend *backend = model->device->backend;
+    const int32_t head_dim = config->d_model / config->heads, half = head_dim / 2;
+    const int64_t one_hot = model->one_hot.data ? (int64_t)model->shape.vocab * config->d_model : 0;
+    const int64_t rope = model->rope.data ? (int64_t)config->context * head_dim : 0;
+    double *values = calloc((size_t)(one_hot > rope ? one_hot : rope) + 1, sizeof *values);
+    if (!values) return eab_fail(EAB_NO_MEMORY, "no memory for the embedding tables");
+    int status = EAB_OK;
+    if (rope) {
+        /* angles t * 10000^(-i / half): Su et al., arXiv 2104.09864 */
+        for (int32_t t = 0; t < config->context; t++)
+            for (int32_t i = 0; i < half; i++) {
+                const double angle = t * pow(10000, -(double)i / half);
+                double *pair = values + (int64_t)t * head_dim + 2 * (int64_t)i;
+                pair[0] = cos(angle);
+                pair[1] = sin(angle);
+            }
+        status = backend->write_reals(model->device, model->rope.data, values, rope);
+        memset(values, 0, (size_t)rope * sizeof *values);
+    }
+    if (one_hot && !status) {
+        /* tokens past d_model are other members' padding and never looked up */
+        for (int32_t token = 0; token < model->shape.vocab && token < config->d_model; token++)
+            values[(int64_t)token * config->d_model + token] = 1;
+        status = backend->write_reals(model->device, model->one_hot.data, values, one_hot);
+    }
+    free(values);
+    return status;
+}
+
+static int write_initial_weights(eab_model *model, const eab_config *configs) {
+    const int64_t count = model->parameters.count;
+    double *values = malloc((size_t)count * sizeof *values);
+    if (!values) return eab_fail(EAB_NO_MEMORY, "no memory for the initial weights");
+    int status = EAB_OK;
+    for (int32_t member = 0; member < model->shape.members && !status; member++) {
+        eab_parameters_initialize(&model->parameters, &configs[member], values);
+        status = model->device->backend->write_reals(
+            model->device, at(model, model->weights, member * model->weights.stride).data, values, count);
+    }
+    free(values);
+    return status;
+}
+
+static eab_optimizer config_optimizer(const eab_config *config) {
+    return (eab_optimizer){.kind = (eab_optimizer_kind)config->optimizer,
+                           .schedule = (eab_schedule)config->schedule,
+                           .lr = config->lr,
+                           .beta1 = config->beta1,
+                           .beta2 = config->beta2,
+                           .momentum = config->momentum,
+                           .weight_decay = config->weight_decay,
+                           .clip = config->clip,
+                           .lr_final = config->lr_final,
+                           .warmup = config->warmup,
+                           .steps = config->steps};
+}
+
+/* What is kept on the host for each member. */
+static int fill_members(eab_model *model, int32_t members, const eab_config *configs) {
+    const eab_config *config = &configs[0];
+    const size_t n = (size_t)members;
+    model->mechanism = malloc(n * sizeof *model->mechanism);
+    model->vocab = malloc(n * sizeof *model->vocab);
+    model->scale = malloc(n * sizeof *model->scale);
+    model->optimizers = malloc(n * sizeof *model->optimizers);
+    model->attention_saved = calloc((size_t)config->layers, sizeof *model->attention_saved);
+    model->mlp_saved = calloc((size_t)config->layers, sizeof *model->mlp_saved);
+    if (!model->mechanism || !model->vocab || !model->scale || !model->optimizers || !model->attention_saved ||
+        !model->mlp_saved)
+        return eab_fail(EAB_NO_MEMORY, "no memory for a fleet of %d", members);
+    int32_t widest = 0;
+    for (int32_t member = 0; member < members; member++) {
+        const eab_config *own = &configs[member];
+        model->vocab[member] = eab_config_vocab(own);
+        model->mechanism[member] = own->mechanism;
+        model->scale[member] =
+            own->scale > 0 ? (float)own->scale : eab_mechanism_default_scale(own->mechanism, own->d_model / own->heads);
+        model->optimizers[member] = config_optimizer(own);
+        if (model->vocab[member] > widest) widest = model->vocab[member];
+    }
+    model->shape = config_shape(config, members, widest);
+    if (config->position != EAB_POSITION_ALIBI) return EAB_OK;
+    model->slopes = malloc((size_t)config->heads * sizeof *model->slopes);
+    if (!model->slopes) return eab_fail(EAB_NO_MEMORY, "no memory for %d slopes", config->heads);
+    for (int32_t head = 0; head < config->heads; head++)
+        model->slopes[head] = (float)exp2(-config->alibi_span * (head + 1) / config->heads);
+    return EAB_OK;
+}
+
+static int fill_extents(eab_model *model) {
+    const eab_parameters *parameters = &model->parameters;
+    model->extents = malloc((size_t)parameters->length * sizeof *model->extents);
+    if (!model->extents) return eab_fail(EAB_NO_MEMORY, "no memory for %d extents", parameters->length);
+    for (int32_t i = 0; i < parameters->length; i++)
+        model->extents[i] =
+            (eab_extent){parameters->list[i].offset, parameters->list[i].rows, parameters->list[i].columns};
+    return EAB_OK;
+}
+
+static int create(eab_model *model, int32_t members, const eab_config *configs) {
+    const eab_config *config = &configs[0];
+    const eab_backend *backend = model->device->backend;
+    model->config = *config;
+    model->batch = config->batch;
+    EAB_TRY(fill_members(model, members, configs));
+    EAB_TRY(eab_parameters_layout(config, model->shape.vocab, &model->parameters));
+    EAB_TRY(fill_extents(model));
+    model->micro_batch = eab_model_micro_batch(backend, config);
+    tensor_arena counting = {.members = members, .real_bytes = backend->real_bytes};
+    take_all(model, &counting);
+    const size_t bytes = (size_t)counting.used * backend->real_bytes;
+    EAB_TRY(backend->allocate(model->device, bytes, &model->memory));
+    EAB_TRY(backend->zero(model->device, model->memory, bytes));
+    tensor_arena real = {.memory = model->memory, .members = members, .real_bytes = backend->real_bytes};
+    take_all(model, &real);
+    model->shape.rope = model->rope;
+    model->shape.slopes = model->slopes;
+    EAB_TRY(write_tables(model));
+    return write_initial_weights(model, configs);
+}
+
+int eab_model_create(eab_device *device, int32_t members, const eab_config *configs, eab_model *model) {
+    *model = (eab_model){.device = device};
+    if (!eab_backend_has_precision(device->backend, (eab_precision)configs->precision))
+        return eab_fail(EAB_UNSUPPORTED, "the products of backend %s are in %s only", device->backend->name,
+                        device->backend->dtype);
+    const int status = create(model, members, configs);
+    if (status) eab_model_destroy(model);
+    return status;
+}
+
+void eab_model_destroy(eab_model *model) {
+    if (model->memory) model->device->backend->release(model->device, model->memory);
+    eab_parameters_free(&model->parameters);
+    free(model->mechanism);
+    free(model->vocab);
+    free(model->scale);
+    free(model->optimizers);
+    free(model->slopes);
+    free(model->extents);
+    free(model->attention_saved);
+    free(model->mlp_saved);
+    *model = (eab_model){0};
+}
+
+static eab_embedding embedding(const eab_model *model, eab_tensor block, bool gradients) {
+    const bool learned = model->parameters.token >= 0;
+    return (eab_embedding){.token = learned || gradients ? at(model, block, model->parameters.token) : model->one_hot,
+                           .position = at(model, block, model->parameters.position)};
+}
+
+static eab_attention_weights attention_weights(const eab_model *model, eab_tensor block, int32_t layer) {
+    return (eab_attention_weights){.norm_gain = at(model, block, model->parameters.layers[layer].norm_gain),
+                                   .norm_bias = at(model, block, model->parameters.layers[layer].norm_bias),
+                                   .qkv = at(model, block, model->parameters.layers[layer].qkv),
+                                   .qkv_bias = at(model, block, model->parameters.layers[layer].qkv_bias),
+                                   .q_gain = at(model, block, model->parameters.layers[layer].q_gain),
+                                   .k_gain = at(model, block, model->parameters.layers[layer].k_gain),
+                                   .out = at(model, block, model->parameters.layers[layer].out),
+                                   .out_bias = at(model, block, model->parameters.layers[layer].out_bias)};
+}
+
+static eab_mlp_weights mlp_weights(const eab_model *model, eab_tensor block, int32_t layer) {
+    return (eab_mlp_weights){.norm_gain = at(model, block, model->parameters.layers[layer].mlp_norm_gain),
+                             .norm_bias = at(model, block, model->parameters.layers[layer].mlp_norm_bias),
+                             .up = at(model, block, model->parameters.layers[layer].up),
+                             .up_bias = at(model, block, model->parameters.layers[layer].up_bias),
+                             .down = at(model, block, model->parameters.layers[layer].down),
+                             .down_bias = at(model, block, model->parameters.layers[layer].down_bias)};
+}
+
+static eab_head_weights head_weights(const eab_model *model, eab_tensor block) {
+    return (eab_head_weights){.norm_gain = at(model, block, model->parameters.head.norm_gain),
+                              .norm_bias = at(model, block, model->parameters.head.norm_bias),
+                              .out = at(model, block, model->parameters.head.out),
+                              .out_bias = at(model, block, model->parameters.head.out_bias)};
+}
+
+static int forward(eab_model *model, const int32_t *inputs, int64_t stride) {
+    const eab_backend *backend = model->device->backend;
+    const eab_shape *shape = &model->shape;
+    const eab_scores scores = {model->mechanism, model->scale};
+    const eab_embedding tokens = embedding(model, model->weights, false);
+    EAB_TRY(backend->embed_forward(model->device, shape, &tokens, inputs, stride, model->x));
+    for (int32_t layer = 0; layer < model->config.layers; layer++) {
+        const eab_attention_weights attention = attention_weights(model, model->weights, layer);
+        EAB_TRY(backend->attention_block_forward(model->device, shape, &scores, &attention, model->x,
+                                                 &model->attention_saved[layer], model->scratch));
+        if (shape->mlp_dim == 0) continue;
+        const eab_mlp_weights mlp = mlp_weights(model, model->weights, layer);
+        EAB_TRY(
+            backend->mlp_block_forward(model->device, shape, &mlp, model->x, &model->mlp_saved[layer], model->scratch));
+    }
+    const eab_head_weights head = head_weights(model, model->weights);
+    return backend->head_forward(model->device, shape, &head, model->x, &model->head_saved);
+}
+
+static int backward(eab_model *model, const int32_t *inputs, int64_t stride) {
+    const eab_backend *backend = model->device->backend;
+    const eab_shape *shape = &model->shape;
+    const eab_scores scores = {model->mechanism, model->scale};
+    const eab_head_weights head = head_weights(model, model->weights);
+    const eab_head_weights head_gradients = head_weights(model, model->gradients);
+    EAB_TRY(backend->head_backward(model->device, shape, &head, &head_gradients, &model->head_saved, model->dx,
+                                   model->scratch));
+    for (int32_t layer = model->config.layers - 1; layer >= 0; layer--) {
+        if (shape->mlp_dim > 0) {
+            const eab_mlp_weights mlp = mlp_weights(model, model->weights, layer);
+            const eab_mlp_weights gradients = mlp_weights(model, model->gradients, layer);
+            EAB_TRY(backend->mlp_block_backward(model->device, shape, &mlp, &gradients, &model->mlp_saved[layer],
+                                                model->dx, model->scratch));
+        }
+        const eab_attention_weights attention = attention_weights(model, model->weights, layer);
+        const eab_attention_weights gradients = attention_weights(model, model->gradients, layer);
+        EAB_TRY(backend->attention_block_backward(model->device, shape, &scores, &attention, &gradients,
+                                                  &model->attention_saved[layer], model->dx, model->scratch));
+    }
+    const eab_embedding tokens = embedding(model, model->gradients, true);
+    return backend->embed_backward(model->device, shape, &tokens, inputs, stride, model->dx);
+}
+
+int eab_model_pass(eab_model *model, const int32_t *inputs, const int32_t *targets, const int64_t *counts,
+                   eab_tally *tally, int32_t *predictions) {
+    const int32_t context = model->shape.context;
+    const int64_t stride = (int64_t)model->batch * context;
+    for (int32_t first = 0; first < model->batch; first += model->micro_batch) {
+        const int64_t offset = (int64_t)first * context;
+        const int32_t left = model->batch - first;
+        model->shape.batch = left < model->micro_batch ? left : model->micro_batch;
+        EAB_TRY(forward(model, inputs + offset, stride));
+        const eab_loss_args loss = {.members = model->shape.members,
+                                    .batch = model->shape.batch,
+                                    .context = context,
+                                    .vocab = model->shape.vocab,
+                                    .member_vocab = model->vocab,
+                                    .targets = targets + offset,
+                                    .targets_stride = stride,
+                                    .logits = model->head_saved.logits,
+                                    .tally = tally,
+                                    .predictions = predictions ? predictions + offset : NULL,
+                                    .counts = counts};
+        EAB_TRY(model->device->backend->loss(model->device, &loss));
+        if (counts) EAB_TRY(backward(model, inputs + offset, stride));
+    }
+    return EAB_OK;
+}
+
+int eab_model_look(eab_model *model, const int32_t *inputs, int32_t sequences,
+                   int (*visit)(void *context, int32_t first, int32_t count), void *context) {
+    const int64_t stride = (int64_t)model->batch * model->shape.context;
+    for (int32_t first = 0; first < sequences; first += model->micro_batch) {
+        const int32_t left = sequences - first;
+        model->shape.batch = left < model->micro_batch ? left : model->micro_batch;
+        EAB_TRY(forward(model, inputs + (int64_t)first * model->shape.context, stride));
+        EAB_TRY(visit(context, first, model->shape.batch));
+    }
+    return EAB_OK;
+}
+
+static eab_optimizer_args optimizer_args(const eab_model *model, int64_t step) {
+    return (eab_optimizer_args){.members = model->shape.members,
+                                .count = model->parameters.count,
+                                .decayed = model->parameters.decayed,
+                                .extents = model->extents,
+                                .extent_count = model->parameters.length,
+                                .weights = model->weights,
+                                .gradients = model->gradients,
+                                .moment1 = model->moment1,
+                                .moment2 = model->moment2,
+                                .optimizers = model->optimizers,
+                                .step = step};
+}
+
+int eab_model_step(eab_model *model, int64_t step) {
+    const eab_optimizer_args args = optimizer_args(model, step);
+    return model->device->backend->optimizer_step(model->device, &args);
+}
+
+int eab_model_train_step(eab_model *model, const eab_generate_args *generate, eab_tally *tally, int64_t step,
+                         bool *done) {
+    enum { MAX_LAYERS = 64 }; /* [model] layers */
+    const eab_backend *backend = model->device->backend;
+    *done = false;
+    if (!backend->train_step || model->config.layers > MAX_LAYERS) return EAB_OK;
+    eab_attention_weights attention[MAX_LAYERS];
+    eab_mlp_weights mlp[MAX_LAYERS];
+    for (int32_t layer = 0; layer < model->config.layers; layer++) {
+        attention[layer] = attention_weights(model, model->weights, layer);
+        if (model->shape.mlp_dim > 0) mlp[layer] = mlp_weights(model, model->weights, layer);
+    }
+    const eab_optimizer_args optimizer = optimizer_args(model, step);
+    eab_shape shape = model->shape;
+    shape.batch = model->batch;
+    const eab_train_step_args args = {.shape = &shape,
+                                      .layers = model->config.layers,
+                                      .scores = {model->mechanism, model->scale},
+                                      .member_vocab = model->vocab,
+                                      .generate = generate,
+                                      .optimizer = &optimizer,
+                                      .embedding = embedding(model, model->weights, false),
+                                      .attention = attention,
+                                      .mlp = shape.mlp_dim > 0 ? mlp : NULL,
+                                      .head = head_weights(model, model->weights),
+                                      .tally = tally};
+    if (backend->train_step_supports(model->device, &args)) return EAB_OK;
+    *done = true;
+    return backend->train_step(model->device, &args);
+}
+
+/* Through the first one's gradients, which are zero between steps and are so again afterwards. */
+int eab_model_swap(eab_model *model, int32_t a, int32_t b) {
+    const eab_tensor blocks[] = {model->weights, model->moment1, model->moment2}, spare = model->gradients;
+    const eab_backend *backend = model->device->backend;
+    const size_t bytes = (size_t)model->parameters.count * backend->real_bytes;
+    void *const aside = at(model, spare, a * spare.stride).data;
+    for (size_t i = 0; i < sizeof blocks / sizeof *blocks; i++) {
+        if (!blocks[i].data) continue;
+        void *const first = at(model, blocks[i], a * blocks[i].stride).data;
+        void *const second = at(model, blocks[i], b * blocks[i].stride).data;
+        EAB_TRY(backend->copy(model->device, aside, first, bytes));
+        EAB_TRY(backend->copy(model->device, first, second, bytes));
+        EAB_TRY(backend->copy(model->device, second, aside, bytes));
+    }
+    const int32_t mechanism = model->mechanism[a], vocab = model->vocab[a];
+    const float scale = model->scale[a];
+    const eab_optimizer optimizer = model->optimizers[a];
+    model->mechanism[a] = model->mechanism[b];
+    model->vocab[a] = model->vocab[b];
+    model->scale[a] = model->scale[b];
+    model->optimizers[a] = model->optimizers[b];
+    model->mechanism[b] = mechanism;
+    model->vocab[b] = vocab;
+    model->scale[b] = scale;
+    model->optimizers[b] = optimizer;
+    return backend->zero(model->device, aside, bytes);
+}
+
+int eab_model_remove(eab_model *model, int32_t member) {
+    const int32_t last = --model->shape.members;
+    if (member == last) return EAB_OK;
+    const eab_tensor blocks[] = {model->weights, model->gradients, model->moment1, model->moment2};
+    const size_t bytes = (size_t)model->parameters.count * model->device->backend->real_bytes;
+    for (size_t i = 0; i < sizeof blocks / sizeof *blocks; i++)
+        if (blocks[i].data)
+            EAB_TRY(model->device->backend->copy(model->device, at(model, blocks[i], member * blocks[i].stride).data,
+                                                 at(model, blocks[i], last * blocks[i].stride).data, bytes));
+    model->mechanism[member] = model->mechanism[last];
+    model->vocab[member] = model->vocab[last];
+    model->scale[member] = model->scale[last];
+    model->optimizers[member] = model->optimizers[last];
+    return EAB_OK;
+}

@@ -1,0 +1,69 @@
+/* A fleet of decoder-only transformers on a device: buffers, forward pass, backward pass, optimizer step.
+ *
+ * x = token embedding + position embedding; per layer x += attention(norm(x)), x += mlp(norm(x)); logits = norm(x) W.
+ * Pre-norm, a final norm, an untied output map. Nothing is allocated after eab_model_create.
+ */
+#ifndef EAB_MODEL_NETWORK_H
+#define EAB_MODEL_NETWORK_H
+
+#include "parameters.h"
+
+typedef struct {
+    eab_device *device;
+    eab_shape shape;   /* shape.members shrinks as members leave; shape.batch is the micro-batch at work */
+    eab_config config; /* what all members share */
+    eab_parameters parameters;
+    int32_t batch, micro_batch;
+
+    /* Of each member that is still in the fleet, on the host. */
+    int32_t *mechanism, *vocab;
+    float *scale;
+    eab_optimizer *optimizers;
+    float *slopes;       /* [heads] or NULL */
+    eab_extent *extents; /* of the parameters */
+
+    /* On the device; every tensor below is a part of `memory`. */
+    void *memory;
+    eab_tensor weights, gradients, moment1, moment2; /* [count] */
+    eab_tensor one_hot, rope;
+    eab_tensor x, dx, scratch;
+    eab_attention_saved *attention_saved; /* [layers] */
+    eab_mlp_saved *mlp_saved;             /* [layers] */
+    eab_head_saved head_saved;
+} eab_model;
+
+/* Builds the fleet and writes its initial weights. configs[members] fit together (eab_train_same_fleet). */
+int eab_model_create(eab_device *device, int32_t members, const eab_config *configs, eab_model *model);
+void eab_model_destroy(eab_model *model);
+
+/* One forward pass over a whole batch, in micro-batches, and where `counts` is given (device [members]: determined
+ * tokens of the batch) the backward pass with it, which adds to the gradients. inputs, targets, predictions: device
+ * [members][batch][context]; predictions may be NULL. tally: device [members], added to. */
+int eab_model_pass(eab_model *model, const int32_t *inputs, const int32_t *targets, const int64_t *counts,
+                   eab_tally *tally, int32_t *predictions);
+
+/* A forward pass over the first `sequences` of a batch, in micro-batches. After each, visit() is called with the place of its
+ * first sequence and their number, while attention_saved holds what it left of them. */
+int eab_model_look(eab_model *model, const int32_t *inputs, int32_t sequences,
+                   int (*visit)(void *context, int32_t first, int32_t count), void *context);
+
+/* Clip, step, zero the gradients. */
+int eab_model_step(eab_model *model, int64_t step);
+
+/* The whole of a step (draw, pass, step) as one operation, where the backend has it for this fleet; *done: whether it has. */
+int eab_model_train_step(eab_model *model, const eab_generate_args *generate, eab_tally *tally, int64_t step,
+                         bool *done);
+
+/* Two members change places; between steps only, when their gradients are zero. */
+int eab_model_swap(eab_model *model, int32_t a, int32_t b);
+
+/* Takes a member out: the last one moves into its place, and the fleet has one less. */
+int eab_model_remove(eab_model *model, int32_t member);
+
+/* Reals of one sequence's activations, all layers; what decides the micro-batch. */
+int64_t eab_model_activation_reals(const eab_config *config, int32_t vocab);
+
+/* Sequences of a batch that pass through the model together. */
+int32_t eab_model_micro_batch(const eab_backend *backend, const eab_config *config);
+
+#endif

@@ -1,0 +1,38 @@
+/* A plan: the cells of a sweep, from a spec file and --set. */
+#ifndef EAB_PLAN_CELLS_H
+#define EAB_PLAN_CELLS_H
+
+#include "spec/file.h"
+#include "spec/options.h"
+
+#ifdef FUZZING_BUILD_MODE_UNSAFE_FOR_PRODUCTION
+enum { EAB_PLAN_MAX_CELLS = 1000 }; /* so that an input costs microseconds */
+#else
+enum { EAB_PLAN_MAX_CELLS = 1000000 };
+#endif
+
+typedef struct {
+    eab_config config;
+    char id[17];
+} eab_cell;
+
+typedef struct {
+    eab_cell *cells; /* in the order of the spec: the last axis of the last section runs fastest */
+    int64_t count;
+    int64_t duplicates; /* left out: the same cell from two places */
+    char *resolved;     /* the spec as INI text, --set applied and every option written out; runs again as it stands */
+    char *name;         /* the spec's file name without directory and ".ini" */
+} eab_plan;
+
+/* Reads a spec file and applies `sets` (NULL-terminated "section.key=value" strings, or NULL).
+ * EAB_BAD_INPUT with one line (what, where, what is allowed, the nearest valid name) for every mistake. */
+int eab_plan_load(const char *path, const char *const *sets, eab_plan *plan);
+
+/* The same of a spec; `path` is for its name and the error lines. */
+int eab_plan_make(const char *path, const eab_spec *spec, eab_plan *plan);
+void eab_plan_free(eab_plan *plan);
+
+/* Work of a cell, for "longest first" and estimates: FLOP if it is not stopped early. */
+double eab_cell_flop(const eab_config *config);
+
+#endif

@@ -1,0 +1,41 @@
+/* The fleets that a sweep is made of: cells of one shape, trained together by one worker. */
+#ifndef EAB_PLAN_FLEETS_H
+#define EAB_PLAN_FLEETS_H
+
+#include <glib.h>
+
+#include "cells.h"
+
+typedef struct {
+    int64_t *indices;      /* into the plan, in its order within equal lengths; g_free */
+    int32_t members, room; /* cells in it; at most */
+    double flop;           /* of all members */
+    bool careful;          /* a device failed at these: each kernel is waited for */
+} eab_fleet;
+
+/* The cells at work when a device failed for good: `cells` of the shape of plan's cell `first`, from that one on in the order of
+ * their lengths. They are to be trained `fleet` together at most, so that the one to blame ends up alone. cells 0: none. */
+typedef struct {
+    int64_t first;
+    int32_t cells, fleet;
+} eab_suspects;
+
+/* Fleets (eab_fleet, for eab_fleets_free) of cells[indices[0..count)], the longest first: the last ones to start are
+ * short, so that no worker waits long for another at the end. At most `most` cells are in one, or, where `by_cell` is
+ * given, by_cell[a cell's index]. */
+GArray *eab_fleets_make(const eab_cell *cells, const int64_t *indices, int64_t count, int32_t most,
+                        const int32_t *by_cell);
+
+/* The same behind copies of the fleets in `begun` (NULL: none), whose cells are left out of the others. */
+GArray *eab_fleets_make_after(const GArray *begun, const eab_cell *cells, const int64_t *indices, int64_t count,
+                              int32_t most, const int32_t *by_cell);
+
+/* Adds careful fleets of the suspects among cells[indices[0..count)] to `begun`, less those that it has. */
+void eab_fleets_add_suspects(GArray *begun, const eab_cell *cells, const int64_t *indices, int64_t count,
+                             const eab_suspects *suspects);
+void eab_fleets_free(GArray *fleets);
+
+/* Sorts indices[0..count) of cells, the longest first; equally long ones in the plan's order. */
+void eab_cells_sort_by_length(const eab_cell *cells, int64_t *indices, int64_t count);
+
+#endif

@@ -1,0 +1,176 @@
+/* What decides whether a cell can be trained at all, and the hash that names it. */
+#include <glib.h>
+#include <math.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "model/train.h"
+#include "spec/cell_task.h"
+#include "spec/options.h"
+#include "tasks/task.h"
+
+enum { MAX_HEAD_DIM = 256 };
+
+/* "[task recurrence] basis=8 delay=4", or "[task mixture] recurrence(basis=8 delay=4)" for one of its parts. */
+static void name_level(const eab_config *config, const eab_level *part, char *text, size_t size) {
+    char level[256];
+    const char *family = eab_task_at(part->family)->name;
+    eab_level_name(part, level, sizeof level);
+    if (config->mixture) snprintf(text, size, "[task mixture] %s(%s)", family, level);
+    else snprintf(text, size, "[task %s] %s", family, level);
+}
+
+static int check_heads(const eab_config *config) {
+    const int32_t d_model = config->d_model, heads = config->heads;
+    if (d_model % heads) {
+        const int32_t below = d_model - d_model % heads, above = below + heads;
+        char allowed[64];
+        if (below) snprintf(allowed, sizeof allowed, "%d or %d, for example", below, above);
+        else snprintf(allowed, sizeof allowed, "%d, for example", above);
+        return eab_fail(EAB_BAD_INPUT, "[model] d_model = %d, heads = %d: d_model is no multiple of heads; allowed: %s",
+                        d_model, heads, allowed);
+    }
+    const int32_t head_dim = d_model / heads;
+    if (head_dim > MAX_HEAD_DIM)
+        return eab_fail(EAB_BAD_INPUT,
+                        "[model] d_model = %d, heads = %d: head_dim = d_model / heads = %d; allowed: at most %d",
+                        d_model, heads, head_dim, MAX_HEAD_DIM);
+    if (config->position == EAB_POSITION_ROPE && head_dim % 2)
+        return eab_fail(EAB_BAD_INPUT,
+                        "[model] position = rope, d_model = %d, heads = %d: head_dim = %d is odd; allowed: an even "
+                        "head_dim, or position = learned, alibi, none",
+                        d_model, heads, head_dim);
+    return EAB_OK;
+}
+
+static int check_part(const eab_config *config, const eab_level *part) {
+    const eab_task *task = eab_task_at(part->family);
+    const int32_t context = eab_config_part_context(config);
+    char level[320], message[256];
+    name_level(config, part, level, sizeof level);
+    if (!task->check(part, context, message, sizeof message))
+        return eab_fail(EAB_BAD_INPUT, "%s: %s%s", level, message,
+                        context < config->context ? " (one less than the model's, for the task token)" : "");
+    if (config->heldout == EAB_HELD_OUT_HASH && !eab_level_has_held_out(part, context))
+        return eab_fail(EAB_BAD_INPUT,
+                        "[train] heldout = hash: too few sequences in %s to set some apart; allowed: auto, none, or a "
+                        "larger level",
+                        level);
+    return EAB_OK;
+}
+
+static int check_vocab(const eab_config *config) {
+    const int32_t vocab = eab_config_vocab(config);
+    char level[320] = "[task mixture]";
+    if (config->embedding != EAB_EMBEDDING_ONEHOT || config->d_model >= vocab) return EAB_OK;
+    if (!config->mixture) name_level(config, &config->level, level, sizeof level);
+    return eab_fail(EAB_BAD_INPUT,
+                    "[model] embedding = onehot, d_model = %d: less than the %d tokens of %s; allowed: d_model "
+                    "%d..1024, or embedding = learned",
+                    config->d_model, vocab, level, vocab);
+}
+
+static int check_level(const eab_config *config) {
+    for (int32_t i = 0; i < eab_config_part_count(config); i++) EAB_TRY(check_part(config, eab_config_part(config, i)));
+    return check_vocab(config);
+}
+
+static double read_limit(const char *path) {
+    char *text = NULL;
+    double limit = HUGE_VAL;
+    if (g_file_get_contents(path, &text, NULL, NULL) && g_ascii_isdigit(text[0])) limit = g_ascii_strtod(text, NULL);
+    g_free(text);
+    return limit;
+}
+
+/* Memory that this process may use: the machine's, or less in a container. */
+static double available_bytes;
+
+static void find_memory_bytes(void) {
+    const double physical = (double)sysconf(_SC_PHYS_PAGES) * (double)sysconf(_SC_PAGESIZE);
+    const double group =
+        fmin(read_limit("/sys/fs/cgroup/memory.max"), read_limit("/sys/fs/cgroup/memory/memory.limit_in_bytes"));
+    available_bytes = fmin(physical > 0 ? physical : HUGE_VAL, group);
+}
+
+static int check_memory(const eab_config *config) {
+    const double positions = (double)config->batch * (config->context + 1);
+    if (positions > INT32_MAX) /* rows are counted in 32 bits */
+        return eab_fail(
+            EAB_BAD_INPUT,
+            "[train] batch = %d, [model] context = %d: batch * (context + 1) = %.0f tokens a step; allowed: "
+            "at most %d",
+            config->batch, config->context, positions, INT32_MAX);
+
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    const double bytes = eab_config_memory_bytes(config);
+    pthread_once(&once, find_memory_bytes);
+    if (bytes <= available_bytes) return EAB_OK;
+
+    const double parameters = (double)eab_config_parameters(config);
+    const int copies = config->optimizer == EAB_OPTIMIZER_ADAMW ? 4 : 3; /* weights, gradients, moments */
+    const double rows = (double)config->batch * config->context;
+    return eab_fail(
+        EAB_BAD_INPUT,
+        "[train] batch = %d, [model] context = %d, layers = %d, d_model = %d: does not fit in memory: %.0f "
+        "parameters * %d bytes + %d * %d positions * %.0f bytes = %.3g GB; allowed: at most the %.3g GB here",
+        config->batch, config->context, config->layers, config->d_model, parameters, 4 * copies, config->batch,
+        config->context, (bytes - 4 * copies * parameters) / rows, bytes / 1e9, available_bytes / 1e9);
+}
+
+int eab_config_check(const eab_config *config) {
+    EAB_TRY(check_heads(config));
+    EAB_TRY(check_level(config));
+    return check_memory(config);
+}
+
+/* ---- identity ------------------------------------------------------------------------------------------------ */
+
+/* "section.key=value" of an option that is not at its default. */
+static void add_option(GPtrArray *lines, const eab_option *option, const eab_config *config) {
+    if (eab_option_get(option, config) == option->default_value) return;
+    char value[EAB_OPTION_TEXT_SIZE];
+    eab_option_print(option, config, value, sizeof value);
+    g_ptr_array_add(lines, g_strdup_printf("%s.%s=%s", option->section, option->key, value));
+}
+
+/* A part of a mixture is named as a plain cell is: by what is not at its default, so that a family's new option moves no
+ * mixture's name either. */
+static void add_part(GPtrArray *lines, const eab_level *level) {
+    const eab_config config = {.level = *level};
+    GPtrArray *options = g_ptr_array_new_with_free_func(g_free);
+    for (int i = 0; eab_option_of_task(level->family, i); i++)
+        add_option(options, eab_option_of_task(level->family, i), &config);
+    g_ptr_array_add(options, NULL);
+    char *joined = g_strjoinv(" ", (char **)options->pdata);
+    g_ptr_array_add(lines, g_strdup_printf("mixture.part=%s %s", eab_task_at(level->family)->name, joined));
+    g_free(joined);
+    g_ptr_array_unref(options);
+}
+
+static int compare_lines(const void *a, const void *b) { return strcmp(*(char *const *)a, *(char *const *)b); }
+
+void eab_config_id(const eab_config *config, char id[17]) {
+    GPtrArray *lines = g_ptr_array_new_with_free_func(g_free);
+    g_ptr_array_add(lines, g_strdup_printf("task=%s", eab_config_task_name(config)));
+    if (config->mixture) {
+        for (int32_t i = 0; i < eab_config_part_count(config); i++) add_part(lines, eab_config_part(config, i));
+        add_option(lines, eab_option_find("mixture", "cue"), config);
+    } else {
+        for (int i = 0; eab_option_of_task(config->level.family, i); i++)
+            add_option(lines, eab_option_of_task(config->level.family, i), config);
+    }
+    for (int i = 0; i < eab_option_count; i++) add_option(lines, &eab_options[i], config);
+    g_ptr_array_sort(lines, compare_lines);
+
+    GChecksum *checksum = g_checksum_new(G_CHECKSUM_SHA256);
+    for (guint i = 0; i < lines->len; i++) {
+        g_checksum_update(checksum, (const guchar *)lines->pdata[i], -1);
+        g_checksum_update(checksum, (const guchar *)"\n", 1);
+    }
+    g_strlcpy(id, g_checksum_get_string(checksum), 17);
+    g_checksum_free(checksum);
+    g_ptr_array_unref(lines);
+}

@@ -1,0 +1,203 @@
+/* Resuming: what a folder's tables hold, and their repair. */
+#include <math.h>
+#include <string.h>
+
+#include "base/suggest.h"
+#include "folder_state.h"
+#include "kernels/status.h"
+
+static bool has_all_rows(const eab_run_folder *folder, int64_t index) {
+    const int32_t rows = eab_accuracy_row_count(&folder->plan->cells[index].config);
+    const uint64_t all = rows >= 64 ? UINT64_MAX : (UINT64_C(1) << rows) - 1;
+    return folder->cells[index].parts == all;
+}
+
+bool eab_run_folder_is_done(const eab_run_folder *folder, int64_t index) {
+    const eab_cell_state *state = &folder->cells[index];
+    if (!has_all_rows(folder, index)) return false;
+    if (state->status == EAB_CELL_TIMEOUT) return folder->settings.keep_timeouts;
+    return folder->settings.keep_failures || eab_cell_status_is_result((eab_cell_status)state->status);
+}
+
+/* The plan's index of the row's cell, or -1 with a line. */
+static int64_t find_cell(const eab_run_folder *folder, const eab_csv_row *row) {
+    gpointer place;
+    if (g_hash_table_lookup_extended(folder->places, row->field[0], NULL, &place))
+        return (int64_t)GPOINTER_TO_SIZE(place);
+    char shown[64];
+    eab_fail(EAB_BAD_INPUT,
+             "cell '%s' is not one of this spec; a folder of the same spec, or of a part of it, is "
+             "allowed, or another --out",
+             eab_excerpt(row->field[0], 40, shown, sizeof shown));
+    return -1;
+}
+
+/* An empty field is NAN. */
+static int read_number(const char *name, const char *text, double *value) {
+    char *end, shown[64];
+    *value = *text ? g_ascii_strtod(text, &end) : NAN;
+    if (!*text || (*end == '\0' && *value >= 0 && *value <= 1)) return EAB_OK;
+    return eab_fail(EAB_BAD_INPUT, "%s is '%s'; a number 0..1 or nothing is allowed", name,
+                    eab_excerpt(text, 40, shown, sizeof shown));
+}
+
+static int visit_accuracy(void *context, const eab_csv_row *row) {
+    eab_run_folder *folder = context;
+    const int64_t index = find_cell(folder, row);
+    if (index < 0) return EAB_BAD_INPUT;
+    const eab_config *config = &folder->plan->cells[index].config;
+    eab_cell_state *state = &folder->cells[index];
+    const char *task = row->field[folder->column[EAB_RESUME_TASK]],
+               *level = row->field[folder->column[EAB_RESUME_TASK] + 1];
+    const int32_t part = eab_accuracy_row_part(config, task, level);
+    const int status = eab_cell_status_from_name(row->field[folder->column[EAB_RESUME_STATUS]]);
+    double accuracy, solved;
+    char shown[64], shown_level[112];
+
+    if (part < 0)
+        return eab_fail(EAB_BAD_INPUT, "cell %s has no task '%s' with level '%s'; the spec's own is allowed",
+                        row->field[0], eab_excerpt(task, 40, shown, sizeof shown),
+                        eab_excerpt(level, 80, shown_level, sizeof shown_level));
+    if (state->parts & UINT64_C(1) << part)
+        return eab_fail(EAB_BAD_INPUT, "a second row for cell %s, task %s, level %s; one is allowed", row->field[0],
+                        task, level);
+    if (status < 0)
+        return eab_fail(EAB_BAD_INPUT, "status is '%s'; ok, diverged, fail, oom, timeout are allowed",
+                        eab_excerpt(row->field[folder->column[EAB_RESUME_STATUS]], 40, shown, sizeof shown));
+    EAB_TRY(read_number("token_accuracy", row->field[folder->column[EAB_RESUME_TOKEN_ACCURACY]], &accuracy));
+    EAB_TRY(read_number("solved", row->field[folder->column[EAB_RESUME_SOLVED]], &solved));
+    if (!state->parts) {
+        state->place = row->begin;
+        state->steps_done = g_ascii_strtoll(row->field[folder->column[EAB_RESUME_STEPS_DONE]], NULL, 10);
+    }
+
+    if (state->status < 0 || eab_cell_status_is_result((eab_cell_status)state->status)) state->status = (int8_t)status;
+    if (part == 0) { /* the whole */
+        state->token_accuracy = accuracy;
+        state->solved = isnan(solved) ? -1 : (int8_t)(solved > 0.5);
+    }
+    state->parts |= UINT64_C(1) << part;
+    return EAB_OK;
+}
+
+static int visit_throughput(void *context, const eab_csv_row *row) {
+    eab_run_folder *folder = context;
+    const int64_t index = find_cell(folder, row);
+    if (index < 0) return EAB_BAD_INPUT;
+    if (folder->cells[index].rows[EAB_TABLE_THROUGHPUT]++)
+        return eab_fail(EAB_BAD_INPUT, "a second row for cell %s; one is allowed", row->field[0]);
+    return EAB_OK;
+}
+
+static int visit_rows(eab_run_folder *folder, eab_table table, const eab_csv_row *row) {
+    const int64_t index = find_cell(folder, row);
+    if (index < 0) return EAB_BAD_INPUT;
+    folder->cells[index].rows[table] += folder->cells[index].rows[table] < INT32_MAX;
+    folder->last_read[table] = index;
+    return EAB_OK;
+}
+
+static int visit_curves(void *context, const eab_csv_row *row) { return visit_rows(context, EAB_TABLE_CURVES, row); }
+
+static int visit_geometry(void *context, const eab_csv_row *row) {
+    return visit_rows(context, EAB_TABLE_GEOMETRY, row);
+}
+
+/* ---- what was lost at a table's end ---------------------------------------------------------------------------- */
+
+/* Rows that the cell's result has in the table: with --save-curves and --save-geometry, or none without. */
+static int64_t full_rows(const eab_run_folder *folder, int64_t index, eab_table table) {
+    const eab_config *config = &folder->plan->cells[index].config;
+    const eab_cell_state *state = &folder->cells[index];
+    const bool diverged = state->status == EAB_CELL_DIVERGED;
+    if (table == EAB_TABLE_THROUGHPUT) return 1;
+    if (table == EAB_TABLE_GEOMETRY) return diverged ? 0 : eab_geometry_row_count(config);
+    const int64_t looks = state->steps_done / config->eval_every + (state->steps_done % config->eval_every > 0);
+    return looks - diverged; /* the look that found the divergence is no point of the curve */
+}
+
+/* Each cell's commit stands behind its rows in the other tables, so a crash of the program loses none of these. One of the
+ * machine, or of the disk, may: a table that ends too early. Done again are the last cell of such a table, if only a part of its
+ * rows is there; cells without the row in throughput.csv that every result has; and, where a torn line tells that something is
+ * gone, those that were committed behind the last cell that has rows. */
+static void find_lost(eab_run_folder *folder, eab_table table, const eab_table_facts *facts) {
+    int64_t last_place = -1;
+    for (int64_t i = 0; i < folder->plan->count; i++)
+        if (folder->cells[i].rows[table] && eab_run_folder_is_done(folder, i))
+            last_place = MAX(last_place, folder->cells[i].place);
+    for (int64_t i = 0; i < folder->plan->count; i++) {
+        eab_cell_state *state = &folder->cells[i];
+        if (!eab_run_folder_is_done(folder, i) || !eab_cell_status_is_result((eab_cell_status)state->status)) continue;
+        const int64_t rows = state->rows[table], full = full_rows(folder, i, table);
+        bool lost = full > 0 && (table == EAB_TABLE_THROUGHPUT || (facts->torn && state->place > last_place));
+        if (rows) lost = i == folder->last_read[table] && rows < full;
+        if (lost) state->parts = 0;
+    }
+}
+
+/* ---- order ----------------------------------------------------------------------------------------------------- */
+
+/* Rows of a table by cell, in the file's order; neighbours are one entry. */
+typedef struct {
+    const eab_run_folder *folder;
+    GArray *rows; /* eab_table_rows */
+    bool results_only;
+    int64_t dropped;
+    bool ordered; /* as the plan is */
+} row_list;
+
+static int visit_list(void *context, const eab_csv_row *row) {
+    row_list *list = context;
+    const int64_t index = find_cell(list->folder, row);
+    if (index < 0) return EAB_BAD_INPUT;
+    if (list->results_only && !eab_run_folder_is_done(list->folder, index)) {
+        list->dropped++;
+        return EAB_OK;
+    }
+    eab_table_rows *last = list->rows->len ? &g_array_index(list->rows, eab_table_rows, list->rows->len - 1) : NULL;
+    if (last && last->cell == index && last->end == row->begin) {
+        last->end = row->end;
+        return EAB_OK;
+    }
+    if (last && last->cell >= index) list->ordered = false;
+    const eab_table_rows rows = {.cell = index, .begin = row->begin, .end = row->end};
+    g_array_append_val(list->rows, rows);
+    return EAB_OK;
+}
+
+static int compare_rows(const void *a, const void *b) {
+    const eab_table_rows *left = a, *right = b;
+    if (left->cell != right->cell) return left->cell < right->cell ? -1 : 1;
+    return left->begin < right->begin ? -1 : left->begin > right->begin;
+}
+
+int eab_run_folder_tidy(const eab_run_folder *folder, eab_table table, bool in_order) {
+    eab_table_facts facts;
+    row_list list = {.folder = folder,
+                     .rows = g_array_new(FALSE, FALSE, sizeof(eab_table_rows)),
+                     .results_only = !in_order,
+                     .ordered = true};
+    int status = eab_table_scan(folder->table_paths[table], table, visit_list, &list, &facts);
+    if (!status && in_order) g_array_sort(list.rows, compare_rows);
+    if (!status && (!facts.exists || facts.torn || list.dropped || (in_order && !list.ordered)))
+        status = eab_table_rewrite(folder->table_paths[table], table, (const eab_table_rows *)(void *)list.rows->data,
+                                   list.rows->len);
+    g_array_free(list.rows, TRUE);
+    return status;
+}
+
+int eab_run_folder_read(eab_run_folder *folder) {
+    static const eab_table_visitor visitors[EAB_TABLE_COUNT] = {visit_accuracy, visit_throughput, visit_curves,
+                                                                visit_geometry};
+    for (int table = 0; table < EAB_TABLE_COUNT; table++) {
+        eab_table_facts facts;
+        EAB_TRY(eab_table_scan(folder->table_paths[table], (eab_table)table, visitors[table], folder, &facts));
+        folder->has_table[table] = facts.exists || facts.torn;
+        if (table != EAB_TABLE_ACCURACY && folder->has_table[table]) find_lost(folder, (eab_table)table, &facts);
+    }
+    /* Whoever only looks wants to know of failures, too. */
+    for (int64_t i = 0; i < folder->plan->count; i++)
+        if (!(folder->looking ? has_all_rows(folder, i) : eab_run_folder_is_done(folder, i)))
+            folder->cells[i] = (eab_cell_state){.status = -1};
+    return EAB_OK;
+}

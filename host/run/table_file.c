@@ -1,0 +1,199 @@
+#include "table_file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/replace.h"
+#include "base/suggest.h"
+#include "kernels/status.h"
+
+static int io_error(const char *path, const char *what) {
+    return eab_fail(EAB_IO, "%s: %s: %s", path, what, g_strerror(errno));
+}
+
+/* ---- reading ------------------------------------------------------------------------------------------------- */
+
+/* Opens a regular file; *fd is -1 where there is none. Never waits for a pipe's other end. */
+static int open_table(const char *path, int *fd) {
+    struct stat facts;
+    *fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (*fd < 0) return errno == ENOENT ? EAB_OK : io_error(path, "cannot be read");
+    if (fstat(*fd, &facts) == 0 && S_ISREG(facts.st_mode)) return EAB_OK;
+    close(*fd);
+    *fd = -1;
+    return eab_fail(EAB_BAD_INPUT, "%s: not a regular file; a table of eabench is one, or choose another --out", path);
+}
+
+static int check_header(const char *path, eab_table table, const eab_csv_row *row) {
+    GString *line = g_string_new(NULL);
+    eab_table_header(table, line);
+    g_string_truncate(line, line->len - 1);
+    char **columns = g_strsplit(line->str, ",", -1); /* names of columns hold no commas */
+    g_string_free(line, TRUE);
+    int status = EAB_OK;
+    const int32_t count = (int32_t)g_strv_length(columns);
+    for (int32_t i = 0; i < count && !status; i++) {
+        if (i < row->fields && strcmp(row->field[i], columns[i]) == 0) continue;
+        char found[80];
+        status = eab_fail(EAB_BAD_INPUT,
+                          "%s:1: column %d is '%s', not '%s'; the header of this version of eabench is "
+                          "allowed, or another --out",
+                          path, i + 1, eab_excerpt(i < row->fields ? row->field[i] : "", 60, found, sizeof found),
+                          columns[i]);
+    }
+    if (!status && row->fields > count)
+        status =
+            eab_fail(EAB_BAD_INPUT, "%s:1: %d columns; the %d of this version of eabench are allowed, or another --out",
+                     path, row->fields, count);
+    g_strfreev(columns);
+    return status;
+}
+
+/* A file without a newline is the beginning of our header (or a stretch of zeros that a crash of the machine left in
+ * its place), or it is somebody else's. */
+static int check_torn_header(const char *path, eab_table table, int fd) {
+    GString *line = g_string_new(NULL);
+    eab_table_header(table, line);
+    char text[16384];
+    const ssize_t got = pread(fd, text, sizeof text, 0);
+    bool ours = got >= 0 && (size_t)got < line->len;
+    for (ssize_t i = 0; i < got && ours; i++) ours = text[i] == line->str[i] || text[i] == '\0';
+    g_string_free(line, TRUE);
+    return ours ? EAB_OK
+                : eab_fail(EAB_BAD_INPUT,
+                           "%s:1: no header line; a table that eabench wrote is allowed, or another --out", path);
+}
+
+static int scan(const char *path, int fd, eab_csv_reader *reader, eab_table table, eab_table_visitor visitor,
+                void *context, eab_table_facts *facts) {
+    eab_csv_row row;
+    int32_t columns = 0;
+    for (;;) {
+        const eab_csv_event event = eab_csv_read(reader, &row);
+        switch (event) {
+            case EAB_CSV_END: return EAB_OK;
+            case EAB_CSV_TORN:
+                facts->torn = true;
+                facts->torn_line = row.line;
+                return columns ? EAB_OK : check_torn_header(path, table, fd);
+            case EAB_CSV_DAMAGED: {
+                char reason[256];
+                g_strlcpy(reason, eab_last_error(), sizeof reason);
+                return eab_fail(EAB_BAD_INPUT, "%s:%" G_GINT64_FORMAT ": %s", path, (gint64)row.line, reason);
+            }
+            case EAB_CSV_UNREADABLE: {
+                char reason[256];
+                g_strlcpy(reason, eab_last_error(), sizeof reason);
+                return eab_fail(EAB_IO, "%s: cannot be read: %s", path, reason);
+            }
+            case EAB_CSV_ROW: break;
+        }
+        if (!columns) {
+            EAB_TRY(check_header(path, table, &row));
+            columns = row.fields;
+            facts->exists = true;
+            continue;
+        }
+        if (row.fields != columns)
+            return eab_fail(EAB_BAD_INPUT, "%s:%" G_GINT64_FORMAT ": %d field%s; the header has %d columns", path,
+                            (gint64)row.line, row.fields, row.fields == 1 ? "" : "s", columns);
+        const int status = visitor ? visitor(context, &row) : EAB_OK;
+        if (status) {
+            char reason[768];
+            g_strlcpy(reason, eab_last_error(), sizeof reason);
+            return eab_fail((eab_status)status, "%s:%" G_GINT64_FORMAT ": %s", path, (gint64)row.line, reason);
+        }
+    }
+}
+
+int eab_table_scan(const char *path, eab_table table, eab_table_visitor visitor, void *context,
+                   eab_table_facts *facts) {
+    int fd;
+    *facts = (eab_table_facts){0};
+    EAB_TRY(open_table(path, &fd));
+    if (fd < 0) return EAB_OK;
+    eab_csv_reader *reader = eab_csv_reader_new(fd);
+    const int status = scan(path, fd, reader, table, visitor, context, facts);
+    eab_csv_reader_free(reader);
+    close(fd);
+    return status;
+}
+
+/* ---- writing ------------------------------------------------------------------------------------------------- */
+
+static int copy_rows(const char *path, int from, const eab_table_rows *rows, eab_replacement *replacement) {
+    char chunk[1 << 16];
+    for (int64_t at = rows->begin; at < rows->end;) {
+        const int64_t left = rows->end - at;
+        const ssize_t got = pread(from, chunk, (size_t)MIN(left, (int64_t)sizeof chunk), (off_t)at);
+        if (got < 0 && errno == EINTR) continue;
+        if (got <= 0) {
+            if (got == 0) errno = EIO; /* it was longer when it was scanned */
+            const int status = io_error(path, "cannot be read");
+            eab_replace_abandon(replacement);
+            return status;
+        }
+        EAB_TRY(eab_replace_write(replacement, chunk, (size_t)got));
+        at += got;
+    }
+    return EAB_OK;
+}
+
+int eab_table_rewrite(const char *path, eab_table table, const eab_table_rows *rows, size_t count) {
+    eab_replacement replacement;
+    int from;
+    EAB_TRY(open_table(path, &from));
+    GString *header = g_string_new(NULL);
+    eab_table_header(table, header);
+    int status = eab_replace_begin(path, &replacement);
+    if (!status) status = eab_replace_write(&replacement, header->str, header->len);
+    for (size_t i = 0; i < count && !status; i++) status = copy_rows(path, from, &rows[i], &replacement);
+    if (!status) status = eab_replace_commit(&replacement);
+    g_string_free(header, TRUE);
+    if (from >= 0) close(from);
+    return status;
+}
+
+int eab_table_open(const char *path, eab_table_file *file) {
+    struct stat facts;
+    *file = (eab_table_file){.path = g_strdup(path),
+                             .fd = open(path, O_WRONLY | O_APPEND | O_CLOEXEC | O_NONBLOCK | O_NOFOLLOW)};
+    if (file->fd < 0 || fstat(file->fd, &facts)) {
+        const int status = io_error(path, "cannot be written");
+        eab_table_close(file);
+        return status;
+    }
+    file->size = facts.st_size;
+    return EAB_OK;
+}
+
+int eab_table_append(eab_table_file *file, const GString *text) {
+    const char *at = text->str, *end = text->str + text->len;
+    while (at < end) {
+        const char *newline = memchr(at, '\n', (size_t)(end - at));
+        const size_t length = (size_t)((newline ? newline + 1 : end) - at);
+        if (eab_write_all(file->fd, at, length, NULL)) {
+            const int status = io_error(file->path, "cannot be written");
+            /* If even this fails, the next sweep drops the torn line. */
+            if (ftruncate(file->fd, (off_t)file->size) == 0) eab_sync(file->fd);
+            return status;
+        }
+        file->size += (int64_t)length;
+        at += length;
+    }
+    return EAB_OK;
+}
+
+int eab_table_sync(eab_table_file *file) {
+    return eab_sync(file->fd) ? io_error(file->path, "cannot be written") : EAB_OK;
+}
+
+void eab_table_close(eab_table_file *file) {
+    if (file->path && file->fd >= 0) close(file->fd);
+    file->fd = -1;
+    g_clear_pointer(&file->path, g_free);
+}

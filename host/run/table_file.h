@@ -1,0 +1,45 @@
+/* One table of a run as a file: checked, repaired, appended to by whole rows, put into order. */
+#ifndef EAB_RUN_TABLE_FILE_H
+#define EAB_RUN_TABLE_FILE_H
+
+#include "tables.h"
+
+/* Called for each row below the header, whose number of fields fits. An eab_status with its line (what, and what is
+ * allowed) refuses the row; the file and the line number are put before it. */
+typedef int (*eab_table_visitor)(void *context, const eab_csv_row *row);
+
+typedef struct {
+    bool exists; /* with a whole header */
+    bool torn;   /* bytes without a newline at its end */
+    int64_t torn_line;
+} eab_table_facts;
+
+/* Reads the table and changes nothing. A file that is empty or holds a piece of our header (a crash at its creation)
+ * does not exist yet, and is torn. EAB_BAD_INPUT with "FILE:LINE: what; what is allowed" for a foreign header, damage
+ * before the last line, a refused row; EAB_IO where it cannot be read. */
+int eab_table_scan(const char *path, eab_table table, eab_table_visitor visitor, void *context, eab_table_facts *facts);
+
+/* A run of whole rows of one cell in the file. */
+typedef struct {
+    int64_t cell, begin, end;
+} eab_table_rows;
+
+/* Atomically replaces the table by its header and these rows of it, in this order; creates it where there is none. */
+int eab_table_rewrite(const char *path, eab_table table, const eab_table_rows *rows, size_t count);
+
+typedef struct {
+    char *path;
+    int fd;
+    int64_t size; /* of the whole rows */
+} eab_table_file;
+
+/* Opens an existing table to append. */
+int eab_table_open(const char *path, eab_table_file *file);
+
+/* Appends the lines of `text`, each by one write(2) unless the disk is full: then the file is cut back to its last
+ * whole row, and the call returns EAB_IO. */
+int eab_table_append(eab_table_file *file, const GString *text);
+int eab_table_sync(eab_table_file *file);
+void eab_table_close(eab_table_file *file);
+
+#endif

@@ -1,0 +1,58 @@
+/* The columns of a run's tables, in one place: accuracy.csv, throughput.csv, curves.csv and geometry.csv.
+ * The options' columns come from the option table and from the task families; nothing is listed twice. */
+#ifndef EAB_RUN_TABLES_H
+#define EAB_RUN_TABLES_H
+
+#include "base/csv.h"
+#include "folder.h"
+#include "model/train.h"
+#include "plan/cells.h"
+
+typedef enum {
+    EAB_TABLE_ACCURACY,
+    EAB_TABLE_THROUGHPUT,
+    EAB_TABLE_CURVES,
+    EAB_TABLE_GEOMETRY,
+    EAB_TABLE_COUNT,                     /* of a sweep */
+    EAB_TABLE_KERNELS = EAB_TABLE_COUNT, /* of a bench */
+    EAB_TABLE_SAMPLES
+} eab_table;
+
+/* "accuracy.csv", ... */
+const char *eab_table_file_name(eab_table table);
+
+/* Appends the header line. */
+void eab_table_header(eab_table table, GString *text);
+
+/* The column's place in the table's rows, or -1. */
+int32_t eab_table_column(eab_table table, const char *name);
+
+/* Rows that a cell has in accuracy.csv (at most 64): one, and for a mixture one more for each of its parts. */
+int32_t eab_accuracy_row_count(const eab_config *config);
+
+/* Which of them a row with this task and level is: 0 the whole, n the n-th part of a mixture; -1 if the cell has none
+ * such. */
+int32_t eab_accuracy_row_part(const eab_config *config, const char *task, const char *level);
+
+/* Rows that a cell has in geometry.csv, if it is ok. */
+int64_t eab_geometry_row_count(const eab_config *config);
+
+/* Append a cell's rows. Statuses other than ok and diverged have no throughput rows and no curves, those
+ * other than ok no geometry. */
+void eab_accuracy_rows(GString *text, const eab_run_settings *settings, const eab_cell *cell,
+                       const eab_cell_result *result);
+void eab_throughput_rows(GString *text, const eab_run_settings *settings, double peak_gflop_per_s, const eab_cell *cell,
+                         const eab_cell_result *result);
+void eab_curves_rows(GString *text, const eab_cell *cell, const eab_cell_result *result);
+void eab_geometry_rows(GString *text, const eab_cell *cell, const eab_cell_result *result);
+
+/* "ok", "diverged", "fail", "oom", "timeout"; and back, -1 if unknown. Results are ok and diverged. */
+const char *eab_cell_status_name(eab_cell_status status);
+int eab_cell_status_from_name(const char *name);
+bool eab_cell_status_is_result(eab_cell_status status);
+
+/* A result with nothing measured: status and reason (made one line), every figure empty. */
+void eab_cell_result_failed(eab_cell_result *result, const eab_config *config, eab_cell_status status,
+                            const char *reason);
+
+#endif

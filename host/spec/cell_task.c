@@ -1,0 +1,81 @@
+#include "cell_task.h"
+
+#include <math.h>
+#include <stdio.h>
+
+#include "tasks/task.h"
+
+int32_t eab_config_part_count(const eab_config *config) {
+    return config->mixture ? eab_mixture_at(config->mixture)->count : 1;
+}
+
+const eab_level *eab_config_part(const eab_config *config, int32_t part) {
+    return config->mixture ? &eab_mixture_at(config->mixture)->levels[part] : &config->level;
+}
+
+static bool is_cued(const eab_config *config) { return config->mixture && config->cue == EAB_CUE_TOKEN; }
+
+static int32_t widest_part(const eab_config *config) {
+    int32_t widest = 0;
+    for (int32_t i = 0; i < eab_config_part_count(config); i++) {
+        const eab_level *level = eab_config_part(config, i);
+        const int32_t vocab = eab_task_at(level->family)->vocab(level);
+        if (vocab > widest) widest = vocab;
+    }
+    return widest;
+}
+
+int32_t eab_config_cue_token(const eab_config *config) { return is_cued(config) ? widest_part(config) : -1; }
+
+int32_t eab_config_part_context(const eab_config *config) { return config->context - is_cued(config); }
+
+bool eab_config_part_held_out(const eab_config *config, int32_t part) {
+    if (config->heldout == EAB_HELD_OUT_AUTO)
+        return eab_level_auto_held_out(eab_config_part(config, part), eab_config_part_context(config));
+    return config->heldout == EAB_HELD_OUT_HASH;
+}
+
+int64_t eab_config_part_sequences(const eab_config *config, int32_t part, int64_t sequences) {
+    const int64_t count = eab_config_part_count(config);
+    return (sequences - part + count - 1) / count; /* those whose index is part modulo count */
+}
+
+const char *eab_config_task_name(const eab_config *config) {
+    return config->mixture ? "mixture" : eab_task_at(config->level.family)->name;
+}
+
+void eab_config_level_name(const eab_config *config, char *name, size_t size) {
+    if (!config->mixture) eab_level_name(&config->level, name, size);
+    else
+        snprintf(name, size, "%s cue=%s", eab_mixture_at(config->mixture)->text,
+                 config->cue == EAB_CUE_TOKEN ? "token" : "none");
+}
+
+int32_t eab_config_vocab(const eab_config *config) {
+    return widest_part(config) + (is_cued(config) ? eab_config_part_count(config) : 0);
+}
+
+double eab_config_complexity_bits(const eab_config *config) {
+    const int32_t count = eab_config_part_count(config);
+    double most = 0, sum = 0;
+    for (int32_t i = 0; i < count; i++) {
+        const eab_level *level = eab_config_part(config, i);
+        most = fmax(most, eab_task_at(level->family)->complexity_bits(level, eab_config_part_context(config)));
+    }
+    if (count == 1) return most;
+    for (int32_t i = 0; i < count; i++) { /* relative to the largest, which may be past any power of 2 */
+        const eab_level *level = eab_config_part(config, i);
+        sum += exp2(eab_task_at(level->family)->complexity_bits(level, eab_config_part_context(config)) - most);
+    }
+    return most + log2(sum);
+}
+
+double eab_config_chance_accuracy(const eab_config *config) {
+    const int32_t count = eab_config_part_count(config);
+    double sum = 0;
+    for (int32_t i = 0; i < count; i++) {
+        const eab_level *level = eab_config_part(config, i);
+        sum += eab_task_at(level->family)->chance_accuracy(level);
+    }
+    return sum / count;
+}

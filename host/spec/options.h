@@ -1,0 +1,86 @@
+/* The one option table: it feeds the spec file, --set, --help, the manifest, the columns of accuracy.csv and the
+ * hash of a cell. To add an option: a field in config.h and a line in options.c. */
+#ifndef EAB_SPEC_OPTIONS_H
+#define EAB_SPEC_OPTIONS_H
+
+#include <stdio.h>
+
+#include "config.h"
+#include "mixture.h"
+
+typedef enum {
+    EAB_OPTION_INT32,
+    EAB_OPTION_INT64,
+    EAB_OPTION_REAL,
+    EAB_OPTION_CHOICE, /* int32_t: an index into choices */
+    EAB_OPTION_MIXTURE /* int32_t: the number of a mixture (mixture.h) */
+} eab_option_kind;
+
+/* What a task section may be of: the families of tasks/, and behind them mixtures of their levels. */
+enum { EAB_FAMILY_MIXTURE = EAB_TASK_COUNT, EAB_FAMILY_COUNT };
+const char *eab_family_name(int family);
+int eab_family_from_name(const char *name); /* -1 if unknown */
+
+/* Room for any option's value as text. */
+enum { EAB_OPTION_TEXT_SIZE = EAB_MIXTURE_TEXT_SIZE };
+
+typedef struct {
+    const char *section; /* "model" or "train"; a family's name for task options (these come from tasks/) */
+    const char *key;
+    eab_option_kind kind;
+    size_t offset;              /* in eab_config */
+    double minimum, maximum;    /* INT32, INT64 (exact: at most 2^53), REAL */
+    bool above_minimum;         /* REAL: the minimum itself is not allowed */
+    bool below_maximum;         /* REAL: the maximum itself is not allowed */
+    const char *const *choices; /* CHOICE: NULL-terminated names */
+    const char *zero_word;      /* REAL: a word that stands for 0, such as "auto", though 0 is not allowed; or NULL */
+    double default_value;       /* or the default choice's index */
+    const char *help;
+} eab_option;
+
+/* Options of the model and train sections, in the tables' order (`scale`: 0 stands for "the mechanism's"). */
+extern const eab_option eab_options[];
+extern const int eab_option_count;
+
+/* Option 0, 1, ... of a task family or of mixtures, presented as one of the table; NULL past the last. */
+const eab_option *eab_option_of_task(int family, int index);
+
+/* The option, or NULL; `section` may also be a family's name. */
+const eab_option *eab_option_find(const char *section, const char *key);
+
+/* A cell with every option at its default and the family's default level. There is no default mixture: its cell has
+ * mixture 0 still. */
+eab_config eab_config_default(int family);
+
+/* The option's value as a number (a choice's index), and set so; no checks. */
+double eab_option_get(const eab_option *option, const eab_config *config);
+void eab_option_set(const eab_option *option, eab_config *config, double value);
+
+/* Writes the value as the tables and the manifest show it, so that it reads back as the same value: integers plain,
+ * reals by eab_real_print, choices by name. */
+void eab_option_print(const eab_option *option, const eab_config *config, char *text, size_t size);
+
+/* The same of a bare number. */
+void eab_option_print_value(const eab_option *option, double value, char *text, size_t size);
+
+/* What may be written: "an integer 1..64", "a real above 0, at most 10", "learned, alibi, rope, none". */
+void eab_option_allowed(const eab_option *option, char *text, size_t size);
+
+/* Whether a number is within the option's bounds. */
+bool eab_option_within(const eab_option *option, double value);
+
+/* Prints all options, those of the task families first, as an aligned table: section, key, default, allowed, help. */
+void eab_options_help(FILE *file);
+
+/* Checks one cell as a whole: d_model against heads, rope's even head_dim, one-hot's d_model >= vocab, head_dim <= 256,
+ * the family's own rules, memory. EAB_BAD_INPUT with a line (what, where, what is allowed) if it cannot be. */
+int eab_config_check(const eab_config *config);
+
+/* 16 hex digits that identify the cell: SHA-256 over the family, the level's and all other options that are not at
+ * their default, as sorted "section.key=value" lines; cut to 64 bits. */
+void eab_config_id(const eab_config *config, char id[17]);
+
+/* Shortest decimal text of `value` that reads back as the same double. */
+void eab_real_print(double value, char *text, size_t size);
+
+#endif

@@ -1,0 +1,37 @@
+/* A sweep in a process that another one leads: it trains, and writes and says nothing. */
+#include "base/interrupt.h"
+#include "bench/peak.h"
+#include "kernels/status.h"
+#include "session_state.h"
+
+static void tell_fleet(void *context, const eab_fleet *fleet, bool complete) {
+    const eab_sweep_session *session = context;
+    eab_follower_fleet_ended(session->follower, fleet, complete);
+}
+
+static double measure_peak(const eab_sweep *sweep) {
+    eab_device *device;
+    if (eab_device_open(sweep->backend, sweep->device, &device)) return 0;
+    const double peak = eab_peak_gflop_per_s(device);
+    eab_device_close(device);
+    return peak;
+}
+
+int eab_sweep_follow(const eab_sweep *sweep, const eab_plan *plan, int status) {
+    char *mark = status ? g_strdup("") : eab_sweep_mark(sweep, plan);
+    eab_interrupt_watch();
+    eab_sweep_session session = {.sweep = sweep, .plan = plan};
+    session.follower = eab_follower_new(sweep->ranks, status, mark);
+    g_free(mark);
+    double peak_gflop_per_s;
+    if (eab_follower_begins(session.follower, sweep->description, &peak_gflop_per_s) && !status) {
+        const eab_run_settings run = eab_sweep_run_settings(sweep);
+        session.folder = eab_run_folder_attach(sweep->out, plan, &run);
+        eab_run_folder_set_peak(session.folder, peak_gflop_per_s >= 0 ? peak_gflop_per_s : measure_peak(sweep));
+        eab_pool_settings settings = eab_sweep_pool_settings(&session, NULL);
+        settings.fleet_sink = tell_fleet;
+        eab_follower_train(session.follower, &settings, plan->cells);
+        eab_run_folder_close(session.folder);
+    }
+    return eab_follower_end(session.follower);
+}

@@ -1,0 +1,363 @@
+#include "pool.h"
+
+#include <errno.h>
+#include <glib.h>
+#include <math.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "run/tables.h"
+
+typedef struct {
+    eab_pool *pool;
+    pthread_t thread;
+    eab_device *device;
+    bool faulted; /* in this job */
+    bool ever_faulted;
+    eab_suspects suspects;    /* where it faulted last */
+    _Atomic int64_t steps;    /* of the fleet at work, all members */
+    _Atomic int64_t restored; /* those that its checkpoint had */
+    _Atomic int64_t saves, saves_ns;
+    const eab_fleet *job; /* under the pool's mutex; NULL: none */
+} pool_worker;
+
+struct eab_pool {
+    eab_pool_settings settings;
+    const eab_cell *cells;
+    eab_deal *deal;
+    bool owns_deal;
+    atomic_bool stop;
+
+    pthread_mutex_t mutex; /* of all below */
+    pthread_cond_t ended;
+    int32_t started, alive;
+    double flop_restored, tokens_done; /* of complete fleets */
+    int status;                        /* the first error that is not a cell's own */
+    bool lost;                         /* a device could not be opened again */
+    eab_suspects suspects;
+    char line[768];
+    pool_worker *workers;
+};
+
+/* ---- workers ------------------------------------------------------------------------------------------------- */
+
+/* Ends the pool with the calling thread's error line; the first one stays. */
+static void fail_pool(eab_pool *pool, int status) {
+    pthread_mutex_lock(&pool->mutex);
+    if (!pool->status) {
+        pool->status = status;
+        g_strlcpy(pool->line, eab_last_error(), sizeof pool->line);
+    }
+    pthread_mutex_unlock(&pool->mutex);
+}
+
+static void free_result(eab_cell_result *result) {
+    free(result->curve);
+    free(result->geometry);
+    result->curve = NULL;
+    result->geometry = NULL;
+}
+
+static int deliver(eab_pool *pool, int64_t index, eab_cell_result *result) {
+    const int status = pool->settings.sink(pool->settings.context, index, result);
+    free_result(result);
+    if (status) {
+        fail_pool(pool, status);
+        eab_pool_stop(pool);
+    }
+    return status;
+}
+
+static void tell_lost(const pool_worker *worker) {
+    eab_pool *pool = worker->pool;
+    pthread_mutex_lock(&pool->mutex);
+    pool->lost = true;
+    if (worker->suspects.cells > pool->suspects.cells) pool->suspects = worker->suspects;
+    pthread_mutex_unlock(&pool->mutex);
+}
+
+static int open_device(pool_worker *worker) {
+    const eab_pool_settings *settings = &worker->pool->settings;
+    if (worker->device) return EAB_OK;
+    const int status = eab_device_open(settings->backend, settings->device, &worker->device);
+    if (status && worker->ever_faulted) tell_lost(worker);
+    if (status) return status;
+    if (worker->job->careful && worker->device->backend->be_careful)
+        worker->device->backend->be_careful(worker->device);
+    return settings->profile ? eab_profile_attach(worker->device) : EAB_OK;
+}
+
+static void close_device(pool_worker *worker) {
+    eab_pool *pool = worker->pool;
+    if (worker->device && pool->settings.profile) {
+        pthread_mutex_lock(&pool->mutex);
+        eab_profile_detach(worker->device, pool->settings.profile);
+        pool->settings.profile->checkpoints.calls += atomic_exchange(&worker->saves, 0);
+        pool->settings.profile->checkpoints.seconds += 1e-9 * (double)atomic_exchange(&worker->saves_ns, 0);
+        pthread_mutex_unlock(&pool->mutex);
+    }
+    eab_device_close(worker->device);
+    worker->device = NULL;
+}
+
+/* path: of the fleet's checkpoint, or NULL. */
+static int train_once(pool_worker *worker, const int64_t *indices, int32_t members, const char *path,
+                      eab_cell_result *results) {
+    eab_pool *pool = worker->pool;
+    const eab_pool_settings *settings = &pool->settings;
+    eab_config *configs = g_new(eab_config, (gsize)members);
+    char **paths = settings->model_path ? g_new0(char *, (gsize)members + 1) : NULL;
+    char **geometry_paths = settings->geometry_path ? g_new0(char *, (gsize)members + 1) : NULL;
+    for (int32_t i = 0; i < members; i++) {
+        configs[i] = pool->cells[indices[i]].config;
+        if (paths) paths[i] = settings->model_path(settings->context, indices[i]);
+        if (geometry_paths) geometry_paths[i] = settings->geometry_path(settings->context, indices[i]);
+    }
+    const eab_train_checkpoint checkpoint = {.path = path,
+                                             .going_on = true,
+                                             .every_s = settings->checkpoints.every_s,
+                                             .sparing = settings->checkpoints.sparing,
+                                             .note = settings->checkpoints.note,
+                                             .context = settings->context,
+                                             .steps_restored = &worker->restored,
+                                             .saves = &worker->saves,
+                                             .saves_ns = &worker->saves_ns};
+    const eab_train_options options = {.stop = &pool->stop,
+                                       .steps_done = &worker->steps,
+                                       .keep_curves = settings->keep_curves,
+                                       .checkpoint = path ? &checkpoint : NULL,
+                                       .abandon = settings->abandon,
+                                       .model_paths = (const char *const *)paths,
+                                       .geometry_paths = (const char *const *)geometry_paths};
+    const eab_pool_trainer train = settings->train ? settings->train : eab_train_fleet;
+    const int status = train(worker->device, members, configs, &options, results);
+    g_strfreev(paths);
+    g_strfreev(geometry_paths);
+    g_free(configs);
+    return status;
+}
+
+static int deliver_all(eab_pool *pool, const int64_t *indices, int32_t members, eab_cell_result *results) {
+    int status = EAB_OK;
+    for (int32_t i = 0; i < members; i++)
+        if (!status) status = deliver(pool, indices[i], &results[i]);
+        else free_result(&results[i]);
+    return status;
+}
+
+/* Trains these cells and delivers a result for each. EAB_OK also where cells failed; EAB_INTERRUPTED when stopped;
+ * else the worker cannot go on. */
+static int train_cells(pool_worker *worker, const int64_t *indices, int32_t members) {
+    eab_pool *pool = worker->pool;
+    const eab_pool_checkpoints *checkpoints = &pool->settings.checkpoints;
+    if (atomic_load(&pool->stop)) return EAB_INTERRUPTED;
+    EAB_TRY(open_device(worker));
+    char *path = checkpoints->path ? checkpoints->path(pool->settings.context, indices[0]) : NULL;
+    eab_cell_result *results = g_new0(eab_cell_result, (gsize)members);
+    const int status = train_once(worker, indices, members, path, results);
+    char reason[512];
+    g_strlcpy(reason, eab_last_error(), sizeof reason);
+
+    const bool stopped = status == EAB_INTERRUPTED && atomic_load(&pool->stop);
+    const int delivered = status ? EAB_OK : deliver_all(pool, indices, members, results);
+    /* A cell that failed is done again by the next start, from there; parts of a fleet that failed start anew. */
+    if (path && !stopped && !delivered && (!status || members > 1)) checkpoints->remove(pool->settings.context, path);
+    g_free(results);
+    g_free(path);
+    if (!status) return delivered;
+    if (stopped) return EAB_INTERRUPTED;
+    if (status == EAB_DEVICE_FAULT) { /* whatever it was doing, a device opened anew does not know of it */
+        close_device(worker);
+        worker->faulted = worker->ever_faulted = true;
+        worker->suspects =
+            members > 1 ? (eab_suspects){indices[0], members, (members + 1) / 2} : (eab_suspects){0, 0, 0};
+    }
+    if (members > 1) {
+        atomic_store_explicit(&worker->steps, 0, memory_order_relaxed);
+        EAB_TRY(train_cells(worker, indices, members / 2));
+        return train_cells(worker, indices + members / 2, members - members / 2);
+    }
+    eab_cell_result failed;
+    eab_cell_result_failed(&failed, &pool->cells[indices[0]].config,
+                           status == EAB_NO_MEMORY ? EAB_CELL_OOM : EAB_CELL_FAIL, reason);
+    return deliver(pool, indices[0], &failed);
+}
+
+static double tokens_of_steps(const eab_pool *pool, const pool_worker *worker, int64_t steps) {
+    const eab_config *config = &pool->cells[worker->job->indices[0]].config;
+    return (double)steps * config->batch * config->context;
+}
+
+/* The share of the worker's job that this many steps are. */
+static double share_of_steps(const eab_pool *pool, const pool_worker *worker, int64_t steps) {
+    const double all = (double)pool->cells[worker->job->indices[0]].config.steps * worker->job->members;
+    return MIN(1, (double)steps / all);
+}
+
+/* FLOP of the worker's job that a checkpoint had. */
+static double restored_flop(const eab_pool *pool, pool_worker *worker) {
+    return share_of_steps(pool, worker, atomic_load(&worker->restored)) * worker->job->flop;
+}
+
+static void *work(void *argument) {
+    pool_worker *worker = argument;
+    eab_pool *pool = worker->pool;
+    const eab_fleet *current;
+    while (!atomic_load(&pool->stop) && (current = eab_deal_next(pool->deal))) {
+        pthread_mutex_lock(&pool->mutex);
+        atomic_store_explicit(&worker->steps, 0, memory_order_relaxed);
+        atomic_store_explicit(&worker->restored, 0, memory_order_relaxed);
+        worker->job = current;
+        pthread_mutex_unlock(&pool->mutex);
+        const int status = train_cells(worker, current->indices, current->members);
+        if (worker->faulted || current->careful) close_device(worker); /* it may be slow, to find out more */
+        worker->faulted = false;
+        if (status && status != EAB_INTERRUPTED) fail_pool(pool, status);
+        if (pool->settings.fleet_sink) pool->settings.fleet_sink(pool->settings.context, current, !status);
+        pthread_mutex_lock(&pool->mutex);
+        pool->tokens_done += tokens_of_steps(pool, worker, atomic_load(&worker->steps));
+        if (!status) pool->flop_restored += restored_flop(pool, worker);
+        worker->job = NULL;
+        if (!status) eab_deal_complete(pool->deal, current);
+        pthread_mutex_unlock(&pool->mutex);
+        if (status) break; /* cells of this job stay undone; other workers go on */
+    }
+    close_device(worker);
+    pthread_mutex_lock(&pool->mutex);
+    pool->alive--;
+    pthread_cond_broadcast(&pool->ended);
+    pthread_mutex_unlock(&pool->mutex);
+    return NULL;
+}
+
+/* ---- the pool ------------------------------------------------------------------------------------------------ */
+
+static void pool_free(eab_pool *pool) {
+    if (pool->owns_deal) eab_deal_free(pool->deal);
+    pthread_cond_destroy(&pool->ended);
+    pthread_mutex_destroy(&pool->mutex);
+    g_free(pool->workers);
+    g_free(pool);
+}
+
+int eab_pool_start(const eab_pool_settings *settings, const eab_cell *cells, const int64_t *indices, int64_t count,
+                   eab_pool **pool) {
+    eab_pool *self = g_new0(eab_pool, 1);
+    self->settings = *settings;
+    self->cells = cells;
+    self->owns_deal = !settings->deal;
+    self->deal = settings->deal ? settings->deal
+                                : eab_deal_new(eab_fleets_make_after(settings->begun, cells, indices, count,
+                                                                     settings->fleet, settings->fleets));
+    pthread_mutex_init(&self->mutex, NULL);
+    pthread_condattr_t attributes;
+    pthread_condattr_init(&attributes);
+    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+    pthread_cond_init(&self->ended, &attributes);
+    pthread_condattr_destroy(&attributes);
+
+    const int64_t most = self->owns_deal ? eab_deal_count(self->deal) : INT32_MAX;
+    const int32_t workers = (int32_t)MIN(MAX(1, settings->workers), most);
+    self->workers = g_new0(pool_worker, (gsize)MAX(1, workers));
+    /* Signals are the starting thread's: a worker may be in the middle of a write. */
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    int error = 0;
+    for (int32_t i = 0; i < workers && !error; i++) {
+        self->workers[i].pool = self;
+        pthread_mutex_lock(&self->mutex);
+        self->alive++;
+        pthread_mutex_unlock(&self->mutex);
+        error = pthread_create(&self->workers[i].thread, NULL, work, &self->workers[i]);
+        pthread_mutex_lock(&self->mutex);
+        if (error) self->alive--;
+        else self->started++;
+        pthread_mutex_unlock(&self->mutex);
+    }
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (error && !self->started) {
+        pool_free(self);
+        return eab_fail(EAB_NO_MEMORY, "no worker thread can be started: %s", g_strerror(error));
+    }
+    *pool = self;
+    return EAB_OK;
+}
+
+void eab_pool_stop(eab_pool *pool) {
+    atomic_store(&pool->stop, true);
+    eab_deal_stop(pool->deal);
+}
+
+bool eab_pool_wait(eab_pool *pool, double seconds) {
+    struct timespec until;
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    const double whole = floor(seconds);
+    until.tv_sec += (time_t)whole;
+    until.tv_nsec += (long)((seconds - whole) * 1e9);
+    if (until.tv_nsec >= 1000000000) {
+        until.tv_nsec -= 1000000000;
+        until.tv_sec++;
+    }
+    pthread_mutex_lock(&pool->mutex);
+    while (pool->alive > 0 && pthread_cond_timedwait(&pool->ended, &pool->mutex, &until) != ETIMEDOUT) {
+    }
+    const bool ended = pool->alive == 0;
+    pthread_mutex_unlock(&pool->mutex);
+    return ended;
+}
+
+void eab_pool_measure(eab_pool *pool, eab_pool_progress *progress) {
+    pthread_mutex_lock(&pool->mutex);
+    *progress = (eab_pool_progress){.tokens = pool->tokens_done};
+    eab_deal_measure(pool->deal, &progress->flop_total, &progress->flop_done);
+    progress->flop_total -= pool->flop_restored;
+    progress->flop_done -= pool->flop_restored;
+    for (int32_t i = 0; i < pool->started; i++) {
+        pool_worker *worker = &pool->workers[i];
+        if (!worker->job) continue;
+        const int64_t steps = atomic_load_explicit(&worker->steps, memory_order_relaxed);
+        progress->tokens += tokens_of_steps(pool, worker, steps);
+        progress->flop_done += share_of_steps(pool, worker, steps) * worker->job->flop;
+        progress->flop_total -= restored_flop(pool, worker);
+    }
+    pthread_mutex_unlock(&pool->mutex);
+}
+
+int32_t eab_pool_list(eab_pool *pool, eab_pool_fleet *fleets, int32_t room) {
+    int32_t count = 0;
+    pthread_mutex_lock(&pool->mutex);
+    for (int32_t i = 0; i < pool->started; i++) {
+        pool_worker *worker = &pool->workers[i];
+        if (!worker->job) continue;
+        const int64_t steps = atomic_load_explicit(&worker->steps, memory_order_relaxed) +
+                              atomic_load_explicit(&worker->restored, memory_order_relaxed);
+        if (count < room)
+            fleets[count] =
+                (eab_pool_fleet){worker->job->indices[0], worker->job->members, share_of_steps(pool, worker, steps)};
+        count++;
+    }
+    pthread_mutex_unlock(&pool->mutex);
+    return count;
+}
+
+bool eab_pool_lost_device(eab_pool *pool, eab_suspects *suspects) {
+    pthread_mutex_lock(&pool->mutex);
+    const bool lost = pool->lost;
+    *suspects = pool->suspects;
+    pthread_mutex_unlock(&pool->mutex);
+    return lost;
+}
+
+int eab_pool_finish(eab_pool *pool) {
+    if (!eab_pool_wait(pool, 0)) eab_pool_stop(pool);
+    for (int32_t i = 0; i < pool->started; i++) pthread_join(pool->workers[i].thread, NULL);
+    int status = EAB_OK;
+    if (pool->status) status = eab_fail((eab_status)pool->status, "%s", pool->line);
+    else if (!eab_deal_is_complete(pool->deal)) status = eab_fail(EAB_INTERRUPTED, "interrupted");
+    pool_free(pool);
+    return status;
+}

@@ -1,0 +1,239 @@
+#include "progress.h"
+
+#include <glib.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include "base/json.h"
+#include "base/replace.h"
+#include "kernels/attention.h"
+#include "kernels/clock.h"
+
+static const char OUR_NAME[] = "eabench sweep: "; /* before lines for people */
+enum { RATE_SAMPLES = 32 };                       /* one in 0.1 s: the rate is that of the last 3 seconds */
+static const double REDRAW_S = 0.1, QUIET_S = 30, JSON_EVERY_S = 1, LINE_EVERY_S = 5, LINE_BURST = 100;
+
+struct eab_progress {
+    int fd;
+    eab_progress_kind kind; /* AUTO became LINES, or is live */
+    bool live, colour, drawn;
+    double started_s, line_s;
+    double drawn_s; /* the live line, or the last plain one */
+    double lines;   /* plain lines that may be written now */
+    struct {
+        double s, tokens;
+    } sample[RATE_SAMPLES];
+    int64_t samples;
+    double tokens_per_s;
+};
+
+void eab_duration_print(double seconds, char *text, size_t size) {
+    if (!(seconds >= 0 && seconds < 1e9)) {
+        g_strlcpy(text, "--", size);
+        return;
+    }
+    const long whole = lround(seconds);
+    if (whole < 60) g_snprintf(text, size, "%lds", whole);
+    else if (whole < 3600) g_snprintf(text, size, "%ldm%02lds", whole / 60, whole % 60);
+    else if (whole < 86400) g_snprintf(text, size, "%ldh%02ldm", whole / 3600, whole / 60 % 60);
+    else g_snprintf(text, size, "%ldd%02ldh", whole / 86400, whole / 3600 % 24);
+}
+
+void eab_quantity_print(double value, const char *unit, char *text, size_t size) {
+    static const char *const prefixes[] = {"", "k", "M", "G", "T", "P", "E"};
+    size_t i = 0;
+    if (!isfinite(value)) {
+        g_snprintf(text, size, "-- %s", unit);
+        return;
+    }
+    for (; fabs(value) >= 999.5 && i + 1 < G_N_ELEMENTS(prefixes); i++) value /= 1000;
+    const int decimals = i == 0 && value == floor(value) ? 0 : fabs(value) < 9.995 ? 2 : fabs(value) < 99.95 ? 1 : 0;
+    g_snprintf(text, size, "%.*f %s%s", decimals, value, prefixes[i], unit);
+}
+
+/* Appends a part after two spaces if the line has room for it; once one has none, none follow. */
+static void add_part(GString *line, bool *full, size_t columns, const char *part) {
+    const size_t gap = line->len ? 2 : 0;
+    if (*full || line->len + gap + strlen(part) > columns) {
+        *full = true;
+        return;
+    }
+    if (gap) g_string_append(line, "  ");
+    g_string_append(line, part);
+}
+
+void eab_progress_line(const eab_progress_state *state, double eta_s, double rate, size_t columns, char *text,
+                       size_t size) {
+    char part[96], number[32];
+    bool full = false;
+    GString *line = g_string_new(NULL);
+    g_snprintf(part, sizeof part, "%" G_GINT64_FORMAT "/%" G_GINT64_FORMAT " cells", (gint64)state->cells_done,
+               (gint64)state->cells_total);
+    add_part(line, &full, columns, part);
+    g_snprintf(part, sizeof part, "%d%%",
+               (int)(100 * state->cells_done / (state->cells_total > 0 ? state->cells_total : 1)));
+    add_part(line, &full, columns, part);
+    if (state->failed) {
+        g_snprintf(part, sizeof part, "%" G_GINT64_FORMAT " failed", (gint64)state->failed);
+        add_part(line, &full, columns, part);
+    }
+    eab_duration_print(eta_s, number, sizeof number);
+    g_snprintf(part, sizeof part, "ETA %s", number);
+    add_part(line, &full, columns, part);
+    eab_quantity_print(rate, "tok/s", part, sizeof part);
+    add_part(line, &full, columns, part);
+    for (int32_t i = 0; i < 16; i++) {
+        const char *name = state->accuracy_count[i] ? eab_mechanism_name(i) : NULL;
+        if (!name) continue;
+        g_snprintf(part, sizeof part, "%s %.3f", name, state->accuracy_sum[i] / (double)state->accuracy_count[i]);
+        add_part(line, &full, columns, part);
+    }
+    g_strlcpy(text, line->str, size);
+    g_string_free(line, TRUE);
+}
+
+/* Of the terminal, so that the line never wraps: its last column stays free. */
+static size_t columns_of(int fd) {
+    struct winsize window;
+    if (ioctl(fd, TIOCGWINSZ, &window) == 0 && window.ws_col > 1) return (size_t)window.ws_col - 1;
+    const char *text = getenv("COLUMNS");
+    const long columns = text ? strtol(text, NULL, 10) : 0;
+    return columns > 1 && columns <= 1000 ? (size_t)columns - 1 : 79;
+}
+
+/* Progress is no result: where it cannot be written, the sweep goes on. */
+static void put(const eab_progress *progress, const char *text) {
+    (void)eab_write_all(progress->fd, text, strlen(text), NULL);
+}
+
+static void clear(eab_progress *progress) {
+    if (progress->drawn) put(progress, "\r\033[K");
+    progress->drawn = false;
+}
+
+eab_progress *eab_progress_new(int fd, eab_progress_kind kind) {
+    const char *terminal = getenv("TERM"), *no_colour = getenv("NO_COLOR");
+    eab_progress *progress = g_new0(eab_progress, 1);
+    progress->fd = fd;
+    progress->kind = kind;
+    progress->live = kind == EAB_PROGRESS_AUTO && isatty(fd) && terminal && *terminal && strcmp(terminal, "dumb") != 0;
+    progress->colour = progress->live && !(no_colour && *no_colour);
+    progress->started_s = progress->line_s = eab_now_s();
+    progress->drawn_s = progress->live ? 0 : progress->started_s;
+    progress->lines = LINE_BURST;
+    progress->tokens_per_s = NAN;
+    return progress;
+}
+
+void eab_progress_free(eab_progress *progress) {
+    clear(progress);
+    g_free(progress);
+}
+
+/* Tokens per second over the samples kept; takes one more. */
+static double current_rate(eab_progress *progress, double now, double tokens) {
+    const int64_t newest = progress->samples++;
+    progress->sample[newest % RATE_SAMPLES].s = now;
+    progress->sample[newest % RATE_SAMPLES].tokens = tokens;
+    const int64_t oldest = newest < RATE_SAMPLES ? 0 : newest - RATE_SAMPLES + 1;
+    const double since = now - progress->sample[oldest % RATE_SAMPLES].s;
+    return since > 0 ? (tokens - progress->sample[oldest % RATE_SAMPLES].tokens) / since : NAN;
+}
+
+static double eta_of(const eab_progress *progress, const eab_progress_state *state, double now) {
+    const double elapsed = now - progress->started_s;
+    if (state->flop_done <= 0 || elapsed < 0.5) return NAN;
+    return elapsed * (state->flop_total - state->flop_done) / state->flop_done;
+}
+
+double eab_progress_eta_s(const eab_progress *progress, const eab_progress_state *state) {
+    return eta_of(progress, state, eab_now_s());
+}
+
+double eab_progress_tokens_per_s(const eab_progress *progress) { return progress->tokens_per_s; }
+
+static void put_json(const eab_progress *progress, const eab_progress_state *state, double now) {
+    GString *json = g_string_new(NULL);
+    eab_json_begin(json, NULL, '{');
+    eab_json_text(json, "event", "progress");
+    eab_json_count(json, "cells", state->cells_total);
+    eab_json_count(json, "done", state->cells_done);
+    eab_json_count(json, "failed", state->failed);
+    eab_json_real(json, "eta_s", eta_of(progress, state, now));
+    eab_json_real(json, "tokens_per_s", progress->tokens_per_s);
+    eab_json_end(json, '}');
+    g_string_append_c(json, '\n');
+    put(progress, json->str);
+    g_string_free(json, TRUE);
+}
+
+/* Plain lines are rationed, or the log of a large sweep would be one line for each of its cells. */
+static bool line_allowed(eab_progress *progress, double now) {
+    progress->lines = MIN(LINE_BURST, progress->lines + (now - progress->line_s) / LINE_EVERY_S);
+    progress->line_s = now;
+    if (progress->lines < 1) return false;
+    progress->lines -= 1;
+    return true;
+}
+
+void eab_progress_update(eab_progress *progress, const eab_progress_state *state) {
+    char text[512];
+    const double now = eab_now_s();
+    const double every_s = progress->live                        ? REDRAW_S * 0.9
+                           : progress->kind == EAB_PROGRESS_JSON ? JSON_EVERY_S
+                                                                 : QUIET_S;
+    progress->tokens_per_s = current_rate(progress, now, state->tokens);
+    if (now - progress->drawn_s < every_s || progress->kind == EAB_PROGRESS_OFF) return;
+    progress->drawn_s = now;
+    if (progress->kind == EAB_PROGRESS_JSON) {
+        put_json(progress, state, now);
+        return;
+    }
+    eab_progress_line(state, eta_of(progress, state, now), progress->tokens_per_s,
+                      progress->live ? columns_of(progress->fd) : 400, text, sizeof text);
+    char *line;
+    if (!progress->live) line = g_strconcat(text, "\n", NULL);
+    else {
+        const size_t head = strcspn(text, " ");
+        line = progress->colour ? g_strdup_printf("\r\033[1m%.*s\033[0m%s\033[K", (int)head, text, text + head)
+                                : g_strdup_printf("\r%s\033[K", text);
+    }
+    put(progress, line);
+    progress->drawn = progress->live;
+    g_free(line);
+}
+
+void eab_progress_cell(eab_progress *progress, const eab_progress_state *state, const char *text) {
+    if (progress->live || progress->kind == EAB_PROGRESS_JSON || progress->kind == EAB_PROGRESS_OFF) return;
+    char eta[32] = "";
+    const double now = eab_now_s(), eta_s = eta_of(progress, state, now);
+    if (!line_allowed(progress, now)) return;
+    if (isfinite(eta_s)) eab_duration_print(eta_s, eta, sizeof eta);
+    char *line = g_strdup_printf("%" G_GINT64_FORMAT "/%" G_GINT64_FORMAT "  %s%s%s\n", (gint64)state->cells_done,
+                                 (gint64)state->cells_total, text, *eta ? "  ETA " : "", eta);
+    put(progress, line);
+    progress->drawn_s = now;
+    g_free(line);
+}
+
+void eab_progress_note(eab_progress *progress, const char *text) {
+    if (progress->kind == EAB_PROGRESS_JSON) {
+        GString *json = g_string_new(NULL);
+        eab_json_begin(json, NULL, '{');
+        eab_json_text(json, "event", "note");
+        eab_json_text(json, "text", g_str_has_prefix(text, OUR_NAME) ? text + strlen(OUR_NAME) : text);
+        eab_json_end(json, '}');
+        g_string_append_c(json, '\n');
+        put(progress, json->str);
+        g_string_free(json, TRUE);
+        return;
+    }
+    char *line = g_strdup_printf("%s%s\n", progress->drawn ? "\r\033[K" : "", text);
+    put(progress, line);
+    progress->drawn = false;
+    progress->drawn_s = progress->live ? 0 : eab_now_s();
+    g_free(line);
+}

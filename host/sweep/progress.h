@@ -1,0 +1,53 @@
+/* Progress of a sweep on stderr: one live line on a terminal, plain lines elsewhere, or objects of JSON for tools. */
+#ifndef EAB_SWEEP_PROGRESS_H
+#define EAB_SWEEP_PROGRESS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+typedef struct {
+    int64_t cells_done, cells_total, failed;
+    double flop_done, flop_total; /* of this session */
+    double tokens;                /* trained in this session */
+    double accuracy_sum[16];      /* by mechanism, over the cells that are done */
+    int64_t accuracy_count[16];
+} eab_progress_state;
+
+typedef struct eab_progress eab_progress;
+
+/* AUTO: live on a terminal that can move its cursor (TERM is not dumb), else LINES. JSON: docs/long-runs.md has the
+ * objects. OFF: nothing but eab_progress_note. */
+typedef enum { EAB_PROGRESS_AUTO, EAB_PROGRESS_LINES, EAB_PROGRESS_JSON, EAB_PROGRESS_OFF } eab_progress_kind;
+
+/* For the file descriptor (2). */
+eab_progress *eab_progress_new(int fd, eab_progress_kind kind);
+
+/* Seconds that are left, and tokens per second of late; NAN: not known. */
+double eab_progress_eta_s(const eab_progress *progress, const eab_progress_state *state);
+double eab_progress_tokens_per_s(const eab_progress *progress);
+
+/* Redraws the live line, at most 10 times a second; elsewhere writes a plain line if half a minute passed without
+ * one. */
+void eab_progress_update(eab_progress *progress, const eab_progress_state *state);
+
+/* A cell ended: a plain line where there are plain lines. The first hundred have one each, later ones one in 5 s. */
+void eab_progress_cell(eab_progress *progress, const eab_progress_state *state, const char *text);
+
+/* A line that stays, in all forms; of JSON an event "note". */
+void eab_progress_note(eab_progress *progress, const char *text);
+
+/* Clears the live line. */
+void eab_progress_free(eab_progress *progress);
+
+/* "42s", "1m23s", "2h05m", "3d04h". */
+void eab_duration_print(double seconds, char *text, size_t size);
+
+/* "1.43 MFLOP" and the like: three digits, a decimal prefix and the unit. */
+void eab_quantity_print(double value, const char *unit, char *text, size_t size);
+
+/* The live line in at most `columns` columns, without escapes: what the state says, and `rate` in tokens per second. */
+void eab_progress_line(const eab_progress_state *state, double eta_s, double rate, size_t columns, char *text,
+                       size_t size);
+
+#endif
