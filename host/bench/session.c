@@ -1,5 +1,4 @@
 #include "session.h"
-#include "commands/commands.h"
 
 #include <errno.h>
 #include <math.h>
@@ -9,12 +8,10 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
-#include "base/exit.h"
 #include "base/interrupt.h"
 #include "folder.h"
 #include "kernels/clock.h"
 #include "kernels/cpu/isa.h"
-#include "library.h"
 #include "peak.h"
 #include "sampler.h"
 #include "throttle.h"
@@ -33,9 +30,7 @@ typedef struct {
     bool live;    /* stderr is a terminal: one line on it tells what is going on */
     int heading;  /* the operation whose names are above the last row; -1: none */
     guint number; /* of the point at hand, from 0 */
-    int failed, skipped;
-    eab_bench_cost cost;    /* of the harness itself */
-    double most_cost_share; /* of it in a row */
+    eab_bench_outcome *outcome;
 } bench_run;
 
 /* ---- progress ------------------------------------------------------------------------------------------------ */
@@ -123,8 +118,9 @@ static int measure_task(bench_run *run, eab_bench_task *task, const eab_bench_op
     EAB_TRY(eab_bench_sample(task, &run->bench->rule, show_live, run, samples));
     const int after = eab_bench_clocks_throttled(&run->clocks, device);
     if (row->point.op != EAB_BENCH_NOTHING)
-        run->most_cost_share =
-            fmax(run->most_cost_share, eab_bench_cost_share(&run->cost, samples->summary.median, samples->calls));
+        run->outcome->largest_cost_share =
+            fmax(run->outcome->largest_cost_share,
+                 eab_bench_cost_share(&run->outcome->cost, samples->summary.median, samples->calls));
     row->throttled = before == 1 || after == 1 ? 1 : before < 0 ? after : before;
     row->seconds = samples->summary;
     row->memory_bytes = (int64_t)(device->peak_bytes - (size_t)(task->sets - 1) * task->set_bytes);
@@ -166,14 +162,14 @@ static int do_point(bench_run *run, const eab_bench_point *point) {
                          .memory_bytes = -1,
                          .throttled = -1};
     if (run->folder && run->bench->resume && eab_bench_folder_has(run->folder, &row)) {
-        run->skipped++;
+        run->outcome->skipped++;
         return EAB_OK;
     }
     show_live(run, NULL);
     measure(run, &row, &samples);
     int status = EAB_OK;
     if (!samples.interrupted) {
-        run->failed += row.status == EAB_BENCH_FAIL;
+        run->outcome->failed += row.status == EAB_BENCH_FAIL;
         print_row(run, &row);
         if (run->folder) status = eab_bench_folder_append(run->folder, &row, samples.seconds, samples.count);
     }
@@ -203,7 +199,7 @@ static int prepare(bench_run *run) {
         run->peak_gflop_per_s[EAB_F32] = eab_peak_gflop_per_s(device);
         run->peak_gbyte_per_s = eab_peak_gbyte_per_s(device);
         eab_bench_clocks_open(&run->clocks, device);
-        status = eab_bench_cost_measure(device, &run->cost);
+        status = eab_bench_cost_measure(device, &run->outcome->cost);
     }
     if (!status) {
         if (run->folder) status = eab_bench_folder_set_peak(run->folder, run->peak_gflop_per_s[EAB_F32]);
@@ -218,24 +214,7 @@ static int prepare(bench_run *run) {
     return EAB_OK;
 }
 
-static int finish(bench_run *run, int status, double begin_s) {
-    clear_live(run);
-    if (status) return eab_command_error("bench", status);
-    const bool interrupted = eab_interrupt_count();
-    if (eab_openblas_core()) fprintf(stderr, "openblas: its kernels for %s, one thread\n", eab_openblas_core());
-    if (run->most_cost_share > 0)
-        fprintf(stderr, "the harness: %.2g ns a call and %.2g ns a sample, at most %.2g %% of a row\n",
-                1e9 * run->cost.call_s, 1e9 * run->cost.sample_s, 100 * run->most_cost_share);
-    fprintf(stderr, "%u of %u rows in %.1f s", run->number - (guint)run->skipped, run->plan->points->len,
-            eab_now_s() - begin_s);
-    if (run->skipped) fprintf(stderr, ", %d were there", run->skipped);
-    if (run->failed) fprintf(stderr, ", %d failed", run->failed);
-    if (run->folder) fprintf(stderr, "; %s/kernels.csv", run->bench->out);
-    fprintf(stderr, "%s\n", interrupted ? "; interrupted, what is there is kept: go on with --resume" : "");
-    return interrupted ? EAB_EXIT_INTERRUPTED : run->failed ? EAB_EXIT_FAILED : EAB_EXIT_DONE;
-}
-
-int eab_bench_run(const eab_bench *bench, const eab_bench_plan *plan) {
+int eab_bench_run(const eab_bench *bench, const eab_bench_plan *plan, eab_bench_outcome *outcome) {
     const double begin_s = eab_now_s();
     const char *term = getenv("TERM");
     bench_run run = {.bench = bench,
@@ -243,8 +222,10 @@ int eab_bench_run(const eab_bench *bench, const eab_bench_plan *plan) {
                      .peak_gflop_per_s = {-1, -1, -1},
                      .columns = terminal_columns(),
                      .live = isatty(STDERR_FILENO) && term && strcmp(term, "dumb") != 0,
-                     .heading = -1};
+                     .heading = -1,
+                     .outcome = outcome};
     eab_bench_pin pin;
+    *outcome = (eab_bench_outcome){.rows = 0};
     eab_interrupt_watch();
     eab_interrupt_looking(true);
     eab_bench_pin_take(&pin);
@@ -254,7 +235,10 @@ int eab_bench_run(const eab_bench *bench, const eab_bench_plan *plan) {
         if (!status && !eab_interrupt_count()) run.number++;
     }
     eab_bench_pin_release(&pin);
-    const int code = finish(&run, status, begin_s);
+    clear_live(&run);
+    outcome->rows = (int)run.number - outcome->skipped;
+    outcome->interrupted = eab_interrupt_count();
+    outcome->elapsed_s = eab_now_s() - begin_s;
     eab_bench_folder_close(run.folder);
-    return code;
+    return status;
 }

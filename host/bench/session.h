@@ -15,7 +15,16 @@ typedef struct {
     const char *command;  /* the command line */
 } eab_bench;
 
-/* Measures every point; prints rows to stdout and progress to stderr. Returns the program's exit code. */
-int eab_bench_run(const eab_bench *bench, const eab_bench_plan *plan);
+/* How a run ended. */
+typedef struct {
+    int rows, skipped, failed; /* measured now; left out, as the folder had them; measured without a result */
+    bool interrupted;
+    double elapsed_s;
+    eab_bench_cost cost;       /* of the harness itself */
+    double largest_cost_share; /* of it in a row; 0: no row has one */
+} eab_bench_outcome;
+
+/* Measures every point; prints rows to stdout and progress to stderr. Rows that failed are results: EAB_OK. */
+int eab_bench_run(const eab_bench *bench, const eab_bench_plan *plan, eab_bench_outcome *outcome);
 
 #endif

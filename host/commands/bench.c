@@ -6,6 +6,7 @@
 
 #include "arguments.h"
 #include "base/suggest.h"
+#include "bench/library.h"
 #include "bench/operation.h"
 #include "bench/session.h"
 
@@ -130,12 +131,27 @@ static char *print_request(const arguments *a) {
     return g_string_free(text, FALSE);
 }
 
+/* The run's last lines; the exit code. */
+static int finish(const eab_bench *bench, const eab_bench_plan *plan, const eab_bench_outcome *outcome) {
+    if (eab_openblas_core()) fprintf(stderr, "openblas: its kernels for %s, one thread\n", eab_openblas_core());
+    if (outcome->largest_cost_share > 0)
+        fprintf(stderr, "the harness: %.2g ns a call and %.2g ns a sample, at most %.2g %% of a row\n",
+                1e9 * outcome->cost.call_s, 1e9 * outcome->cost.sample_s, 100 * outcome->largest_cost_share);
+    fprintf(stderr, "%d of %u rows in %.1f s", outcome->rows, plan->points->len, outcome->elapsed_s);
+    if (outcome->skipped) fprintf(stderr, ", %d were there", outcome->skipped);
+    if (outcome->failed) fprintf(stderr, ", %d failed", outcome->failed);
+    if (bench->out) fprintf(stderr, "; %s/kernels.csv", bench->out);
+    fprintf(stderr, "%s\n", outcome->interrupted ? "; interrupted, finished rows are kept: resume with --resume" : "");
+    return outcome->interrupted ? EAB_EXIT_INTERRUPTED : outcome->failed ? EAB_EXIT_FAILED : EAB_EXIT_DONE;
+}
+
 static int run(const arguments *a, int argc, char **argv) {
     eab_bench_request request = {.backend = eab_command_resolve_backend("bench", a->backend),
                                  .tag = a->tag,
                                  .sets = (const char *const *)a->sets};
     eab_bench_plan plan;
-    int status = EAB_OK, code;
+    eab_bench_outcome outcome;
+    int status = EAB_OK;
     for (int axis = 0; axis < EAB_AXIS_COUNT && !status; axis++)
         if (a->axes[axis]) status = eab_bench_request_axis(&request, axis, a->axes[axis]);
     if (!status) status = eab_bench_plan_make(&request, &plan);
@@ -152,7 +168,8 @@ static int run(const arguments *a, int argc, char **argv) {
         .rule = {.precision = a->precision, .min_samples = a->min_samples, .max_s = a->max_seconds},
         .resolved = resolved,
         .command = command};
-    code = eab_bench_run(&bench, &plan);
+    status = eab_bench_run(&bench, &plan, &outcome);
+    const int code = status ? eab_command_error("bench", status) : finish(&bench, &plan, &outcome);
     eab_bench_plan_free(&plan);
     g_free(resolved);
     g_free(command);
