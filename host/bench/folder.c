@@ -10,10 +10,9 @@
 #include "run/environment.h"
 #include "run/lock.h"
 #include "run/manifest.h"
-#include "run/table_file.h"
 
 enum { TABLES = 2 };
-static const eab_table tables[TABLES] = {EAB_TABLE_KERNELS, EAB_TABLE_SAMPLES};
+static const eab_table_layout *const tables[TABLES] = {&eab_kernels_table, &eab_samples_table};
 
 struct eab_bench_folder {
     char *path, *resolved, *warning;
@@ -46,7 +45,7 @@ static int read_row(void *context, const eab_csv_row *row) {
 }
 
 static int refuse_sweep(const eab_bench_folder *folder) {
-    char *accuracy = path_of(folder, eab_table_file_name(EAB_TABLE_ACCURACY));
+    char *accuracy = path_of(folder, "accuracy.csv");
     const bool sweep = g_file_test(accuracy, G_FILE_TEST_EXISTS);
     g_free(accuracy);
     if (!sweep) return EAB_OK;
@@ -56,9 +55,9 @@ static int refuse_sweep(const eab_bench_folder *folder) {
 
 /* A new table gets its header, an old one loses a torn last line. */
 static int open_table(eab_bench_folder *folder, int which) {
-    char *path = path_of(folder, eab_table_file_name(tables[which]));
+    char *path = path_of(folder, tables[which]->file_name);
     table_reader reader = {.there = which == 0 ? folder->there : NULL,
-                           .status = eab_table_column(EAB_TABLE_KERNELS, "status")};
+                           .status = eab_table_column(&eab_kernels_table, "status")};
     eab_table_facts facts;
     int status = eab_table_scan(path, tables[which], read_row, &reader, &facts);
     if (!status && (!facts.exists || facts.torn)) {

@@ -4,7 +4,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "base/csv.h"
 #include "operation.h"
 
 static const char *const status_names[] = {"ok", "fail", "oom", "unsupported"};
@@ -53,8 +52,8 @@ static const char *const sample_columns[] = {
     "heads",     "context", "head_dim", "causal",         "position",  "m",     "n",    "k",
     "transpose", "label",   "cache",    "sample",         "time_us",   NULL};
 
-const char *const *eab_bench_columns(void) { return columns; }
-const char *const *eab_bench_sample_columns(void) { return sample_columns; }
+const eab_table_layout eab_kernels_table = {"kernels.csv", columns},
+                       eab_samples_table = {"samples.csv", sample_columns};
 
 double eab_bench_roof_fraction(const eab_bench_row *row) {
     const double seconds = row->seconds.median, peak = row->peak_gflop_per_s * 1e9, band = row->peak_gbyte_per_s * 1e9;

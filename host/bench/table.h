@@ -3,6 +3,7 @@
 #define EAB_BENCH_TABLE_H
 
 #include "point.h"
+#include "run/table_file.h"
 #include "statistics.h"
 
 typedef enum {
@@ -25,9 +26,8 @@ typedef struct {
     int throttled;                             /* -1: not known */
 } eab_bench_row;
 
-/* The columns of kernels.csv and of samples.csv, NULL-terminated. */
-const char *const *eab_bench_columns(void);
-const char *const *eab_bench_sample_columns(void);
+/* kernels.csv and samples.csv. */
+extern const eab_table_layout eab_kernels_table, eab_samples_table;
 
 void eab_bench_row_csv(GString *text, const eab_bench_row *row);
 

@@ -36,14 +36,14 @@ static eab_run_folder *folder_new(const char *path, const eab_plan *plan) {
         folder->cells[i].status = -1;
     }
     for (int table = 0; table < EAB_TABLE_COUNT; table++) {
-        folder->table_paths[table] = g_build_filename(path, eab_table_file_name((eab_table)table), NULL);
+        folder->table_paths[table] = g_build_filename(path, eab_run_table((eab_table)table)->file_name, NULL);
         folder->files[table].fd = -1;
     }
-    folder->column[EAB_RESUME_STATUS] = eab_table_column(EAB_TABLE_ACCURACY, "status");
-    folder->column[EAB_RESUME_TOKEN_ACCURACY] = eab_table_column(EAB_TABLE_ACCURACY, "token_accuracy");
-    folder->column[EAB_RESUME_SOLVED] = eab_table_column(EAB_TABLE_ACCURACY, "solved");
-    folder->column[EAB_RESUME_TASK] = eab_table_column(EAB_TABLE_ACCURACY, "task");
-    folder->column[EAB_RESUME_STEPS_DONE] = eab_table_column(EAB_TABLE_ACCURACY, "steps_done");
+    folder->column[EAB_RESUME_STATUS] = eab_table_column(eab_run_table(EAB_TABLE_ACCURACY), "status");
+    folder->column[EAB_RESUME_TOKEN_ACCURACY] = eab_table_column(eab_run_table(EAB_TABLE_ACCURACY), "token_accuracy");
+    folder->column[EAB_RESUME_SOLVED] = eab_table_column(eab_run_table(EAB_TABLE_ACCURACY), "solved");
+    folder->column[EAB_RESUME_TASK] = eab_table_column(eab_run_table(EAB_TABLE_ACCURACY), "task");
+    folder->column[EAB_RESUME_STEPS_DONE] = eab_table_column(eab_run_table(EAB_TABLE_ACCURACY), "steps_done");
     folder->pending = g_array_new(FALSE, FALSE, sizeof(eab_pending_cell));
     pthread_mutex_init(&folder->mutex, NULL);
     return folder;

@@ -6,7 +6,7 @@
 
 #include "environment.h"
 #include "lock.h"
-#include "table_file.h"
+#include "tables.h"
 
 /* Of one cell of the plan. */
 typedef struct {

@@ -18,7 +18,7 @@
 #include "kernels/status.h"
 #include "manifest.h"
 #include "plan/shard.h"
-#include "table_file.h"
+#include "tables.h"
 
 typedef struct {
     eab_shard shard;
@@ -94,9 +94,9 @@ static int read_tables(merge *self, part *own) {
     self->at = own;
     for (int table = 0; table < EAB_TABLE_COUNT; table++) {
         eab_table_facts facts;
-        char *path = g_build_filename(own->folder, eab_table_file_name((eab_table)table), NULL);
+        char *path = g_build_filename(own->folder, eab_run_table((eab_table)table)->file_name, NULL);
         self->table = (eab_table)table;
-        const int status = eab_table_scan(path, (eab_table)table, visit_row, self, &facts);
+        const int status = eab_table_scan(path, eab_run_table((eab_table)table), visit_row, self, &facts);
         g_free(path);
         EAB_TRY(status);
         g_array_sort(own->rows[table], compare_rows);
@@ -260,7 +260,7 @@ static int copy_part(merge *self, const part *own, const char *out, eab_run_fold
     open_part files = {.next = {0}};
     int status = EAB_OK;
     for (int table = 0; table < EAB_TABLE_COUNT; table++) {
-        files.path[table] = g_build_filename(own->folder, eab_table_file_name((eab_table)table), NULL);
+        files.path[table] = g_build_filename(own->folder, eab_run_table((eab_table)table)->file_name, NULL);
         files.fd[table] = open(files.path[table], O_RDONLY | O_CLOEXEC | O_NONBLOCK);
         if (files.fd[table] < 0 && own->rows[table]->len && !status)
             status = eab_fail(EAB_IO, "%s: cannot be read: %s", files.path[table], g_strerror(errno));
@@ -351,7 +351,7 @@ static int write_all(merge *self, const char *out, const char *command, eab_merg
 int eab_merge(const char *run, const char *out, const char *command, eab_merge_counts *counts) {
     merge self = {.run = run,
                   .places = g_hash_table_new(g_str_hash, g_str_equal),
-                  .status_column = eab_table_column(EAB_TABLE_ACCURACY, "status"),
+                  .status_column = eab_table_column(eab_run_table(EAB_TABLE_ACCURACY), "status"),
                   .differences = g_string_new(NULL)};
     *counts = (eab_merge_counts){0};
     eab_interrupt_watch();

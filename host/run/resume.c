@@ -177,11 +177,11 @@ int eab_run_folder_tidy(const eab_run_folder *folder, eab_table table, bool in_o
                      .rows = g_array_new(FALSE, FALSE, sizeof(eab_table_rows)),
                      .results_only = !in_order,
                      .ordered = true};
-    int status = eab_table_scan(folder->table_paths[table], table, visit_list, &list, &facts);
+    int status = eab_table_scan(folder->table_paths[table], eab_run_table(table), visit_list, &list, &facts);
     if (!status && in_order) g_array_sort(list.rows, compare_rows);
     if (!status && (!facts.exists || facts.torn || list.dropped || (in_order && !list.ordered)))
-        status = eab_table_rewrite(folder->table_paths[table], table, (const eab_table_rows *)(void *)list.rows->data,
-                                   list.rows->len);
+        status = eab_table_rewrite(folder->table_paths[table], eab_run_table(table),
+                                   (const eab_table_rows *)(void *)list.rows->data, list.rows->len);
     g_array_free(list.rows, TRUE);
     return status;
 }
@@ -191,7 +191,8 @@ int eab_run_folder_read(eab_run_folder *folder) {
                                                                 visit_geometry};
     for (int table = 0; table < EAB_TABLE_COUNT; table++) {
         eab_table_facts facts;
-        EAB_TRY(eab_table_scan(folder->table_paths[table], (eab_table)table, visitors[table], folder, &facts));
+        EAB_TRY(eab_table_scan(folder->table_paths[table], eab_run_table((eab_table)table), visitors[table], folder,
+                               &facts));
         folder->has_table[table] = facts.exists || facts.torn;
         if (table != EAB_TABLE_ACCURACY && folder->has_table[table]) find_lost(folder, (eab_table)table, &facts);
     }

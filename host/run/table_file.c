@@ -15,6 +15,18 @@ static int io_error(const char *path, const char *what) {
     return eab_fail(EAB_IO, "%s: %s: %s", path, what, g_strerror(errno));
 }
 
+void eab_table_header(const eab_table_layout *layout, GString *text) {
+    eab_csv_line line = {.text = text};
+    for (const char *const *column = layout->columns; *column; column++) eab_csv_add_text(&line, *column);
+    eab_csv_end(&line);
+}
+
+int32_t eab_table_column(const eab_table_layout *layout, const char *name) {
+    for (int32_t i = 0; layout->columns[i]; i++)
+        if (strcmp(layout->columns[i], name) == 0) return i;
+    return -1;
+}
+
 /* ---- reading ------------------------------------------------------------------------------------------------- */
 
 /* Opens a regular file; *fd is -1 where there is none. Never waits for a pipe's other end. */
@@ -28,36 +40,29 @@ static int open_table(const char *path, int *fd) {
     return eab_fail(EAB_BAD_INPUT, "%s: not a regular file; a table of eabench is one, or choose another --out", path);
 }
 
-static int check_header(const char *path, eab_table table, const eab_csv_row *row) {
-    GString *line = g_string_new(NULL);
-    eab_table_header(table, line);
-    g_string_truncate(line, line->len - 1);
-    char **columns = g_strsplit(line->str, ",", -1); /* names of columns hold no commas */
-    g_string_free(line, TRUE);
-    int status = EAB_OK;
-    const int32_t count = (int32_t)g_strv_length(columns);
-    for (int32_t i = 0; i < count && !status; i++) {
-        if (i < row->fields && strcmp(row->field[i], columns[i]) == 0) continue;
+static int check_header(const char *path, const eab_table_layout *layout, const eab_csv_row *row) {
+    int32_t count = 0;
+    for (; layout->columns[count]; count++) {
+        const char *name = count < row->fields ? row->field[count] : "";
         char found[80];
-        status = eab_fail(EAB_BAD_INPUT,
-                          "%s:1: column %d is '%s', not '%s'; the header of this version of eabench is "
-                          "allowed, or another --out",
-                          path, i + 1, eab_excerpt(i < row->fields ? row->field[i] : "", 60, found, sizeof found),
-                          columns[i]);
+        if (strcmp(name, layout->columns[count]) != 0)
+            return eab_fail(EAB_BAD_INPUT,
+                            "%s:1: column %d is '%s', not '%s'; the header of this version of eabench is "
+                            "allowed, or another --out",
+                            path, count + 1, eab_excerpt(name, 60, found, sizeof found), layout->columns[count]);
     }
-    if (!status && row->fields > count)
-        status =
-            eab_fail(EAB_BAD_INPUT, "%s:1: %d columns; the %d of this version of eabench are allowed, or another --out",
-                     path, row->fields, count);
-    g_strfreev(columns);
-    return status;
+    if (row->fields > count)
+        return eab_fail(EAB_BAD_INPUT,
+                        "%s:1: %d columns; the %d of this version of eabench are allowed, or another --out", path,
+                        row->fields, count);
+    return EAB_OK;
 }
 
 /* A file without a newline is the beginning of our header (or a stretch of zeros that a crash of the machine left in
  * its place), or it is somebody else's. */
-static int check_torn_header(const char *path, eab_table table, int fd) {
+static int check_torn_header(const char *path, const eab_table_layout *layout, int fd) {
     GString *line = g_string_new(NULL);
-    eab_table_header(table, line);
+    eab_table_header(layout, line);
     char text[16384];
     const ssize_t got = pread(fd, text, sizeof text, 0);
     bool ours = got >= 0 && (size_t)got < line->len;
@@ -68,8 +73,8 @@ static int check_torn_header(const char *path, eab_table table, int fd) {
                            "%s:1: no header line; a table that eabench wrote is allowed, or another --out", path);
 }
 
-static int scan(const char *path, int fd, eab_csv_reader *reader, eab_table table, eab_table_visitor visitor,
-                void *context, eab_table_facts *facts) {
+static int scan(const char *path, int fd, eab_csv_reader *reader, const eab_table_layout *layout,
+                eab_table_visitor visitor, void *context, eab_table_facts *facts) {
     eab_csv_row row;
     int32_t columns = 0;
     for (;;) {
@@ -79,7 +84,7 @@ static int scan(const char *path, int fd, eab_csv_reader *reader, eab_table tabl
             case EAB_CSV_TORN:
                 facts->torn = true;
                 facts->torn_line = row.line;
-                return columns ? EAB_OK : check_torn_header(path, table, fd);
+                return columns ? EAB_OK : check_torn_header(path, layout, fd);
             case EAB_CSV_DAMAGED: {
                 char reason[256];
                 g_strlcpy(reason, eab_last_error(), sizeof reason);
@@ -93,7 +98,7 @@ static int scan(const char *path, int fd, eab_csv_reader *reader, eab_table tabl
             case EAB_CSV_ROW: break;
         }
         if (!columns) {
-            EAB_TRY(check_header(path, table, &row));
+            EAB_TRY(check_header(path, layout, &row));
             columns = row.fields;
             facts->exists = true;
             continue;
@@ -110,14 +115,14 @@ static int scan(const char *path, int fd, eab_csv_reader *reader, eab_table tabl
     }
 }
 
-int eab_table_scan(const char *path, eab_table table, eab_table_visitor visitor, void *context,
+int eab_table_scan(const char *path, const eab_table_layout *layout, eab_table_visitor visitor, void *context,
                    eab_table_facts *facts) {
     int fd;
     *facts = (eab_table_facts){0};
     EAB_TRY(open_table(path, &fd));
     if (fd < 0) return EAB_OK;
     eab_csv_reader *reader = eab_csv_reader_new(fd);
-    const int status = scan(path, fd, reader, table, visitor, context, facts);
+    const int status = scan(path, fd, reader, layout, visitor, context, facts);
     eab_csv_reader_free(reader);
     close(fd);
     return status;
@@ -143,12 +148,12 @@ static int copy_rows(const char *path, int from, const eab_table_rows *rows, eab
     return EAB_OK;
 }
 
-int eab_table_rewrite(const char *path, eab_table table, const eab_table_rows *rows, size_t count) {
+int eab_table_rewrite(const char *path, const eab_table_layout *layout, const eab_table_rows *rows, size_t count) {
     eab_replacement replacement;
     int from;
     EAB_TRY(open_table(path, &from));
     GString *header = g_string_new(NULL);
-    eab_table_header(table, header);
+    eab_table_header(layout, header);
     int status = eab_replace_begin(path, &replacement);
     if (!status) status = eab_replace_write(&replacement, header->str, header->len);
     for (size_t i = 0; i < count && !status; i++) status = copy_rows(path, from, &rows[i], &replacement);

@@ -2,7 +2,19 @@
 #ifndef EAB_RUN_TABLE_FILE_H
 #define EAB_RUN_TABLE_FILE_H
 
-#include "tables.h"
+#include "base/csv.h"
+
+/* A table's file name in its folder, and the names of its columns. */
+typedef struct {
+    const char *file_name;      /* "accuracy.csv" */
+    const char *const *columns; /* NULL-terminated; names without commas */
+} eab_table_layout;
+
+/* Appends the header line. */
+void eab_table_header(const eab_table_layout *layout, GString *text);
+
+/* The column's place in the table's rows, or -1. */
+int32_t eab_table_column(const eab_table_layout *layout, const char *name);
 
 /* Called for each row below the header, whose number of fields fits. An eab_status with its line (what, and what is
  * allowed) refuses the row; the file and the line number are put before it. */
@@ -17,7 +29,8 @@ typedef struct {
 /* Reads the table and changes nothing. A file that is empty or holds a piece of our header (a crash at its creation)
  * does not exist yet, and is torn. EAB_BAD_INPUT with "FILE:LINE: what; what is allowed" for a foreign header, damage
  * before the last line, a refused row; EAB_IO where it cannot be read. */
-int eab_table_scan(const char *path, eab_table table, eab_table_visitor visitor, void *context, eab_table_facts *facts);
+int eab_table_scan(const char *path, const eab_table_layout *layout, eab_table_visitor visitor, void *context,
+                   eab_table_facts *facts);
 
 /* A run of whole rows of one cell in the file. */
 typedef struct {
@@ -25,7 +38,7 @@ typedef struct {
 } eab_table_rows;
 
 /* Atomically replaces the table by its header and these rows of it, in this order; creates it where there is none. */
-int eab_table_rewrite(const char *path, eab_table table, const eab_table_rows *rows, size_t count);
+int eab_table_rewrite(const char *path, const eab_table_layout *layout, const eab_table_rows *rows, size_t count);
 
 typedef struct {
     char *path;

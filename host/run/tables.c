@@ -3,7 +3,6 @@
 #include <math.h>
 #include <string.h>
 
-#include "bench/table.h"
 #include "model/geometry.h"
 #include "spec/cell_task.h"
 #include "tasks/task.h"
@@ -40,21 +39,12 @@ static const char *const throughput_columns[] = {"cell",
                                                  "gflop_per_s",
                                                  "peak_gflop_per_s",
                                                  "peak_fraction",
-                                                 "memory_bytes"};
-static const char *const curves_columns[] = {"cell", "step", "loss_nats", "validation_accuracy"};
-static const char *const geometry_columns[] = {"cell", "layer", "head", "quantity", "low", "high", "value"};
-
-const char *eab_table_file_name(eab_table table) {
-    static const char *const names[] = {"accuracy.csv", "throughput.csv", "curves.csv",
-                                        "geometry.csv", "kernels.csv",    "samples.csv"};
-    return names[table];
-}
+                                                 "memory_bytes",
+                                                 NULL};
+static const char *const curves_columns[] = {"cell", "step", "loss_nats", "validation_accuracy", NULL};
+static const char *const geometry_columns[] = {"cell", "layer", "head", "quantity", "low", "high", "value", NULL};
 
 /* ---- columns ------------------------------------------------------------------------------------------------- */
-
-static void add_all(GPtrArray *columns, const char *const *names, size_t count) {
-    for (size_t i = 0; i < count; i++) g_ptr_array_add(columns, g_strdup(names[i]));
-}
 
 static bool has_column(const GPtrArray *columns, const char *name) {
     for (guint i = 0; i < columns->len; i++)
@@ -62,53 +52,36 @@ static bool has_column(const GPtrArray *columns, const char *name) {
     return false;
 }
 
-/* Options of the families, in the registry's order; families that share an option's name share its column. */
-static GPtrArray *task_columns(void) {
+static void add_column(GPtrArray *columns, const char *name) { g_ptr_array_add(columns, g_strdup(name)); }
+
+/* The options of the tasks come in the registry's order; tasks that share an option's name share its column. */
+static const char *const *make_accuracy_columns(void) {
     GPtrArray *columns = g_ptr_array_new();
+    for (size_t i = 0; i < G_N_ELEMENTS(accuracy_before); i++) add_column(columns, accuracy_before[i]);
     for (int family = 0; family < eab_task_count(); family++) {
         const eab_task *task = eab_task_at(family);
         for (int32_t i = 0; i < task->option_count; i++)
-            if (!has_column(columns, task->options[i].key))
-                g_ptr_array_add(columns, (gpointer)(uintptr_t)task->options[i].key);
+            if (!has_column(columns, task->options[i].key)) add_column(columns, task->options[i].key);
     }
-    return columns;
+    for (int i = 0; i < eab_option_count; i++) add_column(columns, eab_options[i].key);
+    for (size_t i = 0; i < G_N_ELEMENTS(accuracy_after); i++) add_column(columns, accuracy_after[i]);
+    g_ptr_array_add(columns, NULL);
+    return (const char *const *)g_ptr_array_free(columns, FALSE);
 }
 
-static GPtrArray *columns_of(eab_table table) {
-    GPtrArray *columns = g_ptr_array_new_with_free_func(g_free);
-    if (table == EAB_TABLE_THROUGHPUT) add_all(columns, throughput_columns, G_N_ELEMENTS(throughput_columns));
-    if (table == EAB_TABLE_CURVES) add_all(columns, curves_columns, G_N_ELEMENTS(curves_columns));
-    for (const char *const *name = eab_bench_columns(); *name && table == EAB_TABLE_KERNELS; name++)
-        g_ptr_array_add(columns, g_strdup(*name));
-    for (const char *const *name = eab_bench_sample_columns(); *name && table == EAB_TABLE_SAMPLES; name++)
-        g_ptr_array_add(columns, g_strdup(*name));
-    if (table == EAB_TABLE_GEOMETRY) add_all(columns, geometry_columns, G_N_ELEMENTS(geometry_columns));
-    if (table != EAB_TABLE_ACCURACY) return columns;
-
-    add_all(columns, accuracy_before, G_N_ELEMENTS(accuracy_before));
-    GPtrArray *tasks = task_columns();
-    for (guint i = 0; i < tasks->len; i++) g_ptr_array_add(columns, g_strdup(tasks->pdata[i]));
-    g_ptr_array_free(tasks, TRUE);
-    for (int i = 0; i < eab_option_count; i++) g_ptr_array_add(columns, g_strdup(eab_options[i].key));
-    add_all(columns, accuracy_after, G_N_ELEMENTS(accuracy_after));
-    return columns;
-}
-
-void eab_table_header(eab_table table, GString *text) {
-    GPtrArray *columns = columns_of(table);
-    eab_csv_line line = {.text = text};
-    for (guint i = 0; i < columns->len; i++) eab_csv_add_text(&line, columns->pdata[i]);
-    eab_csv_end(&line);
-    g_ptr_array_free(columns, TRUE);
-}
-
-int32_t eab_table_column(eab_table table, const char *name) {
-    GPtrArray *columns = columns_of(table);
-    int32_t found = -1;
-    for (guint i = 0; i < columns->len && found < 0; i++)
-        if (strcmp(columns->pdata[i], name) == 0) found = (int32_t)i;
-    g_ptr_array_free(columns, TRUE);
-    return found;
+const eab_table_layout *eab_run_table(eab_table table) {
+    static eab_table_layout layouts[EAB_TABLE_COUNT] = {
+        {"accuracy.csv", NULL},
+        {"throughput.csv", throughput_columns},
+        {"curves.csv", curves_columns},
+        {"geometry.csv", geometry_columns},
+    };
+    static gsize ready;
+    if (g_once_init_enter(&ready)) {
+        layouts[EAB_TABLE_ACCURACY].columns = make_accuracy_columns();
+        g_once_init_leave(&ready, 1);
+    }
+    return &layouts[table];
 }
 
 /* ---- rows ---------------------------------------------------------------------------------------------------- */
@@ -145,18 +118,17 @@ static void add_task_and_level(eab_csv_line *line, const eab_config *config) {
     eab_csv_add_text(line, level);
 }
 
-/* A column that is not an option of this level's family stays empty, and so do all of the whole of a mixture (NULL). */
+/* A column stays empty where the level's family lacks the option; all are empty for the whole of a mixture (NULL). */
 static void add_task_options(eab_csv_line *line, const eab_level *level) {
     const eab_task *task = level ? eab_task_at(level->family) : NULL;
-    GPtrArray *columns = task_columns();
-    for (guint column = 0; column < columns->len; column++) {
+    const char *const *column = eab_run_table(EAB_TABLE_ACCURACY)->columns + G_N_ELEMENTS(accuracy_before);
+    for (; strcmp(*column, eab_options[0].key) != 0; column++) {
         char text[64] = "";
         for (int32_t i = 0; task && i < task->option_count; i++)
-            if (strcmp(task->options[i].key, columns->pdata[column]) == 0)
+            if (strcmp(task->options[i].key, *column) == 0)
                 eab_option_print_value(eab_option_of_task(level->family, i), level->option[i], text, sizeof text);
         eab_csv_add_text(line, text);
     }
-    g_ptr_array_free(columns, TRUE);
 }
 
 static void add_option(eab_csv_line *line, const eab_option *option, const eab_config *config) {

@@ -3,29 +3,20 @@
 #ifndef EAB_RUN_TABLES_H
 #define EAB_RUN_TABLES_H
 
-#include "base/csv.h"
 #include "folder.h"
 #include "model/train.h"
 #include "plan/cells.h"
+#include "table_file.h"
 
 typedef enum {
     EAB_TABLE_ACCURACY,
     EAB_TABLE_THROUGHPUT,
     EAB_TABLE_CURVES,
     EAB_TABLE_GEOMETRY,
-    EAB_TABLE_COUNT,                     /* of a sweep */
-    EAB_TABLE_KERNELS = EAB_TABLE_COUNT, /* of a bench */
-    EAB_TABLE_SAMPLES
+    EAB_TABLE_COUNT
 } eab_table;
 
-/* "accuracy.csv", ... */
-const char *eab_table_file_name(eab_table table);
-
-/* Appends the header line. */
-void eab_table_header(eab_table table, GString *text);
-
-/* The column's place in the table's rows, or -1. */
-int32_t eab_table_column(eab_table table, const char *name);
+const eab_table_layout *eab_run_table(eab_table table);
 
 /* Rows that a cell has in accuracy.csv (at most 64): one, and for a mixture one more for each of its parts. */
 int32_t eab_accuracy_row_count(const eab_config *config);

@@ -20,7 +20,7 @@
 
 enum { TABLES = EAB_TABLE_COUNT };
 
-static const char *table_name(int table) { return eab_table_file_name((eab_table)table); }
+static const char *table_name(int table) { return eab_run_table((eab_table)table)->file_name; }
 
 static eab_run_folder *open_folder(const char *path, const eab_plan *plan) {
     eab_run_folder *folder = NULL;
@@ -111,7 +111,7 @@ static void resume_from_every_byte(const char *spec) {
     read_tables(whole, final);
     for (int table = 0; table < TABLES; table++) {
         headers[table] = g_string_new(NULL);
-        eab_table_header((eab_table)table, headers[table]);
+        eab_table_header(eab_run_table((eab_table)table), headers[table]);
         size[table] = 0;
     }
     GString *log[TABLES];
