@@ -1,45 +1,45 @@
 #include "peak.h"
 
-#include <pthread.h>
+#include <math.h>
 
 #include "kernels/clock.h"
-#include "peak_cache.h"
 #include "sampler.h"
 
 enum { REPEATS = 5, BURSTS = 40 };
-/* Well past the caches; on a GPU long enough that starting the copy does not count. */
+/* Well past the caches; on a GPU so large that the time to start the copy does not count. */
 static const size_t HOST_COPY_BYTES = 64 << 20, GPU_COPY_BYTES = 1 << 30;
-/* About 1 ms of a core: short, so that one of them has the core to itself; and some 10 ms of a GPU's tensor cores, so that
- * starting the products and waiting for them does not count. */
-static const double burn_flop = 3e8, gpu_burn_flop = 5e12;
+/* About 1 ms of a core: short, so that one of the bursts runs undisturbed. About 10 ms of a GPU's tensor cores, so
+ * that the time to start the products does not count. */
+static const double BURST_FLOP = 3e8, GPU_BURST_FLOP = 5e12;
+/* An emulated processor (qemu, valgrind) takes seconds for one burst. */
+static const double LONGEST_S = 0.5;
 
-/* An emulated processor (qemu, valgrind) takes seconds for a burst, and one of them has to do. */
-static const double longest_burning_s = 0.5;
-
-/* The best of a few: a shared machine can only be slower than it is. */
-static double measure_gflop_per_s(eab_device *device, int32_t dtype) {
+double eab_peak_burst_gflop_per_s(eab_device *device, int32_t dtype, double flop, int bursts, double longest_s) {
     double best = 0;
     if (!device->backend->burn) return 0;
-    const double begin_s = eab_now_s(), flop = device->backend->capacity ? gpu_burn_flop : burn_flop;
-    for (int i = 0; i < BURSTS && (i == 0 || eab_now_s() - begin_s < longest_burning_s); i++) {
+    const double begin_s = eab_now_s();
+    for (int i = 0; i < bursts && (i == 0 || eab_now_s() - begin_s < longest_s); i++) {
         double done = 0;
         const double before_s = eab_now_s();
         if (device->backend->burn(device, dtype, flop, &done)) return 0;
-        const double rate = done / (eab_now_s() - before_s) / 1e9;
-        if (rate > best) best = rate;
+        best = fmax(best, 1e-9 * done / (eab_now_s() - before_s));
     }
     return best;
 }
 
-/* GB/s of a pass with `bytes` of traffic, the best of a few. */
+double eab_peak_gflop_per_s(eab_device *device, int32_t dtype) {
+    const double flop = device->backend->capacity ? GPU_BURST_FLOP : BURST_FLOP;
+    return eab_peak_burst_gflop_per_s(device, dtype, flop, BURSTS, LONGEST_S);
+}
+
+/* GB/s of a pass with `bytes` of traffic: the fastest of REPEATS. */
 static double best_rate(eab_device *device, double bytes, int (*pass)(eab_device *, void *, void *, size_t), void *to,
                         void *from, size_t size) {
     double best = 0;
     for (int i = 0; i < REPEATS; i++) {
         const double before_s = eab_now_s();
         if (pass(device, to, from, size) || device->backend->synchronize(device)) return best;
-        const double rate = bytes / (eab_now_s() - before_s) / 1e9;
-        if (rate > best) best = rate;
+        best = fmax(best, 1e-9 * bytes / (eab_now_s() - before_s));
     }
     return best;
 }
@@ -53,53 +53,21 @@ static int add_pass(eab_device *device, void *to, void *from, size_t size) {
     return device->backend->add(device, 1, count, (eab_tensor){from, 0}, (eab_tensor){to, 0});
 }
 
-/* A copy, or y += x where that is faster: a processor's copy also reads what it is about to overwrite, unless it goes past
- * the caches, which the C library decides. */
-static double measure_gbyte_per_s(eab_device *device, int32_t dtype) {
-    (void)dtype;
+/* y += x can be faster than a copy: a processor's copy also reads what it overwrites, unless its stores bypass the
+ * caches, which the C library decides. */
+double eab_peak_gbyte_per_s(eab_device *device) {
     const eab_backend *backend = device->backend;
     const size_t past_caches = 2 * eab_bench_cache_bytes(device);
     const size_t least = backend->capacity ? GPU_COPY_BYTES : HOST_COPY_BYTES;
     const size_t bytes = past_caches > least ? past_caches : least;
     void *from = NULL, *to = NULL;
     double best = 0;
-    if (!backend->burn) return 0; /* no hardware whose limits speeds are held against: reference, simt */
+    if (!backend->burn) return 0; /* reference and simt: no hardware limit to compare with */
     if (!backend->allocate(device, bytes, &from) && !backend->allocate(device, bytes, &to) &&
-        !backend->zero(device, from, bytes) && !backend->zero(device, to, bytes)) {
-        best = best_rate(device, 2.0 * (double)bytes, copy_pass, to, from, bytes);
-        const double added = best_rate(device, 3.0 * (double)bytes, add_pass, to, from, bytes);
-        if (added > best) best = added;
-    }
+        !backend->zero(device, from, bytes) && !backend->zero(device, to, bytes))
+        best = fmax(best_rate(device, 2.0 * (double)bytes, copy_pass, to, from, bytes),
+                    best_rate(device, 3.0 * (double)bytes, add_pass, to, from, bytes));
     if (from) backend->release(device, from);
     if (to) backend->release(device, to);
     return best;
-}
-
-typedef double (*measurement)(eab_device *device, int32_t dtype);
-
-/* A figure from the cache, else measured and cached; one at a time, as measurements disturb each other. */
-static double cached(eab_device *device, const char *key, int32_t dtype, measurement measure) {
-    static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-    char description[256];
-    pthread_mutex_lock(&lock);
-    device->backend->describe(device, description, sizeof description);
-    double value = eab_peak_cache_find(description, key);
-    if (value <= 0) {
-        value = measure(device, dtype);
-        eab_peak_cache_keep(description, key, value);
-    }
-    pthread_mutex_unlock(&lock);
-    return value;
-}
-
-double eab_peak_gflop_per_s(eab_device *device) { return eab_peak_dtype_gflop_per_s(device, EAB_F32); }
-
-double eab_peak_dtype_gflop_per_s(eab_device *device, int32_t dtype) {
-    static const char *const keys[] = {
-        [EAB_F32] = "gflop_per_s", [EAB_BF16] = "bf16_gflop_per_s", [EAB_F16] = "fp16_gflop_per_s"};
-    return cached(device, keys[dtype], dtype, measure_gflop_per_s);
-}
-
-double eab_peak_gbyte_per_s(eab_device *device) {
-    return cached(device, "stream_gbyte_per_s", EAB_F32, measure_gbyte_per_s);
 }

@@ -92,7 +92,7 @@ static void set_status(eab_bench_row *row, int status) {
 
 static double peak_of(bench_run *run, eab_device *device, int32_t dtype) {
     const int32_t index = dtype == EAB_BENCH_NOT_AN_AXIS ? EAB_F32 : dtype;
-    if (run->peak_gflop_per_s[index] < 0) run->peak_gflop_per_s[index] = eab_peak_dtype_gflop_per_s(device, index);
+    if (run->peak_gflop_per_s[index] < 0) run->peak_gflop_per_s[index] = eab_peak_gflop_per_s(device, index);
     return run->peak_gflop_per_s[index];
 }
 
@@ -196,7 +196,7 @@ static int prepare(bench_run *run) {
         status =
             eab_bench_folder_open(run->bench->out, run->bench->resolved, &settings, run->bench->samples, &run->folder);
     if (!status) {
-        run->peak_gflop_per_s[EAB_F32] = eab_peak_gflop_per_s(device);
+        run->peak_gflop_per_s[EAB_F32] = eab_peak_gflop_per_s(device, EAB_F32);
         run->peak_gbyte_per_s = eab_peak_gbyte_per_s(device);
         eab_bench_clocks_open(&run->clocks, device);
         status = eab_bench_cost_measure(device, &run->outcome->cost);

@@ -1,37 +1,28 @@
 #include "throttle.h"
 
 #include <dlfcn.h>
-#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "kernels/clock.h"
+#include "base/module.h"
+#include "peak.h"
 
 enum { USUAL_BURSTS = 40, BURSTS = 4 };
-static const double BURST_FLOP = 2e7, LEAST_SHARE = 0.95;
+static const double BURST_FLOP = 2e7, LONGEST_S = 1, LEAST_SHARE = 0.95;
 
 /* ---- the processor ------------------------------------------------------------------------------------------- */
 
-/* The best of some bursts: neighbours and interrupts only ever take away. */
 static double best_burst(eab_device *device, int bursts) {
-    double best = 0;
-    for (int i = 0; i < bursts; i++) {
-        double done = 0;
-        const double before_s = eab_now_s();
-        if (device->backend->burn(device, EAB_F32, BURST_FLOP, &done)) return 0;
-        const double rate = 1e-9 * done / (eab_now_s() - before_s);
-        if (rate > best) best = rate;
-    }
-    return best;
+    return eab_peak_burst_gflop_per_s(device, EAB_F32, BURST_FLOP, bursts, LONGEST_S);
 }
 
 /* ---- NVML ---------------------------------------------------------------------------------------------------- */
 
-/* The few calls and numbers that are used, from NVIDIA's NVML API reference; no header of theirs is needed to build. */
+/* The few calls and numbers that are used, from NVIDIA's NVML API reference. Its header is not needed to build. */
 typedef void *nvml_device;
 enum { NVML_OK = 0 };
-static const unsigned long long NVML_SLOWER = 0x4 | 0x8 | 0x20 | 0x40 | 0x80; /* software power cap; hardware slowdown;
-                                                                     thermal, software and hardware; power brake */
+/* software power cap; hardware slowdown; thermal, by software and by hardware; power brake */
+static const unsigned long long NVML_SLOWER = 0x4 | 0x8 | 0x20 | 0x40 | 0x80;
 
 static struct {
     int (*init)(void);
@@ -40,43 +31,31 @@ static struct {
     int (*reasons)(nvml_device device, unsigned long long *reasons);
 } nvml;
 
-static void *find(void *library, const char *name) { return dlsym(library, name); }
-
-static int load_nvml(void) {
+static bool load_nvml(void) {
     void *library = dlopen("libnvidia-ml.so.1", RTLD_NOW | RTLD_LOCAL);
-    if (!library) return 0;
-    void *functions[] = {find(library, "nvmlInit_v2"), find(library, "nvmlDeviceGetHandleByIndex_v2"),
-                         find(library, "nvmlDeviceGetHandleByUUID"),
-                         find(library, "nvmlDeviceGetCurrentClocksThrottleReasons")};
-    for (size_t i = 0; i < sizeof functions / sizeof *functions; i++)
-        if (!functions[i]) return 0;
-    memcpy(&nvml.init, &functions[0], sizeof nvml.init); /* ISO C has no cast from data to code */
-    memcpy(&nvml.by_index, &functions[1], sizeof nvml.by_index);
-    memcpy(&nvml.by_uuid, &functions[2], sizeof nvml.by_uuid);
-    memcpy(&nvml.reasons, &functions[3], sizeof nvml.reasons);
-    return nvml.init() == NVML_OK;
+    return library && eab_module_find(library, "nvmlInit_v2", &nvml.init, sizeof nvml.init) &&
+           eab_module_find(library, "nvmlDeviceGetHandleByIndex_v2", &nvml.by_index, sizeof nvml.by_index) &&
+           eab_module_find(library, "nvmlDeviceGetHandleByUUID", &nvml.by_uuid, sizeof nvml.by_uuid) &&
+           eab_module_find(library, "nvmlDeviceGetCurrentClocksThrottleReasons", &nvml.reasons, sizeof nvml.reasons) &&
+           nvml.init() == NVML_OK;
 }
 
-/* The device that CUDA calls `index`: CUDA_VISIBLE_DEVICES may have renumbered them, by number or by UUID. */
+/* NVML's handle of the device that CUDA numbers `index`. CUDA_VISIBLE_DEVICES may renumber them, by number or by
+ * UUID. */
 static void *find_gpu(int index) {
     nvml_device device = NULL;
     const char *visible = getenv("CUDA_VISIBLE_DEVICES");
+    char entry[96], *end;
     if (!load_nvml()) return NULL;
     if (!visible || !*visible) return nvml.by_index((unsigned)index, &device) == NVML_OK ? device : NULL;
-    for (; index > 0 && visible; index--) {
-        visible = strchr(visible, ',');
-        if (visible) visible++;
-    }
-    if (!visible) return NULL;
-    char entry[96];
-    const size_t length = strcspn(visible, ",");
+    for (; index > 0 && (visible = strchr(visible, ',')); index--) visible++;
+    const size_t length = visible ? strcspn(visible, ",") : sizeof entry;
     if (length >= sizeof entry) return NULL;
     memcpy(entry, visible, length);
     entry[length] = '\0';
-    char *end;
     const unsigned long number = strtoul(entry, &end, 10);
-    const int status =
-        *end == '\0' && end != entry ? nvml.by_index((unsigned)number, &device) : nvml.by_uuid(entry, &device);
+    const bool is_number = *end == '\0' && end != entry;
+    const int status = is_number ? nvml.by_index((unsigned)number, &device) : nvml.by_uuid(entry, &device);
     return status == NVML_OK ? device : NULL;
 }
 
@@ -85,7 +64,7 @@ static void *find_gpu(int index) {
 void eab_bench_clocks_open(eab_bench_clocks *clocks, eab_device *device) {
     *clocks = (eab_bench_clocks){0, NULL};
     if (device->backend->capacity) clocks->gpu = find_gpu(device->index);
-    else if (device->backend->burn) clocks->usual_gflop_per_s = best_burst(device, USUAL_BURSTS);
+    else clocks->usual_gflop_per_s = best_burst(device, USUAL_BURSTS);
 }
 
 int eab_bench_clocks_throttled(const eab_bench_clocks *clocks, eab_device *device) {

@@ -1,4 +1,4 @@
-/* Whether the machine ran at its usual clock while a row was measured. */
+/* Whether the machine runs at its usual clock. */
 #ifndef EAB_BENCH_THROTTLE_H
 #define EAB_BENCH_THROTTLE_H
 
@@ -12,8 +12,8 @@ typedef struct {
 /* Measures the processor's usual rate (about 20 ms), or finds the GPU in NVML, which is loaded at run time. */
 void eab_bench_clocks_open(eab_bench_clocks *clocks, eab_device *device);
 
-/* 1: throttled or slower than usual by more than 5 %, just now; 0: not; -1: not known. On the processor a burst of 0.5 ms held
- * against the usual rate; on a GPU what NVML tells of its reasons to lower the clocks. */
+/* At this moment: 1: throttled, or slower than usual by more than 5 %; 0: not; -1: not known. On the processor
+ * bursts of 0.1 ms compared with the usual rate; on a GPU NVML's reasons to lower the clocks. */
 int eab_bench_clocks_throttled(const eab_bench_clocks *clocks, eab_device *device);
 
 #endif

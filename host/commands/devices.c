@@ -17,12 +17,12 @@ static void print_device(const eab_backend *backend, int index) {
         const char *name;
     } dtypes[] = {{EAB_F32, "float32"}, {EAB_BF16, "bf16"}, {EAB_F16, "fp16"}};
     printf("%-10s %-5d %-8s ", backend->name, index, backend->dtype);
-    const double gflop_per_s = eab_peak_gflop_per_s(device);
+    const double gflop_per_s = eab_peak_gflop_per_s(device, EAB_F32);
     if (gflop_per_s > 0) printf("%10.1f %8.1f  ", gflop_per_s, eab_peak_gbyte_per_s(device));
     else printf("%10s %8s  ", "-", "-");
     printf("%s\n", description);
     for (size_t i = 1; i < sizeof dtypes / sizeof *dtypes; i++) {
-        const double peak = eab_peak_dtype_gflop_per_s(device, dtypes[i].dtype);
+        const double peak = eab_peak_gflop_per_s(device, dtypes[i].dtype);
         if (peak > 0) printf("%-10s %-5d %-8s %10.1f\n", backend->name, index, dtypes[i].name, peak);
     }
     eab_device_close(device);
@@ -36,8 +36,7 @@ static GOptionContext *make_context(gboolean *help, gchar ***rest) {
     g_option_context_set_description(
         context,
         "gflop/s: on cpu one core's multiply-adds held in registers, on a GPU the best cuBLAS product of the dtype; gbyte/s: the "
-        "better of a copy and y += x past the caches, read plus written.\nBoth are measured once a day and kept in the cache "
-        "folder (XDG_CACHE_HOME).");
+        "better of a copy and y += x past the caches, read plus written.\nEach is measured for about half a second.");
     g_option_context_set_help_enabled(context, FALSE);
     g_option_context_add_main_entries(context, entries, NULL);
     return context;

@@ -12,7 +12,7 @@ static void tell_fleet(void *context, const eab_fleet *fleet, bool complete) {
 static double measure_peak(const eab_sweep *sweep) {
     eab_device *device;
     if (eab_device_open(sweep->backend, sweep->device, &device)) return 0;
-    const double peak = eab_peak_gflop_per_s(device);
+    const double peak = eab_peak_gflop_per_s(device, EAB_F32);
     eab_device_close(device);
     return peak;
 }

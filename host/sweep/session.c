@@ -340,7 +340,7 @@ static int train_all(eab_sweep_session *session, const int64_t *todo, int64_t co
     const eab_sweep *sweep = session->sweep;
     eab_device *device = NULL;
     EAB_TRY(eab_device_open(sweep->backend, sweep->device, &device));
-    const double peak_gflop_per_s = eab_peak_gflop_per_s(device);
+    const double peak_gflop_per_s = eab_peak_gflop_per_s(device, EAB_F32);
     eab_run_folder_set_peak(session->folder, peak_gflop_per_s);
     int32_t *fleets = sweep->fleet ? NULL : g_new0(int32_t, (gsize)session->plan->count);
     for (int64_t i = 0; fleets && i < count; i++)

@@ -73,19 +73,3 @@ def test_devices_lists_what_was_built_and_what_not() -> None:
     assert done.returncode == 0
     assert set(rows) == {"backend", "cpu", "reference", "cuda"}
     assert float(rows["cpu"].split()[3]) > 0 and float(rows["cpu"].split()[4]) > 0
-
-
-@pytest.mark.parametrize("content", [b"", b"\x00\xff[", b"gflop_per_s\t1\tnan\tcpu\n", b"\t\t\t\n\t" * 9,
-                                     b"x" * 100000])
-def test_damaged_cache_of_peaks_is_measured_again(tmp_path: Path, content: bytes) -> None:
-    cache = tmp_path / "eabench" / "peaks.txt"
-    cache.parent.mkdir()
-    cache.write_bytes(content)
-    done = eabench("devices", XDG_CACHE_HOME=str(tmp_path))
-    assert done.returncode == 0 and "cpu" in done.stdout
-    assert b"gflop_per_s" in cache.read_bytes()
-
-
-def test_peaks_are_cached_for_a_day(tmp_path: Path) -> None:
-    first = eabench("devices", XDG_CACHE_HOME=str(tmp_path)).stdout
-    assert eabench("devices", XDG_CACHE_HOME=str(tmp_path)).stdout == first
