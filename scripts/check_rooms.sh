@@ -5,7 +5,8 @@ set -euo pipefail
 cd "${1:-$(dirname -- "${BASH_SOURCE[0]}")/..}"
 order='tasks kernels base spec model plan run check bench sweep commands' # a room includes only itself and those before it
 
-find tasks kernels host -name '*.[ch]' -o -name '*.cu' | LC_ALL=C sort | xargs awk -v order="$order" '
+mapfile -t files < <(find tasks kernels host -name '*.[ch]' -o -name '*.cu' | LC_ALL=C sort)
+awk -v order="$order" '
     BEGIN { for (n = split(order, names, " "); n; n--) rank[names[n]] = n }
     function room(path, part) {
         split(path, part, "/")
@@ -47,4 +48,4 @@ find tasks kernels host -name '*.[ch]' -o -name '*.cu' | LC_ALL=C sort | xargs a
         for (i = 1; i <= count; i++) visit(next_files[i], trail " " next_files[i])
         state[file] = 2
     }
-    END { for (file in arrows) visit(file, " " file); exit bad }'
+    END { for (file in arrows) visit(file, " " file); exit bad }' "${files[@]}"

@@ -8,11 +8,12 @@ usage() {
     cat <<'END'
 Usage: scripts/lint.sh [--fix] [--no-tidy] [FILE...]
 
-Checks the C files (clang-format, clang-tidy with a build by clang), the shell scripts (shellcheck) and the blanks at
-line ends of all text files; of FILEs only where some are given.
+Checks the C files (clang-format, clang-tidy with a build by clang), the order of includes (scripts/check_rooms.sh), the
+shell scripts (shellcheck), and in all text files trailing blanks and the line width of 120 columns. With FILEs it checks
+only these.
 
-  --fix      let clang-format and the blanks be put right in place
-  --no-tidy  leave out clang-tidy, which takes most of the time
+  --fix      correct the layout of C files and trailing blanks in place
+  --no-tidy  skip clang-tidy, which takes most of the time
   --help     show this
 
 Exit codes: 0 nothing found, 1 something found, 2 misuse, 3 a tool is missing and cannot be installed.
@@ -58,7 +59,18 @@ found() {
     status=1
 }
 
-# ---- blanks ----------------------------------------------------------------------------------------------------------
+# ---- includes --------------------------------------------------------------------------------------------------------
+
+"$root/scripts/check_rooms.sh" "$root" || found "an #include points upwards"
+
+# ---- blanks and line width -------------------------------------------------------------------------------------------
+
+# Not held to 120 columns: data, dictionaries, lines that are one URL, and the rows of tables in Markdown.
+too_wide() {
+    case $1 in *.csv | *.json | *.dict | */LICENSE | */tasks/ladders/*) return 1 ;; esac
+    awk 'length > 120 && !/^[|]/ && !/^[[:blank:]]*[^[:blank:]]+$/ { print FILENAME ":" FNR ": " length " columns"; bad = 1 }
+         END { exit !bad }' "$1"
+}
 
 for file in "${texts[@]}"; do
     if ((fix)); then
@@ -67,6 +79,7 @@ for file in "${texts[@]}"; do
     fi
     if grep -n '[[:blank:]]$' -- "$file" /dev/null; then found "blanks at line ends (--fix)"; fi
     if [[ -n $(tail -c 1 -- "$file") ]]; then found "$file: no newline at the end (--fix)"; fi
+    if too_wide "$file"; then found "lines over 120 columns"; fi
 done
 
 # ---- clang-format ----------------------------------------------------------------------------------------------------
