@@ -65,10 +65,10 @@ found() {
 
 # ---- blanks and line width -------------------------------------------------------------------------------------------
 
-# Not held to 120 columns: data, dictionaries, lines that are one URL, and the rows of tables in Markdown.
+# Exempt from 120 columns: data, single words (URLs), rows of Markdown tables, values in spec files.
 too_wide() {
-    case $1 in *.csv | *.json | *.dict | */LICENSE | */tasks/ladders/*) return 1 ;; esac
-    awk 'length > 120 && !/^[|]/ && !/^[[:blank:]]*[^[:blank:]]+$/ { print FILENAME ":" FNR ": " length " columns"; bad = 1 }
+    case $1 in *.csv | *.json | *.dict | */LICENSE) return 1 ;; esac
+    awk 'length > 120 && !/^([|]|[a-z_]+ = )/ && !/^[[:blank:]]*[^[:blank:]]+$/ { print FILENAME ":" FNR ": " length " columns"; bad = 1 }
          END { exit !bad }' "$1"
 }
 

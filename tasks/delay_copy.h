@@ -1,18 +1,18 @@
-/* delay_copy: symbols are shown, a stretch of blanks follows, then they are to be said again.
+/* delay_copy: symbols, then blanks, then the symbols are to be repeated.
  *
- * Source: after arXiv 2609.11913 by our reading of its subject, copying at a distance; the definition is ours.
+ * Source: copying at a distance as in arXiv 2609.11913; the definition here is our own.
  *
- * Tokens 0..symbols-1 are symbols; with mode = selective symbols..2*symbols-1 are the same symbols, marked. The last two are
- * the blank `.` and the signal `>`. A sequence holds one copy:
+ * Tokens 0..symbols-1 are symbols; with mode = selective, symbols..2*symbols-1 are the same symbols with a mark. The
+ * last two tokens are the blank `.` and the signal `>`. A sequence holds one copy:
  *
- *   `items` random symbols, `distance` blanks, the signal, the symbols again in their order, blanks up to the end.
+ *   `items` random symbols, `distance` blanks, the signal, the symbols again in the same order, blanks up to the end.
  *
- *   mode = full        all symbols are said again
- *   mode = selective   (items + 1) / 2 of the symbols, at random places, are marked; they are said again, without the mark
+ *   mode = full        all symbols are repeated
+ *   mode = selective   (items + 1) / 2 of the symbols, at random places, are marked and repeated, without the mark
  *
- * The number of blanks is drawn for each sequence: from distance_min..distance_max for training, and for evaluation from
- * test_distance_min..test_distance_max where these are given (0: as in training). So an evaluation can ask for distances
- * that training never showed. What is said again is determined; symbols, blanks and the signal are not scored.
+ * Each sequence draws its number of blanks: in training from distance_min..distance_max, in evaluation from
+ * test_distance_min..test_distance_max where these are given (0: as in training). So an evaluation can use distances
+ * that training never showed. The repeated symbols are determined; symbols, blanks and the signal are not scored.
  */
 #ifndef EAB_TASKS_DELAY_COPY_H
 #define EAB_TASKS_DELAY_COPY_H
@@ -37,7 +37,7 @@ EAB_HOST_DEVICE static inline void eab_delay_copy_generate(const eab_level *leve
     const int32_t least = level->option[other ? EAB_DELAY_COPY_TEST_MIN : EAB_DELAY_COPY_DISTANCE_MIN];
     const int32_t most = level->option[other ? EAB_DELAY_COPY_TEST_MAX : EAB_DELAY_COPY_DISTANCE_MAX];
     const int32_t blank = selective ? 2 * symbols : symbols;
-    const int32_t signal = items + least + eab_random_below(random, most - least + 1); /* its place */
+    const int32_t signal = items + least + eab_random_below(random, most - least + 1); /* its position */
     int32_t marks_left = (items + 1) / 2, source = 0;
     for (int32_t t = 0; t < length; t++) {
         int32_t token = t == signal ? blank + 1 : blank;
@@ -65,7 +65,7 @@ static int32_t delay_copy_vocab(const eab_level *level) {
     return level->option[EAB_DELAY_COPY_SYMBOLS] * (level->option[EAB_DELAY_COPY_MODE] ? 2 : 1) + 2;
 }
 
-/* symbols^items, times the distances of training, times the places of the marks. */
+/* symbols^items * (distances of training) * (choices of the marked places). */
 static double delay_copy_complexity_bits(const eab_level *level, int32_t context) {
     const int32_t items = level->option[EAB_DELAY_COPY_ITEMS];
     (void)context;
@@ -74,7 +74,7 @@ static double delay_copy_complexity_bits(const eab_level *level, int32_t context
            (level->option[EAB_DELAY_COPY_MODE] ? eab_log2_choose(items, (items + 1) / 2) : 0);
 }
 
-/* Among the symbols. */
+/* A uniform guess among the symbols. */
 static double delay_copy_chance_accuracy(const eab_level *level) { return 1.0 / level->option[EAB_DELAY_COPY_SYMBOLS]; }
 
 static bool delay_copy_check(const eab_level *level, int32_t context, char *message, size_t size) {
@@ -93,12 +93,12 @@ static bool delay_copy_check(const eab_level *level, int32_t context, char *mess
                  test_least, test_most);
         return false;
     }
-    const int64_t said = option[EAB_DELAY_COPY_MODE] ? (items + 1) / 2 : items;
-    return eab_check_length(items + (int64_t)(most > test_most ? most : test_most) + 1 + said, context,
+    const int64_t answers = option[EAB_DELAY_COPY_MODE] ? (items + 1) / 2 : items;
+    return eab_check_length(items + (int64_t)(most > test_most ? most : test_most) + 1 + answers, context,
                             "a copy at the longest distance", message, size);
 }
 
-/* Other distances are not those of training; where the two ranges meet, the hash has to tell sequences apart. */
+/* Disjoint ranges of distances separate evaluation from training. Where they overlap, the hash has to. */
 static bool delay_copy_splits(const eab_level *level) {
     const int32_t *option = level->option;
     return option[EAB_DELAY_COPY_TEST_MAX] && (option[EAB_DELAY_COPY_TEST_MIN] > option[EAB_DELAY_COPY_DISTANCE_MAX] ||
@@ -114,15 +114,15 @@ static void delay_copy_token_name(const eab_level *level, int32_t token, char *n
 
 static const char *const delay_copy_modes[] = {"full", "selective", NULL};
 
-/* The symbol that is said again. */
+/* The symbol that is repeated. */
 static void delay_copy_determining(const eab_level *level, const int32_t *tokens, int32_t target, uint8_t *positions) {
     const int32_t symbols = level->option[EAB_DELAY_COPY_SYMBOLS], signal = delay_copy_vocab(level) - 1;
-    int32_t said = target - 1; /* becomes the number of symbols said before it */
-    while (said > 0 && tokens[said] != signal) said--;
-    said = target - 1 - said;
+    int32_t repeated = target - 1; /* becomes the number of symbols repeated before the target */
+    while (repeated > 0 && tokens[repeated] != signal) repeated--;
+    repeated = target - 1 - repeated;
     for (int32_t i = 0; i < level->option[EAB_DELAY_COPY_ITEMS]; i++) {
         if (level->option[EAB_DELAY_COPY_MODE] && tokens[i] < symbols) continue; /* not marked */
-        if (said-- == 0) positions[i] = 1;
+        if (repeated-- == 0) positions[i] = 1;
     }
 }
 

@@ -1,4 +1,4 @@
-/* What the host knows of a task family: its options, bounds and figures. A family's header fills one in. */
+/* The descriptor of a task family: its options, bounds and figures. The family's header defines it. */
 #ifndef EAB_TASKS_DESCRIPTOR_H
 #define EAB_TASKS_DESCRIPTOR_H
 
@@ -12,7 +12,7 @@
 typedef struct {
     const char *key;
     int32_t default_value, minimum, maximum;
-    bool always_named; /* part of a level's name even at its default */
+    bool always_named; /* in the level's name even at its default */
     const char *help;
     const char *const *choices; /* NULL: a number; else the names of the values 0..maximum, and NULL behind them */
 } eab_task_option;
@@ -22,22 +22,21 @@ typedef struct {
     eab_task_option options[EAB_TASK_MAX_OPTIONS];
     int32_t option_count;
     int32_t (*vocab)(const eab_level *level);
-    /* log2 of the number of distinct sequences that training may show, of `context` input positions: context + 1 tokens;
-     * what `heldout` sets apart is counted too. */
+    /* log2 of the number of distinct training sequences with `context` input positions (context + 1 tokens); those that
+     * `heldout` sets apart are counted too. */
     double (*complexity_bits)(const eab_level *level, int32_t context);
-    /* Of a determined token, by a uniform guess among the tokens that can stand there. */
+    /* Accuracy of a uniform guess among the tokens that are possible at a determined position. */
     double (*chance_accuracy)(const eab_level *level);
-    /* False, with what is wrong and what is allowed in `message`, where the options do not fit each other or
-     * `context` input positions. Each option's own range is checked before. */
+    /* False, with the problem and what is allowed in `message`, where the options do not fit each other or the context.
+     * The range of each option is checked before. */
     bool (*check)(const eab_level *level, int32_t context, char *message, size_t size);
-    /* Optional: sets positions[i] (i < target, all 0 before) to 1 for the earlier tokens that determine tokens[target], which
-     * is a determined one: its value follows from theirs, the rule and the places being known. For measuring where attention
-     * goes; NULL: the family does not say. */
+    /* Optional: sets positions[i] (i < target, all 0 before) to 1 for the earlier tokens that determine tokens[target],
+     * a determined token: its value follows from theirs, given the rule. Used to measure where attention goes. */
     void (*determining)(const eab_level *level, const int32_t *tokens, int32_t target, uint8_t *positions);
-    /* Whether evaluation differs from training by the family's own rule, so that `heldout = auto` sets nothing apart.
-     * NULL: never. */
+    /* Optional: whether the family itself separates evaluation from training, so that `heldout = auto` sets nothing
+     * apart. */
     bool (*splits)(const eab_level *level);
-    /* A token as people read it, such as "+"; NULL: its number. */
+    /* A token's symbol, such as "+"; NULL: its number. */
     void (*token_name)(const eab_level *level, int32_t token, char *name, size_t size);
 } eab_task;
 

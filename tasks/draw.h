@@ -1,18 +1,18 @@
-/* Draws and reports that several families share. */
+/* Random draws and checks that several families share. */
 #ifndef EAB_TASKS_DRAW_H
 #define EAB_TASKS_DRAW_H
 
 #include "level.h"
 
-/* Algorithm S (Knuth, The Art of Computer Programming, volume 2, 3.4.2): called once for each of a row of places from left
- * to right, with how many of them and how many marks are left, it marks every subset of that size with the same
+/* Algorithm S (Knuth, The Art of Computer Programming, volume 2, 3.4.2): called once for each of a row of places from
+ * left to right, with how many of them and how many marks are left, it marks every subset of that size with the same
  * probability. True: mark this place. */
 EAB_HOST_DEVICE static inline int eab_random_mark(eab_random *random, int32_t places_left, int32_t marks_left) {
     return eab_random_below(random, places_left) < marks_left;
 }
 
-/* Uniform among the numbers of 0..bound-1 that are not among used[0], used[stride], ... (`count` < bound distinct ones of them).
- * The answer is the r-th unused number, found without a list of them: r plus the used ones up to it. */
+/* Uniform among the numbers of 0..bound-1 that are not among used[0], used[stride], ... (`count` < bound distinct ones
+ * of them). The answer is the r-th unused number, found without a list of them: r plus the used ones up to it. */
 EAB_HOST_DEVICE static inline int32_t eab_random_unused(eab_random *random, const int32_t *used, int32_t stride,
                                                         int32_t count, int32_t bound) {
     const int32_t r = eab_random_below(random, bound - count);

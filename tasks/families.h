@@ -1,6 +1,6 @@
 /* The task families, listed once. To add one: write tasks/NAME.h after the pattern of recurrence.h, include it here
- * and add a line to EAB_TASK_LIST. The list becomes a switch, so that a device needs no function pointers. A family's place in
- * the list is part of its levels' draws: append, never insert. */
+ * and add a line to EAB_TASK_LIST. The list becomes a switch, so that a device needs no function pointers. A family's
+ * place in the list is part of its levels' draws: append, never insert. */
 #ifndef EAB_TASKS_FAMILIES_H
 #define EAB_TASKS_FAMILIES_H
 

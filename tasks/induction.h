@@ -1,11 +1,11 @@
-/* induction: what stood behind the trigger the first time stands behind it every time.
+/* induction: the symbol after the first trigger follows every later trigger.
  *
- * Source: the induction heads task as in Gu and Dao, arXiv 2312.00752 (Mamba), after Olsson et al., arXiv 2209.11895; there the
- * trigger returns once, here as often as `triggers` says.
+ * Source: the induction heads task as in Gu and Dao, arXiv 2312.00752 (Mamba), after Olsson et al., arXiv 2209.11895.
+ * There the trigger returns once; here it appears `triggers` times.
  *
- * Tokens 0..symbols-1 are symbols, `symbols` is the trigger (shown as `!`). A sequence is random symbols, and among them, at
- * random places, `triggers` pairs of the trigger and a symbol: behind the first trigger any symbol, behind each later one the
- * same. That symbol is determined from the second trigger on, all else is free.
+ * Tokens 0..symbols-1 are symbols, `symbols` is the trigger (shown as `!`). A sequence is random symbols and, at random
+ * places, `triggers` pairs of the trigger and a symbol: after the first trigger any symbol, after each later one the
+ * same symbol. That symbol is determined from the second trigger on; everything else is free.
  */
 #ifndef EAB_TASKS_INDUCTION_H
 #define EAB_TASKS_INDUCTION_H
@@ -20,19 +20,19 @@ EAB_HOST_DEVICE static inline void eab_induction_generate(const eab_level *level
     int32_t triggers_left = level->option[EAB_INDUCTION_TRIGGERS];
     int32_t slots_left = length - triggers_left; /* a slot is one symbol, or a trigger with its symbol */
     int32_t answer = -1;                         /* unknown until the first trigger */
-    int behind_trigger = 0;
+    int after_trigger = 0;
     (void)stream;
     for (int32_t t = 0; t < length; t++) {
         determined[t] = 0;
-        if (behind_trigger) {
+        if (after_trigger) {
             determined[t] = answer >= 0;
             if (answer < 0) answer = eab_random_below(random, symbols);
             tokens[t] = answer;
-            behind_trigger = 0;
+            after_trigger = 0;
         } else if (eab_random_mark(random, slots_left--, triggers_left)) {
             tokens[t] = symbols;
             triggers_left--;
-            behind_trigger = 1;
+            after_trigger = 1;
         } else tokens[t] = eab_random_below(random, symbols);
     }
 }
@@ -41,14 +41,14 @@ EAB_HOST_DEVICE static inline void eab_induction_generate(const eab_level *level
 
 static int32_t induction_vocab(const eab_level *level) { return level->option[EAB_INDUCTION_SYMBOLS] + 1; }
 
-/* length - triggers slots, `triggers` of which hold a trigger; all other slots hold any symbol, and so does the place behind
- * the first trigger. */
+/* Of length - triggers slots, `triggers` hold a trigger with its symbol. The other slots hold any symbol, and so does
+ * the place after the first trigger. */
 static double induction_complexity_bits(const eab_level *level, int32_t context) {
     const int32_t triggers = level->option[EAB_INDUCTION_TRIGGERS], slots = context + 1 - triggers;
     return (slots - triggers + 1) * log2(level->option[EAB_INDUCTION_SYMBOLS]) + eab_log2_choose(slots, triggers);
 }
 
-/* Among the symbols. */
+/* A uniform guess among the symbols. */
 static double induction_chance_accuracy(const eab_level *level) { return 1.0 / level->option[EAB_INDUCTION_SYMBOLS]; }
 
 static bool induction_check(const eab_level *level, int32_t context, char *message, size_t size) {
@@ -61,7 +61,7 @@ static void induction_token_name(const eab_level *level, int32_t token, char *na
     else snprintf(name, size, "%d", token);
 }
 
-/* What stood behind the first trigger. */
+/* The symbol after the first trigger. */
 static void induction_determining(const eab_level *level, const int32_t *tokens, int32_t target, uint8_t *positions) {
     int32_t first = 0;
     while (first + 1 < target && tokens[first] != level->option[EAB_INDUCTION_SYMBOLS]) first++;
@@ -70,9 +70,10 @@ static void induction_determining(const eab_level *level, const int32_t *tokens,
 
 static const eab_task induction_task = {
     .name = "induction",
-    .summary = "random symbols with a trigger among them: behind it stands what stood there the first time",
+    .summary =
+        "random symbols with a trigger among them: each trigger is followed by the symbol that followed the first",
     .options = {{"symbols", 16, 2, 1024, true, "how many symbols there are", NULL},
-                {"triggers", 4, 2, 4096, true, "how often the trigger stands in a sequence", NULL}},
+                {"triggers", 4, 2, 4096, true, "how many triggers a sequence has", NULL}},
     .option_count = 2,
     .vocab = induction_vocab,
     .complexity_bits = induction_complexity_bits,

@@ -11,7 +11,7 @@ typedef struct {
     int32_t option[EAB_TASK_MAX_OPTIONS]; /* in the order of the family's option table */
 } eab_level;
 
-/* Streams of a level's sequences: never the same draws in two of them. */
+/* Streams of a level's sequences: no two share a draw. */
 enum { EAB_STREAM_TRAINING = 0, EAB_STREAM_VALIDATION = 1, EAB_STREAM_HELD_OUT = 2 };
 
 #endif

@@ -1,14 +1,15 @@
 /* modular: equations a + b = c modulo a number, with a fixed split of all pairs (a, b).
  *
- * Source: the setting of Power et al., arXiv 2201.02177 (grokking): a model sees some of all equations and is asked the
- * others. Tokens 0..modulus-1 are numbers, then `+` (also `-`, `*`: one token, whatever the operation) and `=`.
+ * Source: the setting of Power et al., arXiv 2201.02177 (grokking): a model trains on some of the equations and is
+ * evaluated on the others. Tokens 0..modulus-1 are numbers, then one token for the operation (`+`, `-` or `*`) and `=`.
  *
- * A sequence is as many whole equations of five tokens, a + b = c, as fit; tokens left over are `=`. With context = 4 it is
- * one equation. c is determined, all else is not scored. (In a sequence of several equations a pair may stand twice; its
- * second answer can then be copied.)
+ * A sequence is as many whole equations of five tokens, a + b = c, as fit; the remaining tokens are `=`. With context =
+ * 4 it is one equation. c is determined, everything else is not scored. (In a sequence of several equations a pair may
+ * occur twice; its second answer can then be copied.)
  *
- * test_percent of the pairs, chosen by a hash that the level fixes, are asked in evaluation only, and nothing else is; a pair and
- * its mirror image are on the same side where the operation is commutative. With 0 there is no such split.
+ * A hash fixed by the level selects test_percent of the pairs for evaluation: evaluation uses these pairs only,
+ * training the others only. A pair and its mirror image are on the same side where the operation is commutative. With 0
+ * there is no such split.
  */
 #ifndef EAB_TASKS_MODULAR_H
 #define EAB_TASKS_MODULAR_H
@@ -20,7 +21,8 @@ enum { EAB_MODULAR_ADD, EAB_MODULAR_SUBTRACT, EAB_MODULAR_MULTIPLY };
 enum {
     EAB_MODULAR_LENGTH = 5, /* of an equation */
     EAB_MODULAR_TAG = 3,
-    /* check() sees to it that each side has a pair; it is one of at most about 100 in `test_percent`, or one of modulus^2. */
+    /* check() sees to it that each side has a pair; it is one of at most about 100 in `test_percent`, or one of
+     * modulus^2. */
     EAB_MODULAR_MAX_ATTEMPTS = 1 << 16
 };
 
@@ -63,7 +65,8 @@ EAB_HOST_DEVICE static inline void eab_modular_generate(const eab_level *level, 
 
 static int32_t modular_vocab(const eab_level *level) { return level->option[EAB_MODULAR_MODULUS] + 2; }
 
-/* Each equation has one of the pairs that training may show: all modulus^2, or with a split as many as are counted here. */
+/* Each equation has one of the pairs that training may show: all modulus^2, or with a split as many as are counted
+ * here. */
 static double modular_complexity_bits(const eab_level *level, int32_t context) {
     const int32_t modulus = level->option[EAB_MODULAR_MODULUS];
     const int32_t equations = (context + 1) / EAB_MODULAR_LENGTH;
@@ -74,7 +77,7 @@ static double modular_complexity_bits(const eab_level *level, int32_t context) {
     return equations * log2(pairs);
 }
 
-/* Among the numbers. */
+/* A uniform guess among the numbers. */
 static double modular_chance_accuracy(const eab_level *level) { return 1.0 / level->option[EAB_MODULAR_MODULUS]; }
 
 static bool modular_check(const eab_level *level, int32_t context, char *message, size_t size) {
@@ -108,10 +111,10 @@ static void modular_determining(const eab_level *level, const int32_t *tokens, i
 
 static const eab_task modular_task = {
     .name = "modular",
-    .summary = "equations a + b = c modulo a number; evaluation asks pairs that training never shows",
+    .summary = "equations a + b = c modulo a number; evaluation uses pairs that training never shows",
     .options = {{"modulus", 31, 2, 1024, true, "numbers are taken modulo this", NULL},
-                {"operation", EAB_MODULAR_ADD, 0, 2, true, "what is done with a and b", modular_operations},
-                {"test_percent", 50, 0, 99, true, "share of all pairs that only evaluation asks; 0: no split", NULL}},
+                {"operation", EAB_MODULAR_ADD, 0, 2, true, "the operation on a and b", modular_operations},
+                {"test_percent", 50, 0, 99, true, "share of all pairs that only evaluation uses; 0: no split", NULL}},
     .option_count = 3,
     .vocab = modular_vocab,
     .complexity_bits = modular_complexity_bits,

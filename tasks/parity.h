@@ -1,14 +1,15 @@
 /* parity: bits, some of them marked, then the running parity of the marked ones.
  *
- * Tokens 0 and 1 are bits, 2 and 3 the same bits marked (shown as 0*, 1*), 4 is the signal `>`, 5 fills up (`.`). A block is
+ * Tokens 0 and 1 are bits, 2 and 3 the same bits marked (shown as 0*, 1*), 4 is the signal `>`, 5 is padding (`.`). A
+ * block is
  *
- *   `bits` random bits, `marked` of them, at random places, marked; the signal; then the answer:
+ *   `bits` random bits, of which `marked`, at random places, are marked; the signal; then the answer:
  *   answer = running   `marked` bits, the k-th the parity of the first k marked ones
  *   answer = final     one bit, the parity of all marked ones
  *
- * As many whole blocks as fit follow one another, each with its own bits and marks; tokens left over fill up. Answers are
- * determined, all else is not scored. With `running` each answer follows from the one before and one more marked bit; with
- * `final` nothing is given on the way.
+ * A sequence is as many whole blocks as fit, each with its own bits and marks, then padding. Answers are determined,
+ * everything else is not scored. With `running` each answer follows from the previous answer and one more marked bit;
+ * with `final` there are no intermediate answers.
  */
 #ifndef EAB_TASKS_PARITY_H
 #define EAB_TASKS_PARITY_H
@@ -29,7 +30,7 @@ EAB_HOST_DEVICE static inline void eab_parity_generate(const eab_level *level, u
     const int32_t bits = level->option[EAB_PARITY_BITS], marked = level->option[EAB_PARITY_MARKED];
     const int32_t block = eab_parity_block_length(level), end = length - length % block;
     const int final = level->option[EAB_PARITY_ANSWER] == EAB_PARITY_FINAL;
-    int32_t marks_left = 0, parity = 0, source = 0; /* source: the next bit that an answer looks at */
+    int32_t marks_left = 0, parity = 0, source = 0; /* source: the next bit that an answer may need */
     (void)stream;
     for (int32_t t = 0; t < length; t++) {
         const int32_t place = t % block;

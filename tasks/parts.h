@@ -1,9 +1,9 @@
-/* The parts of a mixture: the levels that one model is trained on together. A plain task is a mixture of one part.
+/* The parts of a mixture: the levels that one model trains on together. A plain task is a mixture of one part.
  *
- * Sequence i of the training stream is sequence i / count of part i % count. The parts are taken in turn, and not drawn:
- * every batch then holds as many sequences of each as of any other (to within one), so that the gradient does not scatter
- * with the draw of the parts, and how often a part was trained on is known exactly. The sequences of a part are those that
- * it would be trained on by itself, with the same seed; under a task token they are one token shorter.
+ * Sequence i of the training stream is sequence i / count of part i % count. The parts take turns and are not drawn:
+ * every batch holds equally many sequences of each part (to within one), so the draw of the parts adds no noise to the
+ * gradient, and the number of training sequences of each part is known exactly. A part's sequences are those of its
+ * level trained alone with the same seed; after a task token they are one token shorter.
  */
 #ifndef EAB_TASKS_PARTS_H
 #define EAB_TASKS_PARTS_H
@@ -15,11 +15,11 @@ enum { EAB_MAX_PARTS = 16 };
 /* The parts of one member of a fleet: levels[first .. first + count) of the fleet's list. */
 typedef struct {
     int32_t first, count;
-    int32_t cue; /* the first part's task token, the others' follow; negative: no sequence begins with one */
+    int32_t cue; /* the first part's task token, the others' follow; negative: no task tokens */
 } eab_parts;
 
-/* Writes one sequence of `length` tokens. `only` 0: sequence `index` of all parts in turn, else of the only-th part (from 1).
- * held_out: of each level, whether it sets sequences apart. A task token is free (not determined). */
+/* Writes one sequence of `length` tokens. `only` 0: sequence `index` of all parts in turn, else of part `only` (from
+ * 1). held_out: for each level, whether it sets sequences apart. A task token is free (not determined). */
 EAB_HOST_DEVICE static inline void eab_parts_generate(const eab_level *levels, const uint8_t *held_out, eab_parts parts,
                                                       int32_t only, uint32_t seed, uint32_t stream, uint64_t index,
                                                       int32_t length, int32_t *tokens, uint8_t *determined) {

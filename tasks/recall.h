@@ -1,14 +1,14 @@
-/* recall: multi-query associative recall: pairs of a key and a value, then keys that ask for their value.
+/* recall: multi-query associative recall: pairs of a key and a value, then keys as queries, each followed by its value.
  *
- * Source: Arora et al., arXiv 2312.04927 (zoology), MQAR. There queries stand among fillers, and each key asks once; here
- * they follow one another up to the end of the sequence, so that most tokens behind the pairs are scored.
+ * Source: Arora et al., arXiv 2312.04927 (zoology), MQAR. There queries stand among fillers and each key is asked once.
+ * Here the queries fill the rest of the sequence, so that most tokens after the pairs are scored.
  *
  * Tokens 0..keys-1 are keys (shown as k0, k1, ...), keys..keys+values-1 values (v0, ...). A sequence is
  *
- *   key value key value ... (`pairs` of them, keys distinct, values any), then again and again one of these keys, drawn
+ *   key value key value ... (`pairs` of them; keys distinct, values any), then repeatedly one of these keys, drawn
  *   uniformly, and its value.
  *
- * The value behind an asking key is determined; all else is free.
+ * The value after a query is determined; everything else is free.
  */
 #ifndef EAB_TASKS_RECALL_H
 #define EAB_TASKS_RECALL_H
@@ -39,8 +39,8 @@ static int32_t recall_vocab(const eab_level *level) {
     return level->option[EAB_RECALL_KEYS] + level->option[EAB_RECALL_VALUES];
 }
 
-/* keys (keys - 1) ... (keys - pairs + 1) orders of distinct keys, values^pairs, and pairs^queries; a last query may have no
- * room for its value. */
+/* keys (keys - 1) ... (keys - pairs + 1) orders of distinct keys, values^pairs, and pairs^queries; a last query may
+ * have no room for its value. */
 static double recall_complexity_bits(const eab_level *level, int32_t context) {
     const int32_t pairs = level->option[EAB_RECALL_PAIRS], queries = (context + 1 - 2 * pairs + 1) / 2;
     double bits = pairs * log2(level->option[EAB_RECALL_VALUES]) + queries * log2(pairs);
@@ -48,7 +48,7 @@ static double recall_complexity_bits(const eab_level *level, int32_t context) {
     return bits;
 }
 
-/* Among the values. */
+/* A uniform guess among the values. */
 static double recall_chance_accuracy(const eab_level *level) { return 1.0 / level->option[EAB_RECALL_VALUES]; }
 
 static bool recall_check(const eab_level *level, int32_t context, char *message, size_t size) {
@@ -75,7 +75,8 @@ static void recall_determining(const eab_level *level, const int32_t *tokens, in
 
 static const eab_task recall_task = {
     .name = "recall",
-    .summary = "multi-query associative recall: pairs of key and value, then keys that ask for their value",
+    .summary =
+        "multi-query associative recall: pairs of key and value, then keys as queries, each followed by its value",
     .options = {{"pairs", 4, 1, 512, true, "pairs of key and value", NULL},
                 {"keys", 16, 1, 1024, true, "how many keys there are", NULL},
                 {"values", 16, 2, 1024, true, "how many values there are", NULL}},

@@ -1,15 +1,16 @@
-/* recurrence: each token follows from the one before it and the one `delay` back, after `delay` random first tokens.
+/* recurrence: after `delay` random first tokens, each token follows from the previous one and the one `delay` back.
  *
- *   rule = linear    x_t = (a x_{t-1} + b x_{t-delay}) mod basis. With table_seed = 0 a and b are the options; any other
- *                    table_seed draws both, uniformly among the numbers coprime to basis (so that neither term vanishes).
- *   rule = product   x_t = (u(x_{t-1}) x_{t-delay} + b) mod basis, u(x) = x where x is coprime to basis, else 1. The plain
- *                    product would run into zeros and stay there; this factor is always invertible, so for delay >= 2 the map
- *                    from `delay` tokens to the next `delay` is one to one and tokens stay uniform.
- *   rule = table     x_t = f(x_{t-1}, x_{t-delay}), f a table of random entries that table_seed fixes. Nothing is stored:
- *                    an entry is a Philox draw at (table_seed, basis, both arguments).
+ *   rule = linear    x_t = (a x_{t-1} + b x_{t-delay}) mod basis. With table_seed = 0, a and b are the options.
+ *                    Any other table_seed draws both, uniformly among the numbers coprime to basis, so that neither
+ *                    term vanishes.
+ *   rule = product   x_t = (u(x_{t-1}) x_{t-delay} + b) mod basis; u(x) = x if x is coprime to basis, else 1. The plain
+ *                    product would reach 0 and stay there. u is always invertible, so for delay >= 2 the map from
+ *                    `delay` tokens to the next `delay` is one to one and the tokens stay uniform.
+ *   rule = table     x_t = f(x_{t-1}, x_{t-delay}); f is a table of random entries that table_seed fixes. No table is
+ *                    stored: an entry is a Philox draw at (table_seed, basis, both arguments).
  *
- * The first tokens are free, all later ones determined. A level has basis^delay distinct sequences, so its
- * complexity is delay * log2(basis) bits. Integer arithmetic only: the same bits on every backend.
+ * The first tokens are free, all later ones determined. A level has basis^delay distinct sequences: its complexity is
+ * delay * log2(basis) bits. Integer arithmetic only, so every backend produces the same bits.
  */
 #ifndef EAB_TASKS_RECURRENCE_H
 #define EAB_TASKS_RECURRENCE_H

@@ -1,4 +1,4 @@
-/* The registry: the descriptors of all families in families.h, and what follows from them. */
+/* The registry of all families in families.h. */
 #define EAB_TASK_DESCRIPTORS
 #include "task.h"
 
@@ -62,7 +62,7 @@ bool eab_level_has_held_out(const eab_level *level, int32_t context) {
     int32_t *tokens = malloc((size_t)length * sizeof *tokens);
     uint8_t *determined = malloc((size_t)length);
     bool inside = false, outside = false;
-    if (tokens && determined) { /* a family may draw other sequences for evaluation than for training */
+    if (tokens && determined) { /* a family may draw different sequences for evaluation */
         for (uint64_t i = 0; i < 65536 && !outside; i++)
             outside = !eab_sequence_is_held_out(
                 eab_sequence_generate(level, 0, EAB_STREAM_TRAINING, 0, i, length, tokens, determined));

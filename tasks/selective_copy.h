@@ -1,10 +1,10 @@
-/* selective_copy: symbols scattered among blanks are to be said again, in their order and without the blanks.
+/* selective_copy: symbols among blanks are to be repeated in the same order, without the blanks.
  *
  * Source: the selective copying task of Gu and Dao, arXiv 2312.00752 (Mamba), after Jing et al., arXiv 1706.02761.
  *
- * Tokens 0..symbols-1 are symbols, then the blank `.` and the signal `>`. A block is `items` random symbols at random places
- * among `blanks` blanks, the signal, and the symbols again. As many whole blocks as fit follow one another; tokens left over
- * are blanks. What is said again is determined, all else is not scored.
+ * Tokens 0..symbols-1 are symbols, then the blank `.` and the signal `>`. A block is `items` random symbols at random
+ * places among `blanks` blanks, the signal, and the symbols again. A sequence is as many whole blocks as fit, then
+ * blanks. The repeated symbols are determined, everything else is not scored.
  */
 #ifndef EAB_TASKS_SELECTIVE_COPY_H
 #define EAB_TASKS_SELECTIVE_COPY_H
@@ -19,7 +19,7 @@ EAB_HOST_DEVICE static inline void eab_selective_copy_generate(const eab_level *
     const int32_t symbols = level->option[EAB_SELECTIVE_COPY_SYMBOLS], items = level->option[EAB_SELECTIVE_COPY_ITEMS];
     const int32_t shown = items + level->option[EAB_SELECTIVE_COPY_BLANKS], block = shown + 1 + items;
     const int32_t end = length - length % block;
-    int32_t items_left = 0, source = 0; /* source: where the next symbol to be said stands, or a blank before it */
+    int32_t items_left = 0, source = 0; /* source: the next symbol to repeat, or a blank before it */
     (void)stream;
     for (int32_t t = 0; t < length; t++) {
         const int32_t place = t % block;
@@ -54,7 +54,7 @@ static double selective_copy_complexity_bits(const eab_level *level, int32_t con
     return blocks * (items * log2(level->option[EAB_SELECTIVE_COPY_SYMBOLS]) + eab_log2_choose(items + blanks, items));
 }
 
-/* Among the symbols. */
+/* A uniform guess among the symbols. */
 static double selective_copy_chance_accuracy(const eab_level *level) {
     return 1.0 / level->option[EAB_SELECTIVE_COPY_SYMBOLS];
 }
@@ -71,15 +71,15 @@ static void selective_copy_token_name(const eab_level *level, int32_t token, cha
     else snprintf(name, size, "%s", token == symbols ? "." : ">");
 }
 
-/* The symbol that is said again. */
+/* The symbol that is repeated. */
 static void selective_copy_determining(const eab_level *level, const int32_t *tokens, int32_t target,
                                        uint8_t *positions) {
     const int32_t items = level->option[EAB_SELECTIVE_COPY_ITEMS];
     const int32_t shown = items + level->option[EAB_SELECTIVE_COPY_BLANKS],
                   begin = target - target % (shown + 1 + items);
-    int32_t said = target - begin - shown - 1; /* before it */
+    int32_t repeated = target - begin - shown - 1; /* symbols repeated before the target */
     for (int32_t i = begin; i < begin + shown; i++)
-        if (tokens[i] != level->option[EAB_SELECTIVE_COPY_SYMBOLS] && said-- == 0) positions[i] = 1;
+        if (tokens[i] != level->option[EAB_SELECTIVE_COPY_SYMBOLS] && repeated-- == 0) positions[i] = 1;
 }
 
 static const eab_task selective_copy_task = {

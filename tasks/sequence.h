@@ -2,7 +2,7 @@
  *
  * A sequence is a pure function of (level, seed, stream, index). With a held-out set, the sequences whose free
  * (not determined) tokens hash into one sixteenth are never drawn by the training stream and are the only ones
- * drawn by the other two: a draw on the wrong side is thrown away and drawn again, with the attempt in the counter.
+ * drawn by the other two: a draw on the wrong side is repeated, with the attempt in the counter.
  */
 #ifndef EAB_TASKS_SEQUENCE_H
 #define EAB_TASKS_SEQUENCE_H
@@ -12,7 +12,7 @@
 enum {
     EAB_HELD_OUT_DIVISOR = 16,
     /* A level that has any held-out sequence at all has a share of at least 1/4096 where it is enumerated (see
-     * eab_level_has_held_out), and of about 1/16 otherwise: running out of attempts is out of reach. */
+     * eab_level_has_held_out), and of about 1/16 otherwise: the attempts suffice. */
     EAB_SEQUENCE_MAX_ATTEMPTS = 1 << 17
 };
 
@@ -31,14 +31,14 @@ EAB_HOST_DEVICE static inline int eab_sequence_is_held_out(uint64_t key) {
     return (key >> 17) % EAB_HELD_OUT_DIVISOR == 0;
 }
 
-/* A number that separates the draws of different levels that share a seed. */
+/* Separates the draws of different levels with the same seed. */
 EAB_HOST_DEVICE static inline uint32_t eab_level_salt(const eab_level *level) {
     uint32_t salt = 0x811C9DC5u ^ (uint32_t)level->family;
     for (int i = 0; i < EAB_TASK_MAX_OPTIONS; i++) salt = (salt ^ (uint32_t)level->option[i]) * 0x01000193u;
     return salt ^ salt >> 15;
 }
 
-/* Any length is safe, also one that the family's check refuses. */
+/* Any length is safe, even one that the family's check refuses. */
 EAB_HOST_DEVICE static inline void eab_level_generate(const eab_level *level, uint32_t stream, eab_random *random,
                                                       int32_t length, int32_t *tokens, uint8_t *determined) {
     switch (level->family) {

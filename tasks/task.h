@@ -19,11 +19,11 @@ eab_level eab_level_default(int family);
  * they are always named. */
 void eab_level_name(const eab_level *level, char *name, size_t size);
 
-/* Writes a token as people read it: the family's symbol for it, or its number. */
+/* Writes a token's symbol, or its number where the family has none. */
 void eab_token_name(const eab_level *level, int32_t token, char *name, size_t size);
 
-/* Whether `heldout = auto` sets sequences of this level apart: it has at least 4,096 distinct ones, and the family does not
- * tell evaluation from training by itself. */
+/* Whether `heldout = auto` sets sequences of this level apart: it has at least 4,096 distinct ones, and the family does
+ * not separate evaluation from training itself. */
 bool eab_level_auto_held_out(const eab_level *level, int32_t context);
 
 /* Whether at least one sequence is held out and one is left for training; decided by drawing 65,536 of each. */
