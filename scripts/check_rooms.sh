@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
-# Holds the floors (host -> kernels -> tasks) and the order of host's rooms: prints each #include that points upwards, and each
-# circle of headers. Exit codes: 0 nothing found, 1 something found. Usage: scripts/check_rooms.sh [TREE]
+# Holds the floors (host -> kernels -> tasks) and the order of host's rooms: prints each #include that points upwards,
+# and each circle of headers. Exit codes: 0 nothing found, 1 something found. Usage: scripts/check_rooms.sh [TREE]
 set -euo pipefail
 cd "${1:-$(dirname -- "${BASH_SOURCE[0]}")/..}"
-order='tasks kernels base spec model plan run check bench sweep commands' # a room includes only itself and those before it
+# A room includes only itself and those before it.
+order='tasks kernels base spec model plan run check bench sweep commands'
 
 mapfile -t files < <(find tasks kernels host -name '*.[ch]' -o -name '*.cu' | LC_ALL=C sort)
 awk -v order="$order" '

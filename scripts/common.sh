@@ -1,7 +1,7 @@
 # shellcheck shell=bash
-# Shared by the scripts of this folder, which set `program` to their name and source this file.
+# Shared by the scripts of this folder: each sets `program` to its name and sources this file.
 
-# Messages in English and numbers with a point, wherever we are.
+# English messages and decimal points in every locale.
 export LC_ALL=C.UTF-8
 
 root=$(CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd -P) || exit 3
@@ -10,7 +10,7 @@ case $venv in /*) ;; *) venv=$PWD/$venv ;; esac
 
 say() { printf '%s: %s\n' "${program:?}" "$*" >&2; }
 
-# Ends with one line: 2 for misuse, 3 where the environment lacks something.
+# Exit with one line: code 2 for misuse, 3 where the environment lacks something.
 misuse() {
     say "$* (--help shows the options)"
     exit 2
@@ -22,12 +22,12 @@ lacking() {
 
 cores() { nproc 2>/dev/null || getconf _NPROCESSORS_ONLN; }
 
-# The path as seen from here, where that is shorter.
+# The path relative to the current folder, where that is shorter.
 short() {
     case $1 in "$PWD"/*) printf '%s' "${1#"$PWD"/}" ;; *) printf '%s' "$1" ;; esac
 }
 
-# quietly WHAT COMMAND...: runs the command with its output in $log; says WHAT, then a line every 15 seconds. Returns
+# quietly WHAT COMMAND...: runs the command with its output in $log; prints WHAT, then a line every 15 seconds. Returns
 # the command's status.
 quietly() {
     local what=$1 line='' last='' begin=$SECONDS status
@@ -50,8 +50,8 @@ quietly() {
     return "$status"
 }
 
-# configure DIR OPTION...: configures the tree in DIR, with Ninja if it is here, quietly where nothing is wrong. A build folder that
-# was made for another place (the tree was moved or copied) is made anew if it is under build/.
+# configure DIR OPTION...: configures the tree in DIR, with Ninja if it is installed; prints CMake's output only on an
+# error. A folder under build/ that belongs to another place (the tree was moved or copied) is deleted first.
 configure() {
     local dir=$1 cache=$1/CMakeCache.txt home generator=()
     shift

@@ -8,9 +8,9 @@ usage() {
     cat <<'END'
 Usage: scripts/lint.sh [--fix] [--no-tidy] [FILE...]
 
-Checks the C files (clang-format, clang-tidy with a build by clang), the order of includes (scripts/check_rooms.sh), the
-shell scripts (shellcheck), and in all text files trailing blanks and the line width of 120 columns. With FILEs it checks
-only these.
+Checks the C files (clang-format, clang-tidy with a build by clang), the order of includes
+(scripts/check_rooms.sh), the shell scripts (shellcheck), and in all text files trailing blanks and the line width
+of 120 columns. With FILEs it checks only these.
 
   --fix      correct the layout of C files and trailing blanks in place
   --no-tidy  skip clang-tidy, which takes most of the time
@@ -68,7 +68,10 @@ found() {
 # Exempt from 120 columns: data, single words (URLs), rows of Markdown tables, values in spec files.
 too_wide() {
     case $1 in *.csv | *.json | *.dict | */LICENSE) return 1 ;; esac
-    awk 'length > 120 && !/^([|]|[a-z_]+ = )/ && !/^[[:blank:]]*[^[:blank:]]+$/ { print FILENAME ":" FNR ": " length " columns"; bad = 1 }
+    awk 'length > 120 && !/^([|]|[a-z_]+ = )/ && !/^[[:blank:]]*[^[:blank:]]+$/ {
+             print FILENAME ":" FNR ": " length " columns"
+             bad = 1
+         }
          END { exit !bad }' "$1"
 }
 
@@ -86,9 +89,9 @@ done
 
 version=$(clang-format --version | sed -n 's/.*version \([0-9]*\).*/\1/p')
 if ((fix && ${#c[@]})); then
-    clang-format -i -- "${c[@]}" || found "clang-format cannot format"
+    clang-format -i -- "${c[@]}" || found "clang-format failed"
 elif [[ $version != 14 ]]; then
-    say "clang-format is version $version, not 14: layout not checked"
+    say "clang-format is version $version, not 14: the layout is not checked"
 elif ((${#c[@]})); then
     clang-format --dry-run --Werror -- "${c[@]}" || found "the layout differs from clang-format's (--fix)"
 fi
@@ -96,7 +99,7 @@ fi
 # ---- shellcheck ------------------------------------------------------------------------------------------------------
 
 if ((${#shells[@]})); then
-    shellcheck -x -P scripts:scripts/peers -- "${shells[@]}" || found "shellcheck has found something"
+    shellcheck -x -P scripts:scripts/peers -- "${shells[@]}" || found "shellcheck reports the above"
 fi
 
 # ---- clang-tidy ------------------------------------------------------------------------------------------------------
@@ -110,7 +113,7 @@ if ((tidy && ${#sources[@]})); then
     database=$root/build/clang/compile_commands.json
     compiled=()
     for file in "${sources[@]}"; do
-        if grep -q -F "\"$file\"" "$database"; then compiled+=("$file"); fi # not those built by themselves (examples)
+        if grep -q -F "\"$file\"" "$database"; then compiled+=("$file"); fi # examples have their own
     done
     begin=$SECONDS
     say "clang-tidy on ${#compiled[@]} files"
@@ -118,7 +121,7 @@ if ((tidy && ${#sources[@]})); then
         xargs -0 -n 1 -P "$(cores)" clang-tidy --quiet -p "$root/build/clang" 2> >(
             grep -v -E '^[0-9]+ warnings? (generated|treated)|^Suppressed|^Use -header-filter' >&2
         ); then
-        found "clang-tidy has found something"
+        found "clang-tidy reports the above"
     fi
     say "clang-tidy took $((SECONDS - begin)) s"
 fi

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# From a bare machine to a report; see --help.
+# Takes a bare machine to a report; see --help.
 set -uo pipefail
 program=quickstart
 source "$(dirname -- "${BASH_SOURCE[0]}")/common.sh" || exit 3
@@ -8,8 +8,8 @@ usage() {
     cat <<'END'
 Usage: scripts/quickstart.sh [--out DIR] [SWEEP OPTION...]
 
-Installs what is missing (scripts/setup.sh), builds eabench, runs the quick ladder (tasks/ladders/quick.ini) on what is
-here, and renders plots and a report. Started again it goes on where it stopped.
+Installs what is missing (scripts/setup.sh), builds eabench, runs the quick ladder (tasks/ladders/quick.ini) on the GPU
+or the processor, and renders plots and a report. A second start resumes where the first one stopped.
 
   --out DIR     the run's folder; runs/quick by default
   SWEEP OPTION  for "eabench sweep", such as --workers 1, --time-limit 60 or --set train.seed=1:5 (with its own --out)
@@ -38,14 +38,14 @@ case $out in /*) ;; *) out=$PWD/$out ;; esac
 
 "$root/scripts/setup.sh" --no-tests || exit
 
-# Code for the GPUs that are here, if any: for every architecture it would take longer to build than the ladder to run.
+# CUDA code for the installed GPUs only: building for every architecture takes longer than the ladder itself.
 cuda=(-DEAB_CUDA=OFF)
 architectures=$(nvidia-smi --query-gpu=compute_cap --format=csv,noheader 2>/dev/null |
     sed -n 's/^9\.0$/90a-real/p; t; s/^\([0-9]*\)\.\([0-9]\)$/\1\2-real/p' | sort -u | paste -sd ';' -)
 if [[ -n $architectures ]]; then cuda=(-DEAB_CUDA=AUTO "-DCMAKE_CUDA_ARCHITECTURES=$architectures"); fi
 
 build=$root/build/release
-if [[ -f $build/CMakeCache.txt ]]; then # as it was configured, with or without tests
+if [[ -f $build/CMakeCache.txt ]]; then # keeps its configuration, with or without tests
     configure "$build" -DCMAKE_BUILD_TYPE=Release
 else
     configure "$build" -DCMAKE_BUILD_TYPE=Release -DEAB_TESTS=OFF "${cuda[@]}"
@@ -59,7 +59,7 @@ quietly "building $(short "$build")/eabench" cmake --build "$build" --target eab
 say "running the quick ladder in $(short "$out")"
 "$build/eabench" sweep "$root/tasks/ladders/quick.ini" --out "$out" "${options[@]}"
 status=$?
-((status == 0)) || exit "$status" # eabench has said why
+((status == 0)) || exit "$status" # eabench has reported why
 ((!dry)) || exit 0
 
 say "rendering plots and report"

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs what building, testing and plotting need, and nothing that is there already; see --help.
+# Installs what building, testing and plotting need and the machine lacks; see --help.
 set -uo pipefail
 program=setup
 source "$(dirname -- "${BASH_SOURCE[0]}")/common.sh" || exit 3
@@ -9,14 +9,14 @@ usage() {
 Usage: scripts/setup.sh [--no-tests] [--no-python] [--full] [--aarch64] [--build DIR [CMAKE OPTION...]]
 
 Installs the packages that eabench is built and tested with (Debian 12, Ubuntu 22.04 and newer; as root or with sudo)
-and makes a Python environment in .venv (or $EAB_VENV) for the analysis scripts. What is there is left alone: a second
-run needs no network and takes no time.
+and makes a Python environment in .venv (or $EAB_VENV) for the analysis scripts. A second run finds everything in place
+and needs no network.
 
-  --no-tests   leave out what only the tests need (Criterion, clang, MPI, Slurm, pytest)
-  --no-python  leave out the Python environment
-  --full       also what scripts/lint.sh and scripts/test.sh --full need
-  --aarch64    also what the cross build for 64-bit ARM and its tests need
-  --build DIR  then configure (Release) and build in DIR; what follows goes to CMake
+  --no-tests   skip what only the tests need (Criterion, clang, MPI, Slurm, pytest)
+  --no-python  skip the Python environment
+  --full       also install what scripts/lint.sh and scripts/test.sh --full need
+  --aarch64    also install what the cross build for 64-bit ARM and its tests need
+  --build DIR  then configure (Release) and build in DIR; the arguments after DIR go to CMake
   --help       show this
 
 Exit codes: 0 done, 1 the build failed, 2 misuse, 3 something is missing and cannot be installed.
@@ -43,9 +43,9 @@ while (($#)); do
 done
 [[ ! $build -ef $root ]] || misuse "--build needs a folder of its own, such as build/release"
 
-# ---- what is needed, and whether it is here --------------------------------------------------------------------------
+# ---- what is needed, and whether it is installed ---------------------------------------------------------------------
 
-# The compiler that CMake will take.
+# The compiler that CMake will use.
 compiler() {
     local name
     for name in ${CC:+"$CC"} cc gcc clang; do
@@ -66,8 +66,8 @@ cmake_is_new_enough() {
     [[ -n $version && $(printf '3.22\n%s\n' "$version" | sort -V | head -n 1) == 3.22 ]]
 }
 
-# Prints the interpreter to make the environment with: 3.10 to 3.13, with venv and ensurepip. Asked for its own name,
-# since python3 may be a shim that depends on the folder.
+# Prints the interpreter for the environment: 3.10 to 3.13, with venv and ensurepip. It prints its own path, since
+# python3 may be a shim that depends on the folder.
 find_python() {
     local name
     for name in python3 /usr/bin/python3 python3.13 python3.12 python3.11 python3.10; do
@@ -79,20 +79,20 @@ print(getattr(sys, "_base_executable", None) or sys.executable)' 2>/dev/null && 
     return 1
 }
 
-# $venv/eabench-setup tells what was installed: "python VERSION", "run HASH", "test HASH" (of the requirement files), or
-# "unfinished".
+# $venv/eabench-setup records what was installed: "python VERSION", "run HASH", "test HASH" (of the requirement files),
+# or "unfinished".
 stamp=$venv/eabench-setup
 hash_of() { (cd "$root/scripts" && cat -- "$@" | sha256sum | cut -c 1-64); }
 venv_tag() { "$venv/bin/python" -c 'import sys; print(sys.version.split()[0])' 2>/dev/null; }
 venv_has() { grep -q -x -F -e "$1" "$stamp" 2>/dev/null; }
 venv_is_ready() { venv_has "python $(venv_tag)" && venv_has "$wanted"; }
 
-# Each need: what to call it, the test, the Debian packages.
+# Each need: its name, the test for it, the Debian packages.
 needs=()
 need() { needs+=("$1" "$2" "$3"); }
-# The same of what some tests want, which are skipped without it.
-wishes=()
-wish() { wishes+=("$1" "$2" "$3"); }
+# The same for optional packages: without them some tests are skipped.
+optional=()
+option() { optional+=("$1" "$2" "$3"); }
 need 'a C compiler' "compiles '#include <stdio.h>'" 'gcc libc6-dev'
 need 'CMake 3.22 or newer' cmake_is_new_enough cmake
 need 'Ninja' 'command -v ninja' ninja-build
@@ -101,9 +101,9 @@ need 'GLib 2.72 or newer' "pkg-config --exists 'glib-2.0 >= 2.72'" libglib2.0-de
 if ((tests)); then
     need 'Criterion' "compiles '#include <criterion/criterion.h>'" libcriterion-dev
     need 'clang' 'command -v clang' clang
-    wish 'Slurm' 'ls /usr/sbin/slurmctld /usr/sbin/slurmd /usr/bin/srun' 'slurmctld slurmd slurm-client'
-    wish 'valgrind' 'command -v valgrind' valgrind
-    wish 'MPI' 'command -v mpicc && command -v mpirun' 'libopenmpi-dev openmpi-bin'
+    option 'Slurm' 'ls /usr/sbin/slurmctld /usr/sbin/slurmd /usr/bin/srun' 'slurmctld slurmd slurm-client'
+    option 'valgrind' 'command -v valgrind' valgrind
+    option 'MPI' 'command -v mpicc && command -v mpirun' 'libopenmpi-dev openmpi-bin'
 fi
 if ((full)); then
     need 'clang-tidy' 'command -v clang-tidy' clang-tidy
@@ -124,7 +124,7 @@ if ((python)); then
 fi
 
 # Sets `missing` (names) and `packages`.
-look() {
+find_missing() {
     local i
     missing=() packages=()
     for ((i = 0; i < ${#needs[@]}; i += 3)); do
@@ -158,7 +158,7 @@ install_packages() {
     fi
     apt=("${as_root[@]}" env DEBIAN_FRONTEND=noninteractive NEEDRESTART_SUSPEND=1 apt-get -q -y
         -o DPkg::Lock::Timeout=300 -o Acquire::Retries=2)
-    # Lists of a foreign source may fail to load; whether ours did shows when we install.
+    # An unrelated source may fail to update; installing shows whether ours did.
     quietly "missing: $(list "${missing[@]}"); updating the package lists" "${apt[@]}" update || rm -f -- "$log"
     if ! quietly "installing ${packages[*]}" "${apt[@]}" install --no-install-recommends "${packages[@]}"; then
         if grep -q -E 'Unable to locate|no installation candidate' "$log" && [[ $id == ubuntu ]]; then
@@ -168,9 +168,10 @@ install_packages() {
         fi
         lacking "apt-get cannot install ${packages[*]}: $(grep '^E: ' "$log" | head -n 1 | cut -c 4-)$hint (log: $log)"
     fi
-    look
+    find_missing
     ((${#missing[@]} == 0)) ||
-        lacking "still missing after installing ${packages[*]}: $(list "${missing[@]}"); is an older one first in PATH?"
+        lacking "still missing after installing ${packages[*]}: $(list "${missing[@]}");" \
+            "does PATH name an older one first?"
 }
 
 # ---- Python ----------------------------------------------------------------------------------------------------------
@@ -180,11 +181,11 @@ make_venv() {
     if [[ -e $venv && ! -f $venv/pyvenv.cfg ]] && { [[ ! -d $venv ]] || [[ -n $(ls -A -- "$venv") ]]; }; then
         misuse "$venv (EAB_VENV) exists and is no Python environment"
     fi
-    if venv_has "python $(venv_tag)"; then # ours and whole: only add what is new
+    if venv_has "python $(venv_tag)"; then # made by this script: only add what is new
         before=$(<"$stamp")
-    elif [[ -f $venv/pyvenv.cfg && $venv != "$root/.venv" && ! -f $stamp ]]; then # somebody else's: add to it
+    elif [[ -f $venv/pyvenv.cfg && $venv != "$root/.venv" && ! -f $stamp ]]; then # made by the user: add to it
         [[ -n $(venv_tag) ]] || lacking "the Python of $venv (EAB_VENV) does not run; remove that folder"
-    else # new, half made, or of a Python that is gone
+    else # missing, unfinished, or of a Python that is no longer installed
         interpreter=$(find_python) || lacking "no Python 3.10 to 3.13 with venv found"
         quietly "making a Python environment in $(short "$venv") with $interpreter" \
             "$interpreter" -m venv --clear "$venv" ||
@@ -194,7 +195,7 @@ make_venv() {
     for file in "${requirements[@]}"; do options+=(-r "$root/scripts/$file"); done
     if ! quietly "installing the Python packages of scripts/${requirements[-1]}" "$venv/bin/python" -m pip install \
         --disable-pip-version-check --no-input --only-binary :all: "${options[@]}"; then
-        [[ -z $before ]] || printf '%s\n' "$before" >"$stamp" # pip has put back what was there
+        [[ -z $before ]] || printf '%s\n' "$before" >"$stamp" # pip has restored the former state
         lacking "pip cannot install scripts/${requirements[-1]}: $(sed -n 's/^ERROR: //p' "$log" | tail -n 1)$(
             if grep -q -i -E 'ConnectionError|connection broken|resol|refused|unreachable|timed out' "$log"; then
                 printf '; is there a network?'
@@ -210,14 +211,15 @@ make_venv() {
 
 # ----------------------------------------------------------------------------------------------------------------------
 
-# One setup at a time in one tree; where a folder cannot be locked, so be it.
+# One setup at a time in one tree, where the file system has locks.
 exec {lock}<"$root/scripts" && flock "$lock" 2>/dev/null
-look
+find_missing
 if ((${#missing[@]})); then install_packages; fi
-for ((i = 0; i < ${#wishes[@]}; i += 3)); do
-    eval "${wishes[i + 1]}" >/dev/null 2>&1 && continue
-    # In a shell of its own: what cannot be had ends that one only.
-    (needs=("${wishes[@]:i:3}") && look && install_packages) || say "no ${wishes[i]}: the tests that need it are skipped"
+for ((i = 0; i < ${#optional[@]}; i += 3)); do
+    eval "${optional[i + 1]}" >/dev/null 2>&1 && continue
+    # In a subshell, which alone ends where a package cannot be installed.
+    (needs=("${optional[@]:i:3}") && find_missing && install_packages) ||
+        say "no ${optional[i]}: the tests that need it are skipped"
 done
 if ((python)) && ! venv_is_ready; then make_venv; fi
 exec {lock}<&-

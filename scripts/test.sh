@@ -17,18 +17,18 @@ Installs what is missing (scripts/setup.sh), builds with warnings as errors, and
   isa           the kernels' tests at the SIMD levels base and avx2
   analyzer      gcc -fanalyzer over host/: leaks, double frees, uses after free, files left open
   scripts       pytest: the command line and the analysis scripts
-  faults        sweeps disturbed at random instants, \$EAB_FAULT_ROUNDS times (20), and their tables compared
+  faults        faults injected into sweeps at random instants, \$EAB_FAULT_ROUNDS times (20), and their tables compared
   memory        a short sweep and its resume under valgrind, where it is installed
   asan          AddressSanitizer and UndefinedBehaviorSanitizer: all Criterion tests
   tsan          ThreadSanitizer: the host's Criterion tests; pytest of the sweep
   clang         build by clang; all Criterion tests
-  fuzz          build by clang; each fuzz target for \$EAB_FUZZ_SECONDS (60), or \$EAB_FUZZ_RUNS executions where that is set;
-                \$EAB_FUZZ_SEED (1) is where it begins
-  aarch64       the library cross-compiled for 64-bit ARM; tests/bare by qemu, where both can be had
-  cuda          build with CUDA for one architecture, where nvcc is; no kernel spills, all take what the table says
+  fuzz          build by clang; each fuzz target for \$EAB_FUZZ_SECONDS (60), or \$EAB_FUZZ_RUNS executions where that
+                is set; \$EAB_FUZZ_SEED (1) is the seed
+  aarch64       the library cross-compiled for 64-bit ARM; tests/bare by qemu, where both can be installed
+  cuda          build with CUDA for one architecture, where nvcc is installed; registers and spills of each kernel
 and with --full
   lint          scripts/lint.sh
-  floats        the vector functions over all floats; release takes every third, the other stages few (EAB_FLOAT_STEP)
+  floats        the vector functions over all floats; release tests every third, other stages few (EAB_FLOAT_STEP)
   debug         build without optimisation; all Criterion tests
   valgrind      the Criterion tests under memcheck, at SIMD level avx2
   asan-isa      the kernels' tests at base and avx2 under the sanitizers
@@ -90,14 +90,15 @@ trap 'rm -rf -- "$scratch"' EXIT
 passed=0 failed=0
 summaries=() # of the stage: its runners' last lines
 
-# launch PRESET COMMAND...: runs it in the surroundings that the preset's tests want.
+# launch PRESET COMMAND...: runs it in the environment of the preset's tests.
 launch() {
-    # Under nohup or in the background some signals are ignored, and would be by programs that tests interrupt.
-    local around=(env '--default-signal=HUP,INT,QUIT,PIPE') slowness=${EAB_SLOWNESS:-3} # what tests multiply their time limits by
+    # Under nohup or in the background some signals are ignored; programs that tests interrupt would inherit that.
+    local around=(env '--default-signal=HUP,INT,QUIT,PIPE')
+    local slowness=${EAB_SLOWNESS:-3} # tests multiply their time limits by it
     case $1 in asan | tsan) slowness=30 ;; esac
     if [[ $1 != release ]]; then around+=(EAB_FLOAT_STEP=1009); fi
     around+=(EAB_SLOWNESS="$slowness" EABENCH="$root/build/$1/eabench")
-    # ThreadSanitizer of gcc before 14 cannot live with as many random address bits as newer kernels have.
+    # gcc's ThreadSanitizer before version 14 fails with the address randomization of newer kernels.
     if [[ $1 == tsan ]] && setarch -R true 2>/dev/null; then around+=(setarch -R); fi
     shift
     "${around[@]}" "$@"
@@ -108,15 +109,16 @@ declare -A built # preset: 0, or 1 where the build failed
 build() { # PRESET
     local source werror=ON tests=ON cuda=OFF
     case $1 in
-        asan | tsan) werror=OFF ;; # gcc warns of things that are not so in code with sanitizers
+        asan | tsan) werror=OFF ;; # gcc gives false warnings in code with sanitizers
         cuda-all) cuda=ON ;;
-        cuda-*) tests=OFF cuda=ON ;; # the tests of the CUDA kernels run on the processor, in the other builds (simt)
+        cuda-*) tests=OFF cuda=ON ;; # the tests of the CUDA kernels run on the processor in the other builds (simt)
     esac
     if [[ -z ${built[$1]:-} ]]; then
         built[$1]=0
         source=$(sed -n 's/^CMAKE_HOME_DIRECTORY:[A-Z]*=//p' "build/$1/CMakeCache.txt" 2>/dev/null)
         [[ -z $source || $source == "$root" ]] || rm -rf -- "build/$1" # the tree was moved or copied
-        if ! quietly "configuring build/$1" cmake --preset "$1" -DEAB_TESTS="$tests" -DEAB_CUDA="$cuda" -DEAB_WERROR="$werror" ||
+        if ! quietly "configuring build/$1" cmake --preset "$1" -DEAB_TESTS="$tests" -DEAB_CUDA="$cuda" \
+            -DEAB_WERROR="$werror" ||
             ! quietly "building build/$1" cmake --build --preset "$1"; then
             cat -- "$log"
             built[$1]=1
@@ -126,8 +128,9 @@ build() { # PRESET
     return "${built[$1]}"
 }
 
-# Reads ctest's log: what Criterion said of each entry, then, in $scratch/counts, how many tests passed and failed. An
-# entry without Criterion counts as one test, and so does one that failed though all tests in it passed (a leak).
+# Reads ctest's log: prints Criterion's summary of each entry, and writes the numbers of tests passed and failed to
+# $scratch/counts. An entry without Criterion counts as one test, and so does an entry that failed though all its tests
+# passed (a leak).
 count_ctest() {
     awk -v counts="$scratch/counts" '
         / Testing: / { name = $3; good = 0; synthesis = "" }
@@ -190,8 +193,8 @@ pytests() { # PRESET [FILES [EXPRESSION]]
     return "$status"
 }
 
-# Criterion runs each test in a new process of the same program and does not look at how it ends after the test, so
-# valgrind's findings are read from its logs, which are empty where it found nothing.
+# Criterion runs each test in a new process and ignores an exit status after the test, so valgrind's findings are read
+# from its logs, which are empty where it found nothing.
 valgrinds() {
     local program name good status=0 found=0
     for program in build/release/tests/test_*; do
@@ -199,8 +202,9 @@ valgrinds() {
         [[ $name =~ ${regex:-.} ]] || continue
         echo "valgrind $name"
         good=1
-        EAB_SLOWNESS=100 EAB_FLOAT_STEP=1000000 EAB_ISA=avx2 launch release valgrind --quiet --trace-children=yes --leak-check=full \
-            --errors-for-leak-kinds=definite --show-leak-kinds=definite --log-file="$scratch/valgrind.%p" \
+        EAB_SLOWNESS=100 EAB_FLOAT_STEP=1000000 EAB_ISA=avx2 launch release valgrind --quiet --trace-children=yes \
+            --leak-check=full --errors-for-leak-kinds=definite --show-leak-kinds=definite \
+            --log-file="$scratch/valgrind.%p" \
             "$program" --jobs "$(cores)" >"$scratch/output" 2>&1 || good=0
         grep 'Synthesis' "$scratch/output"
         if [[ -n $(find "$scratch" -name 'valgrind.*' -size +0) ]]; then
@@ -217,18 +221,18 @@ valgrinds() {
     return "$status"
 }
 
-# Each target on a core; what one finds lies in build/fuzz/findings, what it has learned in build/fuzz/corpus.
+# Each target runs on one core. Findings go to build/fuzz/findings, new inputs to build/fuzz/corpus.
 # shellcheck disable=SC2317 # xargs calls it
 fuzz_one() { # NAME
     local name=$1 limit=(-max_total_time="${EAB_FUZZ_SECONDS:-60}") dictionary=()
-    # The same inputs on every run of CI: what is new is looked for with another EAB_FUZZ_SEED, 0 for one of the clock.
+    # CI runs the same inputs every time; another EAB_FUZZ_SEED tries others (0: seeded by the clock).
     limit+=(-seed="${EAB_FUZZ_SEED:-1}")
     [[ -z ${EAB_FUZZ_RUNS:-} ]] || limit[0]=-runs="$EAB_FUZZ_RUNS"
     [[ ! -f tests/fuzz/$name.dict ]] || dictionary=(-dict="tests/fuzz/$name.dict")
     mkdir -p "build/fuzz/corpus/$name" build/fuzz/findings
     "build/fuzz/tests/fuzz_$name" "${limit[@]}" "${dictionary[@]}" -max_len=4096 -timeout=600 -report_slow_units=600 \
-        -print_final_stats=1 -artifact_prefix="build/fuzz/findings/$name-" "build/fuzz/corpus/$name" "tests/fuzz/corpus/$name" \
-        >"build/fuzz/$name.log" 2>&1
+        -print_final_stats=1 -artifact_prefix="build/fuzz/findings/$name-" "build/fuzz/corpus/$name" \
+        "tests/fuzz/corpus/$name" >"build/fuzz/$name.log" 2>&1
 }
 export -f fuzz_one
 
@@ -238,8 +242,9 @@ fuzzes() {
         name=${program##*/fuzz_}
         [[ fuzz.$name =~ ${regex:-.} ]] && names+=("$name")
     done
-    # Its leaks are looked for by a process that traces it, which not every container lets it do; asan's stage finds them, too.
-    printf '%s\n' "${names[@]}" | launch fuzz xargs -P "$(cores)" -I '{}' bash -c 'fuzz_one {} || touch build/fuzz/{}.failed'
+    # libFuzzer's leak detection needs ptrace, which some containers forbid; the stage asan finds leaks, too.
+    printf '%s\n' "${names[@]}" |
+        launch fuzz xargs -P "$(cores)" -I '{}' bash -c 'fuzz_one {} || touch build/fuzz/{}.failed'
     for name in "${names[@]}"; do
         runs=$(sed -n 's/^stat::number_of_executed_units: *//p' "build/fuzz/$name.log")
         if [[ -e build/fuzz/$name.failed || -z $runs ]]; then
@@ -257,16 +262,17 @@ fuzzes() {
 
 faults() { # PRESET
     local status
-    launch "$1" "$EAB_PYTHON" tests/faults/faults.py --rounds "${EAB_FAULT_ROUNDS:-20}" --program "$root/build/$1/eabench" \
-        2>&1 | tee "$scratch/faults"
+    launch "$1" "$EAB_PYTHON" tests/faults/faults.py --rounds "${EAB_FAULT_ROUNDS:-20}" \
+        --program "$root/build/$1/eabench" 2>&1 | tee "$scratch/faults"
     status=${PIPESTATUS[0]}
     summaries+=("$(tail -n 1 "$scratch/faults")")
     if ((status == 0)); then passed=$((passed + 1)); fi
     return "$status"
 }
 
-# Repeats the compile commands of host/*.c with gcc's analyzer. Its guesses of null pointers and of values not yet set know nothing of
-# what tests and callers promise, so those are left out (the sanitizers' stages look for both at run time); the rest are errors.
+# Repeats the compile commands of host/ with gcc's analyzer. Its warnings of null pointers and uninitialized values
+# ignore what tests and callers guarantee, so they are off (the sanitizers' stages find both at run time); the rest are
+# errors.
 analyzer_stage() {
     if [[ ! $(gcc -dumpfullversion 2>/dev/null) =~ ^(1[2-9]|[2-9][0-9])\. ]] ||
         ! grep -q 'CMAKE_C_COMPILER_ID "GNU"' build/release/CMakeFiles/*/CMakeCCompiler.cmake; then
@@ -276,7 +282,8 @@ analyzer_stage() {
     "$EAB_PYTHON" - build/release/compile_commands.json "$root/host/" >"$scratch/commands" <<'END'
 import json, re, shlex, sys
 for entry in json.load(open(sys.argv[1])):
-    if not entry["file"].startswith(sys.argv[2]) or not entry["file"].endswith(".c") or "eab_host.dir" not in entry["command"]:
+    name = entry["file"]
+    if not name.startswith(sys.argv[2]) or not name.endswith(".c") or "eab_host.dir" not in entry["command"]:
         continue
     words = shlex.split(entry["command"])
     words[words.index("-o") + 1] = "/dev/null"
@@ -285,7 +292,8 @@ for entry in json.load(open(sys.argv[1])):
         "double-free", "double-fclose", "file-leak", "free-of-non-heap", "malloc-leak", "mismatching-deallocation",
         "stale-setjmp-buffer", "use-after-free", "use-of-pointer-in-stale-stack-frame", "write-to-const",
         "write-to-string-literal", "unsafe-call-within-signal-handler")] + [f"-Wno-analyzer-{name}" for name in (
-        "null-dereference", "possible-null-dereference", "null-argument", "possible-null-argument", "use-of-uninitialized-value")]
+        "null-dereference", "possible-null-dereference", "null-argument", "possible-null-argument",
+        "use-of-uninitialized-value")]
     print(shlex.quote("cd " + shlex.quote(entry["directory"]) + " && " + shlex.join(words)))
 END
     local files=0
@@ -303,24 +311,31 @@ END
     summaries+=("analyzer: no finding in $files files")
 }
 
-# The whole valgrind stage takes long; this is one sweep of all that a sweep does, and a resume.
+# One sweep with all that it can save, and its resume; the stage valgrind of the full tier takes far longer.
 memory_stage() {
     local status=0
     if ! command -v valgrind >/dev/null; then
-        summaries+=("skipped: valgrind is not here")
+        summaries+=("skipped: valgrind is not installed")
         return
     fi
-    printf '[task recurrence]\nbasis = 4\n[task mixture]\nparts = recurrence + parity\n[model]\nd_model = 8\nheads = 2\n%s\n' \
-        '[train]
+    printf '%s\n' '[task recurrence]
+basis = 4
+[task mixture]
+parts = recurrence + parity
+[model]
+d_model = 8
+heads = 2
+[train]
 mechanism = dpa, ea
 steps = 6
 batch = 2
 eval_every = 3
 eval_tokens = 20' >"$scratch/memory.ini"
-    for _ in 1 2; do # the second one goes on behind a torn line
-        EAB_ISA=avx2 launch release valgrind --quiet --error-exitcode=9 --leak-check=full --errors-for-leak-kinds=definite \
-            build/release/eabench sweep "$scratch/memory.ini" --backend cpu --out "$scratch/memory" --save-curves --save-models \
-            --save-geometry --checkpoint-every 0.001 --workers 2 >"$scratch/output" 2>&1 || status=1
+    for _ in 1 2; do # the second one resumes after a torn line
+        EAB_ISA=avx2 launch release valgrind --quiet --error-exitcode=9 --leak-check=full \
+            --errors-for-leak-kinds=definite build/release/eabench sweep "$scratch/memory.ini" --backend cpu \
+            --out "$scratch/memory" --save-curves --save-models --save-geometry --checkpoint-every 0.001 --workers 2 \
+            >"$scratch/output" 2>&1 || status=1
         ((status == 0)) || cat -- "$scratch/output"
         truncate -s -40 "$scratch/memory/accuracy.csv"
     done
@@ -341,7 +356,7 @@ races() {
 
 aarch64_stage() {
     if ! "$root/scripts/setup.sh" --no-tests --no-python --aarch64; then
-        summaries+=("skipped: gcc-aarch64-linux-gnu and qemu-user-static are not here and cannot be had")
+        summaries+=("skipped: gcc-aarch64-linux-gnu and qemu-user-static cannot be installed")
         return
     fi
     build aarch64 && ctests aarch64
@@ -349,7 +364,7 @@ aarch64_stage() {
 
 cuda_stage() { # PRESET LABELS
     if ! command -v nvcc >/dev/null && [[ ! -x /usr/local/cuda/bin/nvcc ]]; then
-        summaries+=("skipped: nvcc is not here")
+        summaries+=("skipped: nvcc is not installed")
         return
     fi
     build "$1" && ctests "$1" -L "$2"
