@@ -11,7 +11,7 @@
 #include <stdlib.h>
 
 #include "buffers.h"
-#include "check/buffers.h"
+#include "check/suite.h"
 #include "model/train.h"
 #include "operation.h"
 #include "tasks/task.h"
@@ -210,16 +210,11 @@ static void close_nothing(eab_bench_task *task) { (void)task; }
 
 static int check_as(eab_bench_task *task, const char *name, const eab_check_shape *shape, double *ratio,
                     double *bound) {
-    const eab_check_operation *operation;
-    for (int i = 0; (operation = eab_check_operation_at(i)); i++) {
-        if (g_strcmp0(operation->name, name) != 0) continue;
-        eab_check_result result;
-        EAB_TRY(eab_check_run_operation(task->device, operation, shape, &result));
-        *ratio = result.error_ratio;
-        *bound = result.bound;
-        return *result.reason ? eab_fail(EAB_DEVICE_FAULT, "%s", result.reason) : EAB_OK;
-    }
-    return eab_fail(EAB_UNSUPPORTED, "there is no check called %s", name);
+    eab_check_result result;
+    EAB_TRY(eab_check_run_operation(task->device, eab_check_operation_from_name(name), shape, &result));
+    *ratio = result.error_ratio;
+    *bound = result.bound;
+    return *result.reason ? eab_fail(EAB_DEVICE_FAULT, "%s", result.reason) : EAB_OK;
 }
 
 /* Of at most MOST_ROWS rows: each is a problem of its own. */

@@ -2,12 +2,18 @@
 
 #include <math.h>
 #include <stdlib.h>
-#include <string.h>
 
-enum { GUARD = 37 }; /* reals before, between and after the members' parts; odd, so that alignment is tested too */
+/* Reals before, between and after the members' parts; odd, so that unaligned data is tested too. */
+enum { GUARD = 37 };
 static const double guard_value = -12288.0;
 
 static eab_random next_draws(eab_check_run *run) { return eab_random_at(7, 11, run->draws++, 0, 0); }
+
+double eab_check_normal(eab_random *random) {
+    double sum = 0;
+    for (int n = 0; n < 4; n++) sum += eab_random_word(random) / 4294967296.0 - 0.5;
+    return sum * sqrt(3.0);
+}
 
 static double *guarded_values(eab_check_run *run, int32_t members, int64_t count, double scale) {
     const int64_t total = members * (count + GUARD) + GUARD;
@@ -16,52 +22,56 @@ static double *guarded_values(eab_check_run *run, int32_t members, int64_t count
     eab_random random = next_draws(run);
     for (int64_t i = 0; i < total; i++) {
         const bool in_guard = i % (count + GUARD) < GUARD;
-        double sum = 0; /* of four uniforms: near enough to normal, standard deviation 1 */
-        for (int n = 0; n < 4; n++) sum += eab_random_word(&random) / 4294967296.0 - 0.5;
-        values[i] = in_guard ? guard_value : isnan(scale) ? NAN : (double)(float)(scale * sum * sqrt(3.0));
+        const double normal = eab_check_normal(&random);
+        values[i] = in_guard ? guard_value : isnan(scale) ? NAN : (double)(float)(scale * normal);
     }
     return values;
 }
 
-eab_tensor eab_check_tensor(eab_check_run *run, int32_t members, int64_t count, double scale) {
-    const eab_tensor none = {NULL, 0};
-    if (run->status) return none;
-    const eab_backend *backend = run->device->backend;
-    const int64_t total = members * (count + GUARD) + GUARD;
-    double *values = guarded_values(run, members, count, scale);
-    if (!values || run->buffer_count == EAB_CHECK_MAX_BUFFERS) {
-        free(values);
-        run->status = eab_fail(EAB_NO_MEMORY, "no memory for a check of %lld reals", (long long)total);
-        return none;
-    }
-    eab_check_buffer *buffer = &run->buffers[run->buffer_count++];
+/* Device memory that eab_check_release frees; NULL after a failure. */
+static void *allocate(eab_check_run *run, size_t bytes, int64_t count, int32_t members) {
+    eab_check_buffer *buffer = &run->buffers[run->buffer_count];
+    if (!run->status && run->buffer_count == EAB_CHECK_MAX_BUFFERS)
+        run->status = eab_fail(EAB_NO_MEMORY, "a check has more than %d buffers", EAB_CHECK_MAX_BUFFERS);
+    if (run->status) return NULL;
     *buffer = (eab_check_buffer){.count = count, .members = members};
-    run->status = backend->allocate(run->device, (size_t)total * backend->real_bytes, &buffer->memory);
-    if (!run->status) run->status = backend->write_reals(run->device, buffer->memory, values, total);
+    run->status = run->device->backend->allocate(run->device, bytes, &buffer->memory);
+    if (run->status) return NULL;
+    run->buffer_count++;
+    return buffer->memory;
+}
+
+eab_tensor eab_check_tensor(eab_check_run *run, int32_t members, int64_t count, double scale) {
+    const size_t real_bytes = run->device->backend->real_bytes;
+    const int64_t total = members * (count + GUARD) + GUARD;
+    char *memory = allocate(run, (size_t)total * real_bytes, count, members);
+    double *values = memory ? guarded_values(run, members, count, scale) : NULL;
+    if (memory && !values) run->status = eab_fail(EAB_NO_MEMORY, "no memory for %lld reals", (long long)total);
+    EAB_CHECK_CALL(write_reals, memory, values, total);
     free(values);
-    if (run->status) return none;
-    return (eab_tensor){(char *)buffer->memory + GUARD * backend->real_bytes, count + GUARD};
+    return run->status ? (eab_tensor){NULL, 0} : (eab_tensor){memory + GUARD * real_bytes, count + GUARD};
 }
 
 void *eab_check_upload(eab_check_run *run, const void *from, size_t bytes) {
-    if (run->status) return NULL;
-    const eab_backend *backend = run->device->backend;
-    void *memory = NULL;
-    if (run->plain_count == EAB_CHECK_MAX_BUFFERS)
-        run->status = eab_fail(EAB_NO_MEMORY, "a check has too many buffers");
-    if (!run->status) run->status = backend->allocate(run->device, bytes, &memory);
-    if (run->status) return NULL;
-    run->plain_memory[run->plain_count++] = memory;
-    run->status = from ? backend->upload(run->device, memory, from, bytes) : backend->zero(run->device, memory, bytes);
-    return memory;
+    void *memory = allocate(run, bytes, 0, -1);
+    if (from) EAB_CHECK_CALL(upload, memory, from, bytes);
+    else EAB_CHECK_CALL(zero, memory, bytes);
+    return run->status ? NULL : memory;
 }
 
-int32_t eab_check_below(eab_check_run *run, int32_t bound) {
-    eab_random random = next_draws(run);
-    return eab_random_below(&random, bound);
+int32_t *eab_check_random_tokens(eab_check_run *run, int64_t count, int32_t vocab, bool some_free) {
+    int32_t tokens[EAB_CHECK_MAX_TOKENS];
+    if (count > EAB_CHECK_MAX_TOKENS) return NULL;
+    for (int64_t i = 0; i < count; i++) {
+        eab_random random = next_draws(run);
+        tokens[i] = eab_random_below(&random, vocab);
+        if (some_free && i % 3 == 1) tokens[i] = -1 - tokens[i];
+    }
+    return eab_check_upload(run, tokens, (size_t)count * sizeof *tokens);
 }
 
-static double *output_room(eab_check_run *run, int64_t count) {
+/* Where the next `count` outputs go. */
+static double *grow_outputs(eab_check_run *run, int64_t count) {
     if (run->output_count + count > run->output_room) {
         const int64_t room = 2 * run->output_room + count;
         double *outputs = realloc(run->outputs, (size_t)room * sizeof *outputs);
@@ -80,14 +90,14 @@ static double *output_room(eab_check_run *run, int64_t count) {
 void eab_check_output(eab_check_run *run, eab_tensor tensor, int32_t members, int64_t count) {
     const eab_backend *backend = run->device->backend;
     for (int32_t member = 0; member < members && !run->status && tensor.data; member++) {
-        double *place = output_room(run, count);
+        double *place = grow_outputs(run, count);
         const char *from = (const char *)tensor.data + member * tensor.stride * (int64_t)backend->real_bytes;
         if (place) run->status = backend->read_reals(run->device, place, from, count);
     }
 }
 
 void eab_check_output_number(eab_check_run *run, double number) {
-    double *place = run->status ? NULL : output_room(run, 1);
+    double *place = run->status ? NULL : grow_outputs(run, 1);
     if (place) *place = number;
 }
 
@@ -109,7 +119,5 @@ bool eab_check_guards_hold(eab_check_run *run) {
 
 void eab_check_release(eab_check_run *run) {
     for (int32_t i = 0; i < run->buffer_count; i++) run->device->backend->release(run->device, run->buffers[i].memory);
-    for (int32_t i = 0; i < run->plain_count; i++) run->device->backend->release(run->device, run->plain_memory[i]);
     free(run->outputs);
-    memset(run, 0, sizeof *run);
 }

@@ -1,48 +1,60 @@
-/* The buffers of one check; see check.h. */
+/* The buffers of one check: inputs with the same values on every backend, outputs poisoned with NaN, a guard zone
+ * around each member's part. */
 #ifndef EAB_CHECK_BUFFERS_H
 #define EAB_CHECK_BUFFERS_H
 
-#include "suite.h"
+#include "operation.h"
 
-enum { EAB_CHECK_MAX_BUFFERS = 64 };
+enum { EAB_CHECK_MAX_BUFFERS = 64, EAB_CHECK_MAX_MEMBERS = 8, EAB_CHECK_MAX_TOKENS = 4096 };
 
 typedef struct {
     void *memory;
-    int64_t count; /* reals of one member, without its guard */
-    int32_t members;
+    int64_t count;   /* reals of one member, without its guard */
+    int32_t members; /* -1: integers or tallies, without guards */
 } eab_check_buffer;
 
 struct eab_check_run {
     eab_device *device;
+    const eab_check_operation *operation;
     eab_check_buffer buffers[EAB_CHECK_MAX_BUFFERS];
     int32_t buffer_count;
-    void *plain_memory[EAB_CHECK_MAX_BUFFERS]; /* integers and tallies */
-    int32_t plain_count;
     uint32_t draws;
-    double *outputs; /* what the operation wrote, one after another */
+    double *outputs; /* what the operation wrote, in the order of the eab_check_output calls */
     int64_t output_count, output_room;
-    double terms_squared; /* of the size of the outputs' terms before they cancel, where an operation knows it */
+    double terms_squared; /* sum of squares of the outputs' terms before they cancel, where the operation knows it */
     double roundoff;      /* of the type that the operation works in; 0: the backend's own */
     int status;           /* the first failure; later calls do nothing */
 };
 
-/* A tensor of `count` reals a member, between guards. fill: normal-ish random values times `scale`; NaN where scale is
- * NAN (an output that must be written everywhere); 0 where it is 0. Draws depend on the order of calls only. */
+/* Calls an operation of the run's backend, unless an earlier call failed. */
+#define EAB_CHECK_CALL(operation, ...)                                                             \
+    do {                                                                                           \
+        if (!run->status) run->status = run->device->backend->operation(run->device, __VA_ARGS__); \
+    } while (0)
+
+static inline int64_t eab_check_rows(const eab_check_shape *shape) { return (int64_t)shape->batch * shape->context; }
+
+/* The next random number: nearly normal (the sum of four uniforms), standard deviation 1. */
+double eab_check_normal(eab_random *random);
+
+/* A tensor of `count` reals a member, between guards: random values times `scale`. NAN as the scale poisons an
+ * output, 0 zeroes it. Values depend on the order of calls only. */
 eab_tensor eab_check_tensor(eab_check_run *run, int32_t members, int64_t count, double scale);
 
 /* Device memory with a copy of `bytes` at `from` (NULL: zeroes). */
 void *eab_check_upload(eab_check_run *run, const void *from, size_t bytes);
 
-/* Uniform in 0..bound-1, the same on every backend. */
-int32_t eab_check_below(eab_check_run *run, int32_t bound);
+/* `count` random tokens below `vocab` in device memory. some_free: every third is no determined token (-1 - token). */
+int32_t *eab_check_random_tokens(eab_check_run *run, int64_t count, int32_t vocab, bool some_free);
 
-/* Adds `count` reals of each member, or numbers from the host, to the outputs that are compared. */
+/* Adds `count` reals of each member, or a number from the host, to the outputs that are compared. */
 void eab_check_output(eab_check_run *run, eab_tensor tensor, int32_t members, int64_t count);
 void eab_check_output_number(eab_check_run *run, double number);
 
-/* Whether every guard still holds what was put there. */
+/* Whether every guard still holds its values. */
 bool eab_check_guards_hold(eab_check_run *run);
 
+/* Frees the buffers; the device stays. */
 void eab_check_release(eab_check_run *run);
 
 #endif

@@ -1,6 +1,5 @@
 #include <glib.h>
 #include <stdio.h>
-#include <string.h>
 
 #include "arguments.h"
 #include "base/suggest.h"
@@ -56,23 +55,14 @@ static GOptionContext *make_context(arguments *a) {
     return context;
 }
 
-static const eab_check_operation *operation_at(int index) {
-    int common = 0;
-    while (eab_check_operation_at(common)) common++;
-    return index < common ? eab_check_operation_at(index) : eab_check_half_operation_at(index - common);
-}
-
-/* Whether each of the names between commas is an operation's; tells of the first that is not. */
+/* Whether each of the names between commas is an operation's; reports the first that is not. */
 static bool are_operations(const char *names) {
     enum { MOST = 96 };
     const char *known[MOST + 1] = {NULL}, *unknown = NULL;
-    for (int i = 0; i < MOST && operation_at(i); i++) known[i] = operation_at(i)->name;
+    for (int i = 0; i < MOST && eab_check_operation_at(i); i++) known[i] = eab_check_operation_at(i)->name;
     char **words = g_strsplit(names, ",", -1), shown[80];
-    for (int word = 0; words[word] && !unknown; word++) {
-        int i = 0;
-        while (known[i] && strcmp(words[word], known[i]) != 0) i++;
-        if (!known[i]) unknown = words[word];
-    }
+    for (int i = 0; words[i] && !unknown; i++)
+        if (!eab_check_operation_from_name(words[i])) unknown = words[i];
     if (unknown)
         fprintf(stderr, "eabench check: --op names '%s', which is no operation; nearest: %s\n",
                 eab_excerpt(unknown, 40, shown, sizeof shown), eab_suggest(unknown, known));

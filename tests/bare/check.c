@@ -1,6 +1,6 @@
-/* Whether the processor's kernels are right on a machine for which neither GLib nor Criterion is here: every operation
- * against the float64 reference, unaligned operands, and a short training beside the reference's. Needs the C library
- * only, so that a cross compiler and an emulator are enough. Prints a summary; exit code 1 if something was wrong. */
+/* Tests the processor's kernels with the C library alone, so that a cross compiler and an emulator are enough: every
+ * operation against the float64 reference, unaligned operands, and a short training compared with the reference's.
+ * Prints a summary; exit code 1 if something was wrong. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,7 +14,7 @@
 
 static int checks, wrong;
 
-/* host/mixture.c needs GLib; the models here learn one level. */
+/* Stands in for host/spec/mixture.c, which needs GLib. The models here learn one level. */
 const eab_mixture *eab_mixture_at(int32_t number) {
     (void)number;
     return NULL;
@@ -41,7 +41,7 @@ static void report(void *context, const eab_check_operation *operation, const ea
     (void)context;
 }
 
-/* A product whose operands lie `shift` floats past an aligned place has the bits of the aligned one. */
+/* A product of operands that start `shift` floats past an aligned address has the same bits as the aligned product. */
 static void check_unaligned(void) {
     enum { M = 19, N = 37, K = 23, ROOM = 2048 };
     static _Alignas(64) float a[ROOM], b[ROOM], c[ROOM], aligned[M * N];
@@ -99,7 +99,7 @@ static losses train(const char *backend, const eab_config *config, int64_t steps
         must(device->backend->zero(device, tally, sizeof *tally));
         must(eab_model_pass(&model, inputs, targets, counts, tally, NULL));
         must(eab_model_step(&model, step));
-        result.last = tally->loss_nats / (double)tally->tokens; /* both backends work in the host's memory */
+        result.last = tally->loss_nats / (double)tally->tokens; /* both backends compute in host memory */
         if (step == 0) result.first = result.last;
         if (step == 7) result.early = result.last;
     }
@@ -147,7 +147,7 @@ static void check_training(int32_t mechanism, eab_activation activation, int32_t
              mechanism, (int)activation, width, here.first, here.early, here.last, reference.first, reference.early,
              reference.last);
     puts(line);
-    /* Later on two trainings part: what is rounded otherwise grows from step to step, with ea above all. */
+    /* Two trainings diverge later: rounding differences grow from step to step, most of all with ea. */
     expect(fabs(here.first - reference.first) < 1e-5 * reference.first &&
                fabs(here.early - reference.early) < 1e-3 * reference.early && here.last < 0.75 * here.first,
            line);

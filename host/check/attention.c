@@ -1,0 +1,218 @@
+/* Attention, forward and backward: in the backend's own type as a model calls it, and in bf16 and fp16 as the public
+ * API does. Of the two 16-bit types the inputs are rounded first, for all backends alike; the plain implementation
+ * computes in float32 and rounds its results. */
+#include <math.h>
+#include <stdlib.h>
+
+#include "base/half.h"
+#include "buffers.h"
+#include "kernels/mechanism.h"
+#include "kernels/reference/attention.h"
+
+enum { MAX_HEADS = 64, MAX_HALF_HEAD_DIM = 128 };
+enum { Q, K, V, DOUT, INPUTS, OUT = INPUTS, DQ, DK, DV, ROW_STAT, TENSORS };
+
+typedef struct {
+    eab_attention_args args;
+    int32_t mechanism[EAB_CHECK_MAX_MEMBERS];
+    float scale[EAB_CHECK_MAX_MEMBERS], slopes[MAX_HEADS];
+    eab_tensor tensors[TENSORS];
+} attention_problem;
+
+static void problem_init(attention_problem *problem, const eab_check_shape *shape) {
+    const int32_t head_dim = shape->d_model / shape->heads;
+    for (int32_t member = 0; member < shape->members; member++) {
+        problem->mechanism[member] = shape->mechanism;
+        problem->scale[member] = eab_mechanism_default_scale(shape->mechanism, head_dim);
+    }
+    for (int32_t head = 0; head < shape->heads; head++) problem->slopes[head] = exp2f(-(float)(head + 1));
+    problem->args = (eab_attention_args){.members = shape->members,
+                                         .batch = shape->batch,
+                                         .heads = shape->heads,
+                                         .context = shape->context,
+                                         .head_dim = head_dim,
+                                         .causal = true,
+                                         .scores = {problem->mechanism, problem->scale},
+                                         .slopes = shape->slopes ? problem->slopes : NULL,
+                                         .in_batch = (int64_t)shape->context * 3 * shape->d_model,
+                                         .in_head = head_dim,
+                                         .in_time = 3 * (int64_t)shape->d_model,
+                                         .out_batch = (int64_t)shape->context * shape->d_model,
+                                         .out_head = head_dim,
+                                         .out_time = shape->d_model};
+}
+
+/* Both passes, or the forward pass only. */
+static void run_passes(eab_check_run *run, const attention_problem *problem) {
+    const eab_tensor *t = problem->tensors;
+    EAB_CHECK_CALL(attention_forward, &problem->args, t[Q], t[K], t[V], t[OUT], t[ROW_STAT]);
+    if (run->operation->gradient)
+        EAB_CHECK_CALL(attention_backward, &problem->args, t[Q], t[K], t[V], t[OUT], t[ROW_STAT], t[DOUT], t[DQ], t[DK],
+                       t[DV]);
+}
+
+static bool is_reference(const eab_check_run *run) { return run->device->backend->real_bytes == sizeof(double); }
+
+static double *member_of(eab_tensor tensor, int32_t member) { return (double *)tensor.data + member * tensor.stride; }
+
+/* On the reference: the size of the gradients' terms before they cancel, added to terms[3], laid out as dq, dk, dv. */
+static void add_terms(eab_check_run *run, const attention_problem *problem, const eab_tensor *terms) {
+    const eab_tensor *t = problem->tensors;
+    for (int32_t m = 0; m < problem->args.members && !run->status; m++)
+        run->status = eab_reference_attention_terms(&problem->args, m, member_of(t[Q], m), member_of(t[K], m),
+                                                    member_of(t[V], m), member_of(t[DOUT], m), member_of(terms[0], m),
+                                                    member_of(terms[1], m), member_of(terms[2], m));
+}
+
+static void add_squares(eab_check_run *run, eab_tensor terms, int32_t members, int64_t count) {
+    for (int32_t member = 0; member < members && !run->status; member++)
+        for (int64_t i = 0; i < count; i++)
+            run->terms_squared += member_of(terms, member)[i] * member_of(terms, member)[i];
+}
+
+/* ---- as a model calls it: q, k and v are columns of one matrix ------------------------------------------------ */
+
+static void split(const eab_check_run *run, eab_tensor qkv, int64_t d_model, eab_tensor *parts) {
+    const int64_t bytes = d_model * (int64_t)run->device->backend->real_bytes;
+    for (int i = 0; i < 3; i++) {
+        parts[i] = qkv;
+        if (qkv.data) parts[i].data = (char *)qkv.data + i * bytes;
+    }
+}
+
+static int check_attention(eab_check_run *run, const eab_check_shape *shape) {
+    attention_problem problem;
+    problem_init(&problem, shape);
+    const int32_t members = shape->members, d_model = shape->d_model;
+    const int64_t rows = eab_check_rows(shape), out_count = rows * d_model, in_count = 3 * out_count;
+    eab_tensor *t = problem.tensors, terms[3];
+    split(run, eab_check_tensor(run, members, in_count, 1), d_model, &t[Q]);
+    t[OUT] = eab_check_tensor(run, members, out_count, NAN);
+    t[ROW_STAT] = eab_check_tensor(run, members, rows * shape->heads, NAN);
+    if (run->operation->gradient) {
+        t[DOUT] = eab_check_tensor(run, members, out_count, 1);
+        split(run, eab_check_tensor(run, members, in_count, NAN), d_model, &t[DQ]);
+    }
+    run_passes(run, &problem);
+    if (!run->operation->gradient) {
+        eab_check_output(run, t[OUT], members, out_count);
+        eab_check_output(run, t[ROW_STAT], members, rows * shape->heads);
+        return run->status;
+    }
+    eab_check_output(run, t[DQ], members, in_count); /* and dk, dv */
+    if (is_reference(run)) {
+        split(run, eab_check_tensor(run, members, in_count, 0), d_model, terms);
+        add_terms(run, &problem, terms);
+        add_squares(run, terms[0], members, in_count);
+    }
+    return run->status;
+}
+
+/* ---- in bf16 and fp16: contiguous tensors ---------------------------------------------------------------------- */
+
+/* Members are sequences of a larger batch. Shapes without slopes are checked without the causal mask. */
+static eab_attention half_problem_init(attention_problem *problem, const eab_check_shape *shape, int32_t dtype) {
+    problem_init(problem, shape);
+    eab_attention_args *args = &problem->args;
+    args->members = 1;
+    args->batch = shape->members * shape->batch;
+    args->causal = shape->slopes;
+    args->in_time = args->out_time = args->head_dim;
+    args->in_head = args->out_head = (int64_t)args->context * args->head_dim;
+    args->in_batch = args->out_batch = args->in_head * args->heads;
+    return (eab_attention){.batch = args->batch,
+                           .heads = args->heads,
+                           .context = args->context,
+                           .head_dim = args->head_dim,
+                           .mechanism = shape->mechanism,
+                           .dtype = dtype,
+                           .causal = args->causal,
+                           .slopes = args->slopes};
+}
+
+static void draw(double *values, int64_t count, int tensor, int32_t dtype) {
+    eab_random random = eab_random_at(7, 12, (uint32_t)tensor, 0, 0);
+    for (int64_t i = 0; i < count; i++) {
+        const double value = eab_check_normal(&random);
+        values[i] = fabs(value) < 2e-3 ? 0 : eab_half_round(value, dtype); /* rounding takes no subnormals */
+    }
+}
+
+static void output_half(eab_check_run *run, const void *from, uint16_t *scratch, int64_t count, int32_t dtype) {
+    EAB_CHECK_CALL(download, scratch, from, (size_t)count * sizeof *scratch);
+    for (int64_t i = 0; i < count && !run->status; i++)
+        eab_check_output_number(run, eab_half_decode(scratch[i], dtype));
+}
+
+/* On a backend with these types. values: scratch of `count`. */
+static int run_half(eab_check_run *run, const eab_attention *attention, double *values, int64_t count) {
+    enum { HALF_NAN = 0x7FFF };
+    const bool backward = run->operation->gradient;
+    const size_t bytes = (size_t)count * sizeof(uint16_t);
+    uint16_t *half = malloc(bytes);
+    void *t[ROW_STAT];
+    if (!half) return eab_fail(EAB_NO_MEMORY, "no memory for a check");
+    for (int i = 0; i < ROW_STAT; i++) {
+        if (i < INPUTS) draw(values, count, i, attention->dtype);
+        for (int64_t j = 0; j < count; j++)
+            half[j] = i < INPUTS ? eab_half_encode(values[j], attention->dtype) : HALF_NAN;
+        t[i] = eab_check_upload(run, half, bytes);
+    }
+    float *row_stat = eab_check_upload(run, NULL, (size_t)(count / attention->head_dim) * sizeof *row_stat);
+    EAB_CHECK_CALL(attention_half_forward, attention, t[Q], t[K], t[V], t[OUT], row_stat);
+    if (backward)
+        EAB_CHECK_CALL(attention_half_backward, attention, t[Q], t[K], t[V], t[OUT], row_stat, t[DOUT], t[DQ], t[DK],
+                       t[DV]);
+    for (int i = backward ? DQ : OUT; i <= (backward ? DV : OUT); i++)
+        output_half(run, t[i], half, count, attention->dtype);
+    free(half);
+    return run->status;
+}
+
+/* In the reference's type, or in float32 with rounded results. values: scratch of `count`. */
+static int run_wide(eab_check_run *run, attention_problem *problem, int32_t dtype, double *values, int64_t count) {
+    const bool backward = run->operation->gradient;
+    eab_tensor *t = problem->tensors, terms[3];
+    for (int i = 0; i < TENSORS; i++) {
+        t[i] = eab_check_tensor(run, 1, i == ROW_STAT ? count / problem->args.head_dim : count, NAN);
+        if (i >= INPUTS) continue;
+        draw(values, count, i, dtype);
+        EAB_CHECK_CALL(write_reals, t[i].data, values, count);
+    }
+    run_passes(run, problem);
+    for (int i = backward ? DQ : OUT; i <= (backward ? DV : OUT); i++) eab_check_output(run, t[i], 1, count);
+    if (!is_reference(run))
+        for (int64_t i = 0; i < run->output_count; i++) run->outputs[i] = eab_half_round(run->outputs[i], dtype);
+    else if (backward) {
+        for (int i = 0; i < 3; i++) terms[i] = eab_check_tensor(run, 1, count, 0);
+        add_terms(run, problem, terms);
+        for (int i = 0; i < 3; i++) add_squares(run, terms[i], 1, count);
+    }
+    return run->status;
+}
+
+static int check_half(eab_check_run *run, const eab_check_shape *shape) {
+    const int32_t dtype = run->operation->form;
+    const int64_t count = shape->members * eab_check_rows(shape) * shape->d_model;
+    attention_problem problem;
+    const eab_attention attention = half_problem_init(&problem, shape, dtype);
+    if (attention.head_dim > MAX_HALF_HEAD_DIM) return EAB_OK;
+    double *values = malloc((size_t)count * sizeof *values);
+    if (!values) return eab_fail(EAB_NO_MEMORY, "no memory for a check");
+    run->roundoff = eab_half_roundoff(dtype);
+    const int status = run->device->backend->attention_half_forward ? run_half(run, &attention, values, count)
+                                                                    : run_wide(run, &problem, dtype, values, count);
+    free(values);
+    return status;
+}
+
+#define HALF .by_mechanism = true, .half = true
+const eab_check_operation eab_check_attention[] = {
+    {.name = "attention", .run = check_attention, .by_mechanism = true},
+    {.name = "attention_backward", .run = check_attention, .gradient = true, .by_mechanism = true},
+    {.name = "attention_bf16", .run = check_half, .form = EAB_BF16, HALF},
+    {.name = "attention_bf16_back", .run = check_half, .form = EAB_BF16, .gradient = true, HALF},
+    {.name = "attention_f16", .run = check_half, .form = EAB_F16, HALF},
+    {.name = "attention_f16_back", .run = check_half, .form = EAB_F16, .gradient = true, HALF},
+    {.name = NULL},
+};

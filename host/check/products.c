@@ -1,0 +1,69 @@
+/* Products of matrices as a linear map has them: y = x W + b, dx = dy W^T, dW += x^T dy. */
+#include <math.h>
+
+#include "buffers.h"
+
+/* In the order of `form`. */
+static const struct {
+    bool transpose_a, transpose_b, accumulate, bias;
+} forms[] = {{.bias = true}, {.transpose_b = true}, {.transpose_a = true, .accumulate = true}};
+enum { MAP, INPUT_GRADIENT, WEIGHT_GRADIENT };
+
+/* Beside the rounding of float32 sums: TF32 truncates its inputs. Sums in bf16's products may be truncated, too,
+ * which is still far less than a wrongly rounded input. */
+static double gemm_roundoff(eab_precision precision) {
+    return precision == EAB_PRECISION_TF32 ? 0x1p-10 : precision == EAB_PRECISION_BF16 ? 0x1p-20 : 0;
+}
+
+static int check_gemm(eab_check_run *run, const eab_check_shape *shape) {
+    const int32_t form = run->operation->form, members = shape->members, extra = 3;
+    const int32_t m = (int32_t)eab_check_rows(shape), n = shape->vocab, k = shape->d_model;
+    eab_gemm gemm = {.members = members,
+                     .m = m,
+                     .n = n,
+                     .k = k,
+                     .transpose_a = forms[form].transpose_a,
+                     .transpose_b = forms[form].transpose_b,
+                     .accumulate = forms[form].accumulate,
+                     .precision = run->operation->precision};
+    run->roundoff = gemm_roundoff(gemm.precision);
+    gemm.lda = (gemm.transpose_a ? m : k) + extra;
+    gemm.ldb = (gemm.transpose_b ? k : n) + extra;
+    gemm.ldc = n;
+    gemm.a = eab_check_tensor(run, members, (int64_t)gemm.lda * (gemm.transpose_a ? k : m), 1);
+    gemm.b = eab_check_tensor(run, members, (int64_t)gemm.ldb * (gemm.transpose_b ? n : k), 1);
+    gemm.c = eab_check_tensor(run, members, (int64_t)m * n, gemm.accumulate ? 1 : NAN);
+    if (forms[form].bias) gemm.bias = eab_check_tensor(run, members, n, 1);
+    EAB_CHECK_CALL(gemm, &gemm);
+    eab_check_output(run, gemm.c, members, (int64_t)m * n);
+    return run->status;
+}
+
+const eab_check_operation eab_check_products[] = {
+    {.name = "gemm", .run = check_gemm, .form = MAP},
+    {.name = "gemm_input_gradient", .run = check_gemm, .form = INPUT_GRADIENT, .gradient = true},
+    {.name = "gemm_weight_gradient", .run = check_gemm, .form = WEIGHT_GRADIENT, .gradient = true},
+    {.name = "gemm_tf32", .run = check_gemm, .form = MAP, .precision = EAB_PRECISION_TF32},
+    {.name = "gemm_input_grad_tf32",
+     .run = check_gemm,
+     .form = INPUT_GRADIENT,
+     .gradient = true,
+     .precision = EAB_PRECISION_TF32},
+    {.name = "gemm_weight_grad_tf32",
+     .run = check_gemm,
+     .form = WEIGHT_GRADIENT,
+     .gradient = true,
+     .precision = EAB_PRECISION_TF32},
+    {.name = "gemm_bf16", .run = check_gemm, .form = MAP, .precision = EAB_PRECISION_BF16},
+    {.name = "gemm_input_grad_bf16",
+     .run = check_gemm,
+     .form = INPUT_GRADIENT,
+     .gradient = true,
+     .precision = EAB_PRECISION_BF16},
+    {.name = "gemm_weight_grad_bf16",
+     .run = check_gemm,
+     .form = WEIGHT_GRADIENT,
+     .gradient = true,
+     .precision = EAB_PRECISION_BF16},
+    {.name = NULL},
+};

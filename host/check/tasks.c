@@ -1,0 +1,73 @@
+/* The sequences of the tasks. Tokens are integers: any difference is an error of 1 or more, far past every bound. */
+#include "tasks/task.h"
+
+#include "buffers.h"
+
+static int check_generated(eab_check_run *run, const eab_generate_args *args) {
+    const int64_t count = (int64_t)args->members * args->batch * args->context;
+    int32_t host[EAB_CHECK_MAX_TOKENS];
+    int64_t counts[EAB_CHECK_MAX_MEMBERS];
+    const size_t bytes = (size_t)count * sizeof *host;
+    int32_t *inputs = eab_check_upload(run, NULL, bytes), *targets = eab_check_upload(run, NULL, bytes);
+    int64_t *device_counts = eab_check_upload(run, NULL, (size_t)args->members * sizeof *counts);
+    EAB_CHECK_CALL(generate, args, inputs, targets, device_counts);
+    for (int part = 0; part < 2; part++) {
+        EAB_CHECK_CALL(download, host, part ? targets : inputs, bytes);
+        for (int64_t i = 0; i < count && !run->status; i++) eab_check_output_number(run, host[i]);
+    }
+    EAB_CHECK_CALL(download, counts, device_counts, (size_t)args->members * sizeof *counts);
+    for (int32_t member = 0; member < args->members && !run->status; member++)
+        eab_check_output_number(run, (double)counts[member]);
+    return run->status;
+}
+
+/* All families one after another. Every other member is held out. */
+static int check_families(eab_check_run *run, eab_generate_args args) {
+    eab_level levels[EAB_CHECK_MAX_MEMBERS];
+    uint8_t held_out[EAB_CHECK_MAX_MEMBERS];
+    args.levels = levels;
+    args.held_out = held_out;
+    for (int family = 0; family < EAB_TASK_COUNT; family++) {
+        for (int32_t member = 0; member < args.members; member++) {
+            levels[member] = eab_level_default(family);
+            held_out[member] = (uint8_t)(member & 1);
+        }
+        EAB_TRY(check_generated(run, &args));
+    }
+    return EAB_OK;
+}
+
+/* Mixtures of all families and one more level, with another first part for each member. Every other member has task
+ * tokens. */
+static int check_mixtures(eab_check_run *run, eab_generate_args args) {
+    eab_level levels[EAB_CHECK_MAX_MEMBERS + EAB_TASK_COUNT];
+    uint8_t held_out[EAB_CHECK_MAX_MEMBERS + EAB_TASK_COUNT];
+    eab_parts parts[EAB_CHECK_MAX_MEMBERS];
+    args.levels = levels;
+    args.held_out = held_out;
+    args.parts = parts;
+    for (int32_t i = 0; i < args.members + EAB_TASK_COUNT; i++) {
+        levels[i] = eab_level_default(i % EAB_TASK_COUNT);
+        held_out[i] = (uint8_t)(i & 1);
+    }
+    for (int32_t member = 0; member < args.members; member++)
+        parts[member] = (eab_parts){member, EAB_TASK_COUNT + 1, args.context > 1 && member & 1 ? 2000 : -1};
+    for (args.only = 0; args.only < 3; args.only++) EAB_TRY(check_generated(run, &args));
+    return EAB_OK;
+}
+
+static int check_generate(eab_check_run *run, const eab_check_shape *shape) {
+    uint32_t seeds[EAB_CHECK_MAX_MEMBERS];
+    const eab_generate_args args = {.members = shape->members,
+                                    .batch = shape->batch,
+                                    .context = shape->context,
+                                    .seeds = seeds,
+                                    .stream = EAB_STREAM_VALIDATION,
+                                    .first_index = 5};
+    if (shape->members * eab_check_rows(shape) > EAB_CHECK_MAX_TOKENS) return EAB_OK;
+    for (int32_t member = 0; member < shape->members; member++) seeds[member] = (uint32_t)member;
+    EAB_TRY(check_families(run, args));
+    return check_mixtures(run, args);
+}
+
+const eab_check_operation eab_check_tasks[] = {{.name = "generate", .run = check_generate}, {.name = NULL}};
