@@ -2,7 +2,7 @@
 #ifndef EAB_RUN_ENVIRONMENT_H
 #define EAB_RUN_ENVIRONMENT_H
 
-#include "folder.h"
+#include "settings.h"
 
 /* In the manifest's order. version, commit, compiler and flags are those of the build. */
 /* clang-format off */

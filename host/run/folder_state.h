@@ -1,14 +1,15 @@
-/* What run_folder.c (lock, manifest, appending) and run_resume.c (reading, repairing, ordering) share. */
+/* What folder.c (lock, manifest, appending) and resume.c (reading, repairing, ordering) share. */
 #ifndef EAB_RUN_FOLDER_STATE_H
 #define EAB_RUN_FOLDER_STATE_H
 
 #include <pthread.h>
 
 #include "environment.h"
+#include "folder.h"
 #include "lock.h"
 #include "tables.h"
 
-/* Of one cell of the plan. */
+/* What the tables hold of one cell of the plan. */
 typedef struct {
     uint64_t parts; /* a bit for each of its rows in accuracy.csv */
     double token_accuracy;
@@ -18,48 +19,36 @@ typedef struct {
     int32_t rows[EAB_TABLE_COUNT];
 } eab_cell_state;
 
-/* A cell that ended and is not in the tables yet. */
-typedef struct {
-    int64_t index;
-    eab_cell_outcome outcome;
-    GString *rows[EAB_TABLE_COUNT];
-} eab_pending_cell;
-
-/* Columns that resuming reads; level follows task. */
-enum {
-    EAB_RESUME_STATUS,
-    EAB_RESUME_TOKEN_ACCURACY,
-    EAB_RESUME_SOLVED,
-    EAB_RESUME_TASK,
-    EAB_RESUME_STEPS_DONE,
-    EAB_RESUME_COLUMNS
-};
-
 struct eab_run_folder {
     char *path, *warning;
-    bool looking; /* peek: no lock, no writing */
+    bool read_only;
+    bool keep_timeouts, keep_failures; /* eab_run_settings */
     eab_run_lock lock;
     const eab_plan *plan;
-    eab_run_settings settings; /* with strings of our own */
     eab_environment environment;
     GHashTable *places;    /* a cell's id -> its index in the plan */
     eab_cell_state *cells; /* [plan->count] */
     char *table_paths[EAB_TABLE_COUNT];
     bool has_table[EAB_TABLE_COUNT];
     int64_t last_read[EAB_TABLE_COUNT]; /* the cell of the last row that was read */
-    double peak_gflop_per_s;
-    int32_t column[EAB_RESUME_COLUMNS]; /* of accuracy.csv */
+    struct {
+        int32_t status, task, level, steps_done, token_accuracy, solved;
+    } column; /* of accuracy.csv */
 
     pthread_mutex_t mutex; /* of all below, and of cells once workers run */
     eab_table_file files[EAB_TABLE_COUNT];
-    GArray *pending; /* eab_pending_cell */
-    gint64 synced_us;
-    int failure; /* the status that ended all writing, with its line */
-    char failure_line[768];
+    GArray *waiting;                        /* eab_cell_end: cells whose rows are not in the tables yet */
+    GString *waiting_rows[EAB_TABLE_COUNT]; /* their rows */
+    int64_t synced_us;
+    int failure; /* the status that ended all writing, with its message */
+    char *failure_message;
 };
 
-/* Whether all rows of the plan's cell `index` are there and need not be done again. */
+/* Whether all rows of the plan's cell `index` are there and it is not to be trained again. */
 bool eab_run_folder_is_done(const eab_run_folder *folder, int64_t index);
+
+/* Records that the cell's rows are in the tables. */
+void eab_run_folder_note(eab_run_folder *folder, const eab_cell_end *end);
 
 /* Reads all tables into folder->cells; changes no file. Cells without a result count as not there. */
 int eab_run_folder_read(eab_run_folder *folder);

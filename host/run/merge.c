@@ -242,14 +242,14 @@ static int copy_cells(merge *self, const part *own, open_part *files, const char
     for (int64_t i = 0; i < self->plan.count && !status; i++) {
         const char *id = self->plan.cells[i].id;
         if (self->cells[i].part_seen != own->shard.part || !is_whole(self, i)) continue;
-        if (eab_run_folder_has(folder, id)) continue;
+        if (eab_run_folder_has(folder, i)) continue;
         if (eab_interrupt_count() > 0) status = eab_fail(EAB_INTERRUPTED, "interrupted");
         const eab_cell_end end = {.index = i, .status = (eab_cell_status)self->cells[i].status, .solved = -1};
         if (!status) status = bring_file(own->folder, out, "models", id);
         if (!status) status = bring_file(own->folder, out, "geometry", id);
         if (!status) status = gather_cell(own, files, i, rows);
         const char *const texts[EAB_TABLE_COUNT] = {rows[0]->str, rows[1]->str, rows[2]->str, rows[3]->str};
-        if (!status) status = eab_run_folder_append_rows(folder, &end, texts);
+        if (!status) status = eab_run_folder_append(folder, &end, texts);
         counts->added += !status;
     }
     for (int table = 0; table < EAB_TABLE_COUNT; table++) g_string_free(rows[table], TRUE);
@@ -275,7 +275,7 @@ static int copy_part(merge *self, const part *own, const char *out, eab_run_fold
 
 /* ---- the whole ----------------------------------------------------------------------------------------------- */
 
-static void count_cells(merge *self, const eab_run_folder *folder, eab_merge_counts *counts) {
+static void count_cells(merge *self, eab_run_folder *folder, eab_merge_counts *counts) {
     counts->cells = self->plan.count;
     for (int64_t i = 0; i < self->plan.count; i++) {
         eab_cell_outcome outcome;

@@ -6,17 +6,27 @@
 #include "folder_state.h"
 #include "kernels/status.h"
 
+/* A bit for each row of the cell in accuracy.csv. */
+static uint64_t all_parts(const eab_run_folder *folder, int64_t index) {
+    return UINT64_MAX >> (64 - eab_accuracy_row_count(&folder->plan->cells[index].config));
+}
+
 static bool has_all_rows(const eab_run_folder *folder, int64_t index) {
-    const int32_t rows = eab_accuracy_row_count(&folder->plan->cells[index].config);
-    const uint64_t all = rows >= 64 ? UINT64_MAX : (UINT64_C(1) << rows) - 1;
-    return folder->cells[index].parts == all;
+    return folder->cells[index].parts == all_parts(folder, index);
+}
+
+void eab_run_folder_note(eab_run_folder *folder, const eab_cell_end *end) {
+    folder->cells[end->index] = (eab_cell_state){.parts = all_parts(folder, end->index),
+                                                 .token_accuracy = end->token_accuracy,
+                                                 .status = (int8_t)end->status,
+                                                 .solved = (int8_t)end->solved};
 }
 
 bool eab_run_folder_is_done(const eab_run_folder *folder, int64_t index) {
     const eab_cell_state *state = &folder->cells[index];
     if (!has_all_rows(folder, index)) return false;
-    if (state->status == EAB_CELL_TIMEOUT) return folder->settings.keep_timeouts;
-    return folder->settings.keep_failures || eab_cell_status_is_result((eab_cell_status)state->status);
+    if (state->status == EAB_CELL_TIMEOUT) return folder->keep_timeouts;
+    return folder->keep_failures || eab_cell_status_is_result((eab_cell_status)state->status);
 }
 
 /* The plan's index of the row's cell, or -1 with a line. */
@@ -41,36 +51,39 @@ static int read_number(const char *name, const char *text, double *value) {
                     eab_excerpt(text, 40, shown, sizeof shown));
 }
 
+/* Which of its cell's rows this is, of 0..63; -1 with a message. */
+static int32_t find_part(const eab_run_folder *folder, const eab_csv_row *row, int64_t index) {
+    const char *task = row->field[folder->column.task], *level = row->field[folder->column.level];
+    const int32_t part = eab_accuracy_row_part(&folder->plan->cells[index].config, task, level);
+    char shown[64], shown_level[112];
+    if (part < 0)
+        eab_fail(EAB_BAD_INPUT, "cell %s has no task '%s' with level '%s'; the spec's own is allowed", row->field[0],
+                 eab_excerpt(task, 40, shown, sizeof shown), eab_excerpt(level, 80, shown_level, sizeof shown_level));
+    if (part < 0 || !(folder->cells[index].parts & UINT64_C(1) << part)) return part;
+    eab_fail(EAB_BAD_INPUT, "a second row for cell %s, task %s, level %s; one is allowed", row->field[0], task, level);
+    return -1;
+}
+
 static int visit_accuracy(void *context, const eab_csv_row *row) {
     eab_run_folder *folder = context;
     const int64_t index = find_cell(folder, row);
-    if (index < 0) return EAB_BAD_INPUT;
-    const eab_config *config = &folder->plan->cells[index].config;
-    eab_cell_state *state = &folder->cells[index];
-    const char *task = row->field[folder->column[EAB_RESUME_TASK]],
-               *level = row->field[folder->column[EAB_RESUME_TASK] + 1];
-    const int32_t part = eab_accuracy_row_part(config, task, level);
-    const int status = eab_cell_status_from_name(row->field[folder->column[EAB_RESUME_STATUS]]);
+    const int32_t part = index < 0 ? -1 : find_part(folder, row, index);
+    if (part < 0) return EAB_BAD_INPUT;
+    const char *status_name = row->field[folder->column.status];
+    const int status = eab_cell_status_from_name(status_name);
     double accuracy, solved;
-    char shown[64], shown_level[112];
-
-    if (part < 0)
-        return eab_fail(EAB_BAD_INPUT, "cell %s has no task '%s' with level '%s'; the spec's own is allowed",
-                        row->field[0], eab_excerpt(task, 40, shown, sizeof shown),
-                        eab_excerpt(level, 80, shown_level, sizeof shown_level));
-    if (state->parts & UINT64_C(1) << part)
-        return eab_fail(EAB_BAD_INPUT, "a second row for cell %s, task %s, level %s; one is allowed", row->field[0],
-                        task, level);
+    char shown[64];
     if (status < 0)
         return eab_fail(EAB_BAD_INPUT, "status is '%s'; ok, diverged, fail, oom, timeout are allowed",
-                        eab_excerpt(row->field[folder->column[EAB_RESUME_STATUS]], 40, shown, sizeof shown));
-    EAB_TRY(read_number("token_accuracy", row->field[folder->column[EAB_RESUME_TOKEN_ACCURACY]], &accuracy));
-    EAB_TRY(read_number("solved", row->field[folder->column[EAB_RESUME_SOLVED]], &solved));
+                        eab_excerpt(status_name, 40, shown, sizeof shown));
+    EAB_TRY(read_number("token_accuracy", row->field[folder->column.token_accuracy], &accuracy));
+    EAB_TRY(read_number("solved", row->field[folder->column.solved], &solved));
+
+    eab_cell_state *state = &folder->cells[index];
     if (!state->parts) {
         state->place = row->begin;
-        state->steps_done = g_ascii_strtoll(row->field[folder->column[EAB_RESUME_STEPS_DONE]], NULL, 10);
+        state->steps_done = g_ascii_strtoll(row->field[folder->column.steps_done], NULL, 10);
     }
-
     if (state->status < 0 || eab_cell_status_is_result((eab_cell_status)state->status)) state->status = (int8_t)status;
     if (part == 0) { /* the whole */
         state->token_accuracy = accuracy;
@@ -198,7 +211,7 @@ int eab_run_folder_read(eab_run_folder *folder) {
     }
     /* Whoever only looks wants to know of failures, too. */
     for (int64_t i = 0; i < folder->plan->count; i++)
-        if (!(folder->looking ? has_all_rows(folder, i) : eab_run_folder_is_done(folder, i)))
+        if (!(folder->read_only ? has_all_rows(folder, i) : eab_run_folder_is_done(folder, i)))
             folder->cells[i] = (eab_cell_state){.status = -1};
     return EAB_OK;
 }

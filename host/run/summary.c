@@ -4,9 +4,11 @@
 #include <math.h>
 #include <string.h>
 
+#include "kernels/mechanism.h"
 #include "spec/cell_task.h"
+#include "tables.h"
 
-enum { MAX_LEVELS_SHOWN = 60, MECHANISMS = 16 };
+enum { MAX_LEVELS_SHOWN = 60, MECHANISMS = EAB_MECHANISM_COUNT };
 
 /* A level's name as people read it on one line: a long mixture is cut, and told apart by its size. */
 static void name_level(const eab_config *config, char *text, size_t size) {
@@ -74,15 +76,14 @@ typedef struct {
     double accuracy_sum;
 } tally;
 
-void eab_summary_print(FILE *file, const eab_plan *plan, const eab_run_folder *folder) {
+void eab_summary_print(FILE *file, const eab_plan *plan, eab_run_folder *folder) {
     eab_level_index levels;
     eab_level_index_make(plan, &levels);
     tally(*tallies)[MECHANISMS] = g_malloc0((gsize)levels.count * sizeof *tallies);
     for (int64_t i = 0; i < plan->count; i++) {
         const int32_t mechanism = plan->cells[i].config.mechanism;
         eab_cell_outcome outcome;
-        if (mechanism < 0 || mechanism >= MECHANISMS || !eab_run_folder_outcome(folder, i, &outcome)) continue;
-        if (outcome.status != EAB_CELL_OK && outcome.status != EAB_CELL_DIVERGED) continue;
+        if (!eab_run_folder_outcome(folder, i, &outcome) || !eab_cell_status_is_result(outcome.status)) continue;
         tally *at = &tallies[levels.of_cell[i]][mechanism];
         at->cells++;
         if (!isnan(outcome.token_accuracy)) {
@@ -119,7 +120,6 @@ void eab_plan_print(FILE *file, const eab_plan *plan) {
     bool used[MECHANISMS] = {false};
     for (int64_t i = 0; i < plan->count; i++) {
         const int32_t mechanism = plan->cells[i].config.mechanism;
-        if (mechanism < 0 || mechanism >= MECHANISMS) continue;
         counts[levels.of_cell[i]][mechanism]++;
         used[mechanism] = true;
     }

@@ -18,7 +18,7 @@ void eab_level_index_make(const eab_plan *plan, eab_level_index *index);
 void eab_level_index_free(eab_level_index *index);
 
 /* Mean token accuracy, share solved and number of results for each level and mechanism. */
-void eab_summary_print(FILE *file, const eab_plan *plan, const eab_run_folder *folder);
+void eab_summary_print(FILE *file, const eab_plan *plan, eab_run_folder *folder);
 
 /* Cells of the plan for each level and mechanism. */
 void eab_plan_print(FILE *file, const eab_plan *plan);

@@ -216,7 +216,7 @@ void eab_accuracy_rows(GString *text, const eab_run_settings *settings, const ea
     }
 }
 
-void eab_throughput_rows(GString *text, const eab_run_settings *settings, double peak_gflop_per_s, const eab_cell *cell,
+void eab_throughput_rows(GString *text, const eab_run_settings *settings, const eab_cell *cell,
                          const eab_cell_result *result) {
     if (!eab_cell_status_is_result(result->status)) return;
     const eab_config *config = &cell->config;
@@ -225,8 +225,8 @@ void eab_throughput_rows(GString *text, const eab_run_settings *settings, double
     /* The members of a fleet share one shape: what the device does is the fleet's rate times one member's work. */
     const double gflop_per_s = result->flop_per_token * fleet_tokens_per_s * 1e-9;
     /* The peak was measured in the backend's own type. */
-    const bool has_peak = peak_gflop_per_s > 0 && config->precision == EAB_PRECISION_FLOAT32;
-    const double peak = has_peak ? peak_gflop_per_s : NAN;
+    const bool has_peak = settings->peak_gflop_per_s > 0 && config->precision == EAB_PRECISION_FLOAT32;
+    const double peak = has_peak ? settings->peak_gflop_per_s : NAN;
 
     eab_csv_line line = {.text = text};
     char lr[64];
@@ -308,6 +308,16 @@ void eab_geometry_rows(GString *text, const eab_cell *cell, const eab_cell_resul
         for (int j = 0; j < GEOMETRY_SCALARS; j++)
             add_geometry_row(text, cell, place, geometry_scalars[j], -1, scalars[j]);
     }
+}
+
+void eab_cell_rows(const eab_run_settings *settings, const eab_cell *cell, const eab_cell_result *result, char **rows) {
+    GString *text[EAB_TABLE_COUNT];
+    for (int table = 0; table < EAB_TABLE_COUNT; table++) text[table] = g_string_new(NULL);
+    eab_accuracy_rows(text[EAB_TABLE_ACCURACY], settings, cell, result);
+    eab_throughput_rows(text[EAB_TABLE_THROUGHPUT], settings, cell, result);
+    if (settings->save_curves) eab_curves_rows(text[EAB_TABLE_CURVES], cell, result);
+    if (settings->save_geometry) eab_geometry_rows(text[EAB_TABLE_GEOMETRY], cell, result);
+    for (int table = 0; table < EAB_TABLE_COUNT; table++) rows[table] = g_string_free(text[table], FALSE);
 }
 
 /* ---- statuses ------------------------------------------------------------------------------------------------ */

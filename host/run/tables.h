@@ -3,9 +3,9 @@
 #ifndef EAB_RUN_TABLES_H
 #define EAB_RUN_TABLES_H
 
-#include "folder.h"
 #include "model/train.h"
 #include "plan/cells.h"
+#include "settings.h"
 #include "table_file.h"
 
 typedef enum {
@@ -32,10 +32,14 @@ int64_t eab_geometry_row_count(const eab_config *config);
  * other than ok no geometry. */
 void eab_accuracy_rows(GString *text, const eab_run_settings *settings, const eab_cell *cell,
                        const eab_cell_result *result);
-void eab_throughput_rows(GString *text, const eab_run_settings *settings, double peak_gflop_per_s, const eab_cell *cell,
+void eab_throughput_rows(GString *text, const eab_run_settings *settings, const eab_cell *cell,
                          const eab_cell_result *result);
 void eab_curves_rows(GString *text, const eab_cell *cell, const eab_cell_result *result);
 void eab_geometry_rows(GString *text, const eab_cell *cell, const eab_cell_result *result);
+
+/* A cell's rows for all tables: rows[EAB_TABLE_COUNT], each to be freed with g_free. Curves and geometry only where the
+ * settings save them. */
+void eab_cell_rows(const eab_run_settings *settings, const eab_cell *cell, const eab_cell_result *result, char **rows);
 
 /* "ok", "diverged", "fail", "oom", "timeout"; and back, -1 if unknown. Results are ok and diverged. */
 const char *eab_cell_status_name(eab_cell_status status);

@@ -25,13 +25,11 @@ int eab_sweep_follow(const eab_sweep *sweep, const eab_plan *plan, int status) {
     g_free(mark);
     double peak_gflop_per_s;
     if (eab_follower_begins(session.follower, sweep->description, &peak_gflop_per_s) && !status) {
-        const eab_run_settings run = eab_sweep_run_settings(sweep);
-        session.folder = eab_run_folder_attach(sweep->out, plan, &run);
-        eab_run_folder_set_peak(session.folder, peak_gflop_per_s >= 0 ? peak_gflop_per_s : measure_peak(sweep));
+        session.run = eab_sweep_run_settings(sweep);
+        session.run.peak_gflop_per_s = peak_gflop_per_s >= 0 ? peak_gflop_per_s : measure_peak(sweep);
         eab_pool_settings settings = eab_sweep_pool_settings(&session, NULL);
         settings.fleet_sink = tell_fleet;
         eab_follower_train(session.follower, &settings, plan->cells);
-        eab_run_folder_close(session.folder);
     }
     return eab_follower_end(session.follower);
 }

@@ -48,10 +48,10 @@ static void wish(void *context) {
     post(context, &message, true);
 }
 
-void eab_follower_send(eab_follower *follower, const eab_cell_end *end, GString *const *rows) {
+void eab_follower_send(eab_follower *follower, const eab_cell_end *end, const char *const *rows) {
     eab_rank_writer message = eab_rank_write(EAB_RANK_RESULT);
     eab_rank_put(&message, end, sizeof *end);
-    for (int table = 0; table < EAB_TABLE_COUNT; table++) eab_rank_put_text(&message, rows[table]->str);
+    for (int table = 0; table < EAB_TABLE_COUNT; table++) eab_rank_put_text(&message, rows[table]);
     post(follower, &message, false);
 }
 

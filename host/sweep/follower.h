@@ -17,7 +17,7 @@ eab_follower *eab_follower_new(const eab_ranks *ranks, int status, const char *m
 bool eab_follower_begins(eab_follower *follower, const char *device, double *peak_gflop_per_s);
 
 /* Sends a cell's rows. Any thread. */
-void eab_follower_send(eab_follower *follower, const eab_cell_end *end, GString *const *rows);
+void eab_follower_send(eab_follower *follower, const eab_cell_end *end, const char *const *rows);
 
 /* Sends a message of one text (EAB_RANK_NOTE, EAB_RANK_FORGET). Any thread. */
 void eab_follower_post(eab_follower *follower, eab_rank_message_kind kind, const char *text);

@@ -45,7 +45,7 @@ int eab_list_cells(FILE *file, const eab_sweep *sweep, const eab_plan *plan) {
     EAB_TRY(eab_run_folder_peek(sweep->out, plan, &folder));
     int64_t *todo = g_new(int64_t, (gsize)plan->count), count = 0, order = 0;
     for (int64_t i = 0; i < plan->count; i++)
-        if (!eab_run_folder_has(folder, plan->cells[i].id)) todo[count++] = i;
+        if (!eab_run_folder_has(folder, i)) todo[count++] = i;
     eab_run_folder_close(folder);
     GArray *fleets = eab_fleets_make(plan->cells, todo, count, sweep->fleet, NULL);
     g_free(todo);

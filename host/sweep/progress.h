@@ -6,12 +6,14 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "kernels/mechanism.h"
+
 typedef struct {
     int64_t cells_done, cells_total, failed;
-    double flop_done, flop_total; /* of this session */
-    double tokens;                /* trained in this session */
-    double accuracy_sum[16];      /* by mechanism, over the cells that are done */
-    int64_t accuracy_count[16];
+    double flop_done, flop_total;             /* of this session */
+    double tokens;                            /* trained in this session */
+    double accuracy_sum[EAB_MECHANISM_COUNT]; /* by mechanism, over the cells that are done */
+    int64_t accuracy_count[EAB_MECHANISM_COUNT];
 } eab_progress_state;
 
 typedef struct eab_progress eab_progress;

@@ -32,9 +32,18 @@ static void note_end(eab_sweep_session *session, const eab_cell_end *end) {
     pthread_mutex_unlock(&session->mutex);
 }
 
+/* Of a cell that ended in this process or in one that it leads. */
+static int take_rows(void *context, const eab_cell_end *end, const char *const *rows) {
+    eab_sweep_session *session = context;
+    EAB_TRY(eab_run_folder_append(session->folder, end, rows));
+    note_end(session, end);
+    return EAB_OK;
+}
+
 static int take_result(void *context, int64_t index, const eab_cell_result *result) {
     eab_sweep_session *session = context;
-    const eab_cell *cell = &session->plan->cells[index];
+    char *rows[EAB_TABLE_COUNT];
+    int status = EAB_OK;
     eab_cell_end end;
     memset(&end, 0, sizeof end); /* its padding travels, too */
     end.index = index;
@@ -44,38 +53,21 @@ static int take_result(void *context, int64_t index, const eab_cell_result *resu
     end.wall_s = result->wall_s;
     end.steps_to_solve = result->steps_to_solve;
     g_strlcpy(end.reason, result->reason, sizeof end.reason);
-    if (session->follower) {
-        GString *rows[EAB_TABLE_COUNT];
-        eab_run_folder_rows(session->folder, cell, result, rows);
-        eab_follower_send(session->follower, &end, rows);
-        for (int table = 0; table < EAB_TABLE_COUNT; table++) g_string_free(rows[table], TRUE);
-        return EAB_OK;
-    }
-    EAB_TRY(eab_run_folder_append(session->folder, cell, result));
-    note_end(session, &end);
-    return EAB_OK;
-}
-
-/* From another process. */
-static int take_rows(void *context, const eab_cell_end *end, const char *const *rows) {
-    eab_sweep_session *session = context;
-    EAB_TRY(eab_run_folder_append_rows(session->folder, end, rows));
-    note_end(session, end);
-    return EAB_OK;
+    eab_cell_rows(&session->run, &session->plan->cells[index], result, rows);
+    if (session->follower) eab_follower_send(session->follower, &end, (const char *const *)rows);
+    else status = take_rows(session, &end, (const char *const *)rows);
+    for (int table = 0; table < EAB_TABLE_COUNT; table++) g_free(rows[table]);
+    return status;
 }
 
 static char *model_path(void *context, int64_t index) {
     const eab_sweep_session *session = context;
-    char path[4096];
-    eab_run_folder_model_path(session->folder, &session->plan->cells[index], path, sizeof path);
-    return g_strdup(path);
+    return eab_run_cell_file(session->sweep->out, "models", &session->plan->cells[index]);
 }
 
 static char *geometry_path(void *context, int64_t index) {
     const eab_sweep_session *session = context;
-    char path[4096];
-    eab_run_folder_geometry_path(session->folder, &session->plan->cells[index], path, sizeof path);
-    return g_strdup(path);
+    return eab_run_cell_file(session->sweep->out, "geometry", &session->plan->cells[index]);
 }
 
 static char *checkpoint_path(void *context, int64_t index) {
@@ -164,7 +156,7 @@ static void take_ends(eab_sweep_session *session) {
             continue;
         }
         state->cells_done++;
-        if (!isnan(end->token_accuracy) && config->mechanism < 16) {
+        if (!isnan(end->token_accuracy) && config->mechanism < EAB_MECHANISM_COUNT) {
             state->accuracy_sum[config->mechanism] += end->token_accuracy;
             state->accuracy_count[config->mechanism]++;
         }
@@ -214,8 +206,7 @@ static void watch(eab_sweep_session *session) {
                                                      ? "eabench sweep: stopping; once more ends it at once"
                                                      : "eabench sweep: the time limit is reached; stopping");
         }
-        if (eab_interrupt_count() > 1) { /* at once, but not in the middle of a row */
-            eab_run_folder_hold(session->folder);
+        if (eab_interrupt_count() > 1) { /* as if killed: the tables survive that at any instant */
             eab_progress_note(session->progress, EAB_INTERRUPTED_AGAIN);
             eab_progress_free(session->progress);
             _exit(EAB_EXIT_INTERRUPTED);
@@ -341,11 +332,12 @@ static int train_all(eab_sweep_session *session, const int64_t *todo, int64_t co
     eab_device *device = NULL;
     EAB_TRY(eab_device_open(sweep->backend, sweep->device, &device));
     const double peak_gflop_per_s = eab_peak_gflop_per_s(device, EAB_F32);
-    eab_run_folder_set_peak(session->folder, peak_gflop_per_s);
+    session->run.peak_gflop_per_s = peak_gflop_per_s;
     int32_t *fleets = sweep->fleet ? NULL : g_new0(int32_t, (gsize)session->plan->count);
     for (int64_t i = 0; fleets && i < count; i++)
         fleets[todo[i]] = eab_preferred_fleet(device, &session->plan->cells[todo[i]].config);
     eab_device_close(device);
+    EAB_TRY(eab_run_folder_set_peak(session->folder, peak_gflop_per_s));
 
     if (session->leader)
         eab_leader_begin(session->leader, sweep->description, peak_gflop_per_s,
@@ -412,16 +404,16 @@ static int meet_followers(eab_sweep_session *session) {
 static int run_sweep(const eab_sweep *sweep, const eab_plan *plan, eab_leader **leader) {
     eab_sweep_session session = {.sweep = sweep,
                                  .plan = plan,
+                                 .run = eab_sweep_run_settings(sweep),
                                  .started_s = eab_now_s() - sweep->elapsed_s,
                                  .suspects = sweep->suspects,
                                  .ends = g_array_new(FALSE, FALSE, sizeof(eab_cell_end)),
                                  .notes = g_ptr_array_new_with_free_func(g_free)};
-    const eab_run_settings settings = eab_sweep_run_settings(sweep);
     pthread_mutex_init(&session.mutex, NULL);
     eab_interrupt_watch();
     int status = meet_followers(&session);
     *leader = session.leader;
-    if (!status) status = eab_run_folder_open(sweep->out, plan, &settings, &session.folder);
+    if (!status) status = eab_run_folder_open(sweep->out, plan, &session.run, &session.folder);
     if (status) {
         g_array_free(session.ends, TRUE);
         g_ptr_array_free(session.notes, TRUE);
@@ -437,7 +429,7 @@ static int run_sweep(const eab_sweep *sweep, const eab_plan *plan, eab_leader **
     memcpy(session.state.accuracy_count, summary.accuracy_count, sizeof summary.accuracy_count);
     int64_t *todo = g_new(int64_t, (gsize)plan->count), count = 0;
     for (int64_t i = 0; i < plan->count; i++)
-        if (!eab_run_folder_has(session.folder, plan->cells[i].id)) todo[count++] = i;
+        if (!eab_run_folder_has(session.folder, i)) todo[count++] = i;
     if (count && summary.done)
         eab_sweep_tell(sweep, "%lld of %lld cells are done already in %s", (long long)summary.done,
                        (long long)plan->count, sweep->out);

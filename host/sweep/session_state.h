@@ -16,7 +16,8 @@
 typedef struct {
     const eab_sweep *sweep;
     const eab_plan *plan;
-    eab_run_folder *folder;
+    eab_run_settings run;
+    eab_run_folder *folder; /* NULL in a process that is led */
     eab_pool *pool;
     eab_leader *leader;     /* of other processes; NULL: none */
     eab_follower *follower; /* of the process that leads; NULL: none */

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "host/model/geometry.h"
+#include "host/run/tables.h"
 
 const char *const fixture_small_spec = "[task recurrence]\nbasis = 2, 4\n[model]\nd_model = 8\nheads = 2\n"
                                        "[train]\nmechanism = dpa, ea\nsteps = 40\n";
@@ -97,11 +98,21 @@ void fixture_free(eab_cell_result *result) {
     free(result->geometry);
 }
 
+int fixture_append(eab_run_folder *folder, const eab_plan *plan, int64_t index, const eab_cell_result *result) {
+    const eab_cell_end end = {
+        .index = index, .status = result->status, .solved = result->solved, .token_accuracy = result->token_accuracy};
+    char *rows[EAB_TABLE_COUNT];
+    eab_cell_rows(&fixture_settings, &plan->cells[index], result, rows);
+    const int status = eab_run_folder_append(folder, &end, (const char *const *)rows);
+    for (int table = 0; table < EAB_TABLE_COUNT; table++) g_free(rows[table]);
+    return status;
+}
+
 int fixture_append_missing(eab_run_folder *folder, const eab_plan *plan) {
     for (int64_t i = plan->count - 1; i >= 0; i--) { /* not in the plan's order */
-        if (eab_run_folder_has(folder, plan->cells[i].id)) continue;
+        if (eab_run_folder_has(folder, i)) continue;
         eab_cell_result result = fixture_result(&plan->cells[i]);
-        const int status = eab_run_folder_append(folder, &plan->cells[i], &result);
+        const int status = fixture_append(folder, plan, i, &result);
         fixture_free(&result);
         if (status) return status;
     }

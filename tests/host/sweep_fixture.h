@@ -22,6 +22,9 @@ extern const eab_run_settings fixture_settings;
 eab_cell_result fixture_result(const eab_cell *cell);
 void fixture_free(eab_cell_result *result);
 
+/* Appends the rows of the plan's cell `index`; an eab_status. */
+int fixture_append(eab_run_folder *folder, const eab_plan *plan, int64_t index, const eab_cell_result *result);
+
 /* Appends the result of every cell that the folder lacks; an eab_status. */
 int fixture_append_missing(eab_run_folder *folder, const eab_plan *plan);
 

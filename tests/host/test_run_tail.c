@@ -23,10 +23,10 @@ static int64_t complete(const char *path, const eab_plan *plan) {
     settings.save_curves = settings.save_geometry = true;
     cr_assert_eq(eab_run_folder_open(path, plan, &settings, &folder), EAB_OK, "%s", eab_last_error());
     for (int64_t i = 0; i < plan->count; i++) {
-        if (eab_run_folder_has(folder, plan->cells[i].id)) continue;
+        if (eab_run_folder_has(folder, i)) continue;
         eab_cell_result result = fixture_result(&plan->cells[i]);
         if (result.status == EAB_CELL_DIVERGED) result.curve_points = 2; /* the third look found that it diverged */
-        cr_assert_eq(eab_run_folder_append(folder, &plan->cells[i], &result), EAB_OK, "%s", eab_last_error());
+        cr_assert_eq(fixture_append(folder, plan, i, &result), EAB_OK, "%s", eab_last_error());
         fixture_free(&result);
         missing++;
     }

@@ -121,7 +121,9 @@ Test(tables, rows) {
     result.tokens = 1000;
     result.fleet_tokens = 4000;
     result.flop_per_token = 1e6;
-    eab_throughput_rows(row, &fixture_settings, 4, &plan.cells[0], &result);
+    eab_run_settings settings = fixture_settings;
+    settings.peak_gflop_per_s = 4;
+    eab_throughput_rows(row, &settings, &plan.cells[0], &result);
     static const char *const throughput[][2] = {{"device", "A processor, \"quoted\""},
                                                 {"tokens_per_s", "500"},
                                                 {"fleet_tokens_per_s", "2000"},
@@ -135,7 +137,7 @@ Test(tables, rows) {
 
     g_string_truncate(row, 0);
     result.train_s = 0;
-    eab_throughput_rows(row, &fixture_settings, 0, &plan.cells[0], &result);
+    eab_throughput_rows(row, &fixture_settings, &plan.cells[0], &result);
     expect_field(EAB_TABLE_THROUGHPUT, row, "tokens_per_s", "");
     expect_field(EAB_TABLE_THROUGHPUT, row, "gflop_per_s", "");
     expect_field(EAB_TABLE_THROUGHPUT, row, "peak_gflop_per_s", "");
@@ -155,7 +157,7 @@ Test(tables, failed_cells_have_a_reason_and_nothing_else) {
     reason[sizeof reason - 1] = '\0';
     eab_cell_result_failed(&result, &plan.cells[0].config, EAB_CELL_OOM, reason);
     eab_accuracy_rows(row, &fixture_settings, &plan.cells[0], &result);
-    eab_throughput_rows(none, &fixture_settings, 100, &plan.cells[0], &result);
+    eab_throughput_rows(none, &fixture_settings, &plan.cells[0], &result);
     eab_curves_rows(none, &plan.cells[0], &result);
     eab_geometry_rows(none, &plan.cells[0], &result);
     cr_expect_eq(none->len, 0);
