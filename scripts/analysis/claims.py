@@ -24,8 +24,8 @@ MARGIN = 0.01              # of token accuracy: a smaller loss is none
 SIGNIFICANT = 0.05
 FEWEST_SEEDS = 3           # two seeds have one degree of freedom: no test
 FEW_SEEDS = 5              # fewer are warned about
-# A level's skill is the mean of both mechanisms' accuracy, 0 at chance and 1 when all is right. The mean treats both alike,
-# so choosing levels by it favours neither.
+# A level's skill is the mean of both mechanisms' accuracy, 0 at chance and 1 when all is right. The mean treats both
+# alike, so choosing levels by it favours neither.
 SKILL_ANY = (0.02, 0.995)  # outside: nobody learned it, or everybody did; such levels would dilute any difference
 SKILL_TREND = (0.05, 0.95)  # outside: chance or ceiling squeezes the margin
 AS_GOOD, GROWING, EXCLUSIVE = "at least as good", "growing margin", "exclusive levels"
@@ -94,7 +94,8 @@ def compare_group(group: Group, mechanism: str) -> Compared:
     for name in levels_of(rows):
         if any((who, name) not in by_seed for who in (BASELINE, mechanism)):
             continue
-        pair = pd.concat([by_seed[BASELINE, name], by_seed[mechanism, name]], axis=1, join="inner", keys=["base", "new"])
+        pair = pd.concat([by_seed[BASELINE, name], by_seed[mechanism, name]], axis=1, join="inner",
+                         keys=["base", "new"])
         if pair.empty:
             continue
         chance = about.at[name, "chance_accuracy"]
@@ -138,8 +139,10 @@ def as_good(claim: Claim, levels: Sequence[Level]) -> Claim:
     """Non-inferiority: the mean difference, against -MARGIN."""
     used = [level for level in levels if SKILL_ANY[0] <= level.skill <= SKILL_ANY[1]]
     claim.measure = f"mean difference in token accuracy; the test is against -{MARGIN:g}"
-    flat = [(level.differences[seed], f"{level.group}|{level.name}", seed) for level in used for seed in level.differences]
-    result = tests.cluster_mean([item[0] for item in flat], [item[1] for item in flat], [item[2] for item in flat], -MARGIN)
+    flat = [(level.differences[seed], f"{level.group}|{level.name}", seed) for level in used
+            for seed in level.differences]
+    result = tests.cluster_mean([item[0] for item in flat], [item[1] for item in flat], [item[2] for item in flat],
+                                -MARGIN)
     claim.levels, claim.seeds = len(used), result.clusters
     claim.statistic, claim.low, claim.high, claim.p_value = result.value, result.low, result.high, result.p_value
     lacking = _lacking_seeds(result.clusters)
@@ -151,10 +154,11 @@ def as_good(claim: Claim, levels: Sequence[Level]) -> Claim:
     means = [(float(np.mean(list(level.differences.values()))), level) for level in used]
     worst, best = min(means, key=lambda item: item[0]), max(means, key=lambda item: item[0])
     dropped = len(levels) - len(used)
-    claim.words = (f"{claim.mechanism} differs from {BASELINE} by {result.value:+.3f} [{result.low:+.3f}, {result.high:+.3f}] in "
-                   f"token accuracy over {_levels(len(used))} and {result.clusters} seeds"
+    claim.words = (f"{claim.mechanism} differs from {BASELINE} by {result.value:+.3f} [{result.low:+.3f}, "
+                   f"{result.high:+.3f}] in token accuracy over {_levels(len(used))} and {result.clusters} seeds"
                    + (f" ({_levels(dropped)} at chance or ceiling left out)" if dropped else "")
-                   + (f"; from {worst[0]:+.3f} ({_at(worst[1])}) to {best[0]:+.3f} ({_at(best[1])})" if len(used) > 1 else "")
+                   + (f"; from {worst[0]:+.3f} ({_at(worst[1])}) to {best[0]:+.3f} ({_at(best[1])})" if len(used) > 1
+                      else "")
                    + ("; the whole interval is above 0: better" if result.low > 0 else
                       "; the whole interval is below 0: worse" if result.high < 0 else "") + ".")
     return claim
@@ -176,7 +180,8 @@ def growing(claim: Claim, levels: Sequence[Level]) -> Claim:
     claim.levels, claim.seeds = len(used), estimate.clusters
     claim.statistic, claim.low, claim.high, claim.p_value = estimate.value, estimate.low, estimate.high, estimate.p_value
     if result.smallest_p_levels > SIGNIFICANT:
-        return _too_few(claim, f"only {_levels(len(used))} between chance and ceiling; five of different complexity in one "
+        return _too_few(claim, f"only {_levels(len(used))} between chance and ceiling; five of different complexity in "
+                               "one "
                         "family, or several families, are the least that can show a trend")
     lacking = _lacking_seeds(estimate.clusters)
     if lacking:
@@ -224,7 +229,8 @@ def exclusive(claim: Claim, levels: Sequence[Level]) -> Claim:
         return _too_few(claim, "no level has results of both mechanisms")
     if not any(2 * tests.fisher_greater(level.solved[1], level.solved[1], 0, level.solved[3]) <= SIGNIFICANT
                for level in levels):
-        return _too_few(claim, f"{claim.seeds} seeds cannot show that a level is exclusive; 4 on one level are the least, 5 or "
+        return _too_few(claim, f"{claim.seeds} seeds cannot show that a level is exclusive; 4 on one level are the "
+                               "least, 5 or "
                         "more on several")
     anyone = [level.solved[0] + level.solved[2] + level.lost[0] + level.lost[2] for level in levels]
     if not any(anyone):
@@ -239,9 +245,10 @@ def exclusive(claim: Claim, levels: Sequence[Level]) -> Claim:
         claim.decide, claim.p_value = NOT_SUPPORTED, max(p_sides)
     some = [sum(_only_some(level, reverse) for level in levels) for reverse in (False, True)]
     claim.words = (
-        f"{_levels(len(mine))} solved by at least half of {claim.mechanism}'s seeds and by no {BASELINE} seed at any rate"
-        f"{_ranges(levels, mine)}; {len(theirs)} the other way round{_ranges(levels, theirs)}. Beyond the luck of seeds (Fisher, "
-        f"corrected over levels): {len(sure[0])} and {len(sure[1])}; by at least one seed: {some[0]} and {some[1]}"
+        f"{_levels(len(mine))} solved by at least half of {claim.mechanism}'s seeds and by no {BASELINE} seed at any "
+        f"rate{_ranges(levels, mine)}; {len(theirs)} the other way round{_ranges(levels, theirs)}. Beyond the luck of "
+        f"seeds (Fisher, corrected over levels): {len(sure[0])} and {len(sure[1])}; by at least one seed: {some[0]} "
+        f"and {some[1]}"
         + (f"; binomial test of {len(mine)} against {len(theirs)}: p = {_p(p_split)}" if mine or theirs else "")
         + f"; {_levels(len(levels))} tested.")
     return claim
@@ -277,8 +284,8 @@ def _p(value: float) -> str:
 
 
 def _lacking_seeds(seeds: int) -> str:
-    return "" if seeds >= FEWEST_SEEDS else (f"{seeds} seed{'' if seeds == 1 else 's'}; at least {FEWEST_SEEDS} are needed, "
-                                             f"{FEW_SEEDS} or more are good")
+    return "" if seeds >= FEWEST_SEEDS else (f"{seeds} seed{'' if seeds == 1 else 's'}; at least {FEWEST_SEEDS} are "
+                                             f"needed, {FEW_SEEDS} or more are good")
 
 
 def _too_few(claim: Claim, lacking: str) -> Claim:
@@ -315,7 +322,8 @@ def _missing(pool: Pool, mechanism: str, mixed: bool) -> list[str]:
         diverged = int((rows["status"] == "diverged").sum())
         gone = int(abandoned(rows).sum())
         if gone:
-            said.append(f"{gone} of {len(rows)} cells of {name} were abandoned by a search and count as they stood then")
+            said.append(f"{gone} of {len(rows)} cells of {name} were abandoned by a search and count as they stood "
+                        "then")
         if diverged:
             said.append(f"{diverged} of {len(rows)} cells of {name} diverged and count as chance")
     return said
@@ -329,7 +337,8 @@ def _merged(warnings: Sequence[tuple[str, list[str]]]) -> list[str]:
             counts[text] = counts.get(text, 0) + 1
     shown = [text if len(warnings) == 1 or count == len(warnings) else f"{text} (in {count} of {len(warnings)} groups)"
              for text, count in counts.items()]
-    return shown if len(shown) <= 4 else [*shown[:3], f"and {len(shown) - 3} more about learning rates; see the details"]
+    return shown if len(shown) <= 4 else [*shown[:3], f"and {len(shown) - 3} more about learning rates; see the "
+                                                      "details"]
 
 
 def judge(pool: Pool) -> tuple[list[Claim], list[Claim]]:
@@ -359,7 +368,8 @@ def judge(pool: Pool) -> tuple[list[Claim], list[Claim]]:
                 _settle(parts, corrected=True)
                 details += parts
                 found = [sum(part.verdict == kind for part in parts) for kind in (SUPPORTED, CONTRADICTED)]
-                verdict.words += (f" Group by group: supported in {found[0]}, contradicted in {found[1]} of {len(parts)}.")
+                verdict.words += (f" Group by group: supported in {found[0]}, contradicted in {found[1]} of "
+                                  f"{len(parts)}.")
     for claim in CLAIMS:
         _settle([item for item in verdicts if item.claim == claim and item.mechanism == PRIMARY], corrected=False)
         _settle([item for item in verdicts if item.claim == claim and item.mechanism != PRIMARY], corrected=True)

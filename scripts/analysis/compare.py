@@ -21,15 +21,17 @@ MOST_LINES = 60  # of cells that are the same in kind; --csv has them all
 def parser() -> argparse.ArgumentParser:
     command = argparse.ArgumentParser(
         prog="compare", description="Holds a run of eabench against a baseline. Two CPU runs of the same version and compiler "
-        "at the same SIMD level are compared exactly, row by row; others by differences paired over cells, pooled over levels and "
-        "seeds per task and mechanism, with a 95% bootstrap interval, a sign-flip permutation test and Holm's correction.",
+        "at the same SIMD level are compared exactly, row by row; others by differences paired over cells, pooled over "
+        "levels and seeds per task and mechanism, with a 95% bootstrap interval, a sign-flip permutation test and "
+        "Holm's correction.",
         epilog="Exit codes: 0 no regression, 1 a regression or missing cells, 2 bad input or usage.")
     command.add_argument("base", metavar="BASE", type=Path, help="run folder of the baseline")
     command.add_argument("new", metavar="NEW", type=Path, help="run folder that is judged")
     kind = command.add_mutually_exclusive_group()
     kind.add_argument("--exact", action="store_true", help="compare row by row, whatever the manifests say")
     kind.add_argument("--statistical", action="store_true", help="compare statistically, whatever the manifests say")
-    command.add_argument("--tolerance", metavar="X", type=_fraction, help="differences in accuracy up to X are the same "
+    command.add_argument("--tolerance", metavar="X", type=_fraction, help="differences in accuracy up to X are the "
+                                                                          "same "
                          f"(0 to 1; default: {EXACT_TOLERANCE:g} exact, {STATISTICAL_TOLERANCE:g} statistical)")
     command.add_argument("--throughput-tolerance", metavar="PERCENT", type=_percent,
                          help=f"training may be slower by PERCENT (default: {THROUGHPUT_TOLERANCE:g}, and judged only "
@@ -82,7 +84,8 @@ def same_machine(base: Run, new: Run) -> bool:
 
 def print_table(rows: list[Finding]) -> None:
     header = ("verdict", "what", "where", "base", "new", "difference", "note")
-    lines = [(row.verdict, row.what, printable(row.where, 90), row.base, row.new, row.difference, printable(row.note, 160))
+    lines = [(row.verdict, row.what, printable(row.where, 90), row.base, row.new, row.difference,
+              printable(row.note, 160))
              for row in rows]
     widths = [max(len(line[column]) for line in (header, *lines)) for column in range(len(header))]
     for line in (header, *lines):
@@ -111,7 +114,8 @@ def _run(options: argparse.Namespace) -> int:
     tolerance = options.tolerance
     if not why_not:
         findings += compare_exact(pairs, EXACT_TOLERANCE if tolerance is None else tolerance)
-        print("exact, row by row" + (" (--exact)" if options.exact else ": both runs are cpu, same isa, version and compiler"))
+        print("exact, row by row" + (" (--exact)" if options.exact else ": both runs are cpu, same isa, version and "
+                                                                        "compiler"))
     else:
         findings += compare_statistical(pairs, STATISTICAL_TOLERANCE if tolerance is None else tolerance)
         print(f"statistical, paired by cell: {why_not}")

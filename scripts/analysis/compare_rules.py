@@ -32,8 +32,8 @@ class Finding:
 
 
 def _where(row: pd.Series, side: str = "") -> str:
-    return (f"{row['task']} {row['level']} {row['mechanism' + side]} lr={row['lr' + side]:g} seed={row['seed' + side]:.0f} "
-            f"[{row['cell'][:8]}]")
+    return (f"{row['task']} {row['level']} {row['mechanism' + side]} lr={row['lr' + side]:g} "
+            f"seed={row['seed' + side]:.0f} [{row['cell'][:8]}]")
 
 
 def _one_per_key(run: Run) -> pd.DataFrame:
@@ -97,7 +97,8 @@ def _exact_row(row: pd.Series, tolerance: float) -> Finding | None:
     where = _where(row, "_base")
     if row["status_base"] != row["status_new"]:
         worse = row["status_new"] == "diverged"
-        return Finding("worse" if worse else "better", "status", where, row["status_base"], row["status_new"], fails=worse)
+        return Finding("worse" if worse else "better", "status", where, row["status_base"], row["status_new"],
+                       fails=worse)
     changed = [name for name in RESULTS if not _equal(row[f"{name}_base"], row[f"{name}_new"])]
     if tolerance > 0:
         # With a tolerance the accuracies decide; losses and step counts may then differ as they like.
@@ -105,7 +106,8 @@ def _exact_row(row: pd.Series, tolerance: float) -> Finding | None:
                    and not abs(row[f"{name}_new"] - row[f"{name}_base"]) <= tolerance]
     if not changed:
         return None
-    # The column that matters most says which way it went; a change without a direction is worse, because none is allowed.
+    # The column that matters most says which way it went; a change without a direction is worse, because none is
+    # allowed.
     order = ["token_accuracy", "solved", "rollout_accuracy", "sequence_accuracy", "validation_accuracy", "loss_nats",
              "steps_to_solve"]
     name = next((column for column in order if column in changed), changed[0])
@@ -127,7 +129,8 @@ def compare_statistical(pairs: pd.DataFrame, tolerance: float) -> list[Finding]:
     if rows.empty:
         return findings
     for side in ("_base", "_new"):
-        columns = ["status", "validation_accuracy", "token_accuracy", "chance_accuracy", "solved", "steps_to_solve", "vocab"]
+        columns = ["status", "validation_accuracy", "token_accuracy", "chance_accuracy", "solved", "steps_to_solve",
+                   "vocab"]
         filled = count_diverged_as_chance(rows[[name + side for name in columns]].set_axis(columns, axis=1))
         for name in ("token_accuracy", "solved"):
             rows[name + side] = filled[name]
@@ -168,7 +171,8 @@ def compare_throughput(base: Run, new: Run, tolerance: float, judged: bool) -> l
     for mechanism in mechanisms_of(tables[0]):
         cells = both[both["mechanism_base"] == mechanism]
         if cells.empty:
-            findings.append(Finding("missing", "tokens_per_s", mechanism, fails=judged, note="no cell with a throughput in "
+            findings.append(Finding("missing", "tokens_per_s", mechanism, fails=judged,
+                                    note="no cell with a throughput in "
                                     "both runs (--no-throughput leaves the speed out)"))
             continue
         before, after = float(cells["tokens_per_s_base"].median()), float(cells["tokens_per_s_new"].median())

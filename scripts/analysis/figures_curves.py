@@ -76,7 +76,8 @@ def _spoken(curve: pd.DataFrame, column: str, form: str) -> str:
             sentences.append(f"{label(mechanism)}: nowhere")
             continue
         picks = sorted({0, len(points) // 2, len(points) - 1})
-        said = ", ".join(f"{points[column].iloc[i]:{form}} at {points['complexity_bits'].iloc[i]:.4g} bits" for i in picks)
+        said = ", ".join(f"{points[column].iloc[i]:{form}} at {points['complexity_bits'].iloc[i]:.4g} bits"
+                         for i in picks)
         sentences.append(f"{label(mechanism)}: {said}")
     return "; ".join(sentences) + "."
 
@@ -102,8 +103,8 @@ def accuracy_plot(group: Group, name: str, chosen: pd.DataFrame, curve: pd.DataF
     axes.set_ylim(-0.04, 1.06)
     axes.set_ylabel("token accuracy (held out)")
     legend_above(figure, axes)
-    words = ("Mean token accuracy of each mechanism at its own best learning rate, with the 95% bootstrap interval over "
-             "seeds; a faint dot is one seed; "
+    words = ("Mean token accuracy of each mechanism at its own best learning rate, with the 95% bootstrap interval "
+             "over seeds; a faint dot is one seed; "
              "a ring says that the best rate is at the edge of its grid. " + _spoken(curve, "token_accuracy", ".3f"))
     data = curve[["mechanism", "complexity_bits", "levels", "cells", "token_accuracy", "low", "high",
                   "chance_accuracy", "lr_at_edge"]]
@@ -169,7 +170,8 @@ def steps_plot(group: Group, name: str, chosen: pd.DataFrame, curve: pd.DataFram
     axes.set_ylabel("training steps until solved")
     legend_above(figure, axes)
     words = ("Steps until solved; a dot is one seed, the line the median over all seeds, drawn where more than half of "
-             "them solved the level; hollow marks count the seeds that did not. " + _spoken(curve, "median_steps", ".0f"))
+             "them solved the level; hollow marks count the seeds that did not. " + _spoken(curve, "median_steps",
+                                                                                            ".0f"))
     data = chosen[["mechanism", "level", "complexity_bits", "seed", "lr", "solved", "steps_to_solve"]]
     return Plot(name, f"Steps to solve: {group.title}", words, figure, data)
 

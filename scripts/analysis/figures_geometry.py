@@ -50,7 +50,8 @@ def angle_plot(group: Group, name: str, chosen: pd.DataFrame, geometry: pd.DataF
     if level is None:
         return None
     rows = rows[rows["level"] == level]
-    table = (rows.groupby(["mechanism", "layer", "quantity", "low", "high"])["value"].agg(["mean", "min", "max"]).reset_index())
+    table = (rows.groupby(["mechanism", "layer", "quantity", "low", "high"])["value"].agg(["mean", "min",
+                                                                                           "max"]).reset_index())
     names = mechanisms_of(rows)
     layers = sorted(rows["layer"].unique())[:MOST_LAYERS]
     figure = Figure(figsize=(max(4.6, 2.7 * len(names) + 0.6), 2.0 * len(layers) + 0.9), layout="constrained")
@@ -67,14 +68,16 @@ def angle_plot(group: Group, name: str, chosen: pd.DataFrame, geometry: pd.DataF
                 part = part.sort_values("low")
                 edges = np.append(part["low"].to_numpy(), part["high"].iloc[-1])
                 mass = quantity == "angle_mass"
-                panel.stairs(part["mean"], edges, color=colour if mass else MUTED, fill=not mass, alpha=1 if mass else 0.35,
+                panel.stairs(part["mean"], edges, color=colour if mass else MUTED, fill=not mass, alpha=1 if mass
+                             else 0.35,
                              linewidth=1.7)
                 if mass:
                     middle = (part["low"] + part["high"]) / 2
                     folded = np.abs(middle - 90)
-                    below, between, above = (part.loc[where, "mean"].sum() for where in (middle < 60, folded <= 30, middle > 120))
-                    said.append(f"{label(mechanism)}, layer {layer:.0f}: {below:.0%} of the attention below 60 degrees, "
-                                f"{between:.0%} between 60 and 120, {above:.0%} above")
+                    below, between, above = (part.loc[where, "mean"].sum()
+                                             for where in (middle < 60, folded <= 30, middle > 120))
+                    said.append(f"{label(mechanism)}, layer {layer:.0f}: {below:.0%} of the attention below 60 "
+                                f"degrees, {between:.0%} between 60 and 120, {above:.0%} above")
             panel.set_xlim(0, 180)
             panel.set_xticks([0, 45, 90, 135, 180])
             if line == 0:
@@ -85,8 +88,8 @@ def angle_plot(group: Group, name: str, chosen: pd.DataFrame, geometry: pd.DataF
                            Line2D([], [], color=INK, linewidth=1.7, label="share of attention")],
                   loc="outside upper center", ncols=2)
     figure.supxlabel("angle between query and key (degrees): parallel, orthogonal, antiparallel", fontsize=10)
-    words = (f"At {label(level, 80)}, mean over seeds and heads at each mechanism's best rate. Grey: how many allowed pairs of "
-             f"query and key have an angle; line: how much attention goes there. {'; '.join(said)}.")
+    words = (f"At {label(level, 80)}, mean over seeds and heads at each mechanism's best rate. Grey: how many allowed "
+             f"pairs of query and key have an angle; line: how much attention goes there. {'; '.join(said)}.")
     return Plot(name, f"Angles of queries and keys: {group.title}", words, figure, table)
 
 
@@ -112,7 +115,8 @@ def scalar_plot(group: Group, name: str, chosen: pd.DataFrame, geometry: pd.Data
                 continue
             colour = looks.colour(mechanism)
             panel.fill_between(part["complexity_bits"], part["min"], part["max"], color=colour, alpha=0.15, linewidth=0)
-            panel.plot(part["complexity_bits"], part["mean"], color=colour, marker=looks.marker(mechanism), markersize=4.5,
+            panel.plot(part["complexity_bits"], part["mean"], color=colour, marker=looks.marker(mechanism),
+                       markersize=4.5,
                        linewidth=1.5, label=label(mechanism))
             said.append(f"{text}, {label(mechanism)}: {part['mean'].min():.3g} to {part['mean'].max():.3g}")
         panel.set_ylabel(text, fontsize=9)
@@ -131,7 +135,8 @@ def best_cells(chosen: pd.DataFrame, maps: dict[str, Path]) -> tuple[str | None,
     level = shown_level(chosen, set(maps))
     rows = chosen[(chosen["level"] == level) & chosen["cell"].isin(maps)] if level is not None else chosen.iloc[:0]
     rows = rows.sort_values(["validation_accuracy", "seed"], ascending=[False, True], kind="stable")
-    return level, {mechanism: rows.loc[rows["mechanism"] == mechanism, "cell"].iloc[0] for mechanism in mechanisms_of(rows)}
+    return level, {mechanism: rows.loc[rows["mechanism"] == mechanism, "cell"].iloc[0]
+                   for mechanism in mechanisms_of(rows)}
 
 
 def map_plot(group: Group, name: str, chosen: pd.DataFrame, maps: dict[str, Path]) -> Plot | None:
@@ -170,7 +175,8 @@ def map_plot(group: Group, name: str, chosen: pd.DataFrame, maps: dict[str, Path
             rows = np.arange(len(mean))
             back = np.bincount((rows[:, None] - rows[None, :])[np.tril_indices(len(mean))],
                                mean[np.tril_indices(len(mean))], minlength=len(mean)) / len(mean)
-            records += [{"mechanism": mechanism, "cell": cells[mechanism], "layer": layer, "head": index, "distance": distance,
+            records += [{"mechanism": mechanism, "cell": cells[mechanism], "layer": layer, "head": index,
+                         "distance": distance,
                          "mean_attention": value} for distance, value in enumerate(back)]
     bar = figure.colorbar(mesh, ax=list(panels.flatten()), shrink=min(0.9, 3 / len(lines)), aspect=20, pad=0.02)
     bar.set_ticks(np.sqrt([0, 0.05, 0.25, 0.5, 1]), labels=["0", "0.05", "0.25", "0.5", "1"])
@@ -179,8 +185,8 @@ def map_plot(group: Group, name: str, chosen: pd.DataFrame, maps: dict[str, Path
     table = pd.DataFrame(records)
     strongest = table.loc[table.groupby(["mechanism", "layer", "head"], sort=False)["mean_attention"].idxmax()]
     same = "" if len(set(tokens.values())) > 1 else f", tokens {next(iter(tokens.values()))}"
-    words = (f"The first example sequence of {label(str(level), 80)}, each mechanism's best seed: queries downwards, keys to the "
-             f"right{same}. Strongest distance per head: "
+    words = (f"The first example sequence of {label(str(level), 80)}, each mechanism's best seed: queries downwards, "
+             f"keys to the right{same}. Strongest distance per head: "
              + "; ".join(f"{label(row.mechanism)} layer {row.layer} head {row.head}: {row.distance} back "
                          f"({row.mean_attention:.2f})" for row in strongest.itertuples())
              + ". The table has the mean attention per distance.")

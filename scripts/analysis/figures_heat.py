@@ -90,7 +90,8 @@ def _map(name: str, title: str, table: pd.DataFrame, names: list[str], x_axis: s
     bar = figure.colorbar(mesh, ax=list(panels), shrink=0.95, aspect=min(18 * rows, 40), pad=0.02)
     bar.set_label(bar_label, fontsize=9)
     bar.outline.set_visible(False)
-    words = (f"One map per mechanism, {label(x_axis)} to the right and {label(y_axis)} upwards; blank cells were not run. "
+    words = (f"One map per mechanism, {label(x_axis)} to the right and {label(y_axis)} upwards; blank cells were not "
+             "run. "
              + "; ".join(_range(table[table["mechanism"] == mechanism], x_axis, y_axis, column) for mechanism in names)
              + ".")
     return Plot(name, title, words, figure, table)
@@ -120,7 +121,8 @@ def _dress(panel: Axes, grid: np.ndarray, colours: object, scale: Normalize, sig
     for (row, column), value in np.ndenumerate(grid):
         if np.isfinite(value):
             red, green, blue, _ = colours(scale(value))
-            # Black or white, whichever reads better on the cell (relative luminance); the cell is the same in dark mode.
+            # Black or white, whichever reads better on the cell (relative luminance); the cell is the same in dark
+            # mode.
             bright = 0.2126 * red + 0.7152 * green + 0.0722 * blue > 0.5
             shown = f"{value:+.2f}" if signed and abs(value) >= 0.005 else f"{abs(value):.2f}"
             panel.text(column + 0.5, row + 0.5, shown, ha="center", va="center", fontsize=8.5,

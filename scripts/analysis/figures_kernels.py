@@ -85,9 +85,11 @@ def roofline_plot(name: str, where: str, rows: pd.DataFrame, looks: Looks) -> Pl
         reach = np.geomspace(low, high, 200)
         roof = np.minimum(peak, band * reach) if np.isfinite(band) else np.full(200, peak)
         axes.plot(reach, roof, color=INK, linewidth=1.4)
-        axes.annotate(f"{peak:.3g} TFLOP/s", (high, peak), (-2, 4), textcoords="offset points", ha="right", fontsize=8.5)
+        axes.annotate(f"{peak:.3g} TFLOP/s", (high, peak), (-2, 4), textcoords="offset points", ha="right",
+                      fontsize=8.5)
         if np.isfinite(band) and band * low < peak:
-            axes.annotate(f"{1000 * band:.3g} GB/s", (low, band * low), (14, 0), textcoords="offset points", fontsize=8.5)
+            axes.annotate(f"{1000 * band:.3g} GB/s", (low, band * low), (14, 0), textcoords="offset points",
+                          fontsize=8.5)
     axes.set_xlim(low, high)
     _log_axis(axes.xaxis)
     _log_axis(axes.yaxis)
@@ -95,7 +97,8 @@ def roofline_plot(name: str, where: str, rows: pd.DataFrame, looks: Looks) -> Pl
     axes.set_ylabel("TFLOP/s")
     _legend(figure, mechanisms, names, looks, True)
     share = rows["roof_fraction"].dropna()
-    said = (f"The line is the measured roof: {peak:.3g} TFLOP/s" + (f", {1000 * band:.3g} GB/s" if np.isfinite(band) else "")
+    said = (f"The line is the measured roof: {peak:.3g} TFLOP/s"
+            + (f", {1000 * band:.3g} GB/s" if np.isfinite(band) else "")
             + f". Shares of it: median {share.median():.0%}, from {share.min():.0%} to {share.max():.0%}."
             if np.isfinite(peak) and len(share) else "No roof was measured.")
     words = f"A mark is one kernel at one shape; full marks are {' and '.join(OURS)}, hollow ones other implementations. {said}"
@@ -129,7 +132,8 @@ def speed_plot(name: str, where: str, rows: pd.DataFrame, looks: Looks) -> Plot 
                            markerfacecolor=colour if implementation in OURS else "none")
                 # The 5% and 95% quantiles of the time, turned into speeds.
                 scale = part["tflop_per_s"] * part["time_median_us"]
-                panel.fill_between(part["length"], scale / part["time_p95_us"], scale / part["time_p05_us"], color=colour,
+                panel.fill_between(part["length"], scale / part["time_p95_us"], scale / part["time_p05_us"],
+                                   color=colour,
                                    alpha=0.15, linewidth=0)
         panel.set_xscale("log", base=2)
         panel.set_yscale("log")
@@ -145,8 +149,8 @@ def speed_plot(name: str, where: str, rows: pd.DataFrame, looks: Looks) -> Plot 
     _legend(figure, mechanisms, names, looks, False)
     best = rows.loc[rows.groupby(["mechanism", "implementation"])["tflop_per_s"].idxmax()]
     words = ("Speed against context, one panel per head_dim; the band is the 5% to 95% quantile of the time. Fastest: "
-             + "; ".join(f"{label(row.mechanism) or 'no mechanism'} {label(row.implementation)} {row.tflop_per_s:.3g} TFLOP/s at "
-                         f"context {row.context}, head_dim {label(row.head_dim)}" for row in best.itertuples()) + ".")
+             + "; ".join(f"{label(row.mechanism) or 'no mechanism'} {label(row.implementation)} {row.tflop_per_s:.3g} "
+                         f"TFLOP/s at context {row.context}, head_dim {label(row.head_dim)}" for row in best.itertuples()) + ".")
     columns = ["mechanism", "implementation", "head_dim", "context", "batch", "heads", "tflop_per_s", "time_median_us",
                "time_p05_us", "time_p95_us", "roof_fraction", "error_ratio"]
     return Plot(name, f"Speed against context: {where}", words, figure,
@@ -160,7 +164,8 @@ def kernel_figures(kernels: pd.DataFrame, looks: Looks, most: int = 12) -> tuple
     for values, part in rows.groupby(["backend", "device", "dtype"], sort=True):
         where = ", ".join(label(value, 60) for value in values if value)
         plots.append(roofline_plot(f"roofline-{slug(where)}", where, part, looks))
-    curves = [name for name in ("backend", "device", "op", "dtype", "pass", "causal", "position", "cache", "label", "m", "n", "k",
+    curves = [name for name in ("backend", "device", "op", "dtype", "pass", "causal", "position", "cache", "label", "m",
+                                "n", "k",
                                 "transpose") if name in ("op", "pass") or rows[name].nunique() > 1]
     for values, part in rows.groupby(curves, sort=True):
         where = ", ".join(value if name in ("op", "pass", "dtype", "backend", "device") else f"{name}={value}"
@@ -176,4 +181,5 @@ def _by_shape(rows: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
     keys = ["implementation", "mechanism", "head_dim", "context"]
     if not rows.duplicated(keys).any():
         return [("", rows)]
-    return [(f", batch {batch}, heads {heads}", part) for (batch, heads), part in rows.groupby(["batch", "heads"], sort=True)]
+    return [(f", batch {batch}, heads {heads}", part) for (batch, heads),
+            part in rows.groupby(["batch", "heads"], sort=True)]

@@ -25,7 +25,8 @@ def learning_table(chosen: pd.DataFrame, curves: pd.DataFrame) -> pd.DataFrame:
         wide = part.pivot(index="step", columns="cell", values="validation_accuracy").sort_index().ffill()
         wide = wide.dropna()  # before the last seed's first evaluation nothing is known of all of them
         if len(wide):
-            parts.append(pd.DataFrame({"mechanism": mechanism, "level": level, "step": wide.index, "seeds": wide.shape[1],
+            parts.append(pd.DataFrame({"mechanism": mechanism, "level": level, "step": wide.index,
+                                       "seeds": wide.shape[1],
                                        "median": wide.median(axis=1), "low": wide.quantile(0.25, axis=1),
                                        "high": wide.quantile(0.75, axis=1)}))
     return pd.concat(parts, ignore_index=True)[columns] if parts else pd.DataFrame(columns=columns)
@@ -64,10 +65,12 @@ def learning_plot(group: Group, name: str, chosen: pd.DataFrame, curves: pd.Data
     figure.legend(entries.values(), entries.keys(), loc="outside upper center", ncols=6)
     figure.supxlabel("training step", fontsize=10)
     figure.supylabel("validation accuracy", fontsize=10)
-    last = table.loc[table.groupby(["mechanism", "level"], sort=False)["step"].idxmax()].groupby("mechanism", sort=False)
-    words = ("Median over seeds at each mechanism's best rate, with the quartiles as a band; a seed that stopped because it "
-             "solved the level keeps its last value; dotted: chance."
-             + (f" {len(levels)} of {every} levels, spread over the ladder; the CSV has all." if every > len(levels) else "")
+    last = table.loc[table.groupby(["mechanism", "level"], sort=False)["step"].idxmax()].groupby("mechanism",
+                                                                                                 sort=False)
+    words = ("Median over seeds at each mechanism's best rate, with the quartiles as a band; a seed that stopped "
+             "because it solved the level keeps its last value; dotted: chance."
+             + (f" {len(levels)} of {every} levels, spread over the ladder; the CSV has all." if every > len(levels)
+                else "")
              + " Mean over levels of the last medians: "
              + ", ".join(f"{label(str(mechanism))} {part['median'].mean():.3f}" for mechanism, part in last) + ".")
     return Plot(name, f"Learning curves: {group.title}", words, figure, table)

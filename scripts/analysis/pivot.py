@@ -22,15 +22,18 @@ def parser() -> argparse.ArgumentParser:
         "column for each of --columns. Diverged cells count as not solved and at chance.",
         epilog="Exit codes: 0 done, 2 bad input or usage.")
     command.add_argument("runs", metavar="RUN", type=Path, nargs="+", help="run folder")
-    command.add_argument("--rows", metavar="NAMES", default="level", help="columns of accuracy.csv, separated by commas, or "
+    command.add_argument("--rows", metavar="NAMES", default="level", help="columns of accuracy.csv, separated by "
+                                                                          "commas, or "
                          f"'{RUN}', the folder's name (default: level)")
     command.add_argument("--columns", metavar="NAMES", default="mechanism", help="likewise (default: mechanism)")
     command.add_argument("--show", choices=("solved", "accuracy"), default="accuracy",
                          help="solved: how many of the cells solved their level, and the median of the steps it took them; "
                          "accuracy: the mean token accuracy (default)")
-    command.add_argument("--best", metavar="NAME", help="of this option take, for each level and each field of the table, the value "
+    command.add_argument("--best", metavar="NAME", help="of this option take, for each level and each field of the "
+                                                        "table, the value "
                          "of the best mean validation accuracy over seeds, such as lr")
-    command.add_argument("--digits", metavar="N", type=int, choices=range(1, 9), default=4, help="of an accuracy (default: 4)")
+    command.add_argument("--digits", metavar="N", type=int, choices=range(1, 9), default=4,
+                         help="of an accuracy (default: 4)")
     command.add_argument("--csv", metavar="FILE", type=Path, help="write the table to FILE as well")
     command.add_argument("--max-mb", metavar="N", type=int, default=DEFAULT_LIMIT_MB,
                          help=f"largest CSV file that is read, in MiB (default: {DEFAULT_LIMIT_MB})")
@@ -108,7 +111,8 @@ def table_of(cells: pd.DataFrame, rows: list[str], columns: list[str], show: str
         here = cells[(cells[rows] == list(row)).all(axis=1)]
         line = {name: _text(value) for name, value in zip(rows, row)}
         for column in across:
-            line[", ".join(map(_text, column))] = _field(here[(here[columns] == list(column)).all(axis=1)], show, digits)
+            line[", ".join(map(_text, column))] = _field(here[(here[columns] == list(column)).all(axis=1)], show,
+                                                         digits)
         lines.append(line)
     return pd.DataFrame(lines)
 

@@ -20,8 +20,10 @@ KEY = ["cell", "task", "level", "backend"]
 RESULTS = ["status", "loss_nats", "validation_accuracy", "token_accuracy", "sequence_accuracy", "rollout_accuracy",
            "chance_accuracy", "seen_share", "solved", "steps_to_solve", "tokens", "steps_done"]
 # Compared, averaged over or shown themselves, so they never make a setting.
-# How a model is initialised and trained, not what it is: a mechanism may have its own values, as it has its own best rate.
-OWN = ("scale", "qk_norm", "init_scale", "embedding_scale", "qk_init", "beta1", "beta2", "momentum", "weight_decay", "clip",
+# How a model is initialised and trained, not what it is: a mechanism may have its own values, as it has its own best
+# rate.
+OWN = ("scale", "qk_norm", "init_scale", "embedding_scale", "qk_init", "beta1", "beta2", "momentum", "weight_decay",
+       "clip",
        "warmup", "schedule", "lr_final")
 NOT_A_SETTING = ("mechanism", "lr", "seed")
 
@@ -172,8 +174,9 @@ def _split(rows: pd.DataFrame, task_options: list[str], options: list[str]) -> l
     for task, family in rows.groupby("task", sort=True):
         axes = [name for name in task_options if family[name].nunique() > 1]
         settings = [name for name in (*options, "backend", "dtype") if family[name].nunique() > 1]
-        # `heldout` may be resolved by the size of the level, `scale` by the mechanism (and the head), and a spec may give
-        # a mechanism its own values. What follows those says nothing new and splits nothing; but see `own_settings`.
+        # `heldout` may be resolved by the size of the level, `scale` by the mechanism (and the head), and a spec may
+        # give a mechanism its own values. What follows those says nothing new and splits nothing; but see
+        # `own_settings`.
         others = [name for name in settings if name not in (*OWN, "heldout")]
         for name in [name for name in settings if name not in others]:
             if _depends_only_on(family, name, ["level" if name == "heldout" else "mechanism", *others]):

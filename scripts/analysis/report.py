@@ -37,8 +37,10 @@ def parser() -> argparse.ArgumentParser:
         prog="report", description="Verdicts (claims.csv), plots (PNG, SVG, CSV) and one self-contained report.html from the "
         "tables of one or more runs of eabench. Several runs are pooled; cells that they share must agree.",
         epilog="Exit codes: 0 done, 2 bad input or usage, 3 the report cannot be written.")
-    command.add_argument("runs", metavar="RUN", nargs="+", type=Path, help="a folder that eabench sweep or eabench bench wrote")
-    command.add_argument("--out", metavar="DIR", type=Path, help="where report.html and plots/ go (default: the first RUN)")
+    command.add_argument("runs", metavar="RUN", nargs="+", type=Path, help="a folder that eabench sweep or eabench "
+                                                                           "bench wrote")
+    command.add_argument("--out", metavar="DIR", type=Path, help="where report.html and plots/ go (default: the first "
+                                                                 "RUN)")
     command.add_argument("--max-groups", metavar="N", type=_count, default=24,
                          help="figures for at most N groups of equal settings; the tables have all (default: 24)")
     command.add_argument("--max-mb", metavar="N", type=_count, default=DEFAULT_LIMIT_MB,
@@ -119,7 +121,8 @@ def _inside(group: Group, name: str, chosen: pd.DataFrame, looks: Looks, more: M
     except DataError as error:
         section.paragraphs.append(f"No attention maps: {printable(str(error), 300)}.")
     except ImportError:
-        section.paragraphs.append("No attention maps: the Python package safetensors is missing (scripts/setup.sh installs it).")
+        section.paragraphs.append("No attention maps: the Python package safetensors is missing (scripts/setup.sh "
+                                  "installs it).")
     return [plot for plot in plots if plot]
 
 
@@ -138,7 +141,8 @@ def _kernel_sections(more: More, looks: Looks, folder: _Folder) -> list[Section]
 
 def build(pool: Pool, more: More, folder: _Folder, most_groups: int) -> tuple[str, str]:
     """Writes the plots and returns the page and claims.csv."""
-    looks = Looks([*mechanisms_of(pool.rows), *mechanisms_of(pool.throughput), *filter(None, more.kernels["mechanism"].unique())])
+    looks = Looks([*mechanisms_of(pool.rows), *mechanisms_of(pool.throughput),
+                   *filter(None, more.kernels["mechanism"].unique())])
     pool.warnings += more.warnings
     groups = [_group_section(group, index, looks, folder, index <= most_groups, more)
               for index, group in enumerate(pool.groups, 1)]

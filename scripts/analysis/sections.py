@@ -9,7 +9,8 @@ from .page import Row, Section, Table, data_table, heading, interval, number, te
 from .pool import BASELINE, MIXTURE, Group, Pool, abandoned, mechanisms_of, own_settings
 from .tables import Run, printable
 
-ENVIRONMENT = ("version", "commit", "started", "backend", "device", "driver", "clocks", "cpu", "cores", "isa", "workers",
+ENVIRONMENT = ("version", "commit", "started", "backend", "device", "driver", "clocks", "cpu", "cores", "isa",
+               "workers",
                "fleet", "os", "compiler", "flags", "libraries", "peak_gflop_per_s", "command")
 MOST_FINDINGS = 12
 MOST_OPEN_ROWS = 24  # longer tables start folded
@@ -53,8 +54,8 @@ def findings(pool: Pool) -> Section:
         return section
     which = ("results", "mechanism")
     columns = ("#pairs", f"#{BASELINE}'s accuracy", "#its accuracy", "#difference", "#95% interval", "reading")
-    pooled = Table(f"Token accuracy minus that of {BASELINE}, paired by level and seed, with its 95% bootstrap interval: "
-                   "all rungs", heading(*which, *columns), [])
+    pooled = Table(f"Token accuracy minus that of {BASELINE}, paired by level and seed, with its 95% bootstrap "
+                   "interval: all rungs", heading(*which, *columns), [])
     rungs = Table("The same rung by rung", heading(*which, "level", "#bits", *columns), [])
     for group in pool.groups:
         chosen, _ = summary.at_best_rate(group)
@@ -84,11 +85,11 @@ def findings(pool: Pool) -> Section:
         rungs.folded = len(rungs.rows) > MOST_OPEN_ROWS
         section.tables += [pooled, rungs]
         section.paragraphs.append(
-            "These numbers describe the run: their intervals resample the seeds of each rung as if rungs were independent. The "
-            "verdicts above count a seed once, over all of its rungs, and leave out rungs at chance or ceiling; quote those. "
-            f"A rung with fewer than {summary.FEW_PAIRS} pairs is not judged alone, and a difference below "
-            f"{summary.NEGLIGIBLE} counts as none. The rungs are not independent questions: of twenty that differ in "
-            "nothing, one interval misses zero by chance.")
+            "These numbers describe the run: their intervals resample the seeds of each rung as if rungs were "
+            "independent. The verdicts above count a seed once, over all of its rungs, and leave out rungs at chance "
+            f"or ceiling; quote those. A rung with fewer than {summary.FEW_PAIRS} pairs is not judged alone, and a "
+            f"difference below {summary.NEGLIGIBLE} counts as none. The rungs are not independent questions: of twenty "
+            "that differ in nothing, one interval misses zero by chance.")
     return section
 
 
@@ -108,7 +109,8 @@ def _sentence(group: Group, row: object, pairs: pd.DataFrame) -> str:
     if any(rung != "too few pairs" for rung in readings):
         better, worse = readings.count("higher"), readings.count("lower")
         counted = f"; better on {better}, worse on {worse}, no clear difference on {len(readings) - better - worse}"
-    return (f"{group.title}: {row.mechanism} {said} {BASELINE}: {by} [{row.low:+.3f}, {row.high:+.3f}] {over}{counted}.")
+    return (f"{group.title}: {row.mechanism} {said} {BASELINE}: {by} [{row.low:+.3f}, {row.high:+.3f}] "
+            f"{over}{counted}.")
 
 
 def notes(pool: Pool) -> Section | None:
@@ -121,8 +123,9 @@ def notes(pool: Pool) -> Section | None:
                                 "not solved.")
     gone = int(abandoned(pool.rows).sum())
     if gone:
-        section.findings.append(f"{_plural(gone, 'cell')} abandoned by --search as hopeless; each enters with the validation "
-                                "accuracy that it had then, as not solved. A search tries neither every rate nor every seed.")
+        section.findings.append(f"{_plural(gone, 'cell')} abandoned by --search as hopeless; each enters with the "
+                                "validation accuracy that it had then, as not solved. A search tries neither every "
+                                "rate nor every seed.")
     if len(pool.left_out):
         counts = pool.left_out["status"].value_counts()
         section.findings.append(f"{_plural(len(pool.left_out), 'row')} left out because there is no result: "
@@ -138,9 +141,10 @@ def rate_notes(group: Group, rates: pd.DataFrame) -> list[str]:
     said = []
     if rates["rates_tried"].max() > 1:
         edges, total = int(rates["edge"].sum()), len(rates)
-        said.append("Each mechanism is shown at its own best learning rate per level, chosen by mean validation accuracy, "
-                    f"reported by held-out token accuracy. In {edges} of {total} cases the best rate is at the edge of its "
-                    "grid (a ring in the figure, an asterisk in the table): a better one may lie outside."
+        said.append("Each mechanism is shown at its own best learning rate per level, chosen by mean validation "
+                    f"accuracy, reported by held-out token accuracy. In {edges} of {total} cases the best rate is at "
+                    "the edge of its grid (a ring in the figure, an asterisk in the table): a better one may lie "
+                    "outside."
                     + (" A grid of two rates is all edge." if rates["rates_tried"].max() == 2 and edges else ""))
         if rates["uneven"].any():
             said.append("Some rates have fewer seeds than others (a run that is not finished, or failed cells), so the "
@@ -154,7 +158,8 @@ def rate_notes(group: Group, rates: pd.DataFrame) -> list[str]:
 
 
 def level_grid(group: Group, levels: pd.DataFrame) -> Table:
-    table = Table(f"Every level of {printable(group.title)}, each mechanism at its best rate (* at the edge of its grid)",
+    table = Table(f"Every level of {printable(group.title)}, each mechanism at its best rate (* at the edge of its "
+                  "grid)",
                   heading("level", "#bits", "mechanism", "#seeds", "#diverged", "#rate", "#accuracy",
                           "#95% interval", "#sequence", "#rollout", "#chance", "#seen", "#solved", "#Wilson 95%",
                           "#median steps to solve"), [])
@@ -173,8 +178,9 @@ def level_grid(group: Group, levels: pd.DataFrame) -> Table:
 def mixture_parts(pool: Pool) -> Section:
     """How the parts of each mixture were learned, at the rate that is best for the whole."""
     section = Section("parts", "Parts of the mixtures")
-    section.paragraphs.append("A mixture is judged as a whole; its parts are shown at the rate that is best for the whole. "
-                              "They are no levels of their families: what is learned beside others is not what is learned alone.")
+    section.paragraphs.append("A mixture is judged as a whole; its parts are shown at the rate that is best for the "
+                              "whole. They are no levels of their families: what is learned beside others is not what "
+                              "is learned alone.")
     wholes = [summary.at_best_rate(group)[0] for group in pool.groups if group.task == MIXTURE]
     cells = {cell for chosen in wholes for cell in chosen["cell"]}
     rows = pool.parts[pool.parts["cell"].isin(cells)]
@@ -182,7 +188,8 @@ def mixture_parts(pool: Pool) -> Section:
         "mixture", "part", "level", "#bits", "mechanism", "#cells", "#accuracy", "#sequence", "#solved", "#chance"), [])
     means = rows.groupby(["mixture", "task", "level", "mechanism"], sort=True).agg(
         bits=("complexity_bits", "first"), cells=("cell", "size"), accuracy=("token_accuracy", "mean"),
-        sequence=("sequence_accuracy", "mean"), solved=("solved", "mean"), chance=("chance_accuracy", "mean")).reset_index()
+        sequence=("sequence_accuracy", "mean"), solved=("solved", "mean"), chance=("chance_accuracy",
+                                                                                   "mean")).reset_index()
     table.rows = [Row([text(row.mixture), text(row.task), text(row.level), number(row.bits, ".4g"), text(row.mechanism),
                        number(row.cells, ".0f"), number(row.accuracy), number(row.sequence), number(row.solved, ".0%"),
                        number(row.chance)]) for row in means.itertuples()]
@@ -203,7 +210,8 @@ def throughput(pool: Pool) -> Section:
     for label, rows in groups:
         for row in summary.throughput_table(label, rows).itertuples():
             table.rows.append(Row([
-                text(label or "all cells"), text(row.mechanism), number(row.cells, ".0f"), number(row.tokens_per_s, ",.0f"),
+                text(label or "all cells"), text(row.mechanism), number(row.cells, ".0f"), number(row.tokens_per_s,
+                                                                                                  ",.0f"),
                 interval(row.tokens_per_s_min, row.tokens_per_s_max, ",.0f"), number(row.fleet_tokens_per_s, ",.0f"),
                 number(row.gflop_per_s, ".2f"), number(row.peak_fraction, ".1%"),
                 interval(row.peak_fraction_min, row.peak_fraction_max, ".1%")]))
@@ -214,22 +222,23 @@ def throughput(pool: Pool) -> Section:
 def how_to_read() -> Section:
     return Section("reading", "How to read this", paragraphs=[
         "Token accuracy is the share of determined tokens that are predicted right on held-out sequences, the earlier "
-        "tokens given. Sequence accuracy counts whole sequences; rollout accuracy tokens that the model continues from its own "
-        "predictions. A level is solved when every one of the evaluated tokens is right. Seen is the share of evaluated "
-        "sequences that were also trained on.",
-        "Complexity is log2 of the number of distinct sequences of a level. It orders the levels of one task family and "
-        "compares nothing across families.",
-        "Intervals of means are 95% percentile bootstrap intervals over seeds, resampled within each level with a fixed "
-        "random seed and widened by sqrt(n/(n-1)) for n seeds; with one seed there is none. Intervals of shares are "
-        "Wilson's. Differences are paired: the same level, the same seed (so the same data), every other option equal.",
-        "A diverged cell counts as a failure: chance accuracy, not solved. Cells with status fail, oom or timeout have no "
-        "result; they are left out and counted above.",
+        "tokens given. Sequence accuracy counts whole sequences; rollout accuracy tokens that the model continues from "
+        "its own predictions. A level is solved when every one of the evaluated tokens is right. Seen is the share of "
+        "evaluated sequences that were also trained on.",
+        "Complexity is log2 of the number of distinct sequences of a level. It orders the levels of one task family "
+        "and compares nothing across families.",
+        "Intervals of means are 95% percentile bootstrap intervals over seeds, resampled within each level with a "
+        "fixed random seed and widened by sqrt(n/(n-1)) for n seeds; with one seed there is none. Intervals of shares "
+        "are Wilson's. Differences are paired: the same level, the same seed (so the same data), every other option "
+        "equal.",
+        "A diverged cell counts as a failure: chance accuracy, not solved. Cells with status fail, oom or timeout have "
+        "no result; they are left out and counted above.",
         "Where the learning rate is an axis, each mechanism has its own best rate per level. Of equally good rates the "
         "innermost of the grid is taken, then the lower; when all do equally well, no edge is marked. Any other option "
         "that varies makes a group of its own; nothing is averaged over it.",
-        "A median of steps to solve counts unsolved seeds as later than all others, so it exists only where more than half "
-        "of the seeds solved the level. The share of the peak divides by the speed measured on the same device by the same "
-        "process."])
+        "A median of steps to solve counts unsolved seeds as later than all others, so it exists only where more than "
+        "half of the seeds solved the level. The share of the peak divides by the speed measured on the same device by "
+        "the same process."])
 
 
 def environment(pool: Pool) -> Section:

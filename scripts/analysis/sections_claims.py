@@ -36,7 +36,8 @@ def _row(claim: Claim, scope: bool, alone: bool = False) -> Row:
     beware = f"Beware: {'; '.join(claim.warnings)}." if claim.warnings else ""
     words = Cell(printable(claim.words, MOST_WORDS), kind="words", note=printable(beware, MOST_WORDS))
     return Row([text(claim.claim), *([] if alone else [text(claim.mechanism)]), *([text(claim.scope)] if scope else []),
-                Cell(claim.verdict, kind="chip", chip=CHIPS[claim.verdict]), _effect(claim), number(claim.p_value, ".3g"),
+                Cell(claim.verdict, kind="chip", chip=CHIPS[claim.verdict]), _effect(claim), number(claim.p_value,
+                                                                                                    ".3g"),
                 *([number(claim.p_adjusted, ".3g")] if scope else []), number(claim.levels, ".0f"),
                 number(claim.seeds, ".0f"), words])
 
@@ -50,16 +51,16 @@ def claims_section(pool: Pool, verdicts: Sequence[Claim], details: Sequence[Clai
         names = mechanisms_of(pool.rows)
         lacking = ("no cell has a result yet" if not names else f"{', '.join(names)} ran without {BASELINE}"
                    if BASELINE not in names else f"only {BASELINE} ran")
-        section.paragraphs.append(f"Too few data for any verdict: {printable(lacking, 200)}. A claim compares a mechanism with "
-                                  f"{BASELINE} in one run.")
+        section.paragraphs.append(f"Too few data for any verdict: {printable(lacking, 200)}. A claim compares a "
+                                  f"mechanism with {BASELINE} in one run.")
         return section
     primary = [claim for claim in verdicts if claim.mechanism == judge.PRIMARY]
     others = [claim for claim in verdicts if claim.mechanism != judge.PRIMARY]
     leading = primary or others
     asked = {name: question.format(base=BASELINE, margin=f"{judge.MARGIN:g}") for name, question in QUESTIONS.items()}
     who = judge.PRIMARY if primary else "Each mechanism"
-    table = Table(f"{who} against {BASELINE}, each at its own best learning rate (chosen by validation accuracy), paired by task, "
-                  "level, setting and seed",
+    table = Table(f"{who} against {BASELINE}, each at its own best learning rate (chosen by validation accuracy), "
+                  "paired by task, level, setting and seed",
                   heading(*(name for name in COLUMNS if not (primary and name == "mechanism"))),
                   [_row(claim, False, bool(primary)) for claim in leading], sortable=False)
     for row, claim in zip(table.rows, leading):
@@ -71,16 +72,19 @@ def claims_section(pool: Pool, verdicts: Sequence[Claim], details: Sequence[Clai
     if details:
         shown = list(details[:MOST_DETAILS])
         more = f" (the first {MOST_DETAILS} of {len(details)}; claims.csv has all)" if len(details) > MOST_DETAILS else ""
-        section.tables.append(Table("Group by group: one task family at one setting (p corrected by Holm over the groups of a "
-                                    f"row above){more}", heading(*COLUMNS[:2], "group", *COLUMNS[2:5], "#corrected",
+        section.tables.append(Table("Group by group: one task family at one setting (p corrected by Holm over the "
+                                    f"groups of a row above){more}", heading(*COLUMNS[:2], "group", *COLUMNS[2:5],
+                                                                             "#corrected",
                                                                  *COLUMNS[5:]),
                                     [_row(claim, True) for claim in shown], folded=True))
     section.paragraphs = [
-        f"A verdict holds at 5% (two-sided) for its own claim; {judge.PRIMARY} is the mechanism that was named beforehand, so "
-        "its claims are not corrected for each other: of five claims with nothing behind them one would be called supported in "
-        "about one run of eight. Intervals and p-values come from the scatter between seeds. All rows are in claims.csv.",
+        f"A verdict holds at 5% (two-sided) for its own claim; {judge.PRIMARY} is the mechanism that was named "
+        "beforehand, so its claims are not corrected for each other: of five claims with nothing behind them one would "
+        "be called supported in about one run of eight. Intervals and p-values come from the scatter between seeds. "
+        "All rows are in claims.csv.",
         f"As good: levels that nobody learned or everybody solved are left out (mean skill of the two outside "
-        f"{judge.SKILL_ANY[0]:.0%} to {judge.SKILL_ANY[1]:.1%}, where 0 is chance and 100% is all right). Growing margin: only "
-        f"levels with a skill of {judge.SKILL_TREND[0]:.0%} to {judge.SKILL_TREND[1]:.0%}, where neither chance nor ceiling squeezes "
-        "the margin. Exclusive: solved by at least half of the one's seeds at its best rate and by none of the other's at any rate."]
+        f"{judge.SKILL_ANY[0]:.0%} to {judge.SKILL_ANY[1]:.1%}, where 0 is chance and 100% is all right). Growing "
+        f"margin: only levels with a skill of {judge.SKILL_TREND[0]:.0%} to {judge.SKILL_TREND[1]:.0%}, where neither "
+        "chance nor ceiling squeezes the margin. Exclusive: solved by at least half of the one's seeds at its best "
+        "rate and by none of the other's at any rate."]
     return section

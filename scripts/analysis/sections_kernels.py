@@ -12,7 +12,8 @@ from .tables_more import as_number
 
 MOST_ROWS = 2000
 # The same work: rows that agree in these differ in the implementation only. Peers may spell the device differently.
-SAME_WORK = ["backend", "op", "mechanism", "dtype", "pass", "batch", "heads", "context", "head_dim", "causal", "position", "m",
+SAME_WORK = ["backend", "op", "mechanism", "dtype", "pass", "batch", "heads", "context", "head_dim", "causal",
+             "position", "m",
              "n", "k", "transpose", "label", "cache"]
 RATIO_COLUMNS = ["ratio", "low", "high"]
 
@@ -53,7 +54,8 @@ def _ratio_table(rows: pd.DataFrame, caption: str) -> Table:
              and (name in always or name in _shown_columns(rows))]
     fixed = [f"{name} {rows[name].iloc[0]}" for name in rows.columns
              if name not in (*RATIO_COLUMNS, *shown) and str(rows[name].iloc[0]) not in ("", "nan")]
-    numeric = {name for name in shown if rows[name].map(lambda value: value == "" or not math.isnan(as_number(str(value)))).all()}
+    numeric = {name for name in shown
+               if rows[name].map(lambda value: value == "" or not math.isnan(as_number(str(value)))).all()}
     if fixed:
         caption += f" (all: {', '.join(fixed)})"
     titles = [f"#{name}" if name in numeric else name for name in shown]
@@ -76,8 +78,9 @@ def _summary(rows: pd.DataFrame) -> list[str]:
     for values, part in rows.groupby(keys, sort=True, dropna=False):
         what = ", ".join(str(value) for value in values if value != "")
         wins, losses = int((part["low"] > 1).sum()), int((part["high"] < 1).sum())
-        said.append(f"{what}: ratio {part['ratio'].min():.2f} to {part['ratio'].max():.2f}, median {part['ratio'].median():.2f}; "
-                    f"of {len(part)} shapes ours is faster on {wins}, theirs on {losses}.")
+        said.append(f"{what}: ratio {part['ratio'].min():.2f} to {part['ratio'].max():.2f}, median "
+                    f"{part['ratio'].median():.2f}; of {len(part)} shapes ours is faster on {wins}, theirs on "
+                    f"{losses}.")
     return said
 
 
@@ -88,11 +91,12 @@ def ratio_section(ratios: pd.DataFrame, kernels: pd.DataFrame) -> Section | None
     if len(ratios) + len(failed) + len(own) == 0:
         return None
     section = Section("ratios", "Ours against others")
-    section.paragraphs.append("A ratio is the speed of ours divided by the speed of theirs at the same work in the same run: "
-                              "above 1 ours is faster. A side is called faster only where the whole interval lies on its side of 1.")
+    section.paragraphs.append("A ratio is the speed of ours divided by the speed of theirs at the same work in the "
+                              "same run: above 1 ours is faster. A side is called faster only where the whole interval "
+                              "lies on its side of 1.")
     for rows, caption in ((ratios, "From ratios.csv: both measured in turns, with the interval that was recorded"),
-                          (own, "From kernels.csv: medians; the bounds are the 5% and 95% quantiles of the times against each "
-                                "other")):
+                          (own, "From kernels.csv: medians; the bounds are the 5% and 95% quantiles of the times "
+                                "against each other")):
         if len(rows):
             found = _summary(rows)
             section.findings += found[:20] + ([f"and {len(found) - 20} more; see the table"] if len(found) > 20 else [])
@@ -111,8 +115,8 @@ def ratio_section(ratios: pd.DataFrame, kernels: pd.DataFrame) -> Section | None
 def kernel_section(kernels: pd.DataFrame) -> Section:
     section = Section("kernels", "Kernels")
     ok = kernels[kernels["status"] == "ok"]
-    section.paragraphs.append(f"{len(ok)} measured points of {', '.join(sorted(ok['op'].unique())) or 'nothing'}. Speeds "
-                              "count the FLOP that the mathematics needs, whatever an implementation does.")
+    section.paragraphs.append(f"{len(ok)} measured points of {', '.join(sorted(ok['op'].unique())) or 'nothing'}. "
+                              "Speeds count the FLOP that the mathematics needs, whatever an implementation does.")
     throttled = int((~ok["throttled"].isin(["", "0", "off", "no", "false"])).sum())
     if throttled:
         section.findings.append(f"{throttled} points were measured while the clock was throttled: do not compare them.")
@@ -124,10 +128,12 @@ def kernel_section(kernels: pd.DataFrame) -> Section:
     lost = kernels[kernels["status"] != "ok"]
     if len(lost):
         reasons = lost.groupby(["status", "implementation", "mechanism", "reason"]).size().reset_index(name="points")
-        table = data_table(reasons.sort_values("points", ascending=False), f"{len(lost)} points without a result, and why")
+        table = data_table(reasons.sort_values("points", ascending=False), f"{len(lost)} points without a result, and "
+                                                                           "why")
         table.after, table.folded = True, True
         section.tables.append(table)
-    shown = ok.loc[:, [name for name in ok.columns if name not in ("status", "reason") and ok[name].astype(str).nunique() > 1]]
+    shown = ok.loc[:, [name for name in ok.columns if name not in ("status", "reason")
+                       and ok[name].astype(str).nunique() > 1]]
     table = data_table(shown, "Every measured point (columns that vary)")
     table.after, table.folded = True, True
     section.tables.append(table)

@@ -97,7 +97,8 @@ def save(plot: Plot, folder: Path) -> None:
         warnings.simplefilter("ignore")  # glyphs that the font lacks, labels that leave no room: the page has the table
         plot.figure.savefig(folder / f"{plot.name}.png", dpi=150, metadata={"Software": None})
         buffer = io.StringIO()
-        plot.figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
+        plot.figure.savefig(buffer, format="svg",
+                            metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
     svg = re.sub(r"<!DOCTYPE[^>]*>\s*|<metadata>.*?</metadata>\s*", "", buffer.getvalue(), flags=re.S)
     (folder / f"{plot.name}.svg").write_text(svg, encoding="utf-8")
     (folder / f"{plot.name}.csv").write_text(plot.csv, encoding="utf-8")

@@ -128,7 +128,8 @@ def verdict(row: object) -> str:
     return "higher" if row.low > 0 else "lower" if row.high < 0 else "no clear difference"
 
 
-THROUGHPUT_SETTING = ["backend", "device", "dtype", "layers", "d_model", "heads", "context", "batch", "fleet", "workers"]
+THROUGHPUT_SETTING = ["backend", "device", "dtype", "layers", "d_model", "heads", "context", "batch", "fleet",
+                      "workers"]
 
 
 def throughput_groups(throughput: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:

@@ -184,8 +184,8 @@ class Checker:
             row = self.frame.iloc[index]
             same = (self.frame[key] == row[key]).all(axis=1)
             first = int(self.frame["_line"].iloc[int(same.to_numpy().argmax())])
-            raise DataError(f"{self.path}:{row['_line']}: cell '{printable(row['cell'], 40)}' with this task and level is "
-                            f"already on line {first}; one row for each ({', '.join(key)})")
+            raise DataError(f"{self.path}:{row['_line']}: cell '{printable(row['cell'], 40)}' with this task and level "
+                            f"is already on line {first}; one row for each ({', '.join(key)})")
 
 
 def read_accuracy(path: Path, limit_mb: int = DEFAULT_LIMIT_MB) -> tuple[pd.DataFrame, list[str], list[str], list[str]]:
@@ -248,14 +248,16 @@ def read_manifest(path: Path) -> dict[str, dict[str, str]]:
             key, value = line.split("=", 1)
             current[key.strip()] = value.strip()
         else:
-            raise DataError(f"{path}:{number}: '{printable(line, 40)}'; [section], key = value and # comments are allowed")
+            raise DataError(f"{path}:{number}: '{printable(line, 40)}'; [section], key = value and # comments are "
+                            "allowed")
     return sections
 
 
 def empty_accuracy() -> pd.DataFrame:
     """What read_accuracy gives for a table without rows."""
     text = (*ACCURACY_TEXT, *ACCURACY_OPTIONS)
-    return pd.DataFrame({name: pd.Series(dtype=object if name in text else float) for name in (*ACCURACY_REQUIRED, "_line")})
+    return pd.DataFrame({name: pd.Series(dtype=object if name in text else float)
+                         for name in (*ACCURACY_REQUIRED, "_line")})
 
 
 def read_run(path: Path, limit_mb: int = DEFAULT_LIMIT_MB, speeds_only: bool = False) -> Run:

@@ -99,13 +99,15 @@ READERS = dict(zip(FILES, (_kernels, _ratios, _curves, _geometry)))
 
 def is_bench(path: Path) -> bool:
     """A folder of eabench bench or of the peers: it has speeds and no accuracies."""
-    return not (path / "accuracy.csv").exists() and any((path / name).is_file() for name in ("kernels.csv", "ratios.csv"))
+    return not (path / "accuracy.csv").exists() and any((path / name).is_file()
+                                                        for name in ("kernels.csv", "ratios.csv"))
 
 
 def read_more(paths: list[Path], limit_mb: int = DEFAULT_LIMIT_MB) -> More:
     frames: dict[str, list[pd.DataFrame]] = {name: [] for name in FILES}
     more = More(*(pd.DataFrame(columns=list(columns)) for columns in (
-        (*KERNEL_KEY, "status", "reason", "throttled", *KERNEL_NUMBERS), (*RATIO_REQUIRED, "low", "high"), CURVE_REQUIRED,
+        (*KERNEL_KEY, "status", "reason", "throttled", *KERNEL_NUMBERS), (*RATIO_REQUIRED, "low",
+                                                                          "high"), CURVE_REQUIRED,
         GEOMETRY_REQUIRED)))
     for path in dict.fromkeys(paths):
         for name, read in READERS.items():
@@ -118,7 +120,8 @@ def read_more(paths: list[Path], limit_mb: int = DEFAULT_LIMIT_MB) -> More:
             more.maps.update({file.stem: file for file in sorted((path / "geometry").glob("*.safetensors"))})
     for name, parts in frames.items():
         if parts:
-            setattr(more, name.removesuffix(".csv"), pd.concat(parts, ignore_index=True).drop_duplicates(ignore_index=True))
+            setattr(more, name.removesuffix(".csv"),
+                    pd.concat(parts, ignore_index=True).drop_duplicates(ignore_index=True))
     return more
 
 

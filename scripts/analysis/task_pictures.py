@@ -35,7 +35,8 @@ def picture(rows: list[list[tuple[str, bool]]]) -> str:
         colour[token] = COLOURS[len(colour) % len(COLOURS)]
     width = 2 * MARGIN + max(map(len, rows)) * (CELL + GAP) - GAP
     height = 2 * MARGIN + len(rows) * (CELL + 3 * GAP) - 3 * GAP
-    parts = [f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}" '
+    parts = [f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" '
+             f'height="{height}" '
              f'font-family="sans-serif" font-size="13" text-anchor="middle">',
              f'<rect width="{width}" height="{height}" fill="#ffffff"/>']
     for i, row in enumerate(rows):
@@ -44,7 +45,8 @@ def picture(rows: list[list[tuple[str, bool]]]) -> str:
             style = f'fill="{colour[token]}" stroke="{FRAME}" stroke-width="1.5"' if scored else f'fill="{PALE}"'
             weight = ' font-weight="bold"' if scored else ""
             parts.append(f'<rect x="{x}" y="{y}" width="{CELL}" height="{CELL}" rx="4" {style}/>'
-                         f'<text x="{x + CELL / 2:g}" y="{y + CELL / 2 + 4.5:g}" fill="{INK}"{weight}>{escape(token)}</text>')
+                         f'<text x="{x + CELL / 2:g}" y="{y + CELL / 2 + 4.5:g}" '
+                         f'fill="{INK}"{weight}>{escape(token)}</text>')
     return "\n".join([*parts, "</svg>\n"])
 
 

@@ -25,7 +25,8 @@ def prepare(point: dict, device: str) -> Callable[[int], float]:
     dtype, backward = DTYPES[point["dtype"]], point["pass"] == "backward"
     jax.config.update("jax_default_matmul_precision", "highest" if point["dtype"] == "float32" else "default")
     sets = sets_for((8 if backward else 4) * math.prod(shape) * jnp.dtype(dtype).itemsize, device)
-    scale, causal, mechanism = default_scale(point["mechanism"], point["head_dim"]), point["causal"] == "on", point["mechanism"]
+    scale, causal, mechanism = default_scale(point["mechanism"],
+                                             point["head_dim"]), point["causal"] == "on", point["mechanism"]
     forward = jax.jit(lambda q, k, v: attend(q, k, v, mechanism, scale, None, causal))
     keep = jax.jit(lambda q, k, v: jax.vjp(lambda *x: attend(*x, mechanism, scale, None, causal), q, k, v)[1])
     pull = jax.jit(lambda vjp, dout: vjp(dout))

@@ -22,9 +22,11 @@ from . import points, ratios
 from .points import Job
 from .workers import Workers
 
-SHAPE = ("mechanism", "dtype", "pass", "batch", "heads", "context", "head_dim", "causal", "position", "layers", "d_model")
+SHAPE = ("mechanism", "dtype", "pass", "batch", "heads", "context", "head_dim", "causal", "position", "layers",
+         "d_model")
 KEY = ("op", *SHAPE, "implementation", "fleet")
-COLUMNS = (*KEY, "pair", "status", "reason", "ours_us", "ours_p05_us", "ours_p95_us", "ours_samples", "theirs_us", "theirs_p05_us",
+COLUMNS = (*KEY, "pair", "status", "reason", "ours_us", "ours_p05_us", "ours_p95_us", "ours_samples", "theirs_us",
+           "theirs_p05_us",
            "theirs_p95_us", "theirs_samples", "ours_tokens_per_s", "theirs_tokens_per_s", "spent_s")
 SLOW_S, SLOW_PAIRS = 3.0, 3  # a pair that takes longer; how many of such are enough
 MEASURED = ("pairs.csv", "kernels-ours.csv", "throughput-ours.csv")  # what the other tables are made of
@@ -97,7 +99,8 @@ class Run:
         if not new:
             with open(path, newline="") as file:
                 if next(csv.reader(file), []) != list(COLUMNS):
-                    sys.exit(f"peers: {path} has other columns, of another version; without --resume a new one is begun")
+                    sys.exit(f"peers: {path} has other columns, of another version; without --resume a new one is "
+                             "begun")
         self.file = open(path, "a", newline="")  # noqa: SIM115  (lives as long as the run)
         self.table = csv.DictWriter(self.file, COLUMNS, restval="")
         if new:
@@ -111,13 +114,15 @@ class Run:
         shape = " ".join(f"{name}={row[name]}" for name in SHAPE if row.get(name) not in ("", None))
         ours, theirs = row.get("ours_us") or row.get("ours_tokens_per_s"), row.get("theirs_us") or row.get("theirs_tokens_per_s")
         what = f"ours {ours:.6g}, theirs {theirs:.6g}" if row["status"] == "ok" else f"{row['status']}: {row['reason']}"
-        say(f"{time.monotonic() - self.begin_s:5.0f} s {row['op']} {shape} {row['implementation']} {row['pair']}: {what}")
+        say(f"{time.monotonic() - self.begin_s:5.0f} s {row['op']} {shape} {row['implementation']} {row['pair']}: "
+            f"{what}")
 
     # ---- eabench ----------------------------------------------------------------------------------------------------
 
     def eabench(self, *arguments: object, core: int | None = None, allowed: tuple[int, ...] = (0,)) -> None:
         start = None if core is None else lambda: os.sched_setaffinity(0, {core})
-        done = subprocess.run([self.a.eabench, *map(str, arguments)], capture_output=True, text=True, check=False, preexec_fn=start)
+        done = subprocess.run([self.a.eabench, *map(str, arguments)], capture_output=True, text=True, check=False,
+                              preexec_fn=start)
         if done.returncode not in allowed:
             said = done.stderr.strip().splitlines() or [f"ended with {done.returncode}"]
             raise OursFailed(f"eabench {arguments[0]}: {said[-1][-200:]}")
@@ -125,14 +130,16 @@ class Run:
     def ours_attention(self, point: dict) -> dict:
         folder = Path(tempfile.mkdtemp(dir=self.scratch))
         axes = [word for name, value in point.items() for word in ("--" + name.replace("_", "-"), value)]
-        self.eabench("bench", "--op", "attention", "--implementation", "fused", *axes, "--backend", self.backend, "--max-seconds",
+        self.eabench("bench", "--op", "attention", "--implementation", "fused", *axes, "--backend", self.backend,
+                     "--max-seconds",
                      self.a.seconds, "--out", folder, core=None if self.gpu else self.cores[0], allowed=(0, 1))
         (row,) = ratios.read(folder / "kernels.csv")
         return row
 
     def spec(self, point: dict) -> Path:
         path = self.scratch / "spec.ini"
-        options = {"train": {"mechanism": point["mechanism"], "batch": point["batch"], "steps": 1000000, "eval_every": 1000000,
+        options = {"train": {"mechanism": point["mechanism"], "batch": point["batch"], "steps": 1000000,
+                             "eval_every": 1000000,
                              "eval_tokens": 1, "stop_when_solved": "off"},
                    "model": {name: point[name] for name in ("layers", "d_model", "heads", "context")}}
         text = "[task recurrence]\nbasis = 16\ndelay = 4\n"
@@ -145,7 +152,8 @@ class Run:
         """Tokens per second of all cells together: each core trains one, a GPU the fleet that fills it."""
         folder = Path(tempfile.mkdtemp(dir=self.scratch))
         members, workers = (self.a.fleet, 1) if self.gpu else (len(self.cores), len(self.cores))
-        self.eabench("sweep", self.spec(point), "--out", folder, "--backend", self.backend, "--workers", workers, "--set",
+        self.eabench("sweep", self.spec(point), "--out", folder, "--backend", self.backend, "--workers", workers,
+                     "--set",
                      f"train.seed=1:{members}" if members > 1 else "train.seed=1", "--set", f"train.steps={steps}",
                      "--set", f"train.eval_every={steps}")
         rows = ratios.read(folder / "throughput.csv")
@@ -172,7 +180,8 @@ class Run:
             if theirs["status"] == "ok":
                 line.update({f"theirs_{name}us": theirs[f"{name or 'median_'}us"] for name in ("", "p05_", "p95_")},
                             theirs_samples=theirs["samples"])
-            return {**line, "ours_samples": ours["samples"], "status": theirs["status"], "reason": theirs.get("reason", "")}
+            return {**line, "ours_samples": ours["samples"], "status": theirs["status"],
+                    "reason": theirs.get("reason", "")}
 
         return ready, pair
 
@@ -181,7 +190,8 @@ class Run:
         if where not in self.traces:
             trace = Path(tempfile.mkdtemp(dir=self.scratch)) / "trace"
             self.eabench("trace", self.spec(point), "--steps", 64, "--out", trace)
-            rate = 1.0 if self.a.prepare else self.ours_training(point, 100, keep=False) / (self.a.fleet if self.gpu else count)
+            rate = 1.0 if self.a.prepare else self.ours_training(point, 100, keep=False) / (self.a.fleet if self.gpu
+                                                                                            else count)
             self.traces[where] = trace, max(100, int(self.a.training_seconds * rate / tokens))
         trace, steps = self.traces[where]
         request = {"op": "training", "implementation": job.implementation, "folder": str(trace), "fleet": job.fleet,
@@ -195,7 +205,8 @@ class Run:
             bad = [answer for answer in answers if answer["status"] != "ok"]
             if bad:
                 return {**line, **bad[0]}
-            return {**line, "status": "ok", "theirs_tokens_per_s": sum(a["steps"] * tokens * job.fleet / a["seconds"] for a in answers)}
+            return {**line, "status": "ok",
+                    "theirs_tokens_per_s": sum(a["steps"] * tokens * job.fleet / a["seconds"] for a in answers)}
 
         return next((answer for answer in ready if answer["status"] != "ok"), ready[0]), pair
 
@@ -234,14 +245,16 @@ class Run:
         names = self.a.implementations.split(",") if self.a.implementations else (*points.ATTENTION, *points.TRAINING)
 
         def wanted(job: Job) -> bool:
-            return job.implementation in names and self.a.only in (None, job.op) and (job.compiled or not self.a.prepare)
+            return job.implementation in names and self.a.only in (None, job.op) and (job.compiled
+                                                                                      or not self.a.prepare)
 
         stages = [(title, [job for job in jobs if wanted(job)]) for title, jobs in points.plan(self.gpu, self.a.quick)]
         return [(title, jobs) for title, jobs in stages if jobs]
 
     def show_plan(self) -> None:
         for title, jobs in self.plan():
-            print(f"{title}: {len(jobs)} ratios of {self.a.pairs} pairs, about {expected_s(jobs, self.a.pairs, self.known):.0f} s"
+            print(f"{title}: {len(jobs)} ratios of {self.a.pairs} pairs, about "
+                  f"{expected_s(jobs, self.a.pairs, self.known):.0f} s"
                   + ("" if self.known else " (a guess: no earlier run is in the folder)"))
 
     def go(self) -> None:
@@ -249,7 +262,8 @@ class Run:
         for number, (title, jobs) in enumerate(stages):
             left = [job for _, others in stages[number:] for job in others if key(job.row()) not in self.done]
             rest = f"; about {expected_s(left, self.a.pairs, self.known):.0f} s to go" if self.known else ""
-            say(f"{number + 1} of {len(stages)}: {title}{rest}; {max(0, self.end_s - time.monotonic()):.0f} s are allowed")
+            say(f"{number + 1} of {len(stages)}: {title}{rest}; {max(0, self.end_s - time.monotonic()):.0f} s are "
+                "allowed")
             for job in jobs:
                 self.do(job)
             self.read(self.out / "pairs.csv", go_on=False)
@@ -261,13 +275,15 @@ def say(text: str) -> None:
 
 def write_manifest(run: Run) -> None:
     version = subprocess.run([run.a.eabench, "--version"], capture_output=True, text=True, check=True).stdout.strip()
-    cpu = next((line.split(":")[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")), "unknown")
+    cpu = next((line.split(":")[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")),
+               "unknown")
     lines = {"eabench": version, "python": sys.version.split()[0], "cpu": cpu, **run.workers.details,
              "device": "gpu" if run.gpu else f"cores {run.cores}, one thread on each", "pairs": run.a.pairs,
              "seconds": run.a.seconds, "training_seconds": run.a.training_seconds, "time_limit": run.a.time_limit,
              "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())}
     path = run.out / "manifest.ini"
-    old = dict(line.split(" = ", 1) for line in path.read_text().splitlines() if " = " in line) if path.exists() and run.a.resume else {}
+    old = dict(line.split(" = ", 1) for line in path.read_text().splitlines()
+               if " = " in line) if path.exists() and run.a.resume else {}
     if old.get("eabench", version) != version:  # what --resume found there
         lines["eabench_of_earlier_rows"] = " ".join(filter(None, (old.get("eabench_of_earlier_rows"), old["eabench"])))
     path.write_text("[peers]\n" + "".join(f"{name} = {value}\n" for name, value in {**old, **lines}.items()))
@@ -277,7 +293,8 @@ def parse(words: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="run.sh")
     for name in ("gpu", "quick", "resume", "prepare", "dry-run"):
         parser.add_argument("--" + name, action="store_true")
-    parser.add_argument("--device", choices=("cpu", "cuda"), help="cpu with --gpu: the GPU's plan on the processor, as a test of it")
+    parser.add_argument("--device", choices=("cpu", "cuda"), help="cpu with --gpu: the GPU's plan on the processor, as "
+                                                                  "a test of it")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--only", choices=("attention", "training"))
     parser.add_argument("--implementations", default="")

@@ -32,7 +32,8 @@ class EabenchError(RuntimeError):
 class _Attention(ctypes.Structure):
     """eab_attention of kernels/attention.h."""
 
-    _fields_ = [(name, ctypes.c_int32) for name in ("batch", "heads", "context", "head_dim", "mechanism", "dtype", "causal")] + [
+    _fields_ = [(name, ctypes.c_int32)
+                for name in ("batch", "heads", "context", "head_dim", "mechanism", "dtype", "causal")] + [
         ("scale", ctypes.c_float), ("slopes", ctypes.POINTER(ctypes.c_float))]
 
 
@@ -65,8 +66,8 @@ def _load() -> ctypes.CDLL:
         library.eab_attention_forward.argtypes = [pointer, ctypes.POINTER(_Attention), *[pointer] * 5]
         library.eab_attention_backward.argtypes = [pointer, ctypes.POINTER(_Attention), *[pointer] * 9]
         return library
-    raise EabenchError("libeabench.so is not found: build eabench (cmake --preset release && cmake --build --preset release) or "
-                       f"set EABENCH_LIBRARY to its path; tried: {'; '.join(reasons)}")
+    raise EabenchError("libeabench.so is not found: build eabench (cmake --preset release && cmake --build --preset "
+                       f"release) or set EABENCH_LIBRARY to its path; tried: {'; '.join(reasons)}")
 
 
 _library: ctypes.CDLL | None = None
@@ -166,7 +167,8 @@ def _refuse(message: str) -> None:
 def _check_tensors(q: Tensor, k: Tensor, v: Tensor, backend: str | None) -> None:
     for name, tensor in (("k", k), ("v", v)):
         if tensor.shape != q.shape:
-            _refuse(f"{name} is {list(tensor.shape)} and q is {list(q.shape)}; they must be alike, [..., context, head_dim]")
+            _refuse(f"{name} is {list(tensor.shape)} and q is {list(q.shape)}; they must be alike, [..., context, "
+                    "head_dim]")
         if tensor.dtype != q.dtype or tensor.device != q.device:
             _refuse(f"{name} is {tensor.dtype} on {tensor.device} and q is {q.dtype} on {q.device}; they must be alike")
     if q.dim() < 2:
@@ -181,7 +183,8 @@ def _check_tensors(q: Tensor, k: Tensor, v: Tensor, backend: str | None) -> None
         _refuse(f"backend {backend!r} for tensors on {q.device}; allowed: cpu, reference, for tensors on a CPU")
 
 
-def attention(q: Tensor, k: Tensor, v: Tensor, mechanism: str = "ea", *, causal: bool = True, scale: float | None = None,
+def attention(q: Tensor, k: Tensor, v: Tensor, mechanism: str = "ea", *, causal: bool = True,
+              scale: float | None = None,
               slopes: Sequence[float] | Tensor | None = None, backend: str | None = None) -> Tensor:
     """Fused attention, differentiable once in q, k and v; [..., context, head_dim] in and out.
 

@@ -23,7 +23,8 @@ def position_bias(config: Config, dtype: jnp.dtype) -> Array | None:
     return -jnp.array(config.slopes, dtype)[:, None, None] * distance.astype(dtype)
 
 
-def attend(q: Array, k: Array, v: Array, mechanism: str, scale: float, bias: Array | None, causal: bool = True) -> Array:
+def attend(q: Array, k: Array, v: Array, mechanism: str, scale: float, bias: Array | None,
+           causal: bool = True) -> Array:
     """Attention as one writes it down; q, k, v are [batch][heads][context][head_dim]."""
     z = scale * jnp.einsum("bhid,bhjd->bhij", q, k)
     context = z.shape[-1]
@@ -112,7 +113,8 @@ def loss(weights: Weights, inputs: Array, targets: Array, config: Config) -> Arr
 
 def start(weights: Weights) -> tuple[Weights, Weights]:
     """The optimizer's state before the first step: two moments, or sgd's velocity in the first."""
-    return {name: jnp.zeros_like(x) for name, x in weights.items()}, {name: jnp.zeros_like(x) for name, x in weights.items()}
+    return {name: jnp.zeros_like(x) for name, x in weights.items()}, {name: jnp.zeros_like(x) for name,
+                                                                      x in weights.items()}
 
 
 def take_step(weights: Weights, gradients: Weights, state: tuple[Weights, Weights], config: Config, rate: Array | float,

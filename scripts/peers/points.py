@@ -42,7 +42,8 @@ def attention(contexts: tuple[int, ...], head_dims: tuple[int, ...], implementat
             dtypes, contexts, head_dims, ("forward", "backward"), ("dpa", "ea"), implementations):
         if mechanism != "dpa" and name in SDPA[1:]:
             continue  # the first of them says for all that they know dpa only
-        point = {"mechanism": mechanism, "dtype": dtype, "pass": direction, "batch": batch, "heads": heads, "context": context,
+        point = {"mechanism": mechanism, "dtype": dtype, "pass": direction, "batch": batch, "heads": heads,
+                 "context": context,
                  "head_dim": head_dim, "causal": "on", "position": "none"}
         jobs.append(Job("attention", tuple(point.items()), name))
     return jobs
@@ -72,7 +73,8 @@ def cpu_plan(quick: bool) -> list[Stage]:
     main = ("torch-sdpa-flash", "torch-eager", "jax-jit")
     others = ("torch-sdpa-math", "torch-sdpa-efficient", "torch-sdpa-cudnn", "torch-flex", "eabench-torch")
     stages = [
-        ("training", training(layers, widths, (("torch-eager", 1), ("torch-eager-sdpa", 1), ("torch-vmap", 4), ("jax-jit", 1),
+        ("training", training(layers, widths,
+                              (("torch-eager", 1), ("torch-eager-sdpa", 1), ("torch-vmap", 4), ("jax-jit", 1),
                                                ("jax-vmap", 4)))),
         ("attention", by_context(contexts, head_dims, main)),
         ("training with torch.compile", training(layers, widths, (("torch-compile", 1),)))]
@@ -90,14 +92,17 @@ def gpu_plan(quick: bool) -> list[Stage]:
     """Half precision first, as that is what a GPU's attention is used in."""
     shape = {"batch": 4, "heads": 16}
     main, others = ("torch-sdpa-flash", "torch-flex", "jax-jit"), ("torch-sdpa-cudnn", "torch-eager")
-    fleets, single = (("torch-vmap", 512), ("jax-vmap", 512)), (("torch-compile", 1), ("torch-eager", 1), ("jax-jit", 1))
+    fleets, single = (("torch-vmap", 512), ("jax-vmap", 512)), (("torch-compile", 1), ("torch-eager", 1),
+                                                                ("jax-jit", 1))
     stages = [("attention", attention((2048,), (128,), main, ("bf16",), **shape)),
               ("training", training((1,), (32,), fleets)),
               ("other ways of attention", attention((2048,), (128,), others, ("bf16",), **shape)),
               ("one model at a time", training((1,), (32,), single))]
     if not quick:
         every = (*main, *others, "torch-sdpa-efficient", "torch-sdpa-math", "eabench-torch")
-        stages += [("attention, other shapes", attention((2048, 8192, 512), (64, 128), every, ("bf16", "float32"), **shape)),
-                   ("training, other models", training((1, 2), (16, 32, 64), (*fleets, *single, ("torch-eager-sdpa", 1))))]
+        stages += [("attention, other shapes",
+                    attention((2048, 8192, 512), (64, 128), every, ("bf16", "float32"), **shape)),
+                   ("training, other models",
+                    training((1, 2), (16, 32, 64), (*fleets, *single, ("torch-eager-sdpa", 1))))]
     seen: set[Job] = set()
     return [(title, [job for job in jobs if not (job in seen or seen.add(job))]) for title, jobs in stages]

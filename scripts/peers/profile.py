@@ -41,7 +41,8 @@ def prepared(words: list[str]) -> Callable[[int], float]:
 
         torch.set_num_threads(1)
     if words[0] == "attention":
-        point = {**dict(zip(("mechanism", "pass"), words[1:3])), "context": int(words[3]), "head_dim": int(words[4]), "dtype": "float32",
+        point = {**dict(zip(("mechanism", "pass"), words[1:3])), "context": int(words[3]), "head_dim": int(words[4]),
+                 "dtype": "float32",
                  "batch": 1, "heads": 1, "causal": "on", "position": "none", "implementation": name}
         return attention.prepare(point, "cpu")
     step = training.prepare(name, Path(words[1]), 1, "cpu")
@@ -55,7 +56,8 @@ def prepared(words: list[str]) -> Callable[[int], float]:
 
 
 def main() -> None:
-    if len(sys.argv) < 3 or sys.argv[1] not in ("training", "attention") or (sys.argv[1] == "attention" and len(sys.argv) < 6):
+    if len(sys.argv) < 3 or sys.argv[1] not in ("training", "attention") or (sys.argv[1] == "attention"
+                                                                             and len(sys.argv) < 6):
         sys.exit(__doc__)
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     os.environ.update(OMP_NUM_THREADS="1", MKL_NUM_THREADS="1", JAX_PLATFORMS="cpu",
@@ -66,7 +68,8 @@ def main() -> None:
         sys.exit("peers.profile: no perf here")
     with tempfile.TemporaryDirectory() as folder:
         file = f"{folder}/perf.data"
-        watch = subprocess.Popen(["perf", "record", "-q", "-e", "cpu-clock", "-F", "1999", "-p", str(os.getpid()), "-o", file],
+        watch = subprocess.Popen(["perf", "record", "-q", "-e", "cpu-clock", "-F", "1999", "-p", str(os.getpid()), "-o",
+                                  file],
                                  stderr=subprocess.DEVNULL)
         time.sleep(0.3)
         taken, end_s = [], time.monotonic() + SECONDS
@@ -74,7 +77,8 @@ def main() -> None:
             taken.append(take(4) / 4)
         watch.send_signal(signal.SIGINT)
         watch.wait()
-        report = subprocess.run(["perf", "report", "-i", file, "--sort", "dso,symbol", "--stdio", "--field-separator", "\t"],
+        report = subprocess.run(["perf", "report", "-i", file, "--sort", "dso,symbol", "--stdio", "--field-separator",
+                                 "\t"],
                                 capture_output=True, text=True, check=True).stdout
     print(f"{1e6 * sorted(taken)[len(taken) // 2]:.1f} us a call")
     shares, names = Counter(), Counter()

@@ -12,8 +12,10 @@ from pathlib import Path
 
 import numpy as np
 
-SHAPE = ("op", "mechanism", "dtype", "pass", "batch", "heads", "context", "head_dim", "causal", "position", "layers", "d_model")
-RATIO_COLUMNS = (*SHAPE, "implementation", "fleet", "status", "reason", "pairs", "ratio", "ratio_low", "ratio_high", "ours",
+SHAPE = ("op", "mechanism", "dtype", "pass", "batch", "heads", "context", "head_dim", "causal", "position", "layers",
+         "d_model")
+RATIO_COLUMNS = (*SHAPE, "implementation", "fleet", "status", "reason", "pairs", "ratio", "ratio_low", "ratio_high",
+                 "ours",
                  "theirs", "unit")
 
 
@@ -72,7 +74,8 @@ def ratio_rows(pairs: list[dict]) -> list[dict]:
         ours, theirs = (np.array([float(pair[f"{who}_{'tokens_per_s' if training else 'us'}"]) for pair in good])
                         for who in ("ours", "theirs"))
         mean, low, high = interval(list(ours / theirs if training else theirs / ours))
-        rows.append({**row, "status": "ok", "reason": "", "pairs": len(good), "ratio": number(mean), "ratio_low": number(low),
+        rows.append({**row, "status": "ok", "reason": "", "pairs": len(good), "ratio": number(mean),
+                     "ratio_low": number(low),
                      "ratio_high": number(high), "ours": number(float(np.median(ours))),
                      "theirs": number(float(np.median(theirs))), "unit": "tokens/s" if training else "us"})
     return rows
@@ -106,21 +109,25 @@ def kernel_rows(pairs: list[dict], ours: list[dict]) -> tuple[list[str], list[di
         samples = sum(int(row["samples"]) for row in good)
         own = {**good[0], "samples": samples, "throttled": max(row["throttled"] for row in good)}
         for name in (*times, "tflop_per_s", "gbyte_per_s", "roof_fraction", "median_error"):
-            own[name] = number(_median([row for row in good if row[name]], name)) if any(row[name] for row in good) else ""
+            own[name] = number(_median([row for row in good if row[name]], name)) if any(row[name]
+                                                                                         for row in good) else ""
         rows.append(own)
         mine = [pair for pair in pairs if pair["op"] == "attention" and tuple(pair[name] for name in key) == shape]
         for implementation in dict.fromkeys(pair["implementation"] for pair in mine):
             group = [pair for pair in mine if pair["implementation"] == implementation]
             theirs = [pair for pair in group if pair["status"] == "ok"]
-            row = {**own, "implementation": implementation, "memory_bytes": "", "error_ratio": "", "throttled": "", "median_error": ""}
+            row = {**own, "implementation": implementation, "memory_bytes": "", "error_ratio": "", "throttled": "",
+                   "median_error": ""}
             if theirs:
-                row.update({name: number(_median(theirs, "theirs_" + name[5:].replace("median_", ""))) for name in times})
+                row.update({name: number(_median(theirs, "theirs_" + name[5:].replace("median_", "")))
+                            for name in times})
                 slower = float(row["time_median_us"]) / float(own["time_median_us"])
                 for name in ("tflop_per_s", "gbyte_per_s", "roof_fraction"):
                     row[name] = number(float(own[name]) / slower) if own[name] else ""
                 row["samples"] = sum(int(pair["theirs_samples"]) for pair in theirs)
             else:
-                row = {name: value if name in (*key, "backend", "device", "op", "implementation", "cache") else "" for name, value in row.items()}
+                row = {name: value if name in (*key, "backend", "device", "op", "implementation", "cache") else ""
+                       for name, value in row.items()}
                 row.update(status=group[-1]["status"], reason=group[-1]["reason"])
             rows.append(row)
     return list(ours[0]), rows
@@ -141,14 +148,16 @@ def throughput_rows(ratios: list[dict], ours: list[dict]) -> tuple[list[str], li
         shape = tuple(ratio[name] for name in key)
         template = cost[shape]
         workers = int(template["workers"]) if template["backend"] == "cpu" else 1
-        for who, name, fleet in (("ours", "eabench", template["fleet"]), ("theirs", ratio["implementation"], ratio["fleet"])):
+        for who, name, fleet in (("ours", "eabench", template["fleet"]),
+                                 ("theirs", ratio["implementation"], ratio["fleet"])):
             if name == "eabench" and shape in told:
                 continue
             told.add(shape)
             fleet_rate = float(ratio[who]) / workers
             gflop = fleet_rate * float(template["flop_per_token"]) / 1e9
             peak = peaks[template["device"]] or math.nan
-            rows.append({**template, "peak_gflop_per_s": number(peak), "implementation": name, "fleet": fleet, "train_s": "",
+            rows.append({**template, "peak_gflop_per_s": number(peak), "implementation": name, "fleet": fleet,
+                         "train_s": "",
                          "wall_s": "", "memory_bytes": "",
                          "tokens_per_s": number(fleet_rate / int(fleet)), "fleet_tokens_per_s": number(fleet_rate),
                          "gflop_per_s": number(gflop), "peak_fraction": number(gflop / peak)})

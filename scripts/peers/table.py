@@ -14,12 +14,14 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 SDPA = ("torch-sdpa-flash", "torch-sdpa-efficient", "torch-sdpa-cudnn", "torch-sdpa-math")
-ATTENTION = {"PyTorch's fused attention, its best": SDPA, "plain PyTorch": ("torch-eager",), "FlexAttention": ("torch-flex",),
+ATTENTION = {"PyTorch's fused attention, its best": SDPA, "plain PyTorch": ("torch-eager",),
+             "FlexAttention": ("torch-flex",),
              "JAX, jit": ("jax-jit",)}
 TRAINING = {"PyTorch, eager": ("torch-eager", "torch-eager-sdpa"), "`torch.compile`": ("torch-compile",),
             "`torch.func.vmap`": ("torch-vmap",), "JAX, jit": ("jax-jit",), "JAX, jit(vmap)": ("jax-vmap",)}
 TORCH = ("torch-eager", "torch-eager-sdpa", "torch-compile", "torch-vmap")
-SHAPE = ("op", "mechanism", "dtype", "pass", "batch", "heads", "context", "head_dim", "causal", "position", "layers", "d_model")
+SHAPE = ("op", "mechanism", "dtype", "pass", "batch", "heads", "context", "head_dim", "causal", "position", "layers",
+         "d_model")
 
 
 def best(rows: Iterable[dict], peers: tuple[str, ...]) -> list[dict]:
@@ -49,7 +51,8 @@ def cell(rows: list[dict], peers: tuple[str, ...]) -> str:
     return (low if low == high else f"{low} to {high}") + (f" (slower on {lost} of {len(found)})" if lost else "")
 
 
-def table(rows: list[dict], heading: str, columns: dict[str, tuple[str, ...]], groups: dict[str, Callable[[dict], bool]]) -> list[str]:
+def table(rows: list[dict], heading: str, columns: dict[str, tuple[str, ...]],
+          groups: dict[str, Callable[[dict], bool]]) -> list[str]:
     names = [name for name, peers in columns.items() if any(row["implementation"] in peers for row in rows)]
     lines = [f"| {heading} | {' | '.join(names)} |", "|---" * (1 + len(names)) + "|"]
     for name, belongs in groups.items():
@@ -82,7 +85,8 @@ def goal(rows: list[dict], what: str, least: float, peers: tuple[str, ...]) -> t
 def shares(folder: Path) -> Callable[[dict], tuple[float, float] | None]:
     """Of a row of ratios.csv: which shares of the peak ours and the peer reach; None where that is not known."""
     models = ("mechanism", "layers", "d_model", "context", "batch")
-    kernels = {(*(row[name] for name in SHAPE[:10]), row["implementation"]): row["roof_fraction"] for row in read(folder / "kernels.csv")}
+    kernels = {(*(row[name] for name in SHAPE[:10]), row["implementation"]): row["roof_fraction"]
+               for row in read(folder / "kernels.csv")}
     steps: dict[tuple, str] = {}
     for row in read(folder / "throughput.csv"):
         key = (*(row[name] for name in models), row["implementation"])
@@ -104,40 +108,48 @@ def peak_goals(kernels: list[dict]) -> list[str]:
     """Of eabench's own rows: forward 0.6 and backward 0.5 of the peak, from head_dim 64 and context 512."""
     lines = []
     for direction, least in (("forward", 0.6), ("backward", 0.5)):
-        rows = [row for row in kernels if row["implementation"] == "fused" and row["pass"] == direction and row["roof_fraction"]
+        rows = [row for row in kernels if row["implementation"] == "fused" and row["pass"] == direction
+                and row["roof_fraction"]
                 and int(row["head_dim"]) >= 64 and int(row["context"]) >= 512]
         if rows:
             worst = min(rows, key=lambda row: float(row["roof_fraction"]))
             met = sum(float(row["roof_fraction"]) >= least for row in rows)
-            lines.append(f"- {direction}, {least:g} of the peak from head_dim 64 and context 512: {met} of {len(rows)} shapes; the least is "
-                         f"{float(worst['roof_fraction']):.3g} ({describe({'op': 'attention', **worst})}).")
+            lines.append(f"- {direction}, {least:g} of the peak from head_dim 64 and context 512: {met} of {len(rows)} "
+                         f"shapes; the least is {float(worst['roof_fraction']):.3g} "
+                         f"({describe({'op': 'attention', **worst})}).")
     return lines
 
 
-def below_the_mark(below: list[tuple[float, dict]], shares_of: Callable[[dict], tuple[float, float] | None]) -> list[str]:
+def below_the_mark(below: list[tuple[float, dict]],
+                   shares_of: Callable[[dict], tuple[float, float] | None]) -> list[str]:
     lines = []
     for least, row in below:
         own, theirs = shares_of(row) or (None, None)
         known = f"{own:.2f} | {theirs:.2f} | {1 / theirs:.1f} | {least * theirs:.2f}" if theirs else " | | | "
-        lines.append(f"| {describe(row)}, over {row['implementation']} | {float(row['ratio']):.2f} of {least:g} | {known} |")
-    heading = ["| below the mark | ratio | ours, of the peak | the peer | at the whole peak, times | the mark wants of the peak |", "|---" * 6 + "|"]
+        lines.append(f"| {describe(row)}, over {row['implementation']} | {float(row['ratio']):.2f} of {least:g} | "
+                     f"{known} |")
+    heading = ["| below the mark | ratio | ours, of the peak | the peer | at the whole peak, times | the mark wants of "
+               "the peak |", "|---" * 6 + "|"]
     return heading + lines if lines else []
 
 
 def markdown(rows: list[dict], shares_of: Callable[[dict], tuple[float, float] | None] = lambda row: None,
              kernels: Iterable[dict] = ()) -> str:
     attention, training = ([row for row in rows if row["op"] == op] for op in ("attention", "training"))
-    kinds = sorted({(row["mechanism"], int(row["context"]), int(row["batch"]) * int(row["heads"]), row["pass"]) for row in attention},
+    kinds = sorted({(row["mechanism"], int(row["context"]), int(row["batch"]) * int(row["heads"]), row["pass"])
+                    for row in attention},
                    key=lambda kind: (kind[0], kind[1], -kind[2], kind[3] == "backward"))
     by_shape = {f"{mechanism}, {direction}, context {context:,}" + (f", {heads} heads" if heads > 1 else ""):
                 lambda row, kind=(mechanism, context, heads, direction):
                 (row["mechanism"], int(row["context"]), int(row["batch"]) * int(row["heads"]), row["pass"]) == kind
                 for mechanism, context, heads, direction in kinds}
-    by_model = {f"{mechanism}, d_model {width}": lambda row, key=(mechanism, str(width)): (row["mechanism"], row["d_model"]) == key
+    by_model = {f"{mechanism}, d_model {width}": lambda row,
+                key=(mechanism, str(width)): (row["mechanism"], row["d_model"]) == key
                 for mechanism in ("dpa", "ea") for width in sorted({int(row["d_model"]) for row in training})}
     head_dims = sorted({int(row["head_dim"]) for row in attention})
     layers = sorted({int(row["layers"]) for row in training})
-    heading = "attention, head_dim " + (f"{head_dims[0]} to {head_dims[-1]}" if len(head_dims) > 1 else "".join(map(str, head_dims)))
+    heading = "attention, head_dim " + (f"{head_dims[0]} to {head_dims[-1]}" if len(head_dims) > 1
+                                        else "".join(map(str, head_dims)))
     parts = [table(attention, heading, ATTENTION, by_shape),
              table(training, f"training, layers {', '.join(map(str, layers))}", TRAINING, by_model)]
     pairs = sorted({int(row["pairs"]) for row in rows if row["status"] == "ok"})
@@ -145,7 +157,8 @@ def markdown(rows: list[dict], shares_of: Callable[[dict], tuple[float, float] |
     goals, below = ["Goals:", ""], []
     for of, what, least, peers in ((training, "training, over PyTorch's best", 5, TORCH),
                                    (training, "training, over JAX's best", 3, ("jax-jit", "jax-vmap")),
-                                   (dpa, "dpa, over PyTorch's fused attention", 1.5, SDPA), (ea, "ea, over plain PyTorch", 5, ("torch-eager",))):
+                                   (dpa, "dpa, over PyTorch's fused attention", 1.5,
+                                    SDPA), (ea, "ea, over plain PyTorch", 5, ("torch-eager",))):
         line, missed = goal(of, what, least, peers)
         goals.append(line)
         below += [(least, row) for row in missed]
@@ -163,7 +176,8 @@ def read(path: Path) -> list[dict]:
 
 def main() -> None:
     if len(sys.argv) != 2 or sys.argv[1].startswith("-"):
-        sys.exit(f"usage: table.py FOLDER\n{__doc__}" if "--help" in sys.argv else "table.py: the folder of a run is wanted")
+        sys.exit(f"usage: table.py FOLDER\n{__doc__}" if "--help" in sys.argv else "table.py: the folder of a run is "
+                                                                                   "wanted")
     folder = Path(sys.argv[1])
     if not (folder / "ratios.csv").exists():
         sys.exit(f"table.py: {folder / 'ratios.csv'} is not there; scripts/peers/run.sh writes it")

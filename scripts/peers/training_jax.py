@@ -27,7 +27,8 @@ def prepare(implementation: str, folder: Path, fleet: int, device: str) -> Calla
     train = partial(model_jax.training_step, config=config)
     if implementation == "jax-vmap":
         weights = {name: jnp.stack([x * (1 + 1e-3 * member) for member in range(fleet)]) for name, x in weights.items()}
-        batches = [tuple(jnp.stack([batches[(i + member) % len(batches)][part] for member in range(fleet)]) for part in (0, 1))
+        batches = [tuple(jnp.stack([batches[(i + member) % len(batches)][part] for member in range(fleet)])
+                         for part in (0, 1))
                    for i in range(len(batches))]
         train = jax.vmap(train, in_axes=(0, 0, 0, 0, None, None))
     train = jax.jit(train, donate_argnums=(0, 1))

@@ -60,12 +60,14 @@ def prepare(implementation: str, folder: Path, fleet: int, device: str) -> Calla
 
 def _fleet(config: Config, weights: dict, batches: list, fleet: int) -> Callable[[], None]:
     """torch.func: gradients of `fleet` models at once, and AdamW over their stacked weights."""
-    stacked = {name: torch.stack([tensor * (1 + 1e-3 * member) for member in range(fleet)]) for name, tensor in weights.items()}
+    stacked = {name: torch.stack([tensor * (1 + 1e-3 * member) for member in range(fleet)]) for name,
+               tensor in weights.items()}
     moments = [{name: torch.zeros_like(x) for name, x in stacked.items()} for _ in range(2)]
     attention = model_torch.plain_attention(config, weights["head.out.weight"])
     gradients_of = torch.func.vmap(torch.func.grad(
         lambda own, inputs, targets: model_torch.loss(own, inputs, targets, config, attention)), in_dims=(0, 0, 0))
-    batches = [tuple(torch.stack([batches[(i + member) % len(batches)][part] for member in range(fleet)]) for part in (0, 1))
+    batches = [tuple(torch.stack([batches[(i + member) % len(batches)][part] for member in range(fleet)])
+                     for part in (0, 1))
                for i in range(len(batches))]
     done = 0
 

@@ -55,7 +55,8 @@ else:
 
     from . import attention_jax as attention, training_jax as training
 
-    jax.config.update("jax_default_matmul_precision", "highest")  # float32 is float32 on a GPU, as in PyTorch and eabench
+    jax.config.update("jax_default_matmul_precision",
+                      "highest")  # float32 is float32 on a GPU, as in PyTorch and eabench
     DETAILS = f"JAX {jax.__version__}, {jax.devices()[0].device_kind}"
 
     def finish(step: object) -> None:

@@ -15,7 +15,8 @@ class Worker:
     def __init__(self, framework: str, core: int | None, device: str) -> None:
         command = [sys.executable, "-m", "peers.worker", framework, "-" if core is None else str(core), device]
         self.errors = tempfile.TemporaryFile("w+")  # noqa: SIM115  (lives as long as the process)
-        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.errors, text=True,
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.errors,
+                                        text=True,
                                         cwd=SCRIPTS)
         self.hello = self.receive()
 

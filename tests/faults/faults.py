@@ -81,13 +81,15 @@ class World:
         return self.base / "disk/run"
 
     def command(self, *options: str) -> list[str]:
-        return [self.program, "sweep", str(self.base / "spec.ini"), "--backend", "cpu", "--out", str(self.run), "--save-curves",
+        return [self.program, "sweep", str(self.base / "spec.ini"), "--backend", "cpu", "--out", str(self.run),
+                "--save-curves",
                 "--save-models", "--save-geometry", *options]
 
     def variety(self) -> list[str]:
         """Options that no result depends on."""
         choose = self.instants.choice
-        return ["--workers", choose("123"), "--fleet", choose("1123"), "--checkpoint-every", choose(["0", "0.001", "0.01"])]
+        return ["--workers", choose("123"), "--fleet", choose("1123"), "--checkpoint-every",
+                choose(["0", "0.001", "0.01"])]
 
     def start(self, *options: str, before: tuple[str, ...] = (), **keywords) -> subprocess.Popen:
         environment = {**os.environ, "XDG_CACHE_HOME": str(self.base / "cache"), **keywords.pop("environment", {})}
@@ -284,7 +286,8 @@ def tail_corrupted(world: World) -> None:
         body = len(text) - text.find(b"\n") - 1
         if body > 0:
             lost = world.instants.randrange(1, min(body, 3000) + 1)
-            # Curves and geometry of a cell that are gone to the last byte cannot be told from a cell trained without them.
+            # Curves and geometry of a cell that are gone to the last byte cannot be told from a cell trained without
+            # them.
             if table.name in ("curves.csv", "geometry.csv") and text[len(text) - lost - 1:len(text) - lost] == b"\n":
                 lost -= 1 if lost > 1 else -1
             way = world.instants.choice(["gone", "zeros", "noise"])
@@ -316,7 +319,8 @@ def lock_removed(world: World) -> None:
 def lock_stale(world: World) -> None:
     """A lock's file that somebody left."""
     world.run.mkdir(exist_ok=True)
-    (world.run / ".lock").write_bytes(world.instants.choice([b"", b"1 elsewhere 2020-01-01T00:00:00Z\n", b"\xff\x00" * 500]))
+    (world.run / ".lock").write_bytes(world.instants.choice([b"", b"1 elsewhere 2020-01-01T00:00:00Z\n",
+                                                             b"\xff\x00" * 500]))
     kill(world)
 
 
@@ -352,7 +356,8 @@ def interrupted(world: World) -> None:
 
 def table_rows(path: Path) -> list[dict[str, str]]:
     with path.open(newline="") as file:
-        return [{key: value for key, value in row.items() if key not in TIMING} for row in csv.DictReader(file, strict=True)]
+        return [{key: value for key, value in row.items() if key not in TIMING}
+                for row in csv.DictReader(file, strict=True)]
 
 
 def compare(world: World) -> None:
@@ -400,7 +405,8 @@ def usable_kinds(world: World) -> tuple[list[str], list[str]]:
     if os.geteuid() == 0:
         for path in (world.base, world.base / "disk"):
             path.chmod(0o755)
-        probe = subprocess.run([world.program, "--version"], check=False, capture_output=True, user=NOBODY, group=NOBODY,
+        probe = subprocess.run([world.program, "--version"], check=False, capture_output=True, user=NOBODY,
+                               group=NOBODY,
                                extra_groups=[]) if os.access(world.program, os.X_OK) else None
         if probe is None or probe.returncode:
             lacking["folder-forbidden"] = "nobody else can run the program"
@@ -437,7 +443,8 @@ def rounds(world: World, count: int, chosen: list[str]) -> int:
 
 
 def mount_small_disk(base: Path) -> bool:
-    return os.geteuid() == 0 and subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64m,mode=755", "eabench-faults", base / "disk"],
+    return os.geteuid() == 0 and subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64m,mode=755", "eabench-faults",
+                                                 base / "disk"],
                                                 check=False, capture_output=True).returncode == 0
 
 

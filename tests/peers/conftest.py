@@ -25,7 +25,8 @@ def trace(tmp_path_factory: pytest.TempPathFactory):
         (folder / "s.ini").write_text("[task recurrence]\n")
         out = folder / "out"
         sets = [word for option in options for word in ("--set", option)]
-        subprocess.run([EABENCH, "trace", folder / "s.ini", "--backend", backend, "--steps", str(steps), "--out", out, *sets],
+        subprocess.run([EABENCH, "trace", folder / "s.ini", "--backend", backend, "--steps", str(steps), "--out", out,
+                        *sets],
                        check=True, capture_output=True, text=True, timeout=120)
         return out
 

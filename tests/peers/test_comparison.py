@@ -19,7 +19,8 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def pair(number: int, ours: float, theirs: float, **other: object) -> dict[str, str]:
-    row = {"op": "attention", "mechanism": "ea", "dtype": "float32", "pass": "forward", "batch": 1, "heads": 1, "context": 64,
+    row = {"op": "attention", "mechanism": "ea", "dtype": "float32", "pass": "forward", "batch": 1, "heads": 1,
+           "context": 64,
            "head_dim": 32, "causal": "on", "position": "none", "layers": "", "d_model": "", "implementation": "torch-eager",
            "fleet": "", "pair": number, "status": "ok", "reason": "", "ours_us": ours, "theirs_us": theirs,
            "theirs_p05_us": theirs, "theirs_p95_us": theirs, "theirs_samples": 10}
@@ -27,7 +28,8 @@ def pair(number: int, ours: float, theirs: float, **other: object) -> dict[str, 
 
 
 def ours(time_us: float) -> dict[str, str]:
-    row = {**{name: value for name, value in pair(0, 1, 1).items() if name in ratios.SHAPE}, "backend": "cpu", "device": "x",
+    row = {**{name: value for name, value in pair(0, 1, 1).items() if name in ratios.SHAPE}, "backend": "cpu",
+           "device": "x",
            "implementation": "fused", "status": "ok", "reason": "", "samples": 10, "time_median_us": time_us, "time_p05_us": time_us,
            "time_p95_us": time_us, "gflop": 1, "gbyte": 1, "tflop_per_s": 0.2, "gbyte_per_s": 4, "roof_fraction": 0.5,
            "memory_bytes": 8, "error_ratio": 1, "throttled": 0, "median_error": 0.1, "cache": "cold"}
@@ -60,7 +62,8 @@ def test_a_ratio_above_one_means_that_eabench_is_faster():
 
 
 def test_a_peer_that_cannot_run_is_a_row_with_its_reason():
-    rows = ratios.ratio_rows([pair(0, 2, 6), pair(0, 2, 0, implementation="torch-flex", status="unsupported", reason="no compiler")])
+    rows = ratios.ratio_rows([pair(0, 2, 6),
+                              pair(0, 2, 0, implementation="torch-flex", status="unsupported", reason="no compiler")])
     assert [row["status"] for row in rows] == ["ok", "unsupported"]
     assert rows[1]["reason"] == "no compiler" and "ratio" not in rows[1]
 
@@ -70,7 +73,8 @@ def test_rows_in_eabench_s_columns():
     columns, rows = ratios.kernel_rows(pairs, [ours(2.0), ours(2.0)])
     assert columns == list(ours(2.0))
     assert [row["implementation"] for row in rows] == ["fused", "torch-eager", "torch-flex"]
-    assert [rows[1][name] for name in ("time_median_us", "samples", "gflop", "error_ratio", "device")] == ["6", 20, "1", "", "x"]
+    assert [rows[1][name] for name in ("time_median_us", "samples", "gflop", "error_ratio", "device")] == ["6", 20, "1",
+                                                                                                           "", "x"]
     assert float(rows[1]["tflop_per_s"]) == pytest.approx(0.2 / 3, rel=1e-5)
     assert (rows[2]["status"], rows[2]["time_median_us"], rows[2]["context"]) == ("oom", "", "64")
 
@@ -148,8 +152,10 @@ def test_a_plan_has_each_ratio_once_and_the_goals_first(gpu, quick):
     if not gpu and not quick:
         axes = ("mechanism", "pass", "context", "head_dim")
         shapes = {tuple(dict(job.point)[name] for name in axes) for job in jobs if job.op == "attention"}
-        assert shapes >= {(m, p, c, d) for m in ("dpa", "ea") for p in ("forward", "backward") for c in (64, 8192) for d in (16, 128)}
-        models = {tuple(dict(job.point)[name] for name in ("mechanism", "layers", "d_model")) for job in points.plan(gpu, quick)[0][1]}
+        assert shapes >= {(m, p, c, d) for m in ("dpa", "ea") for p in ("forward", "backward") for c in (64, 8192)
+                          for d in (16, 128)}
+        models = {tuple(dict(job.point)[name] for name in ("mechanism", "layers", "d_model"))
+                  for job in points.plan(gpu, quick)[0][1]}
         assert models == {(m, layers, d) for m in ("dpa", "ea") for layers in (1, 2) for d in (16, 32, 64)}
 
 
@@ -173,11 +179,13 @@ def test_slow_pairs_are_fewer_and_stay_so(tmp_path):
 
 
 def ratio(value: float, **other: object) -> dict[str, str]:
-    return {**pair(0, 1, 1, **other), "pairs": "5", "ratio": str(value), "ratio_low": str(0.9 * value), "ratio_high": str(1.1 * value)}
+    return {**pair(0, 1, 1, **other), "pairs": "5", "ratio": str(value), "ratio_low": str(0.9 * value),
+            "ratio_high": str(1.1 * value)}
 
 
 def test_the_table_takes_a_peer_s_best_way_and_says_where_it_wins():
-    rows = [ratio(3, mechanism="dpa", implementation="torch-sdpa-flash"), ratio(2, mechanism="dpa", implementation="torch-sdpa-math"),
+    rows = [ratio(3, mechanism="dpa", implementation="torch-sdpa-flash"),
+            ratio(2, mechanism="dpa", implementation="torch-sdpa-math"),
             ratio(0.5, mechanism="dpa", implementation="torch-sdpa-flash", head_dim=64),
             ratio(20, implementation="torch-eager"), ratio(4, implementation="torch-eager", head_dim=64),
             ratio(1, implementation="torch-sdpa-flash", status="unsupported", reason="knows dpa only")]
@@ -197,9 +205,11 @@ def test_what_is_below_the_mark_has_its_shares_of_the_peak(tmp_path):
     own = [{**ours(2.0), "context": "512", "head_dim": "64", "roof_fraction": share} for share in ("0.59", "0.61")]
     assert "- forward, 0.6 of the peak from head_dim 64 and context 512: 1 of 2 shapes; the least is 0.59 (ea" in table.markdown(
         [], kernels=[*own, ours(2.0)])
-    trained = [pair(i, 0, 0, op="training", layers=1, d_model=64, head_dim="", fleet=1, ours_tokens_per_s=8e6, theirs_tokens_per_s=2e6,
+    trained = [pair(i, 0, 0, op="training", layers=1, d_model=64, head_dim="", fleet=1, ours_tokens_per_s=8e6,
+                    theirs_tokens_per_s=2e6,
                     **{"pass": ""}) for i in range(2)]
-    template = {"backend": "cpu", "device": "x", "mechanism": "ea", "layers": "1", "d_model": "64", "context": "64", "batch": "1", "fleet": "1",
+    template = {"backend": "cpu", "device": "x", "mechanism": "ea", "layers": "1", "d_model": "64", "context": "64",
+                "batch": "1", "fleet": "1",
                 "workers": "2", "flop_per_token": "100000", "peak_gflop_per_s": "500",
                 "gflop_per_s": "", "peak_fraction": ""}
     rows = ratios.ratio_rows(trained)
@@ -219,12 +229,14 @@ def peers(out: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
     binary = Path(os.environ.get("EABENCH", ROOT / "build/release/eabench"))
     environment = {**os.environ, "EABENCH": str(binary), "EABENCH_LIBRARY": str(next(binary.parent.rglob("libeabench.so"))),
                    "EAB_PEERS_VENV": str(Path(sys.executable).parents[1]), "EAB_PEERS_PYTHON": sys.executable}
-    return subprocess.run([ROOT / "scripts/peers/run.sh", "--no-build", "--out", out, *map(str, arguments)], capture_output=True, text=True,
+    return subprocess.run([ROOT / "scripts/peers/run.sh", "--no-build", "--out", out, *map(str, arguments)],
+                          capture_output=True, text=True,
                           check=False, env=environment, timeout=600)
 
 
 def test_a_run_that_is_stopped_goes_on_and_a_new_one_puts_it_aside(tmp_path):
-    small = ("--quick", "--only", "attention", "--implementations", "torch-sdpa-flash", "--pairs", 1, "--seconds", "0.01")
+    small = ("--quick", "--only", "attention", "--implementations", "torch-sdpa-flash", "--pairs", 1, "--seconds",
+             "0.01")
     done = peers(tmp_path, *small, "--time-limit", "0.5")
     assert done.returncode == 0 and "the time limit is reached" in done.stderr, done.stderr
     counts = [len(ratios.read(tmp_path / "pairs.csv"))]
@@ -255,7 +267,8 @@ def test_the_way_of_a_gpu_on_the_processor(tmp_path):
     rows = ratios.read(tmp_path / "pairs.csv")
     assert {(row["implementation"], row["status"]) for row in rows} == {("torch-eager", "ok"), ("jax-jit", "ok")}
     assert all(float(row["theirs_tokens_per_s"]) > 0 for row in rows)
-    done = peers(tmp_path, *way, "--only", "attention", "--implementations", "torch-sdpa-cudnn,torch-sdpa-flash", "--resume")
+    done = peers(tmp_path, *way, "--only", "attention", "--implementations", "torch-sdpa-cudnn,torch-sdpa-flash",
+                 "--resume")
     assert done.returncode == 0, done.stderr
     rows = [row for row in ratios.read(tmp_path / "pairs.csv") if row["op"] == "attention"]
     assert {row["status"] for row in rows} == {"unsupported"} and all(row["reason"] for row in rows)
@@ -266,10 +279,13 @@ def test_the_way_of_a_gpu_on_the_processor(tmp_path):
 
 def test_what_eabench_cannot_do_is_a_row(tmp_path):
     fake = tmp_path / "eabench"
-    fake.write_text("#!/bin/sh\n[ $1 = --version ] && echo eabench 0 && exit\necho 'eabench: no memory for this' >&2\nexit 3\n")
+    fake.write_text("#!/bin/sh\n[ $1 = --version ] && echo eabench 0 && exit\necho 'eabench: no memory for this' "
+                    ">&2\nexit 3\n")
     fake.chmod(0o755)
-    small = ["--quick", "--only", "training", "--implementations", "torch-eager", "--pairs", "2", "--out", str(tmp_path / "run")]
-    done = subprocess.run([sys.executable, "-m", "peers.compare", "--eabench", fake, *small], capture_output=True, text=True, check=False,
+    small = ["--quick", "--only", "training", "--implementations", "torch-eager", "--pairs", "2", "--out",
+             str(tmp_path / "run")]
+    done = subprocess.run([sys.executable, "-m", "peers.compare", "--eabench", fake, *small], capture_output=True,
+                          text=True, check=False,
                           cwd=ROOT / "scripts", timeout=300)
     assert done.returncode == 0, done.stderr
     rows = ratios.read(tmp_path / "run/ratios.csv")
@@ -279,10 +295,12 @@ def test_what_eabench_cannot_do_is_a_row(tmp_path):
 
 def test_gpu_check_runs_it(tmp_path):
     binary = Path(os.environ.get("EABENCH", ROOT / "build/release/eabench"))
-    done = subprocess.run([ROOT / "scripts/gpu_check.sh", "--simt", "--binary", binary, "--only", "peers", "--out", tmp_path],
+    done = subprocess.run([ROOT / "scripts/gpu_check.sh", "--simt", "--binary", binary, "--only", "peers", "--out",
+                           tmp_path],
                           capture_output=True, text=True, check=False, timeout=600, env={**os.environ, "EAB_PEERS_PYTHON": sys.executable})
     assert done.returncode == 0, done.stderr
     assert "peers     passed   4 ratios in" in (tmp_path / "summary.txt").read_text()
-    without = subprocess.run([ROOT / "scripts/gpu_check.sh", "--simt", "--binary", binary, "--only", "peers", "--out", tmp_path / "b"],
+    without = subprocess.run([ROOT / "scripts/gpu_check.sh", "--simt", "--binary", binary, "--only", "peers", "--out",
+                              tmp_path / "b"],
                              capture_output=True, text=True, check=False, timeout=60, env={**os.environ, "EAB_PEERS_PYTHON": "/bin/false"})
     assert without.returncode == 0 and "peers     skipped" in without.stdout

@@ -27,7 +27,8 @@ def expected(q, k, v, mechanism, causal=True, slopes=None, scale=None):
     q, k, v = (x.detach().double().requires_grad_() for x in (q, k, v))
     time = torch.arange(q.shape[-2], device=q.device)
     distance = (time[:, None] - time).abs()
-    bias = None if slopes is None else -torch.tensor(slopes, dtype=torch.float64, device=q.device)[:, None, None] * distance
+    bias = None if slopes is None else -torch.tensor(slopes, dtype=torch.float64, device=q.device)[:, None,
+                                                                                                   None] * distance
     out = attend(q, k, v, mechanism, scale or default_scale(mechanism, q.shape[-1]), bias, causal)
     out.backward(weight_of(out))
     return [out.detach(), q.grad, k.grad, v.grad]
@@ -209,5 +210,6 @@ def test_the_library_s_errors():
 def test_no_library():
     code = "import torch, eabench_torch as e\ntry: e.attention(*[torch.zeros(1, 1, 2, 4)] * 3)\nexcept e.EabenchError as x: print(x)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True,
-                          env={"EABENCH_LIBRARY": "/nowhere/libeabench.so", "PYTHONPATH": eabench_torch.__file__.rsplit("/", 1)[0]})
+                          env={"EABENCH_LIBRARY": "/nowhere/libeabench.so",
+                               "PYTHONPATH": eabench_torch.__file__.rsplit("/", 1)[0]})
     assert "set EABENCH_LIBRARY" in done.stdout and "/nowhere/libeabench.so" in done.stdout

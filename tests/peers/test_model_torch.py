@@ -36,7 +36,8 @@ def gradients_of(weights: Tensors, batch: Tensors, config: Config, dtype: torch.
 
 def train(folder: Path, config: Config, dtype: torch.dtype) -> Tensors:
     """PyTorch's own training from the traced initial weights on the traced batches."""
-    leaves = {name: tensor.to(dtype).requires_grad_() for name, tensor in load_file(folder / "weights-0.safetensors").items()}
+    leaves = {name: tensor.to(dtype).requires_grad_() for name,
+              tensor in load_file(folder / "weights-0.safetensors").items()}
     attention = model_torch.plain_attention(config, leaves["head.out.weight"])
     optimizer = model_torch.make_optimizer(leaves, config)
     for step in range(STEPS):
@@ -64,7 +65,8 @@ def test_float64(cell: str, trace) -> None:
         assert traced.keys() == expected.keys()
         whole = together(expected).norm() / len(together(expected)) ** 0.5
         for name, gradient in traced.items():
-            size = max(expected[name].abs().max(), 1e-3 * whole)  # a key's bias has no gradient under dpa without positions
+            size = max(expected[name].abs().max(),
+                       1e-3 * whole)  # a key's bias has no gradient under dpa without positions
             assert (gradient - expected[name]).abs().max() < 1e-10 * size, f"{name}, step {step}"
     trained, last = train(folder, config, torch.float64), load_file(folder / f"weights-{STEPS}.safetensors")
     first = load_file(folder / "weights-0.safetensors")

@@ -12,7 +12,8 @@ from analysis.pool import Group
 
 
 def world(generator: np.random.Generator, levels: int = 8, seeds: int = 5, rates: int = 3,
-          effect: Callable[[int, float], float] = lambda index, bits: 0.0, noise: float = 0.04, seed_noise: float = 0.03,
+          effect: Callable[[int, float],
+                           float] = lambda index, bits: 0.0, noise: float = 0.04, seed_noise: float = 0.03,
           title: str = "", skill: Callable[[float], float] | None = None, task: str = "recurrence") -> Group:
     """One family at one setting, mechanisms dpa and ea.
 
@@ -30,7 +31,8 @@ def world(generator: np.random.Generator, levels: int = 8, seeds: int = 5, rates
                 for seed in range(seeds):
                     held_out = middle - 0.01 * abs(rate - 1) + common[seed] + generator.normal(0, noise)
                     held_out = min(1.0, max(0.05, held_out))
-                    rows.append({"task": task, "level": f"level {index}", "complexity_bits": bits, "mechanism": mechanism,
+                    rows.append({"task": task, "level": f"level {index}", "complexity_bits": bits,
+                                 "mechanism": mechanism,
                                  "lr": 0.01 * 2 ** rate, "seed": float(seed), "chance_accuracy": 0.0625, "status": "ok",
                                  "token_accuracy": held_out, "solved": float(held_out >= 1),
                                  "validation_accuracy": min(1.0, max(0.0, held_out + generator.normal(0, 0.005)))})

@@ -15,7 +15,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 EABENCH = os.environ.get("EABENCH", str(ROOT / "build/release/eabench"))
-needs_eabench = pytest.mark.skipif(not Path(EABENCH).exists(), reason=f"{EABENCH} is not built; EABENCH names the binary")
+needs_eabench = pytest.mark.skipif(not Path(EABENCH).exists(), reason=f"{EABENCH} is not built; EABENCH names the "
+                                                                      "binary")
 
 TINY = """[task recurrence]
 basis = 4, 8

@@ -157,7 +157,8 @@ def curves(rows: Iterable[dict[str, object]], every: int = 250) -> list[dict[str
     return points
 
 
-def geometry(rows: Iterable[dict[str, object]], layers: int = 2, heads: int = 4, bins: int = 18) -> list[dict[str, object]]:
+def geometry(rows: Iterable[dict[str, object]], layers: int = 2, heads: int = 4,
+             bins: int = 18) -> list[dict[str, object]]:
     """Angles, entropy and norms: ea puts its mass at both ends, dpa at small angles."""
     points = []
     for cell in rows:
@@ -168,7 +169,8 @@ def geometry(rows: Iterable[dict[str, object]], layers: int = 2, heads: int = 4,
             for head in range(heads):
                 middles = [180 * (index + 0.5) / bins for index in range(bins)]
                 density = [math.sin(math.radians(angle)) ** 6 for angle in middles]
-                weight = [math.cos(math.radians(angle)) ** 2 + 0.01 if both else math.exp(3 * math.cos(math.radians(angle)))
+                weight = [math.cos(math.radians(angle)) ** 2 + 0.01 if both
+                          else math.exp(3 * math.cos(math.radians(angle)))
                           for angle in middles]
                 for quantity, values in (("angle_density", density),
                                          ("angle_mass", [a * b for a, b in zip(density, weight)])):
@@ -176,7 +178,8 @@ def geometry(rows: Iterable[dict[str, object]], layers: int = 2, heads: int = 4,
                                 "low": 180 * index / bins, "high": 180 * (index + 1) / bins,
                                 "value": round(value / sum(values), 6)} for index, value in enumerate(values)]
                 bits = float(str(cell["complexity_bits"]))
-                for quantity, value in (("row_entropy_nats", 1.5), ("row_entropy_share", min(0.99, 0.2 + bits / 40 + 0.1 * both)),
+                for quantity, value in (("row_entropy_nats", 1.5),
+                                        ("row_entropy_share", min(0.99, 0.2 + bits / 40 + 0.1 * both)),
                                         ("determining_mass", max(0.05, 0.9 - bits / 40)), ("query_norm", 3 + head),
                                         ("query_norm_sd", 0.4), ("key_norm", 2 + layer), ("key_norm_sd", 0.3)):
                     points.append({"cell": cell["cell"], "layer": layer, "head": head, "quantity": quantity, "low": "",

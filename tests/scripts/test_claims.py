@@ -26,7 +26,8 @@ def generator(seed: int = 0) -> np.random.Generator:
     return np.random.default_rng(seed)
 
 
-# ---- the tests by hand -------------------------------------------------------------------------------------------------
+# ---- the tests by hand
+# -------------------------------------------------------------------------------------------------
 
 
 def test_cluster_mean_of_a_complete_table_is_the_t_test_over_seeds() -> None:
@@ -96,7 +97,8 @@ def test_fisher_and_the_binomial_by_hand() -> None:
     assert claims_stats.binomial_split(0, 0)[0] == 1
 
 
-# ---- known truths ------------------------------------------------------------------------------------------------------
+# ---- known truths
+# ------------------------------------------------------------------------------------------------------
 
 
 def plus(value: float) -> Callable[[int, float], float]:
@@ -149,7 +151,8 @@ def test_ranges_name_neighbours_once() -> None:
     assert "(recurrence 6 to 8 bits, 2 levels; recurrence 12 bits)" in words and "3 levels solved by at least half" in words
 
 
-# ---- which levels and rows count ---------------------------------------------------------------------------------------
+# ---- which levels and rows count
+# ---------------------------------------------------------------------------------------
 
 
 def test_levels_at_chance_and_ceiling_do_not_dilute() -> None:
@@ -179,12 +182,14 @@ def test_the_rate_is_chosen_on_validation() -> None:
     assert all(abs(np.mean(list(level.differences.values()))) < 0.15 for level in levels_of_world(group))
 
 
-# ---- too few data ------------------------------------------------------------------------------------------------------
+# ---- too few data
+# ------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("test", "group", "said"), [
     (as_good, dict(seeds=2), "2 seeds; at least 3"), (as_good, dict(seeds=1), "1 seed; at least 3"),
-    (growing, dict(seeds=2), "2 seeds; at least 3"), (growing, dict(levels=4), "only 4 levels between chance and ceiling"),
+    (growing, dict(seeds=2), "2 seeds; at least 3"), (growing, dict(levels=4), "only 4 levels between chance and "
+                                                                               "ceiling"),
     (exclusive, dict(seeds=3), "3 seeds cannot show"), (exclusive, dict(), "no seed solved any level"),
 ])
 def test_too_few_data(test: Callable[[Claim, list[claims.Level]], Claim], group: dict[str, int], said: str) -> None:
@@ -200,7 +205,8 @@ def test_ladder_without_a_frontier_is_too_few_data() -> None:
     assert claim.verdict == "too few data" and "between chance and ceiling" in claim.words
 
 
-# ---- whole runs --------------------------------------------------------------------------------------------------------
+# ---- whole runs
+# --------------------------------------------------------------------------------------------------------
 
 LEVELS = [(basis, delay) for basis, delay in itertools.product((4, 8, 16), (2, 3, 4, 5))]
 
@@ -287,7 +293,8 @@ def test_warnings(make_run: Make) -> None:
                  "of dpa diverged", "at the edge of its grid"):
         assert part in said, said
     few, _ = judged(make_run(sweep(levels=LEVELS, seeds=range(3), rates=[0.01]), "few"))
-    assert few[claims.AS_GOOD, "ea"].warnings[:2] == ["3 seeds are few", "a single learning rate: it may suit one mechanism "
+    assert few[claims.AS_GOOD, "ea"].warnings[:2] == ["3 seeds are few", "a single learning rate: it may suit one "
+                                                                         "mechanism "
                                                       "better"]
 
 
@@ -296,7 +303,8 @@ def test_claims_csv_and_the_page_lead_with_the_verdicts(make_run: Make) -> None:
     assert report.main([str(run)]) == 0
     with (run / "claims.csv").open() as file:
         table = list(csv.DictReader(file))
-    assert list(table[0])[:9] == ["claim", "mechanism", "scope", "verdict", "measure", "statistic", "low", "high", "p_value"]
+    assert list(table[0])[:9] == ["claim", "mechanism", "scope", "verdict", "measure", "statistic", "low", "high",
+                                  "p_value"]
     assert {line["verdict"] for line in table} <= {"supported", "not supported", "contradicted", "too few data"}
     assert not [value for line in table for value in line.values() if value == "nan"]
     html = (run / "report.html").read_text()

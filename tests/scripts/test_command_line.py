@@ -45,7 +45,8 @@ def refused(cwd: Path, *arguments: object, says: tuple[str, ...], code: int = 2)
     assert listing(cwd) == before
 
 
-# ---- spec files -------------------------------------------------------------------------------------------------------
+# ---- spec files
+# -------------------------------------------------------------------------------------------------------
 
 BAD_SPECS = {
     "empty file": ("", "empty file"),
@@ -71,7 +72,8 @@ BAD_SPECS = {
     "no value": (TASK + "[train]\nlr =\n", "s.ini:3: [train] lr = ", "no value", "a real above 0, at most 10"),
     "empty item": (TASK + "[train]\nlr = 1e-2,,2e-2\n", "empty item"),
     "trailing comma": (TASK + "[train]\nlr = 1e-2,\n", "empty item"),
-    "not a number": (TASK + "[train]\nlr = 1e-x\n", "s.ini:3: [train] lr = 1e-x: not a number", "a real above 0, at most 10"),
+    "not a number": (TASK + "[train]\nlr = 1e-x\n", "s.ini:3: [train] lr = 1e-x: not a number",
+                     "a real above 0, at most 10"),
     "nan": (TASK + "[train]\nlr = nan\n", "not a number"),
     "infinity": (TASK + "[train]\nclip = inf\n", "not a number"),
     "hexadecimal": (TASK + "basis = 0x10\n", "not a number"),
@@ -94,7 +96,8 @@ BAD_SPECS = {
     "too many values": (TASK + "[train]\nseed = 0:4294967295\n", "4294967296 values"),
     "unknown choice": (TASK + "[train]\nmechanism = dpa, ea-scale\n", "nearest: ea-scaled"),
     "range of choices": (TASK + "[train]\nmechanism = dpa:ea\n", "list, no range"),
-    "too many cells": (TASK + "[train]\nseed = 1:1001\nwarmup = 1:1000\n", "1001 seed * 1000 warmup", "= 1001000", "1000000"),
+    "too many cells": (TASK + "[train]\nseed = 1:1001\nwarmup = 1:1000\n", "1001 seed * 1000 warmup", "= 1001000",
+                       "1000000"),
     "d_model and heads": (TASK + "[model]\nd_model = 30\n", "d_model = 30, heads = 4", "28 or 32"),
     "wide heads": (TASK + "[model]\nd_model = 1024\nheads = 2\n", "head_dim", "at most 256"),
     "odd heads with rope": (TASK + "[model]\nd_model = 20\nposition = rope\n", "even head_dim"),
@@ -102,7 +105,8 @@ BAD_SPECS = {
     "delay beyond context": (TASK + "delay = 24\n", "delay = 24", "1..23"),
     "factor beyond basis": (TASK + "basis = 4\na = 5\n", "a = 5", "0..3"),
     "one of many cells": (TASK + "delay = 1:30\n", "delay = 24", "context = 24"),
-    "too many tokens": (TASK + "[train]\nbatch = 65536\n[model]\ncontext = 65536\n", "65536", "4295032832", "2147483647"),
+    "too many tokens": (TASK + "[train]\nbatch = 65536\n[model]\ncontext = 65536\n", "65536", "4295032832",
+                        "2147483647"),
     "too much memory": (
         TASK + "[train]\nbatch = 65536\n[model]\ncontext = 32766\nd_model = 1024\nlayers = 64\n",
         "does not fit in memory", " parameters * 16 bytes + 65536 * 32766 positions * ", "GB",
@@ -202,7 +206,8 @@ def test_ladders(ladder: str, cells: int, tmp_path: Path) -> None:
     assert listing(tmp_path) == []
 
 
-# ---- commands ---------------------------------------------------------------------------------------------------------
+# ---- commands
+# ---------------------------------------------------------------------------------------------------------
 
 
 def test_commands(tmp_path: Path) -> None:
@@ -236,10 +241,11 @@ def test_help_is_the_design(tmp_path: Path) -> None:
     rows = re.findall(r"^  (task \w+|model|train) +(\w+) +(\S+)", eabench("--help", cwd=tmp_path).stdout, re.MULTILINE)
     assert [key for _, key, _ in rows] == (
         "basis delay a b rule table_seed modulus ops switch_percent symbols items mode distance_min distance_max "
-        "test_distance_min test_distance_max pairs keys values modulus operation test_percent bits marked answer symbols items "
-        "blanks symbols triggers parts cue layers d_model heads mlp_ratio context position alibi_span norm activation bias embedding init_scale "
-        "embedding_scale qk_init qk_norm mechanism scale optimizer lr beta1 beta2 momentum weight_decay clip steps batch warmup "
-        "schedule lr_final seed eval_every eval_tokens stop_when_solved heldout precision"
+        "test_distance_min test_distance_max pairs keys values modulus operation test_percent bits marked answer "
+        "symbols items blanks symbols triggers parts cue layers d_model heads mlp_ratio context position alibi_span "
+        "norm activation bias embedding init_scale embedding_scale qk_init qk_norm mechanism scale optimizer lr beta1 "
+        "beta2 momentum weight_decay clip steps batch warmup schedule lr_final seed eval_every eval_tokens "
+        "stop_when_solved heldout precision"
     ).split()
     assert dict((key, value) for _, key, value in rows)["beta2"] == "0.98"
 
@@ -247,7 +253,8 @@ def test_help_is_the_design(tmp_path: Path) -> None:
 def test_write_errors_are_told(tmp_path: Path) -> None:
     for command in (["--help"], ["tasks"], ["tasks", "recurrence", "--show", "100000"]):
         with open("/dev/full", "w") as full:
-            done = subprocess.run([str(EABENCH), *command], cwd=tmp_path, stdout=full, stderr=subprocess.PIPE, text=True)
+            done = subprocess.run([str(EABENCH), *command], cwd=tmp_path, stdout=full, stderr=subprocess.PIPE,
+                                  text=True)
         assert done.returncode == 3
         assert "standard output could not be written" in done.stderr
 
@@ -266,11 +273,13 @@ def test_a_broken_pipe_is_told(tmp_path: Path) -> None:
 
 def test_closed_streams(tmp_path: Path) -> None:
     for redirection, code in ((">&-", 3), ("<&-", 0), ("2>&-", 0)):
-        done = subprocess.run(["sh", "-c", f'"$0" tasks {redirection}', str(EABENCH)], cwd=tmp_path, capture_output=True)
+        done = subprocess.run(["sh", "-c", f'"$0" tasks {redirection}', str(EABENCH)], cwd=tmp_path,
+                              capture_output=True)
         assert done.returncode == code, redirection
 
 
-# ---- tasks ------------------------------------------------------------------------------------------------------------
+# ---- tasks
+# ------------------------------------------------------------------------------------------------------------
 
 BAD_TASKS = {
     "unknown family": (["recurence"], "unknown task family", "nearest: recurrence"),
@@ -308,7 +317,8 @@ def test_tasks_lists_families(tmp_path: Path) -> None:
 
 
 def test_tasks_shows_symbols(tmp_path: Path) -> None:
-    done = eabench("tasks", "task_switch", "--show", "1", "--set", "ops=IAR", "--set", "task_switch.modulus=8", cwd=tmp_path)
+    done = eabench("tasks", "task_switch", "--show", "1", "--set", "ops=IAR", "--set", "task_switch.modulus=8",
+                   cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert re.search(r"ops +default IARC +I, IA, IAR, IARC", done.stdout)
     assert "level modulus=8 ops=IAR switch_percent=20: 11 tokens, " in done.stdout
@@ -317,7 +327,8 @@ def test_tasks_shows_symbols(tmp_path: Path) -> None:
 
 
 def test_tasks_shows_sequences(tmp_path: Path) -> None:
-    command = ["tasks", "recurrence", "--show", "3", "--set", "basis=5", "--set", "task.delay=2", "--context", "9", "--seed=7"]
+    command = ["tasks", "recurrence", "--show", "3", "--set", "basis=5", "--set", "task.delay=2", "--context", "9",
+               "--seed=7"]
     done = eabench(*command, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "\033" not in done.stdout

@@ -49,7 +49,8 @@ def test_exact_finds_any_change(make_run: Make, capsys: pytest.CaptureFixture[st
 
 def test_exact_tolerance(make_run: Make, capsys: pytest.CaptureFixture[str]) -> None:
     rows = [row(seed=seed) for seed in (1, 2)]
-    a, b = make_run(rows, "a"), make_run(changed(rows, lambda cell: True, token_accuracy=0.995, loss_nats=9, tokens=1), "b")
+    a, b = make_run(rows, "a"), make_run(changed(rows, lambda cell: True, token_accuracy=0.995, loss_nats=9, tokens=1),
+                                         "b")
     assert run_compare(capsys, a, b, "--tolerance", "0.01")[0] == 0
     assert run_compare(capsys, a, b, "--tolerance", "0.001")[0] == 1
 
@@ -67,7 +68,8 @@ def test_spelling_of_numbers_is_no_change(make_run: Make, capsys: pytest.Capture
 def test_which_rule_applies(make_run: Make, capsys: pytest.CaptureFixture[str], environment: dict[str, str],
                             why: str) -> None:
     rows = sweep(rates=[0.01])
-    a, b = make_run(rows, "a"), make_run(changed(rows, lambda cell: cell["seed"] == 1, loss_nats=0.5), "b", **environment)
+    a, b = make_run(rows, "a"), make_run(changed(rows, lambda cell: cell["seed"] == 1, loss_nats=0.5), "b",
+                                         **environment)
     code, lines = run_compare(capsys, a, b)
     assert code == 0 and lines[0].startswith("statistical") and why in lines[0]
     assert run_compare(capsys, a, b, "--exact")[0] == 1
@@ -113,7 +115,8 @@ def middling(seeds: int = 5) -> Rows:
             for lr in (0.01, 0.02)]
 
 
-def test_statistical_regression_is_found_in_the_right_mechanism(make_run: Make, capsys: pytest.CaptureFixture[str]) -> None:
+def test_statistical_regression_is_found_in_the_right_mechanism(make_run: Make,
+                                                                capsys: pytest.CaptureFixture[str]) -> None:
     rows = middling()
     a, b = make_run(rows, "a"), make_run(shifted(rows, "ea", -0.05), "b")
     code, lines = run_compare(capsys, a, b, "--statistical")
@@ -189,7 +192,8 @@ def test_columns_are_aligned(make_run: Make, capsys: pytest.CaptureFixture[str])
     assert all(line[start - 1] == " " and line[start] != " " for line in lines[2:-1])
 
 
-@pytest.mark.parametrize("arguments", [[], ["a"], ["a", "b", "--exact", "--statistical"], ["a", "b", "--tolerance", "nan"],
+@pytest.mark.parametrize("arguments",
+                         [[], ["a"], ["a", "b", "--exact", "--statistical"], ["a", "b", "--tolerance", "nan"],
                                        ["a", "b", "--tolerance", "2"], ["a", "b", "--throughput-tolerance", "x"],
                                        ["a", "b", "c"]])
 def test_usage_errors(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:

@@ -21,7 +21,8 @@ def cache(name: str) -> str:
 
 pytestmark = [
     pytest.mark.skipif(not shutil.which("readelf"), reason="readelf is not here"),
-    pytest.mark.skipif(cache("CMAKE_BUILD_TYPE") != "Release" or bool(cache("EAB_SANITIZE")) or cache("EAB_HARDEN") != "ON",
+    pytest.mark.skipif(cache("CMAKE_BUILD_TYPE") != "Release" or bool(cache("EAB_SANITIZE"))
+                       or cache("EAB_HARDEN") != "ON",
                        reason="not a hardened build"),
 ]
 
@@ -54,5 +55,6 @@ def test_stacks_and_copies_are_checked():
 
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="of x86-64 only")
 def test_functions_begin_with_a_landing_pad():
-    text = subprocess.run(["objdump", "--disassemble=eab_command_sweep", EABENCH], check=False, capture_output=True, text=True)
+    text = subprocess.run(["objdump", "--disassemble=eab_command_sweep", EABENCH], check=False, capture_output=True,
+                          text=True)
     assert "endbr64" in text.stdout

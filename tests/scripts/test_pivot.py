@@ -75,7 +75,8 @@ def test_a_name_cannot_break_the_table(make_run: Make, capsys: pytest.CaptureFix
 
 @pytest.mark.parametrize(("options", "said"), [
     (("--rows", "colour"), "no column 'colour'; allowed: run, "), (("--columns", "_line"), "no column '_line'"),
-    (("--rows", "lr,"), "no column ''"), (("--best", "x"), "--best x: "), (("--rows", "lr", "--columns", "lr"), "a name twice"),
+    (("--rows", "lr,"), "no column ''"), (("--best", "x"), "--best x: "), (("--rows", "lr", "--columns", "lr"),
+                                                                           "a name twice"),
     (("--csv", "/nowhere/t.csv"), "/nowhere/t.csv: No such file"),
 ])
 def test_bad_input_is_one_line(make_run: Make, capsys: pytest.CaptureFixture[str], options, said: str) -> None:

@@ -84,7 +84,8 @@ def test_quick_ladder(make_run: Make, capsys: pytest.CaptureFixture[str]) -> Non
         assert base64.b64encode(data.encode()).decode() in html and f"plots/{name}.csv" in html
     assert sorted(path.name for path in (run / "plots").iterdir()) == sorted(
         f"{name}.{ending}" for name in names for ending in ("png", "svg", "csv"))
-    for part in ("eabench 0.1.0", "0123456789ab", "Synthetic CPU", "ea is better than dpa", "edge of its grid", "72 result"):
+    for part in ("eabench 0.1.0", "0123456789ab", "Synthetic CPU", "ea is better than dpa", "edge of its grid",
+                 "72 result"):
         assert part in page.text
     assert [path.name for path in run.iterdir() if path.name.startswith(".")] == []
 
@@ -198,7 +199,8 @@ def test_no_throughput(make_run: Make) -> None:
 
 def test_best_rate_is_chosen_by_validation_and_reported_held_out(make_run: Make) -> None:
     rows = [row(lr=lr, seed=seed, validation_accuracy=validation, token_accuracy=held_out, solved=0)
-            for lr, validation, held_out in ((0.01, 0.5, 0.95), (0.02, 0.8, 0.70), (0.04, 0.6, 0.99)) for seed in (1, 2)]
+            for lr, validation, held_out in ((0.01, 0.5, 0.95), (0.02, 0.8, 0.70), (0.04, 0.6, 0.99)) for seed in (1,
+                                                                                                                   2)]
     group, = groups_of(make_run(rows))
     chosen, rates = summary.at_best_rate(group)
     assert set(chosen["lr"]) == {0.02} and not rates["edge"].any()
@@ -267,14 +269,17 @@ def test_defaults_that_follow_the_mechanism_or_the_level_make_no_groups(make_run
 
 def test_families_stay_apart(make_run: Make) -> None:
     rows = sweep(seeds=[1], rates=[0.01], levels=[(8, 2), (8, 4)]) + [
-        row(task="copy", axes={"basis": "", "delay": ""}, level=f"length={length}", mechanism=name, complexity_bits=length)
+        row(task="copy", axes={"basis": "", "delay": ""}, level=f"length={length}", mechanism=name,
+            complexity_bits=length)
         for length in (4, 8) for name in ("dpa", "ea")]
-    assert [(group.task, group.axes) for group in groups_of(make_run(rows))] == [("copy", []), ("recurrence", ["delay"])]
+    assert [(group.task, group.axes) for group in groups_of(make_run(rows))] == [("copy", []),
+                                                                                 ("recurrence", ["delay"])]
 
 
 def test_runs_are_pooled(make_run: Make, capsys: pytest.CaptureFixture[str]) -> None:
     rows = sweep(rates=[0.01])
-    dpa, rest = [cell for cell in rows if cell["mechanism"] == "dpa"], [cell for cell in rows if cell["mechanism"] != "dpa"]
+    dpa, rest = [cell for cell in rows if cell["mechanism"] == "dpa"], [cell for cell in rows
+                                                                        if cell["mechanism"] != "dpa"]
     one, two = make_run(dpa + rest[:3], "one"), make_run(rest, "two")  # three cells are in both
     pool = pool_runs([read_run(one), read_run(two)])
     assert len(pool.rows) == len(rows) and len(pool.groups) == 1
@@ -296,7 +301,8 @@ def test_runs_are_pooled(make_run: Make, capsys: pytest.CaptureFixture[str]) -> 
 def test_a_failed_cell_gives_way_to_a_measured_one(make_run: Make) -> None:
     one = make_run([row(seed=1, status="oom"), row(seed=2)], "one")
     pool = pool_runs([read_run(one), read_run(make_run([row(seed=1)], "two")), read_run(one)])
-    assert len(pool.rows) == 2 and pool.left_out.empty and any("1 cells failed in one run" in text for text in pool.warnings)
+    assert len(pool.rows) == 2 and pool.left_out.empty and any("1 cells failed in one run" in text
+                                                               for text in pool.warnings)
 
 
 def test_an_older_run_without_an_option_is_kept_apart(make_run: Make) -> None:
@@ -371,7 +377,8 @@ def test_wrapper(make_run: Make, tmp_path: Path) -> None:
     (tmp_path / "analysis").mkdir()
     (tmp_path / "analysis" / "__init__.py").write_text("raise SystemExit('a module of the current folder was run')\n")
     environment = {**os.environ, "EAB_PYTHON": sys.executable}
-    done = subprocess.run([ROOT / "scripts" / "report", run], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    done = subprocess.run([ROOT / "scripts" / "report", run], cwd=tmp_path, env=environment, capture_output=True,
+                          text=True)
     assert done.returncode == (0 if sys.version_info >= (3, 11) else done.returncode), done.stderr
     for name in ("report", "compare"):
         done = subprocess.run([ROOT / "scripts" / name, "--help"], env=environment, capture_output=True, text=True)

@@ -45,7 +45,8 @@ def bench(tmp_path: Path, rows: list[dict[str, object]], name: str = "bench") ->
     return folder
 
 
-# ---- kernels and ratios ------------------------------------------------------------------------------------------------
+# ---- kernels and ratios
+# ------------------------------------------------------------------------------------------------
 
 
 def test_a_bench_folder_gives_rooflines_and_curves(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -79,7 +80,8 @@ def test_ratios_by_hand(tmp_path: Path) -> None:
 def test_ratio_table_says_who_is_faster(tmp_path: Path, make_run: Make) -> None:
     run = make_run(sweep(rates=[0.01]))
     write_csv(run / "ratios.csv", RATIOS, [
-        {"op": "attention", "mechanism": "dpa", "pass": "forward", "dtype": "float32", "context": context, "ours": "fused",
+        {"op": "attention", "mechanism": "dpa", "pass": "forward", "dtype": "float32", "context": context,
+         "ours": "fused",
          "theirs": "<i>torch</i>", "ratio": ratio, "low": ratio - 0.2, "high": ratio + 0.2, "note": "=1+1"}
         for context, ratio in ((64, 2.5), (128, 1.1), (256, 0.5))])
     html = page(run)
@@ -92,7 +94,8 @@ def test_ratio_table_says_who_is_faster(tmp_path: Path, make_run: Make) -> None:
 def test_ratios_with_the_speeds_beside_the_name(tmp_path: Path) -> None:
     header = ["op", "mechanism", "pass", "d_model", "implementation", "status", "reason", "pairs", "ratio", "ratio_low",
               "ratio_high", "ours", "theirs", "unit"]
-    rows = [("training", "ea", "", width, "torch-compile", "ok", "", 5, 3, 2.9, 3.1, 3e6, 1e6, "tokens/s") for width in (16, 32)]
+    rows = [("training", "ea", "", width, "torch-compile", "ok", "", 5, 3, 2.9, 3.1, 3e6, 1e6, "tokens/s")
+            for width in (16, 32)]
     rows.append(("training", "ea", "", 16, "jax-jit", "fail", "no compiler", 0, "", "", "", "", "", ""))
     write_csv(tmp_path / "ratios.csv", header, [dict(zip(header, values)) for values in rows])
     html = page(tmp_path)
@@ -112,7 +115,8 @@ def test_older_and_newer_kernel_tables_are_read(tmp_path: Path) -> None:
 
 
 def test_other_operations_and_shapes(tmp_path: Path) -> None:
-    products = [{**kernel(name, ""), "op": "gemm", "context": "", "head_dim": "", "m": size, "n": size, "k": size, "pass": ""}
+    products = [{**kernel(name, ""), "op": "gemm", "context": "", "head_dim": "", "m": size, "n": size, "k": size,
+                 "pass": ""}
                 for name in ("eabench", "openblas") for size in (64, 128)]
     several = [kernel(batch=batch, context=context) for batch in (1, 8) for context in (64, 256)]
     run = bench(tmp_path, [*products, *several])
@@ -129,7 +133,8 @@ def test_bad_kernel_field(tmp_path: Path, capsys: pytest.CaptureFixture[str], co
     assert re.match(rf"report: .*/kernels\.csv:[23]: {column} ", capsys.readouterr().err)
 
 
-# ---- learning curves ---------------------------------------------------------------------------------------------------
+# ---- learning curves
+# ---------------------------------------------------------------------------------------------------
 
 
 def test_learning_curves(make_run: Make) -> None:
@@ -162,7 +167,8 @@ def test_curves_of_unknown_cells_and_bad_fields(make_run: Make, capsys: pytest.C
     assert report.main([str(run)]) == 2 and "curves.csv:2: validation_accuracy" in capsys.readouterr().err
 
 
-# ---- geometry ----------------------------------------------------------------------------------------------------------
+# ---- geometry
+# ----------------------------------------------------------------------------------------------------------
 
 
 def with_maps(run: Path, cells: list[str], context: int = 12, layers: int = 1) -> None:
@@ -188,7 +194,8 @@ def test_geometry(make_run: Make) -> None:
     assert ea["mean"].sum() == pytest.approx(1, abs=1e-3)
     assert ea.loc[ea["low"] >= 90, "mean"].sum() == pytest.approx(0.5, abs=1e-3)  # as much antiparallel as parallel
     with (run / "plots" / "geometry-recurrence.csv").open() as file:
-        assert {line["quantity"] for line in csv.DictReader(file)} == {"row_entropy_share", "determining_mass", "query_norm",
+        assert {line["quantity"] for line in csv.DictReader(file)} == {"row_entropy_share", "determining_mass",
+                                                                       "query_norm",
                                                                         "key_norm"}
 
 
@@ -204,8 +211,10 @@ def test_any_part_of_the_geometry_may_be_missing(make_run: Make, quantities: lis
 
 
 def test_maps_are_of_the_best_seed_at_a_level_half_learned(make_run: Make) -> None:
-    rows = [row(*level, mechanism=name, seed=seed, token_accuracy=accuracy, validation_accuracy=accuracy + 0.01 * seed, solved=0)
-            for level, accuracy in (((8, 2), 0.98), ((8, 3), 0.7), ((8, 4), 0.2)) for name in ("dpa", "ea") for seed in (1, 2)]
+    rows = [row(*level, mechanism=name, seed=seed, token_accuracy=accuracy, validation_accuracy=accuracy + 0.01 * seed,
+                solved=0)
+            for level, accuracy in (((8, 2), 0.98), ((8, 3), 0.7),
+                                    ((8, 4), 0.2)) for name in ("dpa", "ea") for seed in (1, 2)]
     chosen = at_best_rate(pool_runs([read_run(make_run(rows))]).groups[0])[0]
     maps = {str(cell["cell"]): Path() for cell in rows}
     level, cells = best_cells(chosen, maps)
@@ -239,12 +248,14 @@ def test_maps_without_tokens(tmp_path: Path) -> None:
     assert attention.shape == (1, 3, 4, 4) and len(tokens) == 0
 
 
-# ---- mixtures and settings of a mechanism's own ------------------------------------------------------------------------
+# ---- mixtures and settings of a mechanism's own
+# ------------------------------------------------------------------------
 
 
 def mixture(seed: int, mechanism: str, accuracy: float) -> list[dict[str, object]]:
     common = dict(seed=seed, mechanism=mechanism, cell=f"mix{mechanism}{seed}", solved=0, validation_accuracy=accuracy)
-    return [row(task="mixture", level="two cue=token", axes={"basis": "", "delay": ""}, token_accuracy=accuracy, **common),
+    return [row(task="mixture", level="two cue=token", axes={"basis": "", "delay": ""}, token_accuracy=accuracy,
+                **common),
             row(8, 2, token_accuracy=accuracy + 0.1, **common), row(8, 3, token_accuracy=accuracy - 0.1, **common)]
 
 
@@ -260,7 +271,8 @@ def test_cells_that_a_search_abandoned_are_not_forgotten(make_run: Make) -> None
     reason = "abandoned at step 300 of 600: validation accuracy 0.130, chance is 0.125"
     rows = [row(8, 3, mechanism=name, seed=seed, **({} if name == "ea" else {"status": "timeout", "reason": reason}))
             for name in ("dpa", "ea") for seed in range(5)]
-    rows += [row(8, 3, mechanism="dpa", seed=9, status="timeout", reason="too slow"), row(8, 2), row(8, 2, mechanism="ea")]
+    rows += [row(8, 3, mechanism="dpa", seed=9, status="timeout", reason="too slow"), row(8, 2),
+             row(8, 2, mechanism="ea")]
     run = make_run(rows)
     pool = pool_runs([read_run(run)])
     assert len(pool.left_out) == 1 and len(pool.rows) == 12
@@ -283,7 +295,8 @@ def test_compare_copes_with_mixtures_and_new_columns(make_run: Make, capsys: pyt
     rows = [cell for seed in range(6) for name in ("dpa", "ea") for cell in mixture(seed, name, 0.5)]
     rows += [row(8, 2, seed=seed, mechanism="ea", token_accuracy=0.6, solved=0) for seed in range(6)]
     base = make_run(rows, "base", speeds=[])
-    worse = [{**cell, "token_accuracy": 0.3 + 0.01 * index} if cell["cell"].startswith("mixea") and cell["task"] == "recurrence"
+    worse = [{**cell, "token_accuracy": 0.3 + 0.01 * index} if cell["cell"].startswith("mixea")
+             and cell["task"] == "recurrence"
              else cell for index, cell in enumerate(rows)]
     new = make_run(worse, "new", speeds=[])
     table = pd.read_csv(new / "accuracy.csv", dtype=str, keep_default_na=False)

@@ -70,7 +70,8 @@ def test_shards_are_split_as_eabench_does(tmp_path: Path):
     work = [float(row.split(",")[-2]) for row in listed]
     longest = 0.0
     for part in range(1, 6):
-        shard = subprocess.run([EABENCH, "sweep", spec, "--backend", "cpu", "--dry-run", "--list", "--shard", f"{part}/5"],
+        shard = subprocess.run([EABENCH, "sweep", spec, "--backend", "cpu", "--dry-run", "--list", "--shard",
+                                f"{part}/5"],
                                check=True, capture_output=True, text=True).stdout.splitlines()[1:]
         longest = max(longest, sum(float(row.split(",")[-2]) for row in shard))
     assert simulator.split(work, work, 5) == pytest.approx(longest)

@@ -15,7 +15,8 @@ EABENCH = Path(os.environ.get("EABENCH", ROOT / "build" / "release" / "eabench")
 
 def test_committed_pictures_are_up_to_date() -> None:
     for family in task_pictures.FAMILIES:
-        done = subprocess.run([str(EABENCH), "tasks", family, "--show", "3"], capture_output=True, text=True, check=True)
+        done = subprocess.run([str(EABENCH), "tasks", family, "--show", "3"], capture_output=True, text=True,
+                              check=True)
         rows = task_pictures.sequences(done.stdout)
         assert [len(row) for row in rows] == [25, 25, 25], family
         committed = (ROOT / "docs" / "tasks" / f"{family}.svg").read_text(encoding="utf-8")

@@ -30,7 +30,8 @@ warmup = 2
 
 
 def run(*arguments: object, cwd: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([EABENCH, *map(str, arguments)], cwd=cwd, capture_output=True, text=True, timeout=120, check=False)
+    return subprocess.run([EABENCH, *map(str, arguments)], cwd=cwd, capture_output=True, text=True, timeout=120,
+                          check=False)
 
 
 def load(path: Path) -> tuple[dict[str, list[float]], dict[str, str]]:
@@ -68,7 +69,8 @@ def test_it_is_the_sweep_s_training(folder: Path) -> None:
     """After all steps of a cell its weights are those that a sweep saves, bit for bit."""
     made = trace(folder, "t", "--steps", "4")
     assert len(list(made.iterdir())) == 5 + 4 + 4
-    done = run("sweep", "s.ini", "--out", "run", "--backend", "cpu", "--save-models", "--set", "train.stop_when_solved=off",
+    done = run("sweep", "s.ini", "--out", "run", "--backend", "cpu", "--save-models", "--set",
+               "train.stop_when_solved=off",
                cwd=folder)
     assert done.returncode == 0, done.stderr
     (saved,) = (folder / "run" / "models").iterdir()
