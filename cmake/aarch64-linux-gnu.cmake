@@ -1,4 +1,5 @@
-# Cross-compiles for 64-bit ARM and runs the tests by an emulator (Debian, Ubuntu: gcc-aarch64-linux-gnu, qemu-user-static).
+# Cross-compiles for 64-bit ARM and runs the tests by an emulator.
+# Debian, Ubuntu: gcc-aarch64-linux-gnu, qemu-user-static.
 set(CMAKE_SYSTEM_NAME Linux)
 set(CMAKE_SYSTEM_PROCESSOR aarch64)
 set(CMAKE_C_COMPILER aarch64-linux-gnu-gcc)

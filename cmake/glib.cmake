@@ -1,11 +1,13 @@
-# Makes the target eab_glib: GLib, shared, or with EAB_STATIC the archive (the C library and what a driver loads stay shared).
+# Makes the target eab_glib: GLib as a shared library, or with EAB_STATIC as an archive. The C library stays shared, since a
+# GPU driver loads it.
 find_package(PkgConfig QUIET)
 if(PKG_CONFIG_FOUND)
   pkg_check_modules(GLIB QUIET IMPORTED_TARGET glib-2.0>=2.72)
 endif()
 if(NOT GLIB_FOUND)
-  message(FATAL_ERROR "GLib 2.72 or newer and pkg-config are needed (Debian, Ubuntu: libglib2.0-dev pkg-config; elsewhere: glib from "
-    "conda-forge, or the preset 'static' built on another machine). EAB_HOST=OFF builds the library alone, without GLib.")
+  message(FATAL_ERROR "GLib 2.72 or newer and pkg-config are needed (Debian, Ubuntu: libglib2.0-dev pkg-config; elsewhere: "
+                      "glib and pkg-config from conda-forge, or the preset 'static' built on another machine). "
+                      "EAB_HOST=OFF builds the library alone, without GLib.")
 endif()
 add_library(eab_glib INTERFACE)
 if(NOT EAB_STATIC)

@@ -29,7 +29,7 @@ def position_bias(config: Config, like: Tensor) -> Tensor | None:
 
 def attend(q: Tensor, k: Tensor, v: Tensor, mechanism: str, scale: float, bias: Tensor | None,
            causal: bool = True) -> Tensor:
-    """Attention as one writes it down (the README's table of mechanisms): a context x context matrix of weights."""
+    """Attention as one writes it down (weights: docs/design.md 1): a context x context matrix of weights."""
     z = scale * (q @ k.transpose(-2, -1))
     allowed = torch.ones(z.shape[-2:], dtype=torch.bool, device=z.device)
     if causal:

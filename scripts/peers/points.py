@@ -1,4 +1,4 @@
-"""What is measured, in which order: first what the README's table and the goals need, so that a run that is stopped has that."""
+"""What is measured, in which order: first what docs/benchmarks.md and the goals need, so that a stopped run has that."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ Usage: scripts/peers/run.sh [--gpu] [--out DIR] [--quick] [--resume] [OPTION...]
 
 Builds eabench, sets up the peers (scripts/peers/setup), and measures ours and theirs in turn (ours, theirs, ours, theirs)
 on the same two cores, a process of one thread on each; attention on one. Writes DIR/pairs.csv as it goes, what the goals and
-the README need first; then kernels.csv, throughput.csv and ratios.csv, which it prints.
+docs/benchmarks.md need first; then kernels.csv, throughput.csv and ratios.csv, which it prints.
 
   --gpu                  on the GPU, with the PyTorch, JAX and Triton that this machine's python3 has; installs nothing
                          and needs no network. EAB_PEERS_PYTHON names another Python.

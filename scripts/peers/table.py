@@ -1,4 +1,4 @@
-"""Prints the README's table from the ratios.csv of a run: python3 scripts/peers/table.py results/MACHINE/peers
+"""Prints the tables of docs/benchmarks.md from a run's ratios.csv: python3 scripts/peers/table.py results/MACHINE/peers
 
 A cell is eabench's speed over the peer's: the range over the shapes of its row, and in brackets on how many of them the
 interval lies below 1, which is where the peer wins. Then one line for each goal: its worst shape, and how many shapes meet it; and
