@@ -1,12 +1,12 @@
-# Makes the target eab_glib: GLib as a shared library, or with EAB_STATIC as an archive. The C library stays shared, since a
-# GPU driver loads it.
+# Makes the target eab_glib: GLib as a shared library, or with EAB_STATIC as an archive. The C library stays shared,
+# since a GPU driver loads it.
 find_package(PkgConfig QUIET)
 if(PKG_CONFIG_FOUND)
   pkg_check_modules(GLIB QUIET IMPORTED_TARGET glib-2.0>=2.72)
 endif()
 if(NOT GLIB_FOUND)
-  message(FATAL_ERROR "GLib 2.72 or newer and pkg-config are needed (Debian, Ubuntu: libglib2.0-dev pkg-config; elsewhere: "
-                      "glib and pkg-config from conda-forge, or the preset 'static' built on another machine). "
+  message(FATAL_ERROR "GLib 2.72 or newer and pkg-config are needed (Debian, Ubuntu: libglib2.0-dev pkg-config; "
+                      "elsewhere: glib and pkg-config from conda-forge, or the preset 'static' built elsewhere). "
                       "EAB_HOST=OFF builds the library alone, without GLib.")
 endif()
 add_library(eab_glib INTERFACE)

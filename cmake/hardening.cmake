@@ -9,8 +9,8 @@ if(NOT EAB_HARDEN OR EAB_SANITIZE OR EAB_FUZZ OR NOT EAB_HOST
 endif()
 check_pie_supported(LANGUAGES C)
 
-# Some systems' compilers set a level themselves, which must be undone first. Level 3 also checks sizes that are known only at
-# run time (gcc 12, clang 15 with glibc 2.34); older compilers treat it as 2.
+# Some systems' compilers set a level themselves, which must be undone first. Level 3 also checks sizes that are known
+# only at run time (gcc 12, clang 15 with glibc 2.34); older compilers treat it as 2.
 add_compile_options("$<${c_only}:-U_FORTIFY_SOURCE;-D_FORTIFY_SOURCE=3>")
 foreach(option stack-protector-strong stack-clash-protection cf-protection)
   string(MAKE_C_IDENTIFIER "EAB_HAS_${option}" known)
