@@ -84,18 +84,18 @@ static int read_manifest(eab_bench_folder *folder) {
     const int status = eab_manifest_read(path, &old, &found);
     g_free(path);
     if (status || !found) return status;
-    const bool same = strcmp(old.commit, now->commit) == 0 && strcmp(old.device, now->device) == 0;
+    const char *old_commit = eab_environment_get(&old, "commit"), *old_device = eab_environment_get(&old, "device");
+    const bool same = strcmp(old_commit, eab_environment_get(now, "commit")) == 0 &&
+                      strcmp(old_device, eab_environment_get(now, "device")) == 0;
     if (!same) {
         char commit[64], device[112];
         g_free(folder->warning);
         folder->warning = g_strdup_printf("%s: earlier rows are of commit '%s' on '%s'", folder->path,
-                                          eab_excerpt(old.commit, 40, commit, sizeof commit),
-                                          eab_excerpt(old.device, 80, device, sizeof device));
+                                          eab_excerpt(old_commit, 40, commit, sizeof commit),
+                                          eab_excerpt(old_device, 80, device, sizeof device));
     }
-    if (*old.started) {
-        g_free(now->started);
-        now->started = g_strdup(old.started);
-    }
+    if (*eab_environment_get(&old, "started"))
+        eab_environment_set(now, "started", eab_environment_get(&old, "started"));
     eab_environment_free(&old);
     return EAB_OK;
 }
@@ -166,9 +166,7 @@ int eab_bench_folder_append(eab_bench_folder *folder, const eab_bench_row *row, 
 }
 
 int eab_bench_folder_set_peak(eab_bench_folder *folder, double gflop_per_s) {
-    char text[G_ASCII_DTOSTR_BUF_SIZE];
-    g_free(folder->environment.peak_gflop_per_s);
-    folder->environment.peak_gflop_per_s = g_strdup(g_ascii_formatd(text, sizeof text, "%.6g", gflop_per_s));
+    eab_environment_set_peak(&folder->environment, gflop_per_s);
     return write_manifest(folder);
 }
 

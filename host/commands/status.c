@@ -18,18 +18,11 @@
 
 static const char *const option_names[] = {"json", "help", NULL};
 
-/* What a sweep at work, or one that was killed, said of itself. */
-typedef struct {
-    eab_run_state said;
-    double silent_s;
-    bool stale;
-} writer;
-
 typedef struct {
     const char *run;
     eab_plan plan;
     int32_t *status; /* [plan.count]: eab_cell_status, or -1 */
-    GArray *writers;
+    GArray *sweeps;  /* eab_run_state, of running or killed sweeps */
     int64_t done, diverged, failed, timed_out, running, left;
     double eta_s, tokens_per_s;
     const char *state;
@@ -57,8 +50,8 @@ static int load_plan(run_status *self, const char *folder) {
 /* Adds what one folder knows. A cell may be in several: in its shard's and in the merged one. */
 static int look_at_folder(run_status *self, const char *folder) {
     eab_run_folder *tables;
-    writer found = {.stale = false};
-    bool there;
+    eab_run_state state;
+    bool found;
     EAB_TRY(eab_run_folder_peek(folder, &self->plan, &tables));
     for (int64_t i = 0; i < self->plan.count; i++) {
         eab_cell_outcome outcome;
@@ -67,10 +60,8 @@ static int look_at_folder(run_status *self, const char *folder) {
             self->status[i] = (int32_t)outcome.status;
     }
     eab_run_folder_close(tables);
-    EAB_TRY(eab_run_state_read(folder, &there, &found.said));
-    if (!there) return EAB_OK;
-    found.stale = eab_run_state_is_stale(&found.said, &found.silent_s);
-    g_array_append_val(self->writers, found);
+    EAB_TRY(eab_run_state_read(folder, &found, &state));
+    if (found) g_array_append_val(self->sweeps, state);
     return EAB_OK;
 }
 
@@ -123,18 +114,18 @@ static void count_all(run_status *self) {
         self->timed_out += status == EAB_CELL_TIMEOUT;
     }
     self->eta_s = self->tokens_per_s = NAN;
-    for (guint i = 0; i < self->writers->len; i++) {
-        const writer *one = &g_array_index(self->writers, writer, i);
+    for (guint i = 0; i < self->sweeps->len; i++) {
+        const eab_run_state *one = &g_array_index(self->sweeps, eab_run_state, i);
         stale = stale || one->stale;
         if (one->stale) continue;
         at_work = true;
-        stopping = stopping || one->said.stopping;
-        for (int32_t k = 0; k < MIN(one->said.running_count, EAB_STATE_MAX_RUNNING); k++)
-            self->running += one->said.running[k].members;
-        self->running += MAX(0, one->said.running_count - EAB_STATE_MAX_RUNNING);
-        self->eta_s = fmax(self->eta_s, one->said.eta_s); /* of a NAN and a number the number */
-        if (isfinite(one->said.tokens_per_s))
-            self->tokens_per_s = (isfinite(self->tokens_per_s) ? self->tokens_per_s : 0) + one->said.tokens_per_s;
+        stopping = stopping || one->stopping;
+        for (int32_t k = 0; k < MIN(one->running_count, EAB_STATE_MAX_RUNNING); k++)
+            self->running += one->running[k].members;
+        self->running += MAX(0, one->running_count - EAB_STATE_MAX_RUNNING);
+        self->eta_s = fmax(self->eta_s, one->eta_s); /* of a NAN and a number the number */
+        if (isfinite(one->tokens_per_s))
+            self->tokens_per_s = (isfinite(self->tokens_per_s) ? self->tokens_per_s : 0) + one->tokens_per_s;
     }
     const int64_t open = self->plan.count - self->done - self->failed - self->timed_out;
     self->running = MIN(self->running, MAX(0, open)); /* the tables may be a moment ahead */
@@ -169,23 +160,23 @@ static void print_json(const run_status *self) {
     eab_json_real(json, "eta_s", self->eta_s);
     eab_json_real(json, "tokens_per_s", self->tokens_per_s);
     eab_json_begin(json, "sweeps", '[');
-    for (guint i = 0; i < self->writers->len; i++) {
-        const writer *one = &g_array_index(self->writers, writer, i);
+    for (guint i = 0; i < self->sweeps->len; i++) {
+        const eab_run_state *one = &g_array_index(self->sweeps, eab_run_state, i);
         eab_json_begin(json, NULL, '{');
-        eab_json_count(json, "process", one->said.process);
-        eab_json_text(json, "host", one->said.host);
-        eab_json_text(json, "started", one->said.started);
+        eab_json_count(json, "process", one->sweep.process);
+        eab_json_text(json, "host", one->sweep.host);
+        eab_json_text(json, "started", one->sweep.started);
         eab_json_real(json, "silent_s", one->silent_s);
-        eab_json_text(json, "state", one->stale ? "stale" : one->said.stopping ? "stopping" : "running");
+        eab_json_text(json, "state", one->stale ? "stale" : one->stopping ? "stopping" : "running");
         eab_json_begin(json, "running", '[');
-        for (int32_t k = 0; k < MIN(one->said.running_count, EAB_STATE_MAX_RUNNING); k++) {
+        for (int32_t k = 0; k < MIN(one->running_count, EAB_STATE_MAX_RUNNING); k++) {
             char label[512];
-            label_of(self, one->said.running[k].cell, label, sizeof label);
+            label_of(self, one->running[k].cell, label, sizeof label);
             eab_json_begin(json, NULL, '{');
-            eab_json_text(json, "cell", one->said.running[k].cell);
+            eab_json_text(json, "cell", one->running[k].cell);
             eab_json_text(json, "label", label);
-            eab_json_count(json, "members", one->said.running[k].members);
-            eab_json_real(json, "share", one->said.running[k].share);
+            eab_json_count(json, "members", one->running[k].members);
+            eab_json_real(json, "share", one->running[k].share);
             eab_json_end(json, '}');
         }
         eab_json_end(json, ']');
@@ -197,23 +188,23 @@ static void print_json(const run_status *self) {
     g_string_free(json, TRUE);
 }
 
-static void print_writer(const run_status *self, const writer *one) {
-    char silent[32], *host = eab_line_clean(one->said.host), *started = eab_line_clean(one->said.started);
+static void print_sweep(const run_status *self, const eab_run_state *one) {
+    char silent[32], *host = eab_line_clean(one->sweep.host), *started = eab_line_clean(one->sweep.started);
     eab_duration_print(one->silent_s, silent, sizeof silent);
-    printf("sweep      process %lld on %s since %s, %s %s%s\n", (long long)one->said.process, host, started,
+    printf("sweep      process %lld on %s since %s, %s %s%s\n", (long long)one->sweep.process, host, started,
            one->stale ? "gone; last heard" : "last heard", silent, " ago");
     g_free(host);
     g_free(started);
-    for (int32_t k = 0; !one->stale && k < MIN(one->said.running_count, EAB_STATE_MAX_RUNNING); k++) {
-        const eab_running *running = &one->said.running[k];
+    for (int32_t k = 0; !one->stale && k < MIN(one->running_count, EAB_STATE_MAX_RUNNING); k++) {
+        const eab_running *running = &one->running[k];
         char label[512];
         label_of(self, running->cell, label, sizeof label);
         printf("  %s  %3.0f%%  %s", running->cell, 100 * running->share, label);
         if (running->members > 1) printf("  and %d more", running->members - 1);
         putchar('\n');
     }
-    if (!one->stale && one->said.running_count > EAB_STATE_MAX_RUNNING)
-        printf("  and %d more\n", one->said.running_count - EAB_STATE_MAX_RUNNING);
+    if (!one->stale && one->running_count > EAB_STATE_MAX_RUNNING)
+        printf("  and %d more\n", one->running_count - EAB_STATE_MAX_RUNNING);
 }
 
 static void print_text(const run_status *self) {
@@ -237,12 +228,12 @@ static void print_text(const run_status *self) {
         eab_quantity_print(self->tokens_per_s, "tok/s", text, sizeof text);
         printf("speed      %s\n", text);
     }
-    for (guint i = 0; i < self->writers->len; i++) print_writer(self, &g_array_index(self->writers, writer, i));
+    for (guint i = 0; i < self->sweeps->len; i++) print_sweep(self, &g_array_index(self->sweeps, eab_run_state, i));
     g_free(run);
 }
 
 static int tell(const char *run, bool as_json) {
-    run_status self = {.run = run, .writers = g_array_new(FALSE, FALSE, sizeof(writer))};
+    run_status self = {.run = run, .sweeps = g_array_new(FALSE, FALSE, sizeof(eab_run_state))};
     int code;
     const int status = look_at_all(&self);
     if (status) {
@@ -253,7 +244,7 @@ static int tell(const char *run, bool as_json) {
         else print_text(&self);
         code = self.failed ? EAB_EXIT_FAILED : EAB_EXIT_DONE;
     }
-    g_array_free(self.writers, TRUE);
+    g_array_free(self.sweeps, TRUE);
     g_free(self.status);
     eab_plan_free(&self.plan);
     return code;

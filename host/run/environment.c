@@ -12,6 +12,10 @@
 #include "build_info.h" /* written by build_info.cmake at build time */
 #include "kernels/backend.h"
 
+const char *const eab_environment_keys[EAB_ENVIRONMENT_KEYS] = {
+    "version", "commit", "compiler",  "flags", "os",      "cpu",   "cores",   "isa",     "backend",         "device",
+    "driver",  "clocks", "libraries", "ranks", "workers", "fleet", "started", "command", "peak_gflop_per_s"};
+
 /* The value of the first line "key : value" of a file; "" if there is none. */
 static char *line_value(const char *path, const char *key) {
     char *text = NULL, *value = NULL;
@@ -76,35 +80,77 @@ static char *libraries(void) {
                            glib_micro_version);
 }
 
+static void set_count(eab_environment *environment, const char *key, int32_t count) {
+    char text[16];
+    g_snprintf(text, sizeof text, "%d", count);
+    eab_environment_set(environment, key, text);
+}
+
+/* Takes `value`. */
+static void set_own(eab_environment *environment, const char *key, char *value) {
+    eab_environment_set(environment, key, value);
+    g_free(value);
+}
+
 void eab_environment_collect(const eab_run_settings *settings, eab_environment *environment) {
     char now[32];
     const bool host = strcmp(settings->backend, "cuda") != 0;
     eab_time_print(time(NULL), now, sizeof now);
-    *environment = (eab_environment){
-        .version = g_strdup(EAB_BUILD_VERSION),
-        .commit = g_strdup(EAB_BUILD_COMMIT),
-        .compiler = g_strdup(EAB_BUILD_COMPILER),
-        .flags = eab_line_clean(EAB_BUILD_FLAGS),
-        .os = operating_system(),
-        .cpu = line_value("/proc/cpuinfo", "model name"),
-        .cores = g_strdup_printf("%d", eab_system_cores()),
-        .isa = eab_line_clean(settings->isa ? settings->isa : ""),
-        .backend = g_strdup(settings->backend),
-        .device = eab_line_clean(settings->device ? settings->device : ""),
-        .driver = driver(host),
-        .clocks = host ? processor_clocks() : g_strdup(""),
-        .libraries = libraries(),
-        .ranks = g_strdup_printf("%d", MAX(1, settings->ranks)),
-        .workers = g_strdup_printf("%d", settings->workers),
-        .fleet = settings->fleet > 0 ? g_strdup_printf("%d", settings->fleet) : g_strdup("auto"),
-        .started = g_strdup(now),
-        .command = eab_line_clean(settings->command ? settings->command : ""),
-        .peak_gflop_per_s = g_strdup(""),
-    };
+    *environment = (eab_environment){.value = {NULL}};
+    eab_environment_set(environment, "version", EAB_BUILD_VERSION);
+    eab_environment_set(environment, "commit", EAB_BUILD_COMMIT);
+    eab_environment_set(environment, "compiler", EAB_BUILD_COMPILER);
+    eab_environment_set(environment, "flags", EAB_BUILD_FLAGS);
+    set_own(environment, "os", operating_system());
+    set_own(environment, "cpu", line_value("/proc/cpuinfo", "model name"));
+    set_count(environment, "cores", eab_system_cores());
+    eab_environment_set(environment, "isa", settings->isa);
+    eab_environment_set(environment, "backend", settings->backend);
+    eab_environment_set(environment, "device", settings->device);
+    set_own(environment, "driver", driver(host));
+    if (host) set_own(environment, "clocks", processor_clocks());
+    set_own(environment, "libraries", libraries());
+    set_count(environment, "ranks", MAX(1, settings->ranks));
+    set_count(environment, "workers", settings->workers);
+    if (settings->fleet > 0) set_count(environment, "fleet", settings->fleet);
+    else eab_environment_set(environment, "fleet", "auto");
+    eab_environment_set(environment, "started", now);
+    eab_environment_set(environment, "command", settings->command);
 }
 
 void eab_environment_free(eab_environment *environment) {
-#define EAB_ENVIRONMENT_FREE(name) g_clear_pointer(&environment->name, g_free);
-    EAB_ENVIRONMENT_LIST(EAB_ENVIRONMENT_FREE)
-#undef EAB_ENVIRONMENT_FREE
+    for (int i = 0; i < EAB_ENVIRONMENT_KEYS; i++) g_clear_pointer(&environment->value[i], g_free);
+}
+
+static int find_key(const char *key) {
+    int found = 0;
+    while (found < EAB_ENVIRONMENT_KEYS && strcmp(eab_environment_keys[found], key) != 0) found++;
+    return found;
+}
+
+const char *eab_environment_get(const eab_environment *environment, const char *key) {
+    const int found = find_key(key);
+    return found < EAB_ENVIRONMENT_KEYS && environment->value[found] ? environment->value[found] : "";
+}
+
+void eab_environment_set(eab_environment *environment, const char *key, const char *value) {
+    const int found = find_key(key);
+    if (found == EAB_ENVIRONMENT_KEYS) return;
+    char *line = eab_line_clean(value ? value : "");
+    g_free(environment->value[found]);
+    environment->value[found] = line;
+}
+
+void eab_environment_set_peak(eab_environment *environment, double gflop_per_s) {
+    char text[G_ASCII_DTOSTR_BUF_SIZE];
+    eab_environment_set(environment, "peak_gflop_per_s", g_ascii_formatd(text, sizeof text, "%.6g", gflop_per_s));
+}
+
+const char *eab_environment_difference(const eab_environment *a, const eab_environment *b, int *at) {
+    static const char *const keys[] = {"version", "commit", "backend", "isa"};
+    while (*at < (int)G_N_ELEMENTS(keys)) {
+        const char *key = keys[(*at)++];
+        if (strcmp(eab_environment_get(a, key), eab_environment_get(b, key)) != 0) return key;
+    }
+    return NULL;
 }

@@ -1,24 +1,34 @@
-/* What a run ran on: the [environment] section of its manifest. Every key is always there; empty means not known. */
+/* What a run ran on: the [environment] section of its manifest. */
 #ifndef EAB_RUN_ENVIRONMENT_H
 #define EAB_RUN_ENVIRONMENT_H
 
 #include "settings.h"
 
-/* In the manifest's order. version, commit, compiler and flags are those of the build. */
-/* clang-format off */
-#define EAB_ENVIRONMENT_LIST(X) \
-    X(version) X(commit) X(compiler) X(flags) X(os) X(cpu) X(cores) X(isa) X(backend) \
-    X(device) X(driver) X(clocks) X(libraries) X(ranks) X(workers) X(fleet) X(started) X(command) X(peak_gflop_per_s)
-/* clang-format on */
+enum { EAB_ENVIRONMENT_KEYS = 19 };
 
+/* In the manifest's order: "version", "commit", ... */
+extern const char *const eab_environment_keys[EAB_ENVIRONMENT_KEYS];
+
+/* A value for each key; NULL: not known. */
 typedef struct {
-#define EAB_ENVIRONMENT_FIELD(name) char *name; /* one line; g_free */
-    EAB_ENVIRONMENT_LIST(EAB_ENVIRONMENT_FIELD)
-#undef EAB_ENVIRONMENT_FIELD
+    char *value[EAB_ENVIRONMENT_KEYS];
 } eab_environment;
 
-/* Fills in all keys: of the build, this machine, now and `settings`. The peak is left empty. */
+/* Fills in what is known of the build, this machine, now and `settings`. */
 void eab_environment_collect(const eab_run_settings *settings, eab_environment *environment);
 void eab_environment_free(eab_environment *environment);
+
+/* The key's value; "" if it is not known. */
+const char *eab_environment_get(const eab_environment *environment, const char *key);
+
+/* Sets the key's value, made one line; an unknown key is ignored. */
+void eab_environment_set(eab_environment *environment, const char *key, const char *value);
+
+/* Sets peak_gflop_per_s. */
+void eab_environment_set_peak(eab_environment *environment, double gflop_per_s);
+
+/* Of version, commit, backend and isa, on which the last bits of results depend: the first key that differs, at or after
+ * keys[*at]; NULL at the end. *at moves behind it. */
+const char *eab_environment_difference(const eab_environment *a, const eab_environment *b, int *at);
 
 #endif

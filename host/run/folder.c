@@ -17,6 +17,7 @@
 #include "folder_state.h"
 #include "kernels/status.h"
 #include "manifest.h"
+#include "state.h"
 
 static const int64_t SYNC_EVERY_US = 50000;
 
@@ -69,36 +70,27 @@ static void folder_free(eab_run_folder *folder) {
     g_free(folder);
 }
 
-/* What of the old manifest stays, and what differs from it. */
-static void compare_environments(eab_run_folder *folder, eab_environment *old) {
+/* Warns of differences, and keeps of the old manifest what still holds. */
+static void compare_environments(eab_run_folder *folder, const eab_environment *old) {
     eab_environment *now = &folder->environment;
-    const struct {
-        const char *name, *before, *after;
-    } keys[] = {{"version", old->version, now->version},
-                {"commit", old->commit, now->commit},
-                {"backend", old->backend, now->backend},
-                {"isa", old->isa, now->isa}};
     GString *text = g_string_new(NULL);
     char before[80], after[80];
-    for (size_t i = 0; i < G_N_ELEMENTS(keys); i++)
-        if (strcmp(keys[i].before, keys[i].after))
-            g_string_append_printf(text, "%s%s '%s' (now '%s')", text->len ? ", " : "", keys[i].name,
-                                   eab_excerpt(keys[i].before, 60, before, sizeof before),
-                                   eab_excerpt(keys[i].after, 60, after, sizeof after));
+    const char *key;
+    for (int at = 0; (key = eab_environment_difference(old, now, &at));)
+        g_string_append_printf(text, "%s%s '%s' (now '%s')", text->len ? ", " : "", key,
+                               eab_excerpt(eab_environment_get(old, key), 60, before, sizeof before),
+                               eab_excerpt(eab_environment_get(now, key), 60, after, sizeof after));
     if (text->len) {
         g_free(folder->warning);
         folder->warning =
             g_strdup_printf("%s was begun with %s; results may differ in the last bits", folder->path, text->str);
     }
     g_string_free(text, TRUE);
-    if (*old->started) {
-        g_free(now->started);
-        now->started = g_strdup(old->started);
-    }
-    if (strcmp(old->device, now->device) == 0 && strcmp(old->isa, now->isa) == 0) { /* until it is measured again */
-        g_free(now->peak_gflop_per_s);
-        now->peak_gflop_per_s = g_strdup(old->peak_gflop_per_s);
-    }
+    if (*eab_environment_get(old, "started")) eab_environment_set(now, "started", eab_environment_get(old, "started"));
+    const bool same_device = strcmp(eab_environment_get(old, "device"), eab_environment_get(now, "device")) == 0 &&
+                             strcmp(eab_environment_get(old, "isa"), eab_environment_get(now, "isa")) == 0;
+    if (same_device) /* until it is measured again */
+        eab_environment_set(now, "peak_gflop_per_s", eab_environment_get(old, "peak_gflop_per_s"));
 }
 
 static int write_manifest(const eab_run_folder *folder) {
@@ -157,6 +149,7 @@ static int prepare(eab_run_folder *folder, const eab_run_settings *settings) {
     if (!status) eab_replace_clean(manifest);
     g_free(manifest);
     EAB_TRY(status);
+    eab_run_state_remove(folder->path); /* a killed sweep's */
     /* The manifest describes the sweep that filled the tables, so a sweep with nothing to do leaves it. */
     if (!has_manifest || !all_done(folder)) EAB_TRY(write_manifest(folder));
     if (settings->save_models) EAB_TRY(make_subfolder(folder, "models"));
@@ -250,9 +243,7 @@ char *eab_run_cell_file(const char *run, const char *kind, const eab_cell *cell)
 
 int eab_run_folder_set_peak(eab_run_folder *folder, double gflop_per_s) {
     if (!(gflop_per_s > 0)) return EAB_OK;
-    char text[G_ASCII_DTOSTR_BUF_SIZE];
-    g_free(folder->environment.peak_gflop_per_s);
-    folder->environment.peak_gflop_per_s = g_strdup(g_ascii_formatd(text, sizeof text, "%.6g", gflop_per_s));
+    eab_environment_set_peak(&folder->environment, gflop_per_s);
     return write_manifest(folder);
 }
 

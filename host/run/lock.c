@@ -3,7 +3,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <glib.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
@@ -14,8 +13,11 @@
 #include "base/replace.h"
 #include "base/system.h"
 #include "kernels/status.h"
+#include "small_file.h"
 
-static void let_go(eab_run_lock *lock) {
+enum { MAX_BYTES = 400 };
+
+static void close_lock(eab_run_lock *lock) {
     if (lock->fd >= 0) close(lock->fd);
     if (lock->folder >= 0) close(lock->folder);
     lock->fd = lock->folder = -1;
@@ -24,27 +26,38 @@ static void let_go(eab_run_lock *lock) {
 
 static int unusable(eab_run_lock *lock, const char *folder) {
     eab_fail(EAB_IO, "%s: cannot be locked: %s; a folder that can be written is needed", folder, g_strerror(errno));
-    let_go(lock);
+    close_lock(lock);
     return EAB_IO;
 }
 
-/* The file may be of any content: it is shown cleaned and cut. */
+/* The file may have any content. */
+bool eab_run_lock_read(const char *folder, eab_run_lock_holder *holder) {
+    char *path = g_build_filename(folder, ".lock", NULL), *text = NULL;
+    bool found = false;
+    *holder = (eab_run_lock_holder){.host = "?", .started = "?"};
+    if (eab_small_file_read(path, MAX_BYTES, "", &text) == EAB_OK && text) {
+        char *line = eab_line_clean(text), **words = g_strsplit(line, " ", 3);
+        found = g_strv_length(words) == 3 && g_ascii_strtoll(words[0], NULL, 10) > 0;
+        if (found) {
+            holder->process = g_ascii_strtoll(words[0], NULL, 10);
+            g_strlcpy(holder->host, words[1], sizeof holder->host);
+            g_strlcpy(holder->started, words[2], sizeof holder->started);
+        }
+        g_strfreev(words);
+        g_free(line);
+    }
+    g_free(text);
+    g_free(path);
+    return found;
+}
+
 static int in_use(eab_run_lock *lock, const char *folder) {
-    char text[200] = "";
-    const int fd = open(lock->path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK); /* it may have been removed */
-    const ssize_t got = fd < 0 ? 0 : pread(fd, text, sizeof text - 1, 0);
-    if (fd >= 0) close(fd);
-    text[got > 0 ? got : 0] = '\0';
-    char *clean = eab_line_clean(text);
-    char **words = g_strsplit(clean, " ", 3);
-    if (g_strv_length(words) == 3)
-        eab_fail(EAB_BAD_INPUT, "%s is in use by process %s on %s since %s; wait for it or choose another --out",
-                 folder, words[0], words[1], words[2]);
-    else eab_fail(EAB_BAD_INPUT, "%s is in use by another process; wait for it or choose another --out", folder);
-    g_strfreev(words);
-    g_free(clean);
-    let_go(lock);
-    return EAB_BAD_INPUT;
+    eab_run_lock_holder holder;
+    close_lock(lock);
+    if (!eab_run_lock_read(folder, &holder))
+        return eab_fail(EAB_BAD_INPUT, "%s is in use by another process; wait for it or choose another --out", folder);
+    return eab_fail(EAB_BAD_INPUT, "%s is in use by process %lld on %s since %s; wait for it or choose another --out",
+                    folder, (long long)holder.process, holder.host, holder.started);
 }
 
 int eab_run_lock_take(const char *folder, eab_run_lock *lock) {
@@ -52,7 +65,7 @@ int eab_run_lock_take(const char *folder, eab_run_lock *lock) {
     lock->folder = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (lock->folder >= 0 && flock(lock->folder, LOCK_EX | LOCK_NB)) {
         if (errno == EWOULDBLOCK) return in_use(lock, folder);
-        close(lock->folder); /* such as by NFS, which locks for who can write only */
+        close(lock->folder); /* NFS locks only what is open for writing */
         lock->folder = -1;
     }
     for (;;) {
@@ -61,7 +74,7 @@ int eab_run_lock_take(const char *folder, eab_run_lock *lock) {
         if (flock(lock->fd, LOCK_EX | LOCK_NB))
             return errno == EWOULDBLOCK ? in_use(lock, folder) : unusable(lock, folder);
 
-        /* The holder removes the file as it goes: what was locked here may be a file without a name by now. */
+        /* The holder removes the file when it releases: what is locked here may have lost its name by now. */
         struct stat held, named;
         if (fstat(lock->fd, &held) == 0 && stat(lock->path, &named) == 0 && held.st_dev == named.st_dev &&
             held.st_ino == named.st_ino)
@@ -85,6 +98,6 @@ int eab_run_lock_take(const char *folder, eab_run_lock *lock) {
 
 void eab_run_lock_release(eab_run_lock *lock) {
     if (lock->fd < 0) return;
-    unlink(lock->path); /* while it is still held, so that nobody's newer file is removed */
-    let_go(lock);
+    unlink(lock->path); /* while it is held, so that no newer file is removed */
+    close_lock(lock);
 }

@@ -105,15 +105,13 @@ static int read_tables(merge *self, part *own) {
 }
 
 static void compare_environments(merge *self, const part *own) {
-    const eab_environment *first = &self->parts[0].environment, *other = &own->environment;
-    const char *const pairs[][3] = {{"version", first->version, other->version},
-                                    {"commit", first->commit, other->commit},
-                                    {"backend", first->backend, other->backend},
-                                    {"isa", first->isa, other->isa}};
-    for (size_t i = 0; i < G_N_ELEMENTS(pairs); i++)
-        if (strcmp(pairs[i][1], pairs[i][2]) != 0 && !self->differences->len)
-            g_string_printf(self->differences, "shard %d was done with %s '%.60s', shard %d with '%.60s'",
-                            self->parts[0].shard.part, pairs[i][0], pairs[i][1], own->shard.part, pairs[i][2]);
+    const eab_environment *first = &self->parts[0].environment;
+    int at = 0;
+    const char *key = eab_environment_difference(first, &own->environment, &at);
+    if (key && !self->differences->len)
+        g_string_printf(self->differences, "shard %d was done with %s '%.60s', shard %d with '%.60s'",
+                        self->parts[0].shard.part, key, eab_environment_get(first, key), own->shard.part,
+                        eab_environment_get(&own->environment, key));
 }
 
 /* The first shard's spec is the run's; the others' must be the same. */
@@ -315,18 +313,17 @@ static bool any_rows(const merge *self, eab_table table) {
 /* It tells of the machine that trained, not of the one that merged. */
 static int write_manifest(merge *self, const char *out, const char *command) {
     char *path = g_build_filename(out, "manifest.ini", NULL);
-    eab_environment environment = self->parts[0].environment;
-    environment.command = (char *)(uintptr_t)command;
-    const int status = eab_manifest_write(path, self->plan.resolved, &environment);
+    eab_environment_set(&self->parts[0].environment, "command", command);
+    const int status = eab_manifest_write(path, self->plan.resolved, &self->parts[0].environment);
     g_free(path);
     return status;
 }
 
 static int write_all(merge *self, const char *out, const char *command, eab_merge_counts *counts) {
     const eab_environment *first = &self->parts[0].environment;
-    const eab_run_settings settings = {.backend = first->backend,
-                                       .device = first->device,
-                                       .isa = first->isa,
+    const eab_run_settings settings = {.backend = eab_environment_get(first, "backend"),
+                                       .device = eab_environment_get(first, "device"),
+                                       .isa = eab_environment_get(first, "isa"),
                                        .command = command,
                                        .save_curves = any_rows(self, EAB_TABLE_CURVES),
                                        .save_geometry = any_rows(self, EAB_TABLE_GEOMETRY)};

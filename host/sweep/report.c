@@ -121,7 +121,6 @@ void eab_sweep_tell_state(eab_sweep_session *session, bool stopping, bool now) {
     if (!now && time_s - session->told_s < STATE_EVERY_S) return;
     session->told_s = time_s;
     eab_run_state *state = &session->told;
-    if (!state->process) eab_run_state_begin(state);
     eab_pool_fleet fleets[EAB_STATE_MAX_RUNNING];
     state->running_count = session->pool ? eab_pool_list(session->pool, fleets, EAB_STATE_MAX_RUNNING) : 0;
     const int32_t own = MIN(state->running_count, EAB_STATE_MAX_RUNNING);
@@ -133,9 +132,6 @@ void eab_sweep_tell_state(eab_sweep_session *session, bool stopping, bool now) {
         running->members = fleets[i].members;
         running->share = fleets[i].share;
     }
-    state->cells = session->state.cells_total;
-    state->done = session->state.cells_done;
-    state->failed = session->state.failed;
     state->stopping = stopping;
     state->eta_s = session->progress ? eab_progress_eta_s(session->progress, &session->state) : NAN;
     state->tokens_per_s = session->progress ? eab_progress_tokens_per_s(session->progress) : NAN;

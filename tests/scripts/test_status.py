@@ -85,13 +85,11 @@ def test_one_that_is_suspended_is_no_longer_heard(spec: Path, tmp_path: Path):
         time.sleep(0.3)
         found = told(run)
         assert found["state"] == "running" and found["sweeps"][0]["silent_s"] >= first + 0.29
-        # From another machine only silence tells.
-        text = (run / ".state").read_text()
-        elsewhere = "\n".join("host=elsewhere" if line.startswith("host=") else line for line in text.split("\n"))
-        (run / ".state").write_text(elsewhere)
+        # A process on another machine cannot be asked: it counts as gone after a minute of silence.
+        lock = (run / ".lock").read_text().split()
+        (run / ".lock").write_text(f"{lock[0]} elsewhere {lock[2]}\n")
         assert told(run)["state"] == "running"
-        (run / ".state").write_text("\n".join(f"written_s={time.time() - 100}" if line.startswith("written_s=") else line
-                                              for line in elsewhere.split("\n")))
+        os.utime(run / ".state", times=(time.time() - 100,) * 2)
         assert told(run)["state"] == "stale"
     finally:
         process.kill()
@@ -125,22 +123,35 @@ def test_it_changes_nothing(undisturbed: Path):
     assert {path.name: (path.read_bytes(), path.stat().st_mtime_ns) for path in undisturbed.iterdir()} == before
 
 
-GOOD_STATE = ("eabench state 1\nprocess=1\nhost=h\nstarted=x\nwritten_s=1\ncells=3\ndone=1\nfailed=0\nstopping=0\n"
-              "running_count=1\neta_s=\ntokens_per_s=5\nrunning=0123456789abcdef 1 500000\n")
-BAD_STATES = ["", "hello\n", GOOD_STATE.replace("process=1\n", ""), GOOD_STATE.replace("process=1", "process=-1"),
-              GOOD_STATE.replace("process=1", "process=99999999999999999999"), GOOD_STATE.replace("written_s=1", "written_s=nan"),
-              GOOD_STATE.replace("written_s=1", "written_s="), GOOD_STATE.replace("running_count=1", "running_count=2"),
-              GOOD_STATE.replace("abcdef 1", "abcdeg 1"), GOOD_STATE + GOOD_STATE.splitlines()[-1] + "\n", GOOD_STATE + "more\n",
-              GOOD_STATE.replace("host=h", "host=" + "h" * 200), GOOD_STATE.replace("host=h", "host=\udcff"),
-              GOOD_STATE.replace("host=h", "host=\0"), GOOD_STATE + "running=\n" * 5000, "x" * 100_000]
+GOOD_STATE = ("[sweep]\nstopping=false\neta_s=nan\ntokens_per_s=5\nrunning=1\n\n"
+              "[0123456789abcdef]\nmembers=1\nshare=0.5\n")
+BAD_STATES = ["", "hello\n", GOOD_STATE.replace("running=1\n", ""), GOOD_STATE.replace("running=1", "running=2"),
+              GOOD_STATE.replace("running=1", "running=-1"), GOOD_STATE.replace("abcdef", "abcdeg"),
+              GOOD_STATE.replace("[sweep]", "[other]"), GOOD_STATE.replace("abcdef]", "abcdef00]"), GOOD_STATE + "more\n",
+              GOOD_STATE.replace("abcdef]", "abcdef\x1b]"), GOOD_STATE.replace("abcdef]", "abcde\udcff]"),
+              GOOD_STATE.replace("share", "sha\0re"), "x" * 100_000,
+              GOOD_STATE + "".join(f"[{i:016x}]\n" for i in range(64))]
+ODD_VALUES = [("members=1", "members=-7"), ("members=1", "members=99999999999999999999"), ("share=0.5", "share=nan"),
+              ("share=0.5", "share=-1"), ("tokens_per_s=5", "tokens_per_s=inf"),
+              ("tokens_per_s=5", "tokens_per_s=\udcff"), ("eta_s=nan", "eta_s=1e300"), ("stopping=false", "stopping=perhaps")]
 
 
 def test_hostile_state_files(undisturbed: Path, tmp_path: Path):
     run = tmp_path / "run"
     shutil.copytree(undisturbed, run)
-    (run / ".state").write_text(GOOD_STATE.replace("host=h", "host=\x1b[31mh\"\\"))
-    found = told(run)
-    assert found["sweeps"][0]["host"] == "[31mh\"\\" and "\x1b" not in status(run).stdout
+    (run / ".state").write_text(GOOD_STATE)
+    (run / ".lock").write_text("1 h\"\\ now\x1b[31m\n")
+    only = told(run)["sweeps"][0]
+    assert (only["process"], only["host"], only["started"]) == (1, "h\"\\", "now [31m")
+    assert "\x1b" not in status(run).stdout
+    assert only["running"] == [{"cell": "0123456789abcdef", "label": "", "members": 1, "share": 0.5}]
+    for lock in ("", "1 h", "x h now", "1" * 100_000, "\0" * 100, "\udcff \udcff \udcff"):
+        (run / ".lock").write_text(lock, errors="surrogateescape")
+        assert told(run)["sweeps"][0]["host"] == "?"
+    for good, odd in ODD_VALUES:
+        (run / ".state").write_text(GOOD_STATE.replace(good, odd), errors="surrogateescape")
+        assert told(run)["sweeps"][0]["running"][0]["members"] == 1
+        assert status(run).returncode == 0 and "\x1b" not in status(run).stdout
     for text in BAD_STATES:
         (run / ".state").write_text(text, errors="surrogateescape")
         one_line(status(run), ".state: ")
