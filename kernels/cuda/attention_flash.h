@@ -1,23 +1,23 @@
-/* What the 16-bit attention kernels share: tiles in shared memory, fragments, weights.
+/* Shared by the 16-bit attention kernels: tiles in shared memory, matrix fragments, weights.
  *
- * A block owns a tile of rows (queries, or keys for dk and dv), 16 * TILES of them a warp, and walks over tiles of columns
- * (keys, or queries), which cp.async brings into the other half of a double buffer while it computes. Rows of a tile are
- * head_dim padded with zeros to DIM, in 16-byte words that are swizzled by XOR with the row, so that the eight rows of an
- * ldmatrix lie in eight different groups of four banks.
+ * A block owns a tile of rows (queries; keys for dk and dv), 16 * TILES rows a warp. It walks over tiles of columns
+ * (keys; queries for dk and dv): while it computes on one, cp.async loads the next into the other half of a double
+ * buffer. A row of a tile is head_dim elements, padded with zeros to DIM. Its 16-byte words are swizzled by XOR with
+ * the row number, so that the eight rows of an ldmatrix use eight different groups of four banks.
  */
 #ifndef EAB_KERNELS_CUDA_ATTENTION_FLASH_H
 #define EAB_KERNELS_CUDA_ATTENTION_FLASH_H
 
-#include "attention_formula.h" /* before all that may include mechanism.h */
+#include "attention_formula.h" /* first: it configures mechanism.h */
 
 #include "attention.h"
 #include "context.h"
 #include "tensor_core.h"
 
-/* ---- element types -------------------------------------------------------------------------------------------------- */
+/* ---- element types ---- */
 
-/* WEIGHT_SHIFT: bounded weights, which may be as small as 2^-24, are stored times 2^WEIGHT_SHIFT where the type's range
- * is short, and so are attention weights: 2^15 (1 + eps) is below the largest fp16, 2^-24 2^15 above its smallest normal. */
+/* WEIGHT_SHIFT: bounded weights and attention weights are stored times 2^WEIGHT_SHIFT. They can be as small as 2^-24,
+ * below fp16's normal range; times 2^15 the smallest is normal and the largest, 2^15 (1 + eps), does not overflow. */
 struct eab_flash_bf16 {
     static const int DTYPE = EAB_BF16, WEIGHT_SHIFT = 0;
     static __device__ __forceinline__ uint32_t pack(float low, float high) {
@@ -54,7 +54,7 @@ struct eab_flash_f16 {
     }
 };
 
-/* ---- arguments ------------------------------------------------------------------------------------------------------- */
+/* ---- arguments ---- */
 
 /* Tensors [problem][context][head_dim], problem = batch * heads + head, of 16-bit elements. */
 typedef struct {
@@ -68,15 +68,55 @@ typedef struct {
     float scale;
 } eab_flash_args;
 
-/* Shape of a block. DIM: padded head_dim; TILES: 16-row tiles a warp; COLUMNS: of a shared tile; SPAN: columns whose scores
- * are in registers at a time; BLOCKS: how many should fit a multiprocessor's registers. */
+/* Shape of a block. DIM: padded head_dim; TILES: 16-row tiles a warp; COLUMNS: columns of a shared tile; SPAN: columns
+ * whose scores are in registers at a time; BLOCKS: blocks whose registers should fit a multiprocessor together. */
 template <int DIM_, int WARPS_, int TILES_, int COLUMNS_, int SPAN_, int BLOCKS_> struct eab_flash_shape {
     static const int DIM = DIM_, WARPS = WARPS_, TILES = TILES_, COLUMNS = COLUMNS_, SPAN = SPAN_, BLOCKS = BLOCKS_;
     static const int THREADS = 32 * WARPS_, ROWS = 16 * WARPS_ * TILES_;
     static const int ROW_BYTES = 2 * DIM_, ROW_TILE_BYTES = ROWS * ROW_BYTES, COLUMN_TILE_BYTES = COLUMNS_ * ROW_BYTES;
 };
 
-/* ---- tiles ------------------------------------------------------------------------------------------------------------ */
+/* Products of a warp's rows with SPAN columns, then their weights: the lane's d of each m16n8k16 (tensor_core.h). */
+template <typename Shape> using eab_flash_span = float[Shape::TILES][Shape::SPAN / 8][4];
+
+/* Calls visit(value, tile, half, row, column) for each value of a span. row = 16 tile + 8 half and column count from
+ * the lane's first row and column. */
+template <typename Shape, typename Visit>
+__device__ __forceinline__ void eab_flash_each(eab_flash_span<Shape> &span, Visit visit) {
+#pragma unroll
+    for (int tile = 0; tile < Shape::TILES; tile++)
+#pragma unroll
+        for (int n = 0; n < Shape::SPAN / 8; n++)
+#pragma unroll
+            for (int i = 0; i < 4; i++) visit(span[tile][n][i], tile, i / 2, 16 * tile + 8 * (i / 2), 8 * n + i % 2);
+}
+
+/* Where a thread works. */
+typedef struct {
+    int32_t problem;
+    int64_t start_row; /* the problem's first row, counted over all problems */
+    int32_t first_row; /* the block's first row in the problem */
+    int32_t warp_row;  /* the warp's first row in the block's tile */
+    int32_t row;       /* the warp's first row in the problem */
+    int32_t lane;
+} eab_flash_place;
+
+/* Blocks start in the order of their number, and those with the most columns should start first: under causal attention
+ * the last queries, or the first keys. */
+template <typename Shape>
+__device__ __forceinline__ eab_flash_place eab_flash_locate(const eab_flash_args &args, bool last_rows_first) {
+    eab_flash_place at;
+    const int32_t in_problem = (int32_t)blockIdx.x % args.row_tiles;
+    at.problem = (int32_t)blockIdx.x / args.row_tiles;
+    at.first_row = (last_rows_first ? args.row_tiles - 1 - in_problem : in_problem) * Shape::ROWS;
+    at.start_row = (int64_t)at.problem * args.context;
+    at.warp_row = (int32_t)threadIdx.x / 32 * 16 * Shape::TILES;
+    at.row = at.first_row + at.warp_row;
+    at.lane = (int32_t)threadIdx.x % 32;
+    return at;
+}
+
+/* ---- tiles ---- */
 
 /* Byte offset of 16-byte word `word` of row `row`. */
 template <int DIM> __device__ __forceinline__ int32_t eab_flash_at(int32_t row, int32_t word) {
@@ -85,14 +125,14 @@ template <int DIM> __device__ __forceinline__ int32_t eab_flash_at(int32_t row, 
     return row * (2 * DIM) + 16 * swizzled;
 }
 
-/* Rows [first, first + ROWS) of the problem that begins at start_row of `from` into a tile; zeros past the context and past head_dim. Copies are begun:
- * commit, wait and a barrier follow. */
+/* Begins to copy rows [first, first + ROWS) of a problem (which starts at row start_row of `from`) into a tile, with
+ * zeros past the context and past head_dim. The caller commits, waits and synchronizes. */
 template <int DIM, int ROWS, int THREADS>
 __device__ __forceinline__ void eab_flash_load(unsigned char *tile, const uint16_t *from, int64_t start_row,
                                                int32_t first, const eab_flash_args &args) {
     const int WORDS = DIM / 8, STEP = THREADS / WORDS; /* a thread copies one word of every STEP-th row */
     static_assert(STEP % 8 == 0 && ROWS % STEP == 0, "the swizzle must be the same for all words of a thread");
-    asm volatile("" : "+r"(first)); /* or the compiler keeps an address for each copy across the loop over tiles */
+    asm volatile("" : "+r"(first)); /* without it, each copy's address stays in a register across the loop over tiles */
     const int32_t word = (int32_t)threadIdx.x % WORDS, row = first + (int32_t)threadIdx.x / WORDS;
     unsigned char *to = tile + eab_flash_at<DIM>((int32_t)threadIdx.x / WORDS, word);
     const uint16_t *source = from + (start_row + row) * args.head_dim + 8 * word;
@@ -104,7 +144,7 @@ __device__ __forceinline__ void eab_flash_load(unsigned char *tile, const uint16
         }
         return;
     }
-    /* head_dim no multiple of 8, or a start that is not aligned: element by element */
+    /* head_dim is not a multiple of 8, or the data are not aligned: element by element */
 #pragma unroll 1
     for (int32_t n = 0; n < ROWS / STEP; n++, to += STEP * 2 * DIM, source += STEP * args.head_dim) {
         uint32_t pair[4] = {0, 0, 0, 0};
@@ -117,15 +157,39 @@ __device__ __forceinline__ void eab_flash_load(unsigned char *tile, const uint16
     }
 }
 
-/* This lane's number, which the compiler takes for new at each call: it would otherwise keep the addresses below, some 30 of
- * them, in registers across the loop over tiles rather than spend an instruction on each. */
+/* The buffer of column tile t: a tile of x, then one of y. */
+template <typename Shape>
+__device__ __forceinline__ unsigned char *eab_flash_columns_of(unsigned char *tiles, int32_t t) {
+    return tiles + t % 2 * 2 * Shape::COLUMN_TILE_BYTES;
+}
+
+/* Begins to copy column tile t of tensors x and y. The caller commits, waits and synchronizes. */
+template <typename Shape>
+__device__ __forceinline__ void eab_flash_load_columns(unsigned char *tiles, int32_t t, const uint16_t *x,
+                                                       const uint16_t *y, int64_t start_row,
+                                                       const eab_flash_args &args) {
+    unsigned char *const to = eab_flash_columns_of<Shape>(tiles, t);
+    eab_flash_load<Shape::DIM, Shape::COLUMNS, Shape::THREADS>(to, x, start_row, t * Shape::COLUMNS, args);
+    eab_flash_load<Shape::DIM, Shape::COLUMNS, Shape::THREADS>(to + Shape::COLUMN_TILE_BYTES, y, start_row,
+                                                               t * Shape::COLUMNS, args);
+}
+
+/* Returns when the current column tile is loaded and no thread reads the other buffer any longer. */
+__device__ __forceinline__ void eab_flash_wait() {
+    eab_cp_async_wait<0>();
+    __syncthreads();
+}
+
+/* This lane's number, hidden from the optimizer: it would keep the roughly 30 addresses derived from it in registers
+ * across the loop over tiles, where computing each takes one instruction. */
 __device__ __forceinline__ int32_t eab_flash_lane() {
     int32_t lane = (int32_t)threadIdx.x % 32;
     asm volatile("" : "+r"(lane));
     return lane;
 }
 
-/* Where a lane reads for an ldmatrix: row row + extra + lane % 8 (row and extra multiples of 8), word word + bit (word even). */
+/* The offset that a lane passes to ldmatrix: row `row + extra + lane % 8`, word `word + bit`. row and extra are
+ * multiples of 8, word is even. */
 template <int DIM>
 __device__ __forceinline__ int32_t eab_flash_lane_at(int32_t lane, int32_t row, int32_t extra, int32_t word,
                                                      int32_t bit) {
@@ -133,32 +197,31 @@ __device__ __forceinline__ int32_t eab_flash_lane_at(int32_t lane, int32_t row, 
     return (extra + within) * (2 * DIM) + row * (2 * DIM) + 16 * (word ^ (bit ^ swizzle));
 }
 
-/* The 16 x 16 operand a at rows row.., elements 16 * step.. of a tile. */
+/* Operand a (16 x 16): rows `row` on, elements 16 * step on, of a tile. */
 template <int DIM>
 __device__ __forceinline__ void eab_flash_rows(uint32_t (&a)[4], const unsigned char *tile, int32_t lane, int32_t row,
                                                int32_t step) {
     eab_ldmatrix_x4(a, tile + eab_flash_lane_at<DIM>(lane, row, lane & 8, 2 * step, lane >> 4));
 }
 
-/* Two operands b, of the products with 8 columns column.. and the next 8, over elements 16 * step..: b[2 n], b[2 n + 1]. */
+/* Two operands b, over elements 16 * step on: b[0], b[1] for 8 columns from `column` on, b[2], b[3] for the next 8. */
 template <int DIM>
 __device__ __forceinline__ void eab_flash_columns(uint32_t (&b)[4], const unsigned char *tile, int32_t lane,
                                                   int32_t column, int32_t step) {
     eab_ldmatrix_x4(b, tile + eab_flash_lane_at<DIM>(lane, column, lane >> 4 << 3, 2 * step, lane >> 3 & 1));
 }
 
-/* The same of the transposed tile: the products with 8 elements 8 * word.. and the next 8, over 16 columns column... */
+/* The same from the transposed tile: 8 elements from 8 * word on, then the next 8, over 16 columns from `column` on. */
 template <int DIM>
 __device__ __forceinline__ void eab_flash_transposed(uint32_t (&b)[4], const unsigned char *tile, int32_t lane,
                                                      int32_t column, int32_t word) {
     eab_ldmatrix_x4_trans(b, tile + eab_flash_lane_at<DIM>(lane, column, lane & 8, word, lane >> 4));
 }
 
-/* d[tile][n] += the product of rows `row..` of `rows` and columns `column..` of `columns`, over DIM elements: scores. */
+/* d = the products of rows `row` on of `rows` with columns `column` on of `columns`, over DIM elements. */
 template <typename Element, typename Shape>
-__device__ __forceinline__ void eab_flash_scores(float (&d)[Shape::TILES][Shape::SPAN / 8][4],
-                                                 const unsigned char *rows, int32_t row, const unsigned char *columns,
-                                                 int32_t column) {
+__device__ __forceinline__ void eab_flash_scores(eab_flash_span<Shape> &d, const unsigned char *rows, int32_t row,
+                                                 const unsigned char *columns, int32_t column) {
     const int32_t lane = eab_flash_lane();
 #pragma unroll
     for (int tile = 0; tile < Shape::TILES; tile++)
@@ -186,11 +249,11 @@ __device__ __forceinline__ void eab_flash_scores(float (&d)[Shape::TILES][Shape:
     }
 }
 
-/* sum[tile][n] += weights (SPAN columns, as the scores lie) times the columns' elements: out, or gradients. */
+/* sum += weights times the elements of the columns `column` on: out, or gradients. */
 template <typename Element, typename Shape>
 __device__ __forceinline__ void eab_flash_gather(float (&sum)[Shape::TILES][Shape::DIM / 8][4],
-                                                 const float (&weight)[Shape::TILES][Shape::SPAN / 8][4],
-                                                 const unsigned char *columns, int32_t column) {
+                                                 const eab_flash_span<Shape> &weight, const unsigned char *columns,
+                                                 int32_t column) {
     const int32_t lane = eab_flash_lane();
 #pragma unroll
     for (int step = 0; step < Shape::SPAN / 16; step++) {
@@ -198,7 +261,7 @@ __device__ __forceinline__ void eab_flash_gather(float (&sum)[Shape::TILES][Shap
 #pragma unroll
         for (int tile = 0; tile < Shape::TILES; tile++)
 #pragma unroll
-            for (int i = 0; i < 4; i++) { /* what lies as d lies as a, two tiles of 8 columns to one of 16 */
+            for (int i = 0; i < 4; i++) { /* two 8-column fragments d make one 16-column operand a, lane by lane */
                 const float(&from)[4] = weight[tile][2 * step + i / 2];
                 a[tile][i] = Element::pack(from[2 * (i % 2)], from[2 * (i % 2) + 1]);
             }
@@ -216,7 +279,7 @@ __device__ __forceinline__ void eab_flash_gather(float (&sum)[Shape::TILES][Shap
     }
 }
 
-/* One row of a result, from the four lanes that hold it: 2 neighbouring elements of every 8 each. */
+/* Stores one row of a result. Four lanes hold it, each 2 neighbouring elements of every 8. */
 template <typename Element, int DIM>
 __device__ __forceinline__ void eab_flash_store(uint16_t *row, const float (&sum)[DIM / 8][4], int half, float factor,
                                                 const eab_flash_args &args) {
@@ -234,11 +297,12 @@ __device__ __forceinline__ void eab_flash_store(uint16_t *row, const float (&sum
     }
 }
 
-/* ---- weights ---------------------------------------------------------------------------------------------------------- */
+/* ---- weights ---- */
 
-/* The forward pass of exponential formulas works with x, for which the weight is 2^(unit x): the log-weight itself, or for
- * dpa, whose log-weight is its score, the product q . k, so that scale and log2(e) cost one multiply-add a pair together.
- * Products beyond `limit` count as it, so that the largest differs from itself by 0 and not by NaN. */
+/* The forward pass of exponential formulas works with x, where the weight is 2^(unit x). x is the log-weight; for dpa,
+ * whose log-weight is scale q . k, it is the product q . k, so that scale and log2(e) together cost one multiply-add a
+ * pair. Values above `limit` count as `limit`: the largest then differs from the maximum by 0, where infinities give
+ * NaN. */
 template <typename Formula> struct eab_flash_log {
     static __device__ __forceinline__ float unit(float) { return EAB_LOG2_E; }
     static __device__ __forceinline__ float x(float product, float scale) {
@@ -260,11 +324,11 @@ template <> struct eab_flash_log<eab_formula_dpa> {
     static __device__ __forceinline__ float log_weight(float z) { return z; }
 };
 
-/* Of a block: what turns products into weights. */
+/* What turns a block's products into weights. */
 template <typename Formula> struct eab_flash_weights {
     float scale, unit;
-    float slope;   /* of the log-weight; 0 without */
-    float x_slope; /* of x; of log2 of the weight for bounded formulas */
+    float slope;   /* ALiBi's, of the log-weight; 0 without */
+    float x_slope; /* of x; for bounded formulas, of log2 of the weight */
     bool sloped;
 };
 
@@ -275,7 +339,7 @@ __device__ __forceinline__ eab_flash_weights<Formula> eab_flash_weights_of(const
     of.unit = eab_flash_log<Formula>::unit(args.scale);
     of.sloped = args.slopes != NULL;
     of.slope = of.sloped ? args.slopes[head] : 0;
-    /* finite, as 0 times it must be 0 */
+    /* finite, because 0 times it must be 0 */
     of.x_slope = fminf(Formula::bounded ? of.slope * EAB_LOG2_E : of.slope * EAB_LOG2_E / of.unit, 3.0e38f);
     return of;
 }
@@ -312,7 +376,7 @@ static int eab_flash_launch(cudaStream_t stream, Kernel *kernel, const char *nam
             return eab_fail(EAB_UNSUPPORTED, "%s: this device has no %zu bytes of shared memory for a block", name,
                             bytes);
         }
-        if (error != cudaSuccess) return eab_cuda_status(error, name, __FILE__, __LINE__); /* of a kernel before it */
+        if (error != cudaSuccess) return eab_cuda_status(error, name, __FILE__, __LINE__); /* an earlier kernel's */
     }
     return eab_launch_note(
         eab_launch(name, __FILE__, __LINE__, stream, kernel, dim3((unsigned)blocks), dim3(Shape::THREADS), bytes, args),

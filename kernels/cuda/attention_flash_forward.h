@@ -1,20 +1,24 @@
 /* Attention in bf16 and fp16 on the tensor cores, forward: out_i = sum_j w(z_ij) b_ij v_j / L_i.
  *
- * A block owns ROWS queries (kept in shared memory) and walks over tiles of K and V (attention_flash.h). A warp forms the
- * scores of its 16 * TILES queries with SPAN keys by mma.sync m16n8k16 in registers, turns them into weights there, and
- * feeds them, rounded to 16 bits, as the operand a of the second product: they never see shared memory. Softmax is the online
- * one (Milakov and Gimelshein, arXiv 1805.02867; Dao, arXiv 2307.08691), and rescales only if a maximum of the warp moved;
- * the bounded class has neither maximum nor rescaling. Causal: tiles right of the diagonal are skipped, those on it masked.
+ * A block owns ROWS queries, in shared memory, and walks over tiles of K and V (attention_flash.h). A warp computes
+ * the scores of its 16 * TILES queries with SPAN keys by mma.sync m16n8k16, in registers. There they become weights,
+ * are rounded to 16 bits and are the operand a of the second product; shared memory is not involved. Softmax is the
+ * online one (Milakov and Gimelshein, arXiv 1805.02867; Dao, arXiv 2307.08691); it rescales only when a maximum of
+ * the warp changes. The bounded class needs neither maximum nor rescaling. Causal: tiles right of the diagonal are
+ * skipped, those on it are masked.
  *
- * What limits it: the tensor cores, and beside them the instructions that turn a product into a weight, which take the issue
- * slots of the same warps. A pair costs 2 DIM multiply-adds: at head_dim 64 on a Hopper SM 128 / 1024 = 0.125 clk with
- * wgmma, about 0.2 clk with mma.sync; and one MUFU (1/16 clk), and as many of the 128 lanes as README.md counts from the
- * machine code (dpa 5.4, ea 6.6, and 3 for mma and ldmatrix: 0.07 clk). So on an H200 (132 SMs, 790 TFLOP/s dense from the
- * best library) mma.sync at about 62% of the peak gives at most 490 TFLOP/s, 55 to 65% of which the dependencies between the two halves
- * leave: 270 to 320 TFLOP/s expected. Context 16,384, causal, 16 heads of 64: 2.1 G pairs, 0.55 TFLOP, 1.7 to 2.0 ms (0.56 ms at the
- * documented 989 TFLOP/s); MUFU 2.1 G / 4.2 T a second, 0.51 ms; memory 134 MB, 28 us (docs/cuda.md). Head_dim 128: twice the FLOPs. K and V from L2: 1/64 byte a multiply-add at ROWS = 128. Not measured on a GPU yet.
+ * Limit: the tensor cores; next the instructions that turn products into weights, which share the warps' issue slots.
+ * On a Hopper SM at head_dim 64, a pair takes
+ *   2 DIM multiply-adds: 128 / 1024 = 0.125 clk with wgmma, about 0.2 clk with mma.sync;
+ *   one MUFU: 1/16 clk;
+ *   lane instructions (README.md: dpa 5.4, ea 6.6, and 3 for mma and ldmatrix), 128 a clock: 0.07 clk.
+ * H200 (132 SMs; the best library reaches 790 TFLOP/s dense): mma.sync reaches about 62% of the peak, 490 TFLOP/s.
+ * The two products depend on each other, which leaves 55 to 65% of that: 270 to 320 TFLOP/s expected.
+ * Context 16,384, causal, 16 heads of 64: 2.1 G pairs, 0.55 TFLOP, 1.7 to 2.0 ms (0.56 ms at the documented 989
+ * TFLOP/s); MUFU 2.1 G / 4.2 T a second, 0.51 ms; memory 134 MB, 28 us (docs/cuda.md). Head_dim 128: twice the FLOPs.
+ * K and V from the L2 cache: 1/64 byte a multiply-add at ROWS = 128. Not measured on a GPU yet.
  *
- * A Hopper-only kernel (wgmma, TMA) would be a third branch of eab_cuda_flash_forward's dispatch (attention_flash.cu).
+ * A kernel for Hopper only (wgmma, TMA) would be a branch of eab_cuda_flash_forward (attention_flash.cu).
  */
 #ifndef EAB_KERNELS_CUDA_ATTENTION_FLASH_FORWARD_H
 #define EAB_KERNELS_CUDA_ATTENTION_FLASH_FORWARD_H
@@ -27,171 +31,140 @@ template <typename Shape> struct eab_flash_state {
     float top[Shape::TILES][2];   /* exponential class: the row's largest x so far */
 };
 
-/* Products become weights, in place; state's totals gain them. `distance`: the first row minus the first column that the lane
- * holds. Pairs that are not allowed: column - row > last, or column >= columns (as seen from the lane's first row and column). */
-template <typename Element, typename Formula, typename Shape>
-__device__ __forceinline__ void eab_flash_weigh(float (&score)[Shape::TILES][Shape::SPAN / 8][4],
-                                                eab_flash_state<Shape> &state,
-                                                const eab_flash_weights<Formula> &weights, int32_t distance,
-                                                bool masked, bool causal, int32_t columns) {
-    typedef eab_flash_log<Formula> log_scale;
-    const float offset = (float)distance;
-    if (Formula::bounded &&
-        weights.scale != 1) { /* the default of ea is 1: a multiplication of seven instructions saved */
-#pragma unroll
-        for (int tile = 0; tile < Shape::TILES; tile++)
-#pragma unroll
-            for (int n = 0; n < Shape::SPAN / 8; n++)
-#pragma unroll
-                for (int i = 0; i < 4; i++) score[tile][n][i] *= weights.scale;
-    }
-#pragma unroll
-    for (int tile = 0; tile < Shape::TILES; tile++)
-#pragma unroll
-        for (int n = 0; n < Shape::SPAN / 8; n++)
-#pragma unroll
-            for (int i = 0; i < 4; i++) {
-                float &s = score[tile][n][i];
-                const float apart = fabsf(offset + (float)(16 * tile + 8 * (i / 2) - 8 * n - i % 2));
-                if (Formula::bounded) {
-                    s = Formula::weight(s);
-                    if (Element::WEIGHT_SHIFT) s *= (float)(1 << Element::WEIGHT_SHIFT);
-                    if (weights.sloped) s *= eab_fast_exp2(-weights.x_slope * apart);
-                } else {
-                    s = log_scale::x(s, weights.scale);
-                    if (weights.sloped) s = fmaf(-weights.x_slope, apart, s);
-                }
-            }
-    if (masked) {
-#pragma unroll
-        for (int tile = 0; tile < Shape::TILES; tile++)
-#pragma unroll
-            for (int n = 0; n < Shape::SPAN / 8; n++)
-#pragma unroll
-                for (int i = 0; i < 4; i++) {
-                    const int32_t column = 8 * n + i % 2, row = 16 * tile + 8 * (i / 2);
-                    const bool allowed = column < columns && (!causal || column - row <= distance);
-                    if (!allowed) score[tile][n][i] = Formula::bounded ? 0 : -INFINITY;
-                }
-    }
-    if (!Formula::bounded) {
-        const float limit = log_scale::limit(weights.scale);
-        bool moved = false;
-        float factor[Shape::TILES][2], shift[Shape::TILES][2];
-#pragma unroll
-        for (int tile = 0; tile < Shape::TILES; tile++)
-#pragma unroll
-            for (int half = 0; half < 2; half++) {
-                float top = state.top[tile][half];
-#pragma unroll
-                for (int n = 0; n < Shape::SPAN / 8; n++)
-                    top = fmaxf(top, fmaxf(score[tile][n][2 * half], score[tile][n][2 * half + 1]));
-                top = fmaxf(top, __shfl_xor_sync(0xffffffffu, top, 1));
-                top = fmaxf(top, __shfl_xor_sync(0xffffffffu, top, 2));
-                top = fminf(top, limit);
-                factor[tile][half] = eab_fast_exp2((state.top[tile][half] - top) * weights.unit);
-                moved = moved || top > state.top[tile][half];
-                state.top[tile][half] = top;
-                shift[tile][half] = -top * weights.unit;
-                if (fabsf(shift[tile][half]) >
-                    1024) { /* its rounding would show in 2^(unit x + shift), or overflow it */
-#pragma unroll
-                    for (int n = 0; n < Shape::SPAN / 8; n++)
-#pragma unroll
-                        for (int i = 0; i < 2; i++) {
-                            float &x = score[tile][n][2 * half + i];
-                            x = eab_fast_min(x, limit) - top;
-                        }
-                    shift[tile][half] = 0;
-                }
-            }
-        if (__any_sync(0xffffffffu, moved)) {
-#pragma unroll
-            for (int tile = 0; tile < Shape::TILES; tile++) {
-                state.total[tile][0] *= factor[tile][0];
-                state.total[tile][1] *= factor[tile][1];
-#pragma unroll
-                for (int n = 0; n < Shape::DIM / 8; n++)
-#pragma unroll
-                    for (int i = 0; i < 4; i++) state.sum[tile][n][i] *= factor[tile][i / 2];
-            }
-        }
-#pragma unroll
-        for (int tile = 0; tile < Shape::TILES; tile++)
-#pragma unroll
-            for (int half = 0; half < 2; half++)
-#pragma unroll
-                for (int n = 0; n < Shape::SPAN / 8; n++)
-#pragma unroll
-                    for (int i = 0; i < 2; i++)
-                        score[tile][n][2 * half + i] =
-                            eab_fast_exp2(fmaf(score[tile][n][2 * half + i], weights.unit, shift[tile][half]));
-    }
-#pragma unroll
-    for (int tile = 0; tile < Shape::TILES; tile++)
-#pragma unroll
-        for (int n = 0; n < Shape::SPAN / 8; n++)
-#pragma unroll
-            for (int i = 0; i < 4; i++) state.total[tile][i / 2] += score[tile][n][i];
-}
-
-template <typename Element, typename Formula, typename Shape>
-__global__ __launch_bounds__(Shape::THREADS, Shape::BLOCKS) void eab_flash_forward(eab_flash_args args) {
-    EAB_DYNAMIC_SHARED(shared);
-    const int32_t problem = (int32_t)blockIdx.x / args.row_tiles;
-    const int32_t first_row =
-        (args.row_tiles - 1 - (int32_t)blockIdx.x % args.row_tiles) * Shape::ROWS; /* the longest first */
-    const int64_t start_row = (int64_t)problem * args.context;
-    const int32_t lane = (int32_t)threadIdx.x % 32, warp_row = (int32_t)threadIdx.x / 32 * 16 * Shape::TILES;
-    unsigned char *const row_tile = shared, *const column_tiles = shared + Shape::ROW_TILE_BYTES;
-    const eab_flash_weights<Formula> weights = eab_flash_weights_of<Formula>(args, problem % args.heads);
-    const int32_t end = args.causal && first_row + Shape::ROWS < args.context ? first_row + Shape::ROWS : args.context;
-    const int32_t tiles = (end + Shape::COLUMNS - 1) / Shape::COLUMNS;
-
-    eab_flash_state<Shape> state;
+template <typename Formula, typename Shape>
+__device__ __forceinline__ void eab_flash_clear(eab_flash_state<Shape> &state, float scale) {
 #pragma unroll
     for (int tile = 0; tile < Shape::TILES; tile++) {
 #pragma unroll
         for (int half = 0; half < 2; half++) {
             state.total[tile][half] = 0;
-            state.top[tile][half] = -eab_flash_log<Formula>::limit(weights.scale);
+            state.top[tile][half] = -eab_flash_log<Formula>::limit(scale);
         }
 #pragma unroll
         for (int n = 0; n < Shape::DIM / 8; n++)
 #pragma unroll
             for (int i = 0; i < 4; i++) state.sum[tile][n][i] = 0;
     }
-    eab_flash_load<Shape::DIM, Shape::ROWS, Shape::THREADS>(row_tile, args.q, start_row, first_row, args);
-    for (int32_t t = -1; t < tiles; t++) {
-        if (t >= 0) {
-            eab_cp_async_wait<0>();
-            __syncthreads(); /* tile t is there, and everyone is done with the other buffer */
-        }
-        if (t + 1 < tiles) {
-            unsigned char *const next = column_tiles + (t + 1) % 2 * 2 * Shape::COLUMN_TILE_BYTES;
-            eab_flash_load<Shape::DIM, Shape::COLUMNS, Shape::THREADS>(next, args.k, start_row,
-                                                                       (t + 1) * Shape::COLUMNS, args);
-            eab_flash_load<Shape::DIM, Shape::COLUMNS, Shape::THREADS>(next + Shape::COLUMN_TILE_BYTES, args.v,
-                                                                       start_row, (t + 1) * Shape::COLUMNS, args);
-            eab_cp_async_commit();
-        }
-        if (t < 0) continue;
-        const unsigned char *const keys = column_tiles + t % 2 * 2 * Shape::COLUMN_TILE_BYTES;
-        const unsigned char *const values = keys + Shape::COLUMN_TILE_BYTES;
-        const int32_t row = first_row + warp_row;
+}
+
+/* Bounded formulas: turns products into weights, in place. `offset`: the lane's first row minus its first column. */
+template <typename Element, typename Formula, typename Shape>
+__device__ __forceinline__ void eab_flash_bounded_weights(eab_flash_span<Shape> &score,
+                                                          const eab_flash_weights<Formula> &weights, float offset) {
+    if (weights.scale != 1) /* ea's default is 1: that saves one instruction of seven */
+        eab_flash_each<Shape>(score, [&](float &s, int, int, int, int) { s *= weights.scale; });
+    eab_flash_each<Shape>(score, [&](float &s, int, int, int row, int column) {
+        s = Formula::weight(s);
+        if (Element::WEIGHT_SHIFT) s *= (float)(1 << Element::WEIGHT_SHIFT);
+        if (weights.sloped) s *= eab_fast_exp2(-weights.x_slope * fabsf(offset + (float)(row - column)));
+    });
+}
+
+/* Exponential formulas: turns products into x (see eab_flash_log), in place. */
+template <typename Formula, typename Shape>
+__device__ __forceinline__ void eab_flash_log_weights(eab_flash_span<Shape> &score,
+                                                      const eab_flash_weights<Formula> &weights, float offset) {
+    eab_flash_each<Shape>(score, [&](float &s, int, int, int row, int column) {
+        s = eab_flash_log<Formula>::x(s, weights.scale);
+        if (weights.sloped) s = fmaf(-weights.x_slope, fabsf(offset + (float)(row - column)), s);
+    });
+}
+
+/* Online softmax: raises the rows' maxima to include the span's and rescales the state. The weight of x is then
+ * 2^(unit x + shift). */
+template <typename Formula, typename Shape>
+__device__ __forceinline__ void eab_flash_raise_top(eab_flash_span<Shape> &score, eab_flash_state<Shape> &state,
+                                                    const eab_flash_weights<Formula> &weights,
+                                                    float (&shift)[Shape::TILES][2]) {
+    const float limit = eab_flash_log<Formula>::limit(weights.scale);
+    bool moved = false;
+    float factor[Shape::TILES][2];
 #pragma unroll
-        for (int span = 0; span < Shape::COLUMNS / Shape::SPAN; span++) {
-            const int32_t column = t * Shape::COLUMNS + span * Shape::SPAN;
-            if (args.causal && column > row + 16 * Shape::TILES - 1) break; /* right of all rows of the warp */
-            const bool masked = column + Shape::SPAN > args.context || (args.causal && column + Shape::SPAN - 1 > row);
-            float score[Shape::TILES][Shape::SPAN / 8][4];
-            eab_flash_scores<Element, Shape>(score, row_tile, warp_row, keys, span * Shape::SPAN);
-            const int32_t lane_column = column + 2 * (lane % 4);
-            eab_flash_weigh<Element, Formula, Shape>(score, state, weights, row + lane / 4 - lane_column, masked,
-                                                     args.causal != 0, args.context - lane_column);
-            eab_flash_gather<Element, Shape>(state.sum, score, values, span * Shape::SPAN);
+    for (int tile = 0; tile < Shape::TILES; tile++)
+#pragma unroll
+        for (int half = 0; half < 2; half++) {
+            float top = state.top[tile][half];
+#pragma unroll
+            for (int n = 0; n < Shape::SPAN / 8; n++)
+                top = fmaxf(top, fmaxf(score[tile][n][2 * half], score[tile][n][2 * half + 1]));
+            top = fmaxf(top, __shfl_xor_sync(0xffffffffu, top, 1));
+            top = fmaxf(top, __shfl_xor_sync(0xffffffffu, top, 2));
+            top = fminf(top, limit);
+            factor[tile][half] = eab_fast_exp2((state.top[tile][half] - top) * weights.unit);
+            moved = moved || top > state.top[tile][half];
+            state.top[tile][half] = top;
+            shift[tile][half] = -top * weights.unit;
+            if (fabsf(shift[tile][half]) > 1024) { /* its rounding error would show in the weight, or overflow it */
+#pragma unroll
+                for (int n = 0; n < Shape::SPAN / 8; n++)
+#pragma unroll
+                    for (int i = 0; i < 2; i++) {
+                        float &x = score[tile][n][2 * half + i];
+                        x = eab_fast_min(x, limit) - top;
+                    }
+                shift[tile][half] = 0;
+            }
         }
+    if (!__any_sync(0xffffffffu, moved)) return;
+#pragma unroll
+    for (int tile = 0; tile < Shape::TILES; tile++) {
+        state.total[tile][0] *= factor[tile][0];
+        state.total[tile][1] *= factor[tile][1];
+#pragma unroll
+        for (int n = 0; n < Shape::DIM / 8; n++)
+#pragma unroll
+            for (int i = 0; i < 4; i++) state.sum[tile][n][i] *= factor[tile][i / 2];
     }
+}
+
+/* Turns products into weights, in place, and adds them to the state's totals. `distance`: the lane's first row minus
+ * its first column. Counted from these, a pair is masked if column - row > distance (causal) or column >= columns. */
+template <typename Element, typename Formula, typename Shape>
+__device__ __forceinline__ void eab_flash_weigh(eab_flash_span<Shape> &score, eab_flash_state<Shape> &state,
+                                                const eab_flash_weights<Formula> &weights, int32_t distance,
+                                                bool masked, bool causal, int32_t columns) {
+    if (Formula::bounded) eab_flash_bounded_weights<Element, Formula, Shape>(score, weights, (float)distance);
+    else eab_flash_log_weights<Formula, Shape>(score, weights, (float)distance);
+    if (masked)
+        eab_flash_each<Shape>(score, [&](float &s, int, int, int row, int column) {
+            const bool allowed = column < columns && (!causal || column - row <= distance);
+            if (!allowed) s = Formula::bounded ? 0 : -INFINITY;
+        });
+    if (!Formula::bounded) {
+        float shift[Shape::TILES][2];
+        eab_flash_raise_top<Formula, Shape>(score, state, weights, shift);
+        eab_flash_each<Shape>(score, [&](float &s, int tile, int half, int, int) {
+            s = eab_fast_exp2(fmaf(s, weights.unit, shift[tile][half]));
+        });
+    }
+    eab_flash_each<Shape>(score, [&](float &s, int tile, int half, int, int) { state.total[tile][half] += s; });
+}
+
+/* Adds a tile of keys and values, whose first column is `first`, to a warp's rows. */
+template <typename Element, typename Formula, typename Shape>
+__device__ __forceinline__ void eab_flash_attend(eab_flash_state<Shape> &state, const unsigned char *queries,
+                                                 const unsigned char *keys, int32_t first,
+                                                 const eab_flash_weights<Formula> &weights, const eab_flash_place &at,
+                                                 const eab_flash_args &args) {
+    const unsigned char *const values = keys + Shape::COLUMN_TILE_BYTES;
+#pragma unroll
+    for (int span = 0; span < Shape::COLUMNS / Shape::SPAN; span++) {
+        const int32_t column = first + span * Shape::SPAN;
+        if (args.causal && column > at.row + 16 * Shape::TILES - 1) break; /* right of all rows of the warp */
+        const bool masked = column + Shape::SPAN > args.context || (args.causal && column + Shape::SPAN - 1 > at.row);
+        eab_flash_span<Shape> score;
+        eab_flash_scores<Element, Shape>(score, queries, at.warp_row, keys, span * Shape::SPAN);
+        const int32_t lane_column = column + 2 * (at.lane % 4);
+        eab_flash_weigh<Element, Formula, Shape>(score, state, weights, at.row + at.lane / 4 - lane_column, masked,
+                                                 args.causal != 0, args.context - lane_column);
+        eab_flash_gather<Element, Shape>(state.sum, score, values, span * Shape::SPAN);
+    }
+}
+
+/* Writes out and row_stat of a warp's rows. */
+template <typename Element, typename Formula, typename Shape>
+__device__ __forceinline__ void eab_flash_finish(const eab_flash_state<Shape> &state, float scale,
+                                                 const eab_flash_place &at, const eab_flash_args &args) {
 #pragma unroll
     for (int tile = 0; tile < Shape::TILES; tile++)
 #pragma unroll
@@ -199,19 +172,43 @@ __global__ __launch_bounds__(Shape::THREADS, Shape::BLOCKS) void eab_flash_forwa
             float total = state.total[tile][half];
             total += __shfl_xor_sync(0xffffffffu, total, 1);
             total += __shfl_xor_sync(0xffffffffu, total, 2);
-            const int32_t time = first_row + warp_row + 16 * tile + 8 * half + lane / 4;
+            const int32_t time = at.row + 16 * tile + 8 * half + at.lane / 4;
             if (time >= args.context) continue;
-            eab_flash_store<Element, Shape::DIM>(args.result + (start_row + time) * args.head_dim, state.sum[tile],
+            eab_flash_store<Element, Shape::DIM>(args.result + (at.start_row + time) * args.head_dim, state.sum[tile],
                                                  half, 1 / total, args);
-            if (args.row_stat_result && lane % 4 == 0)
-                args.row_stat_result[start_row + time] =
+            if (args.row_stat_result && at.lane % 4 == 0)
+                args.row_stat_result[at.start_row + time] =
                     Formula::bounded ? total * (1.0f / (float)(1 << Element::WEIGHT_SHIFT))
-                                     : eab_flash_log<Formula>::log_weight_of_x(state.top[tile][half], weights.scale) +
+                                     : eab_flash_log<Formula>::log_weight_of_x(state.top[tile][half], scale) +
                                            log2f(total) * EAB_LN_2;
         }
 }
 
-/* Queues the forward pass of one formula in one element type. */
+template <typename Element, typename Formula, typename Shape>
+__global__ __launch_bounds__(Shape::THREADS, Shape::BLOCKS) void eab_flash_forward(eab_flash_args args) {
+    EAB_DYNAMIC_SHARED(shared);
+    const eab_flash_place at = eab_flash_locate<Shape>(args, true); /* causal: the last rows have the most columns */
+    unsigned char *const queries = shared, *const tiles = shared + Shape::ROW_TILE_BYTES;
+    const eab_flash_weights<Formula> weights = eab_flash_weights_of<Formula>(args, at.problem % args.heads);
+    const int32_t last =
+        args.causal && at.first_row + Shape::ROWS < args.context ? at.first_row + Shape::ROWS : args.context;
+    const int32_t end = (last + Shape::COLUMNS - 1) / Shape::COLUMNS;
+    eab_flash_state<Shape> state;
+    eab_flash_clear<Formula, Shape>(state, weights.scale);
+    eab_flash_load<Shape::DIM, Shape::ROWS, Shape::THREADS>(queries, args.q, at.start_row, at.first_row, args);
+    for (int32_t t = -1; t < end; t++) {
+        if (t >= 0) eab_flash_wait();
+        if (t + 1 < end) {
+            eab_flash_load_columns<Shape>(tiles, t + 1, args.k, args.v, at.start_row, args);
+            eab_cp_async_commit();
+        }
+        if (t >= 0)
+            eab_flash_attend<Element, Formula, Shape>(state, queries, eab_flash_columns_of<Shape>(tiles, t),
+                                                      t * Shape::COLUMNS, weights, at, args);
+    }
+    eab_flash_finish<Element, Formula, Shape>(state, weights.scale, at, args);
+}
+
 template <typename Element, typename Formula, typename Shape>
 static int eab_flash_forward_launch(cudaStream_t stream, eab_flash_args args) {
     args.row_tiles = (args.context + Shape::ROWS - 1) / Shape::ROWS;
@@ -219,8 +216,9 @@ static int eab_flash_forward_launch(cudaStream_t stream, eab_flash_args args) {
                                    Shape::ROW_TILE_BYTES + 4 * Shape::COLUMN_TILE_BYTES, args);
 }
 
-/* The padded head_dim, and how a block is laid out for it. With 128 elements a warp of 32 queries has registers for 16 keys' scores at
- * a time: enough for the bounded class, while the exponential class would pay for a row maximum every 16 keys. */
+/* Chooses the padded head_dim and the block's shape. With 128 elements, a warp of 32 queries has registers for the
+ * scores of 16 keys. That suits the bounded class. The exponential class would compute a row maximum every 16 keys, so
+ * its warps have 16 queries and 64 keys. */
 template <typename Element, typename Formula>
 static int eab_flash_forward_of(cudaStream_t stream, const eab_flash_args &args) {
     if (args.head_dim <= 32)

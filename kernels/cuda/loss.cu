@@ -1,15 +1,17 @@
-/* Cross-entropy of a fleet: losses, predictions, what was right, and the gradient in place of the logits, in one pass.
+/* Cross-entropy of a fleet: losses, predictions, tallies, and the gradient in place of the logits, in one pass.
  *
- *   loss = log(sum over v of exp(z_v)) - z_target, with the maximum taken out; dz = (softmax(z) - onehot(target)) / counts
- *   over the member's own vocabulary; rows without a target count for nothing, columns past the vocabulary get 0
+ *   loss = log(sum over v of exp(z_v)) - z_target, with the maximum subtracted first
+ *   dz = (softmax(z) - onehot(target)) / counts, over the member's own vocabulary
+ *   Rows without a target have no loss; columns past the member's vocabulary get 0.
  *
- * Tiling: a block takes a sequence, a group of LANES lanes (8, 16 or 32, by the vocabulary) a row; the logits that a lane owns
- * are read once where the vocabulary has at most 32 entries, and from the first-level cache again where it has more. A
- * sequence's losses and counts are added lane by lane in a fixed order into a partial tally; a second kernel adds a member's
- * partial tallies in their order. No atomics, the same bits each run; losses are summed in float64, as on the CPU.
+ * Tiling: a block takes a sequence, a group of LANES lanes (8, 16 or 32, by the vocabulary) a row. A lane reads its
+ * logits once if the vocabulary has at most 32 entries; if it has more, it reads them again from the first-level cache.
+ * A sequence's losses and counts are added lane by lane, in a fixed order, to a partial tally. A second kernel adds a
+ * member's partial tallies in order. No atomics: the same bits each run. Losses are summed in float64, as on the CPU.
  *
- * Limited by device memory. For 512 members of the quick ladder ([768][16] logits each): 25 MB read, 25 MB written, 11 us on
- * an H200 (docs/cuda.md). A logit: 8 bytes, about 6 FLOPs and one MUFU, 6.3 million, 1.5 us; a row: one log in float64. No GPU figure has been measured yet.
+ * Limit: device memory. 512 members of the quick ladder ([768][16] logits each): 25 MB read, 25 MB written, 11 us on an
+ * H200 (docs/cuda.md). A logit: 8 bytes, about 6 FLOPs and one MUFU, 6.3 million, 1.5 us. A row: one log in float64.
+ * Not measured on a GPU yet.
  */
 #include "fleet.h"
 #include "operations.h"
@@ -28,7 +30,7 @@ struct loss_problem {
     eab_tally *partial; /* [members][batch] */
 };
 
-/* The larger of two (value, index) pairs, the smaller index on a tie. */
+/* Keeps the larger of two (value, index) pairs; on a tie, the one with the smaller index. */
 __device__ void take_larger(float *value, int32_t *index, float other_value, int32_t other_index) {
     if (other_value > *value || (other_value == *value && other_index < *index)) {
         *value = other_value;
@@ -36,7 +38,47 @@ __device__ void take_larger(float *value, int32_t *index, float other_value, int
     }
 }
 
-/* Eight blocks a multiprocessor leave 64 registers a thread: left to itself, ptxas spills some to fit more blocks. */
+/* A row's logits as a group of lanes sees them; `own` entries, 0 for a row past the end. */
+struct row_logits {
+    float *logits;
+    int32_t own, lane;
+    float mine, mine_exp; /* of the lane's first entry: the logit, exp(logit - maximum) */
+    float maximum, sum;   /* sum: of exp(logit - maximum) over the row */
+    int32_t best;
+};
+
+/* Fills in the maximum, its index and the sum. */
+template <int LANES> __device__ void reduce_row(row_logits *row) {
+    row->mine = row->lane < row->own ? row->logits[row->lane] : -INFINITY;
+    float maximum = row->mine;
+    int32_t best = row->lane;
+    for (int32_t i = row->lane + LANES; i < row->own; i += LANES) take_larger(&maximum, &best, row->logits[i], i);
+#pragma unroll
+    for (int offset = LANES / 2; offset > 0; offset /= 2) {
+        const float other = __shfl_xor_sync(0xFFFFFFFFu, maximum, offset, 32);
+        const int32_t other_best = __shfl_xor_sync(0xFFFFFFFFu, best, offset, 32);
+        take_larger(&maximum, &best, other, other_best);
+    }
+    row->mine_exp = row->lane < row->own ? expf(row->mine - maximum) : 0;
+    float sum = row->mine_exp;
+    for (int32_t i = row->lane + LANES; i < row->own; i += LANES) sum += expf(row->logits[i] - maximum);
+    row->sum = eab_lanes_sum<LANES>(sum);
+    row->maximum = maximum;
+    row->best = best;
+}
+
+/* Replaces the logits by their gradient. `share`: 1 / the member's counts. */
+template <int LANES>
+__device__ void write_gradient(const row_logits &row, int32_t columns, int32_t target, float share) {
+    const float factor = target >= 0 ? share / row.sum : 0;
+    for (int32_t i = row.lane; i < columns; i += LANES) {
+        const float weight = i >= row.own ? 0 : i == row.lane ? row.mine_exp : expf(row.logits[i] - row.maximum);
+        row.logits[i] = target < 0 || i >= row.own ? 0 : weight * factor - (i == target ? share : 0);
+    }
+}
+
+/* Eight blocks a multiprocessor leave 64 registers a thread: without the bound, ptxas spills some to fit more blocks.
+ * */
 template <int LANES> __global__ void __launch_bounds__(THREADS, 8) rows_loss(loss_problem p) {
     enum { GROUPS = THREADS / LANES };
     EAB_SHARED(double, losses, GROUPS);
@@ -45,47 +87,29 @@ template <int LANES> __global__ void __launch_bounds__(THREADS, 8) rows_loss(los
     const int32_t lane = (int32_t)threadIdx.x % LANES, group = (int32_t)threadIdx.x / LANES;
     const int64_t sequence = blockIdx.x;
     for (int64_t member = blockIdx.y; member < p.members; member += gridDim.y) {
-        const int32_t vocab = p.member_vocab[member];
         const float share = p.counts ? 1.0f / (float)p.counts[member] : 0;
         double loss = 0;
         int32_t asked = 0, right = 0;
-        for (int32_t first = 0; first < p.context; first += GROUPS) { /* all lanes of a warp go round alike */
+        for (int32_t first = 0; first < p.context; first += GROUPS) { /* the same iterations for all lanes of a warp */
             const int32_t t = first + group;
             const bool inside = t < p.context;
-            const int64_t row = sequence * p.context + (inside ? t : 0);
-            float *logits = eab_member(p.logits, member) + row * p.vocab;
-            const int32_t target = p.targets[member * p.targets_stride + row];
-            const int32_t own = inside ? vocab : 0; /* a row past the end is empty */
-            const float mine = lane < own ? logits[lane] : -INFINITY;
-            float maximum = mine, sum = 0;
-            int32_t best = lane;
-            for (int32_t i = lane + LANES; i < own; i += LANES) take_larger(&maximum, &best, logits[i], i);
-#pragma unroll
-            for (int offset = LANES / 2; offset > 0; offset /= 2) {
-                const float other = __shfl_xor_sync(0xFFFFFFFFu, maximum, offset, 32);
-                const int32_t other_best = __shfl_xor_sync(0xFFFFFFFFu, best, offset, 32);
-                take_larger(&maximum, &best, other, other_best);
-            }
-            const float mine_exp = lane < own ? expf(mine - maximum) : 0;
-            sum = mine_exp;
-            for (int32_t i = lane + LANES; i < own; i += LANES) sum += expf(logits[i] - maximum);
-            sum = eab_lanes_sum<LANES>(sum);
+            const int64_t at = sequence * p.context + (inside ? t : 0);
+            const int32_t target = p.targets[member * p.targets_stride + at];
+            row_logits row;
+            row.logits = eab_member(p.logits, member) + at * p.vocab;
+            row.own = inside ? p.member_vocab[member] : 0;
+            row.lane = lane;
+            reduce_row<LANES>(&row);
             if (inside && lane == 0) {
-                if (p.predictions) p.predictions[member * p.targets_stride + row] = best;
+                if (p.predictions) p.predictions[member * p.targets_stride + at] = row.best;
                 if (target >= 0) {
                     asked++;
-                    right += best == target;
-                    loss += (double)(maximum - logits[target]) + log((double)sum);
+                    right += row.best == target;
+                    loss += (double)(row.maximum - row.logits[target]) + log((double)row.sum);
                 }
             }
             __syncwarp(); /* lane 0 has read the target's logit */
-            if (inside && p.counts) {
-                const float factor = target >= 0 ? share / sum : 0;
-                for (int32_t i = lane; i < p.vocab; i += LANES) {
-                    const float weight = i >= vocab ? 0 : i == lane ? mine_exp : expf(logits[i] - maximum);
-                    logits[i] = target < 0 || i >= vocab ? 0 : weight * factor - (i == target ? share : 0);
-                }
-            }
+            if (inside && p.counts) write_gradient<LANES>(row, p.vocab, target, share);
         }
         if (lane == 0) {
             losses[group] = loss;
@@ -99,18 +123,13 @@ template <int LANES> __global__ void __launch_bounds__(THREADS, 8) rows_loss(los
                 asked += asked_rows[other];
                 right += right_rows[other];
             }
-            eab_tally *tally = &p.partial[member * p.batch + sequence];
-            tally->loss_nats = loss;
-            tally->tokens = asked;
-            tally->tokens_right = right;
-            tally->sequences = asked > 0;
-            tally->sequences_right = asked > 0 && right == asked;
+            p.partial[member * p.batch + sequence] = {loss, asked, right, asked > 0, asked > 0 && right == asked};
         }
         __syncthreads();
     }
 }
 
-/* A warp a member: lane i adds sequences i, i + 32, ...; then the lanes in their order. */
+/* A warp a member: lane i adds sequences i, i + 32, ...; then the lanes' sums are added in a fixed order. */
 __global__ void __launch_bounds__(THREADS)
     add_tallies(int32_t members, int32_t batch, const eab_tally *partial, eab_tally *tallies) {
     const int32_t lane = (int32_t)threadIdx.x % 32;
