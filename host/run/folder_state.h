@@ -1,4 +1,4 @@
-/* What folder.c (lock, manifest, appending) and resume.c (reading, repairing, ordering) share. */
+/* What folder.c (lock, manifest, appending), resume.c (reading, repairing, ordering) and merge.c share. */
 #ifndef EAB_RUN_FOLDER_STATE_H
 #define EAB_RUN_FOLDER_STATE_H
 
@@ -52,6 +52,9 @@ void eab_run_folder_note(eab_run_folder *folder, const eab_cell_end *end);
 
 /* Reads all tables into folder->cells; changes no file. Cells without a result count as not there. */
 int eab_run_folder_read(eab_run_folder *folder);
+
+/* The table's rows (eab_table_rows), sorted by cell; for g_array_unref, also after an error. */
+int eab_run_folder_list_rows(const eab_run_folder *folder, eab_table table, GArray **rows);
 
 /* Drops the rows of cells without a result, or (in_order) keeps all and puts them into the plan's order. The file is
  * replaced only if that makes a difference; a missing table is created. */

@@ -150,12 +150,12 @@ static void find_lost(eab_run_folder *folder, eab_table table, const eab_table_f
 
 /* ---- order ----------------------------------------------------------------------------------------------------- */
 
-/* Rows of a table by cell, in the file's order; neighbours are one entry. */
+/* Rows of a table by cell, in the file's order; neighbours of one cell are one entry. */
 typedef struct {
     const eab_run_folder *folder;
     GArray *rows; /* eab_table_rows */
-    bool results_only;
-    int64_t dropped;
+    bool done_only;
+    bool dropped; /* some rows, as their cell is not done */
     bool ordered; /* as the plan is */
 } row_list;
 
@@ -163,8 +163,8 @@ static int visit_list(void *context, const eab_csv_row *row) {
     row_list *list = context;
     const int64_t index = find_cell(list->folder, row);
     if (index < 0) return EAB_BAD_INPUT;
-    if (list->results_only && !eab_run_folder_is_done(list->folder, index)) {
-        list->dropped++;
+    if (list->done_only && !eab_run_folder_is_done(list->folder, index)) {
+        list->dropped = true;
         return EAB_OK;
     }
     eab_table_rows *last = list->rows->len ? &g_array_index(list->rows, eab_table_rows, list->rows->len - 1) : NULL;
@@ -184,17 +184,29 @@ static int compare_rows(const void *a, const void *b) {
     return left->begin < right->begin ? -1 : left->begin > right->begin;
 }
 
+static int list_rows(row_list *list, eab_table table, eab_table_facts *facts) {
+    list->rows = g_array_new(FALSE, FALSE, sizeof(eab_table_rows));
+    list->ordered = true;
+    return eab_table_scan(list->folder->table_paths[table], eab_run_table(table), visit_list, list, facts);
+}
+
+int eab_run_folder_list_rows(const eab_run_folder *folder, eab_table table, GArray **rows) {
+    eab_table_facts facts;
+    row_list list = {.folder = folder};
+    const int status = list_rows(&list, table, &facts);
+    g_array_sort(list.rows, compare_rows);
+    *rows = list.rows;
+    return status;
+}
+
 int eab_run_folder_tidy(const eab_run_folder *folder, eab_table table, bool in_order) {
     eab_table_facts facts;
-    row_list list = {.folder = folder,
-                     .rows = g_array_new(FALSE, FALSE, sizeof(eab_table_rows)),
-                     .results_only = !in_order,
-                     .ordered = true};
-    int status = eab_table_scan(folder->table_paths[table], eab_run_table(table), visit_list, &list, &facts);
-    if (!status && in_order) g_array_sort(list.rows, compare_rows);
+    row_list list = {.folder = folder, .done_only = !in_order};
+    int status = list_rows(&list, table, &facts);
+    if (in_order) g_array_sort(list.rows, compare_rows);
     if (!status && (!facts.exists || facts.torn || list.dropped || (in_order && !list.ordered)))
         status = eab_table_rewrite(folder->table_paths[table], eab_run_table(table),
-                                   (const eab_table_rows *)(void *)list.rows->data, list.rows->len);
+                                   &g_array_index(list.rows, eab_table_rows, 0), list.rows->len);
     g_array_free(list.rows, TRUE);
     return status;
 }

@@ -149,12 +149,15 @@ def test_what_does_not_belong_together(spec: Path, tmp_path: Path):
     (part / "manifest.ini").write_bytes(whole["manifest.ini"])
 
     first = (run / "shards/1-of-2/accuracy.csv").read_bytes().splitlines(keepends=True)
+    speeds = (run / "shards/1-of-2/throughput.csv").read_bytes().splitlines(keepends=True)
     (part / "accuracy.csv").write_bytes(whole["accuracy.csv"] + first[3])
-    refused(merge(run), "2-of-2/accuracy.csv:14: cell " + first[3][:16].decode() + " is in shard 1, too")
+    (part / "throughput.csv").write_bytes(whole["throughput.csv"] + speeds[3])
+    refused(merge(run), "2-of-2: cell " + first[3][:16].decode() + " is in shard 1, too")
+    (part / "throughput.csv").write_bytes(whole["throughput.csv"])
     (part / "accuracy.csv").write_bytes(whole["accuracy.csv"] + whole["accuracy.csv"].splitlines(keepends=True)[1])
-    refused(merge(run), "2-of-2/accuracy.csv:14: too many rows for cell")
+    refused(merge(run), "2-of-2/accuracy.csv:14: a second row for cell")
     (part / "accuracy.csv").write_bytes(whole["accuracy.csv"] + b"0" * 16 + first[3][16:])
-    refused(merge(run), "cell '0000000000000000' is not one of the shards' spec")
+    refused(merge(run), "cell '0000000000000000' is not one of this spec")
     (part / "accuracy.csv").write_bytes(whole["accuracy.csv"])
 
     shards(spec, run, 1)
