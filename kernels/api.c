@@ -65,20 +65,20 @@ int eab_device_synchronize(eab_device *device) {
 
 typedef struct {
     const char *name;
-    const void *data;
     int64_t bytes;
-    bool written;
+    const void *data;
+    void *output; /* data of an output; NULL: an input */
 } buffer;
 
 enum { MAX_BUFFERS = 9 };
 
-/* All must be there; what is written may overlap nothing else. */
+/* No buffer may be NULL; an output may overlap no other buffer. */
 static int check_buffers(const char *call, const buffer *buffers, int count) {
     for (int i = 0; i < count; i++)
         if (!buffers[i].data) return eab_fail(EAB_BAD_INPUT, "%s: %s is NULL", call, buffers[i].name);
     for (int i = 0; i < count; i++)
         for (int j = 0; j < i; j++) {
-            if (!buffers[i].written && !buffers[j].written) continue;
+            if (!buffers[i].output && !buffers[j].output) continue;
             const uintptr_t a = (uintptr_t)buffers[i].data, b = (uintptr_t)buffers[j].data;
             if (a < b + (uintptr_t)buffers[j].bytes && b < a + (uintptr_t)buffers[i].bytes)
                 return eab_fail(EAB_BAD_INPUT, "%s: %s overlaps %s", call, buffers[i].name, buffers[j].name);
@@ -156,19 +156,17 @@ static float scale_of(const eab_attention *a) {
 
 /* ---- operands in the backend's type -------------------------------------------------------------------------- */
 
-static eab_tensor tensor_of(const void *data) { return (eab_tensor){.data = (void *)(uintptr_t)data}; }
-
 typedef struct {
     eab_device *device;
-    eab_tensor tensors[MAX_BUFFERS];
     const buffer *buffers;
     int count;
-    double *staging; /* NULL: the backend takes the caller's pointers */
+    void *copies[MAX_BUFFERS]; /* NULL where the backend takes the caller's pointer */
+    double *staging;
 } operands;
 
 static void operands_close(operands *o) {
-    for (int i = 0; o->staging && i < o->count; i++)
-        if (o->tensors[i].data) o->device->backend->release(o->device, o->tensors[i].data);
+    for (int i = 0; i < o->count; i++)
+        if (o->copies[i]) o->device->backend->release(o->device, o->copies[i]);
     free(o->staging);
 }
 
@@ -180,32 +178,37 @@ static int operands_convert(operands *o, int64_t elements) {
     if (!o->staging) return eab_fail(EAB_NO_MEMORY, "out of memory: %lld reals", (long long)elements);
     for (int i = 0; i < o->count; i++) {
         const int64_t count = reals(&o->buffers[i]);
-        EAB_TRY(backend->allocate(o->device, (size_t)count * backend->real_bytes, &o->tensors[i].data));
-        if (o->buffers[i].written) continue;
+        EAB_TRY(backend->allocate(o->device, (size_t)count * backend->real_bytes, &o->copies[i]));
+        if (o->buffers[i].output) continue;
         for (int64_t j = 0; j < count; j++) o->staging[j] = (double)((const float *)o->buffers[i].data)[j];
-        EAB_TRY(backend->write_reals(o->device, o->tensors[i].data, o->staging, count));
+        EAB_TRY(backend->write_reals(o->device, o->copies[i], o->staging, count));
     }
     return EAB_OK;
 }
 
 static int operands_open(operands *o, eab_device *device, const buffer *buffers, int count, int64_t elements) {
     *o = (operands){.device = device, .buffers = buffers, .count = count};
-    if (device->backend->real_bytes != sizeof(float)) {
-        const int status = operands_convert(o, elements);
-        if (status) operands_close(o);
-        return status;
-    }
-    for (int i = 0; i < count; i++) o->tensors[i] = tensor_of(buffers[i].data);
-    return EAB_OK;
+    if (device->backend->real_bytes == sizeof(float)) return EAB_OK;
+    const int status = operands_convert(o, elements);
+    if (status) operands_close(o);
+    return status;
 }
 
-/* Hands results back to the caller's buffers, where they were computed in copies. */
+static eab_const_tensor input(const operands *o, int i) {
+    return (eab_const_tensor){.data = o->copies[i] ? o->copies[i] : o->buffers[i].data};
+}
+
+static eab_tensor output(const operands *o, int i) {
+    return (eab_tensor){.data = o->copies[i] ? o->copies[i] : o->buffers[i].output};
+}
+
+/* Converts outputs that were computed in copies into the caller's buffers. */
 static int operands_collect(operands *o) {
-    for (int i = 0; o->staging && i < o->count; i++) {
-        if (!o->buffers[i].written) continue;
+    for (int i = 0; i < o->count; i++) {
+        float *to = o->buffers[i].output;
+        if (!to || !o->copies[i]) continue;
         const int64_t count = reals(&o->buffers[i]);
-        EAB_TRY(o->device->backend->read_reals(o->device, o->staging, o->tensors[i].data, count));
-        float *to = tensor_of(o->buffers[i].data).data;
+        EAB_TRY(o->device->backend->read_reals(o->device, o->staging, o->copies[i], count));
         for (int64_t j = 0; j < count; j++) to[j] = (float)o->staging[j];
     }
     return EAB_OK;
@@ -219,11 +222,11 @@ int eab_attention_forward(eab_device *device, const eab_attention *attention, co
     int64_t elements, rows;
     EAB_TRY(check_attention(call, device, attention, &elements, &rows));
     const int64_t bytes = elements * bytes_per_real(attention->dtype);
-    const buffer buffers[] = {{"q", q, bytes, false},
-                              {"k", k, bytes, false},
-                              {"v", v, bytes, false},
-                              {"out", out, bytes, true},
-                              {"row_stat", row_stat, rows * (int64_t)sizeof(float), true}};
+    const buffer buffers[] = {{"q", bytes, q, NULL},
+                              {"k", bytes, k, NULL},
+                              {"v", bytes, v, NULL},
+                              {"out", bytes, out, out},
+                              {"row_stat", rows * (int64_t)sizeof(float), row_stat, row_stat}};
     const int count = row_stat ? 5 : 4;
     EAB_TRY(check_buffers(call, buffers, count));
 
@@ -233,8 +236,8 @@ int eab_attention_forward(eab_device *device, const eab_attention *attention, co
     const eab_attention_args args = args_of(attention, &attention->mechanism, &scale);
     operands o;
     EAB_TRY(operands_open(&o, device, buffers, count, elements));
-    int status = device->backend->attention_forward(device, &args, o.tensors[0], o.tensors[1], o.tensors[2],
-                                                    o.tensors[3], o.tensors[4]);
+    int status = device->backend->attention_forward(device, &args, input(&o, 0), input(&o, 1), input(&o, 2),
+                                                    output(&o, 3), output(&o, 4));
     if (!status) status = operands_collect(&o);
     operands_close(&o);
     return status;
@@ -247,15 +250,15 @@ int eab_attention_backward(eab_device *device, const eab_attention *attention, c
     int64_t elements, rows;
     EAB_TRY(check_attention(call, device, attention, &elements, &rows));
     const int64_t bytes = elements * bytes_per_real(attention->dtype);
-    const buffer buffers[] = {{"q", q, bytes, false},
-                              {"k", k, bytes, false},
-                              {"v", v, bytes, false},
-                              {"out", out, bytes, false},
-                              {"row_stat", row_stat, rows * (int64_t)sizeof(float), false},
-                              {"dout", dout, bytes, false},
-                              {"dq", dq, bytes, true},
-                              {"dk", dk, bytes, true},
-                              {"dv", dv, bytes, true}};
+    const buffer buffers[] = {{"q", bytes, q, NULL},
+                              {"k", bytes, k, NULL},
+                              {"v", bytes, v, NULL},
+                              {"out", bytes, out, NULL},
+                              {"row_stat", rows * (int64_t)sizeof(float), row_stat, NULL},
+                              {"dout", bytes, dout, NULL},
+                              {"dq", bytes, dq, dq},
+                              {"dk", bytes, dk, dk},
+                              {"dv", bytes, dv, dv}};
     const int count = sizeof buffers / sizeof *buffers;
     EAB_TRY(check_buffers(call, buffers, count));
 
@@ -266,8 +269,8 @@ int eab_attention_backward(eab_device *device, const eab_attention *attention, c
     operands o;
     EAB_TRY(operands_open(&o, device, buffers, count, elements));
     int status =
-        device->backend->attention_backward(device, &args, o.tensors[0], o.tensors[1], o.tensors[2], o.tensors[3],
-                                            o.tensors[4], o.tensors[5], o.tensors[6], o.tensors[7], o.tensors[8]);
+        device->backend->attention_backward(device, &args, input(&o, 0), input(&o, 1), input(&o, 2), input(&o, 3),
+                                            input(&o, 4), input(&o, 5), output(&o, 6), output(&o, 7), output(&o, 8));
     if (!status) status = operands_collect(&o);
     operands_close(&o);
     return status;

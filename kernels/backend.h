@@ -32,6 +32,17 @@ typedef struct {
     int64_t stride;
 } eab_tensor;
 
+/* The same, read only. Attention's inputs are const, because callers of the public API own them. */
+typedef struct {
+    const void *data;
+    int64_t stride;
+} eab_const_tensor;
+
+static inline eab_const_tensor eab_const(eab_tensor tensor) {
+    const eab_const_tensor read_only = {tensor.data, tensor.stride};
+    return read_only;
+}
+
 typedef enum { EAB_NORM_LAYER, EAB_NORM_NONE } eab_norm;
 typedef enum { EAB_ACTIVATION_RELU, EAB_ACTIVATION_GELU } eab_activation; /* gelu: the tanh form (as in GPT-2) */
 
@@ -205,27 +216,7 @@ typedef struct {
     eab_tensor logits; /* [vocab]; their gradient after eab_loss_args */
 } eab_head_saved;
 
-/* ---- a whole step -------------------------------------------------------------------------------------------- */
-
-/* What a training step works on. Read: the drawn sequences' sources, weights, moments. Updated: weights and moments, as
- * optimizer_step does; tally, as loss does. Gradients need not be written; they are zero before and after. Nothing else that
- * outlives the step exists: activations and tokens are the operation's own. Every tensor has the members' dimension, and the
- * first shape->members of them take part. In a recording (record_begin) optimizer->step and
- * generate->first_index go on with the replays, as those of the single operations do. Errors: EAB_DEVICE_FAULT and
- * EAB_NO_MEMORY; after one the members' state is undefined. */
-typedef struct {
-    const eab_shape *shape; /* batch: sequences of the whole step */
-    int32_t layers;
-    eab_scores scores;
-    const int32_t *member_vocab;         /* [members] on the host */
-    const eab_generate_args *generate;   /* stream EAB_STREAM_TRAINING, this step's first_index */
-    const eab_optimizer_args *optimizer; /* its weights are where all of the following lie, but for one-hot tokens */
-    eab_embedding embedding;
-    const eab_attention_weights *attention; /* [layers] */
-    const eab_mlp_weights *mlp;             /* [layers]; NULL where mlp_dim is 0 */
-    eab_head_weights head;
-    eab_tally *tally; /* device [members], added to: the batch's losses before the update */
-} eab_train_step_args;
+typedef struct eab_bench_table eab_bench_table;
 
 typedef struct eab_backend {
     const char *name;
@@ -242,8 +233,8 @@ typedef struct eab_backend {
     void (*close)(eab_device *device);
     void (*describe)(const eab_device *device, char *text, size_t size);
     int (*set_stream)(eab_device *device, void *stream); /* optional */
-    /* Optional: from now on each kernel is waited for and nothing is recorded, so that one that fails is named. */
-    void (*be_careful)(eab_device *device);
+    /* Optional: from now on every kernel is waited for and nothing is recorded, so that a failing kernel is named. */
+    void (*sync_every_kernel)(eab_device *device);
 
     /* Memory: aligned to 64 bytes, contents undefined. real counts for write and read; bytes elsewhere. */
     int (*allocate)(eab_device *, size_t bytes, void **memory);
@@ -282,11 +273,11 @@ typedef struct eab_backend {
     /* Rotary position embedding of q and k inside qkv [batch * context][3 d_model]: pairs (i, i + head_dim / 2) are
      * rotated by shape->rope, backwards if `inverse`. */
     int (*rotate)(eab_device *, const eab_shape *, eab_tensor qkv, bool inverse);
-    int (*attention_forward)(eab_device *, const eab_attention_args *, eab_tensor q, eab_tensor k, eab_tensor v,
-                             eab_tensor out, eab_tensor row_stat);
-    int (*attention_backward)(eab_device *, const eab_attention_args *, eab_tensor q, eab_tensor k, eab_tensor v,
-                              eab_tensor out, eab_tensor row_stat, eab_tensor dout, eab_tensor dq, eab_tensor dk,
-                              eab_tensor dv);
+    int (*attention_forward)(eab_device *, const eab_attention_args *, eab_const_tensor q, eab_const_tensor k,
+                             eab_const_tensor v, eab_tensor out, eab_tensor row_stat);
+    int (*attention_backward)(eab_device *, const eab_attention_args *, eab_const_tensor q, eab_const_tensor k,
+                              eab_const_tensor v, eab_const_tensor out, eab_const_tensor row_stat,
+                              eab_const_tensor dout, eab_tensor dq, eab_tensor dk, eab_tensor dv);
     /* x[row] = token[tokens[row]] + position[row's time]; tokens: device [members][batch][context] */
     int (*embed_forward)(eab_device *, const eab_shape *, const eab_embedding *weights, const int32_t *tokens,
                          int64_t tokens_stride, eab_tensor x);
@@ -321,13 +312,6 @@ typedef struct eab_backend {
     int (*head_backward)(eab_device *, const eab_shape *, const eab_head_weights *weights,
                          const eab_head_weights *gradients, const eab_head_saved *, eab_tensor dx, eab_tensor scratch);
 
-    /* Optional: a training step of every member in one call, for kernels that keep a member's step in one multiprocessor.
-     * Before each step the trainer asks train_step_supports (shape, layers, optimizer and precision decide, not the step's
-     * number): NULL if it can, else why not (one static line), and then generate, the blocks, loss and optimizer_step
-     * do the step one by one. No product backend has it yet; the arithmetic is in docs/cuda.md. */
-    const char *(*train_step_supports)(const eab_device *, const eab_train_step_args *);
-    int (*train_step)(eab_device *, const eab_train_step_args *);
-
     /* Optional: many members at once; NULL: zero() and copy() one after another. */
     int (*zero_members)(eab_device *, int32_t members, int64_t count, eab_tensor x);
     int (*copy_members)(eab_device *, int32_t members, int64_t count, eab_tensor from, eab_tensor to);
@@ -343,23 +327,11 @@ typedef struct eab_backend {
     int (*replay)(eab_device *, void *recording);
     void (*forget)(eab_device *, void *recording);
 
-    /* Optional: marks on the device's stream (CUDA events), for measuring what the device does between two of them.
-     * elapsed waits for `to`. */
-    int (*mark_create)(eab_device *, void **mark);
-    void (*mark_free)(eab_device *, void *mark);
-    int (*mark_set)(eab_device *, void *mark);
-    int (*mark_elapsed_s)(eab_device *, void *from, void *to, double *seconds);
-
     /* Optional: what a fleet may fill. Bytes that can still be allocated, and threads that the device runs at a time. */
     int (*capacity)(eab_device *, size_t *free_bytes, int64_t *resident_threads);
 
     /* Optional: why count() is 0, one static line such as "no NVIDIA driver is installed". */
     const char *(*absent)(void);
-
-    /* Does at least `flop` of work of a dtype (EAB_F32, ...) at the device's highest rate (on "cpu" multiply-adds held in
-     * registers, on "cuda" products of large matrices by cuBLAS) and waits for it; *done is what it was. EAB_UNSUPPORTED
-     * for a dtype that it has no products of. For measuring peaks; a backend without it has none, of memory neither. */
-    int (*burn)(eab_device *, int32_t dtype, double flop, double *done);
 
     /* Optional: the public calls in bf16 and fp16, contiguous; pointers on the device. */
     int (*attention_half_forward)(eab_device *, const eab_attention *, const void *q, const void *k, const void *v,
@@ -368,22 +340,17 @@ typedef struct eab_backend {
                                    const void *out, const float *row_stat, const void *dout, void *dq, void *dk,
                                    void *dv);
 
-    /* Optional, for comparison: what attention does between its products where nothing is fused, in float32. All tensors are
-     * [batch][heads][context][context], contiguous, of one member. forward: scores = q k^T become weights a (0 where
-     * masked), which may be the same memory. backward: dweights = dout v^T become the gradient of q k^T, from the weights
-     * and, unless the mechanism is dpa, the scores. */
-    int (*scores_forward)(eab_device *, const eab_attention_args *, eab_tensor scores, eab_tensor weights);
-    int (*scores_backward)(eab_device *, const eab_attention_args *, eab_tensor scores, eab_tensor weights,
-                           eab_tensor dweights);
-
     /* NULL if this backend can do it, else why not (one static line). */
     const char *(*supports)(const eab_device *, const eab_attention *);
+
+    const eab_bench_table *bench; /* optional: bench.h */
 } eab_backend;
 
 struct eab_device {
     const eab_backend *backend;
     int index;
     void *own;                /* the backend's */
+    void *profile;            /* generic/profile.c's; NULL: not profiled */
     size_t bytes, peak_bytes; /* allocated now, and at most since the device was opened */
 };
 

@@ -2,6 +2,7 @@
 
 #include <math.h>
 
+#include "kernels/bench.h"
 #include "kernels/clock.h"
 #include "sampler.h"
 
@@ -16,12 +17,12 @@ static const double LONGEST_S = 0.5;
 
 double eab_peak_burst_gflop_per_s(eab_device *device, int32_t dtype, double flop, int bursts, double longest_s) {
     double best = 0;
-    if (!device->backend->burn) return 0;
+    if (!eab_backend_has_peaks(device->backend)) return 0;
     const double begin_s = eab_now_s();
     for (int i = 0; i < bursts && (i == 0 || eab_now_s() - begin_s < longest_s); i++) {
         double done = 0;
         const double before_s = eab_now_s();
-        if (device->backend->burn(device, dtype, flop, &done)) return 0;
+        if (device->backend->bench->burn(device, dtype, flop, &done)) return 0;
         best = fmax(best, 1e-9 * done / (eab_now_s() - before_s));
     }
     return best;
@@ -62,7 +63,7 @@ double eab_peak_gbyte_per_s(eab_device *device) {
     const size_t bytes = past_caches > least ? past_caches : least;
     void *from = NULL, *to = NULL;
     double best = 0;
-    if (!backend->burn) return 0; /* reference and simt: no hardware limit to compare with */
+    if (!eab_backend_has_peaks(backend)) return 0; /* reference and simt: no hardware limit to compare with */
     if (!backend->allocate(device, bytes, &from) && !backend->allocate(device, bytes, &to) &&
         !backend->zero(device, from, bytes) && !backend->zero(device, to, bytes))
         best = fmax(best_rate(device, 2.0 * (double)bytes, copy_pass, to, from, bytes),

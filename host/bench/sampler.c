@@ -9,9 +9,10 @@
 #include <unistd.h>
 
 #include "base/interrupt.h"
+#include "kernels/bench.h"
 #include "kernels/clock.h"
 
-/* The clock takes some 25 ns to read; a device's marks are 0.5 us apart. */
+/* The clock takes some 25 ns to read; a device's events are 0.5 us apart. */
 static const double LEAST_SAMPLE_S = 50e-6, LEAST_DEVICE_SAMPLE_S = 100e-6, WARM_UP_S = 20e-3;
 static const double LOOK_EVERY =
     1.25; /* the rule is looked at when there are so many times more samples: sorting costs */
@@ -71,8 +72,8 @@ typedef struct {
     eab_bench_task *task;
     const eab_bench_operation *operation;
     int32_t set;
-    bool by_marks;
-    void *from, *to; /* marks */
+    bool by_events;
+    void *from, *to; /* events */
 } sampler;
 
 /* `calls` calls one after another, in seconds altogether. */
@@ -87,22 +88,22 @@ static int take(sampler *s, int64_t calls, double *seconds) {
         EAB_TRY(backend->synchronize(device));
         set = 0;
     }
-    if (s->by_marks) EAB_TRY(backend->mark_set(device, s->from));
+    if (s->by_events) EAB_TRY(backend->bench->event_record(device, s->from));
     const double before_s = eab_now_s();
     for (int64_t i = 0; i < calls; i++) {
         EAB_TRY(run(s->task, set));
         if (++set == sets) set = 0;
     }
-    if (s->by_marks) EAB_TRY(backend->mark_set(device, s->to));
+    if (s->by_events) EAB_TRY(backend->bench->event_record(device, s->to));
     else EAB_TRY(backend->synchronize(device));
     *seconds = eab_now_s() - before_s;
     s->set = set;
-    return s->by_marks ? backend->mark_elapsed_s(device, s->from, s->to, seconds) : EAB_OK;
+    return s->by_events ? backend->bench->event_elapsed_s(device, s->from, s->to, seconds) : EAB_OK;
 }
 
 /* Runs until what comes first is over (page faults, branch predictors, clocks), and finds the calls of a sample. */
 static int warm_up(sampler *s, const eab_bench_rule *rule, int64_t *calls) {
-    const double least_s = s->by_marks ? LEAST_DEVICE_SAMPLE_S : LEAST_SAMPLE_S;
+    const double least_s = s->by_events ? LEAST_DEVICE_SAMPLE_S : LEAST_SAMPLE_S;
     const double begin_s = eab_now_s(), end_s = begin_s + fmin(WARM_UP_S, rule->max_s);
     const int64_t most = s->operation->refresh ? s->task->sets : MAX_CALLS;
     double seconds;
@@ -162,27 +163,27 @@ static int collect(sampler *s, const eab_bench_rule *rule, eab_bench_watcher wat
     }
 }
 
-static int open_marks(sampler *s) {
+static int open_events(sampler *s) {
     const eab_backend *backend = s->task->device->backend;
-    s->by_marks = backend->mark_create;
-    if (!s->by_marks) return EAB_OK;
-    EAB_TRY(backend->mark_create(s->task->device, &s->from));
-    return backend->mark_create(s->task->device, &s->to);
+    s->by_events = backend->bench && backend->bench->event_create;
+    if (!s->by_events) return EAB_OK;
+    EAB_TRY(backend->bench->event_create(s->task->device, &s->from));
+    return backend->bench->event_create(s->task->device, &s->to);
 }
 
-static void close_marks(sampler *s) {
+static void close_events(sampler *s) {
     const eab_backend *backend = s->task->device->backend;
-    if (s->from) backend->mark_free(s->task->device, s->from);
-    if (s->to) backend->mark_free(s->task->device, s->to);
+    if (s->from) backend->bench->event_free(s->task->device, s->from);
+    if (s->to) backend->bench->event_free(s->task->device, s->to);
 }
 
 int eab_bench_sample(eab_bench_task *task, const eab_bench_rule *rule, eab_bench_watcher watcher, void *context,
                      eab_bench_samples *samples) {
     sampler s = {.task = task, .operation = eab_bench_operation_at(task->point->op)};
     *samples = (eab_bench_samples){.calls = 1};
-    int status = open_marks(&s);
+    int status = open_events(&s);
     if (!status) status = collect(&s, rule, watcher, context, samples);
-    close_marks(&s);
+    close_events(&s);
     return status;
 }
 
@@ -206,10 +207,10 @@ int eab_bench_cost_measure(eab_device *device, eab_bench_cost *cost) {
     eab_bench_task task = {.device = device, .point = &point, .sets = 2};
     sampler s = {.task = &task, .operation = eab_bench_operation_at(EAB_BENCH_NOTHING)};
     double one_s = 0, many_s = 0;
-    int status = open_marks(&s);
+    int status = open_events(&s);
     if (!status) status = least_take(&s, 1, &one_s);
     if (!status) status = least_take(&s, MANY, &many_s);
-    close_marks(&s);
+    close_events(&s);
     cost->call_s = fmax(0, many_s - one_s) / (MANY - 1);
     cost->sample_s = fmax(0, one_s - cost->call_s);
     return status;

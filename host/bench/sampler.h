@@ -1,6 +1,6 @@
 /* Takes the samples of one row: calls an operation, reads the clock around it, and stops by the rule.
  *
- * On the processor the clock is the monotonic one and the thread stays on one core; on devices with marks (CUDA events) it is
+ * On the processor the clock is the monotonic one and the thread stays on one core; on devices with events (CUDA) it is
  * the device's. A sample is the mean of so many calls that it lasts at least LEAST_SAMPLE_S; each call works on the next set
  * of operands.
  */

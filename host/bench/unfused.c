@@ -1,10 +1,11 @@
 #include "unfused.h"
 
+#include "kernels/bench.h"
 #include "kernels/mechanism.h"
 #include "library.h"
 
 const char *eab_bench_unfused_unsupported(const eab_device *device, const eab_bench_point *point) {
-    if (!device->backend->scores_forward) return "this backend has no unfused attention";
+    if (!device->backend->bench) return "this backend has no unfused attention";
     if (point->dtype != EAB_F32) return "unfused attention is measured in float32 only";
     return NULL;
 }
@@ -53,7 +54,8 @@ int eab_bench_unfused_forward(eab_device *device, const eab_bench_attention_prob
     const eab_attention_args args = args_of(&p->attention, &scale);
     const int32_t scores = p->buffers.tensors[EAB_BENCH_SCORES].count ? EAB_BENCH_SCORES : EAB_BENCH_WEIGHTS;
     EAB_TRY(product(device, p, set, EAB_BENCH_Q, false, EAB_BENCH_K, true, scores, context, context, width));
-    EAB_TRY(device->backend->scores_forward(device, &args, tensor(p, set, scores), tensor(p, set, EAB_BENCH_WEIGHTS)));
+    EAB_TRY(device->backend->bench->scores_forward(device, &args, tensor(p, set, scores),
+                                                   tensor(p, set, EAB_BENCH_WEIGHTS)));
     return product(device, p, set, EAB_BENCH_WEIGHTS, false, EAB_BENCH_V, false, EAB_BENCH_OUT, context, width,
                    context);
 }
@@ -66,8 +68,9 @@ int eab_bench_unfused_backward(eab_device *device, const eab_bench_attention_pro
         product(device, p, set, EAB_BENCH_WEIGHTS, true, EAB_BENCH_DOUT, false, EAB_BENCH_DV, context, width, context));
     EAB_TRY(
         product(device, p, set, EAB_BENCH_DOUT, false, EAB_BENCH_V, true, EAB_BENCH_DWEIGHTS, context, context, width));
-    EAB_TRY(device->backend->scores_backward(device, &args, tensor(p, set, EAB_BENCH_SCORES),
-                                             tensor(p, set, EAB_BENCH_WEIGHTS), tensor(p, set, EAB_BENCH_DWEIGHTS)));
+    EAB_TRY(device->backend->bench->scores_backward(device, &args, tensor(p, set, EAB_BENCH_SCORES),
+                                                    tensor(p, set, EAB_BENCH_WEIGHTS),
+                                                    tensor(p, set, EAB_BENCH_DWEIGHTS)));
     EAB_TRY(
         product(device, p, set, EAB_BENCH_DWEIGHTS, false, EAB_BENCH_K, false, EAB_BENCH_DQ, context, width, context));
     return product(device, p, set, EAB_BENCH_DWEIGHTS, true, EAB_BENCH_Q, false, EAB_BENCH_DK, context, width, context);

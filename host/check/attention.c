@@ -45,10 +45,11 @@ static void problem_init(attention_problem *problem, const eab_check_shape *shap
 /* Both passes, or the forward pass only. */
 static void run_passes(eab_check_run *run, const attention_problem *problem) {
     const eab_tensor *t = problem->tensors;
-    EAB_CHECK_CALL(attention_forward, &problem->args, t[Q], t[K], t[V], t[OUT], t[ROW_STAT]);
+    const eab_const_tensor q = eab_const(t[Q]), k = eab_const(t[K]), v = eab_const(t[V]);
+    EAB_CHECK_CALL(attention_forward, &problem->args, q, k, v, t[OUT], t[ROW_STAT]);
     if (run->operation->gradient)
-        EAB_CHECK_CALL(attention_backward, &problem->args, t[Q], t[K], t[V], t[OUT], t[ROW_STAT], t[DOUT], t[DQ], t[DK],
-                       t[DV]);
+        EAB_CHECK_CALL(attention_backward, &problem->args, q, k, v, eab_const(t[OUT]), eab_const(t[ROW_STAT]),
+                       eab_const(t[DOUT]), t[DQ], t[DK], t[DV]);
 }
 
 static bool is_reference(const eab_check_run *run) { return run->device->backend->real_bytes == sizeof(double); }

@@ -387,54 +387,19 @@ int eab_model_look(eab_model *model, const int32_t *inputs, int32_t sequences,
     return EAB_OK;
 }
 
-static eab_optimizer_args optimizer_args(const eab_model *model, int64_t step) {
-    return (eab_optimizer_args){.members = model->shape.members,
-                                .count = model->parameters.count,
-                                .decayed = model->parameters.decayed,
-                                .extents = model->extents,
-                                .extent_count = model->parameters.length,
-                                .weights = model->weights,
-                                .gradients = model->gradients,
-                                .moment1 = model->moment1,
-                                .moment2 = model->moment2,
-                                .optimizers = model->optimizers,
-                                .step = step};
-}
-
 int eab_model_step(eab_model *model, int64_t step) {
-    const eab_optimizer_args args = optimizer_args(model, step);
+    const eab_optimizer_args args = {.members = model->shape.members,
+                                     .count = model->parameters.count,
+                                     .decayed = model->parameters.decayed,
+                                     .extents = model->extents,
+                                     .extent_count = model->parameters.length,
+                                     .weights = model->weights,
+                                     .gradients = model->gradients,
+                                     .moment1 = model->moment1,
+                                     .moment2 = model->moment2,
+                                     .optimizers = model->optimizers,
+                                     .step = step};
     return model->device->backend->optimizer_step(model->device, &args);
-}
-
-int eab_model_train_step(eab_model *model, const eab_generate_args *generate, eab_tally *tally, int64_t step,
-                         bool *done) {
-    enum { MAX_LAYERS = 64 }; /* [model] layers */
-    const eab_backend *backend = model->device->backend;
-    *done = false;
-    if (!backend->train_step || model->config.layers > MAX_LAYERS) return EAB_OK;
-    eab_attention_weights attention[MAX_LAYERS];
-    eab_mlp_weights mlp[MAX_LAYERS];
-    for (int32_t layer = 0; layer < model->config.layers; layer++) {
-        attention[layer] = attention_weights(model, model->weights, layer);
-        if (model->shape.mlp_dim > 0) mlp[layer] = mlp_weights(model, model->weights, layer);
-    }
-    const eab_optimizer_args optimizer = optimizer_args(model, step);
-    eab_shape shape = model->shape;
-    shape.batch = model->batch;
-    const eab_train_step_args args = {.shape = &shape,
-                                      .layers = model->config.layers,
-                                      .scores = {model->mechanism, model->scale},
-                                      .member_vocab = model->vocab,
-                                      .generate = generate,
-                                      .optimizer = &optimizer,
-                                      .embedding = embedding(model, model->weights, false),
-                                      .attention = attention,
-                                      .mlp = shape.mlp_dim > 0 ? mlp : NULL,
-                                      .head = head_weights(model, model->weights),
-                                      .tally = tally};
-    if (backend->train_step_supports(model->device, &args)) return EAB_OK;
-    *done = true;
-    return backend->train_step(model->device, &args);
 }
 
 /* Through the first one's gradients, which are zero between steps and are so again afterwards. */

@@ -50,10 +50,6 @@ int eab_model_look(eab_model *model, const int32_t *inputs, int32_t sequences,
 /* Clip, step, zero the gradients. */
 int eab_model_step(eab_model *model, int64_t step);
 
-/* The whole of a step (draw, pass, step) as one operation, where the backend has it for this fleet; *done: whether it has. */
-int eab_model_train_step(eab_model *model, const eab_generate_args *generate, eab_tally *tally, int64_t step,
-                         bool *done);
-
 /* Two members change places; between steps only, when their gradients are zero. */
 int eab_model_swap(eab_model *model, int32_t a, int32_t b);
 

@@ -344,9 +344,6 @@ static int train_step(eab_fleet_state *fleet, int64_t step) {
     tokens->generate.members = fleet->model.shape.members;
     tokens->generate.stream = EAB_STREAM_TRAINING;
     tokens->generate.first_index = (uint64_t)step * (uint64_t)fleet->model.batch;
-    bool done;
-    EAB_TRY(eab_model_train_step(&fleet->model, &tokens->generate, tokens->training, step, &done));
-    if (done) return EAB_OK;
     EAB_TRY(device->backend->generate(device, &tokens->generate, tokens->inputs, tokens->targets, tokens->counts));
     EAB_TRY(eab_model_pass(&fleet->model, tokens->inputs, tokens->targets, tokens->counts, tokens->training, NULL));
     return eab_model_step(&fleet->model, step);

@@ -85,8 +85,8 @@ static int open_device(pool_worker *worker) {
     const int status = eab_device_open(settings->backend, settings->device, &worker->device);
     if (status && worker->ever_faulted) tell_lost(worker);
     if (status) return status;
-    if (worker->job->careful && worker->device->backend->be_careful)
-        worker->device->backend->be_careful(worker->device);
+    if (worker->job->careful && worker->device->backend->sync_every_kernel)
+        worker->device->backend->sync_every_kernel(worker->device);
     return settings->profile ? eab_profile_attach(worker->device) : EAB_OK;
 }
 

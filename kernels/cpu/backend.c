@@ -1,4 +1,5 @@
 /* The processor as a backend: float32, the kernels of the SIMD level in use, on the caller's thread. */
+#include "../bench.h"
 #include "../generic/host_device.h"
 #include "elementwise.h"
 #include "kernels.h"
@@ -75,22 +76,22 @@ static int gemm(eab_device *device, const eab_gemm *args) {
     return with_workspace(device);
 }
 
-static int attention_forward(eab_device *device, const eab_attention_args *args, eab_tensor q, eab_tensor k,
-                             eab_tensor v, eab_tensor out, eab_tensor row_stat) {
+static int attention_forward(eab_device *device, const eab_attention_args *args, eab_const_tensor q, eab_const_tensor k,
+                             eab_const_tensor v, eab_tensor out, eab_tensor row_stat) {
     for (int32_t p = 0; p < args->members; p++)
-        EAB_TRY(own(device)->kernels->attention_forward(&own(device)->workspace, args, p, eab_cpu_member(q, p),
-                                                        eab_cpu_member(k, p), eab_cpu_member(v, p),
-                                                        eab_cpu_member(out, p), eab_cpu_member(row_stat, p)));
+        EAB_TRY(own(device)->kernels->attention_forward(&own(device)->workspace, args, p, eab_cpu_read(q, p),
+                                                        eab_cpu_read(k, p), eab_cpu_read(v, p), eab_cpu_member(out, p),
+                                                        eab_cpu_member(row_stat, p)));
     return with_workspace(device);
 }
 
-static int attention_backward(eab_device *device, const eab_attention_args *args, eab_tensor q, eab_tensor k,
-                              eab_tensor v, eab_tensor out, eab_tensor row_stat, eab_tensor dout, eab_tensor dq,
-                              eab_tensor dk, eab_tensor dv) {
+static int attention_backward(eab_device *device, const eab_attention_args *args, eab_const_tensor q,
+                              eab_const_tensor k, eab_const_tensor v, eab_const_tensor out, eab_const_tensor row_stat,
+                              eab_const_tensor dout, eab_tensor dq, eab_tensor dk, eab_tensor dv) {
     for (int32_t p = 0; p < args->members; p++)
         EAB_TRY(own(device)->kernels->attention_backward(
-            &own(device)->workspace, args, p, eab_cpu_member(q, p), eab_cpu_member(k, p), eab_cpu_member(v, p),
-            eab_cpu_member(out, p), eab_cpu_member(row_stat, p), eab_cpu_member(dout, p), eab_cpu_member(dq, p),
+            &own(device)->workspace, args, p, eab_cpu_read(q, p), eab_cpu_read(k, p), eab_cpu_read(v, p),
+            eab_cpu_read(out, p), eab_cpu_read(row_stat, p), eab_cpu_read(dout, p), eab_cpu_member(dq, p),
             eab_cpu_member(dk, p), eab_cpu_member(dv, p)));
     return with_workspace(device);
 }
@@ -217,6 +218,9 @@ static const char *supports(const eab_device *device, const eab_attention *atten
     return attention->dtype == EAB_F32 ? NULL : "the cpu backend takes float32 only";
 }
 
+static const eab_bench_table bench = {
+    .burn = burn, .scores_forward = scores_forward, .scores_backward = scores_backward};
+
 extern const eab_backend eab_backend_cpu;
 const eab_backend eab_backend_cpu = {
     .name = "cpu",
@@ -252,8 +256,6 @@ const eab_backend eab_backend_cpu = {
     .mlp_block_backward = eab_generic_mlp_block_backward,
     .head_forward = eab_generic_head_forward,
     .head_backward = eab_generic_head_backward,
-    .burn = burn,
-    .scores_forward = scores_forward,
-    .scores_backward = scores_backward,
     .supports = supports,
+    .bench = &bench,
 };

@@ -33,4 +33,8 @@ static inline float *eab_cpu_member(eab_tensor tensor, int32_t member) {
     return tensor.data ? (float *)tensor.data + member * tensor.stride : NULL;
 }
 
+static inline const float *eab_cpu_read(eab_const_tensor tensor, int32_t member) {
+    return tensor.data ? (const float *)tensor.data + member * tensor.stride : NULL;
+}
+
 #endif

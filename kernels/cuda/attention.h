@@ -25,12 +25,14 @@ typedef struct {
 /* float32. Tensors as eab_attention_args says (member strides and all); row_stat [batch][heads][context] a member,
  * or data NULL. Rows of 16-byte aligned multiples of 4 floats are moved 16 bytes at a time, others float by float. */
 int eab_cuda_attention_forward(cudaStream_t stream, const eab_attention_args *args, const eab_cuda_scores *scores,
-                               eab_tensor q, eab_tensor k, eab_tensor v, eab_tensor out, eab_tensor row_stat);
+                               eab_const_tensor q, eab_const_tensor k, eab_const_tensor v, eab_tensor out,
+                               eab_tensor row_stat);
 
 /* Writes dq, dk and dv in one launch; needs no scratch. */
 int eab_cuda_attention_backward(cudaStream_t stream, const eab_attention_args *args, const eab_cuda_scores *scores,
-                                eab_tensor q, eab_tensor k, eab_tensor v, eab_tensor out, eab_tensor row_stat,
-                                eab_tensor dout, eab_tensor dq, eab_tensor dk, eab_tensor dv);
+                                eab_const_tensor q, eab_const_tensor k, eab_const_tensor v, eab_const_tensor out,
+                                eab_const_tensor row_stat, eab_const_tensor dout, eab_tensor dq, eab_tensor dk,
+                                eab_tensor dv);
 
 /* bf16 and fp16 (attention->dtype), [batch][heads][context][head_dim]. attention->slopes only says whether there are
  * any; device_slopes [heads] holds them. attention->scale 0 means the mechanism's default. row_stat may be NULL. */

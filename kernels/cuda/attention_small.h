@@ -31,24 +31,38 @@ typedef struct {
 } eab_small_layout;
 
 /* A tensor's rows: element i of row `time` of problem (batch, head) of a member. */
-typedef struct {
-    float *data;
+template <typename Real> struct eab_small_rows {
+    Real *data;
     int64_t member, batch, head, time;
     bool wide; /* rows are 16-byte aligned and head_dim is a multiple of 4 */
-} eab_small_rows;
+};
+typedef eab_small_rows<const float> eab_small_inputs;
+typedef eab_small_rows<float> eab_small_outputs;
 
-typedef struct {
+/* What both passes need. */
+struct eab_small_args {
     eab_small_layout layout;
     int32_t batch, heads, context, head_dim, causal;
     eab_cuda_scores scores;
-    eab_small_rows q, k, v, out, dout, dq, dk, dv;
-    float *row_stat; /* [batch][heads][context] a member, may be NULL in the forward pass */
-    int64_t row_stat_member;
-} eab_small_args;
+    eab_small_inputs q, k, v;
+    int64_t row_stat_member; /* floats between members of row_stat, [batch][heads][context] each */
+};
+
+struct eab_small_forward_args : eab_small_args {
+    eab_small_outputs out;
+    float *row_stat; /* may be NULL */
+};
+
+struct eab_small_backward_args : eab_small_args {
+    eab_small_inputs out, dout;
+    eab_small_outputs dq, dk, dv;
+    const float *row_stat;
+};
 
 /* The caller's row, or NULL past the last. */
-__device__ __forceinline__ float *eab_small_row(const eab_small_rows &rows, int32_t member, int32_t batch, int32_t head,
-                                                int32_t time) {
+template <typename Real>
+__device__ __forceinline__ Real *eab_small_row(const eab_small_rows<Real> &rows, int32_t member, int32_t batch,
+                                               int32_t head, int32_t time) {
     return rows.data + member * rows.member + batch * rows.batch + head * rows.head + time * rows.time;
 }
 
@@ -137,9 +151,9 @@ __device__ __forceinline__ eab_small_place eab_small_locate(const eab_small_args
 /* Columns [first, first + count) of the block's problems, times `factor`, into shared memory, [group][column][WIDTH]; zeros
  * up to a multiple of STEP columns. */
 template <typename Shape>
-__device__ __forceinline__ void eab_small_load_tile(float *tile, const eab_small_args &args, const eab_small_rows &rows,
-                                                    const eab_small_place &at, int32_t first, int32_t count,
-                                                    float factor) {
+__device__ __forceinline__ void eab_small_load_tile(float *tile, const eab_small_args &args,
+                                                    const eab_small_inputs &rows, const eab_small_place &at,
+                                                    int32_t first, int32_t count, float factor) {
     const int QUADS = Shape::WIDTH / 4;
     const int32_t padded = (count + Shape::STEP - 1) / Shape::STEP * Shape::STEP;
 #pragma unroll 1 /* the rows' registers are live */
@@ -203,32 +217,45 @@ template <typename Shape> static eab_small_layout eab_small_lay_out(const eab_at
     return layout;
 }
 
-static inline eab_small_rows eab_small_rows_of(eab_tensor tensor, int64_t batch, int64_t head, int64_t time,
-                                               int32_t head_dim) {
-    const int64_t aligned = tensor.stride | batch | head | time | head_dim;
-    const eab_small_rows rows = {
-        (float *)tensor.data, tensor.stride, batch, head, time, aligned % 4 == 0 && (uintptr_t)tensor.data % 16 == 0};
-    return rows;
+template <typename Real>
+static eab_small_rows<Real> eab_small_rows_of(Real *data, int64_t stride, int64_t batch, int64_t head, int64_t time,
+                                              int32_t head_dim) {
+    const int64_t aligned = stride | batch | head | time | head_dim;
+    return {data, stride, batch, head, time, aligned % 4 == 0 && (uintptr_t)data % 16 == 0};
 }
 
-/* Everything but the layout. out.data may be NULL. */
-static inline eab_small_args eab_small_args_of(const eab_attention_args *args, const eab_cuda_scores *scores,
-                                               eab_tensor q, eab_tensor k, eab_tensor v, eab_tensor out,
-                                               eab_tensor row_stat) {
-    eab_small_args to = {};
-    to.batch = args->batch;
-    to.heads = args->heads;
-    to.context = args->context;
-    to.head_dim = args->head_dim;
-    to.causal = args->causal;
-    to.scores = *scores;
-    to.q = eab_small_rows_of(q, args->in_batch, args->in_head, args->in_time, args->head_dim);
-    to.k = eab_small_rows_of(k, args->in_batch, args->in_head, args->in_time, args->head_dim);
-    to.v = eab_small_rows_of(v, args->in_batch, args->in_head, args->in_time, args->head_dim);
-    to.out = eab_small_rows_of(out, args->out_batch, args->out_head, args->out_time, args->head_dim);
-    to.row_stat = (float *)row_stat.data;
-    to.row_stat_member = row_stat.stride;
-    return to;
+/* Rows laid out as q, k, v are. */
+static inline eab_small_inputs eab_small_in(const eab_attention_args *args, eab_const_tensor x) {
+    return eab_small_rows_of((const float *)x.data, x.stride, args->in_batch, args->in_head, args->in_time,
+                             args->head_dim);
+}
+static inline eab_small_outputs eab_small_in(const eab_attention_args *args, eab_tensor x) {
+    return eab_small_rows_of((float *)x.data, x.stride, args->in_batch, args->in_head, args->in_time, args->head_dim);
+}
+
+/* Rows laid out as out is. */
+static inline eab_small_inputs eab_small_out(const eab_attention_args *args, eab_const_tensor x) {
+    return eab_small_rows_of((const float *)x.data, x.stride, args->out_batch, args->out_head, args->out_time,
+                             args->head_dim);
+}
+static inline eab_small_outputs eab_small_out(const eab_attention_args *args, eab_tensor x) {
+    return eab_small_rows_of((float *)x.data, x.stride, args->out_batch, args->out_head, args->out_time,
+                             args->head_dim);
+}
+
+/* Sets everything but the layout. */
+static inline void eab_small_set(eab_small_args *to, const eab_attention_args *args, const eab_cuda_scores *scores,
+                                 eab_const_tensor q, eab_const_tensor k, eab_const_tensor v, int64_t row_stat_member) {
+    to->batch = args->batch;
+    to->heads = args->heads;
+    to->context = args->context;
+    to->head_dim = args->head_dim;
+    to->causal = args->causal;
+    to->scores = *scores;
+    to->q = eab_small_in(args, q);
+    to->k = eab_small_in(args, k);
+    to->v = eab_small_in(args, v);
+    to->row_stat_member = row_stat_member;
 }
 
 /* EAB_OK if the kernels can be launched so. *blocks: the grid. */

@@ -125,8 +125,8 @@ template <typename Formula, typename Shape, bool KEYS> struct differentiate_at<F
 
 /* dout . out over this lane's slice; 0 without rows. */
 template <typename Shape>
-__device__ __forceinline__ float partial_mean_dp(const eab_small_args &args, const eab_small_place &at, int32_t batch,
-                                                 int32_t head, int32_t time, bool here) {
+__device__ __forceinline__ float partial_mean_dp(const eab_small_backward_args &args, const eab_small_place &at,
+                                                 int32_t batch, int32_t head, int32_t time, bool here) {
     float sum = 0;
     if (!here) return sum;
     const float *dout = eab_small_row(args.dout, at.member, batch, head, time);
@@ -141,14 +141,14 @@ __device__ __forceinline__ float partial_mean_dp(const eab_small_args &args, con
     return sum;
 }
 
-__device__ __forceinline__ float saved_stat(const eab_small_args &args, int32_t member, int32_t batch, int32_t head,
-                                            int32_t time) {
+__device__ __forceinline__ float saved_stat(const eab_small_backward_args &args, int32_t member, int32_t batch,
+                                            int32_t head, int32_t time) {
     return args.row_stat[member * args.row_stat_member + ((int64_t)batch * args.heads + head) * args.context + time];
 }
 
 /* log L or 1 / L, and D, of the queries [first, first + count) of the block's problems: [group][column]. */
 template <typename Formula, typename Shape>
-__device__ __forceinline__ void load_query_terms(float *stat, float *mean_dp, const eab_small_args &args,
+__device__ __forceinline__ void load_query_terms(float *stat, float *mean_dp, const eab_small_backward_args &args,
                                                  const eab_small_place &at, int32_t first, int32_t count) {
     const int32_t padded = (count + Shape::STEP - 1) / Shape::STEP * Shape::STEP;
     const int32_t columns = args.layout.tile_chunks * args.layout.slots, total = at.problems * padded;
@@ -169,9 +169,9 @@ __device__ __forceinline__ void load_query_terms(float *stat, float *mean_dp, co
 }
 
 template <typename Formula, typename Shape, bool KEYS>
-__device__ __forceinline__ void load_rows(differentiated<Shape, KEYS> &rows, const eab_small_args &args,
+__device__ __forceinline__ void load_rows(differentiated<Shape, KEYS> &rows, const eab_small_backward_args &args,
                                           const eab_small_place &at, int32_t first_row) {
-    const eab_small_rows &x = KEYS ? args.k : args.q, &y = KEYS ? args.v : args.dout;
+    const eab_small_inputs &x = KEYS ? args.k : args.q, &y = KEYS ? args.v : args.dout;
 #pragma unroll
     for (int r = 0; r < Shape::ROWS; r++) {
         const int32_t time = first_row + r * args.layout.slots;
@@ -192,7 +192,8 @@ __device__ __forceinline__ void load_rows(differentiated<Shape, KEYS> &rows, con
 }
 
 template <typename Formula, typename Shape, bool KEYS>
-__device__ __forceinline__ void differentiate(const eab_small_args &args, const eab_small_place &at, float *shared) {
+__device__ __forceinline__ void differentiate(const eab_small_backward_args &args, const eab_small_place &at,
+                                              float *shared) {
     const eab_small_layout &layout = args.layout;
     const int32_t chunks = (args.context + layout.slots - 1) / layout.slots;
     const int32_t tile = KEYS ? layout.row_tiles - 1 - at.tile : at.tile; /* the longest first: of keys, the first */
@@ -239,7 +240,7 @@ __device__ __forceinline__ void differentiate(const eab_small_args &args, const 
                                                                                    : 0,
                                                                        rows, chunk);
     }
-    const eab_small_rows &dx = KEYS ? args.dk : args.dq;
+    const eab_small_outputs &dx = KEYS ? args.dk : args.dq;
 #pragma unroll
     for (int r = 0; r < Shape::ROWS; r++) {
         const int32_t time = first_row + r * layout.slots;
@@ -253,7 +254,7 @@ __device__ __forceinline__ void differentiate(const eab_small_args &args, const 
 }
 
 template <typename Formula, typename Shape>
-__device__ __forceinline__ void differentiate_either(const eab_small_args &args, const eab_small_place &at,
+__device__ __forceinline__ void differentiate_either(const eab_small_backward_args &args, const eab_small_place &at,
                                                      float *shared) {
     if (at.pass == 0) differentiate<Formula, Shape, true>(args, at, shared);
     else differentiate<Formula, Shape, false>(args, at, shared);
@@ -261,7 +262,7 @@ __device__ __forceinline__ void differentiate_either(const eab_small_args &args,
 
 /* Blocks of both kinds alternate, so that the second finds the problem in the L2 cache. */
 template <typename Shape>
-__global__ __launch_bounds__(Shape::THREADS, Shape::BLOCKS) void eab_small_backward(eab_small_args args) {
+__global__ __launch_bounds__(Shape::THREADS, Shape::BLOCKS) void eab_small_backward(eab_small_backward_args args) {
     EAB_DYNAMIC_SHARED(shared);
     const eab_small_place at = eab_small_locate<Shape>(args, 2);
     switch (eab_formula_of(args.scores.mechanism[at.member])) {
@@ -276,7 +277,8 @@ __global__ __launch_bounds__(Shape::THREADS, Shape::BLOCKS) void eab_small_backw
     }
 }
 
-template <typename Shape> static int launch(cudaStream_t stream, const eab_attention_args *args, eab_small_args to) {
+template <typename Shape>
+static int launch(cudaStream_t stream, const eab_attention_args *args, eab_small_backward_args to) {
     int blocks;
     to.layout = eab_small_lay_out<Shape>(args, 2);
     EAB_TRY(eab_small_grid(args, &to.layout, 2, &blocks));
@@ -287,13 +289,17 @@ template <typename Shape> static int launch(cudaStream_t stream, const eab_atten
 }
 
 int eab_cuda_attention_backward(cudaStream_t stream, const eab_attention_args *args, const eab_cuda_scores *scores,
-                                eab_tensor q, eab_tensor k, eab_tensor v, eab_tensor out, eab_tensor row_stat,
-                                eab_tensor dout, eab_tensor dq, eab_tensor dk, eab_tensor dv) {
-    eab_small_args to = eab_small_args_of(args, scores, q, k, v, out, row_stat);
-    to.dout = eab_small_rows_of(dout, args->out_batch, args->out_head, args->out_time, args->head_dim);
-    to.dq = eab_small_rows_of(dq, args->in_batch, args->in_head, args->in_time, args->head_dim);
-    to.dk = eab_small_rows_of(dk, args->in_batch, args->in_head, args->in_time, args->head_dim);
-    to.dv = eab_small_rows_of(dv, args->in_batch, args->in_head, args->in_time, args->head_dim);
+                                eab_const_tensor q, eab_const_tensor k, eab_const_tensor v, eab_const_tensor out,
+                                eab_const_tensor row_stat, eab_const_tensor dout, eab_tensor dq, eab_tensor dk,
+                                eab_tensor dv) {
+    eab_small_backward_args to = {};
+    eab_small_set(&to, args, scores, q, k, v, row_stat.stride);
+    to.out = eab_small_out(args, out);
+    to.row_stat = (const float *)row_stat.data;
+    to.dout = eab_small_out(args, dout);
+    to.dq = eab_small_in(args, dq);
+    to.dk = eab_small_in(args, dk);
+    to.dv = eab_small_in(args, dv);
     if (args->head_dim <= 4) return launch<eab_small_shape<4, 1, 2, 2, 128, 4>>(stream, args, to);
     if (args->head_dim <= 8) return launch<eab_small_shape<8, 1, 2, 2, 128, 3>>(stream, args, to);
     if (args->head_dim <= 16) return launch<eab_small_shape<16, 1, 1, 1, 128, 3>>(stream, args, to);

@@ -111,7 +111,7 @@ template <typename Formula, typename Shape> struct attend_from<Formula, Shape, -
 };
 
 template <typename Formula, typename Shape>
-__device__ __forceinline__ void attend(const eab_small_args &args, const eab_small_place &at, float *shared) {
+__device__ __forceinline__ void attend(const eab_small_forward_args &args, const eab_small_place &at, float *shared) {
     const eab_small_layout &layout = args.layout;
     const int32_t first_row = at.tile * Shape::ROWS * layout.slots + at.slot;
     float *key_tile = shared, *value_tile = shared + layout.groups * layout.group_floats;
@@ -166,7 +166,7 @@ __device__ __forceinline__ void attend(const eab_small_args &args, const eab_sma
 }
 
 template <typename Shape>
-__global__ __launch_bounds__(Shape::THREADS, Shape::BLOCKS) void eab_small_forward(eab_small_args args) {
+__global__ __launch_bounds__(Shape::THREADS, Shape::BLOCKS) void eab_small_forward(eab_small_forward_args args) {
     EAB_DYNAMIC_SHARED(shared);
     const eab_small_place at = eab_small_locate<Shape>(args, 1);
     switch (eab_formula_of(args.scores.mechanism[at.member])) {
@@ -181,7 +181,8 @@ __global__ __launch_bounds__(Shape::THREADS, Shape::BLOCKS) void eab_small_forwa
     }
 }
 
-template <typename Shape> static int launch(cudaStream_t stream, const eab_attention_args *args, eab_small_args to) {
+template <typename Shape>
+static int launch(cudaStream_t stream, const eab_attention_args *args, eab_small_forward_args to) {
     int blocks;
     to.layout = eab_small_lay_out<Shape>(args, 0);
     EAB_TRY(eab_small_grid(args, &to.layout, 1, &blocks));
@@ -190,8 +191,12 @@ template <typename Shape> static int launch(cudaStream_t stream, const eab_atten
 }
 
 int eab_cuda_attention_forward(cudaStream_t stream, const eab_attention_args *args, const eab_cuda_scores *scores,
-                               eab_tensor q, eab_tensor k, eab_tensor v, eab_tensor out, eab_tensor row_stat) {
-    const eab_small_args to = eab_small_args_of(args, scores, q, k, v, out, row_stat);
+                               eab_const_tensor q, eab_const_tensor k, eab_const_tensor v, eab_tensor out,
+                               eab_tensor row_stat) {
+    eab_small_forward_args to = {};
+    eab_small_set(&to, args, scores, q, k, v, row_stat.stride);
+    to.out = eab_small_out(args, out);
+    to.row_stat = (float *)row_stat.data;
     if (args->head_dim <= 4) return launch<eab_small_shape<4, 1, 4, 2, 128, 4>>(stream, args, to);
     if (args->head_dim <= 8) return launch<eab_small_shape<8, 1, 4, 2, 128, 3>>(stream, args, to);
     if (args->head_dim <= 16) return launch<eab_small_shape<16, 1, 2, 2, 128, 3>>(stream, args, to);

@@ -1,6 +1,19 @@
 /* The CUDA backend's table, over the operations of this folder. tests/simt builds the same files for the processor: there the
  * backend is called "simt". */
+#include "../bench.h"
 #include "operations.h"
+
+static const eab_bench_table bench = {
+#ifndef EAB_SIMT
+    .burn = eab_cuda_burn,
+#endif
+    .event_create = eab_cuda_event_create,
+    .event_free = eab_cuda_event_free,
+    .event_record = eab_cuda_event_record,
+    .event_elapsed_s = eab_cuda_event_elapsed_s,
+    .scores_forward = eab_cuda_scores_forward,
+    .scores_backward = eab_cuda_scores_backward,
+};
 
 extern const eab_backend eab_backend_cuda;
 const eab_backend eab_backend_cuda = {
@@ -8,7 +21,6 @@ const eab_backend eab_backend_cuda = {
     .name = "simt",
 #else
     .name = "cuda",
-    .burn = eab_cuda_burn,
 #endif
     .dtype = "float32",
     .real_bytes = sizeof(float),
@@ -19,7 +31,7 @@ const eab_backend eab_backend_cuda = {
     .close = eab_cuda_close,
     .describe = eab_cuda_describe,
     .set_stream = eab_cuda_set_stream,
-    .be_careful = eab_cuda_be_careful,
+    .sync_every_kernel = eab_cuda_be_careful,
     .allocate = eab_cuda_allocate,
     .release = eab_cuda_release,
     .zero = eab_cuda_zero,
@@ -61,14 +73,9 @@ const eab_backend eab_backend_cuda = {
     .record_end = eab_cuda_record_end,
     .replay = eab_cuda_replay,
     .forget = eab_cuda_forget,
-    .mark_create = eab_cuda_mark_create,
-    .mark_free = eab_cuda_mark_free,
-    .mark_set = eab_cuda_mark_set,
-    .mark_elapsed_s = eab_cuda_mark_elapsed_s,
     .capacity = eab_cuda_capacity,
     .attention_half_forward = eab_cuda_half_forward,
     .attention_half_backward = eab_cuda_half_backward,
-    .scores_forward = eab_cuda_scores_forward,
-    .scores_backward = eab_cuda_scores_backward,
     .supports = eab_cuda_supports,
+    .bench = &bench,
 };

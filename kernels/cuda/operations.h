@@ -41,21 +41,21 @@ int eab_cuda_record_end(eab_device *, void **recording);
 int eab_cuda_replay(eab_device *, void *recording);
 void eab_cuda_forget(eab_device *, void *recording);
 
-/* marks.cu */
-int eab_cuda_mark_create(eab_device *, void **mark);
-void eab_cuda_mark_free(eab_device *, void *mark);
-int eab_cuda_mark_set(eab_device *, void *mark);
-int eab_cuda_mark_elapsed_s(eab_device *, void *from, void *to, double *seconds);
+/* events.cu */
+int eab_cuda_event_create(eab_device *, void **event);
+void eab_cuda_event_free(eab_device *, void *event);
+int eab_cuda_event_record(eab_device *, void *event);
+int eab_cuda_event_elapsed_s(eab_device *, void *from, void *to, double *seconds);
 
 /* burn.cu */
 int eab_cuda_burn(eab_device *, int32_t dtype, double flop, double *done);
 
 /* scores.cu */
-int eab_cuda_model_attention_forward(eab_device *, const eab_attention_args *, eab_tensor q, eab_tensor k, eab_tensor v,
-                                     eab_tensor out, eab_tensor row_stat);
-int eab_cuda_model_attention_backward(eab_device *, const eab_attention_args *, eab_tensor q, eab_tensor k,
-                                      eab_tensor v, eab_tensor out, eab_tensor row_stat, eab_tensor dout, eab_tensor dq,
-                                      eab_tensor dk, eab_tensor dv);
+int eab_cuda_model_attention_forward(eab_device *, const eab_attention_args *, eab_const_tensor q, eab_const_tensor k,
+                                     eab_const_tensor v, eab_tensor out, eab_tensor row_stat);
+int eab_cuda_model_attention_backward(eab_device *, const eab_attention_args *, eab_const_tensor q, eab_const_tensor k,
+                                      eab_const_tensor v, eab_const_tensor out, eab_const_tensor row_stat,
+                                      eab_const_tensor dout, eab_tensor dq, eab_tensor dk, eab_tensor dv);
 int eab_cuda_half_forward(eab_device *, const eab_attention *, const void *q, const void *k, const void *v, void *out,
                           float *row_stat);
 int eab_cuda_half_backward(eab_device *, const eab_attention *, const void *q, const void *k, const void *v,

@@ -25,16 +25,17 @@ int bring_slopes(eab_device *device, const eab_attention *attention, const float
 
 } // namespace
 
-int eab_cuda_model_attention_forward(eab_device *device, const eab_attention_args *args, eab_tensor q, eab_tensor k,
-                                     eab_tensor v, eab_tensor out, eab_tensor row_stat) {
+int eab_cuda_model_attention_forward(eab_device *device, const eab_attention_args *args, eab_const_tensor q,
+                                     eab_const_tensor k, eab_const_tensor v, eab_tensor out, eab_tensor row_stat) {
     eab_cuda_scores scores;
     EAB_TRY(bring(device, args, &scores));
     return eab_cuda_attention_forward(eab_cuda_stream(device), args, &scores, q, k, v, out, row_stat);
 }
 
-int eab_cuda_model_attention_backward(eab_device *device, const eab_attention_args *args, eab_tensor q, eab_tensor k,
-                                      eab_tensor v, eab_tensor out, eab_tensor row_stat, eab_tensor dout, eab_tensor dq,
-                                      eab_tensor dk, eab_tensor dv) {
+int eab_cuda_model_attention_backward(eab_device *device, const eab_attention_args *args, eab_const_tensor q,
+                                      eab_const_tensor k, eab_const_tensor v, eab_const_tensor out,
+                                      eab_const_tensor row_stat, eab_const_tensor dout, eab_tensor dq, eab_tensor dk,
+                                      eab_tensor dv) {
     eab_cuda_scores scores;
     EAB_TRY(bring(device, args, &scores));
     return eab_cuda_attention_backward(eab_cuda_stream(device), args, &scores, q, k, v, out, row_stat, dout, dq, dk,

@@ -170,9 +170,9 @@ int eab_generic_attention_block_forward(eab_device *device, const eab_shape *sha
         EAB_TRY(device->backend->qk_norm_forward(device, &qk_norm, saved->qkv));
     }
     if (shape->rope.data) EAB_TRY(device->backend->rotate(device, shape, saved->qkv, false));
-    EAB_TRY(device->backend->attention_forward(device, &attention, saved->qkv, tensor_at(device, saved->qkv, d_model),
-                                               tensor_at(device, saved->qkv, 2 * (int64_t)d_model), saved->attended,
-                                               saved->row_stat));
+    const eab_tensor q = saved->qkv, k = tensor_at(device, q, d_model), v = tensor_at(device, k, d_model);
+    EAB_TRY(device->backend->attention_forward(device, &attention, eab_const(q), eab_const(k), eab_const(v),
+                                               saved->attended, saved->row_stat));
     return linear_forward(device, shape, d_model, d_model, saved->attended, weights->out, weights->out_bias, true,
                           EAB_FINISH_NONE, no_tensor, x);
 }
@@ -188,10 +188,11 @@ int eab_generic_attention_block_backward(eab_device *device, const eab_shape *sh
     const eab_attention_args attention = attention_args(shape, scores);
     EAB_TRY(linear_backward(device, shape, d_model, d_model, saved->attended, weights->out, dx, gradients->out,
                             gradients->out_bias, EAB_FINISH_NONE, no_tensor, d_attended));
-    EAB_TRY(device->backend->attention_backward(device, &attention, saved->qkv, tensor_at(device, saved->qkv, d_model),
-                                                tensor_at(device, saved->qkv, 2 * (int64_t)d_model), saved->attended,
-                                                saved->row_stat, d_attended, d_qkv, tensor_at(device, d_qkv, d_model),
-                                                tensor_at(device, d_qkv, 2 * (int64_t)d_model)));
+    const eab_tensor q = saved->qkv, k = tensor_at(device, q, d_model), v = tensor_at(device, k, d_model);
+    const eab_tensor dq = d_qkv, dk = tensor_at(device, dq, d_model), dv = tensor_at(device, dk, d_model);
+    EAB_TRY(device->backend->attention_backward(device, &attention, eab_const(q), eab_const(k), eab_const(v),
+                                                eab_const(saved->attended), eab_const(saved->row_stat),
+                                                eab_const(d_attended), dq, dk, dv));
     if (shape->rope.data) EAB_TRY(device->backend->rotate(device, shape, d_qkv, true));
     if (shape->qk_norm) {
         const eab_qk_norm_args qk_norm = qk_norm_args(shape, weights, saved);

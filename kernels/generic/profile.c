@@ -5,7 +5,7 @@
 #include <stdlib.h>
 
 typedef struct {
-    eab_backend timed; /* first: device->backend points here */
+    eab_backend timed; /* device->backend while attached */
     const eab_backend *inner;
     eab_profile profile;
     eab_profile_phase phase;
@@ -18,7 +18,7 @@ typedef struct {
     double started_s, inside_s;
 } time_span;
 
-static timing_table *timing_of(const eab_device *device) { return (timing_table *)(uintptr_t)device->backend; }
+static timing_table *timing_of(const eab_device *device) { return device->profile; }
 
 static time_span begin(timing_table *timing) {
     const time_span span = {eab_now_s(), timing->inside_s};
@@ -75,12 +75,13 @@ TIMED(column_sum, 0, DECLARED(int32_t members, int32_t rows, int32_t width, eab_
       PASSED(members, rows, width, x, sums))
 TIMED(rotate, 0, DECLARED(const eab_shape *shape, eab_tensor qkv, bool inverse), PASSED(shape, qkv, inverse))
 TIMED(attention_forward, attention_flop(args, 4),
-      DECLARED(const eab_attention_args *args, eab_tensor q, eab_tensor k, eab_tensor v, eab_tensor out,
-               eab_tensor row_stat),
+      DECLARED(const eab_attention_args *args, eab_const_tensor q, eab_const_tensor k, eab_const_tensor v,
+               eab_tensor out, eab_tensor row_stat),
       PASSED(args, q, k, v, out, row_stat))
 TIMED(attention_backward, attention_flop(args, 10),
-      DECLARED(const eab_attention_args *args, eab_tensor q, eab_tensor k, eab_tensor v, eab_tensor out,
-               eab_tensor row_stat, eab_tensor dout, eab_tensor dq, eab_tensor dk, eab_tensor dv),
+      DECLARED(const eab_attention_args *args, eab_const_tensor q, eab_const_tensor k, eab_const_tensor v,
+               eab_const_tensor out, eab_const_tensor row_stat, eab_const_tensor dout, eab_tensor dq, eab_tensor dk,
+               eab_tensor dv),
       PASSED(args, q, k, v, out, row_stat, dout, dq, dk, dv))
 TIMED(embed_forward, 0,
       DECLARED(const eab_shape *shape, const eab_embedding *weights, const int32_t *tokens, int64_t stride,
@@ -134,13 +135,6 @@ static int generate(eab_device *device, const eab_generate_args *args, int32_t *
     return end(device, EAB_PROFILE_generate, 0, span, timing->inner->generate(device, args, inputs, targets, counts));
 }
 
-static int train_step(eab_device *device, const eab_train_step_args *args) {
-    timing_table *timing = timing_of(device);
-    timing->phase = EAB_PROFILE_TRAINING;
-    const time_span span = begin(timing);
-    return end(device, EAB_PROFILE_train_step, 0, span, timing->inner->train_step(device, args));
-}
-
 const char *eab_profile_name(eab_profile_operation operation) {
     static const char *const names[] = {
 #define NAME(name) #name,
@@ -164,13 +158,14 @@ int eab_profile_attach(eab_device *device) {
     EAB_PROFILE_LIST(REPLACE)
 #undef REPLACE
     timing->started_s = eab_now_s();
+    device->profile = timing;
     device->backend = &timing->timed;
     return EAB_OK;
 }
 
 void eab_profile_detach(eab_device *device, eab_profile *profile) {
     timing_table *timing = timing_of(device);
-    if (timing->timed.generate != generate) return;
+    if (!timing) return;
     profile->seconds += eab_now_s() - timing->started_s;
     for (int phase = 0; phase < EAB_PROFILE_PHASES; phase++)
         for (int i = 0; i < EAB_PROFILE_ROWS; i++) {
@@ -179,5 +174,6 @@ void eab_profile_detach(eab_device *device, eab_profile *profile) {
             profile->rows[phase][i].flop += timing->profile.rows[phase][i].flop;
         }
     device->backend = timing->inner;
+    device->profile = NULL;
     free(timing);
 }

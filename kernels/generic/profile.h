@@ -17,7 +17,7 @@
     X(qk_norm_backward) X(activation_forward) X(activation_backward) X(add) X(column_sum) X(rotate) \
     X(embed_forward) X(embed_backward) X(loss) X(optimizer_step) X(attention_block_forward) \
     X(attention_block_backward) X(mlp_block_forward) X(mlp_block_backward) X(head_forward) X(head_backward) \
-    X(train_step) X(generate) X(feed_back) X(zero) X(copy) X(upload) X(download)
+    X(generate) X(feed_back) X(zero) X(copy) X(upload) X(download)
 /* clang-format on */
 
 typedef enum {

@@ -223,11 +223,8 @@ int EAB_REFERENCE(attention_rows)(const eab_attention_args *args, int32_t head, 
 }
 
 int EAB_REFERENCE(attention_backward)(const eab_attention_args *args, int32_t member, const eab_real *q,
-                                      const eab_real *k, const eab_real *v, const eab_real *out,
-                                      const eab_real *row_stat, const eab_real *dout, eab_real *dq, eab_real *dk,
-                                      eab_real *dv) {
-    (void)out;
-    (void)row_stat;
+                                      const eab_real *k, const eab_real *v, const eab_real *dout, eab_real *dq,
+                                      eab_real *dk, eab_real *dv) {
     return backward(args, member, q, k, v, dout, dq, dk, dv, false);
 }
 

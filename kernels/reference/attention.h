@@ -22,11 +22,10 @@ int EAB_REFERENCE(attention_forward)(const eab_attention_args *args, int32_t mem
 int EAB_REFERENCE(attention_row_weights)(const eab_attention_args *args, int32_t member, int32_t batch, int32_t head,
                                          int32_t time, const eab_real *q, const eab_real *k, eab_real *weights);
 
-/* Writes dq, dk, dv. out and row_stat are not read (may be NULL): the rows are computed anew, in full precision. */
+/* Writes dq, dk, dv. Computes the rows again, in full precision, instead of reading out and row_stat. */
 int EAB_REFERENCE(attention_backward)(const eab_attention_args *args, int32_t member, const eab_real *q,
-                                      const eab_real *k, const eab_real *v, const eab_real *out,
-                                      const eab_real *row_stat, const eab_real *dout, eab_real *dq, eab_real *dk,
-                                      eab_real *dv);
+                                      const eab_real *k, const eab_real *v, const eab_real *dout, eab_real *dq,
+                                      eab_real *dk, eab_real *dv);
 
 /* The size of the gradients' terms before they cancel (DESIGN.md section 1, "Conditioning"): the same sums with every
  * term's absolute value, |w' b / L| (|dp| + |D|) carried to q and k, and a |dout| to v. For error_ratio. dp and D are

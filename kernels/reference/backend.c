@@ -31,27 +31,29 @@ static int read_reals(eab_device *device, double *host, const void *from, int64_
     return EAB_OK;
 }
 
-static int attention_forward(eab_device *device, const eab_attention_args *args, eab_tensor q, eab_tensor k,
-                             eab_tensor v, eab_tensor out, eab_tensor row_stat) {
+static int attention_forward(eab_device *device, const eab_attention_args *args, eab_const_tensor q, eab_const_tensor k,
+                             eab_const_tensor v, eab_tensor out, eab_tensor row_stat) {
     (void)device;
     for (int32_t member = 0; member < args->members; member++)
-        EAB_TRY(EAB_REFERENCE(attention_forward)(args, member, EAB_REFERENCE(member)(q, member),
-                                                 EAB_REFERENCE(member)(k, member), EAB_REFERENCE(member)(v, member),
+        EAB_TRY(EAB_REFERENCE(attention_forward)(args, member, EAB_REFERENCE(read)(q, member),
+                                                 EAB_REFERENCE(read)(k, member), EAB_REFERENCE(read)(v, member),
                                                  EAB_REFERENCE(member)(out, member),
                                                  EAB_REFERENCE(member)(row_stat, member)));
     return EAB_OK;
 }
 
-static int attention_backward(eab_device *device, const eab_attention_args *args, eab_tensor q, eab_tensor k,
-                              eab_tensor v, eab_tensor out, eab_tensor row_stat, eab_tensor dout, eab_tensor dq,
-                              eab_tensor dk, eab_tensor dv) {
+/* out and row_stat are not needed: the rows are computed again, in full precision. */
+static int attention_backward(eab_device *device, const eab_attention_args *args, eab_const_tensor q,
+                              eab_const_tensor k, eab_const_tensor v, eab_const_tensor out, eab_const_tensor row_stat,
+                              eab_const_tensor dout, eab_tensor dq, eab_tensor dk, eab_tensor dv) {
     (void)device;
+    (void)out;
+    (void)row_stat;
     for (int32_t member = 0; member < args->members; member++)
         EAB_TRY(EAB_REFERENCE(attention_backward)(
-            args, member, EAB_REFERENCE(member)(q, member), EAB_REFERENCE(member)(k, member),
-            EAB_REFERENCE(member)(v, member), EAB_REFERENCE(member)(out, member),
-            EAB_REFERENCE(member)(row_stat, member), EAB_REFERENCE(member)(dout, member),
-            EAB_REFERENCE(member)(dq, member), EAB_REFERENCE(member)(dk, member), EAB_REFERENCE(member)(dv, member)));
+            args, member, EAB_REFERENCE(read)(q, member), EAB_REFERENCE(read)(k, member),
+            EAB_REFERENCE(read)(v, member), EAB_REFERENCE(read)(dout, member), EAB_REFERENCE(member)(dq, member),
+            EAB_REFERENCE(member)(dk, member), EAB_REFERENCE(member)(dv, member)));
     return EAB_OK;
 }
 

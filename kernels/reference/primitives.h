@@ -35,4 +35,8 @@ static inline eab_real *EAB_REFERENCE(member)(eab_tensor tensor, int32_t member)
     return tensor.data ? (eab_real *)tensor.data + member * tensor.stride : NULL;
 }
 
+static inline const eab_real *EAB_REFERENCE(read)(eab_const_tensor tensor, int32_t member) {
+    return tensor.data ? (const eab_real *)tensor.data + member * tensor.stride : NULL;
+}
+
 #endif

@@ -19,7 +19,7 @@ import sys
 from pathlib import Path
 
 FOLDER = Path(__file__).resolve().parents[2] / "kernels/cuda"
-NO_KERNELS = {"attention_flash.cu", "blas.cu", "marks.cu", "memory.cu", "scores.cu"}
+NO_KERNELS = {"attention_flash.cu", "blas.cu", "events.cu", "memory.cu", "scores.cu"}
 ONE_LINE_KERNELS = {"context.cu", "recording.cu"}  # beside much of the host's, which NVRTC does not know
 ARCHITECTURES = ["sm_80", "sm_86", "sm_89", "sm_90a", "compute_90"]
 

@@ -336,16 +336,16 @@ Test(bench, a_buffer_rotates_and_holds_no_zeros) {
 static eab_backend broken;
 static const eab_backend *sound;
 
-static int broken_forward(eab_device *device, const eab_attention_args *args, eab_tensor q, eab_tensor k, eab_tensor v,
-                          eab_tensor out, eab_tensor row_stat) {
+static int broken_forward(eab_device *device, const eab_attention_args *args, eab_const_tensor q, eab_const_tensor k,
+                          eab_const_tensor v, eab_tensor out, eab_tensor row_stat) {
     const int status = sound->attention_forward(device, args, q, k, v, out, row_stat);
     ((float *)out.data)[(int64_t)(args->context - 1) * args->head_dim] *= 1.001f; /* one element of one row */
     return status;
 }
 
-static int broken_backward(eab_device *device, const eab_attention_args *args, eab_tensor q, eab_tensor k, eab_tensor v,
-                           eab_tensor out, eab_tensor row_stat, eab_tensor dout, eab_tensor dq, eab_tensor dk,
-                           eab_tensor dv) {
+static int broken_backward(eab_device *device, const eab_attention_args *args, eab_const_tensor q, eab_const_tensor k,
+                           eab_const_tensor v, eab_const_tensor out, eab_const_tensor row_stat, eab_const_tensor dout,
+                           eab_tensor dq, eab_tensor dk, eab_tensor dv) {
     const int status = sound->attention_backward(device, args, q, k, v, out, row_stat, dout, dq, dk, dv);
     for (int64_t i = 0; i < args->head_dim; i++) ((float *)dk.data)[i] = 0; /* the gradient of the first key */
     return status;

@@ -50,8 +50,8 @@ static void check_gradients(problem *p, const char *name) {
     double out[COUNT], row_stat[HEADS * CONTEXT], gradients[3][COUNT], terms[3][COUNT];
     double *const *q = (double *const[]){p->inputs[0], p->inputs[1], p->inputs[2]};
     cr_assert(!eab_reference_attention_forward(&p->args, 0, q[0], q[1], q[2], out, row_stat));
-    cr_assert(!eab_reference_attention_backward(&p->args, 0, q[0], q[1], q[2], out, row_stat, p->dout, gradients[0],
-                                                gradients[1], gradients[2]));
+    cr_assert(!eab_reference_attention_backward(&p->args, 0, q[0], q[1], q[2], p->dout, gradients[0], gradients[1],
+                                                gradients[2]));
     cr_assert(!eab_reference_attention_terms(&p->args, 0, q[0], q[1], q[2], p->dout, terms[0], terms[1], terms[2]));
     for (int part = 0; part < 3; part++)
         for (int i = 0; i < COUNT; i++) {

@@ -11,7 +11,7 @@ extern "C" {
 int eab_plain_attention_forward(const eab_attention_args *, int32_t, const float *, const float *, const float *,
                                 float *, float *);
 int eab_plain_attention_backward(const eab_attention_args *, int32_t, const float *, const float *, const float *,
-                                 const float *, const float *, const float *, float *, float *, float *);
+                                 const float *, float *, float *, float *);
 }
 
 typedef std::vector<double> reals;
@@ -132,9 +132,8 @@ static void plain_32(const eab_attention_args *args, const solution &in, solutio
     for (int i = 0; i < TENSORS; i++) tensor[i].assign(in.tensor[i].begin(), in.tensor[i].end());
     eab_plain_attention_forward(args, 0, tensor[Q].data(), tensor[K].data(), tensor[V].data(), tensor[OUT].data(),
                                 row_stat.data());
-    eab_plain_attention_backward(args, 0, tensor[Q].data(), tensor[K].data(), tensor[V].data(), tensor[OUT].data(),
-                                 row_stat.data(), tensor[DOUT].data(), tensor[DQ].data(), tensor[DK].data(),
-                                 tensor[DV].data());
+    eab_plain_attention_backward(args, 0, tensor[Q].data(), tensor[K].data(), tensor[V].data(), tensor[DOUT].data(),
+                                 tensor[DQ].data(), tensor[DK].data(), tensor[DV].data());
     for (int i = 0; i < TENSORS; i++) plain.tensor[i].assign(tensor[i].begin(), tensor[i].end());
 }
 
@@ -322,8 +321,8 @@ attention_fleet_errors attention_fleet_run(const attention_fleet_case &spec, uin
                                         terms[member].tensor[OUT].data(), NULL);
         eab_reference_attention_forward(&args, 0, t[Q].data(), t[K].data(), t[V].data(), t[OUT].data(),
                                         solved.row_stat.data());
-        eab_reference_attention_backward(&args, 0, t[Q].data(), t[K].data(), t[V].data(), NULL, NULL, t[DOUT].data(),
-                                         t[DQ].data(), t[DK].data(), t[DV].data());
+        eab_reference_attention_backward(&args, 0, t[Q].data(), t[K].data(), t[V].data(), t[DOUT].data(), t[DQ].data(),
+                                         t[DK].data(), t[DV].data());
         eab_reference_attention_terms(&args, 0, t[Q].data(), t[K].data(), t[V].data(), t[DOUT].data(),
                                       terms[member].tensor[DQ].data(), terms[member].tensor[DK].data(),
                                       terms[member].tensor[DV].data());
@@ -352,11 +351,12 @@ attention_fleet_errors attention_fleet_run(const attention_fleet_case &spec, uin
         }
         const eab_tensor row_stat = {stat.device, (int64_t)rows + 1};
         eab_cuda_scores scores = {device_mechanism, device_scale, spec.sloped ? device_slopes : NULL};
-        done = !eab_cuda_attention_forward(NULL, &to.args, &scores, tensor[Q], tensor[K], tensor[V], tensor[OUT],
-                                           row_stat);
+        const eab_const_tensor q = eab_const(tensor[Q]), k = eab_const(tensor[K]), v = eab_const(tensor[V]);
+        done = !eab_cuda_attention_forward(NULL, &to.args, &scores, q, k, v, tensor[OUT], row_stat);
         if (done && !spec.without_backward)
-            done = !eab_cuda_attention_backward(NULL, &to.args, &scores, tensor[Q], tensor[K], tensor[V], tensor[OUT],
-                                                row_stat, tensor[DOUT], tensor[DQ], tensor[DK], tensor[DV]);
+            done = !eab_cuda_attention_backward(NULL, &to.args, &scores, q, k, v, eab_const(tensor[OUT]),
+                                                eab_const(row_stat), eab_const(tensor[DOUT]), tensor[DQ], tensor[DK],
+                                                tensor[DV]);
     } else {
         for (size_t member = 0; member < members && done; member++) {
             char *at[TENSORS];

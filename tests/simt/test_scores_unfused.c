@@ -77,11 +77,11 @@ static void run(const char *backend, const scores_case *c, const eab_attention_a
     OK(device->backend->upload(device, memory[2], s->dweights, bytes));
     if (c->in_place) {
         OK(device->backend->upload(device, memory[1], s->scores, bytes));
-        OK(device->backend->scores_forward(device, args, weights, weights));
+        OK(device->backend->bench->scores_forward(device, args, weights, weights));
     }
     OK(device->backend->upload(device, memory[0], s->scores, bytes));
-    if (!c->in_place) OK(device->backend->scores_forward(device, args, scores, weights));
-    OK(device->backend->scores_backward(device, args, scores, weights, dweights));
+    if (!c->in_place) OK(device->backend->bench->scores_forward(device, args, scores, weights));
+    OK(device->backend->bench->scores_backward(device, args, scores, weights, dweights));
     OK(device->backend->download(device, results[0], memory[1], bytes));
     OK(device->backend->download(device, results[1], memory[2], bytes));
     for (int i = 0; i < 3; i++) device->backend->release(device, memory[i]);

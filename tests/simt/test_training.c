@@ -30,90 +30,6 @@ static void mixed_configs(eab_config *configs) {
     }
 }
 
-/* ---- a whole step as one operation --------------------------------------------------------------------------- */
-
-/* A backend's table with a train_step of the table's own operations, on a model of its own: all that it may know of the trainer's
- * is what the arguments say. */
-static struct {
-    eab_backend table;
-    const eab_config *configs;
-    const char *refusal;
-    fleet_fixture own;
-    bool open;
-    int asked, steps;
-} whole;
-
-static const char *whole_supports(const eab_device *device, const eab_train_step_args *args) {
-    cr_assert_eq(device->backend, &whole.table);
-    cr_assert_eq(args->layers, whole.configs->layers);
-    whole.asked++;
-    return whole.refusal;
-}
-
-static int whole_step(eab_device *device, const eab_train_step_args *args) {
-    const eab_optimizer_args *optimizer = args->optimizer;
-    const int32_t members = args->shape->members;
-    eab_model *own = &whole.own.model;
-    if (!whole.open) {
-        OK(eab_model_create(device, MEMBERS, whole.configs, own));
-        const size_t bytes = (size_t)MEMBERS * (size_t)(args->shape->batch * args->shape->context) * sizeof(int32_t);
-        OK(device->backend->allocate(device, bytes, (void **)&whole.own.inputs));
-        OK(device->backend->allocate(device, bytes, (void **)&whole.own.targets));
-        OK(device->backend->allocate(device, MEMBERS * sizeof(int64_t), (void **)&whole.own.counts));
-        whole.open = true;
-    }
-    whole.steps++;
-    cr_assert_eq(args->shape->batch, whole.configs->batch);
-    cr_assert_eq(args->attention[0].qkv.stride, optimizer->weights.stride);
-    cr_assert_eq((const char *)args->head.out.data - (const char *)optimizer->weights.data,
-                 own->parameters.head.out * (int64_t)device->backend->real_bytes);
-    own->shape.members = members;
-    memcpy(own->mechanism, args->scores.mechanism, (size_t)members * sizeof *own->mechanism);
-    memcpy(own->scale, args->scores.scale, (size_t)members * sizeof *own->scale);
-    memcpy(own->vocab, args->member_vocab, (size_t)members * sizeof *own->vocab);
-    memcpy(own->optimizers, optimizer->optimizers, (size_t)members * sizeof *own->optimizers);
-    const eab_tensor theirs[] = {optimizer->weights, optimizer->moment1, optimizer->moment2};
-    const eab_tensor ours[] = {own->weights, own->moment1, own->moment2};
-    const size_t bytes = (size_t)optimizer->count * device->backend->real_bytes;
-    for (int pass = 0; pass < 2; pass++) {
-        for (int i = 0; i < 3; i++)
-            for (int32_t member = 0; member < members; member++) {
-                const int64_t at = (int64_t)device->backend->real_bytes * member;
-                char *there = (char *)theirs[i].data + at * theirs[i].stride;
-                char *here = (char *)ours[i].data + at * ours[i].stride;
-                EAB_TRY(device->backend->copy(device, pass ? there : here, pass ? here : there, bytes));
-            }
-        if (pass) return EAB_OK;
-        EAB_TRY(
-            device->backend->generate(device, args->generate, whole.own.inputs, whole.own.targets, whole.own.counts));
-        EAB_TRY(eab_model_pass(own, whole.own.inputs, whole.own.targets, whole.own.counts, args->tally, NULL));
-        EAB_TRY(eab_model_step(own, optimizer->step));
-    }
-    return EAB_OK;
-}
-
-static void train_whole(const char *backend, const eab_config *configs, const char *refusal, eab_cell_result *results) {
-    const eab_train_options options = {.keep_curves = true};
-    eab_device *device;
-    whole.table = *eab_backend_from_name(backend);
-    whole.table.train_step_supports = whole_supports;
-    whole.table.train_step = whole_step;
-    whole.configs = configs;
-    whole.refusal = refusal;
-    whole.asked = whole.steps = 0;
-    OK(eab_device_open_backend(&whole.table, 0, &device));
-    OK(eab_train_fleet(device, MEMBERS, configs, &options, results));
-    if (whole.open) {
-        device->backend->release(device, whole.own.inputs);
-        device->backend->release(device, whole.own.targets);
-        device->backend->release(device, whole.own.counts);
-        eab_model_destroy(&whole.own.model);
-        whole.open = false;
-    }
-    cr_expect_eq(device->bytes, 0);
-    eab_device_close(device);
-}
-
 static void train(const char *backend, const eab_config *configs, eab_cell_result *results) {
     eab_device *device;
     const eab_train_options options = {.keep_curves = true};
@@ -432,32 +348,6 @@ static void expect_same_bits(const eab_cell_result *found, const eab_cell_result
             cr_expect_eq(
                 memcmp(&found[member].curve[point].loss_nats, &expected[member].curve[point].loss_nats, sizeof(double)),
                 0, "member %d, step %d", member, point + 1);
-    }
-}
-
-/* Where a backend has the whole step, the trainer uses it, also in recordings and after members have left, and the results have the
- * bits of the single operations; where it refuses, the single operations do it. */
-Test(training, a_whole_step_is_one_operation, .timeout = 400) {
-    static const char *const backends[] = {"cpu", "simt"};
-    eab_config configs[MEMBERS];
-    mixed_configs(configs);
-    configs[2].lr = 1e30; /* diverges, and leaves */
-    for (int i = 0; i < 2; i++) {
-        eab_cell_result apart[MEMBERS], refused[MEMBERS], together[MEMBERS];
-        train(backends[i], configs, apart);
-        cr_expect_eq(apart[2].status, EAB_CELL_DIVERGED);
-        cr_expect_eq(apart[3].steps_done, STEPS);
-        train_whole(backends[i], configs, "not this one", refused);
-        cr_expect(whole.asked > 0 && whole.steps == 0, "%s: asked %d times", backends[i], whole.asked);
-        expect_same_bits(refused, apart);
-        train_whole(backends[i], configs, NULL, together);
-        cr_expect(whole.steps > 0 && whole.steps <= STEPS, "%s: %d steps", backends[i], whole.steps);
-        expect_same_bits(together, apart);
-        for (int member = 0; member < MEMBERS; member++) {
-            free(apart[member].curve);
-            free(refused[member].curve);
-            free(together[member].curve);
-        }
     }
 }
 
