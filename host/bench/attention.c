@@ -1,22 +1,34 @@
-/* attention: forward and backward, `fused` through the public API, as a user of the library calls it, and `unfused`
- * (bench_unfused.h).
+/* attention: forward and backward; `fused` through the public API, as a user of the library calls it, and `unfused`
+ * (unfused.c).
  *
- * FLOP of a call: 4 head_dim for each allowed pair forward, 10 head_dim backward (DESIGN.md 5); a pair is a query and a key,
- * allowed if not masked. Compulsory traffic: forward reads q, k, v and writes out and row_stat once; backward reads q, k, v,
- * out, dout and row_stat and writes dq, dk and dv once.
- */
+ * FLOP of a call: 4 head_dim for each allowed pair of query and key forward, 10 head_dim backward (docs/design.md
+ * 5). Compulsory traffic: forward reads q, k, v and writes out and row_stat once; backward reads q, k, v, out, dout
+ * and row_stat and writes dq, dk and dv once. */
 #include "attention.h"
 
 #include <math.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "kernels/mechanism.h"
-#include "unfused.h"
 
-static bool is_unfused(const eab_bench_point *point) {
-    return strcmp(eab_bench_axes[EAB_AXIS_IMPLEMENTATION].choices[point->implementation], "unfused") == 0;
+static eab_attention attention_of(const eab_bench_point *point) {
+    return (eab_attention){.batch = point->batch,
+                           .heads = point->heads,
+                           .context = point->context,
+                           .head_dim = point->head_dim,
+                           .mechanism = point->mechanism,
+                           .dtype = point->dtype,
+                           .causal = point->causal};
 }
+
+static const char *unsupported(const eab_device *device, const eab_bench_point *point) {
+    const eab_attention attention = attention_of(point);
+    const bool unfused = point->implementation == EAB_BENCH_UNFUSED;
+    const char *reason = unfused ? eab_bench_unfused_unsupported(device, point) : NULL;
+    return reason ? reason : device->backend->supports(device, &attention);
+}
+
+/* ---- opening and closing ------------------------------------------------------------------------------------- */
 
 static void list_tensors(const eab_bench_attention_problem *p, eab_bench_tensor *tensors) {
     for (int i = 0; i < EAB_BENCH_ATTENTION_TENSORS; i++)
@@ -29,31 +41,23 @@ static void list_tensors(const eab_bench_attention_problem *p, eab_bench_tensor 
     tensors[EAB_BENCH_ROW_STAT].count = p->unfused ? 0 : p->rows;
     tensors[EAB_BENCH_WEIGHTS].count = matrix;
     tensors[EAB_BENCH_DWEIGHTS].count = p->backward ? matrix : 0;
-    /* dpa's backward pass needs no scores, and forward they become the weights where they are. */
+    /* dpa's backward pass needs no scores; without a backward pass the weights overwrite the scores. */
     tensors[EAB_BENCH_SCORES].count = p->backward && p->attention.mechanism != EAB_MECHANISM_dpa ? matrix : 0;
 }
 
 static int set_problem(eab_bench_attention_problem *problem, const eab_bench_point *point) {
-    problem->unfused = is_unfused(point);
+    problem->unfused = point->implementation == EAB_BENCH_UNFUSED;
     problem->backward = point->pass == EAB_BENCH_BACKWARD;
-    problem->attention = (eab_attention){.batch = point->batch,
-                                         .heads = point->heads,
-                                         .context = point->context,
-                                         .head_dim = point->head_dim,
-                                         .mechanism = point->mechanism,
-                                         .dtype = point->dtype,
-                                         .causal = point->causal};
+    problem->attention = attention_of(point);
     const double rows = (double)point->batch * point->heads * point->context;
     const double largest = rows * (problem->unfused ? fmax(point->head_dim, point->context) : point->head_dim);
     if (largest > 0x1p50) return eab_fail(EAB_NO_MEMORY, "a tensor of %.3g elements is past any memory", largest);
     problem->rows = (int64_t)rows;
     problem->count = problem->rows * point->head_dim;
     if (point->position != EAB_BENCH_ALIBI) return EAB_OK;
-    problem->slopes = malloc((size_t)point->heads * sizeof *problem->slopes);
-    if (!problem->slopes) return eab_fail(EAB_NO_MEMORY, "no memory for %d slopes", point->heads);
+    problem->attention.slopes = problem->slopes = g_new(float, point->heads);
     for (int32_t head = 0; head < point->heads; head++)
         problem->slopes[head] = exp2f(-8 * (float)(head + 1) / (float)point->heads);
-    problem->attention.slopes = problem->slopes;
     return EAB_OK;
 }
 
@@ -66,83 +70,63 @@ static void count_work(eab_bench_task *task, const eab_bench_attention_problem *
     task->bytes = (problem->backward ? 8 : 4) * tensor + stat;
 }
 
-static void *at(const eab_bench_attention_problem *problem, int32_t set, int32_t tensor) {
-    return eab_bench_buffer(&problem->buffers, set, tensor);
-}
-
 static int forward(eab_device *device, const eab_bench_attention_problem *p, int32_t set) {
+    void *x[EAB_BENCH_ATTENTION_TENSORS];
     if (p->unfused) return eab_bench_unfused_forward(device, p, set);
-    return eab_attention_forward(device, &p->attention, at(p, set, EAB_BENCH_Q), at(p, set, EAB_BENCH_K),
-                                 at(p, set, EAB_BENCH_V), at(p, set, EAB_BENCH_OUT), at(p, set, EAB_BENCH_ROW_STAT));
-}
-
-static int run(eab_bench_task *task, int32_t set) {
-    const eab_bench_attention_problem *p = task->own;
-    if (!p->backward) return forward(task->device, p, set);
-    if (p->unfused) return eab_bench_unfused_backward(task->device, p, set);
-    return eab_attention_backward(task->device, &p->attention, at(p, set, EAB_BENCH_Q), at(p, set, EAB_BENCH_K),
-                                  at(p, set, EAB_BENCH_V), at(p, set, EAB_BENCH_OUT), at(p, set, EAB_BENCH_ROW_STAT),
-                                  at(p, set, EAB_BENCH_DOUT), at(p, set, EAB_BENCH_DQ), at(p, set, EAB_BENCH_DK),
-                                  at(p, set, EAB_BENCH_DV));
-}
-
-static void close_problem(eab_bench_task *task) {
-    eab_bench_attention_problem *problem = task->own;
-    if (!problem) return;
-    eab_bench_buffers_close(&problem->buffers);
-    free(problem->slopes);
-    free(problem);
-    task->own = NULL;
+    eab_bench_set_of(&p->buffers, set, x);
+    return eab_attention_forward(device, &p->attention, x[EAB_BENCH_Q], x[EAB_BENCH_K], x[EAB_BENCH_V],
+                                 x[EAB_BENCH_OUT], x[EAB_BENCH_ROW_STAT]);
 }
 
 static int prepare(eab_bench_task *task, eab_bench_attention_problem *problem) {
     eab_bench_tensor tensors[EAB_BENCH_ATTENTION_TENSORS];
     EAB_TRY(set_problem(problem, task->point));
     list_tensors(problem, tensors);
-    EAB_TRY(eab_bench_buffers_open(&problem->buffers, task->device, tensors, EAB_BENCH_ATTENTION_TENSORS,
-                                   task->rotate_bytes, 0));
-    task->sets = problem->buffers.sets;
-    task->set_bytes = problem->buffers.set_bytes;
+    EAB_TRY(eab_bench_buffers_open(&problem->buffers, task, tensors, EAB_BENCH_ATTENTION_TENSORS));
     count_work(task, problem);
     for (int32_t set = 0; set < task->sets && problem->backward; set++)
-        EAB_TRY(forward(task->device, problem, set)); /* leaves out and row_stat */
+        EAB_TRY(forward(task->device, problem, set)); /* writes the backward pass's inputs */
     return task->device->backend->synchronize(task->device);
 }
 
+static void close_problem(eab_bench_task *task) {
+    eab_bench_attention_problem *problem = task->own;
+    eab_bench_buffers_close(&problem->buffers);
+    g_free(problem->slopes);
+    g_free(problem);
+}
+
 static int open_problem(eab_bench_task *task) {
-    task->own = calloc(1, sizeof(eab_bench_attention_problem));
-    if (!task->own) return eab_fail(EAB_NO_MEMORY, "no memory for a problem of attention");
+    task->own = g_new0(eab_bench_attention_problem, 1);
     const int status = prepare(task, task->own);
     if (status) close_problem(task);
     return status;
 }
 
+/* ---- running and checking ------------------------------------------------------------------------------------ */
+
+static int run(eab_bench_task *task, int32_t set) {
+    const eab_bench_attention_problem *p = task->own;
+    void *x[EAB_BENCH_ATTENTION_TENSORS];
+    if (!p->backward) return forward(task->device, p, set);
+    if (p->unfused) return eab_bench_unfused_backward(task->device, p, set);
+    eab_bench_set_of(&p->buffers, set, x);
+    return eab_attention_backward(task->device, &p->attention, x[EAB_BENCH_Q], x[EAB_BENCH_K], x[EAB_BENCH_V],
+                                  x[EAB_BENCH_OUT], x[EAB_BENCH_ROW_STAT], x[EAB_BENCH_DOUT], x[EAB_BENCH_DQ],
+                                  x[EAB_BENCH_DK], x[EAB_BENCH_DV]);
+}
+
 static int check(eab_bench_task *task, double *ratio, double *bound) {
-    return eab_bench_attention_check(task, task->own, ratio, bound);
+    return eab_bench_attention_check(task, task->own, run, ratio, bound);
 }
 
-static const char *unsupported(const eab_device *device, const eab_bench_point *point) {
-    const eab_attention attention = {.batch = point->batch,
-                                     .heads = point->heads,
-                                     .context = point->context,
-                                     .head_dim = point->head_dim,
-                                     .mechanism = point->mechanism,
-                                     .dtype = point->dtype,
-                                     .causal = point->causal};
-    const char *reason = is_unfused(point) ? eab_bench_unfused_unsupported(device, point) : NULL;
-    return reason ? reason : device->backend->supports(device, &attention);
-}
-
-static const char *const implementations[] = {"fused", "unfused", NULL};
-
-extern const eab_bench_operation eab_bench_attention;
 const eab_bench_operation eab_bench_attention = {
     .name = "attention",
     .summary = "fused attention, and the unfused way: products with a context x context matrix between them",
     .axes = EAB_AXIS_BIT(MECHANISM) | EAB_AXIS_BIT(POSITION) | EAB_AXIS_BIT(CAUSAL) | EAB_AXIS_BIT(HEAD_DIM) |
             EAB_AXIS_BIT(BATCH) | EAB_AXIS_BIT(HEADS) | EAB_AXIS_BIT(CONTEXT) | EAB_AXIS_BIT(PASS) |
             EAB_AXIS_BIT(DTYPE),
-    .implementations = implementations,
+    .implementations = 1 << EAB_BENCH_FUSED | 1 << EAB_BENCH_UNFUSED,
     .unsupported = unsupported,
     .open = open_problem,
     .run = run,

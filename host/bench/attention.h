@@ -1,12 +1,13 @@
-/* A problem of attention as the bench holds it, for what times it and what checks it. */
+/* A problem of attention with its operands: shared by the fused and the unfused implementation and by their check. */
 #ifndef EAB_BENCH_ATTENTION_H
 #define EAB_BENCH_ATTENTION_H
 
 #include "buffers.h"
 #include "operation.h"
 
-/* Tensors of a set; those that a pass or an implementation has no use for are empty. The last three are the unfused one's:
- * [batch][heads][context][context]. */
+/* Tensors of a set: [batch][heads][context][head_dim], row_stat [batch][heads][context]. The last three are used by
+ * the unfused implementation: [batch][heads][context][context]. Tensors that the pass or the implementation does not
+ * need are empty. */
 enum {
     EAB_BENCH_Q,
     EAB_BENCH_K,
@@ -24,15 +25,22 @@ enum {
 };
 
 typedef struct {
-    eab_attention attention; /* with slopes of our own */
-    float *slopes;
+    eab_attention attention;
+    float *slopes; /* of `attention`, owned; or NULL */
     bool backward, unfused;
     int64_t count, rows; /* elements of q; batch * heads * context */
     eab_bench_buffers buffers;
 } eab_bench_attention_problem;
 
-/* The error of task->run on set 0 as error_ratio. Large problems are checked in part: see bench_attention_check.c. */
-int eab_bench_attention_check(eab_bench_task *task, const eab_bench_attention_problem *problem, double *ratio,
-                              double *bound);
+/* Why the device has no unfused attention (one static line), or NULL. */
+const char *eab_bench_unfused_unsupported(const eab_device *device, const eab_bench_point *point);
+
+/* One unfused pass on a set. Before a backward pass the forward pass keeps the scores, as training would. */
+int eab_bench_unfused_forward(eab_device *device, const eab_bench_attention_problem *problem, int32_t set);
+int eab_bench_unfused_backward(eab_device *device, const eab_bench_attention_problem *problem, int32_t set);
+
+/* error_ratio of run(task, 0). Large problems are checked in part: attention_check.c. */
+int eab_bench_attention_check(eab_bench_task *task, const eab_bench_attention_problem *problem,
+                              int (*run)(eab_bench_task *task, int32_t set), double *ratio, double *bound);
 
 #endif

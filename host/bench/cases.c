@@ -11,14 +11,11 @@
 
 enum { MAX_NAMES = 64 };
 
-/* What is measured without further words. To add a case: one entry. `axes` has a value, list or range for every axis of the
- * operation. */
+/* What is measured by default. To add a case: one entry. Words are separated by blanks. `axes` has a value, list or
+ * range for every axis of the operation; with `models`, options of models give the shapes instead. */
 typedef struct {
     eab_bench_op op;
-    const char *tags; /* between blanks */
-    const char *axes;
-    const char
-        *models; /* between blanks: options of models, whose shapes are measured; NULL: the axes give the shapes */
+    const char *tags, *axes, *models;
 } bench_case;
 
 static const bench_case cases[] = {
@@ -90,14 +87,14 @@ void eab_bench_request_free(eab_bench_request *request) {
 
 typedef struct {
     eab_bench_plan *plan;
-    GHashTable *seen; /* keys of the points that are listed */
+    GHashTable *seen; /* keys of the points in the plan */
     const eab_bench_operation *operation;
-    GArray *values[EAB_AXIS_COUNT]; /* of the case at hand; NULL: no axis of the operation */
+    GArray *values[EAB_AXIS_COUNT]; /* of the current case; NULL: no axis of the operation */
 } plan_maker;
 
 static int add_point(plan_maker *maker, const eab_bench_point *point) {
     char *key = eab_bench_point_key(point);
-    if (!g_hash_table_add(maker->seen, key)) return EAB_OK; /* the table has freed it */
+    if (!g_hash_table_add(maker->seen, key)) return EAB_OK; /* the table frees a key that it has */
     if (maker->plan->points->len == EAB_BENCH_MAX_POINTS)
         return eab_fail(EAB_BAD_INPUT, "more than %d rows; allowed: at most so many", EAB_BENCH_MAX_POINTS);
     g_array_append_val(maker->plan->points, *point);
@@ -105,10 +102,10 @@ static int add_point(plan_maker *maker, const eab_bench_point *point) {
 }
 
 static bool offers(const eab_bench_operation *operation, double implementation) {
-    const char *name = eab_bench_axes[EAB_AXIS_IMPLEMENTATION].choices[(int)implementation];
-    return g_strv_contains((const gchar *const *)operation->implementations, name);
+    return operation->implementations >> (int)implementation & 1;
 }
 
+/* Adds the product of the axes from `axis` on. */
 static int multiply(plan_maker *maker, int axis, eab_bench_point *point) {
     while (axis < EAB_AXIS_COUNT && !maker->values[axis]) axis++;
     if (axis == EAB_AXIS_COUNT) return add_point(maker, point);
@@ -121,7 +118,7 @@ static int multiply(plan_maker *maker, int axis, eab_bench_point *point) {
     return EAB_OK;
 }
 
-/* The case's own values, but for those that the request gives. */
+/* The case's values, with those of the request in their place. */
 static int read_case(plan_maker *maker, const bench_case *entry, const eab_bench_request *request) {
     char **words = g_strsplit(entry->axes, " ", -1);
     int status = EAB_OK;
@@ -130,7 +127,6 @@ static int read_case(plan_maker *maker, const bench_case *entry, const eab_bench
         if (!equals) continue;
         *equals = '\0';
         const int axis = eab_bench_axis_from_name(*word);
-        g_assert(axis >= 0); /* the table above is ours */
         status = parse_axis((eab_bench_axis)axis, equals + 1, "case", &maker->values[axis]);
     }
     g_strfreev(words);
@@ -144,36 +140,43 @@ static int read_case(plan_maker *maker, const bench_case *entry, const eab_bench
 
 /* ---- models -------------------------------------------------------------------------------------------------- */
 
-/* Every config of `configs` once for each of the values that "section.key=LIST" names. */
-static int apply_set(GArray *configs, const char *set) {
-    char where[160], shown[120];
-    snprintf(where, sizeof where, "--set %s", eab_excerpt(set, 80, shown, sizeof shown));
+/* Splits "section.key=values" and finds the option; *values points behind the "=". */
+static int find_option(const char *set, const char *where, const eab_option **option, const char **values) {
     const char *equals = strchr(set, '=');
-    char *name = g_strndup(set, equals ? (gsize)(equals - set) : strlen(set));
-    char *dot = strrchr(name, '.');
-    GArray *values = g_array_new(FALSE, FALSE, sizeof(double));
+    char *name = g_strndup(set, equals ? (gsize)(equals - set) : strlen(set)), *dot = strrchr(name, '.');
     int status = EAB_OK;
-    const eab_option *option = NULL;
     if (!equals || !dot) {
         status = eab_fail(EAB_BAD_INPUT, "%s: no %s; allowed: section.key=value, such as model.d_model=16,32", where,
                           equals ? "section" : "=");
     } else {
         *dot = '\0';
-        char *section = g_strstrip(name);
-        if (strcmp(section, "task") == 0) section = (char *)(uintptr_t)eab_task_at(0)->name;
+        const char *section = g_strstrip(name), *key = g_strstrip(dot + 1);
+        if (strcmp(section, "task") == 0) section = eab_task_at(0)->name;
         else if (g_str_has_prefix(section, "task ")) section += strlen("task ");
-        option = eab_option_find(section, g_strstrip(dot + 1));
-        if (!option) {
-            const char *names[MAX_NAMES] = {NULL};
-            int count = 0;
-            for (int i = 0; i < eab_option_count && count < MAX_NAMES - 1; i++) names[count++] = eab_options[i].key;
+        *values = equals + 1;
+        *option = eab_option_find(section, key);
+        const char *names[MAX_NAMES] = {NULL};
+        for (int i = 0; i < eab_option_count && i < MAX_NAMES - 1; i++) names[i] = eab_options[i].key;
+        if (!*option)
             status = eab_fail(EAB_BAD_INPUT,
                               "%s: unknown option; nearest key: %s; allowed: model.KEY, train.KEY, task.KEY, see "
                               "eabench --help",
-                              where, eab_suggest(dot + 1, names));
-        } else status = eab_range_parse(option, equals + 1, where, values);
+                              where, eab_suggest(key, names));
     }
+    g_free(name);
+    return status;
+}
+
+/* Replaces each config by one config for each of the values of "section.key=values". */
+static int apply_set(GArray *configs, const char *set) {
+    char where[160], shown[120];
+    const eab_option *option = NULL;
+    const char *text = NULL;
+    snprintf(where, sizeof where, "--set %s", eab_excerpt(set, 80, shown, sizeof shown));
+    EAB_TRY(find_option(set, where, &option, &text));
+    GArray *values = g_array_new(FALSE, FALSE, sizeof(double));
     const guint before = configs->len;
+    int status = eab_range_parse(option, text, where, values);
     if (!status && (gsize)before * values->len > EAB_BENCH_MAX_POINTS)
         status =
             eab_fail(EAB_BAD_INPUT, "%s: more than %d models; allowed: at most so many", where, EAB_BENCH_MAX_POINTS);
@@ -185,11 +188,10 @@ static int apply_set(GArray *configs, const char *set) {
         }
     if (!status) g_array_remove_range(configs, 0, before);
     g_array_unref(values);
-    g_free(name);
     return status;
 }
 
-/* The case's models with the request's options in place of theirs. */
+/* The case's models, with the options of the request in place of theirs. */
 static int list_configs(const bench_case *entry, const eab_bench_request *request, GArray *configs) {
     const eab_config standard = eab_config_default(0);
     g_array_append_val(configs, standard);
@@ -209,7 +211,7 @@ static int list_configs(const bench_case *entry, const eab_bench_request *reques
     return status;
 }
 
-/* For each model the points where it meets the operation, by each of the case's other axes. */
+/* The points at which the models have the operation, multiplied by the case's other axes. */
 static int add_models(plan_maker *maker, const bench_case *entry, const eab_bench_request *request,
                       eab_bench_point *point) {
     GArray *configs = g_array_new(FALSE, FALSE, sizeof(eab_config));
@@ -242,31 +244,30 @@ static int add_case(plan_maker *maker, const bench_case *entry, const eab_bench_
     return status;
 }
 
-static bool lists(const GArray *values, double value) {
+/* Whether the axis is not given, or lists the value. */
+static bool allows(const GArray *values, double value) {
     for (guint i = 0; values && i < values->len; i++)
         if (g_array_index(values, double, i) == value) return true;
     return !values;
 }
 
-/* Whether the operation has every axis that was given, and one of the implementations. */
+/* Whether the operation has every given axis and one of the given implementations. */
 static bool fits(const eab_bench_operation *operation, const eab_bench_request *request) {
-    const GArray *wanted = request->values[EAB_AXIS_IMPLEMENTATION];
-    bool offered = !wanted;
     for (int axis = 0; axis < EAB_AXIS_COUNT; axis++)
         if (request->values[axis] && !eab_bench_has_axis(operation, (eab_bench_axis)axis)) return false;
-    for (guint i = 0; wanted && i < wanted->len && !offered; i++)
-        offered = offers(operation, g_array_index(wanted, double, i));
-    return offered;
+    for (int i = 0; i < EAB_BENCH_IMPLEMENTATION_COUNT; i++)
+        if (offers(operation, i) && allows(request->values[EAB_AXIS_IMPLEMENTATION], i)) return true;
+    return false;
 }
 
-/* Whether anything is given that changes a case. */
+/* Whether an axis or option is given that changes a case. */
 static bool changes(const eab_bench_request *request) {
     for (int axis = EAB_AXIS_OP + 1; axis < EAB_AXIS_COUNT; axis++)
         if (request->values[axis] && axis != EAB_AXIS_IMPLEMENTATION && axis != EAB_AXIS_DTYPE) return true;
     return request->sets != NULL;
 }
 
-/* Whether an axis is given whose values a model would give. */
+/* Whether an axis is given that a model would determine. */
 static bool gives_shape(const eab_bench_operation *operation, const eab_bench_request *request) {
     static const eab_bench_axis shape[] = {EAB_AXIS_M, EAB_AXIS_N, EAB_AXIS_K, EAB_AXIS_TRANSPOSE};
     for (size_t i = 0; i < G_N_ELEMENTS(shape); i++)
@@ -289,7 +290,7 @@ static int check_tag(const char *tag) {
                     eab_excerpt(tag, 60, shown, sizeof shown), eab_suggest(tag, tags), allowed);
 }
 
-/* Why no case is left. */
+/* Reports that no case is left, with what is allowed. */
 static int refuse_nothing(const eab_bench_request *request, const char *tag) {
     GString *given = g_string_new(NULL);
     for (int axis = 0; axis < EAB_AXIS_COUNT; axis++)
@@ -298,9 +299,9 @@ static int refuse_nothing(const eab_bench_request *request, const char *tag) {
     GString *allowed = g_string_new(NULL);
     for (int op = 0; op < EAB_BENCH_OP_COUNT; op++) {
         const eab_bench_operation *operation = eab_bench_operation_at(op);
-        if (!lists(request->values[EAB_AXIS_OP], op)) continue;
+        if (!allows(request->values[EAB_AXIS_OP], op)) continue;
         char words[128];
-        eab_join(operation->implementations, words, sizeof words);
+        eab_bench_list_implementations(operation, words, sizeof words);
         g_string_append_printf(allowed, "%s--op %s with implementation %s and", allowed->len ? "; " : "",
                                operation->name, words);
         for (int axis = 0; axis < EAB_AXIS_COUNT; axis++)
@@ -319,7 +320,7 @@ static int make(plan_maker *maker, const eab_bench_request *request, const char 
     EAB_TRY(check_tag(tag));
     for (int op = 0; op < EAB_BENCH_OP_COUNT; op++) {
         maker->operation = eab_bench_operation_at(op);
-        if (!lists(request->values[EAB_AXIS_OP], op) || !fits(maker->operation, request)) continue;
+        if (!allows(request->values[EAB_AXIS_OP], op) || !fits(maker->operation, request)) continue;
         for (size_t i = 0; i < G_N_ELEMENTS(cases); i++) {
             if (cases[i].op != (eab_bench_op)op || !has_tag(&cases[i], tag)) continue;
             if (cases[i].models ? gives_shape(maker->operation, request) : request->sets != NULL) continue;

@@ -18,7 +18,7 @@ struct eab_bench_folder {
     char *path, *resolved, *warning;
     eab_run_lock lock;
     eab_environment environment;
-    GHashTable *there; /* keys of the rows with status ok at the opening */
+    GHashTable *there; /* keys of the rows with status ok when it was opened */
     eab_table_file files[TABLES];
     bool samples;
 };
@@ -27,7 +27,8 @@ static char *path_of(const eab_bench_folder *folder, const char *name) {
     return g_build_filename(folder->path, name, NULL);
 }
 
-/* ---- what is there ------------------------------------------------------------------------------------------- */
+/* ---- what the folder has
+ * ------------------------------------------------------------------------------------------- */
 
 typedef struct {
     GHashTable *there; /* or NULL */
@@ -76,7 +77,7 @@ static int write_manifest(const eab_bench_folder *folder) {
     return status;
 }
 
-/* The manifest tells of the last run that appended; `started` of the first. */
+/* The manifest describes the last run that appended, but `started` is that of the first. */
 static int read_manifest(eab_bench_folder *folder) {
     eab_environment old, *now = &folder->environment;
     bool found;
@@ -153,11 +154,11 @@ static int append(eab_table_file *file, GString *text) {
     return status;
 }
 
-/* The samples first: a row is there only with what it was made of. */
-int eab_bench_folder_append(eab_bench_folder *folder, const eab_bench_row *row, const double *seconds, size_t count) {
+/* The samples first, so that every row has its samples. */
+int eab_bench_folder_append(eab_bench_folder *folder, const eab_bench_row *row, const GArray *seconds) {
     if (folder->samples && row->status == EAB_BENCH_OK) {
         GString *samples = g_string_new(NULL);
-        eab_bench_samples_csv(samples, row, seconds, count);
+        eab_bench_samples_csv(samples, row, seconds);
         EAB_TRY(append(&folder->files[1], samples));
     }
     GString *text = g_string_new(NULL);

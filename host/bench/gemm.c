@@ -1,4 +1,4 @@
-/* gemm: c = op(a) op(b), at free shapes or at those of a model's linear maps, by our product and by libraries.
+/* gemm: c = op(a) op(b), at given shapes or at those of a model's linear maps, by eabench and by other libraries.
  *
  * A map y = x W of a model has three: y = x W, [rows][out] of [rows][in] and [in][out]; dx = dy W^T, b transposed; and
  * dW = x^T dy, a transposed, whose sums run over the rows. FLOP: 2 m n k; compulsory traffic: a, b and c once.
@@ -6,11 +6,10 @@
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "buffers.h"
+#include "check/error_ratio.h"
 #include "library.h"
-#include "operation.h"
 #include "spec/cell_task.h"
 #include "tasks/philox.h"
 
@@ -19,15 +18,21 @@ enum { LEAST_ROWS = 4 };
 static const double CHECK_BUDGET = 5e7; /* multiply-adds of a check */
 
 typedef struct {
-    eab_gemm gemm; /* of set 0 */
+    eab_gemm gemm; /* without operands */
     const eab_bench_library *library;
-    void *handle;
+    void *handle; /* of the library */
     eab_bench_buffers buffers;
 } gemm_problem;
 
-static const char *name_of(const eab_bench_point *point) {
-    return eab_bench_axes[EAB_AXIS_IMPLEMENTATION].choices[point->implementation];
+static const char *unsupported(const eab_device *device, const eab_bench_point *point) {
+    const eab_bench_library *library = eab_bench_library_at(point->implementation);
+    if (!library) return NULL;
+    if (device->backend->capacity || device->backend->real_bytes != sizeof(float))
+        return "the libraries compute on the processor, in float32";
+    return library->unavailable();
 }
+
+/* ---- opening and closing ------------------------------------------------------------------------------------- */
 
 static eab_gemm gemm_of(const eab_bench_point *point) {
     const bool a = point->transpose == EAB_BENCH_TRANSPOSE_A, b = point->transpose == EAB_BENCH_TRANSPOSE_B;
@@ -42,21 +47,11 @@ static eab_gemm gemm_of(const eab_bench_point *point) {
                       .transpose_b = b};
 }
 
-static const char *unsupported(const eab_device *device, const eab_bench_point *point) {
-    const eab_bench_library *library = eab_bench_library_from_name(name_of(point));
-    if (!library) return strcmp(name_of(point), "eabench") == 0 ? NULL : "no such library";
-    if (device->backend->capacity || device->backend->real_bytes != sizeof(float))
-        return "the libraries compute on the processor, in float32";
-    return library->unavailable();
-}
-
 static void close_problem(eab_bench_task *task) {
     gemm_problem *problem = task->own;
-    if (!problem) return;
     if (problem->handle) problem->library->release(problem->handle);
     eab_bench_buffers_close(&problem->buffers);
-    free(problem);
-    task->own = NULL;
+    g_free(problem);
 }
 
 static int prepare(eab_bench_task *task, gemm_problem *problem) {
@@ -68,10 +63,8 @@ static int prepare(eab_bench_task *task, gemm_problem *problem) {
         {(int64_t)point->m * point->n, EAB_F32, false, 0},
     };
     problem->gemm = gemm_of(point);
-    problem->library = eab_bench_library_from_name(name_of(point));
-    EAB_TRY(eab_bench_buffers_open(&problem->buffers, task->device, tensors, TENSORS, task->rotate_bytes, 0));
-    task->sets = problem->buffers.sets;
-    task->set_bytes = problem->buffers.set_bytes;
+    problem->library = eab_bench_library_at(point->implementation);
+    EAB_TRY(eab_bench_buffers_open(&problem->buffers, task, tensors, TENSORS));
     task->flop = 2 * m * n * k;
     task->bytes = sizeof(float) * (m * k + k * n + m * n);
     if (!problem->library || !problem->library->prepare) return EAB_OK;
@@ -81,8 +74,7 @@ static int prepare(eab_bench_task *task, gemm_problem *problem) {
 static int open_problem(eab_bench_task *task) {
     if (task->device->backend->real_bytes != sizeof(float))
         return eab_fail(EAB_UNSUPPORTED, "products are measured in float32 only");
-    task->own = calloc(1, sizeof(gemm_problem));
-    if (!task->own) return eab_fail(EAB_NO_MEMORY, "no memory for a product");
+    task->own = g_new0(gemm_problem, 1);
     const int status = prepare(task, task->own);
     if (status) close_problem(task);
     return status;
@@ -101,56 +93,50 @@ static int run(eab_bench_task *task, int32_t set) {
 
 /* ---- the check ----------------------------------------------------------------------------------------------- */
 
-typedef struct {
-    double *a, *b, *c;
-} host_operands;
-
-/* Row `row` of c in float64 and, as a plain program would compute it, in float32; sums of squares. */
-static void compare_row(const eab_gemm *g, const host_operands *x, int32_t row, double *error, double *plain_error,
-                        double *terms) {
+/* Row `row` of c, compared with float64 and with the same loop in float32. x: a, b and c on the host. */
+static void compare_row(const eab_gemm *g, double *const *x, int32_t row, eab_error_sums *sums) {
     const int64_t a_row = g->transpose_a ? 1 : g->lda, a_k = g->transpose_a ? g->lda : 1;
     const int64_t b_k = g->transpose_b ? 1 : g->ldb, b_column = g->transpose_b ? g->ldb : 1;
     for (int32_t column = 0; column < g->n; column++) {
         double exact = 0;
         float plain = 0;
         for (int32_t k = 0; k < g->k; k++) {
-            const double a = x->a[row * a_row + k * a_k], b = x->b[k * b_k + column * b_column];
+            const double a = x[A][row * a_row + k * a_k], b = x[B][k * b_k + column * b_column];
             exact += a * b;
             plain += (float)a * (float)b;
         }
-        const double tested = x->c[(int64_t)row * g->ldc + column];
-        *error += (tested - exact) * (tested - exact);
-        *plain_error += ((double)plain - exact) * ((double)plain - exact);
-        *terms += exact * exact;
+        eab_error_add(sums, x[C][(int64_t)row * g->ldc + column], (double)plain, exact, 0);
     }
 }
 
-/* All rows of c where that is affordable, else some of them, anywhere, and the last. */
+static int read_operands(const eab_bench_buffers *buffers, double **x) {
+    for (int i = 0; i < TENSORS; i++) {
+        x[i] = calloc((size_t)buffers->tensors[i].count, sizeof(double));
+        if (!x[i]) return eab_fail(EAB_NO_MEMORY, "no memory to check a product");
+        EAB_TRY(eab_bench_read(buffers, i, 0, buffers->tensors[i].count, x[i]));
+    }
+    return EAB_OK;
+}
+
+/* All rows of c where that is affordable, else some random rows and the last one. */
 static int check(eab_bench_task *task, double *ratio, double *bound) {
     const gemm_problem *problem = task->own;
     const eab_gemm *g = &problem->gemm;
-    host_operands x = {malloc((size_t)g->m * (size_t)g->k * sizeof(double)),
-                       malloc((size_t)g->k * (size_t)g->n * sizeof(double)),
-                       malloc((size_t)g->m * (size_t)g->n * sizeof(double))};
-    double error = 0, plain_error = 0, terms = 0;
-    int status = x.a && x.b && x.c ? EAB_OK : eab_fail(EAB_NO_MEMORY, "no memory to check a product");
-    if (!status) status = run(task, 0);
-    if (!status) status = task->device->backend->synchronize(task->device);
-    if (!status) status = eab_bench_read(&problem->buffers, 0, A, 0, (int64_t)g->m * g->k, x.a);
-    if (!status) status = eab_bench_read(&problem->buffers, 0, B, 0, (int64_t)g->k * g->n, x.b);
-    if (!status) status = eab_bench_read(&problem->buffers, 0, C, 0, (int64_t)g->m * g->n, x.c);
+    double *x[TENSORS] = {NULL};
+    eab_error_sums sums = {0};
+    EAB_TRY(run(task, 0));
+    EAB_TRY(task->device->backend->synchronize(task->device));
+    const int status = read_operands(&problem->buffers, x);
     const double affordable = CHECK_BUDGET / ((double)g->n * g->k);
     const int32_t rows = (int32_t)fmin(g->m, fmax(LEAST_ROWS, affordable));
     eab_random random = eab_random_at(20240718, 3, (uint32_t)g->m, (uint32_t)g->n, (uint32_t)g->k);
     for (int32_t i = 0; i < rows && !status; i++) {
         const int32_t any = rows == g->m ? i : eab_random_below(&random, g->m);
-        compare_row(g, &x, i == rows - 1 ? g->m - 1 : any, &error, &plain_error, &terms);
+        compare_row(g, x, i == rows - 1 ? g->m - 1 : any, &sums);
     }
-    free(x.a);
-    free(x.b);
-    free(x.c);
-    *bound = 2;
-    *ratio = error == 0 ? 0 : sqrt(error) / fmax(sqrt(plain_error), 0x1p-24 * sqrt(terms));
+    for (int i = 0; i < TENSORS; i++) free(x[i]);
+    *bound = EAB_BOUND_FORWARD;
+    *ratio = eab_error_ratio(&sums, 0x1p-24);
     return status;
 }
 
@@ -184,14 +170,11 @@ static void model_points(const eab_config *config, int32_t rows, const eab_bench
     add_map(point, config, "head", rows, d_model, eab_config_vocab(config), points);
 }
 
-static const char *const implementations[] = {"eabench", "openblas", "libxsmm", NULL};
-
-extern const eab_bench_operation eab_bench_gemm;
 const eab_bench_operation eab_bench_gemm = {
     .name = "gemm",
     .summary = "products of matrices, free or those of a model's linear maps",
     .axes = EAB_AXIS_BIT(M) | EAB_AXIS_BIT(N) | EAB_AXIS_BIT(K) | EAB_AXIS_BIT(TRANSPOSE),
-    .implementations = implementations,
+    .implementations = 1 << EAB_BENCH_EABENCH | 1 << EAB_BENCH_OPENBLAS | 1 << EAB_BENCH_LIBXSMM,
     .model_points = model_points,
     .unsupported = unsupported,
     .open = open_problem,

@@ -1,9 +1,6 @@
 #include "library.h"
 
 #include <dlfcn.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 
 #include "base/module.h"
 
@@ -49,9 +46,9 @@ const char *eab_openblas_core(void) { return openblas.loaded ? openblas.core() :
 
 /* ---- libxsmm ------------------------------------------------------------------------------------------------- */
 
-/* From libxsmm's documentation (1.17): kernels are made at run time for one shape, columns first, so that it sees
- * c^T = op(b)^T op(a)^T. It has no kernels with the first of its operands transposed: b is then transposed before each
- * product, as its documentation advises. */
+/* From libxsmm's documentation (1.17): a kernel is generated at run time for one shape. Matrices are column-major,
+ * so it computes c^T = op(b)^T op(a)^T. It has no kernels with a transposed first operand: then b is transposed
+ * before each product, as its documentation advises. */
 enum { XSMM_TRANSPOSE_SECOND = 2 };
 typedef void (*xsmm_kernel)(const float *a, const float *b, float *c, ...);
 static struct {
@@ -65,10 +62,10 @@ static struct {
 
 typedef struct {
     xsmm_kernel kernel;
-    float *transposed; /* room for b, or NULL */
+    float *transposed; /* b^T, or NULL */
 } xsmm_handle;
 
-/* The library itself, or the one that the build makes of libxsmm.a, beside the program. */
+/* The shared library, or the one beside the program that the build makes from libxsmm.a. */
 static void *load_xsmm(void) {
     void *library = dlopen("libxsmm.so", RTLD_NOW | RTLD_LOCAL);
     return library ? library : eab_module_open("eabench_libxsmm", false);
@@ -92,28 +89,24 @@ static int xsmm_prepare(const eab_gemm *g, void **prepared) {
     const xsmm_kernel kernel =
         xsmm.dispatch(g->n, g->m, g->k, g->transpose_b ? &ldb : &g->ldb, &g->lda, &g->ldc, &one, &beta, &flags, NULL);
     if (!kernel) return eab_fail(EAB_UNSUPPORTED, "libxsmm makes no kernel for this shape");
-    xsmm_handle *handle = malloc(sizeof *handle);
-    if (!handle) return eab_fail(EAB_NO_MEMORY, "no memory for a product");
-    *handle = (xsmm_handle){.kernel = kernel};
-    if (g->transpose_b && !(handle->transposed = malloc((size_t)g->n * (size_t)g->k * sizeof(float)))) {
-        free(handle);
-        return eab_fail(EAB_NO_MEMORY, "no memory for a product");
-    }
+    xsmm_handle *handle = g_new0(xsmm_handle, 1);
+    handle->kernel = kernel;
+    if (g->transpose_b) handle->transposed = g_new(float, (gsize)g->n *(gsize)g->k);
     *prepared = handle;
     return EAB_OK;
 }
 
 static void xsmm_release(void *prepared) {
     xsmm_handle *handle = prepared;
-    if (handle) free(handle->transposed);
-    free(handle);
+    g_free(handle->transposed);
+    g_free(handle);
 }
 
 static void xsmm_product(void *prepared, const eab_gemm *g) {
     const xsmm_handle *handle = prepared;
     for (int32_t member = 0; member < g->members; member++) {
         const float *b = member_of(g->b, member);
-        if (handle->transposed) { /* b is [n][k], to it k x n columns first: becomes n x k */
+        if (handle->transposed) { /* b is [n][k], column-major k x n: becomes n x k */
             xsmm.transpose(handle->transposed, b, sizeof *b, g->k, g->n, g->ldb, g->n);
             b = handle->transposed;
         }
@@ -123,13 +116,10 @@ static void xsmm_product(void *prepared, const eab_gemm *g) {
 
 /* ---- all ----------------------------------------------------------------------------------------------------- */
 
-static const eab_bench_library libraries[] = {
-    {"openblas", openblas_unavailable, NULL, openblas_product, NULL},
-    {"libxsmm", xsmm_unavailable, xsmm_prepare, xsmm_product, xsmm_release},
-};
-
-const eab_bench_library *eab_bench_library_from_name(const char *name) {
-    for (size_t i = 0; i < sizeof libraries / sizeof *libraries; i++)
-        if (strcmp(libraries[i].name, name) == 0) return &libraries[i];
-    return NULL;
+const eab_bench_library *eab_bench_library_at(int32_t implementation) {
+    static const eab_bench_library openblas_library = {openblas_unavailable, NULL, openblas_product, NULL},
+                                   xsmm_library = {xsmm_unavailable, xsmm_prepare, xsmm_product, xsmm_release};
+    return implementation == EAB_BENCH_OPENBLAS  ? &openblas_library
+           : implementation == EAB_BENCH_LIBXSMM ? &xsmm_library
+                                                 : NULL;
 }

@@ -1,25 +1,23 @@
-/* Other people's products of matrices, to compare with: loaded at run time, never needed. One thread each. */
+/* Other libraries' products of matrices, to compare with: loaded at run time if present. One thread each. */
 #ifndef EAB_BENCH_LIBRARY_H
 #define EAB_BENCH_LIBRARY_H
 
-#include "kernels/backend.h"
+#include "operation.h"
 
 typedef struct {
-    const char *name; /* the word of the implementation axis */
-    /* Loads it at the first call; NULL, or why not (one static line). Not for several threads at once. */
+    /* Loads the library at the first call. NULL, or why it cannot be loaded (one static line). Not thread-safe. */
     const char *(*unavailable)(void);
-    /* Prepares for products of this shape (a kernel made to order); NULL where there is nothing to prepare.
-     * EAB_UNSUPPORTED where the library has none. */
+    /* Prepares products of this shape; EAB_UNSUPPORTED if the library has none. NULL: nothing to prepare. */
     int (*prepare)(const eab_gemm *gemm, void **handle);
-    /* c = op(a) op(b) (+ c) of each member; no bias, no finish. */
+    /* c = op(a) op(b) (+ c) for each member; no bias, no finish. */
     void (*product)(void *handle, const eab_gemm *gemm);
-    void (*release)(void *handle); /* NULL: there is nothing to release */
+    void (*release)(void *handle); /* NULL: nothing to release */
 } eab_bench_library;
 
-/* For which processor OpenBLAS computes, as it names it ("SkylakeX"; OPENBLAS_CORETYPE has a say); NULL: it is not loaded. */
-const char *eab_openblas_core(void);
+/* The library of an implementation; NULL if the implementation is not a library. */
+const eab_bench_library *eab_bench_library_at(int32_t implementation);
 
-/* The library called so, or NULL. */
-const eab_bench_library *eab_bench_library_from_name(const char *name);
+/* OpenBLAS's name for the processor it computes for ("SkylakeX"; OPENBLAS_CORETYPE changes it); NULL: not loaded. */
+const char *eab_openblas_core(void);
 
 #endif

@@ -1,12 +1,15 @@
-/* The operations that `eabench bench` measures. To add one: a file bench_NAME.c with its descriptor, its line in
- * bench_operation.c, and an entry of bench_cases.c that says what is measured of it by default. */
+/* The operations that `eabench bench` measures, and the points at which it measures them. To add an operation: a
+ * file NAME.c with its descriptor, its line in EAB_BENCH_OPERATION_LIST, and an entry of cases.c (what is measured
+ * of it by default). */
 #ifndef EAB_BENCH_OPERATION_H
 #define EAB_BENCH_OPERATION_H
 
-#include "kernels/backend.h"
-#include "point.h"
+#include <glib.h>
 
-/* X(IDENTIFIER, descriptor) */
+#include "kernels/backend.h"
+#include "spec/options.h"
+
+/* X(IDENTIFIER, name) */
 #define EAB_BENCH_OPERATION_LIST(X) \
     X(ATTENTION, attention)         \
     X(GEMM, gemm) X(NORM, norm) X(LOSS, loss) X(OPTIMIZER, optimizer) X(STEP, step) X(NOTHING, nothing)
@@ -18,47 +21,114 @@ typedef enum {
         EAB_BENCH_OP_COUNT
 } eab_bench_op;
 
-/* A point being measured on a device. */
+/* ---- points -------------------------------------------------------------------------------------------------- */
+
+typedef enum { EAB_BENCH_FORWARD, EAB_BENCH_BACKWARD } eab_bench_pass;
+typedef enum { EAB_BENCH_NO_POSITION, EAB_BENCH_ALIBI } eab_bench_position;
+typedef enum { EAB_BENCH_TRANSPOSE_NONE, EAB_BENCH_TRANSPOSE_A, EAB_BENCH_TRANSPOSE_B } eab_bench_transpose;
+typedef enum {
+    EAB_BENCH_FUSED,
+    EAB_BENCH_UNFUSED,
+    EAB_BENCH_EABENCH,
+    EAB_BENCH_OPENBLAS,
+    EAB_BENCH_LIBXSMM,
+    EAB_BENCH_IMPLEMENTATION_COUNT
+} eab_bench_implementation;
+
+/* What one row of kernels.csv measures. An axis that the operation does not have is EAB_BENCH_NOT_AN_AXIS. */
+enum { EAB_BENCH_NOT_AN_AXIS = -1 };
+typedef struct {
+    int32_t op, implementation;
+    int32_t mechanism, pass, dtype; /* dtype: EAB_F32, ... */
+    int32_t batch, heads, context, head_dim, causal, position;
+    int32_t m, n, k, transpose;
+    char label[96];           /* where a model has this shape, such as "d_model 32 qkv"; "" otherwise */
+    const eab_config *config; /* the model of a training step, or NULL; not owned */
+} eab_bench_point;
+
+typedef enum {
+    EAB_AXIS_OP,
+    EAB_AXIS_MECHANISM,
+    EAB_AXIS_POSITION,
+    EAB_AXIS_CAUSAL,
+    EAB_AXIS_HEAD_DIM,
+    EAB_AXIS_BATCH,
+    EAB_AXIS_HEADS,
+    EAB_AXIS_CONTEXT,
+    EAB_AXIS_M,
+    EAB_AXIS_N,
+    EAB_AXIS_K,
+    EAB_AXIS_TRANSPOSE,
+    EAB_AXIS_PASS,
+    EAB_AXIS_DTYPE,
+    EAB_AXIS_IMPLEMENTATION,
+    EAB_AXIS_COUNT
+} eab_bench_axis;
+
+/* Names, bounds and words of the axes, in the order in which their product runs, the last one fastest. `offset` is a
+ * field's place in eab_bench_point; the key is that of the command line ("head-dim"). */
+extern const eab_option eab_bench_axes[EAB_AXIS_COUNT];
+
+/* The axis of an option ("head-dim") or a column ("head_dim"), or -1. */
+int eab_bench_axis_from_name(const char *name);
+
+int32_t eab_bench_get(eab_bench_axis axis, const eab_bench_point *point);
+void eab_bench_set(eab_bench_axis axis, eab_bench_point *point, int32_t value);
+
+/* The value as kernels.csv shows it; "" for what is no axis of the operation. */
+void eab_bench_print(eab_bench_axis axis, const eab_bench_point *point, char *text, size_t size);
+
+/* Every axis, the label and the model in one line: equal for equal points only. Free with g_free. */
+char *eab_bench_point_key(const eab_bench_point *point);
+
+/* ---- operations ---------------------------------------------------------------------------------------------- */
+
+/* A point that is measured on a device. */
 typedef struct {
     eab_device *device;
     const eab_bench_point *point;
-    size_t rotate_bytes; /* all sets of operands together should take at least this, so that none is found in a cache */
-    /* open() fills these in: */
-    void *own;
-    int32_t sets;       /* of operands, at least 2: call i works on set i % sets */
+    size_t rotate_bytes; /* least size of all sets of operands together, so that no call finds its set in a cache */
+    /* set by open(): */
+    void *own;          /* the operation's */
+    int32_t sets;       /* of operands: call i works on set i % sets */
     size_t set_bytes;   /* operands of one set */
     double flop, bytes; /* of one call: floating-point operations, and the compulsory traffic of its operands */
-    double tokens;      /* of one call of `step`; 0 elsewhere */
+    double tokens;      /* trained by one call; 0 unless it trains */
 } eab_bench_task;
 
 typedef struct {
     const char *name, *summary;
-    uint32_t axes;                      /* bits of eab_bench_axis */
-    bool counts_tokens;                 /* its speed is told in tokens */
-    bool keeps_state;                   /* works on its own memory call after call: never cold, one set */
-    const char *const *implementations; /* NULL-terminated words of the implementation axis */
-    /* Appends the points (of eab_bench_point, with label) at which a model meets this operation; point: with the axes that are
-     * the same for all of them. rows: batch * context of its micro-batch. NULL: models are no axis of this operation. */
+    uint32_t axes;            /* EAB_AXIS_BIT(...) */
+    uint32_t implementations; /* 1 << EAB_BENCH_FUSED, ... */
+    bool trains; /* works on a model's memory call after call: never cold; its speed is counted in tokens */
+    /* Appends the points (with label) at which a model has this operation. `point` has the axes that they share;
+     * rows: batch * context of the model's micro-batch. NULL: the operation takes no models. */
     void (*model_points)(const eab_config *config, int32_t rows, const eab_bench_point *point, GArray *points);
-    /* Why this cannot be done here (one static line), or NULL. Optional. */
+    /* Why the device cannot do this (one static line), or NULL. Optional. */
     const char *(*unsupported)(const eab_device *device, const eab_bench_point *point);
-    /* Allocates and fills what one call and its rotation need; on an error the task is closed as well. */
+    /* Allocates and fills all sets of operands; after an error the task is closed. */
     int (*open)(eab_bench_task *task);
-    /* One call, on set `set`. Asynchronous where the device is. */
+    /* One call on one set. Asynchronous where the device is. */
     int (*run)(eab_bench_task *task, int32_t set);
-    /* Makes a set's inputs what they were, outside of the timing, for operations that change them; all sets in turn when all
-     * were used. Optional. */
+    /* Restores the inputs of a set that the call overwrites, outside of the timing. Optional. */
     int (*refresh)(eab_bench_task *task, int32_t set);
-    /* The error against float64 as error_ratio (DESIGN.md 1), with its bound. Optional: *ratio stays NAN. */
+    /* error_ratio (check/error_ratio.h) with its bound. Optional. */
     int (*check)(eab_bench_task *task, double *ratio, double *bound);
     void (*close)(eab_bench_task *task);
 } eab_bench_operation;
 
-/* Operation 0 .. EAB_BENCH_OP_COUNT - 1. */
+#define EAB_AXIS_BIT(axis) (UINT32_C(1) << (EAB_AXIS_##axis))
+
+#define EAB_BENCH_DECLARE(identifier, name) extern const eab_bench_operation eab_bench_##name;
+EAB_BENCH_OPERATION_LIST(EAB_BENCH_DECLARE)
+#undef EAB_BENCH_DECLARE
+
+/* The operation numbered so in eab_bench_op. */
 const eab_bench_operation *eab_bench_operation_at(int op);
 
 bool eab_bench_has_axis(const eab_bench_operation *operation, eab_bench_axis axis);
 
-#define EAB_AXIS_BIT(axis) (UINT32_C(1) << (EAB_AXIS_##axis))
+/* "fused, unfused": the operation's implementations, between commas. */
+void eab_bench_list_implementations(const eab_bench_operation *operation, char *text, size_t size);
 
 #endif

@@ -4,7 +4,7 @@
 
 #include "kernels/bench.h"
 #include "kernels/clock.h"
-#include "sampler.h"
+#include "machine.h"
 
 enum { REPEATS = 5, BURSTS = 40 };
 /* Well past the caches; on a GPU so large that the time to start the copy does not count. */

@@ -1,84 +1,41 @@
 #include "session.h"
 
-#include <errno.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
-#include <unistd.h>
 
 #include "base/interrupt.h"
 #include "folder.h"
 #include "kernels/clock.h"
 #include "kernels/cpu/isa.h"
+#include "machine.h"
 #include "peak.h"
 #include "sampler.h"
+#include "terminal.h"
 #include "throttle.h"
-
-enum { DEFAULT_COLUMNS = 100, LEAST_COLUMNS = 40, MAX_COLUMNS = 400 };
 
 typedef struct {
     const eab_bench *bench;
     const eab_bench_plan *plan;
+    eab_bench_outcome *outcome;
+    eab_bench_terminal terminal;
     eab_bench_folder *folder; /* or NULL */
     eab_bench_clocks clocks;
     char device[256];
-    double peak_gflop_per_s[3]; /* by dtype; negative: not asked for yet */
+    double peak_gflop_per_s[3]; /* by dtype; negative: not measured yet */
     double peak_gbyte_per_s;
-    int columns;  /* of standard output */
-    bool live;    /* stderr is a terminal: one line on it tells what is going on */
-    int heading;  /* the operation whose names are above the last row; -1: none */
-    guint number; /* of the point at hand, from 0 */
-    eab_bench_outcome *outcome;
+    guint number; /* of the current point, from 0 */
 } bench_run;
 
-/* ---- progress ------------------------------------------------------------------------------------------------ */
-
-static int terminal_columns(void) {
-    struct winsize size;
-    if (ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0)
-        return size.ws_col < LEAST_COLUMNS ? LEAST_COLUMNS : size.ws_col > MAX_COLUMNS ? MAX_COLUMNS : size.ws_col;
-    const char *columns = getenv("COLUMNS");
-    const int wanted = columns ? (int)strtol(columns, NULL, 10) : 0;
-    return wanted >= LEAST_COLUMNS && wanted <= MAX_COLUMNS ? wanted : DEFAULT_COLUMNS;
-}
-
-static void clear_live(const bench_run *run) {
-    if (run->live) fputs("\r\033[K", stderr);
-}
-
-static void show_live(void *context, const eab_bench_summary *summary) {
+static void show_progress(void *context, const eab_bench_summary *summary) {
     const bench_run *run = context;
     const eab_bench_point *point = &g_array_index(run->plan->points, eab_bench_point, run->number);
-    char name[32], text[160];
-    if (!run->live) return;
+    char name[32], prefix[100];
     eab_bench_print(EAB_AXIS_IMPLEMENTATION, point, name, sizeof name);
-    const int length = snprintf(text, sizeof text, "%u/%u %s %s", run->number + 1, run->plan->points->len,
-                                eab_bench_operation_at(point->op)->name, name);
-    if (summary && summary->median > 0)
-        snprintf(text + length, sizeof text - (size_t)length, ": %zu samples, median to %.2g %%", summary->samples,
-                 100 * summary->median_error / summary->median);
-    fprintf(stderr, "\r\033[K%.*s", run->columns - 1, text);
-    fflush(stderr);
-}
-
-static void print_row(bench_run *run, const eab_bench_row *row) {
-    clear_live(run);
-    if (run->heading != row->point.op) {
-        printf("%s# %s: %s\n", run->heading < 0 ? "" : "\n", eab_bench_operation_at(row->point.op)->name,
-               eab_bench_operation_at(row->point.op)->summary);
-        for (int which = 0; which < 2; which++) {
-            char *heading = eab_bench_heading(row->point.op, run->columns, which);
-            puts(heading);
-            g_free(heading);
-        }
-        run->heading = row->point.op;
-    }
-    char *line = eab_bench_line(row, run->columns);
-    puts(line);
-    g_free(line);
-    fflush(stdout);
+    g_snprintf(prefix, sizeof prefix, "%u/%u %s %s", run->number + 1, run->plan->points->len,
+               eab_bench_operation_at(point->op)->name, name);
+    eab_bench_show_progress(&run->terminal, prefix, summary);
 }
 
 /* ---- one row ------------------------------------------------------------------------------------------------- */
@@ -90,13 +47,14 @@ static void set_status(eab_bench_row *row, int status) {
     g_strlcpy(row->reason, eab_last_error(), sizeof row->reason);
 }
 
+/* Measured when a row first needs it. */
 static double peak_of(bench_run *run, eab_device *device, int32_t dtype) {
     const int32_t index = dtype == EAB_BENCH_NOT_AN_AXIS ? EAB_F32 : dtype;
     if (run->peak_gflop_per_s[index] < 0) run->peak_gflop_per_s[index] = eab_peak_gflop_per_s(device, index);
     return run->peak_gflop_per_s[index];
 }
 
-/* No speed without its check: a row whose error is over its bound, or not a number, has none. */
+/* No speed without its check: a row fails if its error is over its bound or not a number. */
 static int check(eab_bench_task *task, const eab_bench_operation *operation, eab_bench_row *row) {
     double bound = INFINITY;
     if (!operation->check) return EAB_OK;
@@ -115,7 +73,7 @@ static int measure_task(bench_run *run, eab_bench_task *task, const eab_bench_op
     row->peak_gflop_per_s = peak_of(run, device, row->point.dtype);
     row->peak_gbyte_per_s = run->peak_gbyte_per_s;
     const int before = eab_bench_clocks_throttled(&run->clocks, device);
-    EAB_TRY(eab_bench_sample(task, &run->bench->rule, show_live, run, samples));
+    EAB_TRY(eab_bench_sample(task, &run->bench->rule, show_progress, run, samples));
     const int after = eab_bench_clocks_throttled(&run->clocks, device);
     if (row->point.op != EAB_BENCH_NOTHING)
         run->outcome->largest_cost_share =
@@ -140,19 +98,18 @@ static int measure_on(bench_run *run, eab_device *device, eab_bench_row *row, ea
     return status;
 }
 
-/* On a device of its own, so that neither memory nor a fault of one row reaches the next. */
-static void measure(bench_run *run, eab_bench_row *row, eab_bench_samples *samples) {
-    eab_device *device;
+/* On a newly opened device, so that a row is not affected by the memory or a fault of the row before. */
+static int measure(bench_run *run, eab_bench_row *row, eab_bench_samples *samples) {
+    eab_device *device = NULL;
     int status = eab_device_open(run->bench->backend, run->bench->device, &device);
-    if (!status) {
-        status = measure_on(run, device, row, samples);
-        if (status) set_status(row, status);
-        eab_device_close(device);
-    } else set_status(row, status);
+    if (!status) status = measure_on(run, device, row, samples);
+    if (status && status != EAB_INTERRUPTED) set_status(row, status);
+    if (device) eab_device_close(device);
+    return status == EAB_INTERRUPTED ? status : EAB_OK;
 }
 
-static int do_point(bench_run *run, const eab_bench_point *point) {
-    const bool cold = run->bench->cold && !eab_bench_operation_at(point->op)->keeps_state;
+static int measure_point(bench_run *run, const eab_bench_point *point) {
+    const bool cold = run->bench->cold && !eab_bench_operation_at(point->op)->trains;
     eab_bench_samples samples = {.seconds = NULL};
     eab_bench_row row = {.point = *point,
                          .backend = run->bench->backend,
@@ -161,83 +118,77 @@ static int do_point(bench_run *run, const eab_bench_point *point) {
                          .error_ratio = NAN,
                          .memory_bytes = -1,
                          .throttled = -1};
+    if (eab_interrupt_count()) return eab_fail(EAB_INTERRUPTED, "interrupted");
     if (run->folder && run->bench->resume && eab_bench_folder_has(run->folder, &row)) {
         run->outcome->skipped++;
         return EAB_OK;
     }
-    show_live(run, NULL);
-    measure(run, &row, &samples);
-    int status = EAB_OK;
-    if (!samples.interrupted) {
+    show_progress(run, NULL);
+    int status = measure(run, &row, &samples);
+    if (!status) {
+        run->outcome->rows++;
         run->outcome->failed += row.status == EAB_BENCH_FAIL;
-        print_row(run, &row);
-        if (run->folder) status = eab_bench_folder_append(run->folder, &row, samples.seconds, samples.count);
+        eab_bench_print_row(&run->terminal, &row);
+        if (run->folder) status = eab_bench_folder_append(run->folder, &row, samples.seconds);
     }
     eab_bench_samples_free(&samples);
     return status;
 }
 
-/* ---- all ----------------------------------------------------------------------------------------------------- */
+/* ---- all rows ------------------------------------------------------------------------------------------------ */
 
-static int prepare(bench_run *run) {
-    eab_device *device;
-    EAB_TRY(eab_device_open(run->bench->backend, run->bench->device, &device));
-    device->backend->describe(device, run->device, sizeof run->device);
+static int open_folder(bench_run *run) {
+    const eab_bench *bench = run->bench;
     eab_isa isa;
-    const bool processor = strcmp(run->bench->backend, "cpu") == 0 && eab_isa_choose(getenv("EAB_ISA"), &isa) == EAB_OK;
-    const eab_run_settings settings = {.backend = run->bench->backend,
+    const bool processor = strcmp(bench->backend, "cpu") == 0 && eab_isa_choose(getenv("EAB_ISA"), &isa) == EAB_OK;
+    const eab_run_settings settings = {.backend = bench->backend,
                                        .device = run->device,
                                        .isa = processor ? eab_isa_name(isa) : "",
                                        .workers = 1,
                                        .fleet = 1,
-                                       .command = run->bench->command};
-    int status = EAB_OK;
-    if (run->bench->out)
-        status =
-            eab_bench_folder_open(run->bench->out, run->bench->resolved, &settings, run->bench->samples, &run->folder);
-    if (!status) {
-        run->peak_gflop_per_s[EAB_F32] = eab_peak_gflop_per_s(device, EAB_F32);
-        run->peak_gbyte_per_s = eab_peak_gbyte_per_s(device);
-        eab_bench_clocks_open(&run->clocks, device);
-        status = eab_bench_cost_measure(device, &run->outcome->cost);
-    }
-    if (!status) {
-        if (run->folder) status = eab_bench_folder_set_peak(run->folder, run->peak_gflop_per_s[EAB_F32]);
-    }
-    eab_device_close(device);
-    if (status) return status;
-    if (run->folder && *eab_bench_folder_warning(run->folder))
+                                       .command = bench->command};
+    EAB_TRY(eab_bench_folder_open(bench->out, bench->resolved, &settings, bench->samples, &run->folder));
+    if (*eab_bench_folder_warning(run->folder))
         fprintf(stderr, "eabench bench: %s\n", eab_bench_folder_warning(run->folder));
-    fprintf(stderr, "%s: %s; peak %.1f GFLOP/s, copy %.1f GB/s; %s caches; %u rows\n", run->bench->backend, run->device,
-            run->peak_gflop_per_s[EAB_F32], run->peak_gbyte_per_s, run->bench->cold ? "cold" : "warm",
-            run->plan->points->len);
     return EAB_OK;
+}
+
+static int prepare_on(bench_run *run, eab_device *device) {
+    device->backend->describe(device, run->device, sizeof run->device);
+    if (run->bench->out) EAB_TRY(open_folder(run));
+    const double peak_gflop_per_s = peak_of(run, device, EAB_F32);
+    run->peak_gbyte_per_s = eab_peak_gbyte_per_s(device);
+    eab_bench_clocks_open(&run->clocks, device);
+    EAB_TRY(eab_bench_cost_measure(device, &run->outcome->cost));
+    if (run->folder) EAB_TRY(eab_bench_folder_set_peak(run->folder, peak_gflop_per_s));
+    fprintf(stderr, "%s: %s; peak %.1f GFLOP/s, copy %.1f GB/s; %s caches; %u rows\n", run->bench->backend, run->device,
+            peak_gflop_per_s, run->peak_gbyte_per_s, run->bench->cold ? "cold" : "warm", run->plan->points->len);
+    return EAB_OK;
+}
+
+static int prepare(bench_run *run) {
+    eab_device *device;
+    EAB_TRY(eab_device_open(run->bench->backend, run->bench->device, &device));
+    const int status = prepare_on(run, device);
+    eab_device_close(device);
+    return status;
 }
 
 int eab_bench_run(const eab_bench *bench, const eab_bench_plan *plan, eab_bench_outcome *outcome) {
     const double begin_s = eab_now_s();
-    const char *term = getenv("TERM");
     bench_run run = {.bench = bench,
                      .plan = plan,
-                     .peak_gflop_per_s = {-1, -1, -1},
-                     .columns = terminal_columns(),
-                     .live = isatty(STDERR_FILENO) && term && strcmp(term, "dumb") != 0,
-                     .heading = -1,
-                     .outcome = outcome};
-    eab_bench_pin pin;
+                     .outcome = outcome,
+                     .terminal = eab_bench_terminal_open(),
+                     .peak_gflop_per_s = {-1, -1, -1}};
     *outcome = (eab_bench_outcome){.rows = 0};
     eab_interrupt_watch();
     eab_interrupt_looking(true);
-    eab_bench_pin_take(&pin);
+    eab_bench_pin_thread();
     int status = prepare(&run);
-    while (!status && run.number < plan->points->len && !eab_interrupt_count()) {
-        status = do_point(&run, &g_array_index(plan->points, eab_bench_point, run.number));
-        if (!status && !eab_interrupt_count()) run.number++;
-    }
-    eab_bench_pin_release(&pin);
-    clear_live(&run);
-    outcome->rows = (int)run.number - outcome->skipped;
-    outcome->interrupted = eab_interrupt_count();
+    for (; !status && run.number < plan->points->len; run.number++)
+        status = measure_point(&run, &g_array_index(plan->points, eab_bench_point, run.number));
+    eab_bench_clear_progress(&run.terminal);
     outcome->elapsed_s = eab_now_s() - begin_s;
     eab_bench_folder_close(run.folder);
     return status;

@@ -33,14 +33,9 @@ void eab_bench_summarize(double *values, size_t count, eab_bench_summary *summar
 }
 
 double eab_bench_median_of_3(const double values[3]) {
-    for (int i = 0; i < 3; i++)
-        if (isnan(values[i])) return NAN;
-    const double least = fmin(values[0], fmin(values[1], values[2]));
-    const double most = fmax(values[0], fmax(values[1], values[2]));
-    for (int i = 0; i < 3; i++)
-        if (values[i] > least && values[i] < most) return values[i];
-    /* Two are alike, and are the median. */
-    return values[0] == values[1] || values[0] == values[2] ? values[0] : values[1];
+    const double a = values[0], b = values[1], c = values[2];
+    if (isnan(a) || isnan(b) || isnan(c)) return NAN;
+    return fmax(fmin(a, b), fmin(fmax(a, b), c));
 }
 
 double eab_bench_cost_share(const eab_bench_cost *cost, double call_s, int64_t calls) {

@@ -1,4 +1,4 @@
-/* What is made of a row's samples: median, quantiles, and how well the median is known. */
+/* Statistics of a row's samples: the median, its standard error, quantiles; and when to stop sampling. */
 #ifndef EAB_BENCH_STATISTICS_H
 #define EAB_BENCH_STATISTICS_H
 
@@ -13,32 +13,33 @@ typedef struct {
 } eab_bench_summary;
 
 /* Sorts values[count] in place. Quantiles interpolate linearly between order statistics (Hyndman & Fan, "Sample
- * quantiles in statistical packages", Am. Stat. 50, 1996: type 7, numpy's default). The median's standard error is that of
- * McKean & Schrader ("A comparison of methods for studentizing the sample median", Commun. Stat. Simul. Comput. 13,
- * 1984): with c = (n + 1) / 2 - z sqrt(n / 4) rounded and z = 2.5758, the 99.5 % point of the normal distribution,
- * (x_(n - c + 1) - x_(c)) / (2 z): the binomial interval of the median over its width in standard errors. It assumes
- * nothing of the samples' distribution but independence. */
+ * quantiles in statistical packages", Am. Stat. 50, 1996: type 7, numpy's default). The median's standard error is
+ * that of McKean & Schrader ("A comparison of methods for studentizing the sample median", Commun. Stat. Simul.
+ * Comput. 13, 1984): with c = (n + 1) / 2 - z sqrt(n / 4) rounded and z = 2.5758, the 99.5 % point of the normal
+ * distribution, (x_(n - c + 1) - x_(c)) / (2 z): the binomial interval of the median over its width in standard
+ * errors. It assumes that the samples are independent, and no particular distribution. */
 void eab_bench_summarize(double *values, size_t count, eab_bench_summary *summary);
 
-/* NAN if one of them is. */
+/* NAN if one of them is NAN. */
 double eab_bench_median_of_3(const double values[3]);
 
-/* What the harness itself takes: of each call (the loop, the operation's call) and of each sample (reading the clock twice). */
+/* Time of the harness itself: in each call (the loop, the operation's call) and in each sample (reading the clock
+ * twice). */
 typedef struct {
     double call_s, sample_s;
 } eab_bench_cost;
 
-/* The share of it in a row whose calls take `call_s`, `calls` in a sample. */
+/* Its share in a row whose calls take `call_s`, with `calls` calls in a sample. */
 double eab_bench_cost_share(const eab_bench_cost *cost, double call_s, int64_t calls);
 
 /* When to stop. */
 typedef struct {
-    double precision; /* of the median: its standard error over itself */
+    double precision; /* relative standard error of the median */
     int min_samples;
     double max_s; /* wall-clock time of the row's sampling */
 } eab_bench_rule;
 
-/* Whether enough is known, or the time is over (at least one sample is always taken). */
+/* Whether the precision is reached or the time is over, after at least one sample. */
 bool eab_bench_enough(const eab_bench_rule *rule, const eab_bench_summary *summary, double elapsed_s);
 
 #endif

@@ -1,5 +1,6 @@
-#include "unfused.h"
-
+/* Attention the unfused way: products by OpenBLAS where the processor has it, else by the backend (cuBLAS on a GPU),
+ * and the scores between them in memory. */
+#include "attention.h"
 #include "kernels/bench.h"
 #include "kernels/mechanism.h"
 #include "library.h"
@@ -10,25 +11,29 @@ const char *eab_bench_unfused_unsupported(const eab_device *device, const eab_be
     return NULL;
 }
 
-/* Of batch * heads problems at once; heights and widths as in c = op(a) op(b). */
-static int product(eab_device *device, const eab_bench_attention_problem *p, int32_t set, int32_t a, bool transpose_a,
-                   int32_t b, bool transpose_b, int32_t c, int32_t m, int32_t n, int32_t k) {
-    static const char *unavailable = "";
-    const eab_bench_library *library = eab_bench_library_from_name("openblas");
-    if (unavailable && !*unavailable) unavailable = library->unavailable();
+/* An operand of a product: a tensor of the set, transposed or not. */
+typedef struct {
+    int32_t tensor;
+    bool transposed;
+} operand;
+
+/* c = op(a) op(b) for batch * heads problems; op(a) is [m][k], op(b) is [k][n]. */
+static int product(eab_device *device, const eab_bench_attention_problem *p, int32_t set, operand a, operand b,
+                   int32_t c, int32_t m, int32_t n, int32_t k) {
+    const eab_bench_library *library = eab_bench_library_at(EAB_BENCH_OPENBLAS);
     const eab_gemm gemm = {.members = p->attention.batch * p->attention.heads,
                            .m = m,
                            .n = n,
                            .k = k,
-                           .lda = transpose_a ? m : k,
-                           .ldb = transpose_b ? k : n,
+                           .lda = a.transposed ? m : k,
+                           .ldb = b.transposed ? k : n,
                            .ldc = n,
-                           .transpose_a = transpose_a,
-                           .transpose_b = transpose_b,
-                           .a = {eab_bench_buffer(&p->buffers, set, a), (int64_t)m * k},
-                           .b = {eab_bench_buffer(&p->buffers, set, b), (int64_t)k * n},
+                           .transpose_a = a.transposed,
+                           .transpose_b = b.transposed,
+                           .a = {eab_bench_buffer(&p->buffers, set, a.tensor), (int64_t)m * k},
+                           .b = {eab_bench_buffer(&p->buffers, set, b.tensor), (int64_t)k * n},
                            .c = {eab_bench_buffer(&p->buffers, set, c), (int64_t)m * n}};
-    if (device->backend->capacity || unavailable) return device->backend->gemm(device, &gemm);
+    if (device->backend->capacity || library->unavailable()) return device->backend->gemm(device, &gemm);
     library->product(NULL, &gemm);
     return EAB_OK;
 }
@@ -44,34 +49,32 @@ static eab_attention_args args_of(const eab_attention *a, const float *scale) {
                                 .slopes = a->slopes};
 }
 
-static eab_tensor tensor(const eab_bench_attention_problem *p, int32_t set, int32_t which) {
-    return (eab_tensor){eab_bench_buffer(&p->buffers, set, which), 0};
-}
-
 int eab_bench_unfused_forward(eab_device *device, const eab_bench_attention_problem *p, int32_t set) {
     const int32_t context = p->attention.context, width = p->attention.head_dim;
     const float scale = eab_mechanism_default_scale(p->attention.mechanism, width);
     const eab_attention_args args = args_of(&p->attention, &scale);
     const int32_t scores = p->buffers.tensors[EAB_BENCH_SCORES].count ? EAB_BENCH_SCORES : EAB_BENCH_WEIGHTS;
-    EAB_TRY(product(device, p, set, EAB_BENCH_Q, false, EAB_BENCH_K, true, scores, context, context, width));
-    EAB_TRY(device->backend->bench->scores_forward(device, &args, tensor(p, set, scores),
-                                                   tensor(p, set, EAB_BENCH_WEIGHTS)));
-    return product(device, p, set, EAB_BENCH_WEIGHTS, false, EAB_BENCH_V, false, EAB_BENCH_OUT, context, width,
-                   context);
+    const operand q = {EAB_BENCH_Q, false}, k_transposed = {EAB_BENCH_K, true}, v = {EAB_BENCH_V, false};
+    const operand weights = {EAB_BENCH_WEIGHTS, false};
+    EAB_TRY(product(device, p, set, q, k_transposed, scores, context, context, width));
+    EAB_TRY(device->backend->bench->scores_forward(device, &args, eab_bench_operand(&p->buffers, set, scores),
+                                                   eab_bench_operand(&p->buffers, set, EAB_BENCH_WEIGHTS)));
+    return product(device, p, set, weights, v, EAB_BENCH_OUT, context, width, context);
 }
 
 int eab_bench_unfused_backward(eab_device *device, const eab_bench_attention_problem *p, int32_t set) {
     const int32_t context = p->attention.context, width = p->attention.head_dim;
     const float scale = eab_mechanism_default_scale(p->attention.mechanism, width);
     const eab_attention_args args = args_of(&p->attention, &scale);
-    EAB_TRY(
-        product(device, p, set, EAB_BENCH_WEIGHTS, true, EAB_BENCH_DOUT, false, EAB_BENCH_DV, context, width, context));
-    EAB_TRY(
-        product(device, p, set, EAB_BENCH_DOUT, false, EAB_BENCH_V, true, EAB_BENCH_DWEIGHTS, context, context, width));
-    EAB_TRY(device->backend->bench->scores_backward(device, &args, tensor(p, set, EAB_BENCH_SCORES),
-                                                    tensor(p, set, EAB_BENCH_WEIGHTS),
-                                                    tensor(p, set, EAB_BENCH_DWEIGHTS)));
-    EAB_TRY(
-        product(device, p, set, EAB_BENCH_DWEIGHTS, false, EAB_BENCH_K, false, EAB_BENCH_DQ, context, width, context));
-    return product(device, p, set, EAB_BENCH_DWEIGHTS, true, EAB_BENCH_Q, false, EAB_BENCH_DK, context, width, context);
+    const operand q = {EAB_BENCH_Q, false}, k = {EAB_BENCH_K, false}, v_transposed = {EAB_BENCH_V, true};
+    const operand dout = {EAB_BENCH_DOUT, false}, weights_transposed = {EAB_BENCH_WEIGHTS, true};
+    const operand dscores = {EAB_BENCH_DWEIGHTS, false}, dscores_transposed = {EAB_BENCH_DWEIGHTS, true};
+    EAB_TRY(product(device, p, set, weights_transposed, dout, EAB_BENCH_DV, context, width, context));
+    EAB_TRY(product(device, p, set, dout, v_transposed, EAB_BENCH_DWEIGHTS, context, context, width));
+    EAB_TRY(device->backend->bench->scores_backward(device, &args,
+                                                    eab_bench_operand(&p->buffers, set, EAB_BENCH_SCORES),
+                                                    eab_bench_operand(&p->buffers, set, EAB_BENCH_WEIGHTS),
+                                                    eab_bench_operand(&p->buffers, set, EAB_BENCH_DWEIGHTS)));
+    EAB_TRY(product(device, p, set, dscores, k, EAB_BENCH_DQ, context, width, context));
+    return product(device, p, set, dscores_transposed, q, EAB_BENCH_DK, context, width, context);
 }

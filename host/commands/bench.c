@@ -69,7 +69,7 @@ static void print_help(GOptionContext *context) {
     for (int op = 0; op < EAB_BENCH_OP_COUNT; op++) {
         const eab_bench_operation *operation = eab_bench_operation_at(op);
         char words[100];
-        eab_join(operation->implementations, words, sizeof words);
+        eab_bench_list_implementations(operation, words, sizeof words);
         printf("  %-15s %-30s %s\n", operation->name, words, operation->summary);
     }
     printf(
@@ -132,7 +132,8 @@ static char *print_request(const arguments *a) {
 }
 
 /* The run's last lines; the exit code. */
-static int finish(const eab_bench *bench, const eab_bench_plan *plan, const eab_bench_outcome *outcome) {
+static int finish(const eab_bench *bench, const eab_bench_plan *plan, const eab_bench_outcome *outcome,
+                  bool interrupted) {
     if (eab_openblas_core()) fprintf(stderr, "openblas: its kernels for %s, one thread\n", eab_openblas_core());
     if (outcome->largest_cost_share > 0)
         fprintf(stderr, "the harness: %.2g ns a call and %.2g ns a sample, at most %.2g %% of a row\n",
@@ -141,8 +142,8 @@ static int finish(const eab_bench *bench, const eab_bench_plan *plan, const eab_
     if (outcome->skipped) fprintf(stderr, ", %d were there", outcome->skipped);
     if (outcome->failed) fprintf(stderr, ", %d failed", outcome->failed);
     if (bench->out) fprintf(stderr, "; %s/kernels.csv", bench->out);
-    fprintf(stderr, "%s\n", outcome->interrupted ? "; interrupted, finished rows are kept: resume with --resume" : "");
-    return outcome->interrupted ? EAB_EXIT_INTERRUPTED : outcome->failed ? EAB_EXIT_FAILED : EAB_EXIT_DONE;
+    fprintf(stderr, "%s\n", interrupted ? "; interrupted, finished rows are kept: resume with --resume" : "");
+    return interrupted ? EAB_EXIT_INTERRUPTED : outcome->failed ? EAB_EXIT_FAILED : EAB_EXIT_DONE;
 }
 
 static int run(const arguments *a, int argc, char **argv) {
@@ -169,7 +170,9 @@ static int run(const arguments *a, int argc, char **argv) {
         .resolved = resolved,
         .command = command};
     status = eab_bench_run(&bench, &plan, &outcome);
-    const int code = status ? eab_command_error("bench", status) : finish(&bench, &plan, &outcome);
+    const bool interrupted = status == EAB_INTERRUPTED;
+    const int code =
+        status && !interrupted ? eab_command_error("bench", status) : finish(&bench, &plan, &outcome, interrupted);
     eab_bench_plan_free(&plan);
     g_free(resolved);
     g_free(command);

@@ -1,0 +1,27 @@
+/* What a bench prints: rows to stdout, and while a row is measured one line to stderr if that is a terminal. */
+#ifndef EAB_BENCH_TERMINAL_H
+#define EAB_BENCH_TERMINAL_H
+
+#include "table.h"
+
+typedef struct {
+    int columns; /* of stdout */
+    bool live;   /* stderr is a terminal */
+    int heading; /* the operation whose heading was printed last; -1: none */
+} eab_bench_terminal;
+
+eab_bench_terminal eab_bench_terminal_open(void);
+
+/* The live line: `prefix` (what is measured) and the current summary, if any. */
+void eab_bench_show_progress(const eab_bench_terminal *terminal, const char *prefix, const eab_bench_summary *summary);
+void eab_bench_clear_progress(const eab_bench_terminal *terminal);
+
+/* Prints the row, below a heading where the operation changes. */
+void eab_bench_print_row(eab_bench_terminal *terminal, const eab_bench_row *row);
+
+/* One line without a newline in at most `columns` columns: the heading of an operation (which: 0 names, 1 units),
+ * and a row. Below 132 columns some are left out. Free with g_free. */
+char *eab_bench_heading(int op, int columns, int which);
+char *eab_bench_line(const eab_bench_row *row, int columns);
+
+#endif
