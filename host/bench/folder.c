@@ -63,7 +63,7 @@ static int open_table(eab_bench_folder *folder, int which) {
     int status = eab_table_scan(path, tables[which], read_row, &reader, &facts);
     if (!status && (!facts.exists || facts.torn)) {
         eab_replace_clean(path);
-        status = eab_table_rewrite(path, tables[which], &reader.rows, reader.rows.end ? 1 : 0);
+        status = eab_table_rewrite(tables[which], (const char *const *)&path, &reader.rows, reader.rows.end ? 1 : 0);
     }
     if (!status) status = eab_table_open(path, &folder->files[which]);
     g_free(path);

@@ -1,5 +1,6 @@
-/* Everything is read first, so that nothing is written before all of it was found to be in order. Then the cells are copied,
- * shard by shard, as a sweep appends them. The next merge continues one that was stopped. */
+/* Everything is read first, so that nothing is written before all of it was found to be in order. Then each table of the
+ * merged run is replaced by one with the shards' rows, accuracy.csv last: its rows commit. A merge that was stopped before
+ * leaves rows without a commit, which the next one drops and adds again. */
 #include "merge.h"
 
 #include <errno.h>
@@ -17,12 +18,15 @@
 
 typedef struct {
     const char *run, *out, *command;
-    eab_plan plan;               /* of all shards together */
-    GArray *shards;              /* eab_shard, by part: those that are there */
-    int32_t parts;               /* that the sweep was split into */
-    int32_t *owner;              /* [plan.count]: the part whose tables have the cell; 0: none */
-    eab_environment environment; /* of the first shard */
-    char *difference;            /* between two shards' environments; NULL: none */
+    eab_plan plan;                       /* of all shards together */
+    GArray *shards;                      /* eab_shard, by part: those that are there */
+    int32_t parts;                       /* that the sweep was split into */
+    int32_t *owner;                      /* [plan.count]: the part whose tables have the cell; 0: none */
+    bool has_table[EAB_TABLE_COUNT];     /* some shard */
+    GArray *rows[EAB_TABLE_COUNT];       /* eab_table_rows of all shards */
+    GPtrArray *sources[EAB_TABLE_COUNT]; /* the files that they are in; the first is OUT's */
+    eab_environment environment;         /* of the first shard */
+    char *difference;                    /* between two shards' environments; NULL: none */
 } merge;
 
 static eab_shard shard_at(const merge *self, guint i) { return g_array_index(self->shards, eab_shard, i); }
@@ -86,18 +90,39 @@ static int read_manifest(merge *self, const char *folder, int32_t part) {
     return status;
 }
 
-static int read_tables(merge *self, const char *folder, int32_t part) {
-    eab_run_folder *tables;
-    int status = EAB_OK;
-    if (!self->owner) self->owner = g_new0(int32_t, (gsize)self->plan.count);
-    EAB_TRY(eab_run_folder_peek(folder, &self->plan, &tables));
-    for (int64_t i = 0; i < self->plan.count && !status; i++) {
+/* Which cells the shard has. */
+static int claim_cells(merge *self, const eab_run_folder *tables, int32_t part) {
+    for (int64_t i = 0; i < self->plan.count; i++) {
         if (tables->cells[i].status < 0) continue;
         if (self->owner[i])
-            status = eab_fail(EAB_BAD_INPUT, "%s: cell %s is in shard %d, too; one of the two must go", folder,
-                              self->plan.cells[i].id, self->owner[i]);
+            return eab_fail(EAB_BAD_INPUT, "%s: cell %s is in shard %d, too; one of the two must go", tables->path,
+                            self->plan.cells[i].id, self->owner[i]);
         self->owner[i] = part;
     }
+    return EAB_OK;
+}
+
+/* Where the rows of these cells are. */
+static int list_rows(merge *self, const eab_run_folder *tables, eab_table table) {
+    GArray *rows;
+    const int status = eab_run_folder_list_rows(tables, table, &rows);
+    for (guint i = 0; i < rows->len; i++) {
+        eab_table_rows *at = &g_array_index(rows, eab_table_rows, i);
+        at->source = (int32_t)self->sources[table]->len;
+        if (tables->cells[at->cell].status >= 0) g_array_append_val(self->rows[table], *at);
+    }
+    g_ptr_array_add(self->sources[table], g_strdup(tables->table_paths[table]));
+    self->has_table[table] = self->has_table[table] || tables->has_table[table];
+    g_array_unref(rows);
+    return status;
+}
+
+static int read_tables(merge *self, const char *folder, int32_t part) {
+    eab_run_folder *tables;
+    if (!self->owner) self->owner = g_new0(int32_t, (gsize)self->plan.count);
+    EAB_TRY(eab_run_folder_peek(folder, &self->plan, &tables));
+    int status = claim_cells(self, tables, part);
+    for (int table = 0; table < EAB_TABLE_COUNT && !status; table++) status = list_rows(self, tables, (eab_table)table);
     eab_run_folder_close(tables);
     return status;
 }
@@ -114,61 +139,7 @@ static int read_all(merge *self) {
     return status;
 }
 
-/* ---- copying ------------------------------------------------------------------------------------------------- */
-
-/* A shard's tables, read cell by cell in the plan's order. */
-typedef struct {
-    eab_run_folder *folder;
-    GArray *rows[EAB_TABLE_COUNT]; /* eab_table_rows, by cell */
-    guint next[EAB_TABLE_COUNT];   /* of rows */
-    GMappedFile *file[EAB_TABLE_COUNT];
-} source;
-
-static void source_close(source *from) {
-    for (int table = 0; table < EAB_TABLE_COUNT; table++) {
-        g_clear_pointer(&from->rows[table], g_array_unref);
-        g_clear_pointer(&from->file[table], g_mapped_file_unref);
-    }
-    eab_run_folder_close(from->folder);
-}
-
-static int map_table(source *from, eab_table table) {
-    EAB_TRY(eab_run_folder_list_rows(from->folder, table, &from->rows[table]));
-    if (!from->rows[table]->len) return EAB_OK;
-    const char *path = from->folder->table_paths[table];
-    GError *error = NULL;
-    from->file[table] = g_mapped_file_new(path, FALSE, &error);
-    if (error) {
-        eab_fail(EAB_IO, "%s", error->message);
-        g_error_free(error);
-        return EAB_IO;
-    }
-    const eab_table_rows *last = &g_array_index(from->rows[table], eab_table_rows, from->rows[table]->len - 1);
-    if ((int64_t)g_mapped_file_get_length(from->file[table]) < last->end)
-        return eab_fail(EAB_IO, "%s: it changed while it was read", path);
-    return EAB_OK;
-}
-
-static int source_open(const char *folder, const eab_plan *plan, source *from) {
-    *from = (source){.folder = NULL};
-    EAB_TRY(eab_run_folder_peek(folder, plan, &from->folder));
-    int status = EAB_OK;
-    for (int table = 0; table < EAB_TABLE_COUNT && !status; table++) status = map_table(from, (eab_table)table);
-    if (status) source_close(from);
-    return status;
-}
-
-/* The cell's rows in a table; g_free. Cells are asked for in the plan's order. */
-static char *take_rows(source *from, eab_table table, int64_t cell) {
-    GString *text = g_string_new(NULL);
-    for (; from->next[table] < from->rows[table]->len; from->next[table]++) {
-        const eab_table_rows *at = &g_array_index(from->rows[table], eab_table_rows, from->next[table]);
-        if (at->cell > cell) break;
-        if (at->cell == cell)
-            g_string_append_len(text, g_mapped_file_get_contents(from->file[table]) + at->begin, at->end - at->begin);
-    }
-    return g_string_free(text, FALSE);
-}
+/* ---- adding ------------------------------------------------------------------------------------------------- */
 
 /* A model or an attention map: the same file under a second name where the file system can do that, else a copy. */
 static int bring_file(const char *from, const char *to, const char *kind, const eab_cell *cell) {
@@ -190,35 +161,33 @@ static int bring_file(const char *from, const char *to, const char *kind, const 
     return status;
 }
 
-static int copy_cell(const merge *self, source *from, int64_t index, eab_run_folder *folder) {
-    const eab_cell *cell = &self->plan.cells[index];
-    const eab_cell_state *state = &from->folder->cells[index];
-    const eab_cell_end end = {.index = index,
-                              .status = (eab_cell_status)state->status,
-                              .solved = state->solved,
-                              .token_accuracy = state->token_accuracy};
-    EAB_TRY(bring_file(from->folder->path, self->out, "models", cell));
-    EAB_TRY(bring_file(from->folder->path, self->out, "geometry", cell));
-    char *rows[EAB_TABLE_COUNT];
-    for (int table = 0; table < EAB_TABLE_COUNT; table++) rows[table] = take_rows(from, (eab_table)table, index);
-    const int status = eab_run_folder_append(folder, &end, (const char *const *)rows);
-    for (int table = 0; table < EAB_TABLE_COUNT; table++) g_free(rows[table]);
+/* Models and attention maps of the cells that are added. */
+static int bring_files(const merge *self, eab_run_folder *folder) {
+    int status = EAB_OK;
+    for (int64_t i = 0; i < self->plan.count && !status; i++) {
+        if (!self->owner[i] || eab_run_folder_has(folder, i)) continue;
+        if (eab_interrupt_count() > 0) return eab_fail(EAB_INTERRUPTED, "interrupted");
+        char *from = eab_shard_folder(self->run, (eab_shard){self->owner[i], self->parts});
+        status = bring_file(from, self->out, "models", &self->plan.cells[i]);
+        if (!status) status = bring_file(from, self->out, "geometry", &self->plan.cells[i]);
+        g_free(from);
+    }
     return status;
 }
 
-static int copy_shard(const merge *self, eab_shard shard, eab_run_folder *folder, int64_t *added) {
-    char *path = eab_shard_folder(self->run, shard);
-    source from;
-    int status = source_open(path, &self->plan, &from);
-    g_free(path);
-    EAB_TRY(status);
-    for (int64_t i = 0; i < self->plan.count && !status; i++) {
-        if (self->owner[i] != shard.part || from.folder->cells[i].status < 0 || eab_run_folder_has(folder, i)) continue;
-        status =
-            eab_interrupt_count() > 0 ? eab_fail(EAB_INTERRUPTED, "interrupted") : copy_cell(self, &from, i, folder);
-        *added += !status;
+/* Replaces OUT's table by one with its own rows and those that are added, in the plan's order. */
+static int add_rows(const merge *self, eab_run_folder *folder, eab_table table) {
+    GArray *rows;
+    int status = eab_run_folder_list_rows(folder, table, &rows);
+    for (guint i = 0; i < self->rows[table]->len; i++) {
+        const eab_table_rows *at = &g_array_index(self->rows[table], eab_table_rows, i);
+        if (!eab_run_folder_has(folder, at->cell)) g_array_append_val(rows, *at);
     }
-    source_close(&from);
+    g_array_sort(rows, eab_table_rows_compare);
+    if (!status)
+        status = eab_table_rewrite(eab_run_table(table), (const char *const *)self->sources[table]->pdata,
+                                   &g_array_index(rows, eab_table_rows, 0), rows->len);
+    g_array_unref(rows);
     return status;
 }
 
@@ -250,19 +219,6 @@ static void report_missing(const merge *self, eab_run_folder *folder) {
     g_free(part_of);
 }
 
-/* Whether any shard has this table. */
-static bool any_table(const merge *self, eab_table table) {
-    bool found = false;
-    for (guint i = 0; i < self->shards->len && !found; i++) {
-        char *folder = eab_shard_folder(self->run, shard_at(self, i));
-        char *path = g_build_filename(folder, eab_run_table(table)->file_name, NULL);
-        found = g_file_test(path, G_FILE_TEST_EXISTS);
-        g_free(path);
-        g_free(folder);
-    }
-    return found;
-}
-
 /* It describes the machine that trained, not the one that merges. */
 static int write_manifest(merge *self) {
     char *path = g_build_filename(self->out, "manifest.ini", NULL);
@@ -272,17 +228,27 @@ static int write_manifest(merge *self) {
     return status;
 }
 
-static int copy_all(merge *self, eab_run_folder *folder, eab_merge_counts *counts) {
+static int count_cells(const merge *self, eab_merge_counts *counts) {
+    eab_run_folder *merged;
     eab_run_summary summary;
-    for (guint i = 0; i < self->shards->len; i++) EAB_TRY(copy_shard(self, shard_at(self, i), folder, &counts->added));
-    EAB_TRY(eab_run_folder_sync(folder));
-    eab_run_folder_summary(folder, &summary);
+    EAB_TRY(eab_run_folder_peek(self->out, &self->plan, &merged));
+    eab_run_folder_summary(merged, &summary);
     counts->cells = self->plan.count;
     counts->done = summary.done;
     counts->diverged = summary.diverged;
     counts->failed = summary.failed;
     counts->missing = self->plan.count - summary.done - summary.failed;
-    report_missing(self, folder);
+    report_missing(self, merged);
+    return eab_run_folder_close(merged);
+}
+
+static int add_cells(merge *self, eab_run_folder *folder, eab_merge_counts *counts) {
+    for (int64_t i = 0; i < self->plan.count; i++) counts->added += self->owner[i] && !eab_run_folder_has(folder, i);
+    if (!counts->added) return EAB_OK;
+    EAB_TRY(write_manifest(self));
+    EAB_TRY(bring_files(self, folder));
+    for (int table = EAB_TABLE_COUNT - 1; table >= 0; table--)
+        if (folder->files[table].path) EAB_TRY(add_rows(self, folder, (eab_table)table));
     return EAB_OK;
 }
 
@@ -291,15 +257,13 @@ static int write_all(merge *self, eab_merge_counts *counts) {
                                        .device = eab_environment_get(&self->environment, "device"),
                                        .isa = eab_environment_get(&self->environment, "isa"),
                                        .command = self->command,
-                                       .save_curves = any_table(self, EAB_TABLE_CURVES),
-                                       .save_geometry = any_table(self, EAB_TABLE_GEOMETRY)};
+                                       .save_curves = self->has_table[EAB_TABLE_CURVES],
+                                       .save_geometry = self->has_table[EAB_TABLE_GEOMETRY]};
     eab_run_folder *folder;
     EAB_TRY(eab_run_folder_open(self->out, &self->plan, &settings, &folder));
     if (self->difference) fprintf(stderr, "eabench merge: %s; results may differ in the last bits\n", self->difference);
-    bool adds = false;
-    for (int64_t i = 0; i < self->plan.count && !adds; i++) adds = self->owner[i] && !eab_run_folder_has(folder, i);
-    int status = adds ? write_manifest(self) : EAB_OK;
-    if (!status) status = copy_all(self, folder, counts);
+    int status = add_cells(self, folder, counts);
+    if (!status) status = count_cells(self, counts);
     const int closed = eab_run_folder_close(folder);
     return closed ? closed : status;
 }
@@ -307,9 +271,18 @@ static int write_all(merge *self, eab_merge_counts *counts) {
 int eab_merge(const char *run, const char *out, const char *command, eab_merge_counts *counts) {
     merge self = {.run = run, .out = out, .command = command};
     *counts = (eab_merge_counts){0};
+    for (int table = 0; table < EAB_TABLE_COUNT; table++) {
+        self.rows[table] = g_array_new(FALSE, FALSE, sizeof(eab_table_rows));
+        self.sources[table] = g_ptr_array_new_with_free_func(g_free);
+        g_ptr_array_add(self.sources[table], g_build_filename(out, eab_run_table((eab_table)table)->file_name, NULL));
+    }
     eab_interrupt_watch();
     int status = read_all(&self);
     if (!status) status = write_all(&self, counts);
+    for (int table = 0; table < EAB_TABLE_COUNT; table++) {
+        g_array_unref(self.rows[table]);
+        g_ptr_array_unref(self.sources[table]);
+    }
     g_array_unref(self.shards);
     g_free(self.owner);
     g_free(self.difference);

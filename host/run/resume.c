@@ -178,12 +178,6 @@ static int visit_list(void *context, const eab_csv_row *row) {
     return EAB_OK;
 }
 
-static int compare_rows(const void *a, const void *b) {
-    const eab_table_rows *left = a, *right = b;
-    if (left->cell != right->cell) return left->cell < right->cell ? -1 : 1;
-    return left->begin < right->begin ? -1 : left->begin > right->begin;
-}
-
 static int list_rows(row_list *list, eab_table table, eab_table_facts *facts) {
     list->rows = g_array_new(FALSE, FALSE, sizeof(eab_table_rows));
     list->ordered = true;
@@ -194,7 +188,7 @@ int eab_run_folder_list_rows(const eab_run_folder *folder, eab_table table, GArr
     eab_table_facts facts;
     row_list list = {.folder = folder};
     const int status = list_rows(&list, table, &facts);
-    g_array_sort(list.rows, compare_rows);
+    g_array_sort(list.rows, eab_table_rows_compare);
     *rows = list.rows;
     return status;
 }
@@ -203,9 +197,9 @@ int eab_run_folder_tidy(const eab_run_folder *folder, eab_table table, bool in_o
     eab_table_facts facts;
     row_list list = {.folder = folder, .done_only = !in_order};
     int status = list_rows(&list, table, &facts);
-    if (in_order) g_array_sort(list.rows, compare_rows);
+    if (in_order) g_array_sort(list.rows, eab_table_rows_compare);
     if (!status && (!facts.exists || facts.torn || list.dropped || (in_order && !list.ordered)))
-        status = eab_table_rewrite(folder->table_paths[table], eab_run_table(table),
+        status = eab_table_rewrite(eab_run_table(table), (const char *const *)&folder->table_paths[table],
                                    &g_array_index(list.rows, eab_table_rows, 0), list.rows->len);
     g_array_free(list.rows, TRUE);
     return status;

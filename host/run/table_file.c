@@ -130,6 +130,12 @@ int eab_table_scan(const char *path, const eab_table_layout *layout, eab_table_v
 
 /* ---- writing ------------------------------------------------------------------------------------------------- */
 
+int eab_table_rows_compare(const void *a, const void *b) {
+    const eab_table_rows *left = a, *right = b;
+    if (left->cell != right->cell) return left->cell < right->cell ? -1 : 1;
+    return left->begin < right->begin ? -1 : left->begin > right->begin;
+}
+
 static int copy_rows(const char *path, int from, const eab_table_rows *rows, eab_replacement *replacement) {
     char chunk[1 << 16];
     for (int64_t at = rows->begin; at < rows->end;) {
@@ -138,9 +144,7 @@ static int copy_rows(const char *path, int from, const eab_table_rows *rows, eab
         if (got < 0 && errno == EINTR) continue;
         if (got <= 0) {
             if (got == 0) errno = EIO; /* it was longer when it was scanned */
-            const int status = io_error(path, "cannot be read");
-            eab_replace_abandon(replacement);
-            return status;
+            return io_error(path, "cannot be read");
         }
         EAB_TRY(eab_replace_write(replacement, chunk, (size_t)got));
         at += got;
@@ -148,18 +152,32 @@ static int copy_rows(const char *path, int from, const eab_table_rows *rows, eab
     return EAB_OK;
 }
 
-int eab_table_rewrite(const char *path, const eab_table_layout *layout, const eab_table_rows *rows, size_t count) {
+static int copy_all(const char *const *sources, const eab_table_rows *rows, size_t count,
+                    eab_replacement *replacement) {
+    int from = -1, status = EAB_OK;
+    for (size_t i = 0; i < count && !status; i++) {
+        const char *path = sources[rows[i].source];
+        if (i == 0 || rows[i].source != rows[i - 1].source) {
+            if (from >= 0) close(from);
+            status = open_table(path, &from);
+        }
+        if (!status) status = copy_rows(path, from, &rows[i], replacement);
+    }
+    if (from >= 0) close(from);
+    return status;
+}
+
+int eab_table_rewrite(const eab_table_layout *layout, const char *const *sources, const eab_table_rows *rows,
+                      size_t count) {
     eab_replacement replacement;
-    int from;
-    EAB_TRY(open_table(path, &from));
+    EAB_TRY(eab_replace_begin(sources[0], &replacement));
     GString *header = g_string_new(NULL);
     eab_table_header(layout, header);
-    int status = eab_replace_begin(path, &replacement);
-    if (!status) status = eab_replace_write(&replacement, header->str, header->len);
-    for (size_t i = 0; i < count && !status; i++) status = copy_rows(path, from, &rows[i], &replacement);
-    if (!status) status = eab_replace_commit(&replacement);
+    int status = eab_replace_write(&replacement, header->str, header->len);
+    if (!status) status = copy_all(sources, rows, count, &replacement);
     g_string_free(header, TRUE);
-    if (from >= 0) close(from);
+    if (!status) return eab_replace_commit(&replacement);
+    eab_replace_abandon(&replacement);
     return status;
 }
 

@@ -32,13 +32,19 @@ typedef struct {
 int eab_table_scan(const char *path, const eab_table_layout *layout, eab_table_visitor visitor, void *context,
                    eab_table_facts *facts);
 
-/* A run of whole rows of one cell in the file. */
+/* Neighbouring whole rows of one cell, bytes [begin, end) of a file. */
 typedef struct {
     int64_t cell, begin, end;
+    int32_t source; /* which file */
 } eab_table_rows;
 
-/* Atomically replaces the table by its header and these rows of it, in this order; creates it where there is none. */
-int eab_table_rewrite(const char *path, const eab_table_layout *layout, const eab_table_rows *rows, size_t count);
+/* For sorting: by cell, then by place in the file. */
+int eab_table_rows_compare(const void *a, const void *b);
+
+/* Atomically replaces the table sources[0] by its header and these rows of sources[rows->source], in this order; creates it
+ * where there is none. */
+int eab_table_rewrite(const eab_table_layout *layout, const char *const *sources, const eab_table_rows *rows,
+                      size_t count);
 
 typedef struct {
     char *path;
