@@ -135,14 +135,11 @@ static void count_all(run_status *self) {
 
 /* ---- telling ------------------------------------------------------------------------------------------------- */
 
-/* The plan's cell of this id, as a line; what is not in the plan is shown as it is. */
+/* The cell on one line; "" if the plan lacks it. */
 static void label_of(const run_status *self, const char *id, char *label, size_t size) {
+    const int64_t index = eab_plan_find(&self->plan, id);
     g_strlcpy(label, "", size);
-    for (int64_t i = 0; i < self->plan.count; i++)
-        if (strcmp(self->plan.cells[i].id, id) == 0) {
-            eab_cell_label(&self->plan.cells[i].config, label, size);
-            return;
-        }
+    if (index >= 0) eab_cell_label(&self->plan.cells[index].config, label, size);
 }
 
 static void print_json(const run_status *self) {

@@ -248,22 +248,21 @@ static int list_cells(sweep_product *product, const eab_config *base, eab_plan *
     const int64_t count = (int64_t)product->cell_count;
     plan->cells = malloc((size_t)count * sizeof *plan->cells);
     if (!plan->cells) return eab_fail(EAB_NO_MEMORY, "%s: no memory for %lld cells", product->path, (long long)count);
-    GHashTable *seen = g_hash_table_new(g_str_hash, g_str_equal);
+    plan->places = g_hash_table_new(g_str_hash, g_str_equal);
     int status = EAB_OK;
     for (int64_t i = 0; i < count && !status; i++) {
         eab_cell *cell = &plan->cells[plan->count];
         cell->config = *base;
         take_cell(product, &cell->config);
         eab_config_id(&cell->config, cell->id);
-        if (g_hash_table_contains(seen, cell->id)) {
+        if (g_hash_table_contains(plan->places, cell->id)) {
             plan->duplicates++;
             continue;
         }
         status = check_cell(product, &cell->config);
-        g_hash_table_add(seen, cell->id);
+        g_hash_table_insert(plan->places, cell->id, GSIZE_TO_POINTER((gsize)plan->count));
         plan->count++;
     }
-    g_hash_table_destroy(seen);
     return status;
 }
 
@@ -324,10 +323,17 @@ int eab_plan_load(const char *path, const char *const *sets, eab_plan *plan) {
 }
 
 void eab_plan_free(eab_plan *plan) {
+    g_clear_pointer(&plan->places, g_hash_table_destroy);
     free(plan->cells);
     free(plan->resolved);
     free(plan->name);
     *plan = (eab_plan){.count = 0};
+}
+
+int64_t eab_plan_find(const eab_plan *plan, const char *id) {
+    gpointer place;
+    const bool found = g_hash_table_lookup_extended(plan->places, id, NULL, &place);
+    return found ? (int64_t)GPOINTER_TO_SIZE(place) : -1;
 }
 
 double eab_cell_flop(const eab_config *config) {

@@ -2,6 +2,8 @@
 #ifndef EAB_PLAN_CELLS_H
 #define EAB_PLAN_CELLS_H
 
+#include <glib.h>
+
 #include "spec/file.h"
 #include "spec/options.h"
 
@@ -21,6 +23,7 @@ typedef struct {
     int64_t count;
     int64_t duplicates; /* left out: the same cell from two places */
     char *resolved;     /* the spec as INI text, --set applied and every option written out; runs again as it stands */
+    GHashTable *places; /* a cell's id -> its index; ask eab_plan_find */
     char *name;         /* the spec's file name without directory and ".ini" */
 } eab_plan;
 
@@ -31,6 +34,9 @@ int eab_plan_load(const char *path, const char *const *sets, eab_plan *plan);
 /* The same of a spec; `path` is for its name and the error lines. */
 int eab_plan_make(const char *path, const eab_spec *spec, eab_plan *plan);
 void eab_plan_free(eab_plan *plan);
+
+/* The index of the cell with this id, or -1. */
+int64_t eab_plan_find(const eab_plan *plan, const char *id);
 
 /* Work of a cell, for "longest first" and estimates: FLOP if it is not stopped early. */
 double eab_cell_flop(const eab_config *config);

@@ -109,8 +109,13 @@ int32_t *eab_shard_split(const eab_plan *plan, int32_t parts) {
 void eab_shard_take(const eab_shard *shard, eab_plan *plan) {
     int32_t *part_of = eab_shard_split(plan, shard->parts);
     int64_t count = 0;
-    for (int64_t i = 0; i < plan->count; i++)
-        if (part_of[i] == shard->part) plan->cells[count++] = plan->cells[i];
+    g_hash_table_remove_all(plan->places);
+    for (int64_t i = 0; i < plan->count; i++) {
+        if (part_of[i] != shard->part) continue;
+        plan->cells[count] = plan->cells[i];
+        g_hash_table_insert(plan->places, plan->cells[count].id, GSIZE_TO_POINTER((gsize)count));
+        count++;
+    }
     plan->count = count;
     g_free(part_of);
 }

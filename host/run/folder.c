@@ -30,12 +30,8 @@ static eab_run_folder *folder_new(const char *path, const eab_plan *plan) {
     folder->warning = g_strdup("");
     folder->plan = plan;
     folder->lock.fd = -1;
-    folder->places = g_hash_table_new(g_str_hash, g_str_equal);
     folder->cells = g_new0(eab_cell_state, (gsize)plan->count);
-    for (int64_t i = 0; i < plan->count; i++) {
-        g_hash_table_insert(folder->places, plan->cells[i].id, GSIZE_TO_POINTER((gsize)i));
-        folder->cells[i].status = -1;
-    }
+    for (int64_t i = 0; i < plan->count; i++) folder->cells[i].status = -1;
     for (int table = 0; table < EAB_TABLE_COUNT; table++) {
         folder->table_paths[table] = g_build_filename(path, eab_run_table((eab_table)table)->file_name, NULL);
         folder->files[table].fd = -1;
@@ -60,7 +56,6 @@ static void folder_free(eab_run_folder *folder) {
     }
     eab_run_lock_release(&folder->lock);
     g_array_free(folder->waiting, TRUE);
-    g_hash_table_destroy(folder->places);
     eab_environment_free(&folder->environment);
     pthread_mutex_destroy(&folder->mutex);
     g_free(folder->failure_message);

@@ -26,7 +26,6 @@ struct eab_run_folder {
     eab_run_lock lock;
     const eab_plan *plan;
     eab_environment environment;
-    GHashTable *places;    /* a cell's id -> its index in the plan */
     eab_cell_state *cells; /* [plan->count] */
     char *table_paths[EAB_TABLE_COUNT];
     bool has_table[EAB_TABLE_COUNT];

@@ -29,17 +29,16 @@ bool eab_run_folder_is_done(const eab_run_folder *folder, int64_t index) {
     return folder->keep_failures || eab_cell_status_is_result((eab_cell_status)state->status);
 }
 
-/* The plan's index of the row's cell, or -1 with a line. */
+/* The plan's index of the row's cell; -1 with a message. */
 static int64_t find_cell(const eab_run_folder *folder, const eab_csv_row *row) {
-    gpointer place;
-    if (g_hash_table_lookup_extended(folder->places, row->field[0], NULL, &place))
-        return (int64_t)GPOINTER_TO_SIZE(place);
+    const int64_t index = eab_plan_find(folder->plan, row->field[0]);
     char shown[64];
-    eab_fail(EAB_BAD_INPUT,
-             "cell '%s' is not one of this spec; a folder of the same spec, or of a part of it, is "
-             "allowed, or another --out",
-             eab_excerpt(row->field[0], 40, shown, sizeof shown));
-    return -1;
+    if (index < 0)
+        eab_fail(EAB_BAD_INPUT,
+                 "cell '%s' is not one of this spec; a folder of the same spec, or of a part of it, is "
+                 "allowed, or another --out",
+                 eab_excerpt(row->field[0], 40, shown, sizeof shown));
+    return index;
 }
 
 /* An empty field is NAN. */

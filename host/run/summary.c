@@ -8,9 +8,9 @@
 #include "spec/cell_task.h"
 #include "tables.h"
 
-enum { MAX_LEVELS_SHOWN = 60, MECHANISMS = EAB_MECHANISM_COUNT };
+enum { MAX_LEVELS_SHOWN = 60 };
 
-/* A level's name as people read it on one line: a long mixture is cut, and told apart by its size. */
+/* A level's name for people: a long mixture is cut and identified by its size. */
 static void name_level(const eab_config *config, char *text, size_t size) {
     char name[EAB_LEVEL_NAME_SIZE];
     enum { LONGEST = 72, KEPT = 34 };
@@ -29,112 +29,120 @@ void eab_cell_label(const eab_config *config, char *text, size_t size) {
                eab_config_task_name(config), level, lr, (gint64)config->seed);
 }
 
-void eab_level_index_make(const eab_plan *plan, eab_level_index *index) {
-    GHashTable *numbers = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
-    GPtrArray *names = g_ptr_array_new();
-    bool several = false;
-    for (int64_t i = 1; i < plan->count && !several; i++)
-        several = eab_config_task_name(&plan->cells[i].config) != eab_config_task_name(&plan->cells[0].config);
-    *index = (eab_level_index){.of_cell = g_new(int32_t, (gsize)plan->count)};
-    for (int64_t i = 0; i < plan->count; i++) {
-        const eab_config *config = &plan->cells[i].config;
-        char name[EAB_LEVEL_NAME_SIZE], shown[256], *full;
-        gpointer number;
-        eab_config_level_name(config, name, sizeof name);
-        full = several ? g_strconcat(eab_config_task_name(config), " ", name, NULL) : g_strdup(name);
-        if (g_hash_table_lookup_extended(numbers, full, NULL, &number)) {
-            index->of_cell[i] = GPOINTER_TO_INT(number);
-            g_free(full);
-            continue;
-        }
-        index->of_cell[i] = (int32_t)names->len;
-        g_hash_table_insert(numbers, full, GINT_TO_POINTER((gint)names->len));
-        name_level(config, shown, sizeof shown);
-        g_ptr_array_add(names, several ? g_strconcat(eab_config_task_name(config), " ", shown, NULL) : g_strdup(shown));
-        index->width = MAX(index->width, (int32_t)strlen(names->pdata[names->len - 1]));
-    }
-    index->width = MAX(index->width, (int32_t)strlen("level"));
-    index->count = (int32_t)names->len;
-    index->names = (char **)g_ptr_array_free(names, FALSE);
-    g_hash_table_destroy(numbers);
-}
-
-void eab_level_index_free(eab_level_index *index) {
-    for (int32_t i = 0; i < index->count; i++) g_free(index->names[i]);
-    g_free(index->names);
-    g_free(index->of_cell);
-    *index = (eab_level_index){0};
-}
-
-static void print_left_out(FILE *file, int32_t levels) {
-    if (levels > MAX_LEVELS_SHOWN) fprintf(file, "... and %d more levels\n", levels - MAX_LEVELS_SHOWN);
-}
-
-/* Of one level and mechanism. */
+/* Cells of one level and mechanism. */
 typedef struct {
-    int64_t cells, measured, judged, solved; /* results; with an accuracy; known to be solved or not; solved */
+    int64_t cells, measured, judged, solved; /* all; with an accuracy; known to be solved or not; solved */
     double accuracy_sum;
 } tally;
 
-void eab_summary_print(FILE *file, const eab_plan *plan, eab_run_folder *folder) {
-    eab_level_index levels;
-    eab_level_index_make(plan, &levels);
-    tally(*tallies)[MECHANISMS] = g_malloc0((gsize)levels.count * sizeof *tallies);
-    for (int64_t i = 0; i < plan->count; i++) {
-        const int32_t mechanism = plan->cells[i].config.mechanism;
-        eab_cell_outcome outcome;
-        if (!eab_run_folder_outcome(folder, i, &outcome) || !eab_cell_status_is_result(outcome.status)) continue;
-        tally *at = &tallies[levels.of_cell[i]][mechanism];
-        at->cells++;
-        if (!isnan(outcome.token_accuracy)) {
-            at->measured++;
-            at->accuracy_sum += outcome.token_accuracy;
-        }
-        at->judged += outcome.solved >= 0;
-        at->solved += outcome.solved == 1;
+typedef struct {
+    char *name; /* "basis=8 delay=4", after the task's name if the plan has several tasks */
+    tally by_mechanism[EAB_MECHANISM_COUNT];
+} level_row;
+
+static bool has_several_tasks(const eab_plan *plan) {
+    for (int64_t i = 1; i < plan->count; i++)
+        if (eab_config_task_name(&plan->cells[i].config) != eab_config_task_name(&plan->cells[0].config)) return true;
+    return false;
+}
+
+/* The row of the config's level, added where it is new. rows_by_name: full name -> place in rows. */
+static level_row *find_level(GArray *rows, GHashTable *rows_by_name, const eab_config *config, bool several_tasks) {
+    const char *task = several_tasks ? eab_config_task_name(config) : "", *space = several_tasks ? " " : "";
+    char name[EAB_LEVEL_NAME_SIZE], shown[256];
+    gpointer place;
+    eab_config_level_name(config, name, sizeof name);
+    char *full = g_strconcat(task, space, name, NULL);
+    if (g_hash_table_lookup_extended(rows_by_name, full, NULL, &place)) {
+        g_free(full);
+        return &g_array_index(rows, level_row, GPOINTER_TO_UINT(place));
     }
-    fprintf(file, "%-*s  %-10s  %14s  %6s  %5s\n", levels.width, "level", "mechanism", "token accuracy", "solved",
-            "cells");
-    for (int32_t level = 0; level < MIN(levels.count, MAX_LEVELS_SHOWN); level++) {
-        const char *name = levels.names[level];
-        for (int32_t mechanism = 0; mechanism < MECHANISMS; mechanism++) {
-            const tally *at = &tallies[level][mechanism];
-            if (!at->cells) continue;
-            char accuracy[32] = "-", solved[32] = "-";
-            if (at->measured) g_snprintf(accuracy, sizeof accuracy, "%.4f", at->accuracy_sum / (double)at->measured);
-            if (at->judged) g_snprintf(solved, sizeof solved, "%.0f%%", 100 * (double)at->solved / (double)at->judged);
-            fprintf(file, "%-*s  %-10s  %14s  %6s  %5lld\n", levels.width, name, eab_mechanism_name(mechanism),
-                    accuracy, solved, (long long)at->cells);
+    g_hash_table_insert(rows_by_name, full, GUINT_TO_POINTER(rows->len));
+    name_level(config, shown, sizeof shown);
+    const level_row row = {.name = g_strconcat(task, space, shown, NULL)};
+    g_array_append_val(rows, row);
+    return &g_array_index(rows, level_row, rows->len - 1);
+}
+
+static void count_outcome(tally *at, const eab_cell_outcome *outcome) {
+    at->cells++;
+    at->judged += outcome->solved >= 0;
+    at->solved += outcome->solved == 1;
+    if (isnan(outcome->token_accuracy)) return;
+    at->measured++;
+    at->accuracy_sum += outcome->token_accuracy;
+}
+
+static void clear_row(gpointer row) { g_free(((level_row *)row)->name); }
+
+/* The levels (level_row) in the plan's order; counted are the folder's results, or without one (NULL) all cells. */
+static GArray *tally_levels(const eab_plan *plan, eab_run_folder *folder, int *width) {
+    GArray *rows = g_array_new(FALSE, FALSE, sizeof(level_row));
+    GHashTable *rows_by_name = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+    const bool several_tasks = has_several_tasks(plan);
+    g_array_set_clear_func(rows, clear_row);
+    *width = (int)strlen("level");
+    for (int64_t i = 0; i < plan->count; i++) {
+        const eab_config *config = &plan->cells[i].config;
+        level_row *row = find_level(rows, rows_by_name, config, several_tasks);
+        eab_cell_outcome outcome = {.status = EAB_CELL_OK, .token_accuracy = NAN, .solved = -1};
+        *width = MAX(*width, (int)strlen(row->name));
+        if (folder && !eab_run_folder_outcome(folder, i, &outcome)) continue;
+        if (eab_cell_status_is_result(outcome.status)) count_outcome(&row->by_mechanism[config->mechanism], &outcome);
+    }
+    g_hash_table_destroy(rows_by_name);
+    return rows;
+}
+
+static guint shown_levels(const GArray *rows) { return MIN(rows->len, MAX_LEVELS_SHOWN); }
+
+static void print_left_out(FILE *file, const GArray *rows) {
+    if (rows->len > MAX_LEVELS_SHOWN) fprintf(file, "... and %u more levels\n", rows->len - MAX_LEVELS_SHOWN);
+}
+
+static void print_tally(FILE *file, int width, const char *level, int32_t mechanism, const tally *at) {
+    char accuracy[32] = "-", solved[32] = "-";
+    if (at->measured) g_snprintf(accuracy, sizeof accuracy, "%.4f", at->accuracy_sum / (double)at->measured);
+    if (at->judged) g_snprintf(solved, sizeof solved, "%.0f%%", 100 * (double)at->solved / (double)at->judged);
+    fprintf(file, "%-*s  %-10s  %14s  %6s  %5lld\n", width, level, eab_mechanism_name(mechanism), accuracy, solved,
+            (long long)at->cells);
+}
+
+void eab_summary_print(FILE *file, const eab_plan *plan, eab_run_folder *folder) {
+    int width;
+    GArray *rows = tally_levels(plan, folder, &width);
+    fprintf(file, "%-*s  %-10s  %14s  %6s  %5s\n", width, "level", "mechanism", "token accuracy", "solved", "cells");
+    for (guint i = 0; i < shown_levels(rows); i++) {
+        const level_row *row = &g_array_index(rows, level_row, i);
+        const char *name = row->name;
+        for (int32_t mechanism = 0; mechanism < EAB_MECHANISM_COUNT; mechanism++) {
+            if (!row->by_mechanism[mechanism].cells) continue;
+            print_tally(file, width, name, mechanism, &row->by_mechanism[mechanism]);
             name = "";
         }
     }
-    print_left_out(file, levels.count);
-    g_free(tallies);
-    eab_level_index_free(&levels);
+    print_left_out(file, rows);
+    g_array_unref(rows);
 }
 
 void eab_plan_print(FILE *file, const eab_plan *plan) {
-    eab_level_index levels;
-    eab_level_index_make(plan, &levels);
-    int64_t(*counts)[MECHANISMS] = g_malloc0((gsize)levels.count * sizeof *counts);
-    bool used[MECHANISMS] = {false};
-    for (int64_t i = 0; i < plan->count; i++) {
-        const int32_t mechanism = plan->cells[i].config.mechanism;
-        counts[levels.of_cell[i]][mechanism]++;
-        used[mechanism] = true;
-    }
-    fprintf(file, "%-*s", levels.width, "level");
-    for (int32_t i = 0; i < MECHANISMS; i++)
+    int width;
+    GArray *rows = tally_levels(plan, NULL, &width);
+    int64_t used[EAB_MECHANISM_COUNT] = {0};
+    for (int64_t i = 0; i < plan->count; i++) used[plan->cells[i].config.mechanism]++;
+    fprintf(file, "%-*s", width, "level");
+    for (int32_t i = 0; i < EAB_MECHANISM_COUNT; i++)
         if (used[i]) fprintf(file, "  %8s", eab_mechanism_name(i));
     fputc('\n', file);
-    for (int32_t level = 0; level < MIN(levels.count, MAX_LEVELS_SHOWN); level++) {
-        fprintf(file, "%-*s", levels.width, levels.names[level]);
-        for (int32_t i = 0; i < MECHANISMS; i++)
+    for (guint k = 0; k < shown_levels(rows); k++) {
+        const level_row *row = &g_array_index(rows, level_row, k);
+        fprintf(file, "%-*s", width, row->name);
+        for (int32_t i = 0; i < EAB_MECHANISM_COUNT; i++)
             if (used[i])
-                fprintf(file, "  %*lld", MAX(8, (int)strlen(eab_mechanism_name(i))), (long long)counts[level][i]);
+                fprintf(file, "  %*lld", MAX(8, (int)strlen(eab_mechanism_name(i))),
+                        (long long)row->by_mechanism[i].cells);
         fputc('\n', file);
     }
-    print_left_out(file, levels.count);
-    g_free(counts);
-    eab_level_index_free(&levels);
+    print_left_out(file, rows);
+    g_array_unref(rows);
 }
