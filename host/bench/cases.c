@@ -5,11 +5,9 @@
 
 #include "base/suggest.h"
 #include "model/network.h"
-#include "operation.h"
+#include "plan/cells.h"
 #include "spec/range.h"
 #include "tasks/task.h"
-
-enum { MAX_NAMES = 64 };
 
 /* What is measured by default. To add a case: one entry. Words are separated by blanks. `axes` has a value, list or
  * range for every axis of the operation; with `models`, options of models give the shapes instead. */
@@ -140,93 +138,42 @@ static int read_case(plan_maker *maker, const bench_case *entry, const eab_bench
 
 /* ---- models -------------------------------------------------------------------------------------------------- */
 
-/* Splits "section.key=values" and finds the option; *values points behind the "=". */
-static int find_option(const char *set, const char *where, const eab_option **option, const char **values) {
-    const char *equals = strchr(set, '=');
-    char *name = g_strndup(set, equals ? (gsize)(equals - set) : strlen(set)), *dot = strrchr(name, '.');
-    int status = EAB_OK;
-    if (!equals || !dot) {
-        status = eab_fail(EAB_BAD_INPUT, "%s: no %s; allowed: section.key=value, such as model.d_model=16,32", where,
-                          equals ? "section" : "=");
-    } else {
-        *dot = '\0';
-        const char *section = g_strstrip(name), *key = g_strstrip(dot + 1);
-        if (strcmp(section, "task") == 0) section = eab_task_at(0)->name;
-        else if (g_str_has_prefix(section, "task ")) section += strlen("task ");
-        *values = equals + 1;
-        *option = eab_option_find(section, key);
-        const char *names[MAX_NAMES] = {NULL};
-        for (int i = 0; i < eab_option_count && i < MAX_NAMES - 1; i++) names[i] = eab_options[i].key;
-        if (!*option)
-            status = eab_fail(EAB_BAD_INPUT,
-                              "%s: unknown option; nearest key: %s; allowed: model.KEY, train.KEY, task.KEY, see "
-                              "eabench --help",
-                              where, eab_suggest(key, names));
+/* The models: cells of a sweep of one task, with the case's options, and those of the request in their place. */
+static int list_models(const bench_case *entry, const eab_bench_request *request, eab_plan *models) {
+    char *task = g_strdup_printf("[task %s]\n", eab_task_at(0)->name), **own = g_strsplit(entry->models, " ", -1);
+    GPtrArray *sets = g_ptr_array_new();
+    eab_spec spec;
+    for (char **set = own; *set; set++) g_ptr_array_add(sets, *set);
+    for (const char *const *set = request->sets; set && *set; set++) g_ptr_array_add(sets, (char *)(uintptr_t)*set);
+    g_ptr_array_add(sets, NULL);
+    int status = eab_spec_parse("--set", task, (const char *const *)sets->pdata, &spec);
+    if (!status) {
+        status = eab_plan_make("--set", &spec, models);
+        eab_spec_free(&spec);
     }
-    g_free(name);
-    return status;
-}
-
-/* Replaces each config by one config for each of the values of "section.key=values". */
-static int apply_set(GArray *configs, const char *set) {
-    char where[160], shown[120];
-    const eab_option *option = NULL;
-    const char *text = NULL;
-    snprintf(where, sizeof where, "--set %s", eab_excerpt(set, 80, shown, sizeof shown));
-    EAB_TRY(find_option(set, where, &option, &text));
-    GArray *values = g_array_new(FALSE, FALSE, sizeof(double));
-    const guint before = configs->len;
-    int status = eab_range_parse(option, text, where, values);
-    if (!status && (gsize)before * values->len > EAB_BENCH_MAX_POINTS)
-        status =
-            eab_fail(EAB_BAD_INPUT, "%s: more than %d models; allowed: at most so many", where, EAB_BENCH_MAX_POINTS);
-    for (guint i = 0; i < before && !status; i++)
-        for (guint j = 0; j < values->len; j++) {
-            eab_config config = g_array_index(configs, eab_config, i);
-            eab_option_set(option, &config, g_array_index(values, double, j));
-            g_array_append_val(configs, config);
-        }
-    if (!status) g_array_remove_range(configs, 0, before);
-    g_array_unref(values);
-    return status;
-}
-
-/* The case's models, with the options of the request in place of theirs. */
-static int list_configs(const bench_case *entry, const eab_bench_request *request, GArray *configs) {
-    const eab_config standard = eab_config_default(0);
-    g_array_append_val(configs, standard);
-    char **own = g_strsplit(entry->models, " ", -1);
-    int status = EAB_OK;
-    for (char **set = own; *set && !status; set++) {
-        bool replaced = !**set;
-        const size_t key = strcspn(*set, "=") + 1;
-        for (const char *const *other = request->sets; other && *other; other++)
-            replaced = replaced || strncmp(*set, *other, key) == 0;
-        if (!replaced) status = apply_set(configs, *set);
-    }
+    g_ptr_array_unref(sets);
     g_strfreev(own);
-    for (const char *const *set = request->sets; set && *set && !status; set++) status = apply_set(configs, *set);
-    for (guint i = 0; i < configs->len && !status; i++)
-        status = eab_config_check(&g_array_index(configs, eab_config, i));
+    g_free(task);
     return status;
 }
 
 /* The points at which the models have the operation, multiplied by the case's other axes. */
 static int add_models(plan_maker *maker, const bench_case *entry, const eab_bench_request *request,
-                      eab_bench_point *point) {
-    GArray *configs = g_array_new(FALSE, FALSE, sizeof(eab_config));
+                      const eab_bench_point *point) {
     const eab_backend *backend = eab_backend_from_name(request->backend);
-    int status = list_configs(entry, request, configs);
-    for (guint i = 0; i < configs->len && !status; i++) {
-        eab_config *config = g_memdup2(&g_array_index(configs, eab_config, i), sizeof *config);
+    GArray *points = g_array_new(FALSE, FALSE, sizeof(eab_bench_point));
+    eab_plan models;
+    int status = list_models(entry, request, &models);
+    for (int64_t i = 0; !status && i < models.count; i++) {
+        eab_config *config = g_memdup2(&models.cells[i].config, sizeof *config);
         g_ptr_array_add(maker->plan->configs, config);
-        GArray *points = g_array_new(FALSE, FALSE, sizeof(eab_bench_point));
-        maker->operation->model_points(config, eab_model_micro_batch(backend, config) * config->context, point, points);
-        for (guint j = 0; j < points->len && !status; j++)
-            status = multiply(maker, EAB_AXIS_OP + 1, &g_array_index(points, eab_bench_point, j));
-        g_array_unref(points);
+        const int32_t rows = eab_model_micro_batch(backend, config) * config->context;
+        maker->operation->model_points(config, rows, point, points);
     }
-    g_array_unref(configs);
+    if (!status) eab_plan_free(&models);
+    for (guint i = 0; i < points->len && !status; i++)
+        status = multiply(maker, EAB_AXIS_OP + 1, &g_array_index(points, eab_bench_point, i));
+    g_array_unref(points);
     return status;
 }
 

@@ -1,6 +1,5 @@
 /* eabench bench: its options, checked, made into a plan. */
 #include <glib.h>
-#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -17,7 +16,31 @@ typedef struct {
     gboolean samples, resume, help;
 } arguments;
 
-enum { OTHER_OPTIONS = 13, LARGEST_SAMPLES = 1000000 };
+enum { OTHER_OPTIONS = 13, LARGEST_SAMPLES = 1000000, LARGEST_DEVICE = 1023 };
+
+/* The part of --help below the options. */
+static char *describe(void) {
+    GString *text =
+        g_string_new("A LIST is values between commas (dpa, ea) or, of numbers, a range: a:b, a:b:+step, a:b:*factor.\n"
+                     "Rows are the product of the axes; an operation without a given axis is left out.\n");
+    g_string_append_printf(text, "\n  %-15s %s\n", "axis", "allowed");
+    for (int axis = 0; axis < EAB_AXIS_COUNT; axis++) {
+        char allowed[200];
+        eab_option_allowed(&eab_bench_axes[axis], allowed, sizeof allowed);
+        g_string_append_printf(text, "  %-15s %s\n", eab_bench_axes[axis].key, allowed);
+    }
+    g_string_append_printf(text, "\n  %-15s %-30s\n", "operation", "implementations");
+    for (int op = 0; op < EAB_BENCH_OP_COUNT; op++) {
+        const eab_bench_operation *operation = eab_bench_operation_at(op);
+        char words[100];
+        eab_bench_list_implementations(operation, words, sizeof words);
+        g_string_append_printf(text, "  %-15s %-30s %s\n", operation->name, words, operation->summary);
+    }
+    g_string_append(text, "\nExit codes: 0 done; 1 rows failed (an error over its bound, a fault); 2 bad input; 3 the "
+                          "environment lacks\nsomething; 130 interrupted, finished rows are kept. docs/benchmarks.md "
+                          "explains every column.");
+    return g_string_free(text, FALSE);
+}
 
 static const char *const other_names[] = {"set",    "tag",       "cache",       "backend",     "device",  "out",
                                           "resume", "precision", "min-samples", "max-seconds", "samples", "help"};
@@ -48,78 +71,38 @@ static GOptionContext *make_context(arguments *a) {
     };
     memcpy(entries + EAB_AXIS_COUNT, others, sizeof others);
     GOptionContext *context = g_option_context_new("- how fast the kernels are, beside what one would use instead");
+    char *description = describe();
+    g_option_context_set_description(context, description);
+    g_free(description);
     g_option_context_set_help_enabled(context, FALSE);
     g_option_context_add_main_entries(context, entries, NULL); /* copied */
     return context;
 }
 
-static void print_help(GOptionContext *context) {
-    char *help = g_option_context_get_help(context, TRUE, NULL);
-    printf("%s", help);
-    g_free(help);
-    printf("A LIST is values between commas (dpa, ea) or, of numbers, a range: a:b, a:b:+step, a:b:*factor.\n"
-           "Rows are the product of the axes; an operation without a given axis is left out.\n\n  %-15s %s\n",
-           "axis", "allowed");
-    for (int axis = 0; axis < EAB_AXIS_COUNT; axis++) {
-        char allowed[200];
-        eab_option_allowed(&eab_bench_axes[axis], allowed, sizeof allowed);
-        printf("  %-15s %s\n", eab_bench_axes[axis].key, allowed);
-    }
-    printf("\n  %-15s %-30s %s\n", "operation", "implementations", "");
-    for (int op = 0; op < EAB_BENCH_OP_COUNT; op++) {
-        const eab_bench_operation *operation = eab_bench_operation_at(op);
-        char words[100];
-        eab_bench_list_implementations(operation, words, sizeof words);
-        printf("  %-15s %-30s %s\n", operation->name, words, operation->summary);
-    }
-    printf(
-        "\nExit codes: 0 done; 1 rows failed (an error over its bound, a fault); 2 bad input; 3 the environment lacks\n"
-        "something; 130 interrupted, what was done is kept. docs/benchmarks.md explains every column.\n");
-}
-
-static int refuse(const char *line) {
-    fprintf(stderr, "eabench bench: %s\n", line);
-    return EAB_EXIT_BAD_INPUT;
-}
-
-/* The exit code, or -1 where all is well. */
 static int check(const arguments *a) {
     const char *const caches[] = {"cold", "warm", NULL};
-    char shown[80], line[200];
-    if (a->rest) {
-        g_snprintf(line, sizeof line, "%s: takes no argument; options are allowed, see eabench bench --help",
-                   eab_excerpt(a->rest[0], 60, shown, sizeof shown));
-        return refuse(line);
-    }
-    if (!eab_command_backend_is_known("bench", a->backend)) return EAB_EXIT_BAD_INPUT;
-    if (a->cache && !g_strv_contains((const gchar *const *)caches, a->cache)) {
-        g_snprintf(line, sizeof line, "--cache is '%s'; cold, warm are allowed; nearest: %s",
-                   eab_excerpt(a->cache, 40, shown, sizeof shown), eab_suggest(a->cache, caches));
-        return refuse(line);
-    }
-    if (a->out && !*a->out) return refuse("--out is empty; the name of a folder is allowed");
-    if (!a->out && a->samples) return refuse("--samples needs --out DIR");
-    if (!a->out && a->resume) return refuse("--resume needs --out DIR");
-    if (a->device < 0 || a->device > 1023) {
-        g_snprintf(line, sizeof line, "--device is %d; 0..1023 is allowed", a->device);
-        return refuse(line);
-    }
-    if (a->min_samples < 1 || a->min_samples > LARGEST_SAMPLES) {
-        g_snprintf(line, sizeof line, "--min-samples is %d; 1..%d is allowed", a->min_samples, LARGEST_SAMPLES);
-        return refuse(line);
-    }
-    if (!(a->precision > 0 && a->precision <= 1)) { /* NAN fails, too */
-        g_snprintf(line, sizeof line, "--precision is %g; a share above 0, at most 1, is allowed", a->precision);
-        return refuse(line);
-    }
-    if (!(a->max_seconds > 0 && a->max_seconds <= 86400)) {
-        g_snprintf(line, sizeof line, "--max-seconds is %g; above 0, at most 86400, is allowed", a->max_seconds);
-        return refuse(line);
-    }
-    return -1;
+    char shown[80];
+    if (a->rest)
+        return eab_fail(EAB_BAD_INPUT, "%s: takes no argument; options are allowed, see eabench bench --help",
+                        eab_excerpt(a->rest[0], 60, shown, sizeof shown));
+    if (a->cache && !g_strv_contains(caches, a->cache))
+        return eab_fail(EAB_BAD_INPUT, "--cache is '%s'; cold, warm are allowed; nearest: %s",
+                        eab_excerpt(a->cache, 40, shown, sizeof shown), eab_suggest(a->cache, caches));
+    if (a->out && !*a->out) return eab_fail(EAB_BAD_INPUT, "--out is empty; the name of a folder is allowed");
+    if (!a->out && a->samples) return eab_fail(EAB_BAD_INPUT, "--samples needs --out DIR");
+    if (!a->out && a->resume) return eab_fail(EAB_BAD_INPUT, "--resume needs --out DIR");
+    if (a->device < 0 || a->device > LARGEST_DEVICE)
+        return eab_fail(EAB_BAD_INPUT, "--device is %d; 0..%d is allowed", a->device, LARGEST_DEVICE);
+    if (a->min_samples < 1 || a->min_samples > LARGEST_SAMPLES)
+        return eab_fail(EAB_BAD_INPUT, "--min-samples is %d; 1..%d is allowed", a->min_samples, LARGEST_SAMPLES);
+    if (!(a->precision > 0 && a->precision <= 1)) /* NAN fails, too */
+        return eab_fail(EAB_BAD_INPUT, "--precision is %g; a share above 0, at most 1, is allowed", a->precision);
+    if (!(a->max_seconds > 0 && a->max_seconds <= 86400))
+        return eab_fail(EAB_BAD_INPUT, "--max-seconds is %g; above 0, at most 86400, is allowed", a->max_seconds);
+    return EAB_OK;
 }
 
-/* What was asked for, as the manifest keeps it. */
+/* The request as the manifest keeps it. */
 static char *print_request(const arguments *a) {
     GString *text = g_string_new("[bench]\n");
     for (int axis = 0; axis < EAB_AXIS_COUNT; axis++)
@@ -131,7 +114,7 @@ static char *print_request(const arguments *a) {
     return g_string_free(text, FALSE);
 }
 
-/* The run's last lines; the exit code. */
+/* Prints the run's last lines; returns the exit code. */
 static int finish(const eab_bench *bench, const eab_bench_plan *plan, const eab_bench_outcome *outcome,
                   bool interrupted) {
     if (eab_openblas_core()) fprintf(stderr, "openblas: its kernels for %s, one thread\n", eab_openblas_core());
@@ -147,12 +130,13 @@ static int finish(const eab_bench *bench, const eab_bench_plan *plan, const eab_
 }
 
 static int run(const arguments *a, int argc, char **argv) {
-    eab_bench_request request = {.backend = eab_command_resolve_backend("bench", a->backend),
-                                 .tag = a->tag,
-                                 .sets = (const char *const *)a->sets};
+    eab_bench_request request = {.tag = a->tag, .sets = (const char *const *)a->sets};
     eab_bench_plan plan;
     eab_bench_outcome outcome;
-    int status = EAB_OK;
+    int status = check(a);
+    if (status) return eab_command_error("bench", status);
+    if (!eab_command_backend_is_known("bench", a->backend)) return EAB_EXIT_BAD_INPUT;
+    request.backend = eab_command_resolve_backend("bench", a->backend);
     for (int axis = 0; axis < EAB_AXIS_COUNT && !status; axis++)
         if (a->axes[axis]) status = eab_bench_request_axis(&request, axis, a->axes[axis]);
     if (!status) status = eab_bench_plan_make(&request, &plan);
@@ -181,25 +165,11 @@ static int run(const arguments *a, int argc, char **argv) {
 
 int eab_command_bench(int argc, char **argv) {
     arguments a = {.precision = 0.005, .min_samples = 10, .max_seconds = 1};
-    GError *error = NULL;
-    int code = EAB_EXIT_DONE;
-    g_set_prgname("eabench bench");
-    GOptionContext *context = make_context(&a);
-    char **words = g_new0(char *, (gsize)argc + 1); /* GLib takes out what it knows; main's argv stays as it is */
-    for (int i = 0; i < argc; i++) words[i] = g_strdup(argv[i]);
-    if (!g_option_context_parse_strv(context, &words, &error)) {
-        const char *names[EAB_AXIS_COUNT + G_N_ELEMENTS(other_names) + 1] = {NULL};
-        for (int axis = 0; axis < EAB_AXIS_COUNT; axis++) names[axis] = eab_bench_axes[axis].key;
-        memcpy(names + EAB_AXIS_COUNT, other_names, sizeof other_names);
-        code = eab_command_refuse_option("bench", error, names);
-        g_error_free(error);
-    } else if (a.help) {
-        print_help(context);
-    } else if ((code = check(&a)) < 0) {
-        code = run(&a, argc, argv);
-    }
-    g_option_context_free(context);
-    g_strfreev(words);
+    const char *names[EAB_AXIS_COUNT + G_N_ELEMENTS(other_names) + 1] = {NULL};
+    for (int axis = 0; axis < EAB_AXIS_COUNT; axis++) names[axis] = eab_bench_axes[axis].key;
+    memcpy(names + EAB_AXIS_COUNT, other_names, sizeof other_names);
+    int code = eab_command_parse("bench", make_context(&a), argc, argv, names, &a.help);
+    if (code < 0) code = run(&a, argc, argv);
     for (int axis = 0; axis < EAB_AXIS_COUNT; axis++) g_free(a.axes[axis]);
     g_strfreev(a.sets);
     g_strfreev(a.rest);

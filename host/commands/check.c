@@ -55,47 +55,47 @@ static GOptionContext *make_context(arguments *a) {
     return context;
 }
 
-/* Whether each of the names between commas is an operation's; reports the first that is not. */
-static bool are_operations(const char *names) {
+/* Refuses a list of names between commas in which one is no operation. */
+static int check_names(const char *names) {
     enum { MOST = 96 };
-    const char *known[MOST + 1] = {NULL}, *unknown = NULL;
-    for (int i = 0; i < MOST && eab_check_operation_at(i); i++) known[i] = eab_check_operation_at(i)->name;
+    const char *known[MOST + 1] = {NULL};
     char **words = g_strsplit(names, ",", -1), shown[80];
-    for (int i = 0; words[i] && !unknown; i++)
-        if (!eab_check_operation_from_name(words[i])) unknown = words[i];
-    if (unknown)
-        fprintf(stderr, "eabench check: --op names '%s', which is no operation; nearest: %s\n",
-                eab_excerpt(unknown, 40, shown, sizeof shown), eab_suggest(unknown, known));
+    int status = EAB_OK;
+    for (int i = 0; i < MOST && eab_check_operation_at(i); i++) known[i] = eab_check_operation_at(i)->name;
+    for (int i = 0; words[i] && !status; i++)
+        if (!eab_check_operation_from_name(words[i]))
+            status = eab_fail(EAB_BAD_INPUT, "--op names '%s', which is no operation; nearest: %s",
+                              eab_excerpt(words[i], 40, shown, sizeof shown), eab_suggest(words[i], known));
     g_strfreev(words);
-    return !unknown;
+    return status;
+}
+
+static int check_arguments(const arguments *a, const char *backend) {
+    const char *const names[] = {"cpu", "cuda", "reference", NULL};
+    char shown[80];
+    if (a->rest)
+        return eab_fail(EAB_BAD_INPUT, "takes no argument such as '%s'",
+                        eab_excerpt(a->rest[0], 60, shown, sizeof shown));
+    if (!eab_backend_from_name(backend))
+        return eab_fail(EAB_BAD_INPUT, "--backend is '%s'; cpu, cuda, reference are allowed; nearest: %s",
+                        eab_excerpt(backend, 40, shown, sizeof shown), eab_suggest(backend, names));
+    return a->operations ? check_names(a->operations) : EAB_OK;
 }
 
 static int run(const arguments *a) {
-    const char *name = a->backend ? a->backend : "cpu";
-    char shown[80];
-    if (a->rest) {
-        fprintf(stderr, "eabench check: takes no argument such as '%s'\n",
-                eab_excerpt(a->rest[0], 60, shown, sizeof shown));
-        return EAB_EXIT_BAD_INPUT;
-    }
-    if (!eab_backend_from_name(name)) {
-        const char *const names[] = {"cpu", "cuda", "reference", NULL};
-        fprintf(stderr, "eabench check: --backend is '%s'; cpu, cuda, reference are allowed; nearest: %s\n",
-                eab_excerpt(name, 40, shown, sizeof shown), eab_suggest(name, names));
-        return EAB_EXIT_BAD_INPUT;
-    }
-    if (a->operations && !are_operations(a->operations)) return EAB_EXIT_BAD_INPUT;
-    setvbuf(stdout, NULL, _IOLBF, 0); /* so that of a run that is killed every row is there */
-    eab_device *device;
-    int failed, status = eab_device_open(name, a->device, &device);
-    if (status) return eab_command_error("check", status);
+    const char *backend = a->backend ? a->backend : "cpu";
     check_printer printer = {.all = !a->failures_only};
     char description[256];
+    eab_device *device;
+    int failed, status = check_arguments(a, backend);
+    if (!status) status = eab_device_open(backend, a->device, &device);
+    if (status) return eab_command_error("check", status);
+    setvbuf(stdout, NULL, _IOLBF, 0); /* so that a killed run has printed every finished row */
     device->backend->describe(device, description, sizeof description);
     printf("%s: %s\n", device->backend->name, description);
     print_header();
     status = eab_check_all(&device, a->operations, print_check, &printer, &failed);
-    eab_device_close(device); /* NULL after a fault that lasts */
+    eab_device_close(device); /* NULL after an unrecoverable fault */
     if (status) return eab_command_error("check", status);
     printf("%d checks, %d missed\n", printer.checks, failed);
     return failed ? EAB_EXIT_FAILED : EAB_EXIT_DONE;

@@ -47,7 +47,7 @@ def test_help_lists_every_axis_and_operation():
     (["--mechanims", "ea"], "nearest: --mechanism"),
     (["--op", "gemm", "--implementation", "fused"], "nothing is left to measure"),
     (["--op", "gemm", "--context", "8"], "nothing is left to measure"),
-    (["--op", "step", "--set", "model.d_modle=16"], "nearest key: d_model"),
+    (["--op", "step", "--set", "model.d_modle=16"], "nearest: d_model"),
     (["--op", "step", "--set", "model.d_model"], "allowed: section.key=value"),
     (["--op", "step", "--set", "model.heads=3"], "heads"),
     (["--samples"], "--samples needs --out"),
