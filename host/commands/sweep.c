@@ -1,4 +1,4 @@
-/* eabench sweep: its options, checked, made into an eab_sweep. */
+/* eabench sweep: checks its options and makes an eab_sweep of them. */
 #define _GNU_SOURCE /* program_invocation_name */
 #include <errno.h>
 #include <fcntl.h>
@@ -16,10 +16,10 @@
 #include "base/system.h"
 #include "kernels/cpu/isa.h"
 #include "plan/shard.h"
-#include "run/environment.h"
 #include "spec/options.h"
+#include "sweep/dry_run.h"
 #include "sweep/launch.h"
-#include "sweep/session.h"
+#include "sweep/run.h"
 
 enum { MAX_WORKERS = 4096, MAX_FLEET = 65536, NOT_GIVEN = INT_MIN };
 static const double NO_TIME_LIMIT_S = 1e9 /* 31 years */, CHECKPOINT_EVERY_S = 600;
@@ -54,14 +54,14 @@ static GOptionContext *make_context(arguments *a) {
         {"dry-run", 0, 0, G_OPTION_ARG_NONE, &a->dry_run, "show the cells, their cost and the time; write nothing",
          NULL},
         {"list", 0, 0, G_OPTION_ARG_NONE, &a->list,
-         "with --dry-run: the cells that are not done, in the order of dealing, and their work, as CSV", NULL},
+         "with --dry-run: the cells that are not done, in the order of training, and their work, as CSV", NULL},
         {"shard", 0, 0, G_OPTION_ARG_FILENAME, &a->shard,
          "only the I-th of N parts, in DIR/shards/I-of-N; eabench merge makes one run of all", "I/N"},
         {"time-limit", 0, 0, G_OPTION_ARG_FILENAME, &a->time_limit,
          "stop after this time, as an interrupt would: seconds, or like 90s, 30m, 2h", "TIME"},
         {"checkpoint-every", 0, 0, G_OPTION_ARG_FILENAME, &a->checkpoint_every,
-         "how often to keep the state of cells at work, so that they go on after a crash (default: 10m, more seldom "
-         "where that would take more than 0.1 % of the time; 0: never, also when stopped)",
+         "how often to save the state of running cells, so that they resume after a crash (default: 10m, less often "
+         "where that would take more than 0.1 % of the time; 0: never, not even when stopped)",
          "TIME"},
         {"progress", 0, 0, G_OPTION_ARG_FILENAME, &a->progress,
          "on stderr: auto (a live line on a terminal, else lines), line, json (an object a line), off (default: auto)",
@@ -72,7 +72,7 @@ static GOptionContext *make_context(arguments *a) {
         {"save-curves", 0, 0, G_OPTION_ARG_NONE, &a->save_curves, "keep learning curves, in DIR/curves.csv", NULL},
         {"save-geometry", 0, 0, G_OPTION_ARG_NONE, &a->save_geometry,
          "keep angles, entropies and norms of attention, in DIR/geometry.csv and DIR/geometry", NULL},
-        {"profile", 0, 0, G_OPTION_ARG_NONE, &a->profile, "show what the time went to, operation by operation", NULL},
+        {"profile", 0, 0, G_OPTION_ARG_NONE, &a->profile, "show the time of each operation", NULL},
         {"help", 'h', 0, G_OPTION_ARG_NONE, &a->help, "show this and the options of a spec", NULL},
         {G_OPTION_REMAINING, 0, 0, G_OPTION_ARG_FILENAME_ARRAY, &a->specs, NULL, "SPEC.ini"},
         {0},
@@ -89,7 +89,7 @@ static bool in_range(const char *name, gint value, gint low, gint high) {
     return false;
 }
 
-/* Precisions that the backend does not have are refused before anything is written. */
+/* Refuses precisions that the backend lacks before anything is written. */
 static int check_precisions(const eab_sweep *sweep, const eab_plan *plan) {
     const eab_backend *backend = eab_backend_from_name(sweep->backend);
     for (int64_t i = 0; backend && i < plan->count; i++) {
@@ -105,7 +105,7 @@ static int check_precisions(const eab_sweep *sweep, const eab_plan *plan) {
     return EAB_OK;
 }
 
-/* Opens the device once, to know that it is there and what it is. */
+/* Opens the device once, to check that it works and to describe it. */
 static int describe_device(eab_sweep *sweep, const eab_plan *plan) {
     eab_device *device;
     EAB_TRY(check_precisions(sweep, plan));
@@ -120,8 +120,8 @@ static int describe_device(eab_sweep *sweep, const eab_plan *plan) {
     return EAB_OK;
 }
 
-/* Reads --time-limit and --checkpoint-every. The exit code, or -1 where all is well. */
-static int check_times(arguments *a) {
+/* Reads --time-limit and --checkpoint-every; false after an error message. */
+static bool check_times(arguments *a) {
     char shown[80];
     a->time_limit_s = NO_TIME_LIMIT_S;
     a->checkpoint_every_s = CHECKPOINT_EVERY_S;
@@ -129,79 +129,79 @@ static int check_times(arguments *a) {
         fprintf(stderr,
                 "eabench sweep: --time-limit is %s; seconds above 0, at most 1e9, are allowed, or like 90s, 30m, 2h\n",
                 eab_excerpt(a->time_limit, 40, shown, sizeof shown));
-        return EAB_EXIT_BAD_INPUT;
+        return false;
     }
     if (a->checkpoint_every && !eab_command_read_duration(a->checkpoint_every, &a->checkpoint_every_s)) {
         fprintf(stderr,
                 "eabench sweep: --checkpoint-every is %s; seconds, at most 1e9, are allowed, or like 90s, 10m, 1h; 0: "
                 "never\n",
                 eab_excerpt(a->checkpoint_every, 40, shown, sizeof shown));
-        return EAB_EXIT_BAD_INPUT;
+        return false;
     }
-    return -1;
+    return true;
 }
 
-/* The exit code, or -1 where all is well. */
-static int check_progress(arguments *a) {
+/* Reads --progress; false after an error message. */
+static bool check_progress(arguments *a) {
     static const char *const kinds[] = {"auto", "line", "json", "off", NULL}; /* in the order of eab_progress_kind */
     char shown[80];
     a->progress_kind = 0;
     while (a->progress && kinds[a->progress_kind] && strcmp(a->progress, kinds[a->progress_kind]) != 0)
         a->progress_kind++;
-    if (kinds[a->progress_kind]) return -1;
+    if (kinds[a->progress_kind]) return true;
     fprintf(stderr, "eabench sweep: --progress is %s; nearest: %s; auto, line, json, off are allowed\n",
             eab_excerpt(a->progress, 40, shown, sizeof shown), eab_suggest(a->progress, kinds));
-    return EAB_EXIT_BAD_INPUT;
+    return false;
 }
 
-/* The exit code, or -1 where all is well. */
-static int check(arguments *a) {
+/* Checks the options that need no spec; false after an error message. */
+static bool check(arguments *a) {
     char shown[80];
     if (!a->specs) {
         fprintf(stderr, "eabench sweep: no spec; usage: eabench sweep SPEC.ini [OPTION]..., see --help\n");
-        return EAB_EXIT_BAD_INPUT;
+        return false;
     }
     if (a->specs[1]) {
         fprintf(stderr, "eabench sweep: %s: a second spec; one is allowed\n",
                 eab_excerpt(a->specs[1], 60, shown, sizeof shown));
-        return EAB_EXIT_BAD_INPUT;
+        return false;
     }
-    if (!eab_command_backend_is_known("sweep", a->backend)) return EAB_EXIT_BAD_INPUT;
+    if (!eab_command_backend_is_known("sweep", a->backend)) return false;
     if (a->out && !*a->out) {
         fprintf(stderr, "eabench sweep: --out is empty; the name of a folder is allowed\n");
-        return EAB_EXIT_BAD_INPUT;
+        return false;
     }
     if ((a->device != NOT_GIVEN && !in_range("device", a->device, 0, 1023)) ||
         (a->fleet != NOT_GIVEN && !in_range("fleet", a->fleet, 1, MAX_FLEET)) ||
         (a->workers != NOT_GIVEN && !in_range("workers", a->workers, 1, MAX_WORKERS)))
-        return EAB_EXIT_BAD_INPUT;
+        return false;
     if (a->shard && !eab_shard_read(a->shard, &a->part)) {
         fprintf(stderr, "eabench sweep: --shard is %s; I/N is allowed, such as 2/8: 1..N of 1..%d\n",
                 eab_excerpt(a->shard, 40, shown, sizeof shown), EAB_SHARD_MAX);
-        return EAB_EXIT_BAD_INPUT;
+        return false;
     }
     if (a->shard && a->search) {
-        fprintf(stderr,
-                "eabench sweep: --search with --shard: which cells it needs shows as it goes; one of the two is "
-                "allowed, or mpirun\n");
-        return EAB_EXIT_BAD_INPUT;
+        fprintf(
+            stderr,
+            "eabench sweep: --search with --shard: a search decides from earlier results which cells it needs; one of the two is "
+            "allowed, or mpirun\n");
+        return false;
     }
     if (a->list && !a->dry_run) {
         fprintf(stderr, "eabench sweep: --list without --dry-run; allowed: --dry-run --list\n");
-        return EAB_EXIT_BAD_INPUT;
+        return false;
     }
-    const int code = check_progress(a);
-    return code < 0 ? check_times(a) : code;
+    return check_progress(a) && check_times(a);
 }
 
 static int refuse(const eab_sweep *sweep, int code) { return sweep->ranks ? eab_sweep_refuse(sweep, code) : code; }
 
-/* Connects the processes that a launcher started, and shares the machine's devices or cores among those on it. The exit
- * code, or -1 where all is well. */
+/* Connects the processes that a launcher started, and divides the machine's devices or cores among those on it. The exit
+ * code, or -1 to continue. */
 static int join_ranks(const arguments *a, const eab_launch *launch, eab_sweep *sweep) {
     const eab_backend *backend = eab_backend_from_name(sweep->backend);
     if (launch->tasks < 2 || a->shard) return -1;
-    if (a->dry_run) return launch->rank == 0 ? -1 : EAB_EXIT_DONE; /* one shows it */
+    if (a->dry_run) return launch->rank == 0 ? -1 : EAB_EXIT_DONE; /* the first prints it */
     const int status = eab_ranks_open(eab_system_core_hash(), &sweep->ranks, &sweep->place);
     if (status) return launch->rank == 0 ? eab_command_error("sweep", status) : eab_exit_code(status);
     const eab_ranks_place *place = &sweep->place;
@@ -228,7 +228,7 @@ static bool read_restart(const char *text, double numbers[4]) {
     return true;
 }
 
-/* What a process before this one has left in the environment (become_fresh). */
+/* Reads what restart_process() of the process before this one left in the environment. */
 static int take_restart(eab_sweep *sweep, const eab_plan *plan) {
     const char *text = getenv(restart_variable);
     double numbers[4];
@@ -238,13 +238,13 @@ static int take_restart(eab_sweep *sweep, const eab_plan *plan) {
     sweep->suspects =
         (eab_suspects){.first = (int64_t)numbers[0], .cells = (int32_t)numbers[1], .fleet = (int32_t)numbers[2]};
     sweep->elapsed_s = numbers[3];
-    sweep->goes_on = true;
+    sweep->resumed = true;
     unsetenv(restart_variable);
     return EAB_OK;
 }
 
-/* The same command in a fresh process, which is this one: its number, output and parent stay. Returns where that fails. */
-static void become_fresh(int argc, char **argv, const eab_sweep_restart *restart) {
+/* Replaces this process by a new one with the same command; its number, output and parent stay. Returns on an error. */
+static void restart_process(int argc, char **argv, const eab_sweep_restart *restart) {
     char **words = g_new0(char *, (gsize)argc + 2), text[80];
     g_snprintf(text, sizeof text, "%" PRId64 ":%d:%d:%.3f", restart->suspects.first, restart->suspects.cells,
                restart->suspects.fleet, restart->elapsed_s);
@@ -252,7 +252,7 @@ static void become_fresh(int argc, char **argv, const eab_sweep_restart *restart
     for (int i = 0; i < argc; i++) words[i + 1] = argv[i];
     fflush(NULL);
     if (!setenv(restart_variable, text, 1)) execv("/proc/self/exe", words);
-    fprintf(stderr, "eabench sweep: no fresh process can be begun: %s; start the same command again\n",
+    fprintf(stderr, "eabench sweep: the program cannot be started again: %s; start the same command again\n",
             g_strerror(errno));
     g_free(words);
 }
@@ -281,7 +281,7 @@ static int sweep_plan(const arguments *a, eab_sweep *sweep) {
     return code;
 }
 
-/* What is wrong with the arguments is wrong in all processes: the first one says so. */
+/* Wrong arguments are wrong in all processes; only the first one reports them. */
 static int hide_stderr(void) {
     const int kept = dup(STDERR_FILENO), nowhere = open("/dev/null", O_WRONLY | O_CLOEXEC);
     if (kept >= 0 && nowhere >= 0) dup2(nowhere, STDERR_FILENO);
@@ -295,62 +295,77 @@ static void restore_stderr(int kept) {
     close(kept);
 }
 
+static void print_help(GOptionContext *context) {
+    char *help = g_option_context_get_help(context, TRUE, NULL);
+    printf("%s", help);
+    printf("Options of a spec, in its file or by --set; a list (4, 8) or range (a:b, a:b:+step, a:b:*factor) makes\n"
+           "an axis; KEY[MECHANISM] gives values for the cells of one mechanism:\n\n");
+    eab_options_help(stdout);
+    g_free(help);
+}
+
+/* Runs the sweep of checked arguments; returns the exit code. */
+static int run(const arguments *a, const eab_launch *launch, int argc, char **argv) {
+    const char *backend = eab_command_resolve_backend("sweep", a->backend);
+    const bool on_gpu = eab_backend_from_name(backend) && eab_backend_from_name(backend)->capacity;
+    const int32_t workers = on_gpu ? 1 : MIN(MAX_WORKERS, eab_system_cores());
+    eab_sweep sweep = {.spec = a->specs[0],
+                       .sets = (const char *const *)a->sets,
+                       .backend = backend,
+                       .device = a->device == NOT_GIVEN ? 0 : a->device,
+                       .workers = a->workers == NOT_GIVEN ? workers : a->workers,
+                       .fleet = a->fleet == NOT_GIVEN ? !on_gpu : a->fleet,
+                       .time_limit_s = a->time_limit_s,
+                       .progress = (eab_progress_kind)a->progress_kind,
+                       .checkpoint_every_s = a->checkpoint_every_s,
+                       .checkpoint_sparing = a->checkpoint_every == NULL,
+                       .dry_run = a->dry_run,
+                       .save_models = a->save_models,
+                       .save_curves = a->save_curves,
+                       .save_geometry = a->save_geometry,
+                       .profile = a->profile,
+                       .search = a->search,
+                       .command = eab_command_quote("eabench", argc, argv),
+                       .resume_command = eab_command_quote(program_invocation_name, argc, argv)};
+    int code = join_ranks(a, launch, &sweep);
+    eab_sweep_restart restart = {0};
+    if (!sweep.ranks) sweep.restart = &restart; /* other ranks would lose their leader */
+    if (code < 0) code = sweep_plan(a, &sweep);
+    if (restart.wanted) restart_process(argc, argv, &restart);
+    g_free(sweep.command);
+    g_free(sweep.resume_command);
+    return code;
+}
+
+/* Reads the options from a copy of argv, from which GLib removes them; false after an error message. */
+static bool parse(GOptionContext *context, int argc, char **argv) {
+    GError *error = NULL;
+    char **words = g_new0(char *, (gsize)argc + 1);
+    for (int i = 0; i < argc; i++) words[i] = g_strdup(argv[i]);
+    const bool parsed = g_option_context_parse_strv(context, &words, &error);
+    if (!parsed) {
+        eab_command_refuse_option("sweep", error, option_names);
+        g_error_free(error);
+    }
+    g_strfreev(words);
+    return parsed;
+}
+
 int eab_command_sweep(int argc, char **argv) {
     arguments a = {.device = NOT_GIVEN, .fleet = NOT_GIVEN, .workers = NOT_GIVEN};
-    GError *error = NULL;
-    int code = EAB_EXIT_DONE;
     const eab_launch launch = eab_launch_detect();
     const int stderr_kept = launch.rank > 0 ? hide_stderr() : -1;
     g_set_prgname("eabench sweep");
     GOptionContext *context = make_context(&a);
-    char **words = g_new0(char *, (gsize)argc + 1); /* GLib takes out what it knows; main's argv stays as it is */
-    for (int i = 0; i < argc; i++) words[i] = g_strdup(argv[i]);
-    if (!g_option_context_parse_strv(context, &words, &error)) {
-        code = eab_command_refuse_option("sweep", error, option_names);
-        g_error_free(error);
-    } else if (a.help) {
-        char *help = g_option_context_get_help(context, TRUE, NULL);
-        printf("%s", help);
-        printf(
-            "Options of a spec, in its file or by --set; a list (4, 8) or range (a:b, a:b:+step, a:b:*factor) makes\n"
-            "an axis; KEY[MECHANISM] gives values for the cells of one mechanism:\n\n");
-        eab_options_help(stdout);
-        g_free(help);
-    } else if ((code = check(&a)) < 0) {
+    int code = EAB_EXIT_DONE;
+    if (!parse(context, argc, argv)) code = EAB_EXIT_BAD_INPUT;
+    else if (a.help) print_help(context);
+    else if (!check(&a)) code = EAB_EXIT_BAD_INPUT;
+    else {
         restore_stderr(stderr_kept);
-        const char *backend = eab_command_resolve_backend("sweep", a.backend);
-        const bool on_gpu = eab_backend_from_name(backend) && eab_backend_from_name(backend)->capacity;
-        const int32_t every_core = on_gpu ? 1 : MIN(MAX_WORKERS, eab_system_cores());
-        eab_sweep sweep = {.spec = a.specs[0],
-                           .sets = (const char *const *)a.sets,
-                           .backend = backend,
-                           .device = a.device == NOT_GIVEN ? 0 : a.device,
-                           .workers = a.workers == NOT_GIVEN ? every_core : a.workers,
-                           .fleet = a.fleet != NOT_GIVEN ? a.fleet
-                                    : on_gpu             ? 0
-                                                         : 1,
-                           .time_limit_s = a.time_limit_s,
-                           .progress = (eab_progress_kind)a.progress_kind,
-                           .checkpoint_every_s = a.checkpoint_every_s,
-                           .checkpoint_sparing = a.checkpoint_every == NULL,
-                           .dry_run = a.dry_run,
-                           .save_models = a.save_models,
-                           .save_curves = a.save_curves,
-                           .save_geometry = a.save_geometry,
-                           .profile = a.profile,
-                           .search = a.search,
-                           .command = eab_command_quote("eabench", argc, argv),
-                           .again = eab_command_quote(program_invocation_name, argc, argv)};
-        code = join_ranks(&a, &launch, &sweep);
-        eab_sweep_restart restart = {0};
-        if (!sweep.ranks) sweep.restart = &restart; /* the others would lose their leader */
-        if (code < 0) code = sweep_plan(&a, &sweep);
-        if (restart.wanted) become_fresh(argc, argv, &restart);
-        g_free(sweep.command);
-        g_free(sweep.again);
+        code = run(&a, &launch, argc, argv);
     }
     g_option_context_free(context);
-    g_strfreev(words);
     g_strfreev(a.specs);
     g_strfreev(a.sets);
     g_free(a.out);

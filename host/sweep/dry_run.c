@@ -1,29 +1,48 @@
-#include <glib.h>
+#include "dry_run.h"
+
 #include <math.h>
-#include <stdio.h>
 #include <string.h>
 
-#include "pool.h"
-#include "progress.h"
+#include "base/csv.h"
+#include "kernels/clock.h"
+#include "plan/fleets.h"
 #include "run/summary.h"
-#include "session.h"
 #include "spec/cell_task.h"
 
 enum { MAX_SAMPLES = 3 };
 static const double SAMPLE_S = 0.3, SAMPLE_LIMIT_S = 10;
 
-/* One shape that was trained for a moment. */
+/* The measured rate of one shape. */
 typedef struct {
     double flop_per_step;
-    double flop_per_s; /* of one worker while all of them work; 0: it did not train */
+    double flop_per_s; /* of one worker while all of them run; 0: it did not train */
 } calibration;
 
 static double flop_per_step(const eab_config *config) {
     return eab_config_flop_per_token(config) * config->batch * config->context;
 }
 
-static int compare_steps(const void *a, const void *b, void *plan) {
-    const eab_cell *cells = ((const eab_plan *)plan)->cells;
+/* A cell's work with its evaluations. Each is a forward pass, a third of a step's work for each token, for each part of a
+ * mixture: one at every eval_every steps, one held out, and a few for the rollout. */
+static double flop_with_evaluation(const eab_config *config) {
+    const double evaluations =
+        (ceil((double)config->steps / (double)config->eval_every) + 8) * eab_config_part_count(config);
+    return eab_cell_flop(config) + evaluations * (double)config->eval_tokens * eab_config_flop_per_token(config) / 3;
+}
+
+/* The cells that are not done in the run's folder: todo[0..count), for g_free. */
+static int find_todo(const eab_sweep *sweep, const eab_plan *plan, int64_t **todo, int64_t *count) {
+    eab_run_folder *folder;
+    EAB_TRY(eab_run_folder_peek(sweep->out, plan, &folder));
+    *todo = g_new(int64_t, (gsize)plan->count);
+    *count = 0;
+    for (int64_t i = 0; i < plan->count; i++)
+        if (!eab_run_folder_has(folder, i)) (*todo)[(*count)++] = i;
+    return eab_run_folder_close(folder);
+}
+
+static int compare_steps(const void *a, const void *b, void *context) {
+    const eab_cell *cells = context;
     const double left = flop_per_step(&cells[*(const int64_t *)a].config);
     const double right = flop_per_step(&cells[*(const int64_t *)b].config);
     return left < right ? -1 : left > right;
@@ -36,7 +55,29 @@ static int drop_result(void *context, int64_t index, const eab_cell_result *resu
     return EAB_OK;
 }
 
-/* Lets all workers train this cell, without end and without evaluation, until there is something to measure. */
+/* Measures the rate of training while a pool runs, once the first steps, which find cold caches, are done: FLOP per second of
+ * all workers, 0 if nothing was trained. */
+static double measure_rate(eab_pool *pool, const eab_config *config, double step_tokens) {
+    const double begin_s = eab_now_s();
+    double first_s = 0, first_tokens = 0, now_s = 0, tokens_per_s = 0;
+    bool ended = false;
+    while (!ended && now_s < SAMPLE_LIMIT_S && !(tokens_per_s > 0 && now_s > first_s + SAMPLE_S)) {
+        eab_pool_progress progress;
+        ended = eab_pool_wait(pool, 0.01);
+        eab_pool_measure(pool, &progress);
+        now_s = eab_now_s() - begin_s;
+        if (first_s > 0) {
+            if (progress.tokens > first_tokens && !ended)
+                tokens_per_s = (progress.tokens - first_tokens) / (now_s - first_s);
+        } else if (progress.tokens >= 2 * step_tokens || (progress.tokens > 0 && now_s > 1)) {
+            first_s = now_s;
+            first_tokens = progress.tokens;
+        }
+    }
+    return tokens_per_s * eab_config_flop_per_token(config);
+}
+
+/* Trains this cell with all workers, without evaluation, for long enough to measure the rate. */
 static calibration calibrate(const eab_sweep *sweep, const eab_config *config, double workers) {
     const int64_t copies = (int64_t)workers * sweep->fleet;
     calibration found = {.flop_per_step = flop_per_step(config)};
@@ -55,26 +96,8 @@ static calibration calibrate(const eab_sweep *sweep, const eab_config *config, d
                                         .sink = drop_result};
     eab_pool *pool;
     if (eab_pool_start(&settings, cells, indices, copies, &pool) == EAB_OK) {
-        const double step_tokens = (double)config->batch * config->context * sweep->fleet * workers;
-        const gint64 began = g_get_monotonic_time();
-        double first_s = 0, first_tokens = 0, now_s = 0;
-        bool ended = false;
-        while (!ended && now_s < SAMPLE_LIMIT_S &&
-               !(first_s > 0 && now_s > first_s + SAMPLE_S && found.flop_per_s > 0)) {
-            eab_pool_progress progress;
-            ended = eab_pool_wait(pool, 0.01);
-            eab_pool_measure(pool, &progress);
-            now_s = (double)(g_get_monotonic_time() - began) * 1e-6;
-            if (first_s <= 0) { /* setting up, and the first steps, which find cold caches */
-                if (progress.tokens >= 2 * step_tokens || (progress.tokens > 0 && now_s > 1)) {
-                    first_s = now_s;
-                    first_tokens = progress.tokens;
-                }
-            } else if (progress.tokens > first_tokens && !ended) {
-                found.flop_per_s =
-                    (progress.tokens - first_tokens) / (now_s - first_s) * eab_config_flop_per_token(config) / workers;
-            }
-        }
+        const double step_tokens = (double)config->batch * config->context * (double)copies;
+        found.flop_per_s = measure_rate(pool, config, step_tokens) / workers;
         eab_pool_stop(pool);
         eab_pool_finish(pool);
     }
@@ -98,7 +121,7 @@ static void print_time(const eab_sweep *sweep, const eab_plan *plan, int64_t *to
     const double workers = (double)MIN((int64_t)sweep->workers, (count + sweep->fleet - 1) / sweep->fleet);
     calibration known[MAX_SAMPLES];
     int samples = 0;
-    g_qsort_with_data(todo, (gint)count, sizeof *todo, compare_steps, (gpointer)(uintptr_t)plan);
+    g_qsort_with_data(todo, (gint)count, sizeof *todo, compare_steps, plan->cells);
     for (int i = 0; i < MAX_SAMPLES; i++) { /* the smallest, the middle one, the largest */
         const eab_config *config = &plan->cells[todo[(count - 1) * i / (MAX_SAMPLES - 1)]].config;
         if (samples && flop_per_step(config) <= known[samples - 1].flop_per_step * 1.02) continue;
@@ -109,10 +132,10 @@ static void print_time(const eab_sweep *sweep, const eab_plan *plan, int64_t *to
         const eab_config *config = &plan->cells[todo[i]].config;
         const double rate = rate_for(known, samples, flop_per_step(config));
         if (rate <= 0) {
-            printf("time         not known: no cell could be trained for a moment (%s)\n", eab_last_error());
+            printf("time         not known: no cell could be trained (%s)\n", eab_last_error());
             return;
         }
-        const double cell_s = eab_cell_flop_with_evaluation(config) / rate;
+        const double cell_s = flop_with_evaluation(config) / rate;
         all_s += cell_s;
         longest_s = fmax(longest_s, cell_s * sweep->fleet);
         slowest = fmin(slowest, rate);
@@ -152,12 +175,8 @@ static void print_costs(const eab_sweep *sweep, const eab_plan *plan) {
 }
 
 int eab_dry_run(const eab_sweep *sweep, const eab_plan *plan) {
-    eab_run_folder *folder;
-    EAB_TRY(eab_run_folder_peek(sweep->out, plan, &folder));
-    int64_t *todo = g_new(int64_t, (gsize)plan->count), count = 0;
-    for (int64_t i = 0; i < plan->count; i++)
-        if (!eab_run_folder_has(folder, i)) todo[count++] = i;
-    eab_run_folder_close(folder);
+    int64_t *todo, count;
+    EAB_TRY(find_todo(sweep, plan, &todo, &count));
 
     eab_plan_print(stdout, plan);
     printf("\ncells        %lld", (long long)plan->count);
@@ -169,5 +188,52 @@ int eab_dry_run(const eab_sweep *sweep, const eab_plan *plan) {
     if (count) print_time(sweep, plan, todo, count);
     else printf("time         none: every cell is done\n");
     g_free(todo);
+    return EAB_OK;
+}
+
+/* ---- the list of cells ------------------------------------------------------------------------------------------- */
+
+static void add_cell(GString *text, const eab_cell *cell, int64_t order, int64_t fleet) {
+    const eab_config *config = &cell->config;
+    char level[EAB_LEVEL_NAME_SIZE], lr[64];
+    eab_csv_line line = {.text = text};
+    eab_config_level_name(config, level, sizeof level);
+    eab_real_print(config->lr, lr, sizeof lr);
+    eab_csv_add_count(&line, order);
+    eab_csv_add_count(&line, fleet);
+    eab_csv_add_text(&line, cell->id);
+    eab_csv_add_text(&line, eab_mechanism_name(config->mechanism));
+    eab_csv_add_text(&line, eab_config_task_name(config));
+    eab_csv_add_text(&line, level);
+    eab_csv_add_count(&line, config->layers);
+    eab_csv_add_count(&line, config->d_model);
+    eab_csv_add_count(&line, config->heads);
+    eab_csv_add_count(&line, config->context);
+    eab_csv_add_count(&line, config->batch);
+    eab_csv_add_count(&line, config->steps);
+    eab_csv_add_text(&line, lr);
+    eab_csv_add_count(&line, config->seed);
+    eab_csv_add_real(&line, eab_cell_flop(config));
+    eab_csv_add_real(&line, flop_with_evaluation(config));
+    eab_csv_end(&line);
+}
+
+int eab_list_cells(FILE *file, const eab_sweep *sweep, const eab_plan *plan) {
+    int64_t *todo, count, order = 0;
+    EAB_TRY(find_todo(sweep, plan, &todo, &count));
+    GArray *fleets = eab_fleets_make(plan->cells, todo, count, sweep->fleet, NULL);
+    g_free(todo);
+    GString *text =
+        g_string_new("order,fleet,cell,mechanism,task,level,layers,d_model,heads,context,batch,steps,lr,seed,"
+                     "flop,flop_with_evaluation\n");
+    for (guint i = 0; i < fleets->len; i++) {
+        const eab_fleet *fleet = &g_array_index(fleets, eab_fleet, i);
+        for (int32_t k = 0; k < fleet->members; k++) add_cell(text, &plan->cells[fleet->indices[k]], ++order, i + 1);
+        fputs(text->str, file);
+        g_string_truncate(text, 0);
+    }
+    fputs(text->str, file); /* the header, if no cell is left */
+    g_string_free(text, TRUE);
+    eab_fleets_free(fleets);
     return EAB_OK;
 }

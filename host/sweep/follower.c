@@ -15,14 +15,14 @@
 #include "run/tables.h"
 
 static const double PROGRESS_EVERY_S = 1, END_PATIENCE_S = 5;
-enum { GRANT_POLL_NS = 300000, IDLE_POLL_NS = 5000000 };
+enum { ASSIGN_POLL_NS = 300000, IDLE_POLL_NS = 5000000 };
 
 struct eab_follower {
     const eab_ranks *ranks;
-    eab_deal *deal;
-    bool stopped, ended, orderly; /* by the leader */
+    eab_queue *queue;
+    bool stopped, ended, orderly; /* as the leader said */
     int code;
-    int64_t grants;
+    int64_t answers; /* to requests */
     char device[256];
     double peak_gflop_per_s;
     bool begun;
@@ -30,54 +30,51 @@ struct eab_follower {
     pthread_mutex_t mutex; /* of all below */
     pthread_cond_t posted;
     GQueue outbox; /* GByteArray */
-    int64_t wishes;
+    int64_t requests;
 };
 
 /* ---- any thread ---------------------------------------------------------------------------------------------- */
 
-static void post(eab_follower *follower, eab_rank_writer *message, bool wish) {
+static void post(eab_follower *follower, GByteArray *message, bool is_request) {
     pthread_mutex_lock(&follower->mutex);
-    g_queue_push_tail(&follower->outbox, message->bytes);
-    follower->wishes += wish;
+    g_queue_push_tail(&follower->outbox, message);
+    follower->requests += is_request;
     pthread_cond_signal(&follower->posted);
     pthread_mutex_unlock(&follower->mutex);
 }
 
-static void wish(void *context) {
-    eab_rank_writer message = eab_rank_write(EAB_RANK_WISH);
-    post(context, &message, true);
-}
+static void request(void *context) { post(context, eab_rank_write(EAB_RANK_REQUEST), true); }
 
 void eab_follower_send(eab_follower *follower, const eab_cell_end *end, const char *const *rows) {
-    eab_rank_writer message = eab_rank_write(EAB_RANK_RESULT);
-    eab_rank_put(&message, end, sizeof *end);
-    for (int table = 0; table < EAB_TABLE_COUNT; table++) eab_rank_put_text(&message, rows[table]);
-    post(follower, &message, false);
+    GByteArray *message = eab_rank_write(EAB_RANK_RESULT);
+    eab_rank_put(message, end, sizeof *end);
+    for (int table = 0; table < EAB_TABLE_COUNT; table++) eab_rank_put_text(message, rows[table]);
+    post(follower, message, false);
 }
 
 void eab_follower_post(eab_follower *follower, eab_rank_message_kind kind, const char *text) {
-    eab_rank_writer message = eab_rank_write(kind);
-    eab_rank_put_text(&message, text);
-    post(follower, &message, false);
+    GByteArray *message = eab_rank_write(kind);
+    eab_rank_put_text(message, text);
+    post(follower, message, false);
 }
 
 void eab_follower_fleet_ended(eab_follower *follower, const eab_fleet *fleet, bool complete) {
-    eab_rank_writer message = eab_rank_write(EAB_RANK_FLEET_ENDED);
-    eab_rank_put_count(&message, eab_deal_number(follower->deal, fleet));
-    eab_rank_put_count(&message, complete);
-    post(follower, &message, false);
+    GByteArray *message = eab_rank_write(EAB_RANK_FLEET_ENDED);
+    eab_rank_put_count(message, eab_queue_number(follower->queue, fleet));
+    eab_rank_put_count(message, complete);
+    post(follower, message, false);
 }
 
 /* ---- the main thread ----------------------------------------------------------------------------------------- */
 
-static void take_grant(eab_follower *follower, eab_rank_reader *message) {
+static void take_fleet(eab_follower *follower, eab_rank_reader *message) {
     const int64_t number = eab_rank_get_count(message), members = eab_rank_get_count(message);
     if (message->bad || members < 1 || members > (message->end - message->at) / (int64_t)sizeof(int64_t)) return;
     eab_fleet fleet = {
         .indices = g_new(int64_t, (gsize)members), .members = (int32_t)members, .room = (int32_t)members};
     eab_rank_get(message, fleet.indices, (size_t)members * sizeof *fleet.indices);
-    follower->grants++;
-    eab_deal_grant(follower->deal, &fleet, number);
+    follower->answers++;
+    eab_queue_add(follower->queue, &fleet, number);
 }
 
 static void take_message(eab_follower *follower, const void *bytes, size_t size) {
@@ -88,8 +85,8 @@ static void take_message(eab_follower *follower, const void *bytes, size_t size)
             follower->peak_gflop_per_s = eab_rank_get_real(&message);
             follower->begun = true;
             break;
-        case EAB_RANK_GRANT:
-            if (follower->deal) take_grant(follower, &message);
+        case EAB_RANK_ASSIGN:
+            if (follower->queue) take_fleet(follower, &message);
             break;
         case EAB_RANK_STOP: follower->stopped = true; break;
         case EAB_RANK_END:
@@ -124,12 +121,12 @@ static void exchange(eab_follower *follower) {
     }
 }
 
-/* Until somebody posts something, or for a moment: a short one while a worker waits for a fleet. */
+/* Waits for a message to send, but not long: shorter while a worker waits for a fleet. */
 static void wait_a_moment(eab_follower *follower) {
     struct timespec until;
     pthread_mutex_lock(&follower->mutex);
     clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_nsec += follower->wishes > follower->grants ? GRANT_POLL_NS : IDLE_POLL_NS;
+    until.tv_nsec += follower->requests > follower->answers ? ASSIGN_POLL_NS : IDLE_POLL_NS;
     if (until.tv_nsec >= 1000000000) {
         until.tv_nsec -= 1000000000;
         until.tv_sec++;
@@ -141,32 +138,30 @@ static void wait_a_moment(eab_follower *follower) {
 static void post_progress(eab_follower *follower, eab_pool *pool) {
     eab_pool_progress progress;
     eab_pool_measure(pool, &progress);
-    eab_rank_writer message = eab_rank_write(EAB_RANK_PROGRESS);
-    eab_rank_put_real(&message, progress.flop_done);
-    eab_rank_put_real(&message, progress.tokens);
+    GByteArray *message = eab_rank_write(EAB_RANK_PROGRESS);
+    eab_rank_put_real(message, progress.flop_done);
+    eab_rank_put_real(message, progress.tokens);
     eab_pool_fleet fleets[EAB_RANK_MAX_LISTED] = {{0}};
     const int32_t count = eab_pool_list(pool, fleets, EAB_RANK_MAX_LISTED);
-    eab_rank_put_count(&message, count);
-    eab_rank_put(&message, fleets, (size_t)MIN(count, EAB_RANK_MAX_LISTED) * sizeof *fleets);
-    post(follower, &message, false);
+    eab_rank_put_count(message, count);
+    eab_rank_put(message, fleets, (size_t)MIN(count, EAB_RANK_MAX_LISTED) * sizeof *fleets);
+    post(follower, message, false);
 }
 
 static void train_until_stopped(eab_follower *follower, eab_pool *pool) {
     bool stopping = false;
-    double told_s = eab_now_s();
+    double reported_s = eab_now_s();
     eab_interrupt_looking(true);
     while (!eab_pool_wait(pool, 0)) {
         exchange(follower);
         const bool interrupted = eab_interrupt_count() > 0;
         if (!stopping && (follower->stopped || follower->ended || interrupted)) {
             stopping = true;
-            eab_rank_writer message = eab_rank_write(EAB_RANK_INTERRUPTED);
-            if (interrupted) post(follower, &message, false);
-            else g_byte_array_free(message.bytes, TRUE);
+            if (interrupted) post(follower, eab_rank_write(EAB_RANK_INTERRUPTED), false);
             eab_pool_stop(pool);
         }
-        if (eab_now_s() - told_s >= PROGRESS_EVERY_S) {
-            told_s = eab_now_s();
+        if (eab_now_s() - reported_s >= PROGRESS_EVERY_S) {
+            reported_s = eab_now_s();
             post_progress(follower, pool);
         }
         wait_a_moment(follower);
@@ -179,23 +174,23 @@ void eab_follower_train(eab_follower *follower, const eab_pool_settings *setting
     eab_pool *pool;
     eab_pool_progress progress = {0};
     static const eab_profile none;
-    own.deal = follower->deal = eab_deal_new_granted(wish, follower);
+    own.queue = follower->queue = eab_queue_new_remote(request, follower);
     int status = eab_pool_start(&own, cells, NULL, 0, &pool);
     if (!status) {
         train_until_stopped(follower, pool);
         eab_pool_measure(pool, &progress);
         status = eab_pool_finish(pool);
     }
-    eab_rank_writer message = eab_rank_write(EAB_RANK_GOODBYE);
-    eab_rank_put_count(&message, status);
-    eab_rank_put_text(&message, status ? eab_last_error() : "");
-    eab_rank_put_real(&message, progress.flop_done);
-    eab_rank_put_real(&message, progress.tokens);
-    eab_rank_put(&message, settings->profile ? settings->profile : &none, sizeof none);
-    post(follower, &message, false);
+    GByteArray *message = eab_rank_write(EAB_RANK_GOODBYE);
+    eab_rank_put_count(message, status);
+    eab_rank_put_text(message, status ? eab_last_error() : "");
+    eab_rank_put_real(message, progress.flop_done);
+    eab_rank_put_real(message, progress.tokens);
+    eab_rank_put(message, settings->profile ? settings->profile : &none, sizeof none);
+    post(follower, message, false);
 }
 
-eab_follower *eab_follower_new(const eab_ranks *ranks, int status, const char *mark) {
+eab_follower *eab_follower_new(const eab_ranks *ranks, int status, const char *fingerprint) {
     eab_follower *follower = g_new0(eab_follower, 1);
     char host[256] = "?";
     follower->ranks = ranks;
@@ -208,12 +203,12 @@ eab_follower *eab_follower_new(const eab_ranks *ranks, int status, const char *m
     pthread_condattr_destroy(&attributes);
     g_queue_init(&follower->outbox);
     gethostname(host, sizeof host - 1);
-    eab_rank_writer message = eab_rank_write(EAB_RANK_HELLO);
-    eab_rank_put_count(&message, status);
-    eab_rank_put_text(&message, status ? eab_last_error() : "");
-    eab_rank_put_text(&message, mark);
-    eab_rank_put_text(&message, host);
-    post(follower, &message, false);
+    GByteArray *message = eab_rank_write(EAB_RANK_HELLO);
+    eab_rank_put_count(message, status);
+    eab_rank_put_text(message, status ? eab_last_error() : "");
+    eab_rank_put_text(message, fingerprint);
+    eab_rank_put_text(message, host);
+    post(follower, message, false);
     return follower;
 }
 
@@ -228,7 +223,7 @@ bool eab_follower_begins(eab_follower *follower, const char *device, double *pea
 
 int eab_follower_end(eab_follower *follower) {
     const double began_s = eab_now_s();
-    /* After a signal the leader may be gone already. */
+    /* After a signal the leader may be gone. */
     while (!follower->ended && !(eab_interrupt_count() > 0 && eab_now_s() - began_s > END_PATIENCE_S)) {
         exchange(follower);
         wait_a_moment(follower);
@@ -239,7 +234,7 @@ int eab_follower_end(eab_follower *follower) {
         _exit(code);
     }
     follower->ranks->close();
-    if (follower->deal) eab_deal_free(follower->deal);
+    if (follower->queue) eab_queue_free(follower->queue);
     pthread_cond_destroy(&follower->posted);
     pthread_mutex_destroy(&follower->mutex);
     g_free(follower);

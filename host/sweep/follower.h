@@ -1,4 +1,4 @@
-/* A rank of a sweep that is not the first: it trains what the leader deals and sends the rows. */
+/* A rank of a sweep other than the first: it trains the fleets that the leader assigns and sends their rows. */
 #ifndef EAB_SWEEP_FOLLOWER_H
 #define EAB_SWEEP_FOLLOWER_H
 
@@ -9,11 +9,11 @@
 
 typedef struct eab_follower eab_follower;
 
-/* Says hello: that it is ready for the plan of this `mark`, or (status) why it is not, with eab_last_error(). */
-eab_follower *eab_follower_new(const eab_ranks *ranks, int status, const char *mark);
+/* Sends hello: ready for the plan of this fingerprint, or (status) why not, with eab_last_error(). */
+eab_follower *eab_follower_new(const eab_ranks *ranks, int status, const char *fingerprint);
 
-/* Waits for the leader's word: true to begin, false to end. `peak_gflop_per_s` is the leader's where its device is the same
- * as `device`, else -1: not measured. */
+/* Waits for the leader's answer: true to begin, false to end. `peak_gflop_per_s` is the leader's if its device has the name
+ * `device`, else -1: not measured. */
 bool eab_follower_begins(eab_follower *follower, const char *device, double *peak_gflop_per_s);
 
 /* Sends a cell's rows. Any thread. */
@@ -22,13 +22,13 @@ void eab_follower_send(eab_follower *follower, const eab_cell_end *end, const ch
 /* Sends a message of one text (EAB_RANK_NOTE, EAB_RANK_FORGET). Any thread. */
 void eab_follower_post(eab_follower *follower, eab_rank_message_kind kind, const char *text);
 
-/* Tells that a fleet ended, or is left undone; after its cells were sent. Any thread. */
+/* Reports that a fleet ended or is left undone, after its rows were sent. Any thread. */
 void eab_follower_fleet_ended(eab_follower *follower, const eab_fleet *fleet, bool complete);
 
-/* Trains until the leader says stop or a signal comes. `settings` without deal. */
+/* Trains until the leader sends stop or a signal comes. `settings` has no queue. */
 void eab_follower_train(eab_follower *follower, const eab_pool_settings *settings, const eab_cell *cells);
 
-/* Waits for the end, disconnects and frees; returns the exit code. Does not return where MPI cannot be closed in order. */
+/* Waits for the end, disconnects and frees; returns the exit code. Exits the process where MPI cannot be closed in order. */
 int eab_follower_end(eab_follower *follower);
 
 #endif

@@ -13,35 +13,35 @@
 #include "run/tables.h"
 
 typedef struct {
-    bool met, gone; /* said hello; goodbye */
+    bool met, gone; /* hello, goodbye were received */
     char host[64];
-    int64_t wishes;
-    GArray *given; /* int64_t: numbers of its fleets */
+    int64_t requests; /* of its workers, not yet answered */
+    GArray *assigned; /* int64_t: numbers of its fleets */
     double flop, tokens;
-    eab_pool_fleet working[EAB_RANK_MAX_LISTED]; /* the first of its fleets at work */
-    int32_t working_count;
+    eab_pool_fleet running[EAB_RANK_MAX_LISTED]; /* the first of its running fleets */
+    int32_t running_count;
 } follower;
 
 struct eab_leader {
     const eab_ranks *ranks;
     int count;
-    follower *followers; /* [count]; the first is not used */
-    char *mark;
-    eab_deal *deal;
+    follower *followers; /* [count]; the first is unused */
+    char *fingerprint;
+    eab_queue *queue; /* NULL: requests wait */
     eab_leader_sinks sinks;
     void *context;
-    GQueue later; /* GBytes: results and the like, which go to the disk, after the wishes, for which workers wait */
+    GQueue deferred; /* GBytes: messages that write to the disk; requests, which workers wait for, come first */
     bool begun, stopping, interrupted;
-    int sink_status, status; /* the sink's; the first error of a follower */
+    int sink_status, status; /* the sink's first error; a follower's first error */
     char line[768];
     eab_profile profile;
 };
 
 static void nap(void) { nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL); }
 
-static void send_to(const eab_leader *leader, int rank, eab_rank_writer *message) {
-    leader->ranks->send(rank, message->bytes->data, message->bytes->len);
-    g_byte_array_free(message->bytes, TRUE);
+static void send_to(const eab_leader *leader, int rank, GByteArray *message) {
+    leader->ranks->send(rank, message->data, message->len);
+    g_byte_array_free(message, TRUE);
 }
 
 static void note_error(eab_leader *leader, int rank, int status, const char *line) {
@@ -55,11 +55,11 @@ static void note_error(eab_leader *leader, int rank, int status, const char *lin
 static void take_hello(eab_leader *leader, int rank, eab_rank_reader *message) {
     follower *own = &leader->followers[rank];
     const int status = (int)eab_rank_get_count(message);
-    const char *line = eab_rank_get_text(message), *mark = eab_rank_get_text(message);
+    const char *line = eab_rank_get_text(message), *fingerprint = eab_rank_get_text(message);
     g_strlcpy(own->host, eab_rank_get_text(message), sizeof own->host);
     own->met = true;
     if (status) note_error(leader, rank, status, line);
-    else if (message->bad || strcmp(mark, leader->mark) != 0)
+    else if (message->bad || strcmp(fingerprint, leader->fingerprint) != 0)
         note_error(leader, rank, EAB_BAD_INPUT,
                    "it has another build of eabench or reads another spec; the same for all ranks is allowed");
 }
@@ -73,12 +73,12 @@ static void take_result(eab_leader *leader, eab_rank_reader *message) {
     leader->sink_status = leader->sinks.rows(leader->context, &end, rows);
 }
 
-static void take_back(eab_leader *leader, int rank, int64_t number, eab_deal_return how) {
-    GArray *given = leader->followers[rank].given;
-    for (guint i = 0; i < given->len; i++) {
-        if (g_array_index(given, int64_t, i) != number) continue;
-        g_array_remove_index_fast(given, i);
-        if (leader->deal) eab_deal_take_back(leader->deal, number, how);
+static void return_fleet(eab_leader *leader, int rank, int64_t number, eab_queue_return_kind how) {
+    GArray *assigned = leader->followers[rank].assigned;
+    for (guint i = 0; i < assigned->len; i++) {
+        if (g_array_index(assigned, int64_t, i) != number) continue;
+        g_array_remove_index_fast(assigned, i);
+        if (leader->queue) eab_queue_return(leader->queue, number, how);
         return;
     }
 }
@@ -86,9 +86,9 @@ static void take_back(eab_leader *leader, int rank, int64_t number, eab_deal_ret
 static void take_progress(follower *own, eab_rank_reader *message) {
     own->flop = eab_rank_get_real(message);
     own->tokens = eab_rank_get_real(message);
-    own->working_count = (int32_t)eab_rank_get_count(message);
-    for (int32_t i = 0; i < MIN(own->working_count, EAB_RANK_MAX_LISTED); i++)
-        eab_rank_get(message, &own->working[i], sizeof own->working[i]);
+    own->running_count = (int32_t)eab_rank_get_count(message);
+    for (int32_t i = 0; i < MIN(own->running_count, EAB_RANK_MAX_LISTED); i++)
+        eab_rank_get(message, &own->running[i], sizeof own->running[i]);
 }
 
 static void take_goodbye(eab_leader *leader, int rank, eab_rank_reader *message) {
@@ -100,19 +100,11 @@ static void take_goodbye(eab_leader *leader, int rank, eab_rank_reader *message)
     own->tokens = eab_rank_get_real(message);
     eab_rank_get(message, &profile, sizeof profile);
     own->gone = true;
-    own->wishes = 0;
-    own->working_count = 0;
-    while (own->given->len) take_back(leader, rank, g_array_index(own->given, int64_t, 0), EAB_DEAL_UNDONE);
+    own->requests = 0;
+    own->running_count = 0;
+    while (own->assigned->len) return_fleet(leader, rank, g_array_index(own->assigned, int64_t, 0), EAB_RETURN_UNDONE);
     if (status && status != EAB_INTERRUPTED) note_error(leader, rank, status, line);
-    leader->profile.seconds += profile.seconds;
-    leader->profile.checkpoints.calls += profile.checkpoints.calls;
-    leader->profile.checkpoints.seconds += profile.checkpoints.seconds;
-    for (int phase = 0; phase < EAB_PROFILE_PHASES; phase++)
-        for (int row = 0; row < EAB_PROFILE_ROWS; row++) {
-            leader->profile.rows[phase][row].calls += profile.rows[phase][row].calls;
-            leader->profile.rows[phase][row].seconds += profile.rows[phase][row].seconds;
-            leader->profile.rows[phase][row].flop += profile.rows[phase][row].flop;
-        }
+    eab_profile_add(&leader->profile, &profile);
 }
 
 static void take_message(eab_leader *leader, int rank, const void *bytes, size_t size) {
@@ -120,28 +112,28 @@ static void take_message(eab_leader *leader, int rank, const void *bytes, size_t
     follower *own = &leader->followers[rank];
     switch (eab_rank_read(&message, bytes, size)) {
         case EAB_RANK_HELLO: take_hello(leader, rank, &message); break;
-        case EAB_RANK_WISH: own->wishes++; break;
+        case EAB_RANK_REQUEST: own->requests++; break;
         case EAB_RANK_FLEET_ENDED: {
             const int64_t number = eab_rank_get_count(&message);
-            take_back(leader, rank, number, eab_rank_get_count(&message) ? EAB_DEAL_COMPLETED : EAB_DEAL_UNDONE);
+            return_fleet(leader, rank, number, eab_rank_get_count(&message) ? EAB_RETURN_COMPLETE : EAB_RETURN_UNDONE);
             break;
         }
         case EAB_RANK_PROGRESS: take_progress(own, &message); break;
         case EAB_RANK_RESULT:
         case EAB_RANK_NOTE:
-        case EAB_RANK_FORGET: g_queue_push_tail(&leader->later, g_bytes_new(bytes, size)); break;
+        case EAB_RANK_FORGET: g_queue_push_tail(&leader->deferred, g_bytes_new(bytes, size)); break;
         case EAB_RANK_INTERRUPTED: leader->interrupted = true; break;
         case EAB_RANK_GOODBYE: take_goodbye(leader, rank, &message); break;
         case EAB_RANK_BEGIN:
-        case EAB_RANK_GRANT:
+        case EAB_RANK_ASSIGN:
         case EAB_RANK_STOP:
         case EAB_RANK_END: break;
     }
 }
 
-static void take_later(eab_leader *leader) {
+static void take_deferred(eab_leader *leader) {
     GBytes *bytes;
-    while ((bytes = g_queue_pop_head(&leader->later))) {
+    while ((bytes = g_queue_pop_head(&leader->deferred))) {
         eab_rank_reader message;
         gsize size;
         const void *data = g_bytes_get_data(bytes, &size);
@@ -163,34 +155,34 @@ static void receive_all(eab_leader *leader) {
     }
 }
 
-/* ---- dealing ------------------------------------------------------------------------------------------------- */
+/* ---- assigning fleets ------------------------------------------------------------------------------------------------- */
 
-static bool grant(eab_leader *leader, int rank) {
+static bool assign(eab_leader *leader, int rank) {
     const eab_fleet *fleet;
-    const int64_t number = eab_deal_give(leader->deal, &fleet);
+    const int64_t number = eab_queue_assign(leader->queue, &fleet);
     if (number < 0) return false;
-    eab_rank_writer message = eab_rank_write(EAB_RANK_GRANT);
-    eab_rank_put_count(&message, number);
-    eab_rank_put_count(&message, fleet->members);
-    eab_rank_put(&message, fleet->indices, (size_t)fleet->members * sizeof *fleet->indices);
-    g_array_append_val(leader->followers[rank].given, number);
-    leader->followers[rank].wishes--;
-    send_to(leader, rank, &message);
+    GByteArray *message = eab_rank_write(EAB_RANK_ASSIGN);
+    eab_rank_put_count(message, number);
+    eab_rank_put_count(message, fleet->members);
+    eab_rank_put(message, fleet->indices, (size_t)fleet->members * sizeof *fleet->indices);
+    g_array_append_val(leader->followers[rank].assigned, number);
+    leader->followers[rank].requests--;
+    send_to(leader, rank, message);
     return true;
 }
 
 int eab_leader_serve(eab_leader *leader) {
     receive_all(leader);
-    bool left = leader->deal && !leader->stopping;
+    bool left = leader->queue && !leader->stopping;
     for (int rank = 1; rank < leader->count && left; rank++)
-        while (left && leader->followers[rank].wishes > 0) left = grant(leader, rank);
-    take_later(leader);
+        while (left && leader->followers[rank].requests > 0) left = assign(leader, rank);
+    take_deferred(leader);
     return leader->sink_status;
 }
 
-void eab_leader_deal(eab_leader *leader, eab_deal *deal) {
-    for (int rank = 1; rank < leader->count; rank++) g_array_set_size(leader->followers[rank].given, 0);
-    leader->deal = deal;
+void eab_leader_set_queue(eab_leader *leader, eab_queue *queue) {
+    for (int rank = 1; rank < leader->count; rank++) g_array_set_size(leader->followers[rank].assigned, 0);
+    leader->queue = queue;
 }
 
 static bool all_gone(const eab_leader *leader) {
@@ -200,23 +192,24 @@ static bool all_gone(const eab_leader *leader) {
 }
 
 bool eab_leader_is_busy(const eab_leader *leader) {
-    if (!leader->deal || leader->stopping) return false;
-    return eab_deal_given(leader->deal) > 0 || (eab_deal_left(leader->deal) > 0 && !all_gone(leader));
+    if (!leader->queue || leader->stopping) return false;
+    return eab_queue_assigned(leader->queue) > 0 || (eab_queue_waiting(leader->queue) > 0 && !all_gone(leader));
 }
 
 bool eab_leader_interrupted(const eab_leader *leader) { return leader->interrupted; }
 
-/* ---- from meeting to parting --------------------------------------------------------------------------------- */
+/* ---- from the first message to the last --------------------------------------------------------------------------------- */
 
-int eab_leader_meet(const eab_ranks *ranks, const eab_ranks_place *place, const char *mark, eab_leader **leader) {
+int eab_leader_meet(const eab_ranks *ranks, const eab_ranks_place *place, const char *fingerprint,
+                    eab_leader **leader) {
     eab_leader *self = *leader = g_new0(eab_leader, 1);
     self->ranks = ranks;
     self->count = place->count;
-    self->mark = g_strdup(mark);
-    g_queue_init(&self->later);
+    self->fingerprint = g_strdup(fingerprint);
+    g_queue_init(&self->deferred);
     self->followers = g_new0(follower, (gsize)place->count);
     for (int rank = 0; rank < self->count; rank++)
-        self->followers[rank].given = g_array_new(FALSE, FALSE, sizeof(int64_t));
+        self->followers[rank].assigned = g_array_new(FALSE, FALSE, sizeof(int64_t));
     int met = 1;
     while (met < self->count) {
         receive_all(self);
@@ -235,23 +228,22 @@ void eab_leader_begin(eab_leader *leader, const char *device, double peak_gflop_
     leader->context = context;
     leader->begun = true;
     for (int rank = 1; rank < leader->count; rank++) {
-        eab_rank_writer message = eab_rank_write(EAB_RANK_BEGIN);
-        eab_rank_put_text(&message, device);
-        eab_rank_put_real(&message, peak_gflop_per_s);
-        send_to(leader, rank, &message);
+        GByteArray *message = eab_rank_write(EAB_RANK_BEGIN);
+        eab_rank_put_text(message, device);
+        eab_rank_put_real(message, peak_gflop_per_s);
+        send_to(leader, rank, message);
     }
 }
 
 void eab_leader_stop(eab_leader *leader, double seconds) {
     const double until_s = eab_now_s() + seconds;
     for (int rank = 1; rank < leader->count && leader->begun && !leader->stopping; rank++) {
-        eab_rank_writer message = eab_rank_write(EAB_RANK_STOP);
-        send_to(leader, rank, &message);
+        send_to(leader, rank, eab_rank_write(EAB_RANK_STOP));
     }
     leader->stopping = true;
     while (leader->begun && !all_gone(leader) && eab_now_s() < until_s) {
         receive_all(leader);
-        take_later(leader);
+        take_deferred(leader);
         nap();
     }
 }
@@ -268,24 +260,14 @@ int32_t eab_leader_list(const eab_leader *leader, eab_pool_fleet *fleets, int32_
     int32_t count = 0;
     for (int rank = 1; rank < leader->count; rank++) {
         const follower *own = &leader->followers[rank];
-        for (int32_t i = 0; i < own->working_count; i++, count++)
-            if (count < room && i < EAB_RANK_MAX_LISTED) fleets[count] = own->working[i];
+        for (int32_t i = 0; i < own->running_count; i++, count++)
+            if (count < room && i < EAB_RANK_MAX_LISTED) fleets[count] = own->running[i];
     }
     return count;
 }
 
 int eab_leader_status(const eab_leader *leader, eab_profile *profile) {
-    for (int phase = 0; phase < EAB_PROFILE_PHASES && profile; phase++)
-        for (int row = 0; row < EAB_PROFILE_ROWS; row++) {
-            profile->rows[phase][row].calls += leader->profile.rows[phase][row].calls;
-            profile->rows[phase][row].seconds += leader->profile.rows[phase][row].seconds;
-            profile->rows[phase][row].flop += leader->profile.rows[phase][row].flop;
-        }
-    if (profile) {
-        profile->seconds += leader->profile.seconds;
-        profile->checkpoints.calls += leader->profile.checkpoints.calls;
-        profile->checkpoints.seconds += leader->profile.checkpoints.seconds;
-    }
+    if (profile) eab_profile_add(profile, &leader->profile);
     return leader->status ? eab_fail((eab_status)leader->status, "%s", leader->line) : EAB_OK;
 }
 
@@ -294,26 +276,26 @@ void eab_leader_dismiss(eab_leader *leader, int code) {
     const bool orderly = (!leader->begun || all_gone(leader)) && !leader->interrupted && eab_interrupt_count() == 0;
     const double until_s = eab_now_s() + PATIENCE_S;
     for (int rank = 1; rank < leader->count; rank++) {
-        eab_rank_writer message = eab_rank_write(EAB_RANK_END);
-        eab_rank_put_count(&message, code);
-        eab_rank_put_count(&message, orderly);
-        send_to(leader, rank, &message);
+        GByteArray *message = eab_rank_write(EAB_RANK_END);
+        eab_rank_put_count(message, code);
+        eab_rank_put_count(message, orderly);
+        send_to(leader, rank, message);
     }
     if (!orderly) {
         fflush(NULL);
         while (!leader->ranks->is_idle() && eab_now_s() < until_s) nap();
         _exit(code);
     }
-    /* A follower may say hello after it was dismissed: MPI does not end with messages that nobody took. */
+    /* A follower may say hello after it was dismissed, and MPI cannot be closed with unreceived messages. */
     for (int rank = 1; rank < leader->count; rank++)
         while (!leader->followers[rank].met) {
             receive_all(leader);
             nap();
         }
     leader->ranks->close();
-    g_queue_clear_full(&leader->later, (GDestroyNotify)g_bytes_unref);
-    for (int rank = 0; rank < leader->count; rank++) g_array_free(leader->followers[rank].given, TRUE);
+    g_queue_clear_full(&leader->deferred, (GDestroyNotify)g_bytes_unref);
+    for (int rank = 0; rank < leader->count; rank++) g_array_free(leader->followers[rank].assigned, TRUE);
     g_free(leader->followers);
-    g_free(leader->mark);
+    g_free(leader->fingerprint);
     g_free(leader);
 }

@@ -2,22 +2,20 @@
 
 #include <string.h>
 
-eab_rank_writer eab_rank_write(eab_rank_message_kind kind) {
-    eab_rank_writer message = {g_byte_array_new()};
+GByteArray *eab_rank_write(eab_rank_message_kind kind) {
     const guint8 byte = (guint8)kind;
-    g_byte_array_append(message.bytes, &byte, 1);
-    return message;
+    return g_byte_array_append(g_byte_array_new(), &byte, 1);
 }
 
-void eab_rank_put(eab_rank_writer *message, const void *bytes, size_t size) {
-    g_byte_array_append(message->bytes, bytes, (guint)size);
+void eab_rank_put(GByteArray *message, const void *bytes, size_t size) {
+    g_byte_array_append(message, bytes, (guint)size);
 }
 
-void eab_rank_put_count(eab_rank_writer *message, int64_t value) { eab_rank_put(message, &value, sizeof value); }
+void eab_rank_put_count(GByteArray *message, int64_t value) { eab_rank_put(message, &value, sizeof value); }
 
-void eab_rank_put_real(eab_rank_writer *message, double value) { eab_rank_put(message, &value, sizeof value); }
+void eab_rank_put_real(GByteArray *message, double value) { eab_rank_put(message, &value, sizeof value); }
 
-void eab_rank_put_text(eab_rank_writer *message, const char *text) {
+void eab_rank_put_text(GByteArray *message, const char *text) {
     eab_rank_put(message, text ? text : "", (text ? strlen(text) : 0) + 1);
 }
 

@@ -17,25 +17,25 @@ typedef struct {
     eab_device *device;
     bool faulted; /* in this job */
     bool ever_faulted;
-    eab_suspects suspects;    /* where it faulted last */
-    _Atomic int64_t steps;    /* of the fleet at work, all members */
-    _Atomic int64_t restored; /* those that its checkpoint had */
+    eab_suspects suspects;    /* at its last fault */
+    _Atomic int64_t steps;    /* of the running fleet, all members */
+    _Atomic int64_t restored; /* those restored from its checkpoint */
     _Atomic int64_t saves, saves_ns;
-    const eab_fleet *job; /* under the pool's mutex; NULL: none */
+    const eab_fleet *job; /* protected by the pool's mutex; NULL: none */
 } pool_worker;
 
 struct eab_pool {
     eab_pool_settings settings;
     const eab_cell *cells;
-    eab_deal *deal;
-    bool owns_deal;
+    eab_queue *queue;
+    bool owns_queue;
     atomic_bool stop;
 
-    pthread_mutex_t mutex; /* of all below */
+    pthread_mutex_t mutex; /* protects everything below */
     pthread_cond_t ended;
     int32_t started, alive;
     double flop_restored, tokens_done; /* of complete fleets */
-    int status;                        /* the first error that is not a cell's own */
+    int status;                        /* the first error that is not only a cell's */
     bool lost;                         /* a device could not be opened again */
     eab_suspects suspects;
     char line[768];
@@ -44,7 +44,7 @@ struct eab_pool {
 
 /* ---- workers ------------------------------------------------------------------------------------------------- */
 
-/* Ends the pool with the calling thread's error line; the first one stays. */
+/* Records the calling thread's error as the pool's, unless it has one. */
 static void fail_pool(eab_pool *pool, int status) {
     pthread_mutex_lock(&pool->mutex);
     if (!pool->status) {
@@ -71,7 +71,7 @@ static int deliver(eab_pool *pool, int64_t index, eab_cell_result *result) {
     return status;
 }
 
-static void tell_lost(const pool_worker *worker) {
+static void report_lost(const pool_worker *worker) {
     eab_pool *pool = worker->pool;
     pthread_mutex_lock(&pool->mutex);
     pool->lost = true;
@@ -83,7 +83,7 @@ static int open_device(pool_worker *worker) {
     const eab_pool_settings *settings = &worker->pool->settings;
     if (worker->device) return EAB_OK;
     const int status = eab_device_open(settings->backend, settings->device, &worker->device);
-    if (status && worker->ever_faulted) tell_lost(worker);
+    if (status && worker->ever_faulted) report_lost(worker);
     if (status) return status;
     if (worker->job->careful && worker->device->backend->sync_every_kernel)
         worker->device->backend->sync_every_kernel(worker->device);
@@ -148,8 +148,30 @@ static int deliver_all(eab_pool *pool, const int64_t *indices, int32_t members, 
     return status;
 }
 
-/* Trains these cells and delivers a result for each. EAB_OK also where cells failed; EAB_INTERRUPTED when stopped;
- * else the worker cannot go on. */
+static int train_cells(pool_worker *worker, const int64_t *indices, int32_t members);
+
+/* After an error: trains a fleet's halves, or delivers a single cell as failed. */
+static int divide(pool_worker *worker, const int64_t *indices, int32_t members, int status, const char *reason) {
+    const eab_pool *pool = worker->pool;
+    const int32_t half = members / 2;
+    if (status == EAB_DEVICE_FAULT) { /* opening the device again clears its state */
+        close_device(worker);
+        worker->faulted = worker->ever_faulted = true;
+        worker->suspects = members > 1 ? (eab_suspects){indices[0], members, members - half} : (eab_suspects){0, 0, 0};
+    }
+    if (members == 1) {
+        eab_cell_result failed;
+        eab_cell_result_failed(&failed, &pool->cells[indices[0]].config,
+                               status == EAB_NO_MEMORY ? EAB_CELL_OOM : EAB_CELL_FAIL, reason);
+        return deliver(worker->pool, indices[0], &failed);
+    }
+    atomic_store_explicit(&worker->steps, 0, memory_order_relaxed);
+    EAB_TRY(train_cells(worker, indices, half));
+    return train_cells(worker, indices + half, members - half);
+}
+
+/* Trains these cells and delivers a result for each. EAB_OK even if cells failed; EAB_INTERRUPTED when stopped; else the
+ * worker cannot continue. */
 static int train_cells(pool_worker *worker, const int64_t *indices, int32_t members) {
     eab_pool *pool = worker->pool;
     const eab_pool_checkpoints *checkpoints = &pool->settings.checkpoints;
@@ -163,27 +185,12 @@ static int train_cells(pool_worker *worker, const int64_t *indices, int32_t memb
 
     const bool stopped = status == EAB_INTERRUPTED && atomic_load(&pool->stop);
     const int delivered = status ? EAB_OK : deliver_all(pool, indices, members, results);
-    /* A cell that failed is done again by the next start, from there; parts of a fleet that failed start anew. */
+    /* The next start trains a failed cell again, from its checkpoint; parts of a failed fleet start at step 0. */
     if (path && !stopped && !delivered && (!status || members > 1)) checkpoints->remove(pool->settings.context, path);
     g_free(results);
     g_free(path);
     if (!status) return delivered;
-    if (stopped) return EAB_INTERRUPTED;
-    if (status == EAB_DEVICE_FAULT) { /* whatever it was doing, a device opened anew does not know of it */
-        close_device(worker);
-        worker->faulted = worker->ever_faulted = true;
-        worker->suspects =
-            members > 1 ? (eab_suspects){indices[0], members, (members + 1) / 2} : (eab_suspects){0, 0, 0};
-    }
-    if (members > 1) {
-        atomic_store_explicit(&worker->steps, 0, memory_order_relaxed);
-        EAB_TRY(train_cells(worker, indices, members / 2));
-        return train_cells(worker, indices + members / 2, members - members / 2);
-    }
-    eab_cell_result failed;
-    eab_cell_result_failed(&failed, &pool->cells[indices[0]].config,
-                           status == EAB_NO_MEMORY ? EAB_CELL_OOM : EAB_CELL_FAIL, reason);
-    return deliver(pool, indices[0], &failed);
+    return stopped ? EAB_INTERRUPTED : divide(worker, indices, members, status, reason);
 }
 
 static double tokens_of_steps(const eab_pool *pool, const pool_worker *worker, int64_t steps) {
@@ -191,39 +198,48 @@ static double tokens_of_steps(const eab_pool *pool, const pool_worker *worker, i
     return (double)steps * config->batch * config->context;
 }
 
-/* The share of the worker's job that this many steps are. */
+/* These steps as a share of the worker's job. */
 static double share_of_steps(const eab_pool *pool, const pool_worker *worker, int64_t steps) {
     const double all = (double)pool->cells[worker->job->indices[0]].config.steps * worker->job->members;
     return MIN(1, (double)steps / all);
 }
 
-/* FLOP of the worker's job that a checkpoint had. */
+/* FLOP of the worker's job that a checkpoint restored. */
 static double restored_flop(const eab_pool *pool, pool_worker *worker) {
     return share_of_steps(pool, worker, atomic_load(&worker->restored)) * worker->job->flop;
+}
+
+static void begin_job(pool_worker *worker, const eab_fleet *job) {
+    pthread_mutex_lock(&worker->pool->mutex);
+    atomic_store_explicit(&worker->steps, 0, memory_order_relaxed);
+    atomic_store_explicit(&worker->restored, 0, memory_order_relaxed);
+    worker->job = job;
+    pthread_mutex_unlock(&worker->pool->mutex);
+}
+
+static void end_job(pool_worker *worker, bool complete) {
+    eab_pool *pool = worker->pool;
+    pthread_mutex_lock(&pool->mutex);
+    pool->tokens_done += tokens_of_steps(pool, worker, atomic_load(&worker->steps));
+    if (complete) pool->flop_restored += restored_flop(pool, worker);
+    if (complete) eab_queue_complete(pool->queue, worker->job);
+    worker->job = NULL;
+    pthread_mutex_unlock(&pool->mutex);
 }
 
 static void *work(void *argument) {
     pool_worker *worker = argument;
     eab_pool *pool = worker->pool;
-    const eab_fleet *current;
-    while (!atomic_load(&pool->stop) && (current = eab_deal_next(pool->deal))) {
-        pthread_mutex_lock(&pool->mutex);
-        atomic_store_explicit(&worker->steps, 0, memory_order_relaxed);
-        atomic_store_explicit(&worker->restored, 0, memory_order_relaxed);
-        worker->job = current;
-        pthread_mutex_unlock(&pool->mutex);
-        const int status = train_cells(worker, current->indices, current->members);
-        if (worker->faulted || current->careful) close_device(worker); /* it may be slow, to find out more */
+    const eab_fleet *job;
+    int status = EAB_OK; /* after an error the job's cells stay undone, and other workers continue */
+    while (!status && !atomic_load(&pool->stop) && (job = eab_queue_next(pool->queue))) {
+        begin_job(worker, job);
+        status = train_cells(worker, job->indices, job->members);
+        if (worker->faulted || job->careful) close_device(worker); /* waiting for every kernel is slow */
         worker->faulted = false;
         if (status && status != EAB_INTERRUPTED) fail_pool(pool, status);
-        if (pool->settings.fleet_sink) pool->settings.fleet_sink(pool->settings.context, current, !status);
-        pthread_mutex_lock(&pool->mutex);
-        pool->tokens_done += tokens_of_steps(pool, worker, atomic_load(&worker->steps));
-        if (!status) pool->flop_restored += restored_flop(pool, worker);
-        worker->job = NULL;
-        if (!status) eab_deal_complete(pool->deal, current);
-        pthread_mutex_unlock(&pool->mutex);
-        if (status) break; /* cells of this job stay undone; other workers go on */
+        if (pool->settings.fleet_sink) pool->settings.fleet_sink(pool->settings.context, job, !status);
+        end_job(worker, !status);
     }
     close_device(worker);
     pthread_mutex_lock(&pool->mutex);
@@ -236,49 +252,55 @@ static void *work(void *argument) {
 /* ---- the pool ------------------------------------------------------------------------------------------------ */
 
 static void pool_free(eab_pool *pool) {
-    if (pool->owns_deal) eab_deal_free(pool->deal);
+    if (pool->owns_queue) eab_queue_free(pool->queue);
     pthread_cond_destroy(&pool->ended);
     pthread_mutex_destroy(&pool->mutex);
     g_free(pool->workers);
     g_free(pool);
 }
 
-int eab_pool_start(const eab_pool_settings *settings, const eab_cell *cells, const int64_t *indices, int64_t count,
-                   eab_pool **pool) {
-    eab_pool *self = g_new0(eab_pool, 1);
-    self->settings = *settings;
-    self->cells = cells;
-    self->owns_deal = !settings->deal;
-    self->deal = settings->deal ? settings->deal
-                                : eab_deal_new(eab_fleets_make_after(settings->begun, cells, indices, count,
-                                                                     settings->fleet, settings->fleets));
-    pthread_mutex_init(&self->mutex, NULL);
+static eab_pool *pool_new(const eab_pool_settings *settings, const eab_cell *cells, const int64_t *indices,
+                          int64_t count) {
+    eab_pool *pool = g_new0(eab_pool, 1);
+    pool->settings = *settings;
+    pool->cells = cells;
+    pool->owns_queue = !settings->queue;
+    pool->queue = settings->queue ? settings->queue
+                                  : eab_queue_new(eab_fleets_make_after(settings->begun, cells, indices, count,
+                                                                        settings->fleet, settings->fleets));
+    pthread_mutex_init(&pool->mutex, NULL);
     pthread_condattr_t attributes;
     pthread_condattr_init(&attributes);
     pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-    pthread_cond_init(&self->ended, &attributes);
+    pthread_cond_init(&pool->ended, &attributes);
     pthread_condattr_destroy(&attributes);
+    return pool;
+}
 
-    const int64_t most = self->owns_deal ? eab_deal_count(self->deal) : INT32_MAX;
-    const int32_t workers = (int32_t)MIN(MAX(1, settings->workers), most);
-    self->workers = g_new0(pool_worker, (gsize)MAX(1, workers));
-    /* Signals are the starting thread's: a worker may be in the middle of a write. */
+/* Starts up to `count` workers; returns the error of the one that did not start, or 0. */
+static int start_workers(eab_pool *pool, int32_t count) {
     sigset_t all, before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
     int error = 0;
-    for (int32_t i = 0; i < workers && !error; i++) {
-        self->workers[i].pool = self;
-        pthread_mutex_lock(&self->mutex);
-        self->alive++;
-        pthread_mutex_unlock(&self->mutex);
-        error = pthread_create(&self->workers[i].thread, NULL, work, &self->workers[i]);
-        pthread_mutex_lock(&self->mutex);
-        if (error) self->alive--;
-        else self->started++;
-        pthread_mutex_unlock(&self->mutex);
+    pool->workers = g_new0(pool_worker, (gsize)MAX(1, count));
+    sigfillset(&all); /* the starting thread handles signals: a worker may be in the middle of a write */
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    pthread_mutex_lock(&pool->mutex);
+    for (int32_t i = 0; i < count && !error; i++) {
+        pool->workers[i].pool = pool;
+        error = pthread_create(&pool->workers[i].thread, NULL, work, &pool->workers[i]);
+        if (!error) pool->started++;
     }
+    pool->alive = pool->started;
+    pthread_mutex_unlock(&pool->mutex);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return error;
+}
+
+int eab_pool_start(const eab_pool_settings *settings, const eab_cell *cells, const int64_t *indices, int64_t count,
+                   eab_pool **pool) {
+    eab_pool *self = pool_new(settings, cells, indices, count);
+    const int64_t fleets = self->owns_queue ? eab_queue_count(self->queue) : INT32_MAX;
+    const int error = start_workers(self, (int32_t)MIN(MAX(1, settings->workers), fleets));
     if (error && !self->started) {
         pool_free(self);
         return eab_fail(EAB_NO_MEMORY, "no worker thread can be started: %s", g_strerror(error));
@@ -289,7 +311,7 @@ int eab_pool_start(const eab_pool_settings *settings, const eab_cell *cells, con
 
 void eab_pool_stop(eab_pool *pool) {
     atomic_store(&pool->stop, true);
-    eab_deal_stop(pool->deal);
+    eab_queue_stop(pool->queue);
 }
 
 bool eab_pool_wait(eab_pool *pool, double seconds) {
@@ -313,7 +335,7 @@ bool eab_pool_wait(eab_pool *pool, double seconds) {
 void eab_pool_measure(eab_pool *pool, eab_pool_progress *progress) {
     pthread_mutex_lock(&pool->mutex);
     *progress = (eab_pool_progress){.tokens = pool->tokens_done};
-    eab_deal_measure(pool->deal, &progress->flop_total, &progress->flop_done);
+    eab_queue_measure(pool->queue, &progress->flop_total, &progress->flop_done);
     progress->flop_total -= pool->flop_restored;
     progress->flop_done -= pool->flop_restored;
     for (int32_t i = 0; i < pool->started; i++) {
@@ -357,7 +379,7 @@ int eab_pool_finish(eab_pool *pool) {
     for (int32_t i = 0; i < pool->started; i++) pthread_join(pool->workers[i].thread, NULL);
     int status = EAB_OK;
     if (pool->status) status = eab_fail((eab_status)pool->status, "%s", pool->line);
-    else if (!eab_deal_is_complete(pool->deal)) status = eab_fail(EAB_INTERRUPTED, "interrupted");
+    else if (!eab_queue_is_complete(pool->queue)) status = eab_fail(EAB_INTERRUPTED, "interrupted");
     pool_free(pool);
     return status;
 }

@@ -12,16 +12,16 @@
 #include "kernels/attention.h"
 #include "kernels/clock.h"
 
-static const char OUR_NAME[] = "eabench sweep: "; /* before lines for people */
-enum { RATE_SAMPLES = 32 };                       /* one in 0.1 s: the rate is that of the last 3 seconds */
+static const char PROGRAM_PREFIX[] = "eabench sweep: "; /* of messages */
+enum { RATE_SAMPLES = 32 };                             /* one in 0.1 s: the rate of the last 3 seconds */
 static const double REDRAW_S = 0.1, QUIET_S = 30, JSON_EVERY_S = 1, LINE_EVERY_S = 5, LINE_BURST = 100;
 
 struct eab_progress {
     int fd;
-    eab_progress_kind kind; /* AUTO became LINES, or is live */
+    eab_progress_kind kind; /* AUTO is LINES here, or live */
     bool live, colour, drawn;
     double started_s, line_s;
-    double drawn_s; /* the live line, or the last plain one */
+    double drawn_s; /* when the live line or the last plain line was written */
     double lines;   /* plain lines that may be written now */
     struct {
         double s, tokens;
@@ -54,7 +54,7 @@ void eab_quantity_print(double value, const char *unit, char *text, size_t size)
     g_snprintf(text, size, "%.*f %s%s", decimals, value, prefixes[i], unit);
 }
 
-/* Appends a part after two spaces if the line has room for it; once one has none, none follow. */
+/* Appends a part after two spaces if the line has room for it. After the first part that does not fit, none is added. */
 static void add_part(GString *line, bool *full, size_t columns, const char *part) {
     const size_t gap = line->len ? 2 : 0;
     if (*full || line->len + gap + strlen(part) > columns) {
@@ -85,7 +85,7 @@ void eab_progress_line(const eab_progress_state *state, double eta_s, double rat
     add_part(line, &full, columns, part);
     eab_quantity_print(rate, "tok/s", part, sizeof part);
     add_part(line, &full, columns, part);
-    for (int32_t i = 0; i < 16; i++) {
+    for (int32_t i = 0; i < EAB_MECHANISM_COUNT; i++) {
         const char *name = state->accuracy_count[i] ? eab_mechanism_name(i) : NULL;
         if (!name) continue;
         g_snprintf(part, sizeof part, "%s %.3f", name, state->accuracy_sum[i] / (double)state->accuracy_count[i]);
@@ -95,7 +95,7 @@ void eab_progress_line(const eab_progress_state *state, double eta_s, double rat
     g_string_free(line, TRUE);
 }
 
-/* Of the terminal, so that the line never wraps: its last column stays free. */
+/* The terminal's columns but one, so that the line never wraps. */
 static size_t columns_of(int fd) {
     struct winsize window;
     if (ioctl(fd, TIOCGWINSZ, &window) == 0 && window.ws_col > 1) return (size_t)window.ws_col - 1;
@@ -104,7 +104,7 @@ static size_t columns_of(int fd) {
     return columns > 1 && columns <= 1000 ? (size_t)columns - 1 : 79;
 }
 
-/* Progress is no result: where it cannot be written, the sweep goes on. */
+/* Write errors are ignored: progress is not a result. */
 static void put(const eab_progress *progress, const char *text) {
     (void)eab_write_all(progress->fd, text, strlen(text), NULL);
 }
@@ -133,7 +133,7 @@ void eab_progress_free(eab_progress *progress) {
     g_free(progress);
 }
 
-/* Tokens per second over the samples kept; takes one more. */
+/* Adds a sample; returns the tokens per second over the samples. */
 static double current_rate(eab_progress *progress, double now, double tokens) {
     const int64_t newest = progress->samples++;
     progress->sample[newest % RATE_SAMPLES].s = now;
@@ -170,7 +170,7 @@ static void put_json(const eab_progress *progress, const eab_progress_state *sta
     g_string_free(json, TRUE);
 }
 
-/* Plain lines are rationed, or the log of a large sweep would be one line for each of its cells. */
+/* Limits the plain lines, so that the log of a large sweep has not one line for each cell. */
 static bool line_allowed(eab_progress *progress, double now) {
     progress->lines = MIN(LINE_BURST, progress->lines + (now - progress->line_s) / LINE_EVERY_S);
     progress->line_s = now;
@@ -224,7 +224,7 @@ void eab_progress_note(eab_progress *progress, const char *text) {
         GString *json = g_string_new(NULL);
         eab_json_begin(json, NULL, '{');
         eab_json_text(json, "event", "note");
-        eab_json_text(json, "text", g_str_has_prefix(text, OUR_NAME) ? text + strlen(OUR_NAME) : text);
+        eab_json_text(json, "text", g_str_has_prefix(text, PROGRAM_PREFIX) ? text + strlen(PROGRAM_PREFIX) : text);
         eab_json_end(json, '}');
         g_string_append_c(json, '\n');
         put(progress, json->str);

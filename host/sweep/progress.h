@@ -19,24 +19,24 @@ typedef struct {
 typedef struct eab_progress eab_progress;
 
 /* AUTO: live on a terminal that can move its cursor (TERM is not dumb), else LINES. JSON: docs/long-runs.md has the
- * objects. OFF: nothing but eab_progress_note. */
+ * objects. OFF: messages only. */
 typedef enum { EAB_PROGRESS_AUTO, EAB_PROGRESS_LINES, EAB_PROGRESS_JSON, EAB_PROGRESS_OFF } eab_progress_kind;
 
 /* For the file descriptor (2). */
 eab_progress *eab_progress_new(int fd, eab_progress_kind kind);
 
-/* Seconds that are left, and tokens per second of late; NAN: not known. */
+/* Remaining seconds, and tokens per second in the last seconds; NAN: not known. */
 double eab_progress_eta_s(const eab_progress *progress, const eab_progress_state *state);
 double eab_progress_tokens_per_s(const eab_progress *progress);
 
-/* Redraws the live line, at most 10 times a second; elsewhere writes a plain line if half a minute passed without
- * one. */
+/* Redraws the live line, at most 10 times a second; otherwise writes a plain line after half a minute without one. */
 void eab_progress_update(eab_progress *progress, const eab_progress_state *state);
 
-/* A cell ended: a plain line where there are plain lines. The first hundred have one each, later ones one in 5 s. */
+/* A cell ended: writes a plain line, if the form has plain lines. The first hundred cells have one each, later ones
+ * one in 5 s. */
 void eab_progress_cell(eab_progress *progress, const eab_progress_state *state, const char *text);
 
-/* A line that stays, in all forms; of JSON an event "note". */
+/* A message, in all forms; in JSON an event "note". */
 void eab_progress_note(eab_progress *progress, const char *text);
 
 /* Clears the live line. */
@@ -48,7 +48,7 @@ void eab_duration_print(double seconds, char *text, size_t size);
 /* "1.43 MFLOP" and the like: three digits, a decimal prefix and the unit. */
 void eab_quantity_print(double value, const char *unit, char *text, size_t size);
 
-/* The live line in at most `columns` columns, without escapes: what the state says, and `rate` in tokens per second. */
+/* The live line in at most `columns` columns, without escapes; `rate` in tokens per second. */
 void eab_progress_line(const eab_progress_state *state, double eta_s, double rate, size_t columns, char *text,
                        size_t size);
 

@@ -1,6 +1,4 @@
 #include "report.h"
-#include "base/system.h"
-#include "base/version.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -10,6 +8,8 @@
 
 #include "base/json.h"
 #include "base/replace.h"
+#include "base/system.h"
+#include "base/version.h"
 #include "kernels/clock.h"
 #include "kernels/status.h"
 #include "run/environment.h"
@@ -30,7 +30,7 @@ static GString *begin_event(const char *name) {
     return json;
 }
 
-/* Progress is no result: where it cannot be written, the sweep goes on. */
+/* Write errors are ignored: progress is not a result. */
 static void end_event(GString *json) {
     eab_json_end(json, '}');
     g_string_append_c(json, '\n');
@@ -38,7 +38,7 @@ static void end_event(GString *json) {
     g_string_free(json, TRUE);
 }
 
-void eab_sweep_tell(const eab_sweep *sweep, const char *format, ...) {
+void eab_report_note(const eab_sweep *sweep, const char *format, ...) {
     va_list arguments;
     va_start(arguments, format);
     char *text = g_strdup_vprintf(format, arguments);
@@ -53,7 +53,7 @@ void eab_sweep_tell(const eab_sweep *sweep, const char *format, ...) {
     g_free(text);
 }
 
-void eab_sweep_tell_start(const eab_sweep *sweep, int64_t cells, int64_t done, int64_t todo) {
+void eab_report_start(const eab_sweep *sweep, int64_t cells, int64_t done, int64_t todo) {
     if (!in_json(sweep)) return;
     GString *json = begin_event("start");
     eab_json_text(json, "version", eab_build_version());
@@ -72,7 +72,7 @@ static void add_step(GString *json, int64_t step) {
     else eab_json_real(json, "steps_to_solve", NAN);
 }
 
-void eab_sweep_tell_cell(const eab_sweep_session *session, const eab_cell_end *end) {
+void eab_report_cell(const eab_sweep_session *session, const eab_cell_end *end) {
     if (!in_json(session->sweep)) return;
     const eab_cell *cell = &session->plan->cells[end->index];
     const eab_progress_state *state = &session->state;
@@ -97,8 +97,8 @@ void eab_sweep_tell_cell(const eab_sweep_session *session, const eab_cell_end *e
     end_event(json);
 }
 
-void eab_sweep_tell_end(const eab_sweep_session *session, const eab_run_summary *summary, int status, int code,
-                        const char *reason) {
+void eab_report_end(const eab_sweep_session *session, const eab_run_summary *summary, int status, int code,
+                    const char *reason) {
     if (!in_json(session->sweep)) return;
     const char *name = status == EAB_INTERRUPTED ? session->over_time ? "time_limit" : "interrupted"
                        : status                  ? "error"
@@ -112,15 +112,15 @@ void eab_sweep_tell_end(const eab_sweep_session *session, const eab_run_summary 
     eab_json_count(json, "done", summary->done);
     eab_json_count(json, "diverged", summary->diverged);
     eab_json_count(json, "failed", summary->failed);
-    eab_json_text(json, "again", session->sweep->again);
+    eab_json_text(json, "again", session->sweep->resume_command);
     end_event(json);
 }
 
-void eab_sweep_tell_state(eab_sweep_session *session, bool stopping, bool now) {
+void eab_report_state(eab_sweep_session *session, bool stopping, bool now) {
     const double time_s = eab_now_s();
-    if (!now && time_s - session->told_s < STATE_EVERY_S) return;
-    session->told_s = time_s;
-    eab_run_state *state = &session->told;
+    if (!now && time_s - session->published_s < STATE_EVERY_S) return;
+    session->published_s = time_s;
+    eab_run_state *state = &session->published;
     eab_pool_fleet fleets[EAB_STATE_MAX_RUNNING];
     state->running_count = session->pool ? eab_pool_list(session->pool, fleets, EAB_STATE_MAX_RUNNING) : 0;
     const int32_t own = MIN(state->running_count, EAB_STATE_MAX_RUNNING);

@@ -163,16 +163,24 @@ int eab_profile_attach(eab_device *device) {
     return EAB_OK;
 }
 
+static void add_row(eab_profile_row *sum, const eab_profile_row *row) {
+    sum->calls += row->calls;
+    sum->seconds += row->seconds;
+    sum->flop += row->flop;
+}
+
+void eab_profile_add(eab_profile *sum, const eab_profile *profile) {
+    for (int phase = 0; phase < EAB_PROFILE_PHASES; phase++)
+        for (int i = 0; i < EAB_PROFILE_ROWS; i++) add_row(&sum->rows[phase][i], &profile->rows[phase][i]);
+    add_row(&sum->checkpoints, &profile->checkpoints);
+    sum->seconds += profile->seconds;
+}
+
 void eab_profile_detach(eab_device *device, eab_profile *profile) {
     timing_table *timing = timing_of(device);
     if (!timing) return;
-    profile->seconds += eab_now_s() - timing->started_s;
-    for (int phase = 0; phase < EAB_PROFILE_PHASES; phase++)
-        for (int i = 0; i < EAB_PROFILE_ROWS; i++) {
-            profile->rows[phase][i].calls += timing->profile.rows[phase][i].calls;
-            profile->rows[phase][i].seconds += timing->profile.rows[phase][i].seconds;
-            profile->rows[phase][i].flop += timing->profile.rows[phase][i].flop;
-        }
+    timing->profile.seconds = eab_now_s() - timing->started_s;
+    eab_profile_add(profile, &timing->profile);
     device->backend = timing->inner;
     device->profile = NULL;
     free(timing);

@@ -41,6 +41,9 @@ typedef struct {
     eab_profile_row checkpoints; /* of these, which the caller adds: states of cells at work written to files */
 } eab_profile;
 
+/* Adds all rows and seconds of `profile` to *sum. */
+void eab_profile_add(eab_profile *sum, const eab_profile *profile);
+
 const char *eab_profile_name(eab_profile_operation operation);
 
 /* Begins to time the device's operations. Fails only for want of memory. */

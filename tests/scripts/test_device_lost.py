@@ -56,7 +56,7 @@ def test_a_fleet_outlives_a_lost_device(sweep, tmp_path):
     assert undisturbed.returncode == 0, undisturbed.stderr
     done = sweep("faulty", EAB_SIMT_FAULT="100 for good")
     assert done.returncode == 0, done.stderr
-    assert done.stderr.count("going on in a fresh process") == 1, done.stderr
+    assert done.stderr.count("resuming in a new process") == 1, done.stderr
     assert "4 of 4 cells are done" in done.stdout
     found = accuracies(tmp_path / "faulty")
     assert set(found) == {(mechanism, seed) for mechanism in ("dpa", "ea") for seed in "12"}
@@ -69,7 +69,7 @@ def test_a_cell_alone_is_to_blame(sweep, tmp_path):
     """Trained one by one, the cell at work has failed, and is not tried again; the others are trained."""
     done = sweep("faulty", "--fleet", "1", EAB_SIMT_FAULT="100 for good")
     assert done.returncode == 1, done.stderr
-    assert done.stderr.count("going on in a fresh process") == 1, done.stderr
+    assert done.stderr.count("resuming in a new process") == 1, done.stderr
     assert "3 of 4 cells are done; 1 failed" in done.stdout
     assert sorted(status for status, _ in accuracies(tmp_path / "faulty").values()) == ["fail", "ok", "ok", "ok"]
 

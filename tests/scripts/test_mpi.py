@@ -176,7 +176,7 @@ def test_an_interrupt_ends_all_ranks(spec: Path, tmp_path: Path, target: str):
     os.kill({"launcher": process.pid, "leader": leader, "follower": next(pid for pid in pids if pid != leader)}[target],
             signal.SIGINT)
     out, err = ended(process)
-    assert err.count("interrupted; 0 of 24 cells are done. To go on with any number of processes:") == 1, err
+    assert err.count("interrupted; 0 of 24 cells are done. To resume with any number of processes:") == 1, err
     assert len(re.findall(rf"^  \S*eabench sweep {re.escape(str(spec))} ", err, re.MULTILINE)) == 1
     if target != "launcher":  # what Open MPI's mpirun itself ends with then is 1
         assert process.returncode == 130

@@ -1,4 +1,4 @@
-/* Dealing: each fleet to one worker, whoever has it, and nobody waits for what cannot come. */
+/* The queue: each fleet goes to one worker of some process, and no worker waits in vain. */
 #include <criterion/criterion.h>
 #include <math.h>
 #include <pthread.h>
@@ -7,45 +7,45 @@
 #include <string.h>
 
 #include "host/plan/shard.h"
-#include "host/sweep/deal.h"
+#include "host/sweep/queue.h"
 #include "host/sweep/message.h"
 #include "sweep_fixture.h"
 
-static eab_deal *deal_of(const eab_plan *plan) {
+static eab_queue *queue_of(const eab_plan *plan) {
     int64_t *indices = g_new(int64_t, (gsize)plan->count);
     for (int64_t i = 0; i < plan->count; i++) indices[i] = i;
     GArray *fleets = eab_fleets_make(plan->cells, indices, plan->count, 1, NULL);
     g_free(indices);
-    return eab_deal_new(fleets);
+    return eab_queue_new(fleets);
 }
 
 static const char lengths[] = "[task recurrence]\nbasis = 4, 8, 16\n[train]\nsteps = 10, 30, 20\nseed = 1:5\n";
 
-Test(deal, the_longest_first_and_each_once) {
+Test(queue, the_longest_first_and_each_once) {
     eab_plan plan = fixture_plan(lengths);
-    eab_deal *deal = deal_of(&plan);
+    eab_queue *queue = queue_of(&plan);
     const eab_fleet *fleet;
     double before = INFINITY, sum = 0, total, done;
     int64_t count = 0;
-    for (; (fleet = eab_deal_next(deal)); count++) {
+    for (; (fleet = eab_queue_next(queue)); count++) {
         cr_expect_leq(fleet->flop, before);
         before = fleet->flop;
         sum += fleet->flop;
-        cr_expect_not(eab_deal_is_complete(deal));
-        eab_deal_complete(deal, fleet);
+        cr_expect_not(eab_queue_is_complete(queue));
+        eab_queue_complete(queue, fleet);
     }
-    eab_deal_measure(deal, &total, &done);
+    eab_queue_measure(queue, &total, &done);
     cr_expect_eq(count, plan.count);
-    cr_expect_eq(count, eab_deal_count(deal));
+    cr_expect_eq(count, eab_queue_count(queue));
     cr_expect_float_eq(total, sum, 1e-9 * sum);
     cr_expect_float_eq(done, sum, 1e-9 * sum);
-    cr_expect(eab_deal_is_complete(deal));
-    eab_deal_free(deal);
+    cr_expect(eab_queue_is_complete(queue));
+    eab_queue_free(queue);
     eab_plan_free(&plan);
 }
 
 typedef struct {
-    eab_deal *deal;
+    eab_queue *queue;
     atomic_int taken;
     atomic_bool ended;
 } worker;
@@ -53,82 +53,82 @@ typedef struct {
 static void *work(void *argument) {
     worker *self = argument;
     const eab_fleet *fleet;
-    while ((fleet = eab_deal_next(self->deal))) {
+    while ((fleet = eab_queue_next(self->queue))) {
         atomic_fetch_add(&self->taken, 1);
-        eab_deal_complete(self->deal, fleet);
+        eab_queue_complete(self->queue, fleet);
     }
     atomic_store(&self->ended, true);
     return NULL;
 }
 
 /* A worker waits while fleets that were given away may come back, and has them if they do. */
-Test(deal, what_comes_back_is_dealt_again) {
+Test(queue, returned_fleets_are_taken_again) {
     eab_plan plan = fixture_plan(lengths);
-    worker self = {.deal = deal_of(&plan)};
+    worker self = {.queue = queue_of(&plan)};
     const eab_fleet *fleet, *first = NULL;
     pthread_t thread;
     int64_t numbers[3];
     for (int i = 0; i < 3; i++) {
-        numbers[i] = eab_deal_give(self.deal, &fleet);
+        numbers[i] = eab_queue_assign(self.queue, &fleet);
         cr_assert_geq(numbers[i], 0);
         if (i == 0) first = fleet;
     }
-    cr_expect_eq(eab_deal_given(self.deal), 3);
-    cr_expect_eq(eab_deal_left(self.deal), plan.count - 3);
+    cr_expect_eq(eab_queue_assigned(self.queue), 3);
+    cr_expect_eq(eab_queue_waiting(self.queue), plan.count - 3);
     cr_assert_eq(pthread_create(&thread, NULL, work, &self), 0);
     while (atomic_load(&self.taken) < plan.count - 3) sched_yield();
     cr_expect_not(atomic_load(&self.ended));
-    eab_deal_take_back(self.deal, numbers[1], EAB_DEAL_COMPLETED);
-    eab_deal_take_back(self.deal, numbers[1], EAB_DEAL_AGAIN); /* twice is once */
-    eab_deal_take_back(self.deal, numbers[0], EAB_DEAL_AGAIN);
-    eab_deal_take_back(self.deal, -1, EAB_DEAL_AGAIN);
-    eab_deal_take_back(self.deal, 1 << 20, EAB_DEAL_AGAIN);
+    eab_queue_return(self.queue, numbers[1], EAB_RETURN_COMPLETE);
+    eab_queue_return(self.queue, numbers[1], EAB_RETURN_REQUEUE); /* twice is once */
+    eab_queue_return(self.queue, numbers[0], EAB_RETURN_REQUEUE);
+    eab_queue_return(self.queue, -1, EAB_RETURN_REQUEUE);
+    eab_queue_return(self.queue, 1 << 20, EAB_RETURN_REQUEUE);
     while (atomic_load(&self.taken) < plan.count - 2) sched_yield();
     cr_expect_not(atomic_load(&self.ended));
-    eab_deal_take_back(self.deal, numbers[2], EAB_DEAL_UNDONE);
+    eab_queue_return(self.queue, numbers[2], EAB_RETURN_UNDONE);
     pthread_join(thread, NULL);
     cr_expect_eq(atomic_load(&self.taken), (int)plan.count - 2);
-    cr_expect_not(eab_deal_is_complete(self.deal));
-    cr_expect_eq(eab_deal_given(self.deal), 0);
-    cr_expect_eq(eab_deal_give(self.deal, &fleet), -1);
+    cr_expect_not(eab_queue_is_complete(self.queue));
+    cr_expect_eq(eab_queue_assigned(self.queue), 0);
+    cr_expect_eq(eab_queue_assign(self.queue, &fleet), -1);
     cr_expect_not_null(first);
-    eab_deal_free(self.deal);
+    eab_queue_free(self.queue);
     eab_plan_free(&plan);
 }
 
-Test(deal, stopping_frees_who_waits) {
+Test(queue, stopping_frees_who_waits) {
     eab_plan plan = fixture_plan(lengths);
-    worker self = {.deal = deal_of(&plan)};
+    worker self = {.queue = queue_of(&plan)};
     const eab_fleet *fleet;
     pthread_t thread;
-    cr_assert_geq(eab_deal_give(self.deal, &fleet), 0);
+    cr_assert_geq(eab_queue_assign(self.queue, &fleet), 0);
     cr_assert_eq(pthread_create(&thread, NULL, work, &self), 0);
     while (atomic_load(&self.taken) < plan.count - 1) sched_yield();
-    eab_deal_stop(self.deal);
+    eab_queue_stop(self.queue);
     pthread_join(thread, NULL);
-    cr_expect_eq(eab_deal_left(self.deal), 0);
-    eab_deal_free(self.deal);
+    cr_expect_eq(eab_queue_waiting(self.queue), 0);
+    eab_queue_free(self.queue);
     eab_plan_free(&plan);
 }
 
 static void count_wish(void *context) { atomic_fetch_add((atomic_int *)context, 1); }
 
-Test(deal, granted_fleets) {
+Test(queue, granted_fleets) {
     atomic_int wishes = 0;
-    worker self = {.deal = eab_deal_new_granted(count_wish, &wishes)};
+    worker self = {.queue = eab_queue_new_remote(count_wish, &wishes)};
     pthread_t thread;
     cr_assert_eq(pthread_create(&thread, NULL, work, &self), 0);
     for (int i = 0; i < 5; i++) {
         while (atomic_load(&wishes) <= i) sched_yield();
         const eab_fleet fleet = {.indices = g_new0(int64_t, 1), .members = 1, .room = 1, .flop = 2};
-        eab_deal_grant(self.deal, &fleet, 100 + i);
+        eab_queue_add(self.queue, &fleet, 100 + i);
     }
     while (atomic_load(&wishes) < 6) sched_yield();
-    eab_deal_stop(self.deal);
+    eab_queue_stop(self.queue);
     pthread_join(thread, NULL);
     cr_expect_eq(atomic_load(&self.taken), 5);
     cr_expect_eq(atomic_load(&wishes), 6);
-    eab_deal_free(self.deal);
+    eab_queue_free(self.queue);
 }
 
 /* ---- shards -------------------------------------------------------------------------------------------------- */
@@ -198,13 +198,13 @@ Test(shard, every_cell_in_one_part_and_none_much_heavier) {
 /* ---- messages ------------------------------------------------------------------------------------------------ */
 
 Test(rank_message, reads_back_and_bears_any_cut) {
-    eab_rank_writer written = eab_rank_write(EAB_RANK_GOODBYE);
-    eab_rank_put_count(&written, -7);
-    eab_rank_put_text(&written, "a line, with \"quotes\"");
-    eab_rank_put_real(&written, 0.5);
-    eab_rank_put_text(&written, NULL);
-    for (guint size = 0; size <= written.bytes->len; size++) {
-        char *bytes = g_memdup2(written.bytes->data, size); /* exactly as long, for the sanitizers */
+    GByteArray *written = eab_rank_write(EAB_RANK_GOODBYE);
+    eab_rank_put_count(written, -7);
+    eab_rank_put_text(written, "a line, with \"quotes\"");
+    eab_rank_put_real(written, 0.5);
+    eab_rank_put_text(written, NULL);
+    for (guint size = 0; size <= written->len; size++) {
+        char *bytes = g_memdup2(written->data, size); /* exactly as long, for the sanitizers */
         eab_rank_reader message;
         const eab_rank_message_kind kind = eab_rank_read(&message, bytes, size);
         const int64_t count = eab_rank_get_count(&message);
@@ -212,7 +212,7 @@ Test(rank_message, reads_back_and_bears_any_cut) {
         const size_t length = strlen(text);
         const double real = eab_rank_get_real(&message);
         const char *none = eab_rank_get_text(&message);
-        cr_expect_eq(message.bad, size < written.bytes->len);
+        cr_expect_eq(message.bad, size < written->len);
         cr_expect_str_empty(none);
         if (!message.bad) {
             cr_expect_eq(kind, EAB_RANK_GOODBYE);
@@ -222,5 +222,5 @@ Test(rank_message, reads_back_and_bears_any_cut) {
         }
         g_free(bytes);
     }
-    g_byte_array_free(written.bytes, TRUE);
+    g_byte_array_free(written, TRUE);
 }

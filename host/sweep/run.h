@@ -1,0 +1,54 @@
+/* A sweep: what it was asked to do, and its run, alone or as one of several processes. */
+#ifndef EAB_SWEEP_RUN_H
+#define EAB_SWEEP_RUN_H
+
+#include "plan/cells.h"
+#include "pool.h"
+#include "progress.h"
+#include "ranks.h"
+
+/* How to resume in a new process after an unrecoverable device error. */
+typedef struct {
+    bool wanted;
+    eab_suspects suspects;
+    double elapsed_s; /* of the time limit */
+} eab_sweep_restart;
+
+typedef struct {
+    const char *spec;
+    const char *const *sets; /* NULL-terminated, or NULL */
+    char *out;               /* the run's folder */
+    const char *backend;     /* resolved: never "auto" */
+    int device;
+    int32_t workers, fleet;    /* fleet 0: what fills the device, for each shape of model */
+    double time_limit_s;       /* then the sweep stops as if interrupted */
+    double checkpoint_every_s; /* 0: no checkpoints */
+    eab_progress_kind progress;
+    bool checkpoint_sparing; /* eab_train_checkpoint */
+    bool dry_run, save_models, save_curves, save_geometry, profile;
+    bool search;                    /* train only the cells that show the frontiers: search.h */
+    char *command;                  /* the command line, quoted for a shell */
+    char *resume_command;           /* the same, beginning with the name by which the program was called */
+    char description[256], isa[32]; /* of the device; of the CPU kernels, or "" */
+    const eab_ranks *ranks;         /* to the other processes of the sweep; NULL: it is the only one */
+    eab_ranks_place place;          /* among them */
+    bool resumed;                   /* a process before this one lost its device: cells that failed there stay failed */
+    eab_suspects suspects;          /* what that process was training */
+    double elapsed_s;               /* of the time limit, before this process */
+    eab_sweep_restart *restart;     /* written: whether a new process must resume; NULL: none can */
+} eab_sweep;
+
+/* Trains the cells that are not done, leading the other processes if there are any. Returns the exit code. */
+int eab_sweep_run(const eab_sweep *sweep, const eab_plan *plan);
+
+/* Trains what the leader assigns. `status`: why this process cannot take part, with eab_last_error(). Returns the exit
+ * code. */
+int eab_sweep_follow(const eab_sweep *sweep, const eab_plan *plan, int status);
+
+/* Where the leader cannot begin: ends the other processes with `code` and returns it. */
+int eab_sweep_refuse(const eab_sweep *sweep, int code);
+
+/* A text that must be the same in all processes of a sweep: build, backend, cells. g_free. */
+char *eab_sweep_fingerprint(const eab_sweep *sweep, const eab_plan *plan);
+
+#endif
