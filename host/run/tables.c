@@ -7,78 +7,51 @@
 #include "spec/cell_task.h"
 #include "tasks/task.h"
 
-static const char *const accuracy_before[] = {"cell", "status", "reason",          "backend", "dtype",
-                                              "task", "level",  "complexity_bits", "vocab",   "parameters"};
-static const char *const accuracy_after[] = {"tokens",           "steps_done",
-                                             "loss_nats",        "validation_accuracy",
-                                             "token_accuracy",   "sequence_accuracy",
-                                             "rollout_accuracy", "chance_accuracy",
-                                             "seen_share",       "solved",
-                                             "steps_to_solve"};
-static const char *const throughput_columns[] = {"cell",
-                                                 "backend",
-                                                 "device",
-                                                 "dtype",
-                                                 "mechanism",
-                                                 "task",
-                                                 "level",
-                                                 "layers",
-                                                 "d_model",
-                                                 "heads",
-                                                 "context",
-                                                 "batch",
-                                                 "seed",
-                                                 "lr",
-                                                 "fleet",
-                                                 "workers",
-                                                 "train_s",
-                                                 "wall_s",
-                                                 "tokens_per_s",
-                                                 "fleet_tokens_per_s",
-                                                 "flop_per_token",
-                                                 "gflop_per_s",
-                                                 "peak_gflop_per_s",
-                                                 "peak_fraction",
-                                                 "memory_bytes",
-                                                 NULL};
-static const char *const curves_columns[] = {"cell", "step", "loss_nats", "validation_accuracy", NULL};
-static const char *const geometry_columns[] = {"cell", "layer", "head", "quantity", "low", "high", "value", NULL};
-
 /* ---- columns ------------------------------------------------------------------------------------------------- */
 
-static bool has_column(const GPtrArray *columns, const char *name) {
-    for (guint i = 0; i < columns->len; i++)
-        if (strcmp(columns->pdata[i], name) == 0) return true;
-    return false;
-}
-
-static void add_column(GPtrArray *columns, const char *name) { g_ptr_array_add(columns, g_strdup(name)); }
-
-/* The options of the tasks come in the registry's order; tasks that share an option's name share its column. */
-static const char *const *make_accuracy_columns(void) {
-    GPtrArray *columns = g_ptr_array_new();
-    for (size_t i = 0; i < G_N_ELEMENTS(accuracy_before); i++) add_column(columns, accuracy_before[i]);
-    for (int family = 0; family < eab_task_count(); family++) {
-        const eab_task *task = eab_task_at(family);
-        for (int32_t i = 0; i < task->option_count; i++)
-            if (!has_column(columns, task->options[i].key)) add_column(columns, task->options[i].key);
-    }
-    for (int i = 0; i < eab_option_count; i++) add_column(columns, eab_options[i].key);
-    for (size_t i = 0; i < G_N_ELEMENTS(accuracy_after); i++) add_column(columns, accuracy_after[i]);
-    g_ptr_array_add(columns, NULL);
-    return (const char *const *)g_ptr_array_free(columns, FALSE);
-}
-
-const eab_table_layout *eab_run_table(eab_table table) {
-    static eab_table_layout layouts[EAB_TABLE_COUNT] = {
-        {"accuracy.csv", NULL},
-        {"throughput.csv", throughput_columns},
-        {"curves.csv", curves_columns},
-        {"geometry.csv", geometry_columns},
-    };
+/* Keys of the tasks' options, NULL-terminated, in the registry's order; tasks that share a key share its column. */
+static char **task_columns(void) {
+    static char **columns;
     static gsize ready;
     if (g_once_init_enter(&ready)) {
-        layouts[EAB_TABLE_ACCURACY].columns = make_accuracy_columns();
+        GPtrArray *keys = g_ptr_array_new();
+        for (int family = 0; family < eab_task_count(); family++)
+            for (int32_t i = 0; i < eab_task_at(family)->option_count; i++) {
+                const char *key = eab_task_at(family)->options[i].key;
+                if (!g_ptr_array_find_with_equal_func(keys, key, g_str_equal, NULL))
+                    g_ptr_array_add(keys, g_strdup(key));
+            }
+        g_ptr_array_add(keys, NULL);
+        columns = (char **)g_ptr_array_free(keys, FALSE);
+        g_once_init_leave(&ready, 1);
+    }
+    return columns;
+}
+
+static char *accuracy_header(void) {
+    GString *text = g_string_new("cell,status,reason,backend,dtype,task,level,complexity_bits,vocab,parameters");
+    for (char **key = task_columns(); *key; key++) g_string_append_printf(text, ",%s", *key);
+    for (int i = 0; i < eab_option_count; i++) g_string_append_printf(text, ",%s", eab_options[i].key);
+    g_string_append(text, ",tokens,steps_done,loss_nats,validation_accuracy,token_accuracy,sequence_accuracy,"
+                          "rollout_accuracy,chance_accuracy,seen_share,solved,steps_to_solve");
+    return g_string_free(text, FALSE);
+}
+
+static const char throughput_header[] =
+    "cell,backend,device,dtype,mechanism,task,level,layers,d_model,heads,context,batch,seed,lr,fleet,workers,train_s,"
+    "wall_s,tokens_per_s,fleet_tokens_per_s,flop_per_token,gflop_per_s,peak_gflop_per_s,peak_fraction,memory_bytes";
+
+const eab_table_layout *eab_run_table(eab_table table) {
+    static const char *const names[] = {"accuracy.csv", "throughput.csv", "curves.csv", "geometry.csv"};
+    static eab_table_layout layouts[EAB_TABLE_COUNT];
+    static gsize ready;
+    if (g_once_init_enter(&ready)) {
+        char *accuracy = accuracy_header();
+        const char *const headers[] = {accuracy, throughput_header, "cell,step,loss_nats,validation_accuracy",
+                                       "cell,layer,head,quantity,low,high,value"};
+        for (int i = 0; i < EAB_TABLE_COUNT; i++)
+            layouts[i] = (eab_table_layout){names[i], (const char *const *)g_strsplit(headers[i], ",", -1)};
+        g_free(accuracy);
         g_once_init_leave(&ready, 1);
     }
     return &layouts[table];
@@ -121,99 +94,75 @@ static void add_task_and_level(eab_csv_line *line, const eab_config *config) {
 /* A column stays empty where the level's family lacks the option; all are empty for the whole of a mixture (NULL). */
 static void add_task_options(eab_csv_line *line, const eab_level *level) {
     const eab_task *task = level ? eab_task_at(level->family) : NULL;
-    const char *const *column = eab_run_table(EAB_TABLE_ACCURACY)->columns + G_N_ELEMENTS(accuracy_before);
-    for (; strcmp(*column, eab_options[0].key) != 0; column++) {
+    for (char **key = task_columns(); *key; key++) {
         char text[64] = "";
         for (int32_t i = 0; task && i < task->option_count; i++)
-            if (strcmp(task->options[i].key, *column) == 0)
+            if (strcmp(task->options[i].key, *key) == 0)
                 eab_option_print_value(eab_option_of_task(level->family, i), level->option[i], text, sizeof text);
         eab_csv_add_text(line, text);
     }
 }
 
-static void add_option(eab_csv_line *line, const eab_option *option, const eab_config *config) {
-    char text[64];
-    eab_option_print(option, config, text, sizeof text);
-    eab_csv_add_text(line, text);
+static void add_scores(eab_csv_line *line, const eab_part_result *scores, double chance_accuracy) {
+    eab_csv_add_real(line, scores->loss_nats);
+    eab_csv_add_real(line, scores->validation_accuracy);
+    eab_csv_add_real(line, scores->token_accuracy);
+    eab_csv_add_real(line, scores->sequence_accuracy);
+    eab_csv_add_real(line, scores->rollout_accuracy);
+    eab_csv_add_real(line, chance_accuracy);
+    eab_csv_add_real(line, scores->seen_share);
+    eab_csv_add_count(line, scores->solved);
+    eab_csv_add_count(line, scores->steps_to_solve);
 }
 
-/* What a row of accuracy.csv is about: a cell as a whole, or a part of a mixture. */
-typedef struct {
-    const char *task, *level;
-    const eab_level *options; /* NULL: of no one family */
-    double complexity_bits, chance_accuracy;
-    int32_t vocab;
-    int64_t tokens; /* -1: not measured */
-    const eab_part_result *scores;
-} accuracy_subject;
-
-static void add_accuracy_row(GString *text, const eab_run_settings *settings, const eab_cell *cell,
-                             const eab_cell_result *result, const accuracy_subject *subject) {
-    const eab_part_result *scores = subject->scores;
-    eab_csv_line line = {.text = text};
-    eab_csv_add_text(&line, cell->id);
-    eab_csv_add_text(&line, eab_cell_status_name(result->status));
-    eab_csv_add_line(&line, result->reason);
-    eab_csv_add_text(&line, settings->backend);
-    add_dtype(&line, settings, &cell->config);
-    eab_csv_add_text(&line, subject->task);
-    eab_csv_add_text(&line, subject->level);
-    eab_csv_add_real(&line, subject->complexity_bits);
-    eab_csv_add_count(&line, subject->vocab);
-    eab_csv_add_count(&line, result->parameters);
-    add_task_options(&line, subject->options);
-    for (int i = 0; i < eab_option_count; i++) add_option(&line, &eab_options[i], &cell->config);
-    eab_csv_add_count(&line, subject->tokens);
-    eab_csv_add_count(&line, result->steps_done);
-    eab_csv_add_real(&line, scores->loss_nats);
-    eab_csv_add_real(&line, scores->validation_accuracy);
-    eab_csv_add_real(&line, scores->token_accuracy);
-    eab_csv_add_real(&line, scores->sequence_accuracy);
-    eab_csv_add_real(&line, scores->rollout_accuracy);
-    eab_csv_add_real(&line, subject->chance_accuracy);
-    eab_csv_add_real(&line, scores->seen_share);
-    eab_csv_add_count(&line, scores->solved);
-    eab_csv_add_count(&line, scores->steps_to_solve);
-    eab_csv_end(&line);
-}
-
-/* Of the cell's trained positions those in sequences of this part. */
+/* The trained positions that lie in sequences of this part. */
 static int64_t part_tokens(const eab_config *config, int32_t part, const eab_cell_result *result) {
     if (result->steps_done < 0) return -1;
     return eab_config_part_sequences(config, part, result->steps_done * config->batch) * config->context;
 }
 
-void eab_accuracy_rows(GString *text, const eab_run_settings *settings, const eab_cell *cell,
-                       const eab_cell_result *result) {
+/* part: of a mixture; -1: the cell as a whole. */
+static void add_accuracy_row(GString *text, const eab_run_settings *settings, const eab_cell *cell,
+                             const eab_cell_result *result, int32_t part) {
     const eab_config *config = &cell->config;
-    char name[EAB_LEVEL_NAME_SIZE];
-    eab_config_level_name(config, name, sizeof name);
+    const bool whole = part < 0;
+    const eab_level *level = !whole ? eab_config_part(config, part) : config->mixture ? NULL : &config->level;
+    const eab_task *task = whole ? NULL : eab_task_at(level->family);
     const eab_part_result all = {
         result->loss_nats,        result->validation_accuracy, result->token_accuracy, result->sequence_accuracy,
         result->rollout_accuracy, result->seen_share,          result->solved,         result->steps_to_solve};
-    const accuracy_subject whole = {.task = eab_config_task_name(config),
-                                    .level = name,
-                                    .options = config->mixture ? NULL : &config->level,
-                                    .complexity_bits = eab_config_complexity_bits(config),
-                                    .chance_accuracy = eab_config_chance_accuracy(config),
-                                    .vocab = eab_config_vocab(config),
-                                    .tokens = result->tokens,
-                                    .scores = &all};
-    add_accuracy_row(text, settings, cell, result, &whole);
-    for (int32_t part = 0; part < eab_config_part_count(config) && config->mixture; part++) {
-        const eab_level *level = eab_config_part(config, part);
-        const eab_task *task = eab_task_at(level->family);
-        eab_level_name(level, name, sizeof name);
-        const accuracy_subject own = {.task = task->name,
-                                      .level = name,
-                                      .options = level,
-                                      .complexity_bits = task->complexity_bits(level, eab_config_part_context(config)),
-                                      .chance_accuracy = task->chance_accuracy(level),
-                                      .vocab = task->vocab(level),
-                                      .tokens = part_tokens(config, part, result),
-                                      .scores = &result->parts[part]};
-        add_accuracy_row(text, settings, cell, result, &own);
+    eab_csv_line line = {.text = text};
+    char level_name[EAB_LEVEL_NAME_SIZE], value[64];
+    if (whole) eab_config_level_name(config, level_name, sizeof level_name);
+    else eab_level_name(level, level_name, sizeof level_name);
+
+    eab_csv_add_text(&line, cell->id);
+    eab_csv_add_text(&line, eab_cell_status_name(result->status));
+    eab_csv_add_line(&line, result->reason);
+    eab_csv_add_text(&line, settings->backend);
+    add_dtype(&line, settings, config);
+    eab_csv_add_text(&line, whole ? eab_config_task_name(config) : task->name);
+    eab_csv_add_text(&line, level_name);
+    eab_csv_add_real(&line, whole ? eab_config_complexity_bits(config)
+                                  : task->complexity_bits(level, eab_config_part_context(config)));
+    eab_csv_add_count(&line, whole ? eab_config_vocab(config) : task->vocab(level));
+    eab_csv_add_count(&line, result->parameters);
+    add_task_options(&line, level);
+    for (int i = 0; i < eab_option_count; i++) {
+        eab_option_print(&eab_options[i], config, value, sizeof value);
+        eab_csv_add_text(&line, value);
     }
+    eab_csv_add_count(&line, whole ? result->tokens : part_tokens(config, part, result));
+    eab_csv_add_count(&line, result->steps_done);
+    add_scores(&line, whole ? &all : &result->parts[part],
+               whole ? eab_config_chance_accuracy(config) : task->chance_accuracy(level));
+    eab_csv_end(&line);
+}
+
+void eab_accuracy_rows(GString *text, const eab_run_settings *settings, const eab_cell *cell,
+                       const eab_cell_result *result) {
+    for (int32_t row = 0; row < eab_accuracy_row_count(&cell->config); row++)
+        add_accuracy_row(text, settings, cell, result, row - 1);
 }
 
 void eab_throughput_rows(GString *text, const eab_run_settings *settings, const eab_cell *cell,
