@@ -28,7 +28,7 @@ static const char *unsupported(const eab_device *device, const eab_bench_point *
     return reason ? reason : device->backend->supports(device, &attention);
 }
 
-/* ---- opening and closing ------------------------------------------------------------------------------------- */
+/* ---- opening and closing ---------------------------------------------------------------------------------------- */
 
 static void list_tensors(const eab_bench_attention_problem *p, eab_bench_tensor *tensors) {
     for (int i = 0; i < EAB_BENCH_ATTENTION_TENSORS; i++)
@@ -103,7 +103,7 @@ static int open_problem(eab_bench_task *task) {
     return status;
 }
 
-/* ---- running and checking ------------------------------------------------------------------------------------ */
+/* ---- running and checking --------------------------------------------------------------------------------------- */
 
 static int run(eab_bench_task *task, int32_t set) {
     const eab_bench_attention_problem *p = task->own;

@@ -59,7 +59,7 @@ static void choose_rows(checked_head *head, int32_t context, int32_t wanted) {
     }
 }
 
-/* ---- on the device ------------------------------------------------------------------------------------------- */
+/* ---- on the device ---------------------------------------------------------------------------------------------- */
 
 /* Zeroes dout of set 0, except for the rows that are checked. */
 static int thin_out(const eab_bench_attention_problem *p, const checked_head *head) {
@@ -95,7 +95,7 @@ static int read_inputs(checked_head *head, const eab_bench_attention_problem *p)
     return EAB_OK;
 }
 
-/* ---- on the host --------------------------------------------------------------------------------------------- */
+/* ---- on the host ------------------------------------------------------------------------------------------------ */
 
 static eab_attention_args args_of(const eab_attention *a, const float *scale) {
     const int64_t size = (int64_t)a->context * a->head_dim;
@@ -161,7 +161,7 @@ static int compare(checked_head *head, const eab_bench_attention_problem *p, eab
     return EAB_OK;
 }
 
-/* ---- all ----------------------------------------------------------------------------------------------------- */
+/* ---- all -------------------------------------------------------------------------------------------------------- */
 
 static int check_head(eab_bench_task *task, const eab_bench_attention_problem *p,
                       int (*run)(eab_bench_task *task, int32_t set), checked_head *head, eab_error_sums *sums) {

@@ -14,7 +14,7 @@ static const double MEMORY_SHARE = 0.8; /* of the free memory */
 
 size_t eab_dtype_bytes(int32_t dtype) { return dtype == EAB_F32 ? sizeof(float) : sizeof(uint16_t); }
 
-/* ---- memory -------------------------------------------------------------------------------------------------- */
+/* ---- memory ----------------------------------------------------------------------------------------------------- */
 
 void *eab_bench_buffer(const eab_bench_buffers *buffers, int32_t set, int32_t tensor) {
     return buffers->memory + (size_t)set * buffers->set_bytes + buffers->offsets[tensor];
@@ -24,7 +24,7 @@ void eab_bench_set_of(const eab_bench_buffers *buffers, int32_t set, void **tens
     for (int32_t i = 0; i < buffers->tensor_count; i++) tensors[i] = eab_bench_buffer(buffers, set, i);
 }
 
-/* ---- random numbers ------------------------------------------------------------------------------------------ */
+/* ---- random numbers --------------------------------------------------------------------------------------------- */
 
 /* Uniform in +-sqrt(3); no absolute value below 1/1024. */
 static const float *pool(void) {
@@ -73,7 +73,7 @@ static int fill(const eab_bench_buffers *buffers) {
     return EAB_OK;
 }
 
-/* ---- opening, closing, reading ------------------------------------------------------------------------------- */
+/* ---- opening, closing, reading ---------------------------------------------------------------------------------- */
 
 int eab_bench_buffers_open(eab_bench_buffers *buffers, eab_bench_task *task, const eab_bench_tensor *tensors,
                            int32_t count) {

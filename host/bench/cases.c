@@ -61,7 +61,7 @@ static const char *const tags[] = {"default", "quick", "models", "long", "gpu", 
 
 const char *const *eab_bench_tags(void) { return tags; }
 
-/* ---- the request --------------------------------------------------------------------------------------------- */
+/* ---- the request ------------------------------------------------------------------------------------------------ */
 
 static int parse_axis(eab_bench_axis axis, const char *text, const char *where, GArray **values) {
     *values = g_array_new(FALSE, FALSE, sizeof(double));
@@ -81,7 +81,7 @@ void eab_bench_request_free(eab_bench_request *request) {
     for (int axis = 0; axis < EAB_AXIS_COUNT; axis++) g_clear_pointer(&request->values[axis], g_array_unref);
 }
 
-/* ---- points -------------------------------------------------------------------------------------------------- */
+/* ---- points ----------------------------------------------------------------------------------------------------- */
 
 typedef struct {
     eab_bench_plan *plan;
@@ -136,7 +136,7 @@ static int read_case(plan_maker *maker, const bench_case *entry, const eab_bench
     return status;
 }
 
-/* ---- models -------------------------------------------------------------------------------------------------- */
+/* ---- models ----------------------------------------------------------------------------------------------------- */
 
 /* The models: cells of a sweep of one task, with the case's options, and those of the request in their place. */
 static int list_models(const bench_case *entry, const eab_bench_request *request, eab_plan *models) {
@@ -177,7 +177,7 @@ static int add_models(plan_maker *maker, const bench_case *entry, const eab_benc
     return status;
 }
 
-/* ---- cases --------------------------------------------------------------------------------------------------- */
+/* ---- cases ------------------------------------------------------------------------------------------------------ */
 
 static int add_case(plan_maker *maker, const bench_case *entry, const eab_bench_request *request) {
     eab_bench_point point = {.label = ""};

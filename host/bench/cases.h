@@ -30,7 +30,7 @@ void eab_bench_request_free(eab_bench_request *request);
 int eab_bench_plan_make(const eab_bench_request *request, eab_bench_plan *plan);
 void eab_bench_plan_free(eab_bench_plan *plan);
 
-/* The tags there are, NULL-terminated. */
+/* All tags, NULL-terminated. */
 const char *const *eab_bench_tags(void);
 
 #endif

@@ -18,7 +18,7 @@ struct eab_bench_folder {
     char *path, *resolved, *warning;
     eab_run_lock lock;
     eab_environment environment;
-    GHashTable *there; /* keys of the rows with status ok when it was opened */
+    GHashTable *finished; /* keys of the rows with status ok when it was opened */
     eab_table_file files[TABLES];
     bool samples;
 };
@@ -27,12 +27,11 @@ static char *path_of(const eab_bench_folder *folder, const char *name) {
     return g_build_filename(folder->path, name, NULL);
 }
 
-/* ---- what the folder has
- * ------------------------------------------------------------------------------------------- */
+/* ---- what the folder has ---------------------------------------------------------------------------------------- */
 
 typedef struct {
-    GHashTable *there; /* or NULL */
-    int32_t status;    /* its column */
+    GHashTable *finished; /* or NULL */
+    int32_t status;       /* its column */
     eab_table_rows rows;
 } table_reader;
 
@@ -40,8 +39,8 @@ static int read_row(void *context, const eab_csv_row *row) {
     table_reader *reader = context;
     if (!reader->rows.end) reader->rows.begin = row->begin;
     reader->rows.end = row->end;
-    if (reader->there && strcmp(row->field[reader->status], "ok") == 0)
-        g_hash_table_add(reader->there, eab_bench_fields_key(row->field));
+    if (reader->finished && strcmp(row->field[reader->status], "ok") == 0)
+        g_hash_table_add(reader->finished, eab_bench_fields_key(row->field));
     return EAB_OK;
 }
 
@@ -57,7 +56,7 @@ static int refuse_sweep(const eab_bench_folder *folder) {
 /* A new table gets its header, an old one loses a torn last line. */
 static int open_table(eab_bench_folder *folder, int which) {
     char *path = path_of(folder, tables[which]->file_name);
-    table_reader reader = {.there = which == 0 ? folder->there : NULL,
+    table_reader reader = {.finished = which == 0 ? folder->finished : NULL,
                            .status = eab_table_column(&eab_kernels_table, "status")};
     eab_table_facts facts;
     int status = eab_table_scan(path, tables[which], read_row, &reader, &facts);
@@ -101,7 +100,7 @@ static int read_manifest(eab_bench_folder *folder) {
     return EAB_OK;
 }
 
-/* ---- opening, appending, closing ----------------------------------------------------------------------------- */
+/* ---- opening, appending, closing -------------------------------------------------------------------------------- */
 
 static int prepare(eab_bench_folder *folder) {
     EAB_TRY(eab_run_lock_take(folder->path, &folder->lock));
@@ -124,7 +123,7 @@ int eab_bench_folder_open(const char *path, const char *resolved, const eab_run_
                                  .resolved = g_strdup(resolved),
                                  .warning = g_strdup(""),
                                  .lock.fd = -1,
-                                 .there = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL),
+                                 .finished = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL),
                                  .files = {{.fd = -1}, {.fd = -1}},
                                  .samples = samples};
     eab_environment_collect(settings, &folder->environment);
@@ -142,7 +141,7 @@ const char *eab_bench_folder_warning(const eab_bench_folder *folder) { return fo
 
 bool eab_bench_folder_has(const eab_bench_folder *folder, const eab_bench_row *row) {
     char *key = eab_bench_row_key(row);
-    const bool found = g_hash_table_contains(folder->there, key);
+    const bool found = g_hash_table_contains(folder->finished, key);
     g_free(key);
     return found;
 }
@@ -175,7 +174,7 @@ void eab_bench_folder_close(eab_bench_folder *folder) {
     if (!folder) return;
     for (int i = 0; i < TABLES; i++) eab_table_close(&folder->files[i]);
     eab_run_lock_release(&folder->lock);
-    g_hash_table_destroy(folder->there);
+    g_hash_table_destroy(folder->finished);
     eab_environment_free(&folder->environment);
     g_free(folder->path);
     g_free(folder->resolved);

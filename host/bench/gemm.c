@@ -32,7 +32,7 @@ static const char *unsupported(const eab_device *device, const eab_bench_point *
     return library->unavailable();
 }
 
-/* ---- opening and closing ------------------------------------------------------------------------------------- */
+/* ---- opening and closing ---------------------------------------------------------------------------------------- */
 
 static eab_gemm gemm_of(const eab_bench_point *point) {
     const bool a = point->transpose == EAB_BENCH_TRANSPOSE_A, b = point->transpose == EAB_BENCH_TRANSPOSE_B;
@@ -91,7 +91,7 @@ static int run(eab_bench_task *task, int32_t set) {
     return EAB_OK;
 }
 
-/* ---- the check ----------------------------------------------------------------------------------------------- */
+/* ---- the check -------------------------------------------------------------------------------------------------- */
 
 /* Row `row` of c, compared with float64 and with the same loop in float32. x: a, b and c on the host. */
 static void compare_row(const eab_gemm *g, double *const *x, int32_t row, eab_error_sums *sums) {
@@ -140,7 +140,7 @@ static int check(eab_bench_task *task, double *ratio, double *bound) {
     return status;
 }
 
-/* ---- models -------------------------------------------------------------------------------------------------- */
+/* ---- models ----------------------------------------------------------------------------------------------------- */
 
 static void add_map(const eab_bench_point *point, const eab_config *config, const char *name, int32_t rows, int32_t in,
                     int32_t out, GArray *points) {

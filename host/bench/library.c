@@ -8,7 +8,7 @@ static const float *member_of(eab_tensor tensor, int32_t member) {
     return (const float *)tensor.data + member * tensor.stride;
 }
 
-/* ---- OpenBLAS ------------------------------------------------------------------------------------------------ */
+/* ---- OpenBLAS --------------------------------------------------------------------------------------------------- */
 
 /* The CBLAS interface, from its specification (BLAS Technical Forum, 2001, appendix B). */
 enum { ROW_MAJOR = 101, NO_TRANSPOSE = 111, TRANSPOSE = 112 };
@@ -31,7 +31,7 @@ static const char *openblas_unavailable(void) {
             eab_module_find(library, "cblas_sgemm", &openblas.sgemm, sizeof openblas.sgemm);
         if (openblas.loaded) openblas.set_threads(1);
     }
-    return openblas.loaded ? NULL : "libopenblas.so.0 is not here (Debian, Ubuntu: libopenblas0-pthread)";
+    return openblas.loaded ? NULL : "libopenblas.so.0 is not installed (Debian, Ubuntu: libopenblas0-pthread)";
 }
 
 static void openblas_product(void *handle, const eab_gemm *g) {
@@ -44,7 +44,7 @@ static void openblas_product(void *handle, const eab_gemm *g) {
 
 const char *eab_openblas_core(void) { return openblas.loaded ? openblas.core() : NULL; }
 
-/* ---- libxsmm ------------------------------------------------------------------------------------------------- */
+/* ---- libxsmm ---------------------------------------------------------------------------------------------------- */
 
 /* From libxsmm's documentation (1.17): a kernel is generated at run time for one shape. Matrices are column-major,
  * so it computes c^T = op(b)^T op(a)^T. It has no kernels with a transposed first operand: then b is transposed
@@ -80,7 +80,7 @@ static const char *xsmm_unavailable(void) {
                       eab_module_find(library, "libxsmm_otrans", &xsmm.transpose, sizeof xsmm.transpose);
         if (xsmm.loaded) xsmm.init();
     }
-    return xsmm.loaded ? NULL : "libxsmm is not here (Debian, Ubuntu: libxsmm-dev, then build again)";
+    return xsmm.loaded ? NULL : "libxsmm is not installed (Debian, Ubuntu: libxsmm-dev, then build again)";
 }
 
 static int xsmm_prepare(const eab_gemm *g, void **prepared) {
@@ -114,7 +114,7 @@ static void xsmm_product(void *prepared, const eab_gemm *g) {
     }
 }
 
-/* ---- all ----------------------------------------------------------------------------------------------------- */
+/* ---- all -------------------------------------------------------------------------------------------------------- */
 
 const eab_bench_library *eab_bench_library_at(int32_t implementation) {
     static const eab_bench_library openblas_library = {openblas_unavailable, NULL, openblas_product, NULL},

@@ -54,7 +54,7 @@ __attribute__((constructor)) static void fill_names(void) {
     for (int32_t i = 0; i < MAX_MECHANISMS && eab_mechanism_name(i); i++) mechanism_names[i] = eab_mechanism_name(i);
 }
 
-/* ---- points -------------------------------------------------------------------------------------------------- */
+/* ---- points ----------------------------------------------------------------------------------------------------- */
 
 int eab_bench_axis_from_name(const char *name) {
     char *key = g_strdelimit(g_strdup(name), "_", '-');
@@ -94,7 +94,7 @@ char *eab_bench_point_key(const eab_bench_point *point) {
     return g_string_free(key, FALSE);
 }
 
-/* ---- operations ---------------------------------------------------------------------------------------------- */
+/* ---- operations ------------------------------------------------------------------------------------------------- */
 
 static const eab_bench_operation *const operations[] = {
 #define EAB_BENCH_ENTRY(identifier, name) &eab_bench_##name,

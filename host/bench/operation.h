@@ -21,7 +21,7 @@ typedef enum {
         EAB_BENCH_OP_COUNT
 } eab_bench_op;
 
-/* ---- points -------------------------------------------------------------------------------------------------- */
+/* ---- points ----------------------------------------------------------------------------------------------------- */
 
 typedef enum { EAB_BENCH_FORWARD, EAB_BENCH_BACKWARD } eab_bench_pass;
 typedef enum { EAB_BENCH_NO_POSITION, EAB_BENCH_ALIBI } eab_bench_position;
@@ -81,7 +81,7 @@ void eab_bench_print(eab_bench_axis axis, const eab_bench_point *point, char *te
 /* Every axis, the label and the model in one line: equal for equal points only. Free with g_free. */
 char *eab_bench_point_key(const eab_bench_point *point);
 
-/* ---- operations ---------------------------------------------------------------------------------------------- */
+/* ---- operations ------------------------------------------------------------------------------------------------- */
 
 /* A point that is measured on a device. */
 typedef struct {

@@ -12,7 +12,7 @@ static const double LEAST_SAMPLE_S = 50e-6, LEAST_DEVICE_SAMPLE_S = 100e-6, WARM
 static const double EVALUATE_EVERY = 1.25;
 enum { LEAST_WARM_UPS = 2, MAX_CALLS = 1 << 20, MAX_SAMPLES = 1 << 22 };
 
-/* ---- samples ------------------------------------------------------------------------------------------------- */
+/* ---- samples ---------------------------------------------------------------------------------------------------- */
 
 typedef struct {
     eab_bench_task *task;
@@ -123,7 +123,7 @@ int eab_bench_sample(eab_bench_task *task, const eab_bench_rule *rule, eab_bench
 
 void eab_bench_samples_free(eab_bench_samples *samples) { g_clear_pointer(&samples->seconds, g_array_unref); }
 
-/* ---- the cost of the harness --------------------------------------------------------------------------------- */
+/* ---- the cost of the harness ------------------------------------------------------------------------------------ */
 
 /* Minimum of several runs; noise only adds time. */
 static int least_take(sampler *s, int64_t calls, double *least_s) {

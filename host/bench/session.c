@@ -38,7 +38,7 @@ static void show_progress(void *context, const eab_bench_summary *summary) {
     eab_bench_show_progress(&run->terminal, prefix, summary);
 }
 
-/* ---- one row ------------------------------------------------------------------------------------------------- */
+/* ---- one row ---------------------------------------------------------------------------------------------------- */
 
 static void set_status(eab_bench_row *row, int status) {
     row->status = status == EAB_NO_MEMORY     ? EAB_BENCH_OOM
@@ -135,7 +135,7 @@ static int measure_point(bench_run *run, const eab_bench_point *point) {
     return status;
 }
 
-/* ---- all rows ------------------------------------------------------------------------------------------------ */
+/* ---- all rows --------------------------------------------------------------------------------------------------- */
 
 static int open_folder(bench_run *run) {
     const eab_bench *bench = run->bench;

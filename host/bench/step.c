@@ -39,7 +39,7 @@ static int run_step(eab_bench_task *task, int32_t set) {
 
 static void close_step(eab_bench_task *task) { eab_train_stepper_close(task->own); }
 
-/* ---- the check: the gradient of a batch ----------------------------------------------------------------------- */
+/* ---- the check: the gradient of a batch ------------------------------------------------------------------------- */
 
 static const double CHECK_BUDGET = 2e8; /* FLOP of the reference */
 
@@ -136,7 +136,7 @@ static int check_step(eab_bench_task *task, double *ratio, double *bound) {
     return status;
 }
 
-/* ---- models -------------------------------------------------------------------------------------------------- */
+/* ---- models ----------------------------------------------------------------------------------------------------- */
 
 /* Options that the label begins with, or that have columns. */
 static bool is_shown_elsewhere(const char *key) {

@@ -24,7 +24,7 @@ const char *eab_bench_status_name(eab_bench_status status) {
     return names[status];
 }
 
-/* ---- results ------------------------------------------------------------------------------------------------- */
+/* ---- results ---------------------------------------------------------------------------------------------------- */
 
 double eab_bench_seconds(const eab_bench_row *row) { return row->status == EAB_BENCH_OK ? row->seconds.median : NAN; }
 
@@ -49,7 +49,7 @@ double eab_bench_roof_fraction(const eab_bench_row *row) {
                 eab_bench_gbyte_per_s(row) / band); /* of NAN and a number: the number */
 }
 
-/* ---- CSV ----------------------------------------------------------------------------------------------------- */
+/* ---- CSV -------------------------------------------------------------------------------------------------------- */
 
 static void add_key(eab_csv_line *line, const eab_bench_row *row, const char *const *names) {
     for (; *names; names++) {

@@ -9,7 +9,7 @@
 
 enum { DEFAULT_COLUMNS = 100, LEAST_COLUMNS = 40, MAX_COLUMNS = 400, WIDE = 132, TEXT = 64 };
 
-/* ---- columns ------------------------------------------------------------------------------------------------- */
+/* ---- columns ---------------------------------------------------------------------------------------------------- */
 
 enum { BY_SIZE = -1 }; /* digits of a time in us: fewer for longer times */
 
@@ -135,7 +135,7 @@ char *eab_bench_line(const eab_bench_row *row, int columns) {
     return finish(line);
 }
 
-/* ---- the terminal -------------------------------------------------------------------------------------------- */
+/* ---- the terminal ----------------------------------------------------------------------------------------------- */
 
 static int terminal_columns(void) {
     struct winsize size;

@@ -10,13 +10,13 @@
 enum { USUAL_BURSTS = 40, BURSTS = 4 };
 static const double BURST_FLOP = 2e7, LONGEST_S = 1, LEAST_SHARE = 0.95;
 
-/* ---- the processor ------------------------------------------------------------------------------------------- */
+/* ---- the processor ---------------------------------------------------------------------------------------------- */
 
 static double best_burst(eab_device *device, int bursts) {
     return eab_peak_burst_gflop_per_s(device, EAB_F32, BURST_FLOP, bursts, LONGEST_S);
 }
 
-/* ---- NVML ---------------------------------------------------------------------------------------------------- */
+/* ---- NVML ------------------------------------------------------------------------------------------------------- */
 
 /* The few calls and numbers that are used, from NVIDIA's NVML API reference. Its header is not needed to build. */
 typedef void *nvml_device;
@@ -59,7 +59,7 @@ static void *find_gpu(int index) {
     return status == NVML_OK ? device : NULL;
 }
 
-/* ---- both ---------------------------------------------------------------------------------------------------- */
+/* ---- both ------------------------------------------------------------------------------------------------------- */
 
 void eab_bench_clocks_open(eab_bench_clocks *clocks, eab_device *device) {
     *clocks = (eab_bench_clocks){0, NULL};

@@ -71,7 +71,7 @@ static void add_squares(eab_check_run *run, eab_tensor terms, int32_t members, i
             run->terms_squared += member_of(terms, member)[i] * member_of(terms, member)[i];
 }
 
-/* ---- as a model calls it: q, k and v are columns of one matrix ------------------------------------------------ */
+/* ---- as a model calls it: q, k and v are columns of one matrix -------------------------------------------------- */
 
 static void split(const eab_check_run *run, eab_tensor qkv, int64_t d_model, eab_tensor *parts) {
     const int64_t bytes = d_model * (int64_t)run->device->backend->real_bytes;
@@ -109,7 +109,7 @@ static int check_attention(eab_check_run *run, const eab_check_shape *shape) {
     return run->status;
 }
 
-/* ---- in bf16 and fp16: contiguous tensors ---------------------------------------------------------------------- */
+/* ---- in bf16 and fp16: contiguous tensors ----------------------------------------------------------------------- */
 
 /* Members are sequences of a larger batch. Shapes without slopes are checked without the causal mask. */
 static eab_attention half_problem_init(attention_problem *problem, const eab_check_shape *shape, int32_t dtype) {

@@ -32,7 +32,7 @@ const eab_check_operation *eab_check_operation_from_name(const char *name) {
     return NULL;
 }
 
-/* ---- one operation on one shape ------------------------------------------------------------------------------ */
+/* ---- one operation on one shape --------------------------------------------------------------------------------- */
 
 static void compare(const eab_check_run *tested, const eab_check_run *plain, const eab_check_run *reference,
                     eab_check_result *result) {
@@ -75,7 +75,7 @@ int eab_check_run_operation(eab_device *device, const eab_check_operation *opera
     return status;
 }
 
-/* ---- all operations on all shapes ---------------------------------------------------------------------------- */
+/* ---- all operations on all shapes ------------------------------------------------------------------------------- */
 
 /* What could not be run has failed, with the reason. After a fault the device is opened anew, as it may be unusable. */
 static int check_shape(eab_device **device, const eab_check_operation *operation, const eab_check_shape *shape,

@@ -1,4 +1,4 @@
-/* `eabench check`: every operation on every shape, held against the float64 reference. */
+/* `eabench check`: every operation on every shape, compared with the float64 reference. */
 #ifndef EAB_CHECK_SUITE_H
 #define EAB_CHECK_SUITE_H
 

@@ -1,4 +1,4 @@
-/* eabench bench: its options, checked, made into a plan. */
+/* eabench bench: checks the options, makes the plan, runs it. */
 #include <glib.h>
 #include <stdio.h>
 #include <string.h>
@@ -59,18 +59,19 @@ static GOptionContext *make_context(arguments *a) {
         {"backend", 0, 0, G_OPTION_ARG_FILENAME, &a->backend, "auto, cpu, cuda or reference (default: auto)", "NAME"},
         {"device", 0, 0, G_OPTION_ARG_INT, &a->device, "index of the device (default: 0)", "N"},
         {"out", 0, 0, G_OPTION_ARG_FILENAME, &a->out,
-         "folder to append kernels.csv in (default: rows go to the terminal only)", "DIR"},
-        {"resume", 0, 0, G_OPTION_ARG_NONE, &a->resume, "leave out what DIR/kernels.csv has", NULL},
+         "folder whose kernels.csv gets the rows (default: rows are only printed)", "DIR"},
+        {"resume", 0, 0, G_OPTION_ARG_NONE, &a->resume, "skip the rows that DIR/kernels.csv has", NULL},
         {"precision", 0, 0, G_OPTION_ARG_DOUBLE, &a->precision,
          "sample until the median's relative standard error is this (default: 0.005)", "SHARE"},
-        {"min-samples", 0, 0, G_OPTION_ARG_INT, &a->min_samples, "but so many at least (default: 10)", "N"},
-        {"max-seconds", 0, 0, G_OPTION_ARG_DOUBLE, &a->max_seconds, "and no longer than this a row (default: 1)", "S"},
+        {"min-samples", 0, 0, G_OPTION_ARG_INT, &a->min_samples, "but at least so many samples (default: 10)", "N"},
+        {"max-seconds", 0, 0, G_OPTION_ARG_DOUBLE, &a->max_seconds, "and at most so many seconds a row (default: 1)",
+         "S"},
         {"samples", 0, 0, G_OPTION_ARG_NONE, &a->samples, "keep every sample, in DIR/samples.csv", NULL},
         {"help", 'h', 0, G_OPTION_ARG_NONE, &a->help, "show this", NULL},
         {G_OPTION_REMAINING, 0, 0, G_OPTION_ARG_FILENAME_ARRAY, &a->rest, NULL, NULL},
     };
     memcpy(entries + EAB_AXIS_COUNT, others, sizeof others);
-    GOptionContext *context = g_option_context_new("- how fast the kernels are, beside what one would use instead");
+    GOptionContext *context = g_option_context_new("- speed of the kernels, beside that of other implementations");
     char *description = describe();
     g_option_context_set_description(context, description);
     g_free(description);
@@ -122,7 +123,7 @@ static int finish(const eab_bench *bench, const eab_bench_plan *plan, const eab_
         fprintf(stderr, "the harness: %.2g ns a call and %.2g ns a sample, at most %.2g %% of a row\n",
                 1e9 * outcome->cost.call_s, 1e9 * outcome->cost.sample_s, 100 * outcome->largest_cost_share);
     fprintf(stderr, "%d of %u rows in %.1f s", outcome->rows, plan->points->len, outcome->elapsed_s);
-    if (outcome->skipped) fprintf(stderr, ", %d were there", outcome->skipped);
+    if (outcome->skipped) fprintf(stderr, ", %d already measured", outcome->skipped);
     if (outcome->failed) fprintf(stderr, ", %d failed", outcome->failed);
     if (bench->out) fprintf(stderr, "; %s/kernels.csv", bench->out);
     fprintf(stderr, "%s\n", interrupted ? "; interrupted, finished rows are kept: resume with --resume" : "");

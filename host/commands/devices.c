@@ -32,11 +32,12 @@ static GOptionContext *make_context(gboolean *help, gchar ***rest) {
     const GOptionEntry entries[] = {{"help", 'h', 0, G_OPTION_ARG_NONE, help, "show this", NULL},
                                     {G_OPTION_REMAINING, 0, 0, G_OPTION_ARG_FILENAME_ARRAY, rest, NULL, NULL},
                                     {0}};
-    GOptionContext *context = g_option_context_new("- what was built, what is here, measured peaks");
+    GOptionContext *context = g_option_context_new("- backends, their devices and measured peaks");
     g_option_context_set_description(
         context,
-        "gflop/s: on cpu one core's multiply-adds held in registers, on a GPU the best cuBLAS product of the dtype; gbyte/s: the "
-        "better of a copy and y += x past the caches, read plus written.\nEach is measured for about half a second.");
+        "gflop/s: on cpu one core's multiply-adds in registers, on a GPU the best cuBLAS product of the dtype.\n"
+        "gbyte/s: the better of a copy and y += x past the caches, read plus written. Each is measured for about "
+        "half a second.");
     g_option_context_set_help_enabled(context, FALSE);
     g_option_context_add_main_entries(context, entries, NULL);
     return context;

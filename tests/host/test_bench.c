@@ -13,7 +13,7 @@
 #include "host/bench/terminal.h"
 #include "kernels/clock.h"
 
-/* ---- statistics ---------------------------------------------------------------------------------------------- */
+/* ---- statistics ------------------------------------------------------------------------------------------------- */
 
 Test(bench, median_and_quantiles_of_known_samples) {
     double values[] = {9, 1, 8, 2, 7, 3, 6, 4, 5, 10, 11};
@@ -60,14 +60,14 @@ Test(bench, median_of_three) {
     cr_assert(isnan(eab_bench_median_of_3((double[]){1, NAN, 1})));
 }
 
-/* Calls of 1 us, a hundred in a sample: 2 ns of each are the harness's, and a hundredth of the 50 ns of a sample. */
+/* Calls of 1 us, a hundred in a sample. The harness takes 2 ns of each call and a hundredth of 50 ns. */
 Test(bench, share_of_the_harness_in_a_row) {
     const eab_bench_cost cost = {.call_s = 2e-9, .sample_s = 50e-9};
     cr_assert_float_eq(eab_bench_cost_share(&cost, 1e-6, 100), 2.5e-3, 1e-12);
     cr_assert_float_eq(eab_bench_cost_share(&cost, 1e-3, 1), 52e-6, 1e-12);
 }
 
-/* Its coverage: medians of normal samples scatter by the standard error that each of them claims. */
+/* Medians of normal samples scatter by about the standard error computed for each of them. */
 Test(bench, standard_error_is_that_of_repetitions) {
     enum { REPETITIONS = 400, COUNT = 60 };
     eab_random random = eab_random_at(5, 5, 0, 0, 0);
@@ -104,7 +104,7 @@ Test(bench, stopping_rule) {
     cr_assert_not(eab_bench_enough(&rule, &summary, 100), "one sample at least");
 }
 
-/* ---- cases and axes ------------------------------------------------------------------------------------------ */
+/* ---- cases and axes --------------------------------------------------------------------------------------------- */
 
 static int ask(const char *axis, const char *text) {
     eab_bench_request request = {.backend = "cpu"};
@@ -193,7 +193,7 @@ Test(bench, every_tag_has_cases) {
     }
 }
 
-/* ---- rows ---------------------------------------------------------------------------------------------------- */
+/* ---- rows ------------------------------------------------------------------------------------------------------- */
 
 static eab_bench_row example_row(void) {
     eab_bench_row row = {.backend = "cpu",
@@ -277,9 +277,9 @@ Test(bench, roof_is_the_lower_of_two) {
     cr_assert(isnan(eab_bench_roof_fraction(&row)));
 }
 
-/* ---- sampling ------------------------------------------------------------------------------------------------ */
+/* ---- sampling --------------------------------------------------------------------------------------------------- */
 
-/* An operation of a length that we know is measured as that long, and the harness costs next to nothing. */
+/* An empty call is measured as almost no time: the harness adds little. */
 Test(bench, sampling_measures_and_costs_little) {
     eab_device *device;
     cr_assert_eq(eab_device_open("cpu", 0, &device), EAB_OK);
@@ -299,8 +299,7 @@ Test(bench, sampling_measures_and_costs_little) {
     eab_device_close(device);
 }
 
-/* The accounting is of what is measured: an empty call, sampled as any other, takes what is said to be the harness's, and
- * all of its time is. */
+/* The cost of the harness is that of an empty call, so all of an empty call's time is the harness. */
 Test(bench, an_empty_call_is_all_harness) {
     eab_device *device;
     eab_bench_cost cost;
@@ -332,7 +331,7 @@ Test(bench, a_buffer_rotates_and_holds_no_zeros) {
     eab_device_close(device);
 }
 
-/* ---- the check finds what is wrong ----------------------------------------------------------------------------- */
+/* ---- the checks find wrong results ------------------------------------------------------------------------------ */
 
 static eab_backend broken;
 static const eab_backend *sound;
