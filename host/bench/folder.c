@@ -113,11 +113,6 @@ static int prepare(eab_bench_folder *folder) {
 
 int eab_bench_folder_open(const char *path, const char *resolved, const eab_run_settings *settings, bool samples,
                           eab_bench_folder **opened) {
-    const bool was_there = g_file_test(path, G_FILE_TEST_EXISTS);
-    if (was_there && !g_file_test(path, G_FILE_TEST_IS_DIR))
-        return eab_fail(EAB_BAD_INPUT, "%s: not a folder; a folder, or a name that is free, is allowed", path);
-    if (!was_there && g_mkdir_with_parents(path, 0777))
-        return eab_fail(EAB_IO, "%s: cannot be created: %s", path, g_strerror(errno));
     eab_bench_folder *folder = g_new0(eab_bench_folder, 1);
     *folder = (eab_bench_folder){.path = g_strdup(path),
                                  .resolved = g_strdup(resolved),
@@ -130,7 +125,6 @@ int eab_bench_folder_open(const char *path, const char *resolved, const eab_run_
     const int status = prepare(folder);
     if (status) {
         eab_bench_folder_close(folder);
-        if (!was_there) rmdir(path); /* stays if anything is in it */
         return status;
     }
     *opened = folder;

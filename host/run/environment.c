@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "base/csv.h"
+#include "base/suggest.h"
 #include "base/system.h"
 #include "build_info.h" /* written by build_info.cmake at build time */
 #include "kernels/backend.h"
@@ -80,12 +81,6 @@ static char *libraries(void) {
                            glib_micro_version);
 }
 
-static void set_count(eab_environment *environment, const char *key, int32_t count) {
-    char text[16];
-    g_snprintf(text, sizeof text, "%d", count);
-    eab_environment_set(environment, key, text);
-}
-
 /* Takes `value`. */
 static void set_own(eab_environment *environment, const char *key, char *value) {
     eab_environment_set(environment, key, value);
@@ -103,17 +98,16 @@ void eab_environment_collect(const eab_run_settings *settings, eab_environment *
     eab_environment_set(environment, "flags", EAB_BUILD_FLAGS);
     set_own(environment, "os", operating_system());
     set_own(environment, "cpu", line_value("/proc/cpuinfo", "model name"));
-    set_count(environment, "cores", eab_system_cores());
+    set_own(environment, "cores", g_strdup_printf("%d", eab_system_cores()));
     eab_environment_set(environment, "isa", settings->isa);
     eab_environment_set(environment, "backend", settings->backend);
     eab_environment_set(environment, "device", settings->device);
     set_own(environment, "driver", driver(host));
     if (host) set_own(environment, "clocks", processor_clocks());
     set_own(environment, "libraries", libraries());
-    set_count(environment, "ranks", MAX(1, settings->ranks));
-    set_count(environment, "workers", settings->workers);
-    if (settings->fleet > 0) set_count(environment, "fleet", settings->fleet);
-    else eab_environment_set(environment, "fleet", "auto");
+    set_own(environment, "ranks", g_strdup_printf("%d", MAX(1, settings->ranks)));
+    set_own(environment, "workers", g_strdup_printf("%d", settings->workers));
+    set_own(environment, "fleet", settings->fleet ? g_strdup_printf("%d", settings->fleet) : g_strdup("auto"));
     eab_environment_set(environment, "started", now);
     eab_environment_set(environment, "command", settings->command);
 }
@@ -146,11 +140,16 @@ void eab_environment_set_peak(eab_environment *environment, double gflop_per_s) 
     eab_environment_set(environment, "peak_gflop_per_s", g_ascii_formatd(text, sizeof text, "%.6g", gflop_per_s));
 }
 
-const char *eab_environment_difference(const eab_environment *a, const eab_environment *b, int *at) {
+char *eab_environment_differences(const eab_environment *a, const eab_environment *b, const char *label) {
     static const char *const keys[] = {"version", "commit", "backend", "isa"};
-    while (*at < (int)G_N_ELEMENTS(keys)) {
-        const char *key = keys[(*at)++];
-        if (strcmp(eab_environment_get(a, key), eab_environment_get(b, key)) != 0) return key;
+    GString *text = g_string_new(NULL);
+    for (size_t i = 0; i < G_N_ELEMENTS(keys); i++) {
+        const char *left = eab_environment_get(a, keys[i]), *right = eab_environment_get(b, keys[i]);
+        char shown[80], other[80];
+        if (strcmp(left, right) != 0)
+            g_string_append_printf(text, "%s%s '%s' (%s '%s')", text->len ? ", " : "", keys[i],
+                                   eab_excerpt(left, 60, shown, sizeof shown), label,
+                                   eab_excerpt(right, 60, other, sizeof other));
     }
-    return NULL;
+    return g_string_free(text, FALSE);
 }

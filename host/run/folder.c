@@ -13,7 +13,6 @@
 #include <unistd.h>
 
 #include "base/replace.h"
-#include "base/suggest.h"
 #include "folder_state.h"
 #include "kernels/status.h"
 #include "manifest.h"
@@ -68,19 +67,13 @@ static void folder_free(eab_run_folder *folder) {
 /* Warns of differences, and keeps of the old manifest what still holds. */
 static void compare_environments(eab_run_folder *folder, const eab_environment *old) {
     eab_environment *now = &folder->environment;
-    GString *text = g_string_new(NULL);
-    char before[80], after[80];
-    const char *key;
-    for (int at = 0; (key = eab_environment_difference(old, now, &at));)
-        g_string_append_printf(text, "%s%s '%s' (now '%s')", text->len ? ", " : "", key,
-                               eab_excerpt(eab_environment_get(old, key), 60, before, sizeof before),
-                               eab_excerpt(eab_environment_get(now, key), 60, after, sizeof after));
-    if (text->len) {
+    char *differences = eab_environment_differences(old, now, "now");
+    if (*differences) {
         g_free(folder->warning);
         folder->warning =
-            g_strdup_printf("%s was begun with %s; results may differ in the last bits", folder->path, text->str);
+            g_strdup_printf("%s was begun with %s; results may differ in the last bits", folder->path, differences);
     }
-    g_string_free(text, TRUE);
+    g_free(differences);
     if (*eab_environment_get(old, "started")) eab_environment_set(now, "started", eab_environment_get(old, "started"));
     const bool same_device = strcmp(eab_environment_get(old, "device"), eab_environment_get(now, "device")) == 0 &&
                              strcmp(eab_environment_get(old, "isa"), eab_environment_get(now, "isa")) == 0;
@@ -154,20 +147,12 @@ static int prepare(eab_run_folder *folder, const eab_run_settings *settings) {
 
 int eab_run_folder_open(const char *path, const eab_plan *plan, const eab_run_settings *settings,
                         eab_run_folder **folder) {
-    const bool was_there = g_file_test(path, G_FILE_TEST_EXISTS);
-    if (was_there && !g_file_test(path, G_FILE_TEST_IS_DIR))
-        return eab_fail(EAB_BAD_INPUT, "%s: not a folder; a folder, or a name that is free, is allowed", path);
-    if (!was_there && g_mkdir_with_parents(path, 0777))
-        return eab_fail(EAB_IO, "%s: cannot be created: %s", path, g_strerror(errno));
-
     *folder = folder_new(path, plan);
     (*folder)->keep_timeouts = settings->keep_timeouts;
     (*folder)->keep_failures = settings->keep_failures;
     eab_environment_collect(settings, &(*folder)->environment);
     const int status = prepare(*folder, settings);
-    if (!status) return EAB_OK;
-    g_clear_pointer(folder, folder_free);
-    if (!was_there) rmdir(path); /* stays if anything is in it */
+    if (status) g_clear_pointer(folder, folder_free);
     return status;
 }
 

@@ -6,17 +6,19 @@
 #include <stdint.h>
 
 typedef struct {
-    int fd;     /* of FOLDER/.lock; -1: not held */
-    int folder; /* of the folder itself, which is locked, too, so that the lock holds even if its file is removed; -1: this
-                   file system cannot lock a folder */
-    char *path;
+    int fd;        /* of FOLDER/.lock; -1: not held */
+    int folder_fd; /* the folder is locked, too, so that the lock holds even if its file is removed; -1: this file system
+                      cannot lock a folder */
+    char *folder;
+    bool created; /* the folder was not there before */
 } eab_run_lock;
 
-/* Locks FOLDER and FOLDER/.lock (flock), and writes the holder into the file. EAB_BAD_INPUT with the holder where another
- * process has it; EAB_IO where the folder cannot be written. */
+/* Locks FOLDER, which is created if it is missing, and FOLDER/.lock (flock), and writes the holder into the file.
+ * EAB_BAD_INPUT with the holder where another process has it, or where FOLDER is no folder; EAB_IO where it cannot be
+ * written. */
 int eab_run_lock_take(const char *folder, eab_run_lock *lock);
 
-/* Removes the file and releases the lock. */
+/* Removes the file, releases the lock, and removes a folder that was created and is still empty. */
 void eab_run_lock_release(eab_run_lock *lock);
 
 typedef struct {

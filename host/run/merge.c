@@ -61,19 +61,19 @@ static int check_spec(merge *self, const char *manifest) {
                     shard_at(self, 0).part);
 }
 
-/* Takes `environment`. */
+/* Takes `environment`. The first shard's is the run's. */
 static void check_environment(merge *self, eab_environment *environment, int32_t part) {
     const int32_t first = shard_at(self, 0).part;
     if (part == first) {
         self->environment = *environment;
         return;
     }
-    int at = 0;
-    const char *key = eab_environment_difference(&self->environment, environment, &at);
-    if (key && !self->difference)
-        self->difference =
-            g_strdup_printf("shard %d was done with %s '%.60s', shard %d with '%.60s'", first, key,
-                            eab_environment_get(&self->environment, key), part, eab_environment_get(environment, key));
+    char label[32];
+    g_snprintf(label, sizeof label, "shard %d:", first);
+    char *differences = eab_environment_differences(environment, &self->environment, label);
+    if (*differences && !self->difference)
+        self->difference = g_strdup_printf("shard %d was done with %s", part, differences);
+    g_free(differences);
     eab_environment_free(environment);
 }
 

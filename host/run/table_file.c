@@ -73,46 +73,36 @@ static int check_torn_header(const char *path, const eab_table_layout *layout, i
                            "%s:1: no header line; a table that eabench wrote is allowed, or another --out", path);
 }
 
+/* Puts the file and the row's line before the last error. */
+static int at_row(int status, const char *path, const eab_csv_row *row) {
+    char *reason = g_strdup(eab_last_error());
+    eab_fail((eab_status)status, "%s:%lld: %s", path, (long long)row->line, reason);
+    g_free(reason);
+    return status;
+}
+
 static int scan(const char *path, int fd, eab_csv_reader *reader, const eab_table_layout *layout,
                 eab_table_visitor visitor, void *context, eab_table_facts *facts) {
     eab_csv_row row;
+    eab_csv_event event;
     int32_t columns = 0;
-    for (;;) {
-        const eab_csv_event event = eab_csv_read(reader, &row);
-        switch (event) {
-            case EAB_CSV_END: return EAB_OK;
-            case EAB_CSV_TORN:
-                facts->torn = true;
-                facts->torn_line = row.line;
-                return columns ? EAB_OK : check_torn_header(path, layout, fd);
-            case EAB_CSV_DAMAGED: {
-                char reason[256];
-                g_strlcpy(reason, eab_last_error(), sizeof reason);
-                return eab_fail(EAB_BAD_INPUT, "%s:%" G_GINT64_FORMAT ": %s", path, (gint64)row.line, reason);
-            }
-            case EAB_CSV_UNREADABLE: {
-                char reason[256];
-                g_strlcpy(reason, eab_last_error(), sizeof reason);
-                return eab_fail(EAB_IO, "%s: cannot be read: %s", path, reason);
-            }
-            case EAB_CSV_ROW: break;
-        }
+    while ((event = eab_csv_read(reader, &row)) == EAB_CSV_ROW) {
         if (!columns) {
             EAB_TRY(check_header(path, layout, &row));
             columns = row.fields;
-            facts->exists = true;
             continue;
         }
         if (row.fields != columns)
-            return eab_fail(EAB_BAD_INPUT, "%s:%" G_GINT64_FORMAT ": %d field%s; the header has %d columns", path,
-                            (gint64)row.line, row.fields, row.fields == 1 ? "" : "s", columns);
-        const int status = visitor ? visitor(context, &row) : EAB_OK;
-        if (status) {
-            char reason[768];
-            g_strlcpy(reason, eab_last_error(), sizeof reason);
-            return eab_fail((eab_status)status, "%s:%" G_GINT64_FORMAT ": %s", path, (gint64)row.line, reason);
-        }
+            return eab_fail(EAB_BAD_INPUT, "%s:%lld: %d field%s; the header has %d columns", path, (long long)row.line,
+                            row.fields, row.fields == 1 ? "" : "s", columns);
+        const int status = visitor(context, &row);
+        if (status) return at_row(status, path, &row);
     }
+    if (event == EAB_CSV_DAMAGED) return at_row(EAB_BAD_INPUT, path, &row);
+    if (event == EAB_CSV_UNREADABLE) return at_row(EAB_IO, path, &row);
+    facts->exists = columns > 0;
+    facts->torn = event == EAB_CSV_TORN;
+    return facts->torn && !columns ? check_torn_header(path, layout, fd) : EAB_OK;
 }
 
 int eab_table_scan(const char *path, const eab_table_layout *layout, eab_table_visitor visitor, void *context,
@@ -195,20 +185,17 @@ int eab_table_open(const char *path, eab_table_file *file) {
 }
 
 int eab_table_append(eab_table_file *file, const GString *text) {
-    const char *at = text->str, *end = text->str + text->len;
-    while (at < end) {
-        const char *newline = memchr(at, '\n', (size_t)(end - at));
-        const size_t length = (size_t)((newline ? newline + 1 : end) - at);
-        if (eab_write_all(file->fd, at, length, NULL)) {
-            const int status = io_error(file->path, "cannot be written");
-            /* If even this fails, the next sweep drops the torn line. */
-            if (ftruncate(file->fd, (off_t)file->size) == 0) eab_sync(file->fd);
-            return status;
-        }
-        file->size += (int64_t)length;
-        at += length;
+    size_t written;
+    if (!eab_write_all(file->fd, text->str, text->len, &written)) {
+        file->size += (int64_t)text->len;
+        return EAB_OK;
     }
-    return EAB_OK;
+    const int status = io_error(file->path, "cannot be written");
+    const char *last = g_strrstr_len(text->str, (gssize)written, "\n");
+    if (last) file->size += last + 1 - text->str;
+    /* If even this fails, the next sweep drops the torn line. */
+    if (ftruncate(file->fd, (off_t)file->size) == 0) eab_sync(file->fd);
+    return status;
 }
 
 int eab_table_sync(eab_table_file *file) {

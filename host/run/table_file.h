@@ -23,7 +23,6 @@ typedef int (*eab_table_visitor)(void *context, const eab_csv_row *row);
 typedef struct {
     bool exists; /* with a whole header */
     bool torn;   /* bytes without a newline at its end */
-    int64_t torn_line;
 } eab_table_facts;
 
 /* Reads the table and changes nothing. A file that is empty or holds a piece of our header (a crash at its creation)
@@ -55,8 +54,7 @@ typedef struct {
 /* Opens an existing table to append. */
 int eab_table_open(const char *path, eab_table_file *file);
 
-/* Appends the lines of `text`, each by one write(2) unless the disk is full: then the file is cut back to its last
- * whole row, and the call returns EAB_IO. */
+/* Appends the rows in `text`. EAB_IO where the disk is full: then the file is cut back to its last whole row. */
 int eab_table_append(eab_table_file *file, const GString *text);
 int eab_table_sync(eab_table_file *file);
 void eab_table_close(eab_table_file *file);
