@@ -159,6 +159,7 @@ typedef struct {
 typedef struct {
     int64_t offset;
     int32_t rows, columns;
+    bool vocab_columns; /* the columns are the vocabulary: those from the member's own on are padding */
 } eab_extent;
 
 /* Clipping by the global norm of each member's gradient, then one optimizer step; gradients are zeroed.
@@ -171,6 +172,7 @@ typedef struct {
     int32_t extent_count;
     eab_tensor weights, gradients, moment1, moment2; /* [count]; moment2.data NULL for sgd */
     const eab_optimizer *optimizers;                 /* [members] on the host: schedule.h */
+    const int32_t *member_vocab;                     /* [members] on the host; read for extents with vocab_columns */
     int64_t step;                                    /* 0 for the first */
 } eab_optimizer_args;
 

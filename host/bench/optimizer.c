@@ -33,7 +33,7 @@ static int run_optimizer(eab_bench_task *task, int32_t set) {
                                             .steps = INT64_MAX};
     optimizer_problem *problem = task->own;
     const int32_t count = task->point->n;
-    const eab_extent all = {0, 1, count};
+    const eab_extent all = {0, 1, count, false};
     const eab_optimizer_args args = {.members = 1,
                                      .count = count,
                                      .decayed = count,

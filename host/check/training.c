@@ -60,7 +60,7 @@ static int check_optimizer(eab_check_run *run, const eab_check_shape *shape) {
                                              .warmup = 2,
                                              .steps = 10};
     const int32_t columns = shape->d_model, rows = (int32_t)eab_check_rows(shape);
-    const eab_extent extents[] = {{0, rows - 1, columns}, {(int64_t)(rows - 1) * columns, 1, columns}};
+    const eab_extent extents[] = {{0, rows - 1, columns, false}, {(int64_t)(rows - 1) * columns, 1, columns, false}};
     eab_optimizer_args args = {.members = members,
                                .count = count,
                                .decayed = count / 2,

@@ -222,8 +222,8 @@ static int fill_extents(eab_model *model) {
     model->extents = malloc((size_t)parameters->length * sizeof *model->extents);
     if (!model->extents) return eab_fail(EAB_NO_MEMORY, "no memory for %d extents", parameters->length);
     for (int32_t i = 0; i < parameters->length; i++)
-        model->extents[i] =
-            (eab_extent){parameters->list[i].offset, parameters->list[i].rows, parameters->list[i].columns};
+        model->extents[i] = (eab_extent){parameters->list[i].offset, parameters->list[i].rows,
+                                         parameters->list[i].columns, parameters->list[i].vocab_columns != 0};
     return EAB_OK;
 }
 
@@ -392,6 +392,7 @@ int eab_model_step(eab_model *model, int64_t step) {
                                      .count = model->parameters.count,
                                      .decayed = model->parameters.decayed,
                                      .extents = model->extents,
+                                     .member_vocab = model->vocab,
                                      .extent_count = model->parameters.length,
                                      .weights = model->weights,
                                      .gradients = model->gradients,

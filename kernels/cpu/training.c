@@ -168,24 +168,25 @@ void EAB_ISA_NAME(eab_cpu_loss)(const eab_loss_args *args, int32_t member) {
 
 /* ---- the optimizers -------------------------------------------------------------------------------------------- */
 
-/* Element (row, column) of an extent always goes to lane column % EAB_LANES, in the order of the rows: zeros that pad the
- * columns or rows change nothing. */
-static double sum_of_squares(const eab_extent *extent, const float *x) {
+/* Sums columns 0..used of the rows. Element (row, column) always goes to lane column % EAB_LANES, in the order of the rows.
+ * Padding is not summed, not even as zeros: a compiler may round whole vectors and the rest of a row differently (with and
+ * without a fused multiply-add), so the bits would depend on how wide the fleet's vocabulary is padded. */
+static double sum_of_squares(const eab_extent *extent, int32_t used, const float *x) {
     enum { BLOCK_ROWS = 128 }; /* summed in single precision at most */
-    const int32_t columns = extent->columns, whole = columns / EAB_LANES * EAB_LANES;
+    const int32_t whole = used / EAB_LANES * EAB_LANES;
     double sum = 0;
     x += extent->offset;
     for (int32_t first = 0; first < extent->rows; first += BLOCK_ROWS) {
         const int32_t end = first + BLOCK_ROWS < extent->rows ? first + BLOCK_ROWS : extent->rows;
         eab_vec lane_sum = {0};
-        for (int32_t row = first; row < end; row++, x += columns) {
+        for (int32_t row = first; row < end; row++, x += extent->columns) {
             for (int32_t i = 0; i < whole; i += EAB_LANES) {
                 const eab_vec value = eab_load(x + i);
                 lane_sum += value * value;
             }
-            if (whole == columns) continue;
+            if (whole == used) continue;
             float rest[EAB_LANES] = {0};
-            for (int32_t i = whole; i < columns; i++) rest[i - whole] = x[i];
+            for (int32_t i = whole; i < used; i++) rest[i - whole] = x[i];
             const eab_vec value = eab_load(rest);
             lane_sum += value * value;
         }
@@ -237,7 +238,10 @@ void EAB_ISA_NAME(eab_cpu_optimizer_step)(const eab_optimizer_args *args, int32_
                             .fresh2 = (float)(1 - optimizer->beta2)};
     if (optimizer->clip > 0) {
         double squares = 0;
-        for (int32_t i = 0; i < args->extent_count; i++) squares += sum_of_squares(&args->extents[i], g);
+        for (int32_t i = 0; i < args->extent_count; i++) {
+            const eab_extent *extent = &args->extents[i];
+            squares += sum_of_squares(extent, extent->vocab_columns ? args->member_vocab[member] : extent->columns, g);
+        }
         const double norm = sqrt(squares);
         if (norm > optimizer->clip) factors.factor = (float)(optimizer->clip / norm);
     }
