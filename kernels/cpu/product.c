@@ -11,19 +11,19 @@
 
 typedef void (*tile_function)(const eab_product_args *, const tile_column *);
 
-/* Of each tile one that asks for memory ahead. */
-#define TILE(rows, vectors)                                                                              \
-    static void tile_##rows##_##vectors(const eab_product_args *args, const tile_column *place) {        \
-        tile(rows, vectors, false, false, false, args, place);                                           \
-    }                                                                                                    \
-    static void asking_tile_##rows##_##vectors(const eab_product_args *args, const tile_column *place) { \
-        tile(rows, vectors, false, true, false, args, place);                                            \
+/* Each tile once more with prefetching. */
+#define TILE(rows, vectors)                                                                                  \
+    static void tile_##rows##_##vectors(const eab_product_args *args, const tile_column *column) {           \
+        multiply_tiles((tile_kind){rows, vectors, .prefetches = false}, args, column);                       \
+    }                                                                                                        \
+    static void prefetching_tile_##rows##_##vectors(const eab_product_args *args, const tile_column *column) { \
+        multiply_tiles((tile_kind){rows, vectors, .prefetches = true}, args, column);                        \
     }
 /* Lists of macros. clang-format does not read them as such. */
 /* clang-format off */
 #define EACH_ROWS(X, vectors) X(1, vectors) X(2, vectors) X(3, vectors) X(4, vectors) X(5, vectors) X(6, vectors)
 #define TILE_NAME(rows, vectors) tile_##rows##_##vectors,
-#define ASKING_TILE_NAME(rows, vectors) asking_tile_##rows##_##vectors,
+#define PREFETCHING_TILE_NAME(rows, vectors) prefetching_tile_##rows##_##vectors,
 #if EAB_TILE_ROWS == 8
 #define EACH_SHORT(X, vectors) EACH_ROWS(X, vectors) X(7, vectors) X(8, vectors)
 #else
@@ -42,7 +42,7 @@ EACH_SHORT(TILE, 2)
 EACH_SHORT(TILE, 3)
 #endif
 
-/* [whether they ask][vectors - 1][rows - 1] */
+/* [prefetching][vectors - 1][rows - 1] */
 static const tile_function tiles[2][EAB_TILE_VECTORS][EAB_TALL_ROWS] = {
     {
         {EACH_TALL(TILE_NAME)},
@@ -52,17 +52,17 @@ static const tile_function tiles[2][EAB_TILE_VECTORS][EAB_TALL_ROWS] = {
 #endif
     },
     {
-        {EACH_TALL(ASKING_TILE_NAME)},
-        {EACH_SHORT(ASKING_TILE_NAME, 2)},
+        {EACH_TALL(PREFETCHING_TILE_NAME)},
+        {EACH_SHORT(PREFETCHING_TILE_NAME, 2)},
 #if EAB_TILE_VECTORS == 3
-        {EACH_SHORT(ASKING_TILE_NAME, 3)},
+        {EACH_SHORT(PREFETCHING_TILE_NAME, 3)},
 #endif
     },
 };
 #if EAB_HAS_MASKS
-#define NARROW_TILE(rows, vectors)                                                              \
-    static void narrow_tile_##rows(const eab_product_args *args, const tile_column *place) { \
-        tile(rows, 1, true, false, false, args, place);                                                 \
+#define NARROW_TILE(rows, vectors)                                                            \
+    static void narrow_tile_##rows(const eab_product_args *args, const tile_column *column) { \
+        multiply_tiles((tile_kind){rows, 1, .narrow = true}, args, column);                   \
     }
 #define NARROW_TILE_NAME(rows, vectors) narrow_tile_##rows,
 EACH_TALL(NARROW_TILE)

@@ -10,7 +10,7 @@
 /* ---- triangles --------------------------------------------------------------------------------------------------- */
 
 /* Tiles below each other, each with its own terms, for the first `whole` rows. */
-EAB_INLINE void triangle(const int rows, const int vectors, const bool asks, const eab_triangle_args *args,
+EAB_INLINE void triangle(const int rows, const int vectors, const bool prefetches, const eab_triangle_args *args,
                          int32_t whole, const tile_column *top) {
     eab_product_args step = {.a_row = args->a_row,
                              .a_k = args->a_k,
@@ -23,7 +23,7 @@ EAB_INLINE void triangle(const int rows, const int vectors, const bool asks, con
     const bool lower = args->lower;
     for (int32_t row = 0; row < whole; row += rows) {
         step.k = lower ? row + rows : args->rows - row;
-        tile(rows, vectors, false, asks, true, &step, &place);
+        multiply_tiles((tile_kind){rows, vectors, .prefetches = prefetches, .scales = true}, &step, &place);
         place.a += rows * step.a_row + (lower ? 0 : rows * step.a_k);
         if (!lower) place.b += rows * step.b_row;
         place.c += rows * step.c_row;
@@ -85,7 +85,7 @@ void EAB_ISA_NAME(eab_product_triangle)(const eab_triangle_args *args) {
 /* ---- stairs ------------------------------------------------------------------------------------------------------ */
 
 /* A step's rows in some of its vectors. */
-EAB_INLINE void stair(const int rows, const int vectors, const bool asks, const eab_stairs_args *args,
+EAB_INLINE void stair(const int rows, const int vectors, const bool prefetches, const eab_stairs_args *args,
                       const tile_column *top) {
     const eab_product_args step = {.k = args->k,
                                    .a_row = args->a_row,
@@ -100,7 +100,7 @@ EAB_INLINE void stair(const int rows, const int vectors, const bool asks, const 
                                .c = top->c,
                                .last_column = (vectors - 1) * EAB_LANES,
                                .count = EAB_STAIR_ROWS / rows};
-    tile(rows, vectors, false, asks, false, &step, &place);
+    multiply_tiles((tile_kind){rows, vectors, .prefetches = prefetches}, &step, &place);
 }
 
 typedef void (*stair_function)(const eab_stairs_args *, const tile_column *);

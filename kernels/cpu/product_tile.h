@@ -54,110 +54,142 @@ EAB_INLINE eab_vec finish_vec(eab_finish finish, const bool narrow, eab_mask lan
     return sum;
 }
 
-/* Not inlined: once is enough. */
+/* Not inlined: one copy is enough. */
 __attribute__((noinline)) static prefetch_walk pace(row_prefetch *ahead, int32_t vectors, int32_t depth) {
     return prefetch_pace(ahead, vectors, depth);
 }
 
-/* The tiles of a column. rows and vectors are constants where this is inlined, so that the accumulators become
- * registers; so are narrow (fewer columns than lanes), asks (for memory ahead) and scales (by factors): a model's products
- * never do the latter two, and asking whether to took 1 % of a step. All of c is read before any is written: where the
- * last vector overlaps the one before it, the same bits are written twice. */
-EAB_INLINE void tile(const int rows, const int vectors, const bool narrow, const bool asks, const bool scales,
-                     const eab_product_args *args, const tile_column *place) {
-    const eab_mask lanes = place->lanes;
-    const ptrdiff_t a_row = args->a_row, a_k = args->a_k, b_row = args->b_row, c_row = args->c_row;
-    const ptrdiff_t last_column = place->last_column;
-    const int32_t depth = args->k;
-    const float *first_a = place->a;
-    float *c = place->c;
-    const float *other = place->other, *factors = place->factors;
-    for (int32_t count = place->count; count > 0; count--, first_a += rows * a_row, c += rows * c_row) {
-        /* high, highest: addresses of all rows from 4 strides */
-        const float *a = first_a, *high = a + 8 * a_row, *highest = a + 16 * a_row, *b = place->b;
-        prefetch_walk ahead = {0};
-        if (asks) ahead = pace(args->ahead, rows * vectors, depth);
-        eab_vec sum[EAB_TALL_ROWS][TILE_MOST_VECTORS];
+/* What is constant wherever a tile is inlined: its sums then become registers, and untaken branches vanish. A model's
+ * products never prefetch and never scale: testing for it took 1 % of a step. */
+typedef struct {
+    int rows, vectors;
+    bool narrow;     /* fewer columns than lanes */
+    bool prefetches; /* args->ahead */
+    bool scales;     /* by factors */
+} tile_kind;
+
+/* sum[row][vector] */
+typedef eab_vec tile_sums[EAB_TALL_ROWS][TILE_MOST_VECTORS];
+
+EAB_INLINE void clear_sums(const tile_kind kind, tile_sums sum) {
+    EAB_UNROLL
+    for (int row = 0; row < kind.rows; row++) {
         EAB_UNROLL
-        for (int row = 0; row < rows; row++) {
-            EAB_UNROLL
-            for (int vector = 0; vector < vectors; vector++) sum[row][vector] = (eab_vec){0};
-        }
-        if (args->start & EAB_START_C) {
-            EAB_UNROLL
-            for (int row = 0; row < rows; row++) {
-                EAB_UNROLL
-                for (int vector = 0; vector < vectors; vector++)
-                    sum[row][vector] =
-                        load_columns(narrow, lanes, c + row * c_row + vector_column(last_column, vector, vectors));
-            }
-        }
-        if (args->start & EAB_START_ROW) {
-            EAB_UNROLL
-            for (int vector = 0; vector < vectors; vector++) {
-                const eab_vec start =
-                    load_columns(narrow, lanes, place->start_row + vector_column(last_column, vector, vectors));
-                EAB_UNROLL
-                for (int row = 0; row < rows; row++) sum[row][vector] += start;
-            }
-        }
-        for (int32_t k = depth; k > 0; k--) {
-            if (asks && ahead.step) {
-                __builtin_prefetch(ahead.line);
-                if (ahead.step > PREFETCH_LINE) __builtin_prefetch(ahead.line + PREFETCH_LINE);
-                ahead.line += ahead.step;
-            }
-            eab_vec columns[TILE_MOST_VECTORS];
-            EAB_UNROLL
-            for (int vector = 0; vector < vectors; vector++)
-                columns[vector] = load_columns(narrow, lanes, b + vector_column(last_column, vector, vectors));
-            EAB_UNROLL
-            for (int row = 0; row < rows; row++) {
-                const eab_vec value = eab_splat(row < 8    ? a[row * a_row]
-                                                : row < 16 ? high[(row - 8) * a_row]
-                                                           : highest[(row - 16) * a_row]);
-                EAB_UNROLL
-                for (int vector = 0; vector < vectors; vector++) sum[row][vector] += value * columns[vector];
-            }
-            a += a_k;
-            high += a_k;
-            highest += a_k;
-            b += b_row;
-        }
-#define FINISH(finish)                                                                                        \
-    EAB_UNROLL                                                                                                \
-    for (int row = 0; row < rows; row++) {                                                                    \
-        EAB_UNROLL                                                                                            \
-        for (int vector = 0; vector < vectors; vector++)                                                      \
-            sum[row][vector] = finish_vec(finish, narrow, lanes, sum[row][vector],                            \
-                                          other + row * c_row + vector_column(last_column, vector, vectors)); \
+        for (int vector = 0; vector < kind.vectors; vector++) sum[row][vector] = (eab_vec){0};
     }
-        if (args->finish != EAB_FINISH_NONE) {
-            if (args->finish == EAB_FINISH_RELU) {
-                FINISH(EAB_FINISH_RELU)
-            } else if (args->finish == EAB_FINISH_RELU_SLOPE) {
-                FINISH(EAB_FINISH_RELU_SLOPE)
-            } else {
-                FINISH(EAB_FINISH_TIMES)
-            }
-            other += rows * c_row;
-        }
-        if (scales && factors) {
-            EAB_UNROLL
-            for (int row = 0; row < rows; row++) {
-                const eab_vec factor = eab_splat(factors[row]);
-                EAB_UNROLL
-                for (int vector = 0; vector < vectors; vector++) sum[row][vector] *= factor;
-            }
-            factors += rows;
-        }
+}
+
+EAB_INLINE void load_sums(const tile_kind kind, const tile_column *at, ptrdiff_t c_row, tile_sums sum) {
+    EAB_UNROLL
+    for (int row = 0; row < kind.rows; row++) {
         EAB_UNROLL
-        for (int row = 0; row < rows; row++) {
-            EAB_UNROLL
-            for (int vector = 0; vector < vectors; vector++)
-                store_columns(narrow, lanes, c + row * c_row + vector_column(last_column, vector, vectors),
-                              sum[row][vector]);
+        for (int vector = 0; vector < kind.vectors; vector++) {
+            const ptrdiff_t column = vector_column(at->last_column, vector, kind.vectors);
+            sum[row][vector] = load_columns(kind.narrow, at->lanes, at->c + row * c_row + column);
         }
+    }
+}
+
+EAB_INLINE void add_start_row(const tile_kind kind, const tile_column *at, tile_sums sum) {
+    EAB_UNROLL
+    for (int vector = 0; vector < kind.vectors; vector++) {
+        const ptrdiff_t column = vector_column(at->last_column, vector, kind.vectors);
+        const eab_vec start = load_columns(kind.narrow, at->lanes, at->start_row + column);
+        EAB_UNROLL
+        for (int row = 0; row < kind.rows; row++) sum[row][vector] += start;
+    }
+}
+
+EAB_INLINE void multiply_add(const tile_kind kind, const eab_product_args *args, const tile_column *at, tile_sums sum) {
+    const ptrdiff_t a_row = args->a_row, a_k = args->a_k, b_row = args->b_row;
+    /* high, highest: addresses of all rows from 4 strides */
+    const float *a = at->a, *high = a + 8 * a_row, *highest = a + 16 * a_row, *b = at->b;
+    prefetch_walk ahead = {0};
+    if (kind.prefetches) ahead = pace(args->ahead, kind.rows * kind.vectors, args->k);
+    for (int32_t k = args->k; k > 0; k--) {
+        if (kind.prefetches && ahead.step) {
+            __builtin_prefetch(ahead.line);
+            if (ahead.step > PREFETCH_LINE) __builtin_prefetch(ahead.line + PREFETCH_LINE);
+            ahead.line += ahead.step;
+        }
+        eab_vec columns[TILE_MOST_VECTORS];
+        EAB_UNROLL
+        for (int vector = 0; vector < kind.vectors; vector++)
+            columns[vector] =
+                load_columns(kind.narrow, at->lanes, b + vector_column(at->last_column, vector, kind.vectors));
+        EAB_UNROLL
+        for (int row = 0; row < kind.rows; row++) {
+            const eab_vec value = eab_splat(row < 8    ? a[row * a_row]
+                                            : row < 16 ? high[(row - 8) * a_row]
+                                                       : highest[(row - 16) * a_row]);
+            EAB_UNROLL
+            for (int vector = 0; vector < kind.vectors; vector++) sum[row][vector] += value * columns[vector];
+        }
+        a += a_k;
+        high += a_k;
+        highest += a_k;
+        b += b_row;
+    }
+}
+
+/* `finish` is a constant where this is inlined. */
+EAB_INLINE void finish_sums(const tile_kind kind, const eab_finish finish, const tile_column *at, ptrdiff_t c_row,
+                            tile_sums sum) {
+    EAB_UNROLL
+    for (int row = 0; row < kind.rows; row++) {
+        EAB_UNROLL
+        for (int vector = 0; vector < kind.vectors; vector++) {
+            const float *other = at->other + row * c_row + vector_column(at->last_column, vector, kind.vectors);
+            sum[row][vector] = finish_vec(finish, kind.narrow, at->lanes, sum[row][vector], other);
+        }
+    }
+}
+
+EAB_INLINE void scale_sums(const tile_kind kind, const float *factors, tile_sums sum) {
+    EAB_UNROLL
+    for (int row = 0; row < kind.rows; row++) {
+        const eab_vec factor = eab_splat(factors[row]);
+        EAB_UNROLL
+        for (int vector = 0; vector < kind.vectors; vector++) sum[row][vector] *= factor;
+    }
+}
+
+EAB_INLINE void store_sums(const tile_kind kind, const tile_column *at, ptrdiff_t c_row, tile_sums sum) {
+    EAB_UNROLL
+    for (int row = 0; row < kind.rows; row++) {
+        EAB_UNROLL
+        for (int vector = 0; vector < kind.vectors; vector++) {
+            const ptrdiff_t column = vector_column(at->last_column, vector, kind.vectors);
+            store_columns(kind.narrow, at->lanes, at->c + row * c_row + column, sum[row][vector]);
+        }
+    }
+}
+
+/* The tiles of a column. All of a tile's c is read before any is written: where the last vector overlaps the one before
+ * it, the same bits are written twice. */
+EAB_INLINE void multiply_tiles(const tile_kind kind, const eab_product_args *product, const tile_column *column) {
+    const eab_product_args args = *product; /* a copy: no store to c can change it */
+    tile_column at = *column;
+    for (; at.count > 0; at.count--) {
+        tile_sums sum;
+        clear_sums(kind, sum);
+        if (args.start & EAB_START_C) load_sums(kind, &at, args.c_row, sum);
+        if (args.start & EAB_START_ROW) add_start_row(kind, &at, sum);
+        multiply_add(kind, &args, &at, sum);
+        if (args.finish != EAB_FINISH_NONE) {
+            if (args.finish == EAB_FINISH_RELU) finish_sums(kind, EAB_FINISH_RELU, &at, args.c_row, sum);
+            else if (args.finish == EAB_FINISH_RELU_SLOPE)
+                finish_sums(kind, EAB_FINISH_RELU_SLOPE, &at, args.c_row, sum);
+            else finish_sums(kind, EAB_FINISH_TIMES, &at, args.c_row, sum);
+            at.other += kind.rows * args.c_row;
+        }
+        if (kind.scales && at.factors) {
+            scale_sums(kind, at.factors, sum);
+            at.factors += kind.rows;
+        }
+        store_sums(kind, &at, args.c_row, sum);
+        at.a += kind.rows * args.a_row;
+        at.c += kind.rows * args.c_row;
     }
 }
 
