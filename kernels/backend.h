@@ -299,12 +299,12 @@ typedef struct eab_backend {
      * additions; gradients of weights are added to; dx goes in as the gradient of the block's output and comes out as
      * that of its input. */
     int (*attention_block_forward)(eab_device *, const eab_shape *, const eab_scores *, const eab_attention_weights *,
-                                   eab_tensor x, const eab_attention_saved *, eab_tensor scratch);
+                                   eab_tensor x, const eab_attention_saved *);
     int (*attention_block_backward)(eab_device *, const eab_shape *, const eab_scores *,
                                     const eab_attention_weights *weights, const eab_attention_weights *gradients,
                                     const eab_attention_saved *, eab_tensor dx, eab_tensor scratch);
     int (*mlp_block_forward)(eab_device *, const eab_shape *, const eab_mlp_weights *, eab_tensor x,
-                             const eab_mlp_saved *, eab_tensor scratch);
+                             const eab_mlp_saved *);
     int (*mlp_block_backward)(eab_device *, const eab_shape *, const eab_mlp_weights *weights,
                               const eab_mlp_weights *gradients, const eab_mlp_saved *, eab_tensor dx,
                               eab_tensor scratch);
@@ -378,13 +378,12 @@ int64_t eab_scratch_reals(const eab_shape *shape);
 
 /* The generic blocks, for backends that have none of their own (kernels/generic/blocks.c). */
 int eab_generic_attention_block_forward(eab_device *, const eab_shape *, const eab_scores *,
-                                        const eab_attention_weights *, eab_tensor x, const eab_attention_saved *,
-                                        eab_tensor scratch);
+                                        const eab_attention_weights *, eab_tensor x, const eab_attention_saved *);
 int eab_generic_attention_block_backward(eab_device *, const eab_shape *, const eab_scores *,
                                          const eab_attention_weights *weights, const eab_attention_weights *gradients,
                                          const eab_attention_saved *, eab_tensor dx, eab_tensor scratch);
 int eab_generic_mlp_block_forward(eab_device *, const eab_shape *, const eab_mlp_weights *, eab_tensor x,
-                                  const eab_mlp_saved *, eab_tensor scratch);
+                                  const eab_mlp_saved *);
 int eab_generic_mlp_block_backward(eab_device *, const eab_shape *, const eab_mlp_weights *weights,
                                    const eab_mlp_weights *gradients, const eab_mlp_saved *, eab_tensor dx,
                                    eab_tensor scratch);

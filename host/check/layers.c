@@ -107,7 +107,7 @@ static int check_mlp(eab_check_run *run, const eab_check_shape *checked) {
     const eab_tensor x = eab_check_tensor(run, members, rows * d_model, 1);
     const eab_tensor dx = eab_check_tensor(run, members, rows * d_model, 1);
     const eab_tensor scratch = eab_check_tensor(run, members, eab_scratch_reals(&shape), NAN);
-    EAB_CHECK_CALL(mlp_block_forward, &shape, &weights, x, &saved, scratch);
+    EAB_CHECK_CALL(mlp_block_forward, &shape, &weights, x, &saved);
     eab_check_output(run, x, members, rows * d_model);
     if (relu) saved.hidden = eab_check_tensor(run, members, rows * mlp_dim, 1);
     EAB_CHECK_CALL(mlp_block_backward, &shape, &weights, &gradients, &saved, dx, scratch);

@@ -315,11 +315,10 @@ static int forward(eab_model *model, const int32_t *inputs, int64_t stride) {
     for (int32_t layer = 0; layer < model->config.layers; layer++) {
         const eab_attention_weights attention = attention_weights(model, model->weights, layer);
         EAB_TRY(backend->attention_block_forward(model->device, shape, &scores, &attention, model->x,
-                                                 &model->attention_saved[layer], model->scratch));
+                                                 &model->attention_saved[layer]));
         if (shape->mlp_dim == 0) continue;
         const eab_mlp_weights mlp = mlp_weights(model, model->weights, layer);
-        EAB_TRY(
-            backend->mlp_block_forward(model->device, shape, &mlp, model->x, &model->mlp_saved[layer], model->scratch));
+        EAB_TRY(backend->mlp_block_forward(model->device, shape, &mlp, model->x, &model->mlp_saved[layer]));
     }
     const eab_head_weights head = head_weights(model, model->weights);
     return backend->head_forward(model->device, shape, &head, model->x, &model->head_saved);

@@ -124,8 +124,9 @@ static void gather_rows(const head_pass *pass, const query_block *block, const f
     const eab_start start = sets ? EAB_START_ZERO : EAB_START_C;
     float *first_row = to->data + first * to->row;
     if (!diagonal) {
-        eab_product_of(keys, pass->columns, block->count, tile, TILE_QUERIES, 1, rows, row, first_row, to->row, start,
-                       pass->ahead);
+        EAB_PRODUCT(.rows = keys, .columns = pass->columns, .k = block->count, .a = tile, .a_row = TILE_QUERIES,
+                    .a_k = 1, .b = rows, .b_row = row, .c = first_row, .c_row = to->row, .start = start,
+                    .ahead = pass->ahead);
         return;
     }
     const eab_triangle_args args = {.rows = keys,

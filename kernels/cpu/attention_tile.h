@@ -87,7 +87,7 @@ EAB_INLINE void pack_queries(const float *x, int64_t row, int32_t count, int32_t
     const int32_t last = count / EAB_LANES * EAB_LANES;
 #ifdef EAB_HAS_EIGHTS
     if (last == count && head_dim % 4 == 0 && factor == 1) { /* inlined it takes 0.85 of the time */
-        lanes_transpose(false, count, head_dim, x, row, NULL, 0, packed, TILE_QUERIES);
+        lanes_transpose(count, head_dim, x, row, NULL, 0, packed, TILE_QUERIES);
         return;
     }
 #endif
@@ -110,8 +110,9 @@ typedef struct {
 /* tile[key][query] = rows[key] . packed[][query]; on the diagonal from each query's first step of EAB_STAIR_ROWS keys on. */
 static void score_tile(const tile_rows *rows, const float *packed, float *tile) {
     if (!rows->diagonal) {
-        eab_product_of(rows->keys, rows->vectors * EAB_LANES, rows->head_dim, rows->data, rows->row, 1, packed,
-                       TILE_QUERIES, tile, TILE_QUERIES, EAB_START_ZERO, rows->ahead);
+        EAB_PRODUCT(.rows = rows->keys, .columns = rows->vectors * EAB_LANES, .k = rows->head_dim, .a = rows->data,
+                    .a_row = rows->row, .a_k = 1, .b = packed, .b_row = TILE_QUERIES, .c = tile, .c_row = TILE_QUERIES,
+                    .ahead = rows->ahead);
         return;
     }
     const eab_stairs_args args = {.rows = rows->keys,
@@ -131,20 +132,23 @@ static void score_tile(const tile_rows *rows, const float *packed, float *tile) 
  * over the keys that both see, then the second one over its own. */
 static void sum_tile(const tile_rows *rows, const float *tile, float *sums, eab_start start) {
     if (!rows->diagonal) {
-        eab_product_of(rows->head_dim, rows->vectors * EAB_LANES, rows->keys, rows->data, 1, rows->row, tile,
-                       TILE_QUERIES, sums, TILE_QUERIES, start, rows->ahead);
+        EAB_PRODUCT(.rows = rows->head_dim, .columns = rows->vectors * EAB_LANES, .k = rows->keys, .a = rows->data,
+                    .a_row = 1, .a_k = rows->row, .b = tile, .b_row = TILE_QUERIES, .c = sums, .c_row = TILE_QUERIES,
+                    .start = start, .ahead = rows->ahead);
         return;
     }
     for (int32_t vector = 0; vector < rows->vectors; vector += 2) {
         const int32_t lane = vector * EAB_LANES, second = lane + EAB_LANES;
         const int32_t both = rows->keys < second ? rows->keys : second;
         const int32_t rest = (rows->keys < second + EAB_LANES ? rows->keys : second + EAB_LANES) - both;
-        eab_product_of(rows->head_dim, rest ? 2 * EAB_LANES : EAB_LANES, both, rows->data, 1, rows->row, tile + lane,
-                       TILE_QUERIES, sums + lane, TILE_QUERIES, start, rows->ahead);
+        EAB_PRODUCT(.rows = rows->head_dim, .columns = rest ? 2 * EAB_LANES : EAB_LANES, .k = both, .a = rows->data,
+                    .a_row = 1, .a_k = rows->row, .b = tile + lane, .b_row = TILE_QUERIES, .c = sums + lane,
+                    .c_row = TILE_QUERIES, .start = start, .ahead = rows->ahead);
         if (rest)
-            eab_product_of(rows->head_dim, EAB_LANES, rest, rows->data + both * rows->row, 1, rows->row,
-                           tile + (int64_t)both * TILE_QUERIES + second, TILE_QUERIES, sums + second, TILE_QUERIES,
-                           EAB_START_C, rows->ahead);
+            EAB_PRODUCT(.rows = rows->head_dim, .columns = EAB_LANES, .k = rest, .a = rows->data + both * rows->row,
+                        .a_row = 1, .a_k = rows->row, .b = tile + (int64_t)both * TILE_QUERIES + second,
+                        .b_row = TILE_QUERIES, .c = sums + second, .c_row = TILE_QUERIES, .start = EAB_START_C,
+                        .ahead = rows->ahead);
     }
 }
 
@@ -153,8 +157,9 @@ static void sum_tile(const tile_rows *rows, const float *tile, float *sums, eab_
 static void sum_tile_rows(const tile_rows *rows, int32_t queries, const float *tile, float *to, int64_t to_row,
                           eab_start start, const float *factors) {
     if (!rows->diagonal) {
-        eab_product_of(queries, rows->head_dim, rows->keys, tile, 1, TILE_QUERIES, rows->data, rows->row, to, to_row,
-                       start, rows->ahead);
+        EAB_PRODUCT(.rows = queries, .columns = rows->head_dim, .k = rows->keys, .a = tile, .a_row = 1,
+                    .a_k = TILE_QUERIES, .b = rows->data, .b_row = rows->row, .c = to, .c_row = to_row, .start = start,
+                    .ahead = rows->ahead);
         return;
     }
     const eab_triangle_args args = {.rows = queries,

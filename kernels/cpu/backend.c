@@ -98,19 +98,15 @@ static int attention_backward(eab_device *device, const eab_attention_args *args
 
 static int norm_forward(eab_device *device, const eab_norm_args *args, eab_tensor x, eab_tensor y) {
     for (int32_t p = 0; p < args->members; p++)
-        own(device)->kernels->elementwise->norm_forward(
-            args->rows, args->width, eab_cpu_member(args->gain, p), eab_cpu_member(args->bias, p), eab_cpu_member(x, p),
-            eab_cpu_member(y, p), eab_cpu_member(args->normalized, p), eab_cpu_member(args->inv_std, p));
+        own(device)->kernels->elementwise->norm_forward(args, p, eab_cpu_member(x, p), eab_cpu_member(y, p));
     return EAB_OK;
 }
 
 static int norm_backward(eab_device *device, const eab_norm_args *args, eab_tensor dy, eab_tensor dx, eab_tensor dgain,
                          eab_tensor dbias) {
     for (int32_t p = 0; p < args->members; p++)
-        own(device)->kernels->elementwise->norm_backward(
-            args->rows, args->width, eab_cpu_member(args->gain, p), eab_cpu_member(args->normalized, p),
-            eab_cpu_member(args->inv_std, p), eab_cpu_member(dy, p), eab_cpu_member(dx, p), eab_cpu_member(dgain, p),
-            eab_cpu_member(dbias, p));
+        own(device)->kernels->elementwise->norm_backward(args, p, eab_cpu_member(dy, p), eab_cpu_member(dx, p),
+                                                         eab_cpu_member(dgain, p), eab_cpu_member(dbias, p));
     return EAB_OK;
 }
 

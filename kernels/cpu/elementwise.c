@@ -75,10 +75,11 @@ EAB_INLINE void normalize_block(int32_t count, int32_t width, const float *gain,
                       normalized + (int64_t)row * width);
 }
 
-EAB_INLINE void normalize_rows(int32_t width, int32_t rows, const float *gain, const float *bias, const float *x,
-                               float *y, float *normalized, float *inv_std) {
-    for (int32_t first = 0; first < rows; first += EAB_LANES) {
-        const int32_t count = rows - first < EAB_LANES ? rows - first : EAB_LANES;
+EAB_INLINE void normalize_rows(int32_t width, const eab_norm_args *args, int32_t member, const float *x, float *y) {
+    const float *gain = eab_cpu_member(args->gain, member), *bias = eab_cpu_member(args->bias, member);
+    float *normalized = eab_cpu_member(args->normalized, member), *inv_std = eab_cpu_member(args->inv_std, member);
+    for (int32_t first = 0; first < args->rows; first += EAB_LANES) {
+        const int32_t count = args->rows - first < EAB_LANES ? args->rows - first : EAB_LANES;
         const int64_t offset = (int64_t)first * width;
         normalize_block(count, width, gain, bias, x + offset, y + offset, normalized + offset, inv_std + first);
     }
@@ -93,9 +94,8 @@ EAB_INLINE void normalize_rows(int32_t width, int32_t rows, const float *gain, c
         else function(width, __VA_ARGS__);                                       \
     } while (0)
 
-static void norm_forward(int32_t rows, int32_t width, const float *gain, const float *bias, const float *x, float *y,
-                         float *normalized, float *inv_std) {
-    WITH_CONSTANT_WIDTH(width, normalize_rows, rows, gain, bias, x, y, normalized, inv_std);
+static void norm_forward(const eab_norm_args *args, int32_t member, const float *x, float *y) {
+    WITH_CONSTANT_WIDTH(args->width, normalize_rows, args, member, x, y);
 }
 
 /* The sums over the row of g = dy * gain and of g * normalized. */
@@ -145,11 +145,13 @@ EAB_INLINE void differentiate_row(int32_t width, const float *gain, const float 
     for (int32_t i = whole; i < width; i++) dx[i] += scale * (dy[i] * gain[i] - mean - normalized[i] * mean_dot);
 }
 
-EAB_INLINE void differentiate_rows(int32_t width, int32_t rows, const float *gain, const float *normalized,
-                                   const float *inv_std, const float *dy, float *dx, float *dgain, float *dbias) {
+EAB_INLINE void differentiate_rows(int32_t width, const eab_norm_args *args, int32_t member, const float *dy, float *dx,
+                                   float *dgain, float *dbias) {
+    const float *gain = eab_cpu_member(args->gain, member), *normalized = eab_cpu_member(args->normalized, member);
+    const float *inv_std = eab_cpu_member(args->inv_std, member);
     const float inv_width = 1 / (float)width;
-    for (int32_t first = 0; first < rows; first += EAB_LANES) {
-        const int32_t count = rows - first < EAB_LANES ? rows - first : EAB_LANES;
+    for (int32_t first = 0; first < args->rows; first += EAB_LANES) {
+        const int32_t count = args->rows - first < EAB_LANES ? args->rows - first : EAB_LANES;
         eab_vec sums[EAB_LANES], dots[EAB_LANES];
         float rest_sum[EAB_LANES], rest_dot[EAB_LANES], mean[EAB_LANES], mean_dot[EAB_LANES];
         for (int32_t row = 0; row < EAB_LANES; row++) {
@@ -164,9 +166,9 @@ EAB_INLINE void differentiate_rows(int32_t width, int32_t rows, const float *gai
     }
 }
 
-static void norm_backward(int32_t rows, int32_t width, const float *gain, const float *normalized, const float *inv_std,
-                          const float *dy, float *dx, float *dgain, float *dbias) {
-    WITH_CONSTANT_WIDTH(width, differentiate_rows, rows, gain, normalized, inv_std, dy, dx, dgain, dbias);
+static void norm_backward(const eab_norm_args *args, int32_t member, const float *dy, float *dx, float *dgain,
+                          float *dbias) {
+    WITH_CONSTANT_WIDTH(args->width, differentiate_rows, args, member, dy, dx, dgain, dbias);
 }
 
 static void relu_forward(int64_t count, const float *x, float *y) {

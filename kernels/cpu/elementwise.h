@@ -5,11 +5,9 @@
 #include "../backend.h"
 
 typedef struct {
-    void (*norm_forward)(int32_t rows, int32_t width, const float *gain, const float *bias, const float *x, float *y,
-                         float *normalized, float *inv_std);
-    void (*norm_backward)(int32_t rows, int32_t width, const float *gain, const float *normalized, const float *inv_std,
-                          const float *dy, float *dx, float *dgain, float *dbias);
-    /* One member of eab_qk_norm_args. */
+    void (*norm_forward)(const eab_norm_args *args, int32_t member, const float *x, float *y);
+    void (*norm_backward)(const eab_norm_args *args, int32_t member, const float *dy, float *dx, float *dgain,
+                          float *dbias);
     void (*qk_norm_forward)(const eab_qk_norm_args *args, int32_t member, float *qkv);
     void (*qk_norm_backward)(const eab_qk_norm_args *args, int32_t member, float *dqkv, float *dq_gain, float *dk_gain);
     void (*relu_forward)(int64_t count, const float *x, float *y);
@@ -23,7 +21,6 @@ typedef struct {
                           float *x);
     void (*embed_backward)(const eab_shape *shape, const int32_t *tokens, const float *dx, float *token,
                            float *position);
-    /* One member of eab_loss_args. */
     void (*loss)(const eab_loss_args *args, int32_t member);
     void (*optimizer_step)(const eab_optimizer_args *args, int32_t member);
 } eab_cpu_elementwise;

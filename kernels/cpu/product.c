@@ -12,12 +12,12 @@
 typedef void (*tile_function)(const eab_product_args *, const tile_column *);
 
 /* Each tile once more with prefetching. */
-#define TILE(rows, vectors)                                                                                  \
-    static void tile_##rows##_##vectors(const eab_product_args *args, const tile_column *column) {           \
-        multiply_tiles((tile_kind){rows, vectors, .prefetches = false}, args, column);                       \
-    }                                                                                                        \
+#define TILE(rows, vectors)                                                                                    \
+    static void tile_##rows##_##vectors(const eab_product_args *args, const tile_column *column) {             \
+        multiply_tiles((tile_kind){rows, vectors, .prefetches = false}, args, column);                         \
+    }                                                                                                          \
     static void prefetching_tile_##rows##_##vectors(const eab_product_args *args, const tile_column *column) { \
-        multiply_tiles((tile_kind){rows, vectors, .prefetches = true}, args, column);                        \
+        multiply_tiles((tile_kind){rows, vectors, .prefetches = true}, args, column);                          \
     }
 /* Lists of macros. clang-format does not read them as such. */
 /* clang-format off */
@@ -123,8 +123,8 @@ void EAB_ISA_NAME(eab_transpose_scaled)(int64_t rows, int64_t columns, const flo
     int64_t row = 0;
 #ifdef EAB_HAS_EIGHTS
     row = rows / EAB_LANES * EAB_LANES;
-    if (!factor_step && *factors == 1) lanes_transpose(false, row, whole_columns, from, from_row, NULL, 0, to, to_row);
-    else lanes_transpose(true, row, whole_columns, from, from_row, factors, factor_step, to, to_row);
+    if (!factor_step && *factors == 1) lanes_transpose(row, whole_columns, from, from_row, NULL, 0, to, to_row);
+    else lanes_transpose(row, whole_columns, from, from_row, factors, factor_step, to, to_row);
 #endif
     for (; row < whole_rows; row += 4)
         for (int64_t column = 0; column < whole_columns; column += 4) {

@@ -53,15 +53,8 @@ typedef struct {
  * neither a nor b. */
 void EAB_ISA_NAME(eab_product)(const eab_product_args *args);
 
-/* A shorthand: no bias, nothing done to the sums. */
-EAB_INLINE void eab_product_of(int64_t rows, int64_t columns, int64_t k, const float *a, ptrdiff_t a_row, ptrdiff_t a_k,
-                               const float *b, ptrdiff_t b_row, float *c, ptrdiff_t c_row, eab_start start,
-                               row_prefetch *ahead) {
-    const eab_product_args args = {
-        (int32_t)rows, (int32_t)columns, (int32_t)k, a,    a_row, a_k, b, b_row, c, c_row, start,
-        NULL,          EAB_FINISH_NONE,  NULL,       ahead};
-    EAB_ISA_NAME(eab_product)(&args);
-}
+/* The same with its arguments by name; those that are left out are 0: no bias, no finish. */
+#define EAB_PRODUCT(...) EAB_ISA_NAME(eab_product)(&(eab_product_args){__VA_ARGS__})
 
 /* ---- on the diagonal: product_diagonal.c ------------------------------------------------------------------------- */
 

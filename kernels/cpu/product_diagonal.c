@@ -75,9 +75,10 @@ void EAB_ISA_NAME(eab_product_triangle)(const eab_triangle_args *args) {
     if (whole == args->rows) return;
     const int32_t skip = args->lower ? 0 : whole;
     float *c = args->c + whole * args->c_row;
-    eab_product_of(args->rows - whole, args->columns, args->rows - skip,
-                   args->a + whole * args->a_row + skip * args->a_k, args->a_row, args->a_k,
-                   args->b + skip * args->b_row, args->b_row, c, args->c_row, args->start, args->ahead);
+    EAB_PRODUCT(.rows = args->rows - whole, .columns = args->columns, .k = args->rows - skip,
+                .a = args->a + whole * args->a_row + skip * args->a_k, .a_row = args->a_row, .a_k = args->a_k,
+                .b = args->b + skip * args->b_row, .b_row = args->b_row, .c = c, .c_row = args->c_row,
+                .start = args->start, .ahead = args->ahead);
     for (int32_t row = whole; args->factors && row < args->rows; row++, c += args->c_row)
         for (int32_t column = 0; column < args->columns; column++) c[column] *= args->factors[row];
 }
@@ -140,7 +141,8 @@ void EAB_ISA_NAME(eab_product_stairs)(const eab_stairs_args *args) {
         }
     }
     if (row < args->rows)
-        eab_product_of(args->rows - row, args->columns - row, args->k, args->a + row * args->a_row, args->a_row, 1,
-                       args->b + row, args->b_row, args->c + row * args->c_row + row, args->c_row, EAB_START_ZERO,
-                       args->ahead);
+        EAB_PRODUCT(.rows = args->rows - row, .columns = args->columns - row, .k = args->k,
+                    .a = args->a + row * args->a_row, .a_row = args->a_row, .a_k = 1, .b = args->b + row,
+                    .b_row = args->b_row, .c = args->c + row * args->c_row + row, .c_row = args->c_row,
+                    .ahead = args->ahead);
 }

@@ -67,7 +67,7 @@ EAB_INLINE eab_vec eab_sum_vec(eab_vec x, eab_vec y) { return x + y; }
     EAB_FOLD_ROWS(rows, 2, fold)      \
     EAB_FOLD_ROWS(rows, 1, fold)
 
-/* Lane i: what eab_reduce_add or eab_reduce_max gives for rows[i]. rows[EAB_LANES] is overwritten. */
+/* Lane i: the sum or maximum of rows[i]'s lanes; overwrites rows[EAB_LANES]. */
 EAB_INLINE eab_vec eab_reduce_add_rows(eab_vec *rows) {
     EAB_FOLD_ALL_ROWS(rows, eab_sum_vec)
     return rows[0];
@@ -86,18 +86,6 @@ EAB_INLINE float eab_reduce_add(eab_vec value) {
 #endif
     value += EAB_SWAP(value, 2);
     value += EAB_SWAP(value, 1);
-    return value[0];
-}
-
-EAB_INLINE float eab_reduce_max(eab_vec value) { /* of numbers; a NaN may or may not be passed over */
-#if EAB_LANES == 16
-    value = eab_max_vec(value, EAB_SWAP(value, 8));
-#endif
-#if EAB_LANES >= 8
-    value = eab_max_vec(value, EAB_SWAP(value, 4));
-#endif
-    value = eab_max_vec(value, EAB_SWAP(value, 2));
-    value = eab_max_vec(value, EAB_SWAP(value, 1));
     return value[0];
 }
 

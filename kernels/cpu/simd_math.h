@@ -27,22 +27,17 @@
     (2 + (r) * (2 + (r) * (1 + (r) * (0x1.5554dcp-2f + \
                                       (r) * (0x1.555518p-4f + (r) * (0x1.120c4ap-6f + (r)*0x1.6d11e4p-9f))))))
 
-/* For x within EAB_EXP_LOWEST..EAB_EXP_HIGHEST, or NaN. */
-EAB_INLINE float eab_expf_lane_within(float x) {
-    const float shifted = x * EAB_EXP_INVERSE_LN2 + EAB_EXP_ROUND;
+EAB_INLINE float eab_expf_lane(float x) {
+    const float clamped = x > EAB_EXP_HIGHEST ? EAB_EXP_HIGHEST : x;
+    const float shifted = clamped * EAB_EXP_INVERSE_LN2 + EAB_EXP_ROUND;
     const float n = shifted - EAB_EXP_ROUND;
-    const float r = (x - n * EAB_EXP_LN2_HIGH) - n * EAB_EXP_LN2_LOW;
+    const float r = (clamped - n * EAB_EXP_LN2_HIGH) - n * EAB_EXP_LN2_LOW;
     int32_t bits;
     memcpy(&bits, &shifted, sizeof bits);
     bits = (int32_t)(((uint32_t)bits + EAB_EXP_BIAS) << 23);
     float power;
     memcpy(&power, &bits, sizeof power);
-    return EAB_EXP_POLYNOMIAL(r) * power;
-}
-
-EAB_INLINE float eab_expf_lane(float x) {
-    const float result = eab_expf_lane_within(x > EAB_EXP_HIGHEST ? EAB_EXP_HIGHEST : x);
-    return x < EAB_EXP_LOWEST ? 0 : result;
+    return x < EAB_EXP_LOWEST ? 0 : EAB_EXP_POLYNOMIAL(r) * power;
 }
 
 EAB_INLINE eab_vec eab_exp_vec(eab_vec x) {

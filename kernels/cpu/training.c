@@ -74,69 +74,99 @@ EAB_INLINE void end_sequence(loss_block *block, int32_t next) {
     block->sequence = next;
 }
 
-EAB_INLINE void tally_row(loss_block *block, int32_t row, int32_t best, float maximum, float log_sum) {
+/* difference: of the maximum and the target's logit. */
+EAB_INLINE void tally_row(loss_block *block, int32_t row, int32_t best, float difference, float log_sum) {
     const int32_t target = block->targets[row];
     if (block->predictions[row]) *block->predictions[row] = best;
     if (target < 0) return;
     if (block->sequences[row] != block->sequence) end_sequence(block, block->sequences[row]);
     block->asked++;
     block->right += best == target;
-    block->differences += (double)maximum;
+    block->differences += (double)difference;
     block->logs += (double)log_sum;
 }
 
-/* width: the vocabulary's, or a vector's for a narrower one. */
-EAB_INLINE void work_off_rows(loss_block *block, const int32_t width) {
-    const int32_t count = block->count, vocab = block->vocab;
-    const bool narrow = vocab < width;
-    float maximum[EAB_LANES], place[EAB_LANES], difference[EAB_LANES], log_sum[EAB_LANES], factor[EAB_LANES];
-    float *rows[EAB_LANES];
-    eab_vec lanes[EAB_LANES], minus_lanes;
-    for (int32_t i = 0; i < EAB_LANES; i++) minus_lanes[i] = (float)-i;
-    for (int32_t row = 0; row < EAB_LANES; row++) { /* where rows are missing, the last one again, only read */
-        rows[row] = block->logits[row < count ? row : count - 1];
+/* The rows' logits, in padded copies where they are narrower than a vector. Missing rows repeat the last one, which is
+ * only read. */
+EAB_INLINE void find_rows(loss_block *block, bool narrow, float **rows) {
+    for (int32_t row = 0; row < EAB_LANES; row++) {
+        rows[row] = block->logits[row < block->count ? row : block->count - 1];
         if (!narrow) continue;
-        for (int32_t i = 0; i < EAB_LANES; i++) block->narrow[row][i] = i < vocab ? rows[row][i] : -FLT_MAX;
+        for (int32_t i = 0; i < EAB_LANES; i++) block->narrow[row][i] = i < block->vocab ? rows[row][i] : -FLT_MAX;
         rows[row] = block->narrow[row];
     }
+}
+
+EAB_INLINE eab_vec row_maxima(float *const *rows, const int32_t width) {
+    eab_vec lanes[EAB_LANES];
     for (int32_t row = 0; row < EAB_LANES; row++) {
         lanes[row] = load_logits(rows[row], 0, width, -FLT_MAX);
         for (int32_t first = EAB_LANES; first < width; first += EAB_LANES)
             lanes[row] = eab_max_vec(lanes[row], load_logits(rows[row], first, width, -FLT_MAX));
     }
-    eab_store(maximum, eab_reduce_max_rows(lanes));
-    for (int32_t row = 0; row < EAB_LANES; row++) lanes[row] = minus_place(maximum[row], rows[row], width, minus_lanes);
-    eab_store(place, eab_reduce_max_rows(lanes));
-    for (int32_t row = 0; row < count; row++)
-        difference[row] = maximum[row] - rows[row][block->targets[row] < 0 ? 0 : block->targets[row]];
-    for (int32_t row = 0; row < EAB_LANES; row++)
-        lanes[row] =
-            row < count && block->targets[row] >= 0 ? exponentiate(rows[row], width, maximum[row]) : eab_splat(1);
-    const eab_vec sums = eab_reduce_add_rows(lanes);
-    eab_store(log_sum, eab_log_vec(sums));
-    eab_store(factor, block->share / sums);
-    for (int32_t row = 0; row < count; row++) {
-        const int32_t best = place[row] > -FLT_MAX ? (int32_t)-place[row] : 0;
-        tally_row(block, row, best, difference[row], log_sum[row]);
-        if (!block->args->counts) continue;
-        if (block->targets[row] < 0) {
-            memset(block->logits[row], 0, (size_t)block->args->vocab * sizeof(float));
-            continue;
-        }
-        for (int32_t first = 0; first < width; first += EAB_LANES)
-            store_logits(rows[row], first, width, load_logits(rows[row], first, width, 0) * factor[row]);
-        rows[row][block->targets[row]] -= block->share;
-        if (narrow)
-            for (int32_t i = 0; i < vocab; i++) block->logits[row][i] = rows[row][i];
-        for (int32_t i = vocab; i < block->args->vocab; i++) block->logits[row][i] = 0;
+    return eab_reduce_max_rows(lanes);
+}
+
+/* Minus the first place of each row's maximum. */
+EAB_INLINE eab_vec minus_places(float *const *rows, const int32_t width, const float *maxima) {
+    eab_vec lanes[EAB_LANES], minus_lanes;
+    for (int32_t i = 0; i < EAB_LANES; i++) minus_lanes[i] = (float)-i;
+    for (int32_t row = 0; row < EAB_LANES; row++) lanes[row] = minus_place(maxima[row], rows[row], width, minus_lanes);
+    return eab_reduce_max_rows(lanes);
+}
+
+/* exp(row - maximum), in place, of rows with a target; returns their sums, and for other rows any positive number. */
+EAB_INLINE eab_vec exponentiate_rows(const loss_block *block, float *const *rows, const int32_t width,
+                                     const float *maxima) {
+    eab_vec lanes[EAB_LANES];
+    for (int32_t row = 0; row < EAB_LANES; row++) {
+        const bool determined = row < block->count && block->targets[row] >= 0;
+        lanes[row] = determined ? exponentiate(rows[row], width, maxima[row]) : eab_splat(1);
+    }
+    return eab_reduce_add_rows(lanes);
+}
+
+/* Logits become their gradient; `factor`: the row's share of the mean, over its sum of exponentials. */
+EAB_INLINE void store_gradient(const loss_block *block, int32_t row, float *exponentials, const int32_t width,
+                               float factor) {
+    float *logits = block->logits[row];
+    const int32_t vocab = block->vocab, stored = block->args->vocab;
+    if (block->targets[row] < 0) {
+        memset(logits, 0, (size_t)stored * sizeof *logits);
+        return;
+    }
+    for (int32_t first = 0; first < width; first += EAB_LANES)
+        store_logits(exponentials, first, width, load_logits(exponentials, first, width, 0) * factor);
+    exponentials[block->targets[row]] -= block->share;
+    if (exponentials != logits)
+        for (int32_t i = 0; i < vocab; i++) logits[i] = exponentials[i];
+    for (int32_t i = vocab; i < stored; i++) logits[i] = 0;
+}
+
+/* width: the vocabulary's, or EAB_LANES for a narrower one. */
+EAB_INLINE void flush_rows(loss_block *block, const int32_t width) {
+    float maxima[EAB_LANES], places[EAB_LANES], differences[EAB_LANES], log_sums[EAB_LANES], factors[EAB_LANES];
+    float *rows[EAB_LANES];
+    find_rows(block, block->vocab < width, rows);
+    eab_store(maxima, row_maxima(rows, width));
+    eab_store(places, minus_places(rows, width, maxima));
+    for (int32_t row = 0; row < block->count; row++)
+        differences[row] = maxima[row] - rows[row][block->targets[row] < 0 ? 0 : block->targets[row]];
+    const eab_vec sums = exponentiate_rows(block, rows, width, maxima);
+    eab_store(log_sums, eab_log_vec(sums));
+    eab_store(factors, block->share / sums);
+    for (int32_t row = 0; row < block->count; row++) {
+        const int32_t best = places[row] > -FLT_MAX ? (int32_t)-places[row] : 0;
+        tally_row(block, row, best, differences[row], log_sums[row]);
+        if (block->args->counts) store_gradient(block, row, rows[row], width, factors[row]);
     }
     block->count = 0;
 }
 
-static void work_off(loss_block *block) {
+static void flush(loss_block *block) {
     if (block->count == 0) return;
-    if (block->vocab <= EAB_LANES) work_off_rows(block, EAB_LANES); /* straight code */
-    else work_off_rows(block, block->vocab);
+    if (block->vocab <= EAB_LANES) flush_rows(block, EAB_LANES); /* a constant width: no loops */
+    else flush_rows(block, block->vocab);
 }
 
 void EAB_ISA_NAME(eab_cpu_loss)(const eab_loss_args *args, int32_t member) {
@@ -156,12 +186,12 @@ void EAB_ISA_NAME(eab_cpu_loss)(const eab_loss_args *args, int32_t member) {
                 block.targets[block.count] = targets[row];
                 block.predictions[block.count] = predictions ? &predictions[row] : NULL;
                 block.sequences[block.count] = sequence;
-                if (++block.count == EAB_LANES) work_off(&block);
+                if (++block.count == EAB_LANES) flush(&block);
             } else if (args->counts) {
                 memset(at, 0, (size_t)args->vocab * sizeof *at);
             }
         }
-    work_off(&block);
+    flush(&block);
     end_sequence(&block, 0);
     block.tally->loss_nats += block.differences + block.logs;
 }

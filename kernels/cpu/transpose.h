@@ -91,8 +91,8 @@ EAB_INLINE void fours_gather(const float *from, ptrdiff_t row, eab_vec vectors[4
     EAB_UNROLL EAB_SWAP_BIT(vectors, 4, 1) EAB_UNROLL EAB_SWAP_BIT(vectors, 4, 2)
 }
 
-/* eab_transpose_scaled of whole vectors of rows and whole fours of columns. */
-EAB_INLINE void lanes_transpose(const bool scaled, int64_t rows, int64_t columns, const float *from, ptrdiff_t from_row,
+/* eab_transpose_scaled of whole vectors of rows and whole fours of columns; factors NULL: none. */
+EAB_INLINE void lanes_transpose(int64_t rows, int64_t columns, const float *from, ptrdiff_t from_row,
                                 const float *factors, ptrdiff_t factor_step, float *to, ptrdiff_t to_row) {
     for (int64_t row = 0; row < rows; row += EAB_LANES)
         for (int64_t column = 0; column < columns; column += 4) {
@@ -101,7 +101,7 @@ EAB_INLINE void lanes_transpose(const bool scaled, int64_t rows, int64_t columns
             EAB_UNROLL
             for (int64_t i = 0; i < 4; i++)
                 eab_store(to + (column + i) * to_row + row,
-                          scaled ? factors[(column + i) * factor_step] * turned[i] : turned[i]);
+                          factors ? factors[(column + i) * factor_step] * turned[i] : turned[i]);
         }
 }
 

@@ -1,6 +1,6 @@
 /* Unfused attention between its products, for comparison with the fused kernels: a block a row of scores, which it reads and
  * writes once forward (three times where the row is longer than its registers hold: the maximum and the sum come first), and
- * once for the sum and once for the gradient backward. The formulas are those of kernels/cpu/scores.c. Limited by memory:
+ * once for the sum and once for the gradient backward. The formulas are those of kernels/cpu/scores_unfused.c. Limited by memory:
  * a score is 8 bytes forward (24 where the row is long), 16 backward, and about 8 instructions with one MUFU. Context 2,048, 16 heads:
  * 67 M scores, 0.5 GB, 112 us forward on an H200 (docs/cuda.md), 224 us backward; MUFU 16 us. Not measured on a GPU yet.
  */

@@ -9,10 +9,6 @@
  */
 #include "../backend.h"
 
-#include <string.h>
-
-static const eab_tensor no_tensor = {NULL, 0};
-
 static eab_tensor tensor_at(const eab_device *device, eab_tensor tensor, int64_t offset) {
     if (tensor.data) tensor.data = (char *)tensor.data + offset * (int64_t)device->backend->real_bytes;
     return tensor;
@@ -77,62 +73,74 @@ static int norm_backward(eab_device *device, const eab_shape *shape, const eab_n
     return device->backend->norm_backward(device, args, dy, dx, dgain, dbias);
 }
 
-/* y (+)= x w + bias, finished with `other`; x: [rows][in], w: [in][out], y: [rows][out] */
-static int linear_forward(eab_device *device, const eab_shape *shape, int32_t in, int32_t out, eab_tensor x,
-                          eab_tensor w, eab_tensor bias, bool accumulate, eab_finish finish, eab_tensor other,
-                          eab_tensor y) {
+/* y (+)= x w + bias, finished; x: [rows][in], w: [in][out], y: [rows][out] */
+typedef struct {
+    int32_t in, out;
+    eab_tensor x, w, bias, y;
+    bool accumulate;
+    eab_finish finish;
+    eab_tensor other; /* of finish, like y */
+} linear;
+
+static int linear_forward(eab_device *device, const eab_shape *shape, const linear *map) {
     const eab_gemm gemm = {.members = shape->members,
                            .m = shape->batch * shape->context,
-                           .n = out,
-                           .k = in,
-                           .lda = in,
-                           .ldb = out,
-                           .ldc = out,
-                           .accumulate = accumulate,
-                           .a = x,
-                           .b = w,
-                           .c = y,
-                           .bias = bias,
-                           .finish = finish,
-                           .other = other,
+                           .n = map->out,
+                           .k = map->in,
+                           .lda = map->in,
+                           .ldb = map->out,
+                           .ldc = map->out,
+                           .accumulate = map->accumulate,
+                           .a = map->x,
+                           .b = map->w,
+                           .c = map->y,
+                           .bias = map->bias,
+                           .finish = map->finish,
+                           .other = map->other,
                            .precision = shape->precision};
     return device->backend->gemm(device, &gemm);
 }
 
-/* dw += x^T dy; dbias += column sums of dy; dx = dy w^T, finished with `other` */
-static int linear_backward(eab_device *device, const eab_shape *shape, int32_t in, int32_t out, eab_tensor x,
-                           eab_tensor w, eab_tensor dy, eab_tensor dw, eab_tensor dbias, eab_finish finish,
-                           eab_tensor other, eab_tensor dx) {
+/* dw += x^T dy; dbias += column sums of dy; dx = dy w^T, finished */
+typedef struct {
+    int32_t in, out;
+    eab_tensor x, w, dy, dw, dbias, dx;
+    eab_finish finish;
+    eab_tensor other; /* of finish, like dx */
+} linear_gradient;
+
+static int linear_backward(eab_device *device, const eab_shape *shape, const linear_gradient *map) {
     const int32_t rows = shape->batch * shape->context;
     const eab_gemm weight = {.members = shape->members,
-                             .m = in,
-                             .n = out,
+                             .m = map->in,
+                             .n = map->out,
                              .k = rows,
-                             .lda = in,
-                             .ldb = out,
-                             .ldc = out,
+                             .lda = map->in,
+                             .ldb = map->out,
+                             .ldc = map->out,
                              .transpose_a = true,
                              .accumulate = true,
-                             .a = x,
-                             .b = dy,
-                             .c = dw,
+                             .a = map->x,
+                             .b = map->dy,
+                             .c = map->dw,
                              .precision = shape->precision};
     const eab_gemm input = {.members = shape->members,
                             .m = rows,
-                            .n = in,
-                            .k = out,
-                            .lda = out,
-                            .ldb = out,
-                            .ldc = in,
+                            .n = map->in,
+                            .k = map->out,
+                            .lda = map->out,
+                            .ldb = map->out,
+                            .ldc = map->in,
                             .transpose_b = true,
-                            .a = dy,
-                            .b = w,
-                            .c = dx,
-                            .finish = finish,
-                            .other = other,
+                            .a = map->dy,
+                            .b = map->w,
+                            .c = map->dx,
+                            .finish = map->finish,
+                            .other = map->other,
                             .precision = shape->precision};
     EAB_TRY(device->backend->gemm(device, &weight));
-    if (dbias.data) EAB_TRY(device->backend->column_sum(device, shape->members, rows, out, dy, dbias));
+    if (map->dbias.data)
+        EAB_TRY(device->backend->column_sum(device, shape->members, rows, map->out, map->dy, map->dbias));
     return device->backend->gemm(device, &input);
 }
 
@@ -156,15 +164,26 @@ static eab_attention_args attention_args(const eab_shape *shape, const eab_score
 
 int eab_generic_attention_block_forward(eab_device *device, const eab_shape *shape, const eab_scores *scores,
                                         const eab_attention_weights *weights, eab_tensor x,
-                                        const eab_attention_saved *saved, eab_tensor scratch) {
-    (void)scratch;
+                                        const eab_attention_saved *saved) {
     const int32_t d_model = shape->d_model;
     const eab_norm_args norm =
         norm_args(shape, weights->norm_gain, weights->norm_bias, saved->normalized, saved->inv_std);
     const eab_attention_args attention = attention_args(shape, scores);
+    const linear to_qkv = {.in = d_model,
+                           .out = 3 * d_model,
+                           .x = saved->input,
+                           .w = weights->qkv,
+                           .bias = weights->qkv_bias,
+                           .y = saved->qkv};
+    const linear to_x = {.in = d_model,
+                         .out = d_model,
+                         .x = saved->attended,
+                         .w = weights->out,
+                         .bias = weights->out_bias,
+                         .y = x,
+                         .accumulate = true};
     EAB_TRY(norm_forward(device, shape, &norm, x, saved->input));
-    EAB_TRY(linear_forward(device, shape, d_model, 3 * d_model, saved->input, weights->qkv, weights->qkv_bias, false,
-                           EAB_FINISH_NONE, no_tensor, saved->qkv));
+    EAB_TRY(linear_forward(device, shape, &to_qkv));
     if (shape->qk_norm) {
         const eab_qk_norm_args qk_norm = qk_norm_args(shape, weights, saved);
         EAB_TRY(device->backend->qk_norm_forward(device, &qk_norm, saved->qkv));
@@ -173,8 +192,7 @@ int eab_generic_attention_block_forward(eab_device *device, const eab_shape *sha
     const eab_tensor q = saved->qkv, k = tensor_at(device, q, d_model), v = tensor_at(device, k, d_model);
     EAB_TRY(device->backend->attention_forward(device, &attention, eab_const(q), eab_const(k), eab_const(v),
                                                saved->attended, saved->row_stat));
-    return linear_forward(device, shape, d_model, d_model, saved->attended, weights->out, weights->out_bias, true,
-                          EAB_FINISH_NONE, no_tensor, x);
+    return linear_forward(device, shape, &to_x);
 }
 
 int eab_generic_attention_block_backward(eab_device *device, const eab_shape *shape, const eab_scores *scores,
@@ -186,8 +204,23 @@ int eab_generic_attention_block_backward(eab_device *device, const eab_shape *sh
     const eab_norm_args norm =
         norm_args(shape, weights->norm_gain, weights->norm_bias, saved->normalized, saved->inv_std);
     const eab_attention_args attention = attention_args(shape, scores);
-    EAB_TRY(linear_backward(device, shape, d_model, d_model, saved->attended, weights->out, dx, gradients->out,
-                            gradients->out_bias, EAB_FINISH_NONE, no_tensor, d_attended));
+    const linear_gradient out = {.in = d_model,
+                                 .out = d_model,
+                                 .x = saved->attended,
+                                 .w = weights->out,
+                                 .dy = dx,
+                                 .dw = gradients->out,
+                                 .dbias = gradients->out_bias,
+                                 .dx = d_attended};
+    const linear_gradient qkv = {.in = d_model,
+                                 .out = 3 * d_model,
+                                 .x = saved->input,
+                                 .w = weights->qkv,
+                                 .dy = d_qkv,
+                                 .dw = gradients->qkv,
+                                 .dbias = gradients->qkv_bias,
+                                 .dx = d_attended};
+    EAB_TRY(linear_backward(device, shape, &out));
     const eab_tensor q = saved->qkv, k = tensor_at(device, q, d_model), v = tensor_at(device, k, d_model);
     const eab_tensor dq = d_qkv, dk = tensor_at(device, dq, d_model), dv = tensor_at(device, dk, d_model);
     EAB_TRY(device->backend->attention_backward(device, &attention, eab_const(q), eab_const(k), eab_const(v),
@@ -198,52 +231,76 @@ int eab_generic_attention_block_backward(eab_device *device, const eab_shape *sh
         const eab_qk_norm_args qk_norm = qk_norm_args(shape, weights, saved);
         EAB_TRY(device->backend->qk_norm_backward(device, &qk_norm, d_qkv, gradients->q_gain, gradients->k_gain));
     }
-    EAB_TRY(linear_backward(device, shape, d_model, 3 * d_model, saved->input, weights->qkv, d_qkv, gradients->qkv,
-                            gradients->qkv_bias, EAB_FINISH_NONE, no_tensor, d_attended));
+    EAB_TRY(linear_backward(device, shape, &qkv));
     return norm_backward(device, shape, &norm, d_attended, dx, gradients->norm_gain, gradients->norm_bias);
 }
 
 int eab_generic_mlp_block_forward(eab_device *device, const eab_shape *shape, const eab_mlp_weights *weights,
-                                  eab_tensor x, const eab_mlp_saved *saved, eab_tensor scratch) {
-    (void)scratch;
+                                  eab_tensor x, const eab_mlp_saved *saved) {
+    const eab_backend *backend = device->backend;
     const eab_norm_args norm =
         norm_args(shape, weights->norm_gain, weights->norm_bias, saved->normalized, saved->inv_std);
-    const bool finishes = device->backend->gemm_finishes, relu = shape->activation == EAB_ACTIVATION_RELU;
-    EAB_TRY(norm_forward(device, shape, &norm, x, saved->input));
-    if (finishes) {
-        EAB_TRY(linear_forward(device, shape, shape->d_model, shape->mlp_dim, saved->input, weights->up,
-                               weights->up_bias, false, relu ? EAB_FINISH_RELU : EAB_FINISH_GELU, saved->before,
-                               saved->hidden));
-    } else {
-        const eab_tensor before = saved->before.data ? saved->before : saved->hidden;
-        const int64_t count = (int64_t)shape->batch * shape->context * shape->mlp_dim;
-        EAB_TRY(linear_forward(device, shape, shape->d_model, shape->mlp_dim, saved->input, weights->up,
-                               weights->up_bias, false, EAB_FINISH_NONE, no_tensor, before));
-        EAB_TRY(device->backend->activation_forward(device, shape->activation, shape->members, count, before,
-                                                    saved->hidden));
+    const eab_tensor before = saved->before.data ? saved->before : saved->hidden;
+    linear up = {.in = shape->d_model,
+                 .out = shape->mlp_dim,
+                 .x = saved->input,
+                 .w = weights->up,
+                 .bias = weights->up_bias,
+                 .y = before};
+    const linear down = {.in = shape->mlp_dim,
+                         .out = shape->d_model,
+                         .x = saved->hidden,
+                         .w = weights->down,
+                         .bias = weights->down_bias,
+                         .y = x,
+                         .accumulate = true};
+    if (backend->gemm_finishes) {
+        up.y = saved->hidden;
+        up.finish = shape->activation == EAB_ACTIVATION_RELU ? EAB_FINISH_RELU : EAB_FINISH_GELU;
+        up.other = saved->before;
     }
-    return linear_forward(device, shape, shape->mlp_dim, shape->d_model, saved->hidden, weights->down,
-                          weights->down_bias, true, EAB_FINISH_NONE, no_tensor, x);
+    EAB_TRY(norm_forward(device, shape, &norm, x, saved->input));
+    EAB_TRY(linear_forward(device, shape, &up));
+    if (!backend->gemm_finishes) {
+        const int64_t count = (int64_t)shape->batch * shape->context * shape->mlp_dim;
+        EAB_TRY(backend->activation_forward(device, shape->activation, shape->members, count, before, saved->hidden));
+    }
+    return linear_forward(device, shape, &down);
 }
 
 int eab_generic_mlp_block_backward(eab_device *device, const eab_shape *shape, const eab_mlp_weights *weights,
                                    const eab_mlp_weights *gradients, const eab_mlp_saved *saved, eab_tensor dx,
                                    eab_tensor scratch) {
-    const int64_t rows = (int64_t)shape->batch * shape->context;
-    const eab_tensor d_hidden = scratch;
-    const eab_tensor d_input = tensor_at(device, scratch, rows * shape->mlp_dim);
+    const eab_backend *backend = device->backend;
+    const int64_t count = (int64_t)shape->batch * shape->context * shape->mlp_dim;
+    const eab_tensor d_hidden = scratch, d_input = tensor_at(device, scratch, count);
     const eab_norm_args norm =
         norm_args(shape, weights->norm_gain, weights->norm_bias, saved->normalized, saved->inv_std);
     const eab_tensor before = saved->before.data ? saved->before : saved->hidden;
-    const bool finishes = device->backend->gemm_finishes, relu = shape->activation == EAB_ACTIVATION_RELU;
-    const eab_finish finish = !finishes ? EAB_FINISH_NONE : relu ? EAB_FINISH_RELU_SLOPE : EAB_FINISH_TIMES;
-    EAB_TRY(linear_backward(device, shape, shape->mlp_dim, shape->d_model, saved->hidden, weights->down, dx,
-                            gradients->down, gradients->down_bias, finish, before, d_hidden));
-    if (!finishes)
-        EAB_TRY(device->backend->activation_backward(device, shape->activation, shape->members, rows * shape->mlp_dim,
-                                                     before, d_hidden));
-    EAB_TRY(linear_backward(device, shape, shape->d_model, shape->mlp_dim, saved->input, weights->up, d_hidden,
-                            gradients->up, gradients->up_bias, EAB_FINISH_NONE, no_tensor, d_input));
+    linear_gradient down = {.in = shape->mlp_dim,
+                            .out = shape->d_model,
+                            .x = saved->hidden,
+                            .w = weights->down,
+                            .dy = dx,
+                            .dw = gradients->down,
+                            .dbias = gradients->down_bias,
+                            .dx = d_hidden};
+    const linear_gradient up = {.in = shape->d_model,
+                                .out = shape->mlp_dim,
+                                .x = saved->input,
+                                .w = weights->up,
+                                .dy = d_hidden,
+                                .dw = gradients->up,
+                                .dbias = gradients->up_bias,
+                                .dx = d_input};
+    if (backend->gemm_finishes) {
+        down.finish = shape->activation == EAB_ACTIVATION_RELU ? EAB_FINISH_RELU_SLOPE : EAB_FINISH_TIMES;
+        down.other = before;
+    }
+    EAB_TRY(linear_backward(device, shape, &down));
+    if (!backend->gemm_finishes)
+        EAB_TRY(backend->activation_backward(device, shape->activation, shape->members, count, before, d_hidden));
+    EAB_TRY(linear_backward(device, shape, &up));
     return norm_backward(device, shape, &norm, d_input, dx, gradients->norm_gain, gradients->norm_bias);
 }
 
@@ -251,9 +308,14 @@ int eab_generic_head_forward(eab_device *device, const eab_shape *shape, const e
                              const eab_head_saved *saved) {
     const eab_norm_args norm =
         norm_args(shape, weights->norm_gain, weights->norm_bias, saved->normalized, saved->inv_std);
+    const linear out = {.in = shape->d_model,
+                        .out = shape->vocab,
+                        .x = saved->input,
+                        .w = weights->out,
+                        .bias = weights->out_bias,
+                        .y = saved->logits};
     EAB_TRY(norm_forward(device, shape, &norm, x, saved->input));
-    return linear_forward(device, shape, shape->d_model, shape->vocab, saved->input, weights->out, weights->out_bias,
-                          false, EAB_FINISH_NONE, no_tensor, saved->logits);
+    return linear_forward(device, shape, &out);
 }
 
 int eab_generic_head_backward(eab_device *device, const eab_shape *shape, const eab_head_weights *weights,
@@ -261,8 +323,15 @@ int eab_generic_head_backward(eab_device *device, const eab_shape *shape, const 
                               eab_tensor scratch) {
     const eab_norm_args norm =
         norm_args(shape, weights->norm_gain, weights->norm_bias, saved->normalized, saved->inv_std);
-    EAB_TRY(linear_backward(device, shape, shape->d_model, shape->vocab, saved->input, weights->out, saved->logits,
-                            gradients->out, gradients->out_bias, EAB_FINISH_NONE, no_tensor, scratch));
+    const linear_gradient out = {.in = shape->d_model,
+                                 .out = shape->vocab,
+                                 .x = saved->input,
+                                 .w = weights->out,
+                                 .dy = saved->logits,
+                                 .dw = gradients->out,
+                                 .dbias = gradients->out_bias,
+                                 .dx = scratch};
+    EAB_TRY(linear_backward(device, shape, &out));
     EAB_TRY(zero_rows(device, shape, dx));
     return norm_backward(device, shape, &norm, scratch, dx, gradients->norm_gain, gradients->norm_bias);
 }

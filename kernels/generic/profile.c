@@ -95,17 +95,16 @@ TIMED(loss, 0, DECLARED(const eab_loss_args *args), PASSED(args))
 TIMED(optimizer_step, 0, DECLARED(const eab_optimizer_args *args), PASSED(args))
 TIMED(attention_block_forward, 0,
       DECLARED(const eab_shape *shape, const eab_scores *scores, const eab_attention_weights *weights, eab_tensor x,
-               const eab_attention_saved *saved, eab_tensor scratch),
-      PASSED(shape, scores, weights, x, saved, scratch))
+               const eab_attention_saved *saved),
+      PASSED(shape, scores, weights, x, saved))
 TIMED(attention_block_backward, 0,
       DECLARED(const eab_shape *shape, const eab_scores *scores, const eab_attention_weights *weights,
                const eab_attention_weights *gradients, const eab_attention_saved *saved, eab_tensor dx,
                eab_tensor scratch),
       PASSED(shape, scores, weights, gradients, saved, dx, scratch))
 TIMED(mlp_block_forward, 0,
-      DECLARED(const eab_shape *shape, const eab_mlp_weights *weights, eab_tensor x, const eab_mlp_saved *saved,
-               eab_tensor scratch),
-      PASSED(shape, weights, x, saved, scratch))
+      DECLARED(const eab_shape *shape, const eab_mlp_weights *weights, eab_tensor x, const eab_mlp_saved *saved),
+      PASSED(shape, weights, x, saved))
 TIMED(mlp_block_backward, 0,
       DECLARED(const eab_shape *shape, const eab_mlp_weights *weights, const eab_mlp_weights *gradients,
                const eab_mlp_saved *saved, eab_tensor dx, eab_tensor scratch),
