@@ -130,8 +130,7 @@ static int check_attention(const char *call, const eab_device *device, const eab
     return EAB_OK;
 }
 
-/* Contiguous tensors of a fleet of one; `mechanism` and `scale` must outlive the result. */
-static eab_attention_args args_of(const eab_attention *a, const int32_t *mechanism, const float *scale) {
+eab_attention_args eab_attention_args_of(const eab_attention *a, const float *scale) {
     const int64_t in_time = a->head_dim, in_head = in_time * a->context, in_batch = in_head * a->heads;
     return (eab_attention_args){.members = 1,
                                 .batch = a->batch,
@@ -140,7 +139,7 @@ static eab_attention_args args_of(const eab_attention *a, const int32_t *mechani
                                 .head_dim = a->head_dim,
                                 .causal = a->causal != 0,
                                 .standalone = true,
-                                .scores = {.mechanism = mechanism, .scale = scale},
+                                .scores = {.mechanism = &a->mechanism, .scale = scale},
                                 .slopes = a->slopes,
                                 .in_batch = in_batch,
                                 .in_head = in_head,
@@ -233,7 +232,7 @@ int eab_attention_forward(eab_device *device, const eab_attention *attention, co
     if (attention->dtype != EAB_F32)
         return device->backend->attention_half_forward(device, attention, q, k, v, out, row_stat);
     const float scale = scale_of(attention);
-    const eab_attention_args args = args_of(attention, &attention->mechanism, &scale);
+    const eab_attention_args args = eab_attention_args_of(attention, &scale);
     operands o;
     EAB_TRY(operands_open(&o, device, buffers, count, elements));
     int status = device->backend->attention_forward(device, &args, input(&o, 0), input(&o, 1), input(&o, 2),
@@ -265,7 +264,7 @@ int eab_attention_backward(eab_device *device, const eab_attention *attention, c
     if (attention->dtype != EAB_F32)
         return device->backend->attention_half_backward(device, attention, q, k, v, out, row_stat, dout, dq, dk, dv);
     const float scale = scale_of(attention);
-    const eab_attention_args args = args_of(attention, &attention->mechanism, &scale);
+    const eab_attention_args args = eab_attention_args_of(attention, &scale);
     operands o;
     EAB_TRY(operands_open(&o, device, buffers, count, elements));
     int status =

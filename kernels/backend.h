@@ -364,6 +364,9 @@ static inline bool eab_backend_has_precision(const eab_backend *backend, eab_pre
     return precision == EAB_PRECISION_FLOAT32 || (backend->precisions >> precision & 1) != 0;
 }
 
+/* The public call's problem as one of a fleet of one, with contiguous tensors; `attention` and `scale` must outlive it. */
+eab_attention_args eab_attention_args_of(const eab_attention *attention, const float *scale);
+
 /* Opens a device of a backend, as eab_device_open does by name. */
 int eab_device_open_backend(const eab_backend *backend, int index, eab_device **device);
 

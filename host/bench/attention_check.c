@@ -97,28 +97,10 @@ static int read_inputs(checked_head *head, const eab_bench_attention_problem *p)
 
 /* ---- on the host ------------------------------------------------------------------------------------------------ */
 
-static eab_attention_args args_of(const eab_attention *a, const float *scale) {
-    const int64_t size = (int64_t)a->context * a->head_dim;
-    return (eab_attention_args){.members = 1,
-                                .batch = 1,
-                                .heads = 1,
-                                .context = a->context,
-                                .head_dim = a->head_dim,
-                                .causal = a->causal,
-                                .scores = {&a->mechanism, scale},
-                                .slopes = a->slopes,
-                                .in_batch = size,
-                                .in_head = size,
-                                .in_time = a->head_dim,
-                                .out_batch = size,
-                                .out_head = size,
-                                .out_time = a->head_dim};
-}
-
 /* Exact and plain results of the chosen rows. */
 static int compute(checked_head *h, const eab_bench_attention_problem *p) {
     const float scale = eab_mechanism_default_scale(p->attention.mechanism, p->attention.head_dim);
-    const eab_attention_args args = args_of(&p->attention, &scale);
+    const eab_attention_args args = eab_attention_args_of(&p->attention, &scale);
     double **x = h->exact, **t = h->terms;
     float **y = h->plain;
     if (!p->backward) {

@@ -7,13 +7,13 @@
 #define FIRST_KEY                                                                                           \
     "backend", "device", "op", "implementation", "mechanism", "dtype", "pass", "batch", "heads", "context", \
         "head_dim", "causal", "position"
+#define RESULTS                                                                                                     \
+    "status", "reason", "samples", "time_median_us", "time_p05_us", "time_p95_us", "gflop", "gbyte", "tflop_per_s", \
+        "gbyte_per_s", "roof_fraction", "memory_bytes", "error_ratio", "throttled"
 #define SECOND_KEY "m", "n", "k", "transpose", "label", "cache"
 
 static const char *const first_key[] = {FIRST_KEY, NULL}, *const second_key[] = {SECOND_KEY, NULL};
-static const char *const columns[] = {FIRST_KEY,     "status",        "reason",       "samples",     "time_median_us",
-                                      "time_p05_us", "time_p95_us",   "gflop",        "gbyte",       "tflop_per_s",
-                                      "gbyte_per_s", "roof_fraction", "memory_bytes", "error_ratio", "throttled",
-                                      SECOND_KEY,    "median_error",  "tokens_per_s", NULL};
+static const char *const columns[] = {FIRST_KEY, RESULTS, SECOND_KEY, "median_error", "tokens_per_s", NULL};
 static const char *const sample_columns[] = {FIRST_KEY, SECOND_KEY, "sample", "time_us", NULL};
 
 const eab_table_layout eab_kernels_table = {"kernels.csv", columns},

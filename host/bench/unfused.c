@@ -38,21 +38,10 @@ static int product(eab_device *device, const eab_bench_attention_problem *p, int
     return EAB_OK;
 }
 
-static eab_attention_args args_of(const eab_attention *a, const float *scale) {
-    return (eab_attention_args){.members = 1,
-                                .batch = a->batch,
-                                .heads = a->heads,
-                                .context = a->context,
-                                .head_dim = a->head_dim,
-                                .causal = a->causal,
-                                .scores = {&a->mechanism, scale},
-                                .slopes = a->slopes};
-}
-
 int eab_bench_unfused_forward(eab_device *device, const eab_bench_attention_problem *p, int32_t set) {
     const int32_t context = p->attention.context, width = p->attention.head_dim;
     const float scale = eab_mechanism_default_scale(p->attention.mechanism, width);
-    const eab_attention_args args = args_of(&p->attention, &scale);
+    const eab_attention_args args = eab_attention_args_of(&p->attention, &scale);
     const int32_t scores = p->buffers.tensors[EAB_BENCH_SCORES].count ? EAB_BENCH_SCORES : EAB_BENCH_WEIGHTS;
     const operand q = {EAB_BENCH_Q, false}, k_transposed = {EAB_BENCH_K, true}, v = {EAB_BENCH_V, false};
     const operand weights = {EAB_BENCH_WEIGHTS, false};
@@ -65,7 +54,7 @@ int eab_bench_unfused_forward(eab_device *device, const eab_bench_attention_prob
 int eab_bench_unfused_backward(eab_device *device, const eab_bench_attention_problem *p, int32_t set) {
     const int32_t context = p->attention.context, width = p->attention.head_dim;
     const float scale = eab_mechanism_default_scale(p->attention.mechanism, width);
-    const eab_attention_args args = args_of(&p->attention, &scale);
+    const eab_attention_args args = eab_attention_args_of(&p->attention, &scale);
     const operand q = {EAB_BENCH_Q, false}, k = {EAB_BENCH_K, false}, v_transposed = {EAB_BENCH_V, true};
     const operand dout = {EAB_BENCH_DOUT, false}, weights_transposed = {EAB_BENCH_WEIGHTS, true};
     const operand dscores = {EAB_BENCH_DWEIGHTS, false}, dscores_transposed = {EAB_BENCH_DWEIGHTS, true};

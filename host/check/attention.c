@@ -17,6 +17,7 @@ typedef struct {
     int32_t mechanism[EAB_CHECK_MAX_MEMBERS];
     float scale[EAB_CHECK_MAX_MEMBERS], slopes[MAX_HEADS];
     eab_tensor tensors[TENSORS];
+    eab_attention half; /* in bf16 and fp16: the public API's problem */
 } attention_problem;
 
 static void problem_init(attention_problem *problem, const eab_check_shape *shape) {
@@ -112,23 +113,17 @@ static int check_attention(eab_check_run *run, const eab_check_shape *shape) {
 /* ---- in bf16 and fp16: contiguous tensors ----------------------------------------------------------------------- */
 
 /* Members are sequences of a larger batch. Shapes without slopes are checked without the causal mask. */
-static eab_attention half_problem_init(attention_problem *problem, const eab_check_shape *shape, int32_t dtype) {
+static void half_problem_init(attention_problem *problem, const eab_check_shape *shape, int32_t dtype) {
     problem_init(problem, shape);
-    eab_attention_args *args = &problem->args;
-    args->members = 1;
-    args->batch = shape->members * shape->batch;
-    args->causal = shape->slopes;
-    args->in_time = args->out_time = args->head_dim;
-    args->in_head = args->out_head = (int64_t)args->context * args->head_dim;
-    args->in_batch = args->out_batch = args->in_head * args->heads;
-    return (eab_attention){.batch = args->batch,
-                           .heads = args->heads,
-                           .context = args->context,
-                           .head_dim = args->head_dim,
-                           .mechanism = shape->mechanism,
-                           .dtype = dtype,
-                           .causal = args->causal,
-                           .slopes = args->slopes};
+    problem->half = (eab_attention){.batch = shape->members * shape->batch,
+                                    .heads = shape->heads,
+                                    .context = shape->context,
+                                    .head_dim = problem->args.head_dim,
+                                    .mechanism = shape->mechanism,
+                                    .dtype = dtype,
+                                    .causal = shape->slopes,
+                                    .slopes = problem->args.slopes};
+    problem->args = eab_attention_args_of(&problem->half, problem->scale);
 }
 
 static void draw(double *values, int64_t count, int tensor, int32_t dtype) {
@@ -196,12 +191,12 @@ static int check_half(eab_check_run *run, const eab_check_shape *shape) {
     const int32_t dtype = run->operation->form;
     const int64_t count = shape->members * eab_check_rows(shape) * shape->d_model;
     attention_problem problem;
-    const eab_attention attention = half_problem_init(&problem, shape, dtype);
-    if (attention.head_dim > MAX_HALF_HEAD_DIM) return EAB_OK;
+    half_problem_init(&problem, shape, dtype);
+    if (problem.half.head_dim > MAX_HALF_HEAD_DIM) return EAB_OK;
     double *values = malloc((size_t)count * sizeof *values);
     if (!values) return eab_fail(EAB_NO_MEMORY, "no memory for a check");
     run->roundoff = eab_half_roundoff(dtype);
-    const int status = run->device->backend->attention_half_forward ? run_half(run, &attention, values, count)
+    const int status = run->device->backend->attention_half_forward ? run_half(run, &problem.half, values, count)
                                                                     : run_wide(run, &problem, dtype, values, count);
     free(values);
     return status;
