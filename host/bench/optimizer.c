@@ -1,6 +1,6 @@
 /* optimizer: a step of AdamW. Compulsory traffic: reads and writes weights, two moments and the gradient (which the
  * step zeroes). */
-#include "model/train.h"
+#include "model/cost.h"
 #include "part.h"
 
 enum { WEIGHTS, GRADIENTS, MOMENT1, MOMENT2, TENSORS };

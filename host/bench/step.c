@@ -5,6 +5,7 @@
 #include <stdio.h>
 
 #include "check/error_ratio.h"
+#include "model/cost.h"
 #include "model/network.h"
 #include "model/train.h"
 #include "operation.h"

@@ -1,11 +1,8 @@
-/* What a cell costs, from its options alone: parameters, FLOP per token, memory. */
-#include <math.h>
+#include "cost.h"
 
-#include "network.h"
 #include "spec/cell_task.h"
-#include "train.h"
 
-/* In doubles: options at their bounds make numbers past 2^63. */
+/* Weights in matrix products. Counts are doubles: options at their bounds give numbers above 2^63. */
 static double product_weights(const eab_config *config) {
     const double d_model = config->d_model, mlp_dim = d_model * config->mlp_ratio;
     return config->layers * (4 * d_model * d_model + 2 * d_model * mlp_dim) + d_model * eab_config_vocab(config);
@@ -38,18 +35,4 @@ double eab_config_memory_bytes(const eab_config *config) {
     const double row = config->layers * layer + 4 * d_model + eab_config_vocab(config) + scratch;
     const double tokens = (double)config->batch * config->context;
     return 4 * copies * parameter_count(config) + tokens * (4 * row + 3 * sizeof(int32_t));
-}
-
-int32_t eab_preferred_fleet(eab_device *device, const eab_config *config) {
-    /* Reals of an activation for each thread that the device runs at a time: enough that it is full most of the time. */
-    static const double REALS_PER_THREAD = 64, MEMORY_SHARE = 0.8, LARGEST = 4096;
-    size_t free_bytes;
-    int64_t resident_threads;
-    const eab_backend *backend = device->backend;
-    if (!backend->capacity || backend->capacity(device, &free_bytes, &resident_threads)) return 1;
-    const double fits = MEMORY_SHARE * (double)free_bytes / eab_config_memory_bytes(config);
-    const double work =
-        REALS_PER_THREAD * (double)resident_threads / ((double)config->batch * config->context * config->d_model);
-    const double members = fmin(fmin(fits, ceil(work)), LARGEST);
-    return members > 1 ? (int32_t)members : 1;
 }

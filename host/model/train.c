@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cost.h"
 #include "geometry.h"
 #include "kernels/clock.h"
 #include "safetensors.h"

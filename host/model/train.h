@@ -89,14 +89,4 @@ void eab_train_stepper_close(eab_train_stepper *stepper);
 /* Whether two cells can be trained in one fleet. */
 bool eab_train_same_fleet(const eab_config *a, const eab_config *b);
 
-/* Parameters of a cell's model; matrix products of one trained token in FLOP; bytes that training it takes on a
- * device with reals of 4 bytes (parameters, gradients, optimizer state, one batch's activations). */
-int64_t eab_config_parameters(const eab_config *config);
-double eab_config_flop_per_token(const eab_config *config);
-double eab_config_memory_bytes(const eab_config *config);
-
-/* How many cells like this one a device should train together: as many as its memory holds and its threads have work
- * for; 1 on a device that does not tell (the CPU). Never fatal: a fleet that does not fit is halved. */
-int32_t eab_preferred_fleet(eab_device *device, const eab_config *config);
-
 #endif

@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "base/suggest.h"
-#include "model/train.h"
+#include "model/cost.h"
 #include "spec/cell_task.h"
 #include "spec/file.h"
 #include "tasks/task.h"

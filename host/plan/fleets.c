@@ -1,7 +1,9 @@
 #include "fleets.h"
 
+#include <math.h>
 #include <stdlib.h>
 
+#include "model/cost.h"
 #include "model/train.h"
 
 typedef struct {
@@ -144,4 +146,18 @@ void eab_fleets_add_suspects(GArray *begun, const eab_cell *cells, const int64_t
 void eab_fleets_free(GArray *fleets) {
     for (guint i = 0; i < fleets->len; i++) g_free(g_array_index(fleets, eab_fleet, i).indices);
     g_array_free(fleets, TRUE);
+}
+
+int32_t eab_preferred_fleet(eab_device *device, const eab_config *config) {
+    /* Reals of an activation for each thread that the device runs at a time; these keep it full most of the time. */
+    static const double REALS_PER_THREAD = 64, MEMORY_SHARE = 0.8, LARGEST = 4096;
+    size_t free_bytes;
+    int64_t resident_threads;
+    const eab_backend *backend = device->backend;
+    if (!backend->capacity || backend->capacity(device, &free_bytes, &resident_threads)) return 1;
+    const double fits = MEMORY_SHARE * (double)free_bytes / eab_config_memory_bytes(config);
+    const double work =
+        REALS_PER_THREAD * (double)resident_threads / ((double)config->batch * config->context * config->d_model);
+    const double members = fmin(fmin(fits, ceil(work)), LARGEST);
+    return members > 1 ? (int32_t)members : 1;
 }

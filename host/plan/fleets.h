@@ -35,6 +35,10 @@ void eab_fleets_add_suspects(GArray *begun, const eab_cell *cells, const int64_t
                              const eab_suspects *suspects);
 void eab_fleets_free(GArray *fleets);
 
+/* How many cells like this one a device should train together: as many as fit its memory and keep its threads busy;
+ * 1 on a device that reports neither (the CPU). An estimate: a fleet that does not fit is halved. */
+int32_t eab_preferred_fleet(eab_device *device, const eab_config *config);
+
 /* Sorts indices[0..count) of cells, the longest first; equally long ones in the plan's order. */
 void eab_cells_sort_by_length(const eab_cell *cells, int64_t *indices, int64_t count);
 

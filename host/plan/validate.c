@@ -6,7 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "model/train.h"
+#include "model/cost.h"
 #include "spec/cell_task.h"
 #include "spec/options.h"
 #include "tasks/task.h"

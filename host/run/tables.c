@@ -3,6 +3,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "model/cost.h"
 #include "model/geometry.h"
 #include "spec/cell_task.h"
 #include "tasks/task.h"

@@ -5,6 +5,7 @@
 
 #include "base/csv.h"
 #include "kernels/clock.h"
+#include "model/cost.h"
 #include "plan/fleets.h"
 #include "run/summary.h"
 #include "spec/cell_task.h"

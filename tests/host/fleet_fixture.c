@@ -4,7 +4,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "host/model/train.h"
 #include "host/spec/cell_task.h"
 #include "host/spec/options.h"
 

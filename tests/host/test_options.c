@@ -3,7 +3,6 @@
 #include <math.h>
 #include <string.h>
 
-#include "host/model/train.h"
 #include "host/spec/options.h"
 #include "tasks/task.h"
 

@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "host/model/parameters.h"
-#include "host/model/train.h"
+#include "host/model/cost.h"
 #include "host/spec/options.h"
 
 enum { VOCAB = 8, D_MODEL = 12, HEADS = 3 };

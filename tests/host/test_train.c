@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "fleet_fixture.h"
+#include "host/model/cost.h"
 #include "host/model/evaluate.h"
 #include "host/model/train.h"
 #include "host/spec/options.h"
