@@ -16,8 +16,8 @@ typedef struct {
 typedef struct {
     const eab_config *config; /* of one of them */
     int64_t left;             /* not yet in a fleet */
-    guint fleet;              /* the one that is being filled, if `open` */
-    bool open;
+    guint fleet;              /* the one that is being filled */
+    int32_t room;             /* for further members in it; 0: none is being filled */
 } cell_shape;
 
 static int compare_sizes(const void *a, const void *b) {
@@ -40,14 +40,14 @@ void eab_cells_sort_by_length(const eab_cell *cells, int64_t *indices, int64_t c
     g_free(sized);
 }
 
-/* Only the shapes found last are asked, which bounds the search where every cell has a shape of its own; at worst one
- * shape is then taken for several. */
+/* Only the last shapes are compared with, which bounds the search where every cell has its own shape; at worst one shape is
+ * then taken for several. */
 static GArray *find_shapes(const eab_cell *cells, sized_cell *sized, int64_t count) {
-    enum { MAX_ASKED = 256 };
+    enum { MAX_COMPARED = 256 };
     GArray *shapes = g_array_new(FALSE, FALSE, sizeof(cell_shape));
     for (int64_t i = 0; i < count; i++) {
         const eab_config *config = &cells[sized[i].index].config;
-        const guint first = shapes->len > MAX_ASKED ? shapes->len - MAX_ASKED : 0;
+        const guint first = shapes->len > MAX_COMPARED ? shapes->len - MAX_COMPARED : 0;
         guint k = shapes->len;
         while (k > first && !eab_train_same_fleet(g_array_index(shapes, cell_shape, k - 1).config, config)) k--;
         if (k == first) {
@@ -61,86 +61,90 @@ static GArray *find_shapes(const eab_cell *cells, sized_cell *sized, int64_t cou
     return shapes;
 }
 
-/* A fleet for the cells of a shape that are left: they fill as few fleets as they can, of sizes that differ by one. */
-static eab_fleet open_fleet(const cell_shape *shape, int32_t most) {
-    const int64_t fleets = (shape->left + most - 1) / most;
-    const int32_t room = (int32_t)((shape->left + fleets - 1) / fleets);
-    return (eab_fleet){.indices = g_new(int64_t, (gsize)room), .room = room};
+/* Begins a fleet for cells of the shape that are left: they fill as few fleets as possible, of sizes that differ by one. */
+static void open_fleet(GArray *fleets, cell_shape *shape, int32_t most) {
+    const int64_t count = (shape->left + most - 1) / most;
+    shape->room = (int32_t)((shape->left + count - 1) / count);
+    const eab_fleet fresh = {.indices = g_new(int64_t, (gsize)shape->room)};
+    shape->fleet = fleets->len;
+    g_array_append_val(fleets, fresh);
 }
 
-GArray *eab_fleets_make(const eab_cell *cells, const int64_t *indices, int64_t count, int32_t most,
-                        const int32_t *by_cell) {
-    GArray *fleets = g_array_new(FALSE, FALSE, sizeof(eab_fleet));
+static void add_fleets(GArray *fleets, const eab_cell *cells, const int64_t *indices, int64_t count, int32_t most,
+                       const int32_t *by_cell) {
     sized_cell *sized = sort_cells(cells, indices, count);
     GArray *shapes = find_shapes(cells, sized, count);
     for (int64_t i = 0; i < count; i++) {
         cell_shape *shape = &g_array_index(shapes, cell_shape, sized[i].shape);
-        if (!shape->open) {
-            const eab_fleet fresh = open_fleet(shape, MAX(1, by_cell ? by_cell[sized[i].index] : most));
-            g_array_append_val(fleets, fresh);
-            shape->fleet = fleets->len - 1;
-        }
-        eab_fleet *found = &g_array_index(fleets, eab_fleet, shape->fleet);
-        found->indices[found->members++] = sized[i].index;
-        found->flop += sized[i].flop;
-        shape->open = found->members < found->room;
+        if (!shape->room) open_fleet(fleets, shape, MAX(1, by_cell ? by_cell[sized[i].index] : most));
+        eab_fleet *fleet = &g_array_index(fleets, eab_fleet, shape->fleet);
+        fleet->indices[fleet->members++] = sized[i].index;
+        fleet->flop += sized[i].flop;
+        shape->room--;
         shape->left--;
     }
     g_array_free(shapes, TRUE);
     g_free(sized);
-    return fleets;
 }
 
-GArray *eab_fleets_make_after(const GArray *begun, const eab_cell *cells, const int64_t *indices, int64_t count,
-                              int32_t most, const int32_t *by_cell) {
-    if (!begun || !begun->len) return eab_fleets_make(cells, indices, count, most, by_cell);
-    GArray *fleets = g_array_new(FALSE, FALSE, sizeof(eab_fleet));
-    GHashTable *taken = g_hash_table_new(NULL, NULL);
-    for (guint i = 0; i < begun->len; i++) {
-        eab_fleet fleet = g_array_index(begun, eab_fleet, i);
-        int64_t *own = g_new(int64_t, (gsize)fleet.members);
-        fleet.flop = 0;
-        for (int32_t k = 0; k < fleet.members; k++) {
-            own[k] = fleet.indices[k];
-            fleet.flop += eab_cell_flop(&cells[own[k]].config);
-            g_hash_table_add(taken, GSIZE_TO_POINTER((gsize)own[k] + 1));
-        }
-        fleet.indices = own;
-        g_array_append_val(fleets, fleet);
+/* The indices of all members. */
+static GHashTable *list_members(const GArray *fleets) {
+    GHashTable *members = g_hash_table_new(NULL, NULL);
+    for (guint i = 0; i < fleets->len; i++) {
+        const eab_fleet *fleet = &g_array_index(fleets, eab_fleet, i);
+        for (int32_t k = 0; k < fleet->members; k++)
+            g_hash_table_add(members, GSIZE_TO_POINTER((gsize)fleet->indices[k]));
     }
+    return members;
+}
+
+static bool is_member(GHashTable *members, int64_t index) {
+    return g_hash_table_contains(members, GSIZE_TO_POINTER((gsize)index));
+}
+
+static eab_fleet copy_fleet(const eab_fleet *fleet, const eab_cell *cells) {
+    eab_fleet copy = *fleet;
+    copy.indices = g_memdup2(fleet->indices, (gsize)fleet->members * sizeof *fleet->indices);
+    copy.flop = 0;
+    for (int32_t i = 0; i < fleet->members; i++) copy.flop += eab_cell_flop(&cells[fleet->indices[i]].config);
+    return copy;
+}
+
+GArray *eab_fleets_make(const GArray *begun, const eab_cell *cells, const int64_t *indices, int64_t count, int32_t most,
+                        const int32_t *by_cell) {
+    GArray *fleets = g_array_new(FALSE, FALSE, sizeof(eab_fleet));
+    for (guint i = 0; begun && i < begun->len; i++) {
+        const eab_fleet copy = copy_fleet(&g_array_index(begun, eab_fleet, i), cells);
+        g_array_append_val(fleets, copy);
+    }
+    GHashTable *members = list_members(fleets);
     int64_t *others = g_new(int64_t, (gsize)count), other_count = 0;
     for (int64_t i = 0; i < count; i++)
-        if (!g_hash_table_contains(taken, GSIZE_TO_POINTER((gsize)indices[i] + 1))) others[other_count++] = indices[i];
-    GArray *made = eab_fleets_make(cells, others, other_count, most, by_cell);
-    g_array_append_vals(fleets, made->data, made->len);
-    g_array_free(made, TRUE);
+        if (!is_member(members, indices[i])) others[other_count++] = indices[i];
+    add_fleets(fleets, cells, others, other_count, most, by_cell);
     g_free(others);
-    g_hash_table_destroy(taken);
+    g_hash_table_destroy(members);
     return fleets;
 }
 
 void eab_fleets_add_suspects(GArray *begun, const eab_cell *cells, const int64_t *indices, int64_t count,
                              const eab_suspects *suspects) {
-    GHashTable *taken = g_hash_table_new(NULL, NULL);
-    for (guint i = 0; i < begun->len; i++)
-        for (int32_t k = 0; k < g_array_index(begun, eab_fleet, i).members; k++)
-            g_hash_table_add(taken, GSIZE_TO_POINTER((gsize)g_array_index(begun, eab_fleet, i).indices[k] + 1));
+    GHashTable *members = list_members(begun);
     sized_cell *sized = sort_cells(cells, indices, count);
-    int64_t *found = g_new(int64_t, (gsize)MAX(1, count)), found_count = 0;
+    int64_t *found = g_new(int64_t, (gsize)count), found_count = 0;
     bool reached = false;
     for (int64_t i = 0; i < count && found_count < suspects->cells; i++) {
         reached = reached || sized[i].index == suspects->first;
-        if (reached && !g_hash_table_contains(taken, GSIZE_TO_POINTER((gsize)sized[i].index + 1)) &&
+        if (reached && !is_member(members, sized[i].index) &&
             eab_train_same_fleet(&cells[suspects->first].config, &cells[sized[i].index].config))
             found[found_count++] = sized[i].index;
     }
-    GArray *made = eab_fleets_make(cells, found, found_count, suspects->fleet, NULL);
-    for (guint i = 0; i < made->len; i++) g_array_index(made, eab_fleet, i).careful = true;
-    g_array_append_vals(begun, made->data, made->len);
-    g_array_free(made, TRUE);
+    const guint first = begun->len;
+    add_fleets(begun, cells, found, found_count, suspects->fleet, NULL);
+    for (guint i = first; i < begun->len; i++) g_array_index(begun, eab_fleet, i).sync_every_kernel = true;
     g_free(found);
     g_free(sized);
-    g_hash_table_destroy(taken);
+    g_hash_table_destroy(members);
 }
 
 void eab_fleets_free(GArray *fleets) {

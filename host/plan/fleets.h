@@ -1,4 +1,4 @@
-/* The fleets that a sweep is made of: cells of one shape, trained together by one worker. */
+/* The fleets of a sweep: cells of one shape, trained together by one worker. */
 #ifndef EAB_PLAN_FLEETS_H
 #define EAB_PLAN_FLEETS_H
 
@@ -7,30 +7,27 @@
 #include "cells.h"
 
 typedef struct {
-    int64_t *indices;      /* into the plan, in its order within equal lengths; g_free */
-    int32_t members, room; /* cells in it; at most */
-    double flop;           /* of all members */
-    bool careful;          /* a device failed at these: each kernel is waited for */
+    int64_t *indices; /* into the plan, the longest cells first; g_free */
+    int32_t members;
+    double flop;            /* of all members */
+    bool sync_every_kernel; /* a device failed with these: wait for each kernel */
 } eab_fleet;
 
-/* The cells at work when a device failed for good: `cells` of the shape of plan's cell `first`, from that one on in the order of
- * their lengths. They are to be trained `fleet` together at most, so that the one to blame ends up alone. cells 0: none. */
+/* The cells in training when a device failed for good: `cells` of the shape of the plan's cell `first`, from that one on in
+ * the order of their lengths. They are to be trained at most `fleet` together, so that the faulty one ends up alone.
+ * cells 0: none. */
 typedef struct {
     int64_t first;
     int32_t cells, fleet;
 } eab_suspects;
 
-/* Fleets (eab_fleet, for eab_fleets_free) of cells[indices[0..count)], the longest first: the last ones to start are
- * short, so that no worker waits long for another at the end. At most `most` cells are in one, or, where `by_cell` is
- * given, by_cell[a cell's index]. */
-GArray *eab_fleets_make(const eab_cell *cells, const int64_t *indices, int64_t count, int32_t most,
+/* Fleets (eab_fleet, for eab_fleets_free) of cells[indices[0..count)]: copies of those in `begun` (NULL: none), then fleets of
+ * the other cells, the longest first: the last ones to start are short, so that no worker waits long for another at the end.
+ * A fleet that is not a copy has at most `most` members, or by_cell[a cell's index] where that is given. */
+GArray *eab_fleets_make(const GArray *begun, const eab_cell *cells, const int64_t *indices, int64_t count, int32_t most,
                         const int32_t *by_cell);
 
-/* The same behind copies of the fleets in `begun` (NULL: none), whose cells are left out of the others. */
-GArray *eab_fleets_make_after(const GArray *begun, const eab_cell *cells, const int64_t *indices, int64_t count,
-                              int32_t most, const int32_t *by_cell);
-
-/* Adds careful fleets of the suspects among cells[indices[0..count)] to `begun`, less those that it has. */
+/* Adds fleets that sync every kernel to `begun`, of the suspects among cells[indices[0..count)] that it lacks. */
 void eab_fleets_add_suspects(GArray *begun, const eab_cell *cells, const int64_t *indices, int64_t count,
                              const eab_suspects *suspects);
 void eab_fleets_free(GArray *fleets);

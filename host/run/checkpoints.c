@@ -51,7 +51,6 @@ static void add_fleet(GArray *fleets, const char *run, const char *path, const e
         if (index < 0 || !belongs(&fleet, plan, index)) continue;
         if (!g_hash_table_remove(open, GSIZE_TO_POINTER((gsize)index))) continue;
         fleet.indices[fleet.members++] = index;
-        fleet.room = fleet.members;
     }
     free(ids);
     if (!fleet.members) {

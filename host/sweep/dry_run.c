@@ -222,7 +222,7 @@ static void add_cell(GString *text, const eab_cell *cell, int64_t order, int64_t
 int eab_list_cells(FILE *file, const eab_sweep *sweep, const eab_plan *plan) {
     int64_t *todo, count, order = 0;
     EAB_TRY(find_todo(sweep, plan, &todo, &count));
-    GArray *fleets = eab_fleets_make(plan->cells, todo, count, sweep->fleet, NULL);
+    GArray *fleets = eab_fleets_make(NULL, plan->cells, todo, count, sweep->fleet, NULL);
     g_free(todo);
     GString *text =
         g_string_new("order,fleet,cell,mechanism,task,level,layers,d_model,heads,context,batch,steps,lr,seed,"

@@ -70,8 +70,7 @@ void eab_follower_fleet_ended(eab_follower *follower, const eab_fleet *fleet, bo
 static void take_fleet(eab_follower *follower, eab_rank_reader *message) {
     const int64_t number = eab_rank_get_count(message), members = eab_rank_get_count(message);
     if (message->bad || members < 1 || members > (message->end - message->at) / (int64_t)sizeof(int64_t)) return;
-    eab_fleet fleet = {
-        .indices = g_new(int64_t, (gsize)members), .members = (int32_t)members, .room = (int32_t)members};
+    eab_fleet fleet = {.indices = g_new(int64_t, (gsize)members), .members = (int32_t)members};
     eab_rank_get(message, fleet.indices, (size_t)members * sizeof *fleet.indices);
     follower->answers++;
     eab_queue_add(follower->queue, &fleet, number);

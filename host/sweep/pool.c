@@ -85,7 +85,7 @@ static int open_device(pool_worker *worker) {
     const int status = eab_device_open(settings->backend, settings->device, &worker->device);
     if (status && worker->ever_faulted) report_lost(worker);
     if (status) return status;
-    if (worker->job->careful && worker->device->backend->sync_every_kernel)
+    if (worker->job->sync_every_kernel && worker->device->backend->sync_every_kernel)
         worker->device->backend->sync_every_kernel(worker->device);
     return settings->profile ? eab_profile_attach(worker->device) : EAB_OK;
 }
@@ -235,7 +235,7 @@ static void *work(void *argument) {
     while (!status && !atomic_load(&pool->stop) && (job = eab_queue_next(pool->queue))) {
         begin_job(worker, job);
         status = train_cells(worker, job->indices, job->members);
-        if (worker->faulted || job->careful) close_device(worker); /* waiting for every kernel is slow */
+        if (worker->faulted || job->sync_every_kernel) close_device(worker); /* waiting for every kernel is slow */
         worker->faulted = false;
         if (status && status != EAB_INTERRUPTED) fail_pool(pool, status);
         if (pool->settings.fleet_sink) pool->settings.fleet_sink(pool->settings.context, job, !status);
@@ -265,9 +265,10 @@ static eab_pool *pool_new(const eab_pool_settings *settings, const eab_cell *cel
     pool->settings = *settings;
     pool->cells = cells;
     pool->owns_queue = !settings->queue;
-    pool->queue = settings->queue ? settings->queue
-                                  : eab_queue_new(eab_fleets_make_after(settings->begun, cells, indices, count,
-                                                                        settings->fleet, settings->fleets));
+    pool->queue =
+        settings->queue
+            ? settings->queue
+            : eab_queue_new(eab_fleets_make(settings->begun, cells, indices, count, settings->fleet, settings->fleets));
     pthread_mutex_init(&pool->mutex, NULL);
     pthread_condattr_t attributes;
     pthread_condattr_init(&attributes);

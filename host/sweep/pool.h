@@ -45,7 +45,7 @@ typedef struct {
     char *(*model_path)(void *context, int64_t index);
     /* The file for its attention maps; NULL: no geometry is measured. */
     char *(*geometry_path)(void *context, int64_t index);
-    const GArray *begun; /* of eab_fleet: they come first, unchanged (eab_fleets_make_after); or NULL */
+    const GArray *begun; /* of eab_fleet: they come first, unchanged (eab_fleets_make); or NULL */
     eab_pool_checkpoints checkpoints;
     eab_pool_sink sink;
     /* Receives a fleet that ended; complete: all of its cells went through the sink. May be NULL. */

@@ -115,7 +115,7 @@ static int train(eab_sweep_session *session, const int64_t *todo, int64_t count,
     GArray *begun = find_begun(session, todo, count);
     settings.begun = begun;
     if (session->leader)
-        settings.queue = eab_queue_new(eab_fleets_make_after(begun, cells, todo, count, session->sweep->fleet, fleets));
+        settings.queue = eab_queue_new(eab_fleets_make(begun, cells, todo, count, session->sweep->fleet, fleets));
     session->before = session->state;
     session->own_before = session->own;
     int status = eab_pool_start(&settings, cells, todo, count, &session->pool);

@@ -355,7 +355,7 @@ Test(checkpoint, a_run_finds_the_fleets_that_were_at_work) {
     const eab_fleet *fleet = &g_array_index(fleets, eab_fleet, 0);
     cr_assert_eq(fleet->members, 2);
     cr_expect(fleet->indices[0] == 1 && fleet->indices[1] == 3);
-    GArray *made = eab_fleets_make_after(fleets, plan.cells, todo, 4, 8, NULL);
+    GArray *made = eab_fleets_make(fleets, plan.cells, todo, 4, 8, NULL);
     int32_t cells = 0;
     for (guint i = 0; i < made->len; i++) cells += g_array_index(made, eab_fleet, i).members;
     cr_expect_eq(cells, 4);

@@ -7,14 +7,14 @@
 #include <string.h>
 
 #include "host/plan/shard.h"
-#include "host/sweep/queue.h"
 #include "host/sweep/message.h"
+#include "host/sweep/queue.h"
 #include "sweep_fixture.h"
 
 static eab_queue *queue_of(const eab_plan *plan) {
     int64_t *indices = g_new(int64_t, (gsize)plan->count);
     for (int64_t i = 0; i < plan->count; i++) indices[i] = i;
-    GArray *fleets = eab_fleets_make(plan->cells, indices, plan->count, 1, NULL);
+    GArray *fleets = eab_fleets_make(NULL, plan->cells, indices, plan->count, 1, NULL);
     g_free(indices);
     return eab_queue_new(fleets);
 }
@@ -120,7 +120,7 @@ Test(queue, granted_fleets) {
     cr_assert_eq(pthread_create(&thread, NULL, work, &self), 0);
     for (int i = 0; i < 5; i++) {
         while (atomic_load(&wishes) <= i) sched_yield();
-        const eab_fleet fleet = {.indices = g_new0(int64_t, 1), .members = 1, .room = 1, .flop = 2};
+        const eab_fleet fleet = {.indices = g_new0(int64_t, 1), .members = 1, .flop = 2};
         eab_queue_add(self.queue, &fleet, 100 + i);
     }
     while (atomic_load(&wishes) < 6) sched_yield();
