@@ -15,7 +15,7 @@ enum { TABLES = 2 };
 static const eab_table_layout *const tables[TABLES] = {&eab_kernels_table, &eab_samples_table};
 
 struct eab_bench_folder {
-    char *path, *resolved, *warning;
+    char *path, *resolved, *warning; /* warning: or NULL */
     eab_run_lock lock;
     eab_environment environment;
     GHashTable *finished; /* keys of the rows with status ok when it was opened */
@@ -89,7 +89,6 @@ static int read_manifest(eab_bench_folder *folder) {
                       strcmp(old_device, eab_environment_get(now, "device")) == 0;
     if (!same) {
         char commit[64], device[112];
-        g_free(folder->warning);
         folder->warning = g_strdup_printf("%s: earlier rows are of commit '%s' on '%s'", folder->path,
                                           eab_excerpt(old_commit, 40, commit, sizeof commit),
                                           eab_excerpt(old_device, 80, device, sizeof device));
@@ -111,17 +110,17 @@ static int prepare(eab_bench_folder *folder) {
     return write_manifest(folder);
 }
 
-int eab_bench_folder_open(const char *path, const char *resolved, const eab_run_settings *settings, bool samples,
-                          eab_bench_folder **opened) {
+int eab_bench_folder_open(const char *path, const char *resolved, const eab_run_settings *settings,
+                          double peak_gflop_per_s, bool samples, eab_bench_folder **opened) {
     eab_bench_folder *folder = g_new0(eab_bench_folder, 1);
     *folder = (eab_bench_folder){.path = g_strdup(path),
                                  .resolved = g_strdup(resolved),
-                                 .warning = g_strdup(""),
                                  .lock.fd = -1,
                                  .finished = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL),
                                  .files = {{.fd = -1}, {.fd = -1}},
                                  .samples = samples};
     eab_environment_collect(settings, &folder->environment);
+    eab_environment_set_peak(&folder->environment, peak_gflop_per_s);
     const int status = prepare(folder);
     if (status) {
         eab_bench_folder_close(folder);
@@ -157,11 +156,6 @@ int eab_bench_folder_append(eab_bench_folder *folder, const eab_bench_row *row, 
     GString *text = g_string_new(NULL);
     eab_bench_row_csv(text, row);
     return append(&folder->files[0], text);
-}
-
-int eab_bench_folder_set_peak(eab_bench_folder *folder, double gflop_per_s) {
-    eab_environment_set_peak(&folder->environment, gflop_per_s);
-    return write_manifest(folder);
 }
 
 void eab_bench_folder_close(eab_bench_folder *folder) {

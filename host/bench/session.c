@@ -137,7 +137,7 @@ static int measure_point(bench_run *run, const eab_bench_point *point) {
 
 /* ---- all rows --------------------------------------------------------------------------------------------------- */
 
-static int open_folder(bench_run *run) {
+static int open_folder(bench_run *run, double peak_gflop_per_s) {
     const eab_bench *bench = run->bench;
     eab_isa isa;
     const bool processor = strcmp(bench->backend, "cpu") == 0 && eab_isa_choose(getenv("EAB_ISA"), &isa) == EAB_OK;
@@ -147,20 +147,20 @@ static int open_folder(bench_run *run) {
                                        .workers = 1,
                                        .fleet = 1,
                                        .command = bench->command};
-    EAB_TRY(eab_bench_folder_open(bench->out, bench->resolved, &settings, bench->samples, &run->folder));
-    if (*eab_bench_folder_warning(run->folder))
-        fprintf(stderr, "eabench bench: %s\n", eab_bench_folder_warning(run->folder));
+    EAB_TRY(
+        eab_bench_folder_open(bench->out, bench->resolved, &settings, peak_gflop_per_s, bench->samples, &run->folder));
+    const char *warning = eab_bench_folder_warning(run->folder);
+    if (warning) fprintf(stderr, "eabench bench: %s\n", warning);
     return EAB_OK;
 }
 
 static int prepare_on(bench_run *run, eab_device *device) {
     device->backend->describe(device, run->device, sizeof run->device);
-    if (run->bench->out) EAB_TRY(open_folder(run));
     const double peak_gflop_per_s = peak_of(run, device, EAB_F32);
+    if (run->bench->out) EAB_TRY(open_folder(run, peak_gflop_per_s));
     run->peak_gbyte_per_s = eab_peak_gbyte_per_s(device);
     eab_bench_clocks_open(&run->clocks, device);
     EAB_TRY(eab_bench_cost_measure(device, &run->outcome->cost));
-    if (run->folder) EAB_TRY(eab_bench_folder_set_peak(run->folder, peak_gflop_per_s));
     fprintf(stderr, "%s: %s; peak %.1f GFLOP/s, copy %.1f GB/s; %s caches; %u rows\n", run->bench->backend, run->device,
             peak_gflop_per_s, run->peak_gbyte_per_s, run->bench->cold ? "cold" : "warm", run->plan->points->len);
     return EAB_OK;
