@@ -1,4 +1,4 @@
-/* eabench merge: one run of the shards that several sweeps have left. */
+/* eabench merge: makes one run of the shards that several sweeps filled. */
 #include <glib.h>
 #include <stdio.h>
 
@@ -25,18 +25,18 @@ int eab_command_merge(int argc, char **argv) {
     gboolean help = FALSE;
     const GOptionEntry entries[] = {
         {"out", 0, 0, G_OPTION_ARG_FILENAME, &out,
-         "the merged run's folder (default: RUN itself); goes on with what is there", "DIR"},
+         "the merged run's folder (default: RUN itself); cells that are there stay", "DIR"},
         {"help", 'h', 0, G_OPTION_ARG_NONE, &help, "show this", NULL},
         {G_OPTION_REMAINING, 0, 0, G_OPTION_ARG_FILENAME_ARRAY, &runs, NULL, "RUN"},
         {0},
     };
     GOptionContext *context =
-        g_option_context_new("- one run of the shards that eabench sweep --shard has left in RUN");
+        g_option_context_new("- make one run of the shards that eabench sweep --shard filled in RUN");
     g_option_context_set_help_enabled(context, FALSE);
     g_option_context_add_main_entries(context, entries, NULL);
     int code = eab_command_parse("merge", context, argc, argv, option_names, &help);
     if (code >= 0) {
-        /* help was asked for, or an option is wrong: said */
+        /* printed: the help, or a wrong option */
     } else if (!runs || runs[1]) {
         fprintf(stderr, "eabench merge: %s; usage: eabench merge RUN [--out DIR]\n",
                 runs ? eab_excerpt(runs[1], 60, shown, sizeof shown) : "no run");

@@ -1,4 +1,4 @@
-/* eabench status: how far a run is, from its tables and from what the sweep at work on it says of itself. */
+/* eabench status: how far a run is, from its tables and from the report of a running sweep. */
 #include <glib.h>
 #include <math.h>
 #include <stdio.h>
@@ -14,6 +14,7 @@
 #include "run/folder.h"
 #include "run/state.h"
 #include "run/summary.h"
+#include "run/tables.h"
 #include "sweep/progress.h"
 
 static const char *const option_names[] = {"json", "help", NULL};
@@ -28,7 +29,9 @@ typedef struct {
     const char *state;
 } run_status;
 
-/* ---- looking ------------------------------------------------------------------------------------------------- */
+/* ---- reading ------------------------------------------------------------------------------------------------- */
+
+static bool is_result(int32_t status) { return status >= 0 && eab_cell_status_is_result((eab_cell_status)status); }
 
 static bool has_manifest(const char *folder) {
     char *path = g_build_filename(folder, "manifest.ini", NULL);
@@ -47,8 +50,8 @@ static int load_plan(run_status *self, const char *folder) {
     return EAB_OK;
 }
 
-/* Adds what one folder knows. A cell may be in several: in its shard's and in the merged one. */
-static int look_at_folder(run_status *self, const char *folder) {
+/* Adds what one folder holds. A cell may be in several folders: its shard's and the merged one. */
+static int read_folder(run_status *self, const char *folder) {
     eab_run_folder *tables;
     eab_run_state state;
     bool found;
@@ -56,8 +59,7 @@ static int look_at_folder(run_status *self, const char *folder) {
     for (int64_t i = 0; i < self->plan.count; i++) {
         eab_cell_outcome outcome;
         if (!eab_run_folder_outcome(tables, i, &outcome)) continue;
-        if (self->status[i] != EAB_CELL_OK && self->status[i] != EAB_CELL_DIVERGED)
-            self->status[i] = (int32_t)outcome.status;
+        if (!is_result(self->status[i])) self->status[i] = (int32_t)outcome.status;
     }
     eab_run_folder_close(tables);
     EAB_TRY(eab_run_state_read(folder, &found, &state));
@@ -65,7 +67,7 @@ static int look_at_folder(run_status *self, const char *folder) {
     return EAB_OK;
 }
 
-/* The shard that the folder is one of: RUN/shards/2-of-8; parts 0 if none. */
+/* The shard that this folder, RUN/shards/2-of-8, holds; parts 0 if it is none. */
 static eab_shard shard_of(const char *folder) {
     char *whole = g_canonicalize_filename(folder, NULL), *above = g_path_get_dirname(whole);
     char *name = g_path_get_basename(whole), *kind = g_path_get_basename(above);
@@ -83,7 +85,7 @@ static eab_shard shard_of(const char *folder) {
     return shard;
 }
 
-static int look_at_all(run_status *self) {
+static int read_all(run_status *self) {
     GArray *shards;
     GPtrArray *folders = g_ptr_array_new_with_free_func(g_free);
     int status = eab_shard_list(self->run, &shards);
@@ -99,16 +101,16 @@ static int look_at_all(run_status *self) {
     if (!status) status = load_plan(self, folders->pdata[0]);
     const eab_shard own = shard_of(self->run);
     if (!status && own.parts) eab_shard_take(&own, &self->plan);
-    for (guint i = 0; i < folders->len && !status; i++) status = look_at_folder(self, folders->pdata[i]);
+    for (guint i = 0; i < folders->len && !status; i++) status = read_folder(self, folders->pdata[i]);
     g_ptr_array_free(folders, TRUE);
     return status;
 }
 
 static void count_all(run_status *self) {
-    bool at_work = false, stopping = false, stale = false;
+    bool running = false, stopping = false, stale = false;
     for (int64_t i = 0; i < self->plan.count; i++) {
         const int32_t status = self->status[i];
-        self->done += status == EAB_CELL_OK || status == EAB_CELL_DIVERGED;
+        self->done += is_result(status);
         self->diverged += status == EAB_CELL_DIVERGED;
         self->failed += status == EAB_CELL_FAIL || status == EAB_CELL_OOM;
         self->timed_out += status == EAB_CELL_TIMEOUT;
@@ -118,28 +120,53 @@ static void count_all(run_status *self) {
         const eab_run_state *one = &g_array_index(self->sweeps, eab_run_state, i);
         stale = stale || one->stale;
         if (one->stale) continue;
-        at_work = true;
+        running = true;
         stopping = stopping || one->stopping;
         for (int32_t k = 0; k < MIN(one->running_count, EAB_STATE_MAX_RUNNING); k++)
             self->running += one->running[k].members;
         self->running += MAX(0, one->running_count - EAB_STATE_MAX_RUNNING);
-        self->eta_s = fmax(self->eta_s, one->eta_s); /* of a NAN and a number the number */
+        self->eta_s = fmax(self->eta_s, one->eta_s); /* of NAN and a number: the number */
         if (isfinite(one->tokens_per_s))
             self->tokens_per_s = (isfinite(self->tokens_per_s) ? self->tokens_per_s : 0) + one->tokens_per_s;
     }
     const int64_t open = self->plan.count - self->done - self->failed - self->timed_out;
-    self->running = MIN(self->running, MAX(0, open)); /* the tables may be a moment ahead */
+    self->running = MIN(self->running, MAX(0, open)); /* the tables may be ahead of the report */
     self->left = MAX(0, open - self->running);
-    self->state = at_work ? stopping ? "stopping" : "running" : open <= 0 ? "done" : stale ? "stale" : "stopped";
+    self->state = running ? stopping ? "stopping" : "running" : open <= 0 ? "done" : stale ? "stale" : "stopped";
 }
 
-/* ---- telling ------------------------------------------------------------------------------------------------- */
+/* ---- printing ------------------------------------------------------------------------------------------------- */
 
 /* The cell on one line; "" if the plan lacks it. */
 static void label_of(const run_status *self, const char *id, char *label, size_t size) {
     const int64_t index = eab_plan_find(&self->plan, id);
     g_strlcpy(label, "", size);
     if (index >= 0) eab_cell_label(&self->plan.cells[index].config, label, size);
+}
+
+static int32_t listed(const eab_run_state *one) { return MIN(one->running_count, EAB_STATE_MAX_RUNNING); }
+
+static void add_sweep(GString *json, const run_status *self, const eab_run_state *one) {
+    eab_json_begin(json, NULL, '{');
+    eab_json_count(json, "process", one->sweep.process);
+    eab_json_text(json, "host", one->sweep.host);
+    eab_json_text(json, "started", one->sweep.started);
+    eab_json_real(json, "silent_s", one->silent_s);
+    eab_json_text(json, "state", one->stale ? "stale" : one->stopping ? "stopping" : "running");
+    eab_json_begin(json, "running", '[');
+    for (int32_t i = 0; i < listed(one); i++) {
+        const eab_running *running = &one->running[i];
+        char label[512];
+        label_of(self, running->cell, label, sizeof label);
+        eab_json_begin(json, NULL, '{');
+        eab_json_text(json, "cell", running->cell);
+        eab_json_text(json, "label", label);
+        eab_json_count(json, "members", running->members);
+        eab_json_real(json, "share", running->share);
+        eab_json_end(json, '}');
+    }
+    eab_json_end(json, ']');
+    eab_json_end(json, '}');
 }
 
 static void print_json(const run_status *self) {
@@ -157,28 +184,7 @@ static void print_json(const run_status *self) {
     eab_json_real(json, "eta_s", self->eta_s);
     eab_json_real(json, "tokens_per_s", self->tokens_per_s);
     eab_json_begin(json, "sweeps", '[');
-    for (guint i = 0; i < self->sweeps->len; i++) {
-        const eab_run_state *one = &g_array_index(self->sweeps, eab_run_state, i);
-        eab_json_begin(json, NULL, '{');
-        eab_json_count(json, "process", one->sweep.process);
-        eab_json_text(json, "host", one->sweep.host);
-        eab_json_text(json, "started", one->sweep.started);
-        eab_json_real(json, "silent_s", one->silent_s);
-        eab_json_text(json, "state", one->stale ? "stale" : one->stopping ? "stopping" : "running");
-        eab_json_begin(json, "running", '[');
-        for (int32_t k = 0; k < MIN(one->running_count, EAB_STATE_MAX_RUNNING); k++) {
-            char label[512];
-            label_of(self, one->running[k].cell, label, sizeof label);
-            eab_json_begin(json, NULL, '{');
-            eab_json_text(json, "cell", one->running[k].cell);
-            eab_json_text(json, "label", label);
-            eab_json_count(json, "members", one->running[k].members);
-            eab_json_real(json, "share", one->running[k].share);
-            eab_json_end(json, '}');
-        }
-        eab_json_end(json, ']');
-        eab_json_end(json, '}');
-    }
+    for (guint i = 0; i < self->sweeps->len; i++) add_sweep(json, self, &g_array_index(self->sweeps, eab_run_state, i));
     eab_json_end(json, ']');
     eab_json_end(json, '}');
     puts(json->str);
@@ -192,7 +198,7 @@ static void print_sweep(const run_status *self, const eab_run_state *one) {
            one->stale ? "gone; last heard" : "last heard", silent, " ago");
     g_free(host);
     g_free(started);
-    for (int32_t k = 0; !one->stale && k < MIN(one->running_count, EAB_STATE_MAX_RUNNING); k++) {
+    for (int32_t k = 0; !one->stale && k < listed(one); k++) {
         const eab_running *running = &one->running[k];
         char label[512];
         label_of(self, running->cell, label, sizeof label);
@@ -229,10 +235,10 @@ static void print_text(const run_status *self) {
     g_free(run);
 }
 
-static int tell(const char *run, bool as_json) {
+static int print_status(const char *run, bool as_json) {
     run_status self = {.run = run, .sweeps = g_array_new(FALSE, FALSE, sizeof(eab_run_state))};
     int code;
-    const int status = look_at_all(&self);
+    const int status = read_all(&self);
     if (status) {
         code = eab_command_error("status", status);
     } else {
@@ -257,14 +263,14 @@ int eab_command_status(int argc, char **argv) {
         {0},
     };
     GOptionContext *context =
-        g_option_context_new("- how far a run is, also while a sweep is at work on it, here or elsewhere");
+        g_option_context_new("- how far a run is, also while a sweep works on it, here or on another machine");
     g_option_context_set_help_enabled(context, FALSE);
     g_option_context_add_main_entries(context, entries, NULL);
     g_option_context_set_description(
-        context, "Exit codes: 0 told; 1 told, and cells failed; 2 no run, or one that cannot be read.");
+        context, "Exit codes: 0 printed; 1 printed, and cells failed; 2 no run, or one that cannot be read.");
     int code = eab_command_parse("status", context, argc, argv, option_names, &help);
     if (code >= 0) {
-        /* help was asked for, or an option is wrong: said */
+        /* printed: the help, or a wrong option */
     } else if (!runs || runs[1]) {
         fprintf(stderr, "eabench status: %s; usage: eabench status RUN [--json]\n",
                 runs ? eab_excerpt(runs[1], 60, shown, sizeof shown) : "no run");
@@ -274,7 +280,7 @@ int eab_command_status(int argc, char **argv) {
                 eab_excerpt(runs[0], 200, (char[256]){0}, 256));
         code = EAB_EXIT_BAD_INPUT;
     } else {
-        code = tell(runs[0], as_json);
+        code = print_status(runs[0], as_json);
     }
     g_strfreev(runs);
     return code;

@@ -64,9 +64,9 @@ int eab_shard_list(const char *run, GArray **shards) {
     return status;
 }
 
-/* ---- who has what -------------------------------------------------------------------------------------------- */
+/* ---- splitting -------------------------------------------------------------------------------------------- */
 
-/* A part's load, in a heap with the least one on top; of equal ones the first part. */
+/* A part's load, in a heap with the least one on top; of equal loads the first part's. */
 typedef struct {
     double flop;
     int32_t part;

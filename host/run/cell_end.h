@@ -1,4 +1,4 @@
-/* How a cell ended, on its way from a worker to the tables and the progress line. */
+/* How a cell ended: sent from a worker to the tables and the progress line. */
 #ifndef EAB_RUN_CELL_END_H
 #define EAB_RUN_CELL_END_H
 

@@ -1,4 +1,4 @@
-/* Resuming: what a folder's tables hold, and their repair. */
+/* Reading the tables of a folder, repairing and ordering them. */
 #include <math.h>
 #include <string.h>
 
@@ -115,23 +115,23 @@ static int visit_geometry(void *context, const eab_csv_row *row) {
     return visit_rows(context, EAB_TABLE_GEOMETRY, row);
 }
 
-/* ---- what was lost at a table's end ---------------------------------------------------------------------------- */
+/* ---- rows lost at a table's end ---------------------------------------------------------------------------- */
 
-/* Rows that the cell's result has in the table: with --save-curves and --save-geometry, or none without. */
+/* The number of rows that the cell's result has in the table, if they were saved. */
 static int64_t full_rows(const eab_run_folder *folder, int64_t index, eab_table table) {
     const eab_config *config = &folder->plan->cells[index].config;
     const eab_cell_state *state = &folder->cells[index];
     const bool diverged = state->status == EAB_CELL_DIVERGED;
     if (table == EAB_TABLE_THROUGHPUT) return 1;
     if (table == EAB_TABLE_GEOMETRY) return diverged ? 0 : eab_geometry_row_count(config);
-    const int64_t looks = state->steps_done / config->eval_every + (state->steps_done % config->eval_every > 0);
-    return looks - diverged; /* the look that found the divergence is no point of the curve */
+    const int64_t evaluations = state->steps_done / config->eval_every + (state->steps_done % config->eval_every > 0);
+    return evaluations - diverged; /* the one that found the divergence is no point of the curve */
 }
 
-/* Each cell's commit stands behind its rows in the other tables, so a crash of the program loses none of these. One of the
- * machine, or of the disk, may: a table that ends too early. Done again are the last cell of such a table, if only a part of its
- * rows is there; cells without the row in throughput.csv that every result has; and, where a torn line tells that something is
- * gone, those that were committed behind the last cell that has rows. */
+/* A cell's other rows are on the disk before its commit, so a crash of the program loses none of them. A crash of the machine
+ * may cut off a table's end. Trained again are: the last cell of the table if some of its rows are missing; results without
+ * their row in throughput.csv; and, where a torn line shows that something was lost, all cells that were committed after
+ * the last one that has rows. */
 static void find_lost(eab_run_folder *folder, eab_table table, const eab_table_facts *facts) {
     int64_t last_place = -1;
     for (int64_t i = 0; i < folder->plan->count; i++)
@@ -214,7 +214,7 @@ int eab_run_folder_read(eab_run_folder *folder) {
         folder->has_table[table] = facts.exists || facts.torn;
         if (table != EAB_TABLE_ACCURACY && folder->has_table[table]) find_lost(folder, (eab_table)table, &facts);
     }
-    /* Whoever only looks wants to know of failures, too. */
+    /* Readers want failed cells, too. */
     for (int64_t i = 0; i < folder->plan->count; i++)
         if (!(folder->read_only ? has_all_rows(folder, i) : eab_run_folder_is_done(folder, i)))
             folder->cells[i] = (eab_cell_state){.status = -1};

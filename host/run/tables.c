@@ -76,7 +76,7 @@ int32_t eab_accuracy_row_part(const eab_config *config, const char *task, const 
     return -1;
 }
 
-/* Of the products' inputs: the backend's own type, or what the cell asks for. */
+/* The type of the matrix products' inputs: the backend's own, or the one that the cell asks for. */
 static void add_dtype(eab_csv_line *line, const eab_run_settings *settings, const eab_config *config) {
     const eab_backend *backend = eab_backend_from_name(settings->backend);
     char precision[16];
@@ -172,9 +172,9 @@ void eab_throughput_rows(GString *text, const eab_run_settings *settings, const 
     const eab_config *config = &cell->config;
     const double train_s = result->train_s > 0 ? result->train_s : NAN;
     const double fleet_tokens_per_s = (double)result->fleet_tokens / train_s;
-    /* The members of a fleet share one shape: what the device does is the fleet's rate times one member's work. */
+    /* The members of a fleet share one shape, so the device's rate is the fleet's tokens times one member's work per token. */
     const double gflop_per_s = result->flop_per_token * fleet_tokens_per_s * 1e-9;
-    /* The peak was measured in the backend's own type. */
+    /* The peak was measured in the backend's own type only. */
     const bool has_peak = settings->peak_gflop_per_s > 0 && config->precision == EAB_PRECISION_FLOAT32;
     const double peak = has_peak ? settings->peak_gflop_per_s : NAN;
 

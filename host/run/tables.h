@@ -1,5 +1,4 @@
-/* The columns of a run's tables, in one place: accuracy.csv, throughput.csv, curves.csv and geometry.csv.
- * The options' columns come from the option table and from the task families; nothing is listed twice. */
+/* The tables of a run: their columns and rows. Columns of options come from the option table and from the task families. */
 #ifndef EAB_RUN_TABLES_H
 #define EAB_RUN_TABLES_H
 
@@ -21,15 +20,13 @@ const eab_table_layout *eab_run_table(eab_table table);
 /* Rows that a cell has in accuracy.csv (at most 64): one, and for a mixture one more for each of its parts. */
 int32_t eab_accuracy_row_count(const eab_config *config);
 
-/* Which of them a row with this task and level is: 0 the whole, n the n-th part of a mixture; -1 if the cell has none
- * such. */
+/* Which of them has this task and level: 0 the cell as a whole, n the n-th part of a mixture; -1 none. */
 int32_t eab_accuracy_row_part(const eab_config *config, const char *task, const char *level);
 
 /* Rows that a cell has in geometry.csv, if it is ok. */
 int64_t eab_geometry_row_count(const eab_config *config);
 
-/* Append a cell's rows. Statuses other than ok and diverged have no throughput rows and no curves, those
- * other than ok no geometry. */
+/* Append a cell's rows. Only ok and diverged cells have throughput rows and curves, only ok cells geometry. */
 void eab_accuracy_rows(GString *text, const eab_run_settings *settings, const eab_cell *cell,
                        const eab_cell_result *result);
 void eab_throughput_rows(GString *text, const eab_run_settings *settings, const eab_cell *cell,
