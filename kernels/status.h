@@ -23,11 +23,14 @@ __attribute__((visibility("default"))) const char *eab_last_error(void);
 /* Sets this thread's error line (printf format) and returns `status`. Internal. */
 int eab_fail(eab_status status, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
+/* Puts a prefix (printf format) before this thread's error line and returns `status`. Internal. */
+int eab_fail_prefix(int status, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
 #ifdef __cplusplus
 }
 #endif
 
-/* Hands an error on: `EAB_TRY(call());` returns from the enclosing function if the call fails. */
+/* Passes an error on: `EAB_TRY(call());` returns from the enclosing function if the call fails. */
 #define EAB_TRY(call)                              \
     do {                                           \
         const int eab_try_status = (call);         \

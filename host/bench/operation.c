@@ -4,6 +4,7 @@
 
 #include "base/suggest.h"
 #include "kernels/attention.h"
+#include "spec/identity.h"
 
 enum { MAX_MECHANISMS = 16, LARGEST = 1 << 20 };
 

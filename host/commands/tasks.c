@@ -5,6 +5,7 @@
 
 #include "base/suggest.h"
 #include "commands.h"
+#include "plan/validate.h"
 #include "spec/cell_task.h"
 #include "spec/options.h"
 #include "spec/range.h"
@@ -39,7 +40,8 @@ static void print_usage(FILE *file) {
 /* One number within the bounds of `option`. */
 static int read_number(const char *where, const char *text, const eab_option *option, double *value) {
     GArray *values = g_array_new(FALSE, FALSE, sizeof(double));
-    int status = eab_range_parse(option, text, where, values);
+    int status = option->kind == EAB_OPTION_MIXTURE ? eab_mixture_parse(text, where, values)
+                                                    : eab_range_parse(option, text, where, values);
     if (!status && values->len != 1)
         status = eab_fail(EAB_BAD_INPUT, "%s: %u values; allowed: one", where, values->len);
     if (!status) *value = g_array_index(values, double, 0);

@@ -18,6 +18,7 @@
 #include "geometry.h"
 #include "kernels/clock.h"
 #include "spec/cell_task.h"
+#include "spec/identity.h"
 #include "spec/options.h"
 #include "train_state.h"
 

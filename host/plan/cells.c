@@ -8,7 +8,9 @@
 #include "model/cost.h"
 #include "spec/cell_task.h"
 #include "spec/file.h"
+#include "spec/identity.h"
 #include "tasks/task.h"
+#include "validate.h"
 
 enum { MAX_DIMENSIONS = 64, MAX_VARIANTS = 16 };
 
@@ -237,11 +239,7 @@ static void take_cell(sweep_product *product, eab_config *config) {
 
 static int check_cell(const sweep_product *product, const eab_config *config) {
     const int status = eab_config_check(config);
-    if (!status) return EAB_OK;
-    char *problem = g_strdup(eab_last_error());
-    eab_fail((eab_status)status, "%s: %s", product->path, problem);
-    g_free(problem);
-    return status;
+    return status ? eab_fail_prefix(status, "%s: ", product->path) : EAB_OK;
 }
 
 static int list_cells(sweep_product *product, const eab_config *base, eab_plan *plan) {

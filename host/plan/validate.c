@@ -1,4 +1,5 @@
-/* What decides whether a cell can be trained at all, and the hash that names it. */
+#include "validate.h"
+
 #include <glib.h>
 #include <math.h>
 #include <pthread.h>
@@ -8,7 +9,6 @@
 
 #include "model/cost.h"
 #include "spec/cell_task.h"
-#include "spec/options.h"
 #include "tasks/task.h"
 
 enum { MAX_HEAD_DIM = 256 };
@@ -124,53 +124,4 @@ int eab_config_check(const eab_config *config) {
     EAB_TRY(check_heads(config));
     EAB_TRY(check_level(config));
     return check_memory(config);
-}
-
-/* ---- identity ------------------------------------------------------------------------------------------------ */
-
-/* "section.key=value" of an option that is not at its default. */
-static void add_option(GPtrArray *lines, const eab_option *option, const eab_config *config) {
-    if (eab_option_get(option, config) == option->default_value) return;
-    char value[EAB_OPTION_TEXT_SIZE];
-    eab_option_print(option, config, value, sizeof value);
-    g_ptr_array_add(lines, g_strdup_printf("%s.%s=%s", option->section, option->key, value));
-}
-
-/* A part of a mixture is named as a plain cell is: by what is not at its default, so that a family's new option moves no
- * mixture's name either. */
-static void add_part(GPtrArray *lines, const eab_level *level) {
-    const eab_config config = {.level = *level};
-    GPtrArray *options = g_ptr_array_new_with_free_func(g_free);
-    for (int i = 0; eab_option_of_task(level->family, i); i++)
-        add_option(options, eab_option_of_task(level->family, i), &config);
-    g_ptr_array_add(options, NULL);
-    char *joined = g_strjoinv(" ", (char **)options->pdata);
-    g_ptr_array_add(lines, g_strdup_printf("mixture.part=%s %s", eab_task_at(level->family)->name, joined));
-    g_free(joined);
-    g_ptr_array_unref(options);
-}
-
-static int compare_lines(const void *a, const void *b) { return strcmp(*(char *const *)a, *(char *const *)b); }
-
-void eab_config_id(const eab_config *config, char id[17]) {
-    GPtrArray *lines = g_ptr_array_new_with_free_func(g_free);
-    g_ptr_array_add(lines, g_strdup_printf("task=%s", eab_config_task_name(config)));
-    if (config->mixture) {
-        for (int32_t i = 0; i < eab_config_part_count(config); i++) add_part(lines, eab_config_part(config, i));
-        add_option(lines, eab_option_find("mixture", "cue"), config);
-    } else {
-        for (int i = 0; eab_option_of_task(config->level.family, i); i++)
-            add_option(lines, eab_option_of_task(config->level.family, i), config);
-    }
-    for (int i = 0; i < eab_option_count; i++) add_option(lines, &eab_options[i], config);
-    g_ptr_array_sort(lines, compare_lines);
-
-    GChecksum *checksum = g_checksum_new(G_CHECKSUM_SHA256);
-    for (guint i = 0; i < lines->len; i++) {
-        g_checksum_update(checksum, (const guchar *)lines->pdata[i], -1);
-        g_checksum_update(checksum, (const guchar *)"\n", 1);
-    }
-    g_strlcpy(id, g_checksum_get_string(checksum), 17);
-    g_checksum_free(checksum);
-    g_ptr_array_unref(lines);
 }

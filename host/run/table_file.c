@@ -75,10 +75,7 @@ static int check_torn_header(const char *path, const eab_table_layout *layout, i
 
 /* Puts the file and the row's line before the last error. */
 static int at_row(int status, const char *path, const eab_csv_row *row) {
-    char *reason = g_strdup(eab_last_error());
-    eab_fail((eab_status)status, "%s:%lld: %s", path, (long long)row->line, reason);
-    g_free(reason);
-    return status;
+    return eab_fail_prefix(status, "%s:%lld: ", path, (long long)row->line);
 }
 
 static int scan(const char *path, int fd, eab_csv_reader *reader, const eab_table_layout *layout,

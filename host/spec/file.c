@@ -207,7 +207,8 @@ static int set_axis(eab_spec *spec, eab_section *section, axis_key key, GArray *
 static int read_axis(eab_spec *spec, eab_section *section, axis_key key, const char *value, int line,
                      const char *where) {
     GArray *values = g_array_new(FALSE, FALSE, sizeof(double));
-    const int status = eab_range_parse(key.option, value, where, values);
+    const int status = key.option->kind == EAB_OPTION_MIXTURE ? eab_mixture_parse(value, where, values)
+                                                              : eab_range_parse(key.option, value, where, values);
     if (status) {
         g_array_unref(values);
         return status;

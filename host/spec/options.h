@@ -72,14 +72,6 @@ bool eab_option_within(const eab_option *option, double value);
 /* Prints all options, those of the task families first, as an aligned table: section, key, default, allowed, help. */
 void eab_options_help(FILE *file);
 
-/* Checks one cell as a whole: d_model against heads, rope's even head_dim, one-hot's d_model >= vocab, head_dim <= 256,
- * the family's own rules, memory. EAB_BAD_INPUT with a line (what, where, what is allowed) if it cannot be. */
-int eab_config_check(const eab_config *config);
-
-/* 16 hex digits that identify the cell: SHA-256 over the family, the level's and all other options that are not at
- * their default, as sorted "section.key=value" lines; cut to 64 bits. */
-void eab_config_id(const eab_config *config, char id[17]);
-
 /* Shortest decimal text of `value` that reads back as the same double. */
 void eab_real_print(double value, char *text, size_t size);
 

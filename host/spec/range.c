@@ -6,7 +6,6 @@
 #include <string.h>
 
 #include "base/suggest.h"
-#include "mixture.h"
 
 static const double hit_tolerance = 1e-9; /* relative: how near a real range must come to its end to include it */
 
@@ -186,7 +185,6 @@ static int read_item(const value_reader *reader, GArray *values) {
 }
 
 int eab_range_parse(const eab_option *option, const char *text, const char *where, GArray *values) {
-    if (option->kind == EAB_OPTION_MIXTURE) return eab_mixture_parse(text, where, values);
     char **items = g_strsplit(text, ",", -1);
     value_reader reader = {.option = option, .where = where};
     int status = EAB_OK;

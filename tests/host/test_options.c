@@ -3,6 +3,8 @@
 #include <math.h>
 #include <string.h>
 
+#include "host/plan/validate.h"
+#include "host/spec/identity.h"
 #include "host/spec/options.h"
 #include "tasks/task.h"
 

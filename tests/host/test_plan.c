@@ -1,5 +1,6 @@
 #include <glib.h>
 
+#include "host/spec/identity.h"
 #include "spec_text.h"
 #include "tasks/task.h"
 
