@@ -5,10 +5,12 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "system.h"
+
 void *eab_module_open(const char *name, bool everywhere) {
     static const char *const places[] = {"", "../" EAB_MODULE_FOLDER "/"};
     char program[4096], path[sizeof program + 256];
-    const ssize_t length = readlink("/proc/self/exe", program, sizeof program - 1);
+    const ssize_t length = readlink(EAB_SYSTEM_PROGRAM, program, sizeof program - 1);
     void *found = NULL;
     if (length <= 0) return NULL;
     program[length] = '\0';

@@ -1,17 +1,50 @@
-/* The calls that only Linux or glibc has. */
-#define _GNU_SOURCE /* sched_getaffinity */
+#define _GNU_SOURCE /* sched_getaffinity, program_invocation_name */
 #include "system.h"
 
+#include <errno.h>
+#include <glib.h>
+#include <gnu/libc-version.h>
+#include <math.h>
+#include <pthread.h>
 #include <sched.h>
+#include <string.h>
+#include <sys/utsname.h>
 #include <unistd.h>
 
-void eab_time_print(time_t moment, char *text, size_t size) {
-    struct tm utc = {0};
-    gmtime_r(&moment, &utc);
-    if (!strftime(text, size, "%Y-%m-%dT%H:%M:%SZ", &utc)) text[0] = '\0';
+/* ---- files of /proc and /sys ----------------------------------------------------------------------------------- */
+
+/* The value of the first line "key: value"; NULL if there is none. g_free */
+static char *read_value(const char *path, const char *key) {
+    char *text = NULL, *value = NULL;
+    if (!g_file_get_contents(path, &text, NULL, NULL)) return NULL;
+    char **lines = g_strsplit(text, "\n", 400); /* cpuinfo describes each core; the first one is enough */
+    for (char **line = lines; *line && !value; line++) {
+        if (!g_str_has_prefix(*line, key)) continue;
+        const char *rest = *line + strlen(key);
+        rest += strspn(rest, " \t");
+        if (*rest == ':') value = g_strstrip(g_strdup(rest + 1));
+    }
+    g_strfreev(lines);
+    g_free(text);
+    return value;
 }
 
-/* The cores that this process may run on, as a mask for CPU_FREE of *size bytes; NULL: not known. */
+/* The number at the beginning of a file, in bytes if it ends with K or M; `otherwise` if there is none. */
+static double read_number(const char *path, double otherwise) {
+    char *text = NULL, *end;
+    double number = otherwise;
+    if (g_file_get_contents(path, &text, NULL, NULL) && g_ascii_isdigit(text[0])) {
+        number = g_ascii_strtod(text, &end);
+        if (*end == 'K') number *= 1 << 10;
+        if (*end == 'M') number *= 1 << 20;
+    }
+    g_free(text);
+    return number;
+}
+
+/* ---- cores and memory ---------------------------------------------------------------------------------------- */
+
+/* The cores that this process may run on, as a mask of *size bytes; NULL: unknown. CPU_FREE */
 static cpu_set_t *core_mask(size_t *size) {
     for (size_t bits = 1024; bits <= 1 << 20; bits *= 4) { /* the kernel's mask may be wider than cpu_set_t */
         cpu_set_t *set = CPU_ALLOC(bits);
@@ -39,8 +72,87 @@ int eab_system_cores(void) {
 uint64_t eab_system_core_hash(void) {
     size_t size;
     cpu_set_t *set = core_mask(&size);
-    uint64_t mark = UINT64_C(14695981039346656037); /* FNV-1a */
-    for (size_t i = 0; set && i < size; i++) mark = (mark ^ ((const unsigned char *)set)[i]) * UINT64_C(1099511628211);
+    uint64_t hash = UINT64_C(14695981039346656037); /* FNV-1a */
+    for (size_t i = 0; set && i < size; i++) hash = (hash ^ ((const unsigned char *)set)[i]) * UINT64_C(1099511628211);
     if (set) CPU_FREE(set);
-    return mark;
+    return hash;
+}
+
+void eab_system_pin_thread(void) {
+    cpu_set_t one;
+    const int core = sched_getcpu();
+    if (core < 0 || core >= CPU_SETSIZE) return;
+    CPU_ZERO(&one);
+    CPU_SET((size_t)core, &one);
+    sched_setaffinity(0, sizeof one, &one);
+}
+
+static double memory_bytes;
+
+static void find_memory_bytes(void) {
+    const double physical = (double)sysconf(_SC_PHYS_PAGES) * (double)sysconf(_SC_PAGESIZE);
+    const double group = fmin(read_number("/sys/fs/cgroup/memory.max", HUGE_VAL),
+                              read_number("/sys/fs/cgroup/memory/memory.limit_in_bytes", HUGE_VAL));
+    memory_bytes = fmin(physical > 0 ? physical : HUGE_VAL, group);
+}
+
+double eab_system_memory_bytes(void) {
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, find_memory_bytes);
+    return memory_bytes;
+}
+
+double eab_system_free_bytes(void) {
+    char *text = read_value("/proc/meminfo", "MemAvailable");
+    const double kib = text ? g_ascii_strtod(text, NULL) : 0;
+    g_free(text);
+    return 1024 * kib;
+}
+
+size_t eab_system_cache_bytes(void) {
+    double largest = 0;
+    for (int index = 0; index < 8; index++) {
+        char path[80];
+        g_snprintf(path, sizeof path, "/sys/devices/system/cpu/cpu0/cache/index%d/size", index);
+        largest = fmax(largest, read_number(path, 0));
+    }
+    return (size_t)largest;
+}
+
+/* ---- names ----------------------------------------------------------------------------------------------------- */
+
+char *eab_system_os(void) {
+    struct utsname name;
+    char *pretty = g_get_os_info(G_OS_INFO_KEY_PRETTY_NAME);
+    if (uname(&name)) return pretty;
+    char *os = g_strdup_printf("%s%s%s %s %s", pretty ? pretty : "", pretty ? ", " : "", name.sysname, name.release,
+                               name.machine);
+    g_free(pretty);
+    return os;
+}
+
+char *eab_system_processor(void) { return read_value("/proc/cpuinfo", "model name"); }
+
+char *eab_system_processor_clock(void) {
+    double mhz = read_number("/sys/devices/system/cpu/cpu0/cpufreq/cpuinfo_max_freq", 0) / 1000;
+    if (mhz == 0) {
+        char *text = read_value("/proc/cpuinfo", "cpu MHz");
+        if (text) mhz = g_ascii_strtod(text, NULL);
+        g_free(text);
+    }
+    return mhz > 0 && mhz < 1e6 ? g_strdup_printf("%.0f MHz", mhz) : NULL;
+}
+
+char *eab_system_gpu_driver(void) { return read_value("/proc/driver/nvidia/version", "NVRM version"); }
+
+char *eab_system_c_library(void) { return g_strdup_printf("glibc %s", gnu_get_libc_version()); }
+
+/* ---- the program and the clock ----------------------------------------------------------------------------------------------- */
+
+char *eab_system_program_name(void) { return program_invocation_name; }
+
+void eab_time_print(time_t moment, char *text, size_t size) {
+    struct tm utc = {0};
+    gmtime_r(&moment, &utc);
+    if (!strftime(text, size, "%Y-%m-%dT%H:%M:%SZ", &utc)) text[0] = '\0';
 }

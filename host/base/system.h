@@ -1,4 +1,4 @@
-/* The machine and the clock. */
+/* The machine, the process and the clock. Everything in host/ that only Linux or glibc has is in system.c. */
 #ifndef EAB_BASE_SYSTEM_H
 #define EAB_BASE_SYSTEM_H
 
@@ -6,13 +6,43 @@
 #include <stdint.h>
 #include <time.h>
 
-/* Cores that this process may run on (sched_getaffinity); at least 1. */
+/* ---- cores and memory ---------------------------------------------------------------------------------------- */
+
+/* Cores that this process may run on; at least 1. */
 int eab_system_cores(void);
 
 /* A hash of the set of these cores: processes with the same hash share them. */
 uint64_t eab_system_core_hash(void);
 
-/* "2025-11-22T08:31:00Z": UTC, whatever TZ says. */
+/* Keeps the calling thread on its current core. */
+void eab_system_pin_thread(void);
+
+/* Memory that this process may use: the machine's, or less in a container. Thread-safe. */
+double eab_system_memory_bytes(void);
+
+/* Memory that is free now; 0: unknown. */
+double eab_system_free_bytes(void);
+
+/* The largest cache of the first core; 0: unknown. In a virtual machine cpuid may describe the whole host, Linux does not. */
+size_t eab_system_cache_bytes(void);
+
+/* ---- names for the manifest: NULL if unknown; g_free ----------------------------------------------------------- */
+
+char *eab_system_os(void);
+char *eab_system_processor(void);
+char *eab_system_processor_clock(void); /* the greatest if the kernel knows it, else the current one */
+char *eab_system_gpu_driver(void);
+char *eab_system_c_library(void);
+
+/* ---- the program and the clock ----------------------------------------------------------------------------------------------- */
+
+/* A link to the running program's file. */
+#define EAB_SYSTEM_PROGRAM "/proc/self/exe"
+
+/* The program's name as it was called: argv[0] of main. */
+char *eab_system_program_name(void);
+
+/* "2025-11-22T08:31:00Z": UTC, whatever TZ is. */
 void eab_time_print(time_t moment, char *text, size_t size);
 
 #endif

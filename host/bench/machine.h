@@ -10,7 +10,4 @@ double eab_bench_free_bytes(eab_device *device);
 /* Bytes of the largest cache in which a call could find its operands. */
 size_t eab_bench_cache_bytes(const eab_device *device);
 
-/* Keeps the calling thread on its current core. */
-void eab_bench_pin_thread(void);
-
 #endif

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/interrupt.h"
+#include "base/system.h"
 #include "folder.h"
 #include "kernels/clock.h"
 #include "kernels/cpu/isa.h"
@@ -184,7 +185,7 @@ int eab_bench_run(const eab_bench *bench, const eab_bench_plan *plan, eab_bench_
     *outcome = (eab_bench_outcome){.rows = 0};
     eab_interrupt_watch();
     eab_interrupt_looking(true);
-    eab_bench_pin_thread();
+    eab_system_pin_thread();
     int status = prepare(&run);
     for (; !status && run.number < plan->points->len; run.number++)
         status = measure_point(&run, &g_array_index(plan->points, eab_bench_point, run.number));

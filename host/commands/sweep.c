@@ -1,5 +1,4 @@
 /* eabench sweep: checks its options and makes an eab_sweep of them. */
-#define _GNU_SOURCE /* program_invocation_name */
 #include <errno.h>
 #include <fcntl.h>
 #include <glib.h>
@@ -248,10 +247,10 @@ static void restart_process(int argc, char **argv, const eab_sweep_restart *rest
     char **words = g_new0(char *, (gsize)argc + 2), text[80];
     g_snprintf(text, sizeof text, "%" PRId64 ":%d:%d:%.3f", restart->suspects.first, restart->suspects.cells,
                restart->suspects.fleet, restart->elapsed_s);
-    words[0] = program_invocation_name;
+    words[0] = eab_system_program_name();
     for (int i = 0; i < argc; i++) words[i + 1] = argv[i];
     fflush(NULL);
-    if (!setenv(restart_variable, text, 1)) execv("/proc/self/exe", words);
+    if (!setenv(restart_variable, text, 1)) execv(EAB_SYSTEM_PROGRAM, words);
     fprintf(stderr, "eabench sweep: the program cannot be started again: %s; start the same command again\n",
             g_strerror(errno));
     g_free(words);
@@ -326,7 +325,7 @@ static int run(const arguments *a, const eab_launch *launch, int argc, char **ar
                        .profile = a->profile,
                        .search = a->search,
                        .command = eab_command_quote("eabench", argc, argv),
-                       .resume_command = eab_command_quote(program_invocation_name, argc, argv)};
+                       .resume_command = eab_command_quote(eab_system_program_name(), argc, argv)};
     int code = join_ranks(a, launch, &sweep);
     eab_sweep_restart restart = {0};
     if (!sweep.ranks) sweep.restart = &restart; /* other ranks would lose their leader */

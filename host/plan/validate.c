@@ -1,12 +1,8 @@
 #include "validate.h"
 
-#include <glib.h>
-#include <math.h>
-#include <pthread.h>
-#include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
+#include <stdio.h>
 
+#include "base/system.h"
 #include "model/cost.h"
 #include "spec/cell_task.h"
 #include "tasks/task.h"
@@ -77,24 +73,6 @@ static int check_level(const eab_config *config) {
     return check_vocab(config);
 }
 
-static double read_limit(const char *path) {
-    char *text = NULL;
-    double limit = HUGE_VAL;
-    if (g_file_get_contents(path, &text, NULL, NULL) && g_ascii_isdigit(text[0])) limit = g_ascii_strtod(text, NULL);
-    g_free(text);
-    return limit;
-}
-
-/* Memory that this process may use: the machine's, or less in a container. */
-static double available_bytes;
-
-static void find_memory_bytes(void) {
-    const double physical = (double)sysconf(_SC_PHYS_PAGES) * (double)sysconf(_SC_PAGESIZE);
-    const double group =
-        fmin(read_limit("/sys/fs/cgroup/memory.max"), read_limit("/sys/fs/cgroup/memory/memory.limit_in_bytes"));
-    available_bytes = fmin(physical > 0 ? physical : HUGE_VAL, group);
-}
-
 static int check_memory(const eab_config *config) {
     const double positions = (double)config->batch * (config->context + 1);
     if (positions > INT32_MAX) /* rows are counted in 32 bits */
@@ -104,10 +82,8 @@ static int check_memory(const eab_config *config) {
             "at most %d",
             config->batch, config->context, positions, INT32_MAX);
 
-    static pthread_once_t once = PTHREAD_ONCE_INIT;
-    const double bytes = eab_config_memory_bytes(config);
-    pthread_once(&once, find_memory_bytes);
-    if (bytes <= available_bytes) return EAB_OK;
+    const double bytes = eab_config_memory_bytes(config), available = eab_system_memory_bytes();
+    if (bytes <= available) return EAB_OK;
 
     const double parameters = (double)eab_config_parameters(config);
     const int copies = config->optimizer == EAB_OPTIMIZER_ADAMW ? 4 : 3; /* weights, gradients, moments */
@@ -117,7 +93,7 @@ static int check_memory(const eab_config *config) {
         "[train] batch = %d, [model] context = %d, layers = %d, d_model = %d: does not fit in memory: %.0f "
         "parameters * %d bytes + %d * %d positions * %.0f bytes = %.3g GB; allowed: at most the %.3g GB here",
         config->batch, config->context, config->layers, config->d_model, parameters, 4 * copies, config->batch,
-        config->context, (bytes - 4 * copies * parameters) / rows, bytes / 1e9, available_bytes / 1e9);
+        config->context, (bytes - 4 * copies * parameters) / rows, bytes / 1e9, available / 1e9);
 }
 
 int eab_config_check(const eab_config *config) {

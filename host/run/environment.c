@@ -1,11 +1,8 @@
 #include "environment.h"
 
 #include <glib.h>
-#include <gnu/libc-version.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/utsname.h>
-#include <unistd.h>
 
 #include "base/csv.h"
 #include "base/suggest.h"
@@ -17,68 +14,20 @@ const char *const eab_environment_keys[EAB_ENVIRONMENT_KEYS] = {
     "version", "commit", "compiler",  "flags", "os",      "cpu",   "cores",   "isa",     "backend",         "device",
     "driver",  "clocks", "libraries", "ranks", "workers", "fleet", "started", "command", "peak_gflop_per_s"};
 
-/* The value of the first line "key : value" of a file; "" if there is none. */
-static char *line_value(const char *path, const char *key) {
-    char *text = NULL, *value = NULL;
-    if (g_file_get_contents(path, &text, NULL, NULL)) {
-        char **lines = g_strsplit(text, "\n", 400);
-        for (char **line = lines; *line && !value; line++) {
-            if (!g_str_has_prefix(*line, key)) continue;
-            const char *rest = *line + strlen(key);
-            while (*rest == ' ' || *rest == '\t') rest++;
-            if (*rest == ':' || *rest == '=') value = eab_line_clean(rest + 1);
-        }
-        g_strfreev(lines);
-    }
-    g_free(text);
-    return value ? value : g_strdup("");
-}
-
-static char *first_line(const char *path) {
-    char *text = NULL;
-    if (!g_file_get_contents(path, &text, NULL, NULL)) return g_strdup("");
-    text[strcspn(text, "\n")] = '\0';
-    char *line = eab_line_clean(text);
-    g_free(text);
-    return line;
-}
-
-static char *operating_system(void) {
-    struct utsname name;
-    char *pretty = line_value("/etc/os-release", "PRETTY_NAME");
-    for (char *c = pretty; *c; c++)
-        if (*c == '"' || *c == '\'') *c = ' ';
-    g_strstrip(pretty);
-    char *os = uname(&name) ? g_strdup(pretty)
-                            : g_strdup_printf("%s%s%s %s %s", pretty, *pretty ? ", " : "", name.sysname, name.release,
-                                              name.machine);
-    g_free(pretty);
-    return os;
-}
-
-/* Of the processor: the greatest clock where the kernel tells, else the one it runs at. */
-static char *processor_clocks(void) {
-    char *text = first_line("/sys/devices/system/cpu/cpu0/cpufreq/cpuinfo_max_freq");
-    const gint64 khz = g_ascii_strtoll(text, NULL, 10);
-    g_free(text);
-    if (khz > 0) return g_strdup_printf("%d MHz", (int)(khz / 1000));
-    text = line_value("/proc/cpuinfo", "cpu MHz");
-    const double mhz = g_ascii_strtod(text, NULL);
-    g_free(text);
-    return mhz > 0 && mhz < 1e6 ? g_strdup_printf("%.0f MHz", mhz) : g_strdup("");
-}
-
 /* The GPU's; on the processor why there is none, where this build could use one. */
 static char *driver(bool host) {
     const eab_backend *cuda = eab_backend_from_name("cuda");
-    if (!host) return line_value("/proc/driver/nvidia/version", "NVRM version");
+    if (!host) return eab_system_gpu_driver();
     const char *absent = cuda && cuda->absent ? cuda->absent() : NULL;
-    return absent ? g_strdup_printf("none: %s", absent) : g_strdup("");
+    return absent ? g_strdup_printf("none: %s", absent) : NULL;
 }
 
 static char *libraries(void) {
-    return g_strdup_printf("glibc %s, glib %u.%u.%u", gnu_get_libc_version(), glib_major_version, glib_minor_version,
-                           glib_micro_version);
+    char *c_library = eab_system_c_library();
+    char *text =
+        g_strdup_printf("%s, glib %u.%u.%u", c_library, glib_major_version, glib_minor_version, glib_micro_version);
+    g_free(c_library);
+    return text;
 }
 
 /* Takes `value`. */
@@ -96,14 +45,14 @@ void eab_environment_collect(const eab_run_settings *settings, eab_environment *
     eab_environment_set(environment, "commit", EAB_BUILD_COMMIT);
     eab_environment_set(environment, "compiler", EAB_BUILD_COMPILER);
     eab_environment_set(environment, "flags", EAB_BUILD_FLAGS);
-    set_own(environment, "os", operating_system());
-    set_own(environment, "cpu", line_value("/proc/cpuinfo", "model name"));
+    set_own(environment, "os", eab_system_os());
+    set_own(environment, "cpu", eab_system_processor());
     set_own(environment, "cores", g_strdup_printf("%d", eab_system_cores()));
     eab_environment_set(environment, "isa", settings->isa);
     eab_environment_set(environment, "backend", settings->backend);
     eab_environment_set(environment, "device", settings->device);
     set_own(environment, "driver", driver(host));
-    if (host) set_own(environment, "clocks", processor_clocks());
+    if (host) set_own(environment, "clocks", eab_system_processor_clock());
     set_own(environment, "libraries", libraries());
     set_own(environment, "ranks", g_strdup_printf("%d", MAX(1, settings->ranks)));
     set_own(environment, "workers", g_strdup_printf("%d", settings->workers));
