@@ -67,24 +67,6 @@ static int read_folder(run_status *self, const char *folder) {
     return EAB_OK;
 }
 
-/* The shard that this folder, RUN/shards/2-of-8, holds; parts 0 if it is none. */
-static eab_shard shard_of(const char *folder) {
-    char *whole = g_canonicalize_filename(folder, NULL), *above = g_path_get_dirname(whole);
-    char *name = g_path_get_basename(whole), *kind = g_path_get_basename(above);
-    eab_shard shard = {0, 0};
-    char *cut = strstr(name, "-of-");
-    if (cut && strcmp(kind, "shards") == 0) {
-        char *pair = g_strdup_printf("%.*s/%s", (int)(cut - name), name, cut + 4);
-        if (!eab_shard_read(pair, &shard)) shard.parts = 0;
-        g_free(pair);
-    }
-    g_free(whole);
-    g_free(above);
-    g_free(name);
-    g_free(kind);
-    return shard;
-}
-
 static int read_all(run_status *self) {
     GArray *shards;
     GPtrArray *folders = g_ptr_array_new_with_free_func(g_free);
@@ -99,7 +81,7 @@ static int read_all(run_status *self) {
     if (!status && !folders->len)
         status = eab_fail(EAB_BAD_INPUT, "%s: no run of eabench sweep: it has no manifest.ini", self->run);
     if (!status) status = load_plan(self, folders->pdata[0]);
-    const eab_shard own = shard_of(self->run);
+    const eab_shard own = eab_shard_of_folder(self->run);
     if (!status && own.parts) eab_shard_take(&own, &self->plan);
     for (guint i = 0; i < folders->len && !status; i++) status = read_folder(self, folders->pdata[i]);
     g_ptr_array_free(folders, TRUE);

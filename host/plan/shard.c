@@ -32,6 +32,26 @@ char *eab_shard_folder(const char *run, eab_shard shard) {
     return g_strdup_printf("%s/shards/%d-of-%d", run, shard.part, shard.parts);
 }
 
+/* Reads "2-of-8", but not "02-of-8". */
+static bool read_name(const char *name, eab_shard *shard) {
+    char written[64];
+    if (!read_pair(name, "-of-", shard)) return false;
+    g_snprintf(written, sizeof written, "%d-of-%d", shard->part, shard->parts);
+    return strcmp(name, written) == 0;
+}
+
+eab_shard eab_shard_of_folder(const char *folder) {
+    char *whole = g_canonicalize_filename(folder, NULL), *above = g_path_get_dirname(whole);
+    char *name = g_path_get_basename(whole), *kind = g_path_get_basename(above);
+    eab_shard shard = {0, 0};
+    if (strcmp(kind, "shards") != 0 || !read_name(name, &shard)) shard.parts = 0;
+    g_free(whole);
+    g_free(above);
+    g_free(name);
+    g_free(kind);
+    return shard;
+}
+
 static int compare_shards(const void *a, const void *b) {
     const eab_shard *left = a, *right = b;
     return left->parts != right->parts ? left->parts - right->parts : left->part - right->part;
@@ -44,19 +64,15 @@ int eab_shard_list(const char *run, GArray **shards) {
     *shards = g_array_new(FALSE, FALSE, sizeof(eab_shard));
     int status = EAB_OK;
     if (!folder) {
-        status = g_error_matches(error, G_FILE_ERROR, G_FILE_ERROR_NOENT) ||
-                         g_error_matches(error, G_FILE_ERROR, G_FILE_ERROR_NOTDIR)
-                     ? EAB_OK
-                     : eab_fail(EAB_IO, "%s", error->message);
+        const bool missing = g_error_matches(error, G_FILE_ERROR, G_FILE_ERROR_NOENT) ||
+                             g_error_matches(error, G_FILE_ERROR, G_FILE_ERROR_NOTDIR);
+        if (!missing) status = eab_fail(EAB_IO, "%s", error->message);
         g_error_free(error);
     }
     const char *name;
     while (folder && (name = g_dir_read_name(folder))) {
         eab_shard shard;
-        char written[64];
-        if (!read_pair(name, "-of-", &shard)) continue;
-        g_snprintf(written, sizeof written, "%d-of-%d", shard.part, shard.parts);
-        if (strcmp(name, written) == 0) g_array_append_val(*shards, shard); /* not 01-of-2 */
+        if (read_name(name, &shard)) g_array_append_val(*shards, shard);
     }
     if (folder) g_dir_close(folder);
     g_array_sort(*shards, compare_shards);

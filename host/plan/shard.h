@@ -19,6 +19,9 @@ bool eab_shard_read(const char *text, eab_shard *shard);
 /* RUN/shards/2-of-8; g_free. */
 char *eab_shard_folder(const char *run, eab_shard shard);
 
+/* The shard of a folder named so (RUN/shards/2-of-8); parts 0 for another name. */
+eab_shard eab_shard_of_folder(const char *folder);
+
 /* The shards that have folders (eab_shard), sorted by parts, then part; for g_array_free. EAB_IO where RUN/shards cannot be
  * read. */
 int eab_shard_list(const char *run, GArray **shards);

@@ -14,7 +14,7 @@ const char *const eab_environment_keys[EAB_ENVIRONMENT_KEYS] = {
     "version", "commit", "compiler",  "flags", "os",      "cpu",   "cores",   "isa",     "backend",         "device",
     "driver",  "clocks", "libraries", "ranks", "workers", "fleet", "started", "command", "peak_gflop_per_s"};
 
-/* The GPU's; on the processor why there is none, where this build could use one. */
+/* The GPU's driver; on the processor the reason why there is no GPU, if this build could use one. */
 static char *driver(bool host) {
     const eab_backend *cuda = eab_backend_from_name("cuda");
     if (!host) return eab_system_gpu_driver();

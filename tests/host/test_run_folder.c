@@ -1,4 +1,4 @@
-/* The run's folder: what a crash, a full disk, a stranger's file or another sweep does to it. */
+/* The run's folder under crashes, a full disk, foreign files and a second sweep. */
 #define _GNU_SOURCE
 #include <criterion/criterion.h>
 #include <fcntl.h>
@@ -99,8 +99,7 @@ Test(run_folder, rows_summary_and_order) {
     eab_plan_free(&plan);
 }
 
-/* Replays the writes of a sweep byte by byte, stops after each, and goes on from there: the crash model of
- * DESIGN.md 6. */
+/* Replays the writes of a sweep byte by byte and resumes after each of them: the crash model of docs/design.md 6. */
 static void resume_from_every_byte(const char *spec) {
     eab_plan plan = fixture_plan(spec);
     char *whole = fixture_folder(), *path = fixture_folder();
@@ -147,7 +146,7 @@ static void resume_from_every_byte(const char *spec) {
 
 Test(run_folder, resumes_from_every_byte, .timeout = 300) { resume_from_every_byte(fixture_small_spec); }
 
-/* A mixture's rows, the whole's and its parts', are one commit: a few of them are none. */
+/* All rows of a mixture, the whole's and its parts', are one commit. */
 Test(run_folder, resumes_mixtures_from_every_byte, .timeout = 300) {
     resume_from_every_byte("[task mixture]\nparts = recurrence + recurrence(delay=2)\n[train]\nmechanism = dpa, ea\n");
 }
@@ -159,7 +158,7 @@ Test(run_folder, opening_what_is_in_order_changes_nothing) {
     GString *before[TABLES], *manifest = fixture_read(path, "manifest.ini");
     read_tables(path, before);
     complete(path, &plan);
-    expect_tables(path, before, "again");
+    expect_tables(path, before, "the second time");
     GString *again = fixture_read(path, "manifest.ini");
     cr_expect(g_string_equal(manifest, again));
     g_string_free(manifest, TRUE);
@@ -198,7 +197,7 @@ Test(run_folder, failed_cells_are_done_again) {
     eab_plan_free(&plan);
 }
 
-Test(run_folder, looking_changes_nothing) {
+Test(run_folder, reading_changes_nothing) {
     eab_plan plan = fixture_plan(fixture_small_spec);
     char *path = fixture_folder(), *missing = g_build_filename(path, "none", NULL);
     eab_run_folder *folder;
@@ -216,7 +215,7 @@ Test(run_folder, looking_changes_nothing) {
     cr_expect(eab_run_folder_has(folder, 0));
     cr_expect_not(eab_run_folder_has(folder, plan.count - 1));
     cr_assert_eq(eab_run_folder_close(folder), EAB_OK);
-    expect_tables(path, before, "a look");
+    expect_tables(path, before, "reading");
     g_string_free(text, TRUE);
     free_tables(before);
     g_free(missing);
@@ -224,7 +223,7 @@ Test(run_folder, looking_changes_nothing) {
     eab_plan_free(&plan);
 }
 
-/* Each mistake: which table, what is replaced in it by what, and the line that must tell. */
+/* Each mistake: the table, what is replaced in it by what, and the expected message. */
 Test(run_folder, damage_is_refused_and_left_alone) {
     static const struct {
         const char *name, *from, *to, *message;
@@ -316,7 +315,7 @@ Test(run_folder, a_second_row_and_another_plan_are_refused) {
     eab_plan_free(&other);
 }
 
-/* A folder of a part of the spec goes on as one of the whole. */
+/* A folder of a part of the spec becomes one of the whole spec. */
 Test(run_folder, a_plan_may_grow) {
     eab_plan plan = fixture_plan(fixture_small_spec);
     eab_plan part = fixture_plan("[task recurrence]\nbasis = 4\n[model]\nd_model = 8\nheads = 2\n"
@@ -353,16 +352,17 @@ Test(run_folder, one_process_at_a_time) {
     cr_assert_eq(byte, 'y');
     snprintf(expected, sizeof expected, "is in use by process %d on ", (int)child);
     expect_refused(path, &plan, EAB_BAD_INPUT, expected);
-    eab_run_folder *looking;
-    cr_expect_eq(eab_run_folder_peek(path, &plan, &looking), EAB_OK);
-    eab_run_folder_close(looking);
+    eab_run_folder *reader;
+    cr_expect_eq(eab_run_folder_peek(path, &plan, &reader), EAB_OK);
+    eab_run_folder_close(reader);
     cr_assert_eq(kill(child, SIGKILL), 0);
     waitpid(child, NULL, 0);
     cr_expect(g_file_test(lock, G_FILE_TEST_EXISTS), "a stale lock file was expected");
     complete(path, &plan);
     cr_expect_not(g_file_test(lock, G_FILE_TEST_EXISTS));
 
-    fixture_write(path, ".lock", "\x01\x02 hostile \n text", 17); /* somebody holds it and writes nonsense into it */
+    fixture_write(path, ".lock", "\x01\x02 hostile \n text",
+                  17); /* another program holds it and has written nonsense */
     const int fd = open(lock, O_RDWR);
     cr_assert_eq(flock(fd, LOCK_EX), 0);
     expect_refused(path, &plan, EAB_BAD_INPUT, "is in use by");
@@ -390,9 +390,9 @@ Test(run_folder, places_that_cannot_be_written) {
     eab_plan_free(&plan);
 }
 
-/* Fills up while rows are appended: what is there stays whole, later calls fail, a resume ends as ever. */
-static void fill_and_go_on(const char *path, const eab_plan *plan, void (*limit)(const char *, bool),
-                           const char *reason) {
+/* The disk fills up while rows are appended: the tables stay whole, later calls fail, and a resume completes the run. */
+static void fill_and_resume(const char *path, const eab_plan *plan, void (*limit)(const char *, bool),
+                            const char *reason) {
     char *whole = fixture_folder();
     GString *final[TABLES];
     complete(whole, plan);
@@ -430,7 +430,7 @@ static void limit_file_size(const char *path, bool on) {
 Test(run_folder, file_size_limit) {
     eab_plan plan = fixture_plan(fixture_small_spec);
     char *path = fixture_folder();
-    fill_and_go_on(path, &plan, limit_file_size, "File too large");
+    fill_and_resume(path, &plan, limit_file_size, "File too large");
     fixture_remove(path);
     eab_plan_free(&plan);
 }
@@ -458,7 +458,7 @@ Test(run_folder, full_disk) {
     }
     eab_plan plan = fixture_plan("[task recurrence]\nbasis = 2:9\n[model]\nd_model = 8\nheads = 2\n"
                                  "[train]\nmechanism = dpa, ea\nsteps = 40\n");
-    fill_and_go_on(path, &plan, fill_file_system, "No space left on device");
+    fill_and_resume(path, &plan, fill_file_system, "No space left on device");
 
     fill_file_system(path, true); /* now it is full before the sweep begins */
     GString *before[TABLES];

@@ -1,4 +1,4 @@
-/* Tables that end too early, as after a crash of the machine: what was lost is done again. Errors on rows show them safely. */
+/* Tables that end too early, as after a crash of the machine: lost cells are trained again. Errors show rows safely. */
 #include <criterion/criterion.h>
 #include <glib.h>
 #include <stdio.h>
@@ -25,7 +25,7 @@ static int64_t complete(const char *path, const eab_plan *plan) {
     for (int64_t i = 0; i < plan->count; i++) {
         if (eab_run_folder_has(folder, i)) continue;
         eab_cell_result result = fixture_result(&plan->cells[i]);
-        if (result.status == EAB_CELL_DIVERGED) result.curve_points = 2; /* the third look found that it diverged */
+        if (result.status == EAB_CELL_DIVERGED) result.curve_points = 2; /* the third evaluation found the divergence */
         cr_assert_eq(fixture_append(folder, plan, i, &result), EAB_OK, "%s", eab_last_error());
         fixture_free(&result);
         missing++;
@@ -34,9 +34,9 @@ static int64_t complete(const char *path, const eab_plan *plan) {
     return missing;
 }
 
-/* Cuts one table at this size, with noise behind the cut if asked for, and goes on. */
-static void lose_and_go_on(const char *path, const eab_plan *plan, GString *const whole[TABLES], int table, gsize size,
-                           bool noise) {
+/* Cuts one table at this size, optionally with noise after the cut, and resumes. */
+static void lose_and_resume(const char *path, const eab_plan *plan, GString *const whole[TABLES], int table, gsize size,
+                            bool noise) {
     GString *cut = g_string_new_len(whole[table]->str, (gssize)size);
     if (noise) g_string_append_len(cut, "\0x\",\xFF", 5);
     fixture_write(path, table_name(table), cut->str, cut->len);
@@ -61,10 +61,10 @@ Test(run_tail, what_a_table_lost_is_done_again) {
     for (int table = 0; table < TABLES; table++) {
         const gsize header = (gsize)(strchr(whole[table]->str, '\n') - whole[table]->str) + 1;
         for (gsize size = whole[table]->len - 1; size >= header; size -= MIN(size, 97)) {
-            /* Where curves or geometry end with a whole row between two cells, nothing tells that there was more. */
+            /* Where curves or geometry end with a whole row between two cells, nothing shows that there was more. */
             if (whole[table]->str[size - 1] == '\n' && table >= EAB_TABLE_CURVES) continue;
-            lose_and_go_on(path, &plan, whole, table, size, false);
-            lose_and_go_on(path, &plan, whole, table, size, true);
+            lose_and_resume(path, &plan, whole, table, size, false);
+            lose_and_resume(path, &plan, whole, table, size, true);
         }
     }
     for (int table = 0; table < TABLES; table++) g_string_free(whole[table], TRUE);
@@ -72,7 +72,7 @@ Test(run_tail, what_a_table_lost_is_done_again) {
     eab_plan_free(&plan);
 }
 
-/* A cell that has no curve, as it was done without --save-curves, is not done again. */
+/* A cell without a curve, trained without --save-curves, is not trained again. */
 Test(run_tail, what_was_never_there_is_not_missed) {
     eab_plan plan = fixture_plan(spec);
     char *path = fixture_folder();
@@ -88,7 +88,7 @@ Test(run_tail, what_was_never_there_is_not_missed) {
     eab_plan_free(&plan);
 }
 
-/* Found by fuzz_resume: bytes of a row went into the error's line as they were. */
+/* Found by fuzz_resume: bytes of a row went into the message unescaped. */
 Test(run_tail, an_error_on_a_row_is_one_printable_line) {
     static const char *const names[] = {"status", "task", "level", "token_accuracy", "cell"};
     eab_plan plan = fixture_plan(spec);
@@ -121,7 +121,7 @@ Test(run_tail, an_error_on_a_row_is_one_printable_line) {
     eab_plan_free(&plan);
 }
 
-/* A line that is longer than there is room for is not cut within a character. */
+/* A message that is too long is not cut within a character. */
 Test(run_tail, a_long_error_stays_valid_text) {
     GString *text = g_string_new(NULL);
     for (int i = 0; i < 2000; i++) g_string_append(text, "\xE2\x82\xAC");
@@ -133,7 +133,7 @@ Test(run_tail, a_long_error_stays_valid_text) {
     g_string_free(text, TRUE);
 }
 
-/* The folder stays locked where somebody has removed the lock's file. */
+/* The folder stays locked after its lock file was removed. */
 Test(run_tail, a_removed_lock_still_holds) {
     eab_plan plan = fixture_plan(spec);
     char *path = fixture_folder(), *lock = g_build_filename(path, ".lock", NULL);

@@ -1,4 +1,4 @@
-/* The columns of the tables, and what stands in them. */
+/* The columns of the tables, and their values. */
 #include <criterion/criterion.h>
 #include <locale.h>
 #include <math.h>

@@ -1,4 +1,4 @@
-"""Sweeps that are killed, interrupted, refused, damaged, and go on."""
+"""Sweeps that are killed, interrupted, refused or damaged, and resumed."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ pytestmark = needs_eabench
 
 
 def test_killed_at_random_instants(spec: Path, tmp_path: Path):
-    """Each time it goes on in the folder that the last kill left, until the kills have been many and it may end."""
+    """Each sweep resumes in the folder that the last kill left; after many kills one may end."""
     seed = random.randrange(1 << 32)
     print("seed", seed)
     instants = random.Random(seed)
@@ -53,7 +53,7 @@ def test_killed_in_the_middle_of_cells(spec: Path, tmp_path: Path):
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_interrupt_keeps_and_tells_how_to_go_on(spec: Path, tmp_path: Path, number):
+def test_interrupt_keeps_results_and_prints_how_to_resume(spec: Path, tmp_path: Path, number):
     run = tmp_path / "a run"
     process = start(spec, "--out", run, "--workers", "1", "--set", "train.steps=2, 100000000", "--set",
                     "train.stop_when_solved=off", "--set", "train.eval_every=1", "--set", "train.seed=1", "--set",
@@ -121,7 +121,7 @@ def test_second_sweep_is_refused(spec: Path, tmp_path: Path):
     try:
         one_line(sweep(spec, "--out", run), 2, f"{run} is in use by process {process.pid} on ", " since 20")
         look = sweep(spec, "--out", run, "--dry-run")
-        assert look.returncode == 0, look.stderr  # looking needs no lock
+        assert look.returncode == 0, look.stderr  # reading needs no lock
     finally:
         process.kill()
         process.communicate()
@@ -129,7 +129,7 @@ def test_second_sweep_is_refused(spec: Path, tmp_path: Path):
     assert done.returncode == 0, done.stderr
 
 
-def test_all_done_is_told_and_changes_nothing(undisturbed: Path, tmp_path: Path):
+def test_a_finished_run_is_reported_and_unchanged(undisturbed: Path, tmp_path: Path):
     before = {entry.name: entry.read_bytes() for entry in undisturbed.iterdir()}
     done = sweep(undisturbed.parent / "tiny.ini", "--out", undisturbed, "--save-curves", "--workers", "1")
     assert done.returncode == 0, done.stderr

@@ -1,4 +1,4 @@
-"""Sweeps in parts (--shard) and their merging, with the real binary: the tables that one process leaves."""
+"""Sweeps in parts (--shard) and their merging, with the real binary: the tables equal those of one process."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def test_missing_parts_are_named_and_added_later(spec: Path, tmp_path: Path, und
 
 
 def test_a_torn_last_row(spec: Path, tmp_path: Path, undisturbed: Path):
-    """What a shard loses to a crash is missing, is told, and comes with the next merge."""
+    """Rows that a shard loses in a crash are reported as missing and are added by the next merge."""
     run = tmp_path / "run"
     shards(spec, run, 2)
     for name, cut in (("accuracy.csv", 25), ("throughput.csv", 7)):
@@ -107,7 +107,7 @@ def test_a_torn_last_row(spec: Path, tmp_path: Path, undisturbed: Path):
     same_tables(run, undisturbed)
 
 
-def test_killed_merges_go_on(spec: Path, tmp_path: Path, undisturbed: Path):
+def test_killed_merges_are_continued(spec: Path, tmp_path: Path, undisturbed: Path):
     run, timed, instants = tmp_path / "run", tmp_path / "timed", random.Random()
     shards(spec, run, 4)
     began = time.monotonic()

@@ -24,7 +24,7 @@ def status(*arguments) -> subprocess.CompletedProcess:
                           errors="replace")
 
 
-def told(run: Path) -> dict:
+def report(run: Path) -> dict:
     done = status(run, "--json")
     assert done.returncode in (0, 1) and done.stderr == "" and done.stdout.count("\n") == 1, done.stderr
     return json.loads(done.stdout)
@@ -38,7 +38,7 @@ def counts(found: dict) -> tuple[int, ...]:
 
 
 def test_a_run_that_is_done(undisturbed: Path):
-    found = told(undisturbed)
+    found = report(undisturbed)
     assert found["state"] == "done" and counts(found) == (CELLS, CELLS, 0, 0, 0, 0, 0)
     assert found["eta_s"] is None and found["sweeps"] == []
     text = status(undisturbed)
@@ -47,13 +47,13 @@ def test_a_run_that_is_done(undisturbed: Path):
             in text.stdout), text.stdout
 
 
-def test_a_run_at_work_is_killed_and_goes_on(spec: Path, tmp_path: Path):
+def test_a_running_sweep_is_killed_and_resumed(spec: Path, tmp_path: Path):
     run = tmp_path / "run"
     few = ("--workers", "2", "--set", "train.seed=1", "--set", "train.mechanism=dpa")  # four cells
     process = start(spec, "--out", run, *few, *LONG)
     try:
-        wait_until(lambda: (run / ".state").exists() and told(run)["running"] == 2)
-        found = told(run)
+        wait_until(lambda: (run / ".state").exists() and report(run)["running"] == 2)
+        found = report(run)
         assert found["state"] == "running" and counts(found) == (4, 0, 0, 2, 0, 0, 2)
         only = found["sweeps"][0]
         assert only["process"] == process.pid and only["state"] == "running" and len(only["running"]) == 2
@@ -64,33 +64,33 @@ def test_a_run_at_work_is_killed_and_goes_on(spec: Path, tmp_path: Path):
     finally:
         process.kill()
         process.communicate()
-    found = told(run)
+    found = report(run)
     assert found["state"] == "stale" and counts(found) == (4, 0, 0, 0, 0, 0, 4) and found["sweeps"][0]["state"] == "stale"
     assert "stale" in status(run).stdout
     done = sweep(spec, "--out", run, *few, *LONG, "--time-limit", "0.2")
     assert done.returncode == 130
-    assert told(run)["state"] == "stopped" and not (run / ".state").exists()
+    assert report(run)["state"] == "stopped" and not (run / ".state").exists()
     done = sweep(spec, "--out", tmp_path / "short", *few)
-    assert done.returncode == 0 and told(tmp_path / "short")["state"] == "done"
+    assert done.returncode == 0 and report(tmp_path / "short")["state"] == "done"
 
 
-def test_one_that_is_suspended_is_no_longer_heard(spec: Path, tmp_path: Path):
+def test_a_suspended_sweep_is_silent(spec: Path, tmp_path: Path):
     run = tmp_path / "run"
     process = start(spec, "--out", run, "--workers", "1", *LONG)
     try:
         wait_until(lambda: (run / ".state").exists())
         process.send_signal(signal.SIGSTOP)
         time.sleep(0.1)
-        first = told(run)["sweeps"][0]["silent_s"]
+        first = report(run)["sweeps"][0]["silent_s"]
         time.sleep(0.3)
-        found = told(run)
+        found = report(run)
         assert found["state"] == "running" and found["sweeps"][0]["silent_s"] >= first + 0.29
         # A process on another machine cannot be asked: it counts as gone after a minute of silence.
         lock = (run / ".lock").read_text().split()
         (run / ".lock").write_text(f"{lock[0]} elsewhere {lock[2]}\n")
-        assert told(run)["state"] == "running"
+        assert report(run)["state"] == "running"
         os.utime(run / ".state", times=(time.time() - 100,) * 2)
-        assert told(run)["state"] == "stale"
+        assert report(run)["state"] == "stale"
     finally:
         process.kill()
         process.communicate()
@@ -103,18 +103,18 @@ def test_failed_and_diverged_cells(undisturbed: Path, tmp_path: Path):
     for place, name in ((1, "fail"), (2, "oom"), (3, "timeout"), (4, "diverged"), (5, "diverged")):
         lines[place] = lines[place].replace(",ok,", f",{name},", 1)
     (run / "accuracy.csv").write_text("".join(lines[:-2]) + lines[-1][:20])
-    assert counts(told(run)) == (24, 19, 2, 0, 2, 1, 2)
+    assert counts(report(run)) == (24, 19, 2, 0, 2, 1, 2)
     assert status(run).returncode == 1
 
 
-def test_shards_are_told_as_one(spec: Path, tmp_path: Path):
+def test_shards_are_reported_as_one(spec: Path, tmp_path: Path):
     run = tmp_path / "run"
     for part in ("1/3", "3/3"):
         assert sweep(spec, "--out", run, "--shard", part).returncode == 0
     own = [len(rows(run / f"shards/{part}-of-3/accuracy.csv")) for part in (1, 3)]
-    found = told(run)
+    found = report(run)
     assert found["state"] == "stopped" and counts(found) == (24, sum(own), 0, 0, 0, 0, 24 - sum(own))
-    assert counts(told(run / "shards/3-of-3")) == (own[1], own[1], 0, 0, 0, 0, 0)
+    assert counts(report(run / "shards/3-of-3")) == (own[1], own[1], 0, 0, 0, 0, 0)
 
 
 def test_it_changes_nothing(undisturbed: Path):
@@ -141,16 +141,16 @@ def test_hostile_state_files(undisturbed: Path, tmp_path: Path):
     shutil.copytree(undisturbed, run)
     (run / ".state").write_text(GOOD_STATE)
     (run / ".lock").write_text("1 h\"\\ now\x1b[31m\n")
-    only = told(run)["sweeps"][0]
+    only = report(run)["sweeps"][0]
     assert (only["process"], only["host"], only["started"]) == (1, "h\"\\", "now [31m")
     assert "\x1b" not in status(run).stdout
     assert only["running"] == [{"cell": "0123456789abcdef", "label": "", "members": 1, "share": 0.5}]
     for lock in ("", "1 h", "x h now", "1" * 100_000, "\0" * 100, "\udcff \udcff \udcff"):
         (run / ".lock").write_text(lock, errors="surrogateescape")
-        assert told(run)["sweeps"][0]["host"] == "?"
+        assert report(run)["sweeps"][0]["host"] == "?"
     for good, odd in ODD_VALUES:
         (run / ".state").write_text(GOOD_STATE.replace(good, odd), errors="surrogateescape")
-        assert told(run)["sweeps"][0]["running"][0]["members"] == 1
+        assert report(run)["sweeps"][0]["running"][0]["members"] == 1
         assert status(run).returncode == 0 and "\x1b" not in status(run).stdout
     for text in BAD_STATES:
         (run / ".state").write_text(text, errors="surrogateescape")
