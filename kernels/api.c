@@ -1,4 +1,4 @@
-/* The public API (attention.h) over the backends' primitives: checks every argument, then calls.
+/* The public API (attention.h): checks every argument, then calls the backend's primitives.
  *
  * A backend whose reals are not float ("reference", float64) gets converted copies of the arguments.
  */

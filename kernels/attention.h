@@ -6,13 +6,22 @@
  *   if (eab_device_open("cpu", 0, &device) || eab_attention_forward(device, &attention, q, k, v, out, row_stat))
  *       fprintf(stderr, "%s\n", eab_last_error());
  *
- * With z_ij = scale * (q_i . k_j), a weight w(z) for the mechanism and b_ij = exp(-slope_h |i - j|):
+ * With z_ij = scale * (q_i . k_j), the mechanism's weight w(z) and b_ij = exp(-slope_h |i - j|):
  *   out_i = sum_j w_ij b_ij v_j / L_i,   L_i = sum_j w_ij b_ij,   over j <= i where causal, all j otherwise.
- * row_stat is one float a row, which the backward pass needs: log L_i for dpa and ea-softmax, L_i for ea and ea-scaled.
  *
- * Every call returns 0 (EAB_OK) or an eab_status, with a line for eab_last_error(). A device is used by one thread
- * at a time; different devices by different threads are independent. Calls are asynchronous on the device's stream
- * (on "cpu" and "reference" they are done when they return).
+ *   mechanism    w(z)                        default scale       row_stat
+ *   dpa          exp(z)                      1 / sqrt(head_dim)  log L
+ *   ea           z^2 / (1 + z^2) + 2^-24     1                   L
+ *   ea-scaled    z^2 / (1 + z^2) + 2^-24     1 / sqrt(head_dim)  L
+ *   ea-softmax   exp(z^2)                    1 / sqrt(head_dim)  log L
+ *
+ * The floor 2^-24 makes a query whose scores are all zero attend uniformly; it matters for |z| below about 2^-12 only.
+ * z^2 is held at 2^100 or below, so finite inputs never give NaN. row_stat, one float a query, is the forward pass's
+ * output that the backward pass needs. Sources: Vaswani et al. 2017 (dpa); Gros, arXiv 2407.18601 (ea).
+ *
+ * Every call returns 0 (EAB_OK) or an eab_status, with a line for eab_last_error(). One thread at a time may use a
+ * device; threads with different devices are independent. Calls are asynchronous on the device's stream (on "cpu" and
+ * "reference" they are done when they return).
  */
 #ifndef EAB_ATTENTION_H
 #define EAB_ATTENTION_H
@@ -32,8 +41,8 @@ typedef struct eab_device eab_device;
 enum { EAB_F32 = 0, EAB_BF16 = 1, EAB_F16 = 2 };
 
 typedef struct {
-    int32_t batch, heads, context,
-        head_dim;        /* q, k, v, out: [batch][heads][context][head_dim]; all >= 1, head_dim <= 256 */
+    /* q, k, v, out: [batch][heads][context][head_dim]; all >= 1, head_dim <= 256 */
+    int32_t batch, heads, context, head_dim;
     int32_t mechanism;   /* eab_mechanism_from_name("ea") */
     int32_t dtype;       /* EAB_F32, ...; "cpu" and "reference" take EAB_F32 only */
     int32_t causal;      /* 0: every key is allowed; 1: keys j <= i */
@@ -54,21 +63,21 @@ int eab_device_open(const char *backend, int index, eab_device **device);
 /* Frees the device and all memory it holds; NULL is fine. */
 void eab_device_close(eab_device *device);
 
-/* Makes the device work on `stream`: a cudaStream_t; NULL: its own, which waits for no other; cudaStreamLegacy, that is
- * (void *)1: the one that CUDA takes by default. What was queued before goes on where it was, so wait for it
- * (eab_device_synchronize) if it may still run. Ignored by host backends. */
+/* Makes the device work on `stream`: a cudaStream_t; NULL: the device's own, which waits for no other;
+ * cudaStreamLegacy, that is (void *)1: CUDA's default stream. Work queued before stays on its stream: call
+ * eab_device_synchronize first if it may still run. Ignored by host backends. */
 int eab_device_set_stream(eab_device *device, void *stream);
 
-/* Waits until all work is done; a fault of an asynchronous call shows here. */
+/* Waits until all work is done; returns the error of an asynchronous call. */
 int eab_device_synchronize(eab_device *device);
 
-/* q, k, v, out as above, out overlapping no input; row_stat: float [batch][heads][context], or NULL if no backward
- * pass follows. Host pointers for "cpu" and "reference", device pointers for "cuda". The same call gives the same bits
- * each time; on "cpu" those of one head may differ in the last place with batch * heads, which chooses the kernel. */
+/* q, k, v, out as above; out overlaps no input. row_stat: float [batch][heads][context], or NULL if no backward pass
+ * follows. Host pointers for "cpu" and "reference", device pointers for "cuda". The same call gives the same bits each
+ * time; on "cpu" batch * heads selects the kernel, so a head's last bits may change with it. */
 int eab_attention_forward(eab_device *device, const eab_attention *attention, const void *q, const void *k,
                           const void *v, void *out, float *row_stat);
 
-/* Writes dq, dk, dv (overlapping nothing else) for the gradient dout; out and row_stat are the forward pass's. */
+/* Writes dq, dk, dv, which overlap nothing else, for the gradient dout; out and row_stat: from the forward pass. */
 int eab_attention_backward(eab_device *device, const eab_attention *attention, const void *q, const void *k,
                            const void *v, const void *out, const float *row_stat, const void *dout, void *dq, void *dk,
                            void *dv);

@@ -1,12 +1,12 @@
 /* The table of operations that a backend offers, for a fleet of models.
  *
- * A fleet is `members` independent models of one shape, trained in lockstep; every operation works on all of them.
- * Two levels: *blocks* are the parts of a transformer (attention block, MLP block, head); *primitives* are what a block
- * is made of. A backend fills in the primitives, its own fused form of a block where it has one, and the generic
+ * A fleet is `members` independent models of one shape, trained in lockstep; every operation works on all of them. Two
+ * levels: *blocks* are the parts of a transformer (attention block, MLP block, head); *primitives* are the operations
+ * inside a block. A backend fills in the primitives, its own fused form of a block where it has one, and the generic
  * composition (kernels/generic/blocks.c) for the others.
  *
- * Operations are asynchronous on the device's stream: what they write may be looked at after synchronize(), and a fault
- * may show at a later call. They return 0 or an eab_status. Host arrays passed in (`const` pointers said to be on the
+ * Operations are asynchronous on the device's stream: their results may be read after synchronize(), and a later call
+ * may return their error. They return 0 or an eab_status. Host arrays passed in (`const` pointers said to be on the
  * host) may be reused when the call returns.
  *
  * Reals are stored in the backend's own type, `real_bytes` each: float on "cpu" and "cuda", double on "reference".
@@ -26,13 +26,13 @@
 extern "C" {
 #endif
 
-/* Reals of a fleet on a device: member p's begin `p * stride` elements after `data`. data NULL: the model has none. */
+/* Reals of a fleet on a device: member p's begin at data + p * stride elements. data NULL: the model has none. */
 typedef struct {
     void *data;
     int64_t stride;
 } eab_tensor;
 
-/* The same, read only. Attention's inputs are const, because callers of the public API own them. */
+/* The same, read only: attention's inputs, which belong to callers of the public API. */
 typedef struct {
     const void *data;
     int64_t stride;
@@ -46,12 +46,12 @@ static inline eab_const_tensor eab_const(eab_tensor tensor) {
 typedef enum { EAB_NORM_LAYER, EAB_NORM_NONE } eab_norm;
 typedef enum { EAB_ACTIVATION_RELU, EAB_ACTIVATION_GELU } eab_activation; /* gelu: the tanh form (as in GPT-2) */
 
-/* What the inputs of matrix products are rounded to. They are stored in the backend's own type, and so are sums and results:
- * weights keep a float32 master copy. FLOAT32: the backend's own type. TF32: may be cut to 10 bits after the leading
- * one. BF16: rounded to the nearest of 8 bits, ties to even. */
+/* How the inputs of matrix products are rounded. Inputs, sums and results are stored in the backend's own type; weights
+ * have a float32 master copy. FLOAT32: not rounded. TF32: may be cut to 10 bits after the leading one. BF16: rounded to
+ * the nearest of 8 bits, ties to even. */
 typedef enum { EAB_PRECISION_FLOAT32, EAB_PRECISION_TF32, EAB_PRECISION_BF16 } eab_precision;
 
-/* What all members of a fleet share; rows = batch * context. */
+/* The shape that all members of a fleet share; rows = batch * context. */
 typedef struct {
     int32_t members, batch, context, d_model, heads, mlp_dim, vocab; /* vocab: the widest of the fleet */
     eab_norm norm;
@@ -70,13 +70,14 @@ typedef struct {
 
 /* ---- primitives ---------------------------------------------------------------------------------------------- */
 
-/* What a product does to each element before it is stored; only on backends with gemm_finishes.
- * relu: c < 0 becomes 0. relu_slope: c becomes 0 where other <= 0. times: c *= other. gelu: c becomes gelu(c), and other,
- * which is written, its slope gelu'(c). */
+/* What a product does to each element before storing it; only on backends with gemm_finishes. relu: c < 0 becomes 0.
+ * relu_slope: c becomes 0 where other <= 0. times: c *= other. gelu: c becomes gelu(c); its slope gelu'(c) is
+ * written to other. */
 typedef enum { EAB_FINISH_NONE, EAB_FINISH_RELU, EAB_FINISH_RELU_SLOPE, EAB_FINISH_TIMES, EAB_FINISH_GELU } eab_finish;
 
-/* c = op(a) op(b) (+ c if accumulate) (+ bias, one per column), finished; row-major; op(a): [m][k], op(b): [k][n], c: [m][n].
- * lda, ldb, ldc: elements between the rows as stored. transpose_a: a is stored [k][m]; transpose_b: b as [n][k]. */
+/* c = op(a) op(b) (+ c if accumulate) (+ bias, one per column), finished; row-major. op(a): [m][k], op(b): [k][n], c:
+ * [m][n]. lda, ldb, ldc: elements between the rows as stored. transpose_a: a is stored as [k][m]; transpose_b: b as
+ * [n][k]. */
 typedef struct {
     int32_t members, m, n, k, lda, ldb, ldc;
     bool transpose_a, transpose_b, accumulate;
@@ -93,9 +94,10 @@ typedef struct {
     eab_tensor normalized, inv_std; /* saved: (x - mean) * inv_std [rows][width], inv_std [rows] */
 } eab_norm_args;
 
-/* RMS norm of each head's q and k inside qkv [rows][3 heads head_dim]: unit = x * inv_rms, inv_rms = 1 / sqrt(mean(x^2) +
- * 1e-5) over the head's head_dim reals, x becomes unit * gain. Query-key normalisation: Henry et al., arXiv 2010.04245,
- * and Dehghani et al., arXiv 2302.05442, here without a mean and a bias. All heads of a layer share a gain. */
+/* RMS norm of each head's q and k inside qkv [rows][3 heads head_dim]: unit = x * inv_rms, with inv_rms =
+ * 1 / sqrt(mean(x^2) + 1e-5) over the head's head_dim reals; x becomes unit * gain. Query-key normalisation: Henry et
+ * al., arXiv 2010.04245, and Dehghani et al., arXiv 2302.05442, here without a mean and a bias. All heads of a layer
+ * share a gain. */
 typedef struct {
     int32_t members, rows, heads, head_dim;
     eab_tensor q_gain, k_gain; /* [head_dim] */
@@ -108,20 +110,20 @@ typedef struct {
 typedef struct {
     int32_t members, batch, heads, context, head_dim;
     bool causal;
-    bool standalone; /* not in a model: operands may be in no cache, and the last bits may depend on batch * heads */
+    bool standalone; /* not in a model: operands may be outside the caches; last bits may depend on batch * heads */
     eab_scores scores;
     const float *slopes;
     int64_t in_batch, in_head, in_time, out_batch, out_head, out_time;
 } eab_attention_args;
 
-/* Tokens and what is asked of them, for the steps of one fleet. */
+/* The sequences to draw for a batch of a fleet. */
 typedef struct {
     int32_t members, batch, context;
     const eab_level *levels; /* on the host: the parts of all members */
-    const uint8_t *held_out; /* of each level, on the host: 1 where it sets sequences apart */
+    const uint8_t *held_out; /* of each level, on the host: 1 where it holds sequences out */
     const eab_parts *parts;  /* [members] on the host; NULL: member i has the one level i, without a task token */
-    int32_t only;            /* 0: the parts in turn; else from each member's only-th part (from 1) alone, the first
-                                where it has fewer */
+    int32_t only;            /* 0: the parts in turn; n: only each member's n-th part (from 1), or its first where it
+                                has fewer */
     const uint32_t *seeds;   /* [members] on the host */
     uint32_t stream;         /* EAB_STREAM_... */
     uint64_t first_index;    /* sequence i of the batch has index first_index + i */
@@ -132,17 +134,17 @@ static inline eab_parts eab_generate_parts(const eab_generate_args *args, int32_
     return args->parts ? args->parts[member] : plain;
 }
 
-/* What the head counts, summed over calls until it is zeroed; one per member, on the device. */
+/* Counts of the loss, summed over calls until zeroed; one per member, on the device. */
 typedef struct {
     double loss_nats;        /* sum over determined tokens of -log p(target) */
     int64_t tokens;          /* determined tokens */
-    int64_t tokens_right;    /* of them, those whose target has the largest logit (the first one, on a tie) */
+    int64_t tokens_right;    /* of them: the target has the largest logit (the first one on a tie) */
     int64_t sequences;       /* sequences with at least one determined token */
-    int64_t sequences_right; /* of them, those with every determined token right */
+    int64_t sequences_right; /* of them: every determined token is right */
 } eab_tally;
 
-/* Cross-entropy. Rows whose target is negative count for nothing. Logits at or past the member's own vocabulary are
- * masked: no probability, gradient 0. */
+/* Cross-entropy. Rows with a negative target do not count. Logits at or past the member's own vocabulary are masked:
+ * probability 0, gradient 0. */
 typedef struct {
     int32_t members, batch, context, vocab;
     const int32_t *member_vocab; /* [members] on the host */
@@ -162,9 +164,9 @@ typedef struct {
     bool vocab_columns; /* the columns are the vocabulary: those from the member's own on are padding */
 } eab_extent;
 
-/* Clipping by the global norm of each member's gradient, then one optimizer step; gradients are zeroed.
- * Elements from `decayed` on (gains and biases) have no weight decay. The norm is summed extent by extent, so that it does
- * not depend on how wide a fleet's vocabulary is padded. */
+/* Clips by the global norm of each member's gradient, does one optimizer step, and zeroes the gradients. Elements from
+ * `decayed` on (gains and biases) have no weight decay. The norm is summed extent by extent, so that it does not depend
+ * on the padding of a fleet's vocabulary. */
 typedef struct {
     int32_t members;
     int64_t count, decayed;
@@ -199,10 +201,10 @@ typedef struct {
     eab_tensor out, out_bias;        /* [d_model][vocab], [vocab] */
 } eab_head_weights;
 
-/* What the forward pass leaves for the backward pass; rows first. */
+/* What the forward pass saves for the backward pass; every tensor is [rows][...]. */
 typedef struct {
     eab_tensor normalized, inv_std, input; /* [d_model], one, [d_model]: the norm's, and its output */
-    eab_tensor qkv, attended;              /* [3 d_model], [d_model]; q and k as they are scored */
+    eab_tensor qkv, attended;              /* [3 d_model], [d_model]; q and k normalised and rotated */
     eab_tensor qk_unit, qk_inv_rms;        /* [2 d_model], [2 heads], with qk_norm */
     eab_tensor row_stat;                   /* [batch][heads][context] */
 } eab_attention_saved;
@@ -222,14 +224,13 @@ typedef struct eab_bench_table eab_bench_table;
 
 typedef struct eab_backend {
     const char *name;
-    const char *dtype; /* of its reals, as the tables name it: "float32", "float64" */
+    const char *dtype; /* of its reals, as in the tables: "float32", "float64" */
     size_t real_bytes;
-    unsigned precisions;       /* 1u << eab_precision for each that gemm knows beside the backend's own */
-    const char *not_built;     /* NULL, or why this backend is listed only, for eab_last_error */
-    int64_t micro_batch_bytes; /* activations of a member to have in flight at a time, so that they stay in a cache;
-                                  0: the whole batch */
+    unsigned precisions;       /* 1u << eab_precision for each that gemm has beside FLOAT32 */
+    const char *not_built;     /* NULL, or why this backend is only listed, for eab_last_error */
+    int64_t micro_batch_bytes; /* a member's activations at a time, so that they stay in a cache; 0: the whole batch */
 
-    /* Devices. describe: one line, such as the processor's name and the SIMD level. */
+    /* Devices. describe: one line, for example the processor's name and the SIMD level. */
     int (*count)(void);
     int (*open)(int index, eab_device *device);
     void (*close)(eab_device *device);
@@ -238,7 +239,8 @@ typedef struct eab_backend {
     /* Optional: from now on every kernel is waited for and nothing is recorded, so that a failing kernel is named. */
     void (*sync_every_kernel)(eab_device *device);
 
-    /* Memory: aligned to 64 bytes, contents undefined. real counts for write and read; bytes elsewhere. */
+    /* Memory: aligned to 64 bytes, contents undefined. Sizes are bytes, but counts of reals for write_ and
+     * read_reals. */
     int (*allocate)(eab_device *, size_t bytes, void **memory);
     void (*release)(eab_device *, void *memory);
     int (*zero)(eab_device *, void *memory, size_t bytes);
@@ -255,9 +257,10 @@ typedef struct eab_backend {
     /* dx += the gradient through the norm; gradients of gain and bias are added to. dy is [rows][width]. */
     int (*norm_backward)(eab_device *, const eab_norm_args *, eab_tensor dy, eab_tensor dx, eab_tensor dgain,
                          eab_tensor dbias);
-    /* In place: q and k of qkv are normalised, v stays. */
+    /* In place: q and k of qkv are normalised, v is not changed. */
     int (*qk_norm_forward)(eab_device *, const eab_qk_norm_args *, eab_tensor qkv);
-    /* In place: the gradient by the normalised q and k becomes that by what they were; the gains' are added to. */
+    /* In place: the gradient with respect to the normalised q and k becomes that with respect to q and k; gradients of
+     * the gains are added to. */
     int (*qk_norm_backward)(eab_device *, const eab_qk_norm_args *, eab_tensor dqkv, eab_tensor dq_gain,
                             eab_tensor dk_gain);
     /* y = f(x), [count]; y may be x. */
@@ -265,15 +268,15 @@ typedef struct eab_backend {
     /* dy *= f'(x), in place; for relu x may be the output. */
     int (*activation_backward)(eab_device *, eab_activation, int32_t members, int64_t count, eab_tensor x,
                                eab_tensor dy);
-    /* Optional: gemm does what eab_gemm's finish asks for. The generic MLP block then has no pass of its own for the
-     * activation, and keeps gelu's slopes instead of what it was given. */
+    /* Optional: gemm applies eab_gemm's finish. The generic MLP block then needs no pass for the activation, and saves
+     * gelu's slopes instead of its inputs. */
     bool gemm_finishes;
     /* y[count] += x[count] */
     int (*add)(eab_device *, int32_t members, int64_t count, eab_tensor x, eab_tensor y);
     /* sums[width] += the sum of x's rows, [rows][width] */
     int (*column_sum)(eab_device *, int32_t members, int32_t rows, int32_t width, eab_tensor x, eab_tensor sums);
     /* Rotary position embedding of q and k inside qkv [batch * context][3 d_model]: pairs (i, i + head_dim / 2) are
-     * rotated by shape->rope, backwards if `inverse`. */
+     * rotated by shape->rope, or back if `inverse`. */
     int (*rotate)(eab_device *, const eab_shape *, eab_tensor qkv, bool inverse);
     int (*attention_forward)(eab_device *, const eab_attention_args *, eab_const_tensor q, eab_const_tensor k,
                              eab_const_tensor v, eab_tensor out, eab_tensor row_stat);
@@ -290,14 +293,13 @@ typedef struct eab_backend {
     /* inputs, targets: device [members][batch][context]; targets[t] is token t + 1 if it is determined, else
      * -1 - token; counts: device [members], the determined tokens. */
     int (*generate)(eab_device *, const eab_generate_args *, int32_t *inputs, int32_t *targets, int64_t *counts);
-    /* For rollouts: inputs[t + 1] = predictions[t] where targets[t] is determined and t + 1 < context;
-     * *changed (device) is the number of inputs that this changed. */
+    /* For rollouts: inputs[t + 1] = predictions[t] where targets[t] is determined and t + 1 < context; *changed
+     * (device): how many inputs changed. */
     int (*feed_back)(eab_device *, const eab_generate_args *, const int32_t *targets, const int32_t *predictions,
                      int32_t *inputs, int64_t *changed);
 
-    /* Blocks; scratch: device, eab_scratch_reals(shape) reals a member. x is changed in place by the residual
-     * additions; gradients of weights are added to; dx goes in as the gradient of the block's output and comes out as
-     * that of its input. */
+    /* Blocks; scratch: device, eab_scratch_reals(shape) reals a member. The residual additions change x in place.
+     * Gradients of weights are added to. dx: in, the gradient of the block's output; out, that of its input. */
     int (*attention_block_forward)(eab_device *, const eab_shape *, const eab_scores *, const eab_attention_weights *,
                                    eab_tensor x, const eab_attention_saved *);
     int (*attention_block_backward)(eab_device *, const eab_shape *, const eab_scores *,
@@ -308,31 +310,33 @@ typedef struct eab_backend {
     int (*mlp_block_backward)(eab_device *, const eab_shape *, const eab_mlp_weights *weights,
                               const eab_mlp_weights *gradients, const eab_mlp_saved *, eab_tensor dx,
                               eab_tensor scratch);
-    /* The final norm and the output map; the loss is an operation of its own. dx is written, not added to. */
+    /* The final norm and the output map, without the loss. dx is written, not added to. */
     int (*head_forward)(eab_device *, const eab_shape *, const eab_head_weights *, eab_tensor x,
                         const eab_head_saved *);
     int (*head_backward)(eab_device *, const eab_shape *, const eab_head_weights *weights,
                          const eab_head_weights *gradients, const eab_head_saved *, eab_tensor dx, eab_tensor scratch);
 
-    /* Optional: many members at once; NULL: zero() and copy() one after another. */
+    /* Optional: many members at once; NULL: zero() and copy() for each. */
     int (*zero_members)(eab_device *, int32_t members, int64_t count, eab_tensor x);
     int (*copy_members)(eab_device *, int32_t members, int64_t count, eab_tensor from, eab_tensor to);
 
     /* Optional: a training step as one recording (a CUDA graph). Between record_begin and record_end operations are
-     * written down instead of done; allocate, upload and whatever synchronizes are not allowed. The same operations must
-     * have run once before, so that what they keep on the device is there. Each replay does all of them; in replay
-     * n = 0, 1, ... optimizer_step works at step + n, and generate at first_index + n * batch. record_end also ends a
-     * recording that failed; forget frees one, NULL is fine. records: whether this device does that. */
+     * recorded and not run; allocate, upload and anything that synchronizes are not allowed. The same operations
+     * must have run once before, so that their copies of host arrays are on the device. Each replay runs all of
+     * them; in replay n = 0, 1, ... optimizer_step works at step + n, and generate at first_index + n * batch.
+     * record_end also ends a recording that failed; forget frees one, NULL is fine. records: whether this device can
+     * record. */
     bool (*records)(const eab_device *);
     int (*record_begin)(eab_device *);
     int (*record_end)(eab_device *, void **recording);
     int (*replay)(eab_device *, void *recording);
     void (*forget)(eab_device *, void *recording);
 
-    /* Optional: what a fleet may fill. Bytes that can still be allocated, and threads that the device runs at a time. */
+    /* Optional, for the size of fleets: bytes that can still be allocated, and threads that the device runs at a
+     * time. */
     int (*capacity)(eab_device *, size_t *free_bytes, int64_t *resident_threads);
 
-    /* Optional: why count() is 0, one static line such as "no NVIDIA driver is installed". */
+    /* Optional: why count() is 0: one static line, for example "no NVIDIA driver is installed". */
     const char *(*absent)(void);
 
     /* Optional: the public calls in bf16 and fp16, contiguous; pointers on the device. */
@@ -342,7 +346,7 @@ typedef struct eab_backend {
                                    const void *out, const float *row_stat, const void *dout, void *dq, void *dk,
                                    void *dv);
 
-    /* NULL if this backend can do it, else why not (one static line). */
+    /* NULL if this backend can compute it, else why not (one static line). */
     const char *(*supports)(const eab_device *, const eab_attention *);
 
     const eab_bench_table *bench; /* optional: bench.h */
@@ -353,30 +357,30 @@ struct eab_device {
     int index;
     void *own;                /* the backend's */
     void *profile;            /* generic/profile.c's; NULL: not profiled */
-    size_t bytes, peak_bytes; /* allocated now, and at most since the device was opened */
+    size_t bytes, peak_bytes; /* allocated now, and the most since the device was opened */
 };
 
-/* The reference's own code in float32: the plain implementation that error_ratio divides by. Not listed. */
+/* The reference's code in float32: the plain implementation in the denominator of error_ratio. Not listed. */
 extern const eab_backend eab_backend_plain;
 
-/* Whether a backend's products can have this precision. */
+/* Whether a backend's products have this precision. */
 static inline bool eab_backend_has_precision(const eab_backend *backend, eab_precision precision) {
     return precision == EAB_PRECISION_FLOAT32 || (backend->precisions >> precision & 1) != 0;
 }
 
-/* The public call's problem as one of a fleet of one, with contiguous tensors; `attention` and `scale` must outlive it. */
+/* `attention` as a fleet of one, with contiguous tensors; it and `scale` must outlive the result. */
 eab_attention_args eab_attention_args_of(const eab_attention *attention, const float *scale);
 
-/* Opens a device of a backend, as eab_device_open does by name. */
+/* As eab_device_open, of a backend instead of its name. */
 int eab_device_open_backend(const eab_backend *backend, int index, eab_device **device);
 
-/* All backends, also those that were not built; NULL past the last. */
+/* Backend 0, 1, ..., including those that were not built; NULL past the last. */
 const eab_backend *eab_backend_at(int index);
 
 /* The backend called `name`, or NULL. */
 const eab_backend *eab_backend_from_name(const char *name);
 
-/* Reals of scratch that the blocks of `shape` need for each member. */
+/* Reals of scratch that the blocks of `shape` need per member. */
 int64_t eab_scratch_reals(const eab_shape *shape);
 
 /* The generic blocks, for backends that have none of their own (kernels/generic/blocks.c). */

@@ -19,8 +19,8 @@ struct eab_bench_table {
 
     /* What attention does between its products where nothing is fused, in float32. All tensors are
      * [batch][heads][context][context], contiguous, of one member. forward: scores = q k^T become weights a (0 where
-     * masked); both may be the same memory. backward: dweights = dout v^T become the gradient of q k^T, from the weights
-     * and, unless the mechanism is dpa, the scores. */
+     * masked); both may be the same memory. backward: dweights = dout v^T become the gradient of q k^T, from the
+     * weights and, unless the mechanism is dpa, the scores. */
     int (*scores_forward)(eab_device *, const eab_attention_args *, eab_tensor scores, eab_tensor weights);
     int (*scores_backward)(eab_device *, const eab_attention_args *, eab_tensor scores, eab_tensor weights,
                            eab_tensor dweights);

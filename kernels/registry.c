@@ -1,4 +1,4 @@
-/* The list of backends. Those that this build lacks stay listed, with the reason. */
+/* The list of backends. A backend that this build lacks is listed with the reason. */
 #include <string.h>
 
 #include "backend.h"

@@ -21,8 +21,8 @@ typedef struct {
     int64_t warmup, steps;
 } eab_optimizer;
 
-/* The rate of step 0, 1, ...: linear from lr / warmup to lr over the first `warmup` steps, then the schedule's way to
- * lr_final * lr, which step `steps - 1` has. */
+/* The rate of step 0, 1, ...: linear from lr / warmup to lr over the first `warmup` steps, then along the schedule to
+ * lr_final * lr at step `steps - 1`. */
 EAB_HOST_DEVICE static inline double eab_learning_rate(const eab_optimizer *optimizer, int64_t step) {
     if (step < optimizer->warmup) return optimizer->lr * (double)(step + 1) / (double)optimizer->warmup;
     const int64_t span = optimizer->steps - 1 - optimizer->warmup;

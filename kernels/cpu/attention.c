@@ -1,28 +1,29 @@
 /* Fused attention, forward: out_i = sum_j w(z_ij) b_ij v_j / L_i, with no context x context matrix in memory.
  *
- * Queries lie in the vector lanes. Per head and block of TILE_QUERIES queries, q is packed transposed once;
- * then for each block of keys:
+ * Queries are in the vector lanes. Per head and block of up to TILE_QUERIES queries, q is packed transposed; then for
+ * each block of keys:
  *   scores[key][query] = k (broadcast) x q;  scores become weights, lane by lane;
  *   out[dim][query] += v (broadcast) x weights
- * and at the end out is divided by L and transposed back; from head_dim of two vectors on, out[query][dim] += weights (broadcast)
- * x v in out's own rows, with no transposition; causal ones are divided where the last keys are added. k and v are read
- * where they lie, whatever their strides. The exponential class keeps a running maximum per lane and rescales out and L
- * when it moves (Milakov and Gimelshein, arXiv 1805.02867; Dao et al., arXiv 2205.14135); the bounded class has neither
- * maximum nor exponential nor rescaling.
- * Causal: blocks of keys left of the diagonal need no mask; of the one on it, what lies above the diagonal is computed only
- * inside small squares (product_diagonal.c). What limits it: the two products, 4 head_dim FLOPs a pair, for
- * head_dim from about 32; below it the weights (a division or an exponential a pair) and the packing. Calls of their own ask for
- * the next block's operands meanwhile (prefetch.h).
- * Measured shares of the peak: kernels/cpu/README.md.
+ * and at the end out is divided by L and transposed back. For head_dim of at least two vectors the sums are
+ *   out[query][dim] += weights (broadcast) x v
+ * in out itself, without a transposition; if causal they are divided by L as the last keys are added. k and v are read
+ * in place, with any strides. The exponential class keeps a running maximum per lane and rescales out and L when it
+ * grows (Milakov and Gimelshein, arXiv 1805.02867; Dao et al., arXiv 2205.14135). The bounded class needs no maximum
+ * and no rescaling.
+ *
+ * Causal: blocks of keys left of the diagonal need no mask; on the diagonal only small squares are computed above it
+ * (product_diagonal.c). Limited by the two products, 4 head_dim FLOPs a pair, for head_dim from about 32; below that by
+ * the weights (a division or an exponential a pair) and the packing. Standalone calls prefetch the next block's
+ * operands (prefetch.h). Measured shares of the peak: kernels/cpu/README.md.
  */
 #include "attention_small.h"
 #include "attention_tile.h"
 
-/* Lane statistics of a block of queries. */
+/* Statistics of a block of queries, one query per lane. */
 typedef struct {
     float sum[TILE_QUERIES];
     float max[TILE_QUERIES];    /* exponential class: the largest log-weight so far */
-    float factor[TILE_QUERIES]; /* by which what was summed so far is to be multiplied */
+    float factor[TILE_QUERIES]; /* the sums so far must be multiplied by this */
 } row_statistics;
 
 typedef struct {
@@ -32,10 +33,10 @@ typedef struct {
     row_statistics *rows;
 } forward_space;
 
-/* Scores become weights in place; *sum gains their sum. Returns by what earlier sums must be multiplied. */
-typedef eab_vec (*weigh_function)(const tile_column *column, float *sum, float *max);
+/* Scores become weights in place, and are added to *sum. Returns the factor for the sums so far. */
+typedef eab_vec (*weigh_function)(const score_column *column, float *sum, float *max);
 
-EAB_INLINE eab_vec weigh_bounded(const tile_column *column, float *sum, eab_vec (*weight)(eab_vec), bool biased) {
+EAB_INLINE eab_vec weigh_bounded(const score_column *column, float *sum, eab_vec (*weight)(eab_vec), bool biased) {
     eab_vec total = {0};
     float *scores = column->scores;
     for (int32_t j = 0; j < column->keys; j++, scores += TILE_QUERIES) {
@@ -48,7 +49,7 @@ EAB_INLINE eab_vec weigh_bounded(const tile_column *column, float *sum, eab_vec 
     return eab_splat(1);
 }
 
-EAB_INLINE eab_vec weigh_exponential(const tile_column *column, float *sum, float *max, eab_vec (*log_weight)(eab_vec),
+EAB_INLINE eab_vec weigh_exponential(const score_column *column, float *sum, float *max, eab_vec (*log_weight)(eab_vec),
                                      bool biased) {
     const eab_vec before = eab_load(max);
     eab_vec total = {0};
@@ -72,7 +73,7 @@ EAB_INLINE eab_vec weigh_exponential(const tile_column *column, float *sum, floa
 }
 
 #define BOUNDED(formula)                                                                 \
-    static eab_vec weigh_##formula(const tile_column *column, float *sum, float *max) {  \
+    static eab_vec weigh_##formula(const score_column *column, float *sum, float *max) { \
         (void)max;                                                                       \
         return column->bias ? weigh_bounded(column, sum, eab_##formula##_weight, true)   \
                             : weigh_bounded(column, sum, eab_##formula##_weight, false); \
@@ -80,7 +81,7 @@ EAB_INLINE eab_vec weigh_exponential(const tile_column *column, float *sum, floa
 EAB_BOUNDED_FORMULA_LIST(BOUNDED)
 
 #define EXPONENTIAL(formula)                                                                          \
-    static eab_vec weigh_##formula(const tile_column *column, float *sum, float *max) {               \
+    static eab_vec weigh_##formula(const score_column *column, float *sum, float *max) {              \
         return column->bias ? weigh_exponential(column, sum, max, eab_##formula##_log_weight, true)   \
                             : weigh_exponential(column, sum, max, eab_##formula##_log_weight, false); \
     }
@@ -103,13 +104,13 @@ typedef struct {
     row_prefetch *ahead;
 } head_pass;
 
-/* Queries [first, first + count) of the block at hand. */
+/* A block: queries [first, first + count). */
 typedef struct {
     int32_t first, count, vectors;
     float *out; /* of the first one */
 } query_block;
 
-/* What was summed so far, times a factor for each query. */
+/* Multiplies each query's sums by its factor. */
 static void scale_sums(const head_pass *pass, const query_block *block, const float *factors) {
     const int32_t head_dim = pass->args->head_dim;
     if (sums_in_rows(pass->args)) {
@@ -125,14 +126,14 @@ static void scale_sums(const head_pass *pass, const query_block *block, const fl
         }
 }
 
-/* factor becomes 1 / L. */
+/* Sets factor to 1 / L. */
 static void invert_sums(const query_block *block, row_statistics *rows) {
     for (int32_t lane = 0; lane < block->vectors * EAB_LANES; lane += EAB_LANES)
         eab_store(rows->factor + lane, 1 / eab_load(rows->sum + lane));
 }
 
-/* Keys [first, first + keys) against the block's queries. In a block on the diagonal they begin together; it is the last one,
- * and sums in rows are divided by L as it leaves the registers. */
+/* Adds keys [first, first + keys) to the block's queries. A block of keys on the diagonal begins at the first query;
+ * it is the last one, so sums in rows are divided by L in the registers. */
 static void attend_keys(const head_pass *pass, const query_block *block, int32_t first, int32_t keys, bool diagonal) {
     const forward_space *space = pass->space;
     const int64_t in_time = pass->args->in_time;
@@ -144,8 +145,8 @@ static void attend_keys(const head_pass *pass, const query_block *block, int32_t
     score_tile(&k, space->queries, space->scores);
     for (int32_t vector = 0; vector < block->vectors; vector++) {
         const int32_t lane = vector * EAB_LANES;
-        const tile_column column = {space->scores + lane, visible_keys(&k, vector), pass->scale,
-                                    biased ? space->bias.at_zero + (block->first + lane - first) : NULL};
+        const score_column column = {space->scores + lane, visible_keys(&k, vector), pass->scale,
+                                     biased ? space->bias.at_zero + (block->first + lane - first) : NULL};
         eab_store(space->rows->factor + lane, pass->weigh(&column, space->rows->sum + lane, space->rows->max + lane));
     }
     if (pass->exponential && first > 0) scale_sums(pass, block, space->rows->factor);

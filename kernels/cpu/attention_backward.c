@@ -1,19 +1,21 @@
-/* Fused attention, backward: weights are computed anew from q, k and row_stat, tile by tile (attention.c's tiles).
+/* Fused attention, backward: weights are computed again from q, k and row_stat, tile by tile (attention_tile.h).
  *
  * With dp_ij = dout_i . v_j and D_i = dout_i . out_i, per block of queries (in the lanes) and block of keys:
  *   scores = k x q;  dp = v x dout;  a = w b / L;  ds = scale (w' b / L) (dp - D)        lane by lane
  *   dv[key][dim] += a x dout;  dk[key][dim] += ds x q;  dq[query][dim] += ds x k
- * dk, dv and dq have head_dim in the lanes and gather in the results themselves; for head_dim below a vector dk and dv do so in
- * padded rows, and below two dq in the lanes' layout, transposed back at the end of a block. dout is packed times the scale, so that no
- * pair needs it. ds never divides by a score, and dp - D is formed before it is multiplied (DESIGN.md, section 1).
- * Causal: as in attention.c; dk and dv of a row on the diagonal begin at the first query that sees it. What limits it:
- * the five products, 10 head_dim FLOPs a pair; for small head_dim the weights and the packing. Measured shares
- * of the peak: kernels/cpu/README.md.
+ * dk, dv and dq have head_dim in the lanes and are summed in the results themselves. Exceptions: for head_dim below a
+ * vector dk and dv are summed in padded rows; below two vectors dq is summed with queries in the lanes and transposed
+ * back at the end of a block. dout is multiplied by the scale when it is packed, not for each pair. ds never divides by
+ * a score, and dp - D is formed before it is multiplied (docs/design.md 1).
+ *
+ * Causal: as in attention.c; on the diagonal the sums of a key's dk and dv begin at the first query that sees it.
+ * Limited by the five products, 10 head_dim FLOPs a pair; for small head_dim by the weights and the packing. Measured
+ * shares of the peak: kernels/cpu/README.md.
  */
 #include "attention_small.h"
 #include "attention_tile.h"
 
-/* What differentiating needs of each query. */
+/* Per query. */
 typedef struct {
     float stat[TILE_QUERIES];    /* exponential class: log L; bounded: 1 / L */
     float mean_dp[TILE_QUERIES]; /* scale * D */
@@ -21,7 +23,7 @@ typedef struct {
 
 typedef struct {
     float *queries, *douts;        /* [head_dim][TILE_QUERIES] */
-    float *outs, *dqueries;        /* likewise; outs may share memory with queries; dqueries unless sums_in_rows */
+    float *outs, *dqueries;        /* likewise; outs shares memory with queries; dqueries: NULL if sums_in_rows */
     float *scores, *dscores;       /* [TILE_KEYS][TILE_QUERIES] */
     float *query_rows, *dout_rows; /* [TILE_QUERIES][EAB_LANES], for head_dim < EAB_LANES */
     float *dkeys, *dvalues;        /* [context][EAB_LANES], likewise */
@@ -30,10 +32,10 @@ typedef struct {
 } backward_space;
 
 /* scores become attention weights, dscores (scale * dp) become scale * dz. */
-typedef void (*differentiate_function)(const tile_column *column, float *dscores, const float *stat,
+typedef void (*differentiate_function)(const score_column *column, float *dscores, const float *stat,
                                        const float *mean_dp);
 
-EAB_INLINE void differentiate_bounded(const tile_column *column, float *dscores, const float *stat,
+EAB_INLINE void differentiate_bounded(const score_column *column, float *dscores, const float *stat,
                                       const float *mean_dp, eab_vec (*weight)(eab_vec), eab_vec (*derivative)(eab_vec),
                                       bool biased) {
     const eab_vec inverse = eab_load(stat), mean = eab_load(mean_dp);
@@ -46,7 +48,7 @@ EAB_INLINE void differentiate_bounded(const tile_column *column, float *dscores,
     }
 }
 
-EAB_INLINE void differentiate_exponential(const tile_column *column, float *dscores, const float *stat,
+EAB_INLINE void differentiate_exponential(const score_column *column, float *dscores, const float *stat,
                                           const float *mean_dp, eab_vec (*log_weight)(eab_vec),
                                           eab_vec (*log_derivative)(eab_vec), bool biased) {
     const eab_vec log_sum = eab_load(stat), mean = eab_load(mean_dp);
@@ -62,7 +64,7 @@ EAB_INLINE void differentiate_exponential(const tile_column *column, float *dsco
 }
 
 #define BOUNDED(formula)                                                                                              \
-    static void differentiate_##formula(const tile_column *column, float *dscores, const float *stat,                 \
+    static void differentiate_##formula(const score_column *column, float *dscores, const float *stat,                \
                                         const float *mean_dp) {                                                       \
         if (column->bias)                                                                                             \
             differentiate_bounded(column, dscores, stat, mean_dp, eab_##formula##_weight, eab_##formula##_derivative, \
@@ -73,15 +75,15 @@ EAB_INLINE void differentiate_exponential(const tile_column *column, float *dsco
     }
 EAB_BOUNDED_FORMULA_LIST(BOUNDED)
 
-#define EXPONENTIAL(formula)                                                                          \
-    static void differentiate_##formula(const tile_column *column, float *dscores, const float *stat, \
-                                        const float *mean_dp) {                                       \
-        if (column->bias)                                                                             \
-            differentiate_exponential(column, dscores, stat, mean_dp, eab_##formula##_log_weight,     \
-                                      eab_##formula##_log_derivative, true);                          \
-        else                                                                                          \
-            differentiate_exponential(column, dscores, stat, mean_dp, eab_##formula##_log_weight,     \
-                                      eab_##formula##_log_derivative, false);                         \
+#define EXPONENTIAL(formula)                                                                           \
+    static void differentiate_##formula(const score_column *column, float *dscores, const float *stat, \
+                                        const float *mean_dp) {                                        \
+        if (column->bias)                                                                              \
+            differentiate_exponential(column, dscores, stat, mean_dp, eab_##formula##_log_weight,      \
+                                      eab_##formula##_log_derivative, true);                           \
+        else                                                                                           \
+            differentiate_exponential(column, dscores, stat, mean_dp, eab_##formula##_log_weight,      \
+                                      eab_##formula##_log_derivative, false);                          \
     }
 EAB_EXPONENTIAL_FORMULA_LIST(EXPONENTIAL)
 
@@ -91,7 +93,7 @@ static const differentiate_function differentiate_functions[] = {
 #undef FUNCTION
 };
 
-/* Rows with head_dim in the lanes: where they lie, or padded copies where head_dim is less than a vector. */
+/* Rows with head_dim in the lanes: in place, or padded copies where head_dim is less than a vector. */
 typedef struct {
     float *data;
     int64_t row;
@@ -102,7 +104,7 @@ typedef struct {
     const float *q, *k, *v, *out, *row_stat, *dout; /* of this batch element and head */
     float *dq;
     lane_rows dkeys, dvalues;
-    int32_t columns; /* of dkeys and dvalues: head_dim, or EAB_LANES if that is more */
+    int32_t columns; /* of dkeys and dvalues: head_dim, at least EAB_LANES */
     float scale;
     bool exponential;
     differentiate_function differentiate;
@@ -119,7 +121,7 @@ typedef struct {
 /* dk and dv rows [first, first + keys) += tile x the queries' rows. On the diagonal row j begins at query j. */
 static void gather_rows(const head_pass *pass, const query_block *block, const float *tile, const float *rows,
                         int64_t row, const lane_rows *to, int32_t first, int32_t keys, bool diagonal) {
-    /* The first queries that see a key set its rows. */
+    /* The first block of queries that sees a key sets its rows. */
     const bool sets = pass->args->causal ? diagonal : block->first == 0;
     const eab_start start = sets ? EAB_START_ZERO : EAB_START_C;
     float *first_row = to->data + first * to->row;
@@ -156,8 +158,8 @@ static void differentiate_keys(const head_pass *pass, const query_block *block, 
     score_tile(&v, space->douts, space->dscores);
     for (int32_t vector = 0; vector < block->vectors; vector++) {
         const int32_t lane = vector * EAB_LANES;
-        const tile_column column = {space->scores + lane, visible_keys(&k, vector), pass->scale,
-                                    biased ? space->bias.at_zero + (block->first + lane - first) : NULL};
+        const score_column column = {space->scores + lane, visible_keys(&k, vector), pass->scale,
+                                     biased ? space->bias.at_zero + (block->first + lane - first) : NULL};
         pass->differentiate(&column, space->dscores + lane, space->terms->stat + lane, space->terms->mean_dp + lane);
     }
     const eab_start start = first ? EAB_START_C : EAB_START_ZERO;
@@ -176,14 +178,14 @@ static void pad_rows(const float *from, int64_t row, int32_t count, int32_t widt
     }
 }
 
-/* Packs dout times the scale, and sums D of what it packs: in the order of dims, as dp is, so that dp - D is 0 where a query sees
- * one key and out is its v. */
+/* Packs dout times the scale, and sums D from the packed values in the order of dims, as dp is summed: dp - D is
+ * exactly 0 for a query that sees one key, whose v is its out. */
 static void pack_douts(const head_pass *pass, const float *dout, const float *out, int32_t count) {
     const backward_space *space = pass->space;
     const int32_t head_dim = pass->args->head_dim;
     const int64_t row = pass->args->out_time;
 #ifdef EAB_HAS_EIGHTS
-    if (count % EAB_LANES == 0 && head_dim % 4 == 0) { /* out is not packed: two thirds of the time */
+    if (count % EAB_LANES == 0 && head_dim % 4 == 0) { /* without packing out: two thirds of the time */
         for (int32_t lane = 0; lane < count; lane += EAB_LANES, dout += EAB_LANES * row, out += EAB_LANES * row) {
             eab_vec mean = {0};
             for (int32_t dim = 0; dim < head_dim; dim += 4) {
@@ -234,8 +236,8 @@ static void differentiate_queries(const head_pass *pass, int32_t first, int32_t 
     }
     pack_douts(pass, dout, pass->out + first * args->out_time, count);
     for (int32_t lane = 0; lane < block.vectors * EAB_LANES; lane += EAB_LANES)
-        eab_store(space->terms->stat + lane, eab_splat(1)); /* of lanes past the last query: any finite value */
-    pack_queries(q, args->in_time, count, args->head_dim, 1, space->queries); /* over outs */
+        eab_store(space->terms->stat + lane, eab_splat(1)); /* lanes past the last query: any finite value */
+    pack_queries(q, args->in_time, count, args->head_dim, 1, space->queries); /* overwrites outs */
     for (int32_t i = 0; i < count; i++) {
         const float stat = pass->row_stat[first + i];
         space->terms->stat[i] = pass->exponential ? stat : 1 / stat;
@@ -249,7 +251,7 @@ static void differentiate_queries(const head_pass *pass, int32_t first, int32_t 
                       args->in_time);
 }
 
-/* index: head_place_at's. */
+/* index: as in head_place_at. */
 static void differentiate_head(head_pass *pass, int64_t index, float *dk, float *dv) {
     const eab_attention_args *args = pass->args;
     const bool padded = args->head_dim < EAB_LANES;
@@ -275,7 +277,7 @@ static size_t carve_backward(float *memory, const eab_attention_args *args, back
     float *table = eab_carve(&from, bias_table_floats(&space->bias));
     space->bias.at_zero = table ? table - space->bias.lowest : NULL;
     const int64_t block = (int64_t)args->head_dim * TILE_QUERIES;
-    space->queries = space->outs = eab_carve(&from, block); /* D is known before queries are packed */
+    space->queries = space->outs = eab_carve(&from, block); /* outs is not needed once queries are packed */
     space->douts = eab_carve(&from, block);
     space->dqueries = sums_in_rows(args) ? NULL : eab_carve(&from, block);
     space->scores = eab_carve(&from, (int64_t)TILE_KEYS * TILE_QUERIES);

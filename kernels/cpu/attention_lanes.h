@@ -1,6 +1,6 @@
-/* The pieces of attention_small*.c: groups of problems, gathering and scattering, and the product of blocks of vectors.
+/* Shared by attention_small*.c: groups of problems, gathering and scattering, and products of blocks of vectors.
  *
- * A "vector" below is EAB_LANES floats, one for each problem of the group.
+ * A "vector" here is EAB_LANES floats, one for each problem of the group.
  */
 #ifndef EAB_KERNELS_CPU_ATTENTION_LANES_H
 #define EAB_KERNELS_CPU_ATTENTION_LANES_H
@@ -10,22 +10,22 @@
 #include "attention_small.h"
 #include "transpose.h"
 
-static const int64_t VECTOR = EAB_LANES; /* floats; wide, so that products of indices with it are */
+static const int64_t VECTOR = EAB_LANES; /* floats; 64 bits, so that indices times it are too */
 
 /* ---- groups ---------------------------------------------------------------------------------------------------- */
 
 typedef struct {
     const eab_attention_args *args;
     int32_t times, dims;    /* context and head_dim rounded up to BLOCK */
-    int64_t first, present; /* problem batch * heads + head of lane 0; lanes that hold one */
+    int64_t first, present; /* lane 0's problem, batch * heads + head; number of lanes with a problem */
     float scale;
     bool exponential;
-    const float *bias; /* vectors: bias[d] for the distance d = query - key, |d| < times; see fill_bias */
+    const float *bias; /* vectors: bias[d] for the distance d = query - key, |d| < times (fill_bias) */
 } lane_group;
 
 EAB_INLINE int32_t round_up_block(int32_t count) { return (count + BLOCK - 1) / BLOCK * BLOCK; }
 
-/* Where lane `lane`'s head begins; lanes past the last problem repeat it. */
+/* Where the head of lane `lane` begins; lanes past the last problem repeat it. */
 EAB_INLINE int64_t lane_offset(const lane_group *group, int64_t lane, bool in) {
     const eab_attention_args *args = group->args;
     const int64_t problem = group->first + (lane < group->present ? lane : group->present - 1);
@@ -34,7 +34,7 @@ EAB_INLINE int64_t lane_offset(const lane_group *group, int64_t lane, bool in) {
 }
 
 #ifdef EAB_HAS_EIGHTS
-/* gather() for whole eights of dims, which takes a third of the instructions. */
+/* gather() for a multiple of 8 dims, with a third of the instructions. */
 static void gather_eights(const lane_group *group, const float *x, bool in, float *to) {
     const eab_attention_args *args = group->args;
     const int64_t row = in ? args->in_time : args->out_time;
@@ -64,7 +64,7 @@ static void scatter_eights(const lane_group *group, const float *from, bool in, 
 }
 #endif
 
-/* x's heads as vectors to[times][dims]. */
+/* Copies x's heads to vectors to[times][dims]. `in`: laid out as q, else as out. */
 EAB_INLINE void gather(const lane_group *group, const float *x, bool in, float *to) {
     const eab_attention_args *args = group->args;
     const int64_t row = in ? args->in_time : args->out_time;
@@ -95,7 +95,7 @@ EAB_INLINE void gather(const lane_group *group, const float *x, bool in, float *
     }
 }
 
-/* The reverse; lanes that hold no problem are left out. */
+/* The reverse, for lanes with a problem. */
 EAB_INLINE void scatter(const lane_group *group, const float *from, bool in, float *x) {
     const eab_attention_args *args = group->args;
     const int64_t row = in ? args->in_time : args->out_time;
@@ -127,7 +127,7 @@ EAB_INLINE void scatter(const lane_group *group, const float *from, bool in, flo
 
 EAB_INLINE int64_t bias_vectors(const lane_group *group) { return 2 * (int64_t)group->times; }
 
-/* The position bias, its logarithm if exponential; of masked pairs -inf or 0. A mask costs no branch so. */
+/* The position bias, or its logarithm if exponential; masked pairs have 0 or -inf, so masks need no branch. */
 EAB_INLINE void fill_bias(lane_group *group, float *table) {
     const eab_attention_args *args = group->args;
     eab_vec slopes = {0};
@@ -144,7 +144,7 @@ EAB_INLINE void fill_bias(lane_group *group, float *table) {
 
 /* ---- products -------------------------------------------------------------------------------------------------- */
 
-/* Rows of a block that are summed at a time: 16 sums of 32 registers, or 8 of 16. */
+/* Rows of a block that are summed at a time: 16 sums in 32 registers, or 8 in 16. */
 enum { BLOCK_ROWS = EAB_LANES == 16 ? 4 : 2 };
 
 /* c[row][column] (+)= sum_k a(row, k) b(column, k) for BLOCK rows and columns of vectors; strides in vectors. */
@@ -154,7 +154,7 @@ typedef struct {
     const float *b;
     int64_t b_column, b_k;
     float *c;
-    int64_t c_row; /* c's columns are side by side */
+    int64_t c_row; /* c's columns are contiguous */
     int32_t k;
     bool accumulate;
 } block_product;
@@ -191,12 +191,12 @@ EAB_INLINE void multiply_block(block_product p) {
     }
 }
 
-/* Keys that the queries of the block at `time` may see, rounded up to BLOCK. */
+/* How many keys the block of queries at `time` may see, rounded up to BLOCK. */
 EAB_INLINE int32_t visible_blocks(const lane_group *group, int32_t time) {
     return group->args->causal ? time + BLOCK : group->times;
 }
 
-/* Keys that are worked off for query `time`: with causal, whole blocks, whose masked pairs get the weight 0 by their
+/* How many keys get weights for query `time`: if causal, whole blocks, whose masked pairs get weight 0 from their
  * bias. */
 EAB_INLINE int32_t weighed_keys(const lane_group *group, int32_t time) {
     return group->args->causal ? time / BLOCK * BLOCK + BLOCK : group->args->context;
@@ -234,7 +234,7 @@ EAB_INLINE eab_vec lane_bias(const lane_group *group, int32_t time, int32_t key)
     return eab_load(group->bias + (time - key) * VECTOR);
 }
 
-/* Gives the keys that pad the context the weight 0. */
+/* Sets the weights of keys that pad the context to 0. */
 EAB_INLINE void clear_padding(const lane_group *group, int32_t keys, float *row) {
     for (int32_t key = keys; key < group->times && !group->args->causal; key++)
         eab_store(row + key * VECTOR, (eab_vec){0});

@@ -1,11 +1,10 @@
 /* Attention for short contexts, forward (attention_small.h): a problem per lane.
  *
- * Per group of EAB_LANES heads and block of BLOCK queries: scores[query][key] = q . k, a product of BLOCK x BLOCK
- * blocks whose elements are vectors; scores become weights, row by row; out = weights x v, divided by L. Everything of
- * a group lies in the L1 or L2 cache: 4 * context * head_dim + BLOCK * context vectors. What limits it: gathering and
- * scattering (in fours, where head_dim is no whole number of eights, a quarter to a third of the time), and a division
- * or an exponential a pair. Measured shares
- * of the peak: kernels/cpu/README.md.
+ * Per group of EAB_LANES problems and block of BLOCK queries: scores[query][key] = q . k, a product of BLOCK x BLOCK
+ * blocks whose elements are vectors; scores become weights, row by row; out = weights x v, divided by L. A group's data
+ * stay in the L1 or L2 cache: 4 * context * head_dim + BLOCK * context vectors. Limited by gathering and scattering (a
+ * quarter to a third of the time where head_dim is no multiple of 8), and by a division or an exponential a pair.
+ * Measured shares of the peak: kernels/cpu/README.md.
  */
 #include "attention_lanes.h"
 
@@ -15,7 +14,7 @@ typedef struct {
     float *bias, *stats;                   /* vectors [2 * times], [times] */
 } forward_space;
 
-/* A row of scores becomes weights; returns L's part of the statistics: 1 / L in *inverse and row_stat. */
+/* A row of scores becomes weights; sets *inverse to 1 / L and returns row_stat. */
 typedef eab_vec (*weigh_function)(const lane_group *group, int32_t time, float *row, eab_vec *inverse);
 
 EAB_INLINE eab_vec weigh_bounded(const lane_group *group, int32_t time, float *row, eab_vec *inverse,

@@ -1,13 +1,15 @@
-/* Attention for short contexts: one (batch, head) in each vector lane, instead of one query (attention_tile.h).
+/* Attention for short contexts: one problem, that is one (batch, head), in each vector lane, where attention_tile.h has
+ * one query.
  *
- * A group of EAB_LANES problems is gathered into [time][dim][lane], worked off without any broadcast or shuffle, with
- * causal masking exact to the pair, and scattered back. Times and dims are padded to multiples of BLOCK with zeros.
- * Measured (AVX-512), it takes 0.3 to 0.6 of the other kernel's time at context 24 and head_dim 8, 0.8 at 32 and 16, and more
- * than it at 32 and 32. In a model the choice depends on context and head_dim only, so that a result's bits do not depend on
- * the batch; with 4 heads of 64 x 16 a step takes 0.98 of what it takes with the other kernel. A call of its own takes the other one if
- * this would leave more than five eighths of the lanes empty (one head of 64 x 16: a seventh of the time), and near the largest
- * size, as the other one asks for its operands ahead (32 heads of 64 x 16: 0.83 to 0.93 of the time, 0.73 to 0.82 of
- * operands in memory).
+ * A group of EAB_LANES problems is gathered into [time][dim][lane], computed without any broadcast or shuffle, with
+ * exact causal masking, and scattered back. Times and dims are padded with zeros to multiples of BLOCK.
+ *
+ * Measured (AVX-512), as a share of the other kernel's time: 0.3 to 0.6 at context 24 and head_dim 8, 0.8 at 32 and 16,
+ * more than 1 at 32 and 32. In a model the choice depends on context and head_dim only, so that a result's bits do not
+ * depend on the batch; with 4 heads of 64 x 16 a step takes 0.98 of its time with the other kernel. A standalone call
+ * uses the other kernel if this one would leave more than five eighths of the lanes empty (one head of 64 x 16 then
+ * takes a seventh of the time), and near the largest size, because the other one prefetches (32 heads of 64 x 16: 0.83
+ * to 0.93 of the time; 0.73 to 0.82 with operands in memory).
  */
 #ifndef EAB_KERNELS_CPU_ATTENTION_SMALL_H
 #define EAB_KERNELS_CPU_ATTENTION_SMALL_H

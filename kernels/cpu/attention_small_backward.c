@@ -1,9 +1,9 @@
 /* Attention for short contexts, backward (attention_small.h): a problem per lane.
  *
  * The five products of attention_backward.c, on blocks of vectors. The weights of up to QUERIES queries are kept, so
- * that dk and dv are summed over those in registers: 8 * context * head_dim + 2 * QUERIES * context vectors in all.
- * What limits it: gathering five operands and scattering three (in eights, it took 15 us off the 55 that it took in
- * fours at head_dim 8, context 24 and 128 heads); then the products. Measured shares of the peak: kernels/cpu/README.md.
+ * that dk and dv are summed over these in registers: 8 * context * head_dim + 2 * QUERIES * context vectors in all.
+ * Limited by gathering five operands and scattering three (40 us in eights, 55 us in fours, at head_dim 8, context 24,
+ * 128 heads), then by the products. Measured shares of the peak: kernels/cpu/README.md.
  */
 #include "attention_lanes.h"
 
@@ -78,8 +78,8 @@ static eab_vec row_dot(const float *x, const float *y, int32_t dims) {
     return sum;
 }
 
-/* to[key][dim] (+)= sum over queries [first, end) of weights[query - first][key] rows[query][dim]; masked queries left
- * out. */
+/* to[key][dim] (+)= sum over queries [first, end) of weights[query - first][key] rows[query][dim], without masked
+ * queries. */
 static void gather_keys(const lane_group *group, const float *weights, const float *rows, int32_t first, int32_t end,
                         float *to) {
     const int32_t keys = group->args->causal ? end : group->times;
@@ -158,7 +158,7 @@ int EAB_ISA_NAME(eab_attention_small_backward)(eab_cpu_workspace *workspace, con
         gather(&group, out, false, space.outs);
         gather(&group, dout, false, space.douts);
         for (int32_t i = 0; i < group.times * EAB_LANES; i++)
-            space.stats[i] = 1; /* where no row stands: any finite value */
+            space.stats[i] = 1; /* for padded rows: any finite value */
         eab_transpose(group.present, args->context, row_stat + group.first * args->context, args->context, space.stats,
                       EAB_LANES);
         differentiate_group(&group, &space, differentiate_functions[mechanism]);

@@ -1,7 +1,7 @@
-/* What the forward and the backward attention kernels share: tiles, position-bias tables, the cut of the workspace.
+/* Shared by the forward and the backward attention kernels: tiles and tables of position biases.
  *
- * A tile is a block of queries, in the vector lanes, times a block of keys, in the rows: element (key j, query i) is
- * tile[j][i]. Lane-wise sums and maxima over the rows are then a query's row statistics, without a horizontal
+ * A tile is a block of queries, in the vector lanes, by a block of keys, in the rows: element (key j, query i) is
+ * tile[j][i]. Lane-wise sums and maxima over the rows are then statistics of the queries, without a horizontal
  * reduction.
  */
 #ifndef EAB_KERNELS_CPU_ATTENTION_TILE_H
@@ -22,33 +22,33 @@ enum {
     TILE_KEYS = 64
 };
 
-/* Whether sums over keys have dims in the lanes, so that they need no transposition: with one vector of them, or less, the
- * product is slower by more than that. */
+/* Whether sums over keys have dims in the lanes and need no transposition. With one vector of dims, or less, the
+ * product would lose more than that. */
 EAB_INLINE bool sums_in_rows(const eab_attention_args *args) { return args->head_dim >= 2 * EAB_LANES; }
 
-/* Blocks are cut evenly: 80 queries are 48 + 32, not 64 + 16. */
+/* Queries are divided evenly: 80 are 48 + 32, not 64 + 16. */
 EAB_INLINE int32_t block_queries(const eab_attention_args *args) {
     const int64_t blocks = ((int64_t)args->context + TILE_QUERIES - 1) / TILE_QUERIES;
     return (int32_t)eab_round_up_lanes((args->context + blocks - 1) / blocks);
 }
 
-/* Multiply-adds of one product for the queries [first, first + queries), at least. */
+/* A lower bound for the multiply-adds of one product for queries [first, first + queries). */
 EAB_INLINE double block_work(const eab_attention_args *args, int32_t first, int32_t queries) {
     const double keys = args->causal ? first + 0.5 * queries : args->context;
     return keys * queries * args->head_dim;
 }
 
-/* One vector of queries of a tile, for the functions that turn scores into weights. */
+/* One vector of queries of a tile, for functions that turn scores into weights. */
 typedef struct {
     float *scores; /* [keys], TILE_QUERIES apart */
     int32_t keys;
     float scale;
-    const float *bias; /* the position bias of the first key: minus one float for each further key; NULL: none */
-} tile_column;
+    const float *bias; /* key j: at bias - j; NULL: none */
+} score_column;
 
 /* The position bias as a table over the distance d = i - j: its logarithm for the exponential class, its value for the
- * bounded one; masked pairs (causal and d < 0) are -inf or 0. A tile's row is then one load, at any distance, and no
- * exponential is taken per pair. Without slopes only tiles on the diagonal need it, so it stays short. */
+ * bounded one; masked pairs (causal and d < 0) are -inf or 0. A tile's row needs one load, and no exponential per pair.
+ * Without slopes only tiles on the diagonal use it, so it stays short. */
 typedef struct {
     float *at_zero; /* at_zero[d], lowest <= d <= highest */
     int64_t lowest, highest;
@@ -74,19 +74,20 @@ EAB_INLINE void bias_table_fill(const bias_table *table, float slope, bool causa
         for (int64_t d = table->lowest; d < 0; d++) table->at_zero[d] = logarithm ? -INFINITY : 0;
 }
 
-/* For the next head in order (prefetch.h), if its table is another one. */
+/* Refills the table if head `index` in order (prefetch.h) has another slope than the one before. */
 EAB_INLINE void bias_table_move(const bias_table *table, const eab_attention_args *args, int64_t index,
                                 bool logarithm) {
     if (index == 0 || (args->slopes && index % args->batch == 0))
         bias_table_fill(table, args->slopes ? args->slopes[index / args->batch] : 0, args->causal, logarithm);
 }
 
-/* Rows [first, first + count) of x, as columns of packed[head_dim][TILE_QUERIES]; columns up to whole vectors are 0. */
+/* `count` rows of x become columns of packed[head_dim][TILE_QUERIES], times factor; columns up to whole vectors are
+ * 0. */
 EAB_INLINE void pack_queries(const float *x, int64_t row, int32_t count, int32_t head_dim, float factor,
                              float *packed) {
     const int32_t last = count / EAB_LANES * EAB_LANES;
 #ifdef EAB_HAS_EIGHTS
-    if (last == count && head_dim % 4 == 0 && factor == 1) { /* inlined it takes 0.85 of the time */
+    if (last == count && head_dim % 4 == 0 && factor == 1) { /* inlined: 0.85 of the time */
         lanes_transpose(count, head_dim, x, row, NULL, 0, packed, TILE_QUERIES);
         return;
     }
@@ -98,7 +99,8 @@ EAB_INLINE void pack_queries(const float *x, int64_t row, int32_t count, int32_t
 
 /* ---- products of a tile ------------------------------------------------------------------------------------------ */
 
-/* Keys of a tile (or values), where they lie, and how many vectors of queries it has. On the diagonal key j is query j. */
+/* The keys of a tile (or their values), read in place, and its number of query vectors. On the diagonal key j has
+ * the time of query j. */
 typedef struct {
     const float *data;
     int64_t row;
@@ -107,7 +109,7 @@ typedef struct {
     row_prefetch *ahead;
 } tile_rows;
 
-/* tile[key][query] = rows[key] . packed[][query]; on the diagonal from each query's first step of EAB_STAIR_ROWS keys on. */
+/* tile[key][query] = rows[key] . packed[][query]; on the diagonal in stairs (product.h). */
 static void score_tile(const tile_rows *rows, const float *packed, float *tile) {
     if (!rows->diagonal) {
         EAB_PRODUCT(.rows = rows->keys, .columns = rows->vectors * EAB_LANES, .k = rows->head_dim, .a = rows->data,
@@ -128,8 +130,8 @@ static void score_tile(const tile_rows *rows, const float *packed, float *tile) 
     EAB_ISA_NAME(eab_product_stairs)(&args);
 }
 
-/* sums[dim][query] (+)= sum over keys of rows[key][dim] tile[key][query]. On the diagonal two vectors of queries at a time
- * over the keys that both see, then the second one over its own. */
+/* sums[dim][query] (+)= sum over keys of rows[key][dim] tile[key][query]. On the diagonal two vectors of queries at
+ * a time, over the keys that both see; then the second one over the keys that it alone sees. */
 static void sum_tile(const tile_rows *rows, const float *tile, float *sums, eab_start start) {
     if (!rows->diagonal) {
         EAB_PRODUCT(.rows = rows->head_dim, .columns = rows->vectors * EAB_LANES, .k = rows->keys, .a = rows->data,
@@ -152,8 +154,8 @@ static void sum_tile(const tile_rows *rows, const float *tile, float *sums, eab_
     }
 }
 
-/* to[query][dim] (+)= sum over keys of tile[key][query] rows[key][dim]: the same sums, with dims in the lanes; on the diagonal, and
- * there only, at last times factors[query], if not NULL. */
+/* to[query][dim] (+)= sum over keys of tile[key][query] rows[key][dim]: the same sums, with dims in the lanes. On the
+ * diagonal, and only there, the sums are multiplied by factors[query] unless it is NULL. */
 static void sum_tile_rows(const tile_rows *rows, int32_t queries, const float *tile, float *to, int64_t to_row,
                           eab_start start, const float *factors) {
     if (!rows->diagonal) {
@@ -178,7 +180,7 @@ static void sum_tile_rows(const tile_rows *rows, int32_t queries, const float *t
     EAB_ISA_NAME(eab_product_triangle)(&args);
 }
 
-/* The keys of a tile that its vector `vector` of queries sees. */
+/* How many keys of a tile the queries in its vector `vector` see. */
 EAB_INLINE int32_t visible_keys(const tile_rows *rows, int32_t vector) {
     const int32_t most = (vector + 1) * EAB_LANES;
     return rows->diagonal && rows->keys > most ? most : rows->keys;

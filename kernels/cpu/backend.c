@@ -8,10 +8,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Measured on models of 2 layers, d_model 64 and context 64: a sequence has 0.6 MiB, and micro-batches of 1, that stay
- * in a second-level cache of 1 MiB, take 2.0 times as long as those of 8, of 2 1.25 times, of 4 1.04: a vector of
- * attention problems is not filled, and each product packs its weights for 64 rows. Small models are as fast with all
- * of a batch. No bit depends on it: sums go on from micro-batch to micro-batch. */
+/* Measured on a model of 2 layers, d_model 64 and context 64, whose sequences have 0.6 MiB each: micro-batches of 1,
+ * which stay in a second-level cache of 1 MiB, take 2.0 times as long as those of 8; of 2, 1.25 times; of 4, 1.04
+ * times. In small ones a vector of attention problems is not full, and each product packs its weights for 64 rows
+ * only. Small models are as fast with the whole batch. No bit depends on it: sums continue from micro-batch to
+ * micro-batch. */
 enum { MICRO_BATCH_BYTES = 6 * 1024 * 1024 };
 
 typedef struct {
@@ -21,7 +22,7 @@ typedef struct {
 
 static cpu_device *own(const eab_device *device) { return device->own; }
 
-/* The workspace is kept between calls, so it is no allocation that somebody must give back; it counts in the peak. */
+/* The workspace is kept between calls. It counts in the peak, but not as allocated: nobody releases it. */
 static int with_workspace(eab_device *device) {
     const size_t bytes = device->bytes + own(device)->workspace.bytes;
     if (bytes > device->peak_bytes) device->peak_bytes = bytes;
@@ -31,7 +32,7 @@ static int with_workspace(eab_device *device) {
 static int open_device(int index, eab_device *device) {
     (void)index;
     const eab_cpu_kernels *kernels = eab_cpu_kernels_get();
-    if (!kernels) return EAB_BAD_INPUT; /* EAB_ISA; the line is there */
+    if (!kernels) return EAB_BAD_INPUT; /* EAB_ISA; eab_last_error is set */
     cpu_device *cpu = calloc(1, sizeof *cpu);
     if (!cpu) return eab_fail(EAB_NO_MEMORY, "no memory for a device");
     cpu->kernels = kernels;
@@ -44,7 +45,7 @@ static void close_device(eab_device *device) {
     free(device->own);
 }
 
-/* The processor's name as Linux tells it; "processor" elsewhere. */
+/* The processor's name from /proc/cpuinfo; "processor" if there is none. */
 static void describe(const eab_device *device, char *text, size_t size) {
     char line[256], name[200] = "processor";
     FILE *file = fopen("/proc/cpuinfo", "r");

@@ -1,4 +1,4 @@
-/* Cuts 64-byte aligned pieces off a workspace; with memory NULL it only adds up what is needed. */
+/* Divides a workspace into 64-byte aligned pieces. With memory NULL it only adds up their size. */
 #ifndef EAB_KERNELS_CPU_CARVER_H
 #define EAB_KERNELS_CPU_CARVER_H
 

@@ -1,8 +1,8 @@
 /* Norm, activation, embedding, rotation and sums, for one SIMD level.
  *
- * All of it is limited by the first- and second-level cache: a few flops for each float read. Rows are whole vectors
- * for the widths that models have; what is left over is done float by float. Reductions add into one vector and then
- * across its lanes, in an order that depends on the width alone.
+ * Limited by the first- and second-level caches: a few flops for each float read. Rows are whole vectors for the usual
+ * widths; the rest of a row is done float by float. Reductions add into one vector and then across its lanes, in an
+ * order that depends on the width alone.
  */
 #include "level.h"
 #include "reduce.h"
@@ -12,7 +12,7 @@
 #include <stddef.h>
 #include <string.h>
 
-/* y = normalized * gain + bias of one row, where its mean and inverse standard deviation are known. */
+/* y = normalized * gain + bias of one row; scale: the inverse standard deviation. */
 EAB_INLINE void normalize_row(int32_t width, float mean, float scale, const float *gain, const float *bias,
                               const float *x, float *y, float *normalized) {
     const int32_t whole = width / EAB_LANES * EAB_LANES;
@@ -27,7 +27,7 @@ EAB_INLINE void normalize_row(int32_t width, float mean, float scale, const floa
     }
 }
 
-/* The sums of x's row over its whole vectors, by lane, and over what is left. */
+/* The sums of a row: of its whole vectors, by lane, and in *rest of the remaining floats. */
 EAB_INLINE eab_vec row_sum(int32_t width, const float *x, float *rest) {
     const int32_t whole = width / EAB_LANES * EAB_LANES;
     eab_vec lane_sum = {0};
@@ -49,12 +49,12 @@ EAB_INLINE eab_vec row_square_sum(int32_t width, const float *x, float mean, flo
     return lane_sum;
 }
 
-/* A row's reduction, quotient and root take long and wait for each other: EAB_LANES rows at a time, one in each lane
- * (the last row again where there are fewer). Twice as fast as row after row for a width of 32, and the same bits. */
 EAB_INLINE eab_vec add_rest(int32_t width, eab_vec sums, const float *rest) {
     return width % EAB_LANES ? sums + eab_load(rest) : sums;
 }
 
+/* A row's reduction, quotient and root are a chain of slow operations, so EAB_LANES rows are done at a time, one in
+ * each lane; missing rows repeat the last one. For a width of 32 twice as fast as single rows, with the same bits. */
 EAB_INLINE int32_t block_row(int32_t row, int32_t count) { return row < count ? row : count - 1; }
 
 EAB_INLINE void normalize_block(int32_t count, int32_t width, const float *gain, const float *bias, const float *x,
@@ -85,7 +85,7 @@ EAB_INLINE void normalize_rows(int32_t width, const eab_norm_args *args, int32_t
     }
 }
 
-/* Calls with a constant width where that pays: loops over a row's few vectors then become straight code. */
+/* A constant width for the most common ones: the loops over a row's few vectors are then unrolled. */
 #define WITH_CONSTANT_WIDTH(width, function, ...)                                \
     do {                                                                         \
         if ((width) == EAB_LANES) function(EAB_LANES, __VA_ARGS__);              \
@@ -172,7 +172,7 @@ static void norm_backward(const eab_norm_args *args, int32_t member, const float
 }
 
 static void relu_forward(int64_t count, const float *x, float *y) {
-    for (int64_t i = 0; i < count; i++) y[i] = x[i] < 0 ? 0 : x[i]; /* this way round NaN stays NaN */
+    for (int64_t i = 0; i < count; i++) y[i] = x[i] < 0 ? 0 : x[i]; /* NaN stays NaN */
 }
 
 static void relu_backward(int64_t count, const float *x, float *dy) {
@@ -223,7 +223,7 @@ static void add(int64_t count, const float *x, float *y) {
     for (int64_t i = 0; i < count; i++) y[i] += x[i];
 }
 
-/* A sum waits for the one before it: as many columns at a time as can be. */
+/* Each addition waits for the one before it, so several vectors of columns are summed at a time. */
 EAB_INLINE void sum_columns(const int32_t vectors, int32_t rows, int32_t width, const float *x, float *sums) {
     eab_vec sum[8];
     EAB_UNROLL

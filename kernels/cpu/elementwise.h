@@ -1,4 +1,4 @@
-/* What stands between the products: one table of functions per SIMD level, each working on one member of a fleet. */
+/* Everything but products and attention: one table of functions per SIMD level. Each works on one member of a fleet. */
 #ifndef EAB_KERNELS_CPU_ELEMENTWISE_H
 #define EAB_KERNELS_CPU_ELEMENTWISE_H
 
@@ -25,7 +25,7 @@ typedef struct {
     void (*optimizer_step)(const eab_optimizer_args *args, int32_t member);
 } eab_cpu_elementwise;
 
-/* Member `member` of a tensor of floats. */
+/* One member's data; NULL if the tensor has none. */
 static inline float *eab_cpu_member(eab_tensor tensor, int32_t member) {
     return tensor.data ? (float *)tensor.data + member * tensor.stride : NULL;
 }

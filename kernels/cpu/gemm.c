@@ -1,19 +1,19 @@
 /* c = op(a) op(b) (+ c) (+ bias) of one member: the linear maps of the model and their gradients.
  *
- * The micro-kernel (product.h) takes a with any two strides, so a transposed a costs nothing; b must have its columns
- * side by side, so a transposed b (x = dy W^T) is packed: one pass over k * n values, 1/m of the work. Blocks of k
- * (BLOCK_K) keep a panel of b in the L1 cache, blocks of rows keep a's part in L2; a block of k continues the sums in
- * c, so the bits do not depend on the blocking. Fewer columns than lanes: with a transposed (a weight's gradient) the
- * columns of a are put in the lanes instead and c is computed transposed; else lanes are masked out, where the processor
- * can do that, or b and c are padded copies. What limits it: for the model's shapes (k = 32..128) the loads and stores of
- * c around short sums of k; for large ones the multiply-add units. Measured shares of the peak: kernels/cpu/README.md.
+ * The micro-kernel (product.h) takes a with any two strides, so a transposed a costs nothing. b needs contiguous
+ * columns, so a transposed b (x = dy W^T) is packed: one pass over k * n values, 1/m of the work. Blocks of k (BLOCK_K)
+ * keep a panel of b in the L1 cache, blocks of rows keep their part of a in L2. A block of k continues the sums in c,
+ * so the bits do not depend on the blocking. With fewer columns than lanes: if a is transposed (a weight's gradient),
+ * a's columns are in the lanes instead and c is computed transposed; else lanes are masked, or b and c are padded
+ * copies where the processor has no masks. Limited by the loads and stores of c around short sums for the model's
+ * shapes (k = 32..128), by the multiply-add units for large ones. Measured shares of the peak: kernels/cpu/README.md.
  */
 #include "kernels.h"
 #include "level.h"
 #include "product.h"
 #include "transpose.h"
 
-/* GELU_ROWS: what is finished by gelu is still in the L1 cache (48 rows of 128 columns: 24 KiB). */
+/* GELU_ROWS: the rows that gelu finishes are still in the L1 cache (48 rows of 128 columns: 24 KiB). */
 enum { BLOCK_K = 192, BLOCK_ROWS = 192, GELU_ROWS = 48, NARROW_ROWS = 96 };
 
 typedef struct {
@@ -26,7 +26,7 @@ typedef struct {
     eab_finish finish;
 } wide_operands; /* with at least EAB_LANES columns */
 
-/* gelu is no part of the micro-kernel: it needs the registers that the sums are in. */
+/* Outside the micro-kernel, because gelu needs the registers of the sums. */
 static void finish_gelu(int32_t rows, int32_t columns, ptrdiff_t c_row, float *c, float *slopes) {
     if (c_row == columns) {
         EAB_ISA_NAME(eab_cpu_gelu)((int64_t)rows * columns, c, c, slopes);
@@ -66,7 +66,7 @@ static void multiply_blocks(const eab_gemm *g, const float *a, int32_t columns, 
     }
 }
 
-/* Rows of a few columns each, where a call of memcpy for each row would show. */
+/* For rows of a few columns, where a memcpy per row is slow. */
 static void copy_rows(int64_t rows, int32_t columns, const float *from, ptrdiff_t from_row, float *to,
                       ptrdiff_t to_row) {
     for (int64_t row = 0; row < rows; row++, from += from_row, to += to_row) {
@@ -92,7 +92,7 @@ static void finish_narrow(const eab_gemm *g, float *c, float *other) {
         }
 }
 
-/* Rows by blocks in a padded copy of c, which stays in the L1 cache. `operands` tell of the packed b, and of c itself. */
+/* Blocks of rows in a padded copy of c, which stays in the L1 cache. operands: the packed b, and c itself. */
 static void multiply_narrow(const eab_gemm *g, const float *a, float *c_copy, const wide_operands *operands) {
     eab_gemm block = *g;
     wide_operands padded = *operands;
@@ -112,24 +112,25 @@ static void multiply_narrow(const eab_gemm *g, const float *a, float *c_copy, co
     }
 }
 
-/* Where a is transposed its columns may as well stand in the lanes: better if b's do not fill more than one vector. */
-static bool turns(const eab_gemm *g) {
+/* A transposed a may have its columns in the lanes: faster if b's columns fill at most one vector. */
+static bool computes_transposed(const eab_gemm *g) {
     return g->transpose_a && !g->transpose_b && g->n <= EAB_LANES && g->m >= EAB_LANES && g->m > g->n &&
            !g->bias.data && g->finish == EAB_FINISH_NONE;
 }
 
-/* c (+)= a^T b of few columns as c^T (+)= b^T a, of many: a[k][m], b[k][n]. The same sums in the same order. */
-static int multiply_turned(eab_cpu_workspace *workspace, const eab_gemm *g, const float *a, const float *b, float *c) {
+/* c (+)= a^T b, of few columns, as c^T (+)= b^T a, of many: a[k][m], b[k][n]. The same sums in the same order. */
+static int multiply_transposed(eab_cpu_workspace *workspace, const eab_gemm *g, const float *a, const float *b,
+                               float *c) {
     EAB_TRY(eab_cpu_workspace_reserve(workspace, (size_t)g->n * (size_t)g->m * sizeof(float)));
-    float *turned = workspace->memory;
+    float *transposed = workspace->memory;
     eab_gemm swapped = *g;
     swapped.m = g->n;
     swapped.n = g->m;
     swapped.lda = g->ldb;
-    const wide_operands operands = {.b = a, .b_row = g->lda, .c = turned, .c_row = g->m};
-    if (g->accumulate) eab_transpose(g->m, g->n, c, g->ldc, turned, g->m);
+    const wide_operands operands = {.b = a, .b_row = g->lda, .c = transposed, .c_row = g->m};
+    if (g->accumulate) eab_transpose(g->m, g->n, c, g->ldc, transposed, g->m);
     multiply_blocks(&swapped, b, g->m, &operands);
-    eab_transpose(g->n, g->m, turned, g->m, c, g->ldc);
+    eab_transpose(g->n, g->m, transposed, g->m, c, g->ldc);
     return EAB_OK;
 }
 
@@ -143,7 +144,7 @@ int EAB_ISA_NAME(eab_gemm)(eab_cpu_workspace *workspace, const eab_gemm *g, int3
     const bool narrow = g->n < EAB_LANES;
     float *other = g->other.data ? (float *)g->other.data + member * g->other.stride : NULL;
     wide_operands operands = {b, g->ldb, c, g->ldc, bias, other, g->finish};
-    if (turns(g)) return multiply_turned(workspace, g, a, b, c);
+    if (computes_transposed(g)) return multiply_transposed(workspace, g, a, b, c);
     if ((!narrow || EAB_HAS_MASKS) && !g->transpose_b) {
         multiply_blocks(g, a, g->n, &operands);
         return EAB_OK;
@@ -152,7 +153,7 @@ int EAB_ISA_NAME(eab_gemm)(eab_cpu_workspace *workspace, const eab_gemm *g, int3
     const size_t packed_b = (size_t)g->k * (size_t)width, packed_c = narrow ? NARROW_ROWS * EAB_LANES : 0;
     EAB_TRY(eab_cpu_workspace_reserve(workspace, (packed_b + packed_c + EAB_LANES) * sizeof(float)));
     float *b_copy = workspace->memory, *c_copy = b_copy + packed_b, *bias_copy = c_copy + packed_c;
-    if (narrow) memset(b_copy, 0, packed_b * sizeof(float)); /* what the padding holds costs time, if it is no number */
+    if (narrow) memset(b_copy, 0, packed_b * sizeof(float)); /* left-over subnormal numbers would be slow */
     if (g->transpose_b) eab_transpose(g->n, g->k, b, g->ldb, b_copy, width);
     else copy_rows(g->k, g->n, b, g->ldb, b_copy, width);
     operands.b = b_copy;

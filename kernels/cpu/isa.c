@@ -55,7 +55,7 @@ const eab_cpu_kernels *eab_cpu_kernels_at(int level) {
 }
 
 static pthread_once_t once = PTHREAD_ONCE_INIT;
-static char wanted[64]; /* EAB_ISA, as it was at the first call; cut short it is unknown all the same */
+static char wanted[64]; /* EAB_ISA at the first call; a longer value is unknown even when cut */
 static const eab_cpu_kernels *kernels;
 
 static void decide(void) {
@@ -68,6 +68,6 @@ static void decide(void) {
 const eab_cpu_kernels *eab_cpu_kernels_get(void) {
     pthread_once(&once, decide);
     eab_isa isa;
-    if (!kernels) eab_isa_choose(wanted, &isa); /* leaves the line again, for this thread */
+    if (!kernels) eab_isa_choose(wanted, &isa); /* sets eab_last_error of this thread */
     return kernels;
 }

@@ -1,7 +1,6 @@
-/* This SIMD level's table. Compiled once a level. */
+/* This SIMD level's table. Compiled once per level. */
 #include "level.h"
 
-extern const eab_cpu_elementwise EAB_ISA_NAME(eab_cpu_elementwise_table);
 extern const eab_cpu_kernels EAB_ISA_NAME(eab_cpu_kernels);
 
 const eab_cpu_kernels EAB_ISA_NAME(eab_cpu_kernels) = {

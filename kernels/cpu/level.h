@@ -1,4 +1,4 @@
-/* The functions of one SIMD level, under that level's names (simd.h); level.c puts them in the level's table. */
+/* The functions of one SIMD level, with its suffix (simd.h); level.c puts them in the level's table. */
 #ifndef EAB_KERNELS_CPU_LEVEL_H
 #define EAB_KERNELS_CPU_LEVEL_H
 

@@ -1,9 +1,10 @@
-/* Asking for memory before it is needed: what the next block of queries touches, a line or two at each step of the block's
- * products. Processors foresee streams, but not where the next head's few rows lie. And they drop requests that come faster
- * than about one a cycle, or that hundreds of others are under way with, while a loop that sends them one by one between two
- * products keeps the multiply-adds waiting. Amid the multiply-adds they are nearly free (kernels/cpu/README.md has figures).
- * Only for calls of their own whose tensors have no gaps (eab_attention_args.standalone): a model's operands were just
- * computed.
+/* Prefetches the operands of the next block of queries, one or two cache lines at each step of the current block's
+ * products.
+ *
+ * Processors prefetch streams by themselves, but not the next head's few rows. They drop prefetches that come faster
+ * than about one a cycle, or while hundreds are under way; and a loop of prefetches between two products delays the
+ * multiply-adds. Between the multiply-adds prefetches are nearly free (figures in kernels/cpu/README.md). Only for
+ * standalone calls (eab_attention_args.standalone) whose tensors have no gaps: a model's operands were just computed.
  */
 #ifndef EAB_KERNELS_CPU_PREFETCH_H
 #define EAB_KERNELS_CPU_PREFETCH_H
@@ -13,9 +14,10 @@
 
 enum { PREFETCH_MATRICES = 8, PREFETCH_LINE = 64 /* bytes */ };
 
-/* Where one head of one sequence lies; all of a head's sequences come first, as they share its table of position biases. */
+/* The place of one head of one sequence. Heads are the slow index: all sequences of a head share its table of
+ * biases. */
 typedef struct {
-    int64_t in, out, stat; /* floats before its q (and k, v, their gradients), its out (and dout), its row_stat */
+    int64_t in, out, stat; /* offsets in floats: of q, k, v and their gradients; of out and dout; of row_stat */
 } head_place;
 
 EAB_INLINE int64_t head_places(const eab_attention_args *args) { return (int64_t)args->heads * args->batch; }
@@ -26,21 +28,21 @@ EAB_INLINE head_place head_place_at(const eab_attention_args *args, int64_t inde
                         (batch * args->heads + head) * args->context};
 }
 
-/* Rows of one head: floats before them, and their bytes. No bytes: no rows. */
+/* Rows of one head: their offset in floats, and their bytes; 0 bytes: none. */
 typedef struct {
     int64_t offset, bytes;
 } row_block;
 
 typedef struct {
     const eab_attention_args *args;
-    int32_t matrices, at;                   /* at: the one whose rows are asked for */
-    const float *matrix[PREFETCH_MATRICES]; /* about in the order of their use */
-    row_block now, then;                    /* the block that is asked for, and the one after it */
-    const char *next, *end;                 /* of the rows in matrix[at] */
-    float rate, due;                        /* bytes a multiply-add of EAB_LANES numbers; bytes that are overdue */
+    int32_t matrices, at;                   /* at: the matrix that is being prefetched */
+    const float *matrix[PREFETCH_MATRICES]; /* roughly in the order of use */
+    row_block now, then;                    /* the block that is being prefetched, and the one after it */
+    const char *next, *end;                 /* the rest of its rows in matrix[at] */
+    float rate, due;                        /* bytes per multiply-add of EAB_LANES numbers; bytes that are due */
 } row_prefetch;
 
-/* A line at every step of a product's sums, or two: bytes from one to the next, 0 for none. */
+/* One or two lines at every step of a product's sums; step: bytes from one to the next, 0: none. */
 typedef struct {
     const char *line;
     int64_t step;
@@ -54,7 +56,7 @@ EAB_INLINE void prefetch_enter(row_prefetch *self, int32_t at) {
     self->end = self->next + self->now.bytes;
 }
 
-/* After the rows of a matrix. */
+/* To the next matrix, or block. */
 EAB_INLINE void prefetch_turn(row_prefetch *self) {
     if (self->at + 1 < self->matrices) {
         prefetch_enter(self, self->at + 1);
@@ -72,8 +74,8 @@ EAB_INLINE int64_t prefetch_left(const row_prefetch *self) {
            self->matrices * self->then.bytes;
 }
 
-/* From now on, after what is still to be asked for, rows [first, first + most) of a head, or what there is of them, while
- * `work` multiply-adds are done; past the last head, and in a model, none. */
+/* After what is still queued, prefetches up to `most` rows of a head from `first` on, spread over `work`
+ * multiply-adds; none past the last head, and none in a model. */
 EAB_INLINE void prefetch_begin(row_prefetch *self, int64_t index, int32_t first, int32_t most, double work) {
     const eab_attention_args *args = self->args;
     if (!args->standalone || args->in_time != args->head_dim || args->out_time != args->head_dim) return;
@@ -83,7 +85,7 @@ EAB_INLINE void prefetch_begin(row_prefetch *self, int64_t index, int32_t first,
                                  rows * args->head_dim * (int64_t)sizeof(float)};
         if (prefetch_active(self) && !self->then.bytes) {
             self->then = block;
-        } else { /* what is left of earlier blocks would come too late */
+        } else { /* drop what is left of earlier blocks: too late */
             self->now = block;
             self->then = (row_block){0, 0};
             prefetch_enter(self, 0);
@@ -93,8 +95,8 @@ EAB_INLINE void prefetch_begin(row_prefetch *self, int64_t index, int32_t first,
     self->due = 0;
 }
 
-/* For sums of `depth` > 0 terms each in `vectors` vectors: a line or two for each term, or, while less than a line is due, none
- * for any, so as not to ask for one time and again. */
+/* The lines for sums of `depth` > 0 terms in `vectors` vectors: one or two per term, or none for all of them while
+ * less than a line per term is due, so that no line is prefetched repeatedly. */
 static inline prefetch_walk prefetch_pace(row_prefetch *self, int32_t vectors, int32_t depth) {
     if (!prefetch_active(self)) return (prefetch_walk){0};
     self->due += self->rate * (float)(vectors * depth);
@@ -110,8 +112,8 @@ static inline prefetch_walk prefetch_pace(row_prefetch *self, int32_t vectors, i
     return walk;
 }
 
-/* A call's first block of `most` queries: what it uses first is read, since as a stream that takes half as long as asking for
- * it; the rest is asked for as it is worked on. */
+/* A call's first block of `most` queries: the first half of the matrices is read, as a stream, in half the time that
+ * prefetching takes; the rest is prefetched during the block. */
 EAB_INLINE void prefetch_first(row_prefetch *self, int32_t most) {
     prefetch_begin(self, 0, 0, most, 1);
     while (prefetch_active(self) && self->at < self->matrices / 2) {
@@ -120,7 +122,7 @@ EAB_INLINE void prefetch_first(row_prefetch *self, int32_t most) {
     }
 }
 
-/* From now on the block of `most` queries that follows the one at `first`, in this head or the next one. */
+/* Prefetches the block of `most` queries after the one at `first`, in this head or the next one. */
 EAB_INLINE void prefetch_behind(row_prefetch *self, int64_t index, int32_t first, int32_t most, double work) {
     if (self->args->context - first > most) prefetch_begin(self, index, first + most, most, work);
     else prefetch_begin(self, index + 1, 0, most, work);

@@ -1,9 +1,9 @@
-/* Whole products in tiles: product.h. Also the transposition that packs operands.
+/* Whole products in tiles (product.h), and the transposition that packs operands.
  *
- * Tiles are cut evenly (10 rows are 5 + 5, not 8 + 2), since a tile of few accumulators waits for the latency of its
- * multiply-adds. A tile of one vector has up to EAB_TALL_ROWS rows: with 8 its 8 accumulators would just do, but of the
- * 9 loads for 8 multiply-adds only two a cycle can be had. A panel of up to EAB_TILE_VECTORS vectors of b is used by all
- * rows before the next one: for k up to about 200 it stays in a 48 KiB L1 cache. Measured shares of the peak:
+ * Rows are divided evenly (10 are 5 + 5, not 8 + 2): a tile of few accumulators waits for the latency of its
+ * multiply-adds. A tile of one vector has up to EAB_TALL_ROWS rows: 8 accumulators would hide the latency, but need 9
+ * loads for 8 multiply-adds, at two loads a cycle. All rows use a panel of up to EAB_TILE_VECTORS vectors of b before
+ * the next panel: for k up to about 200 it stays in a 48 KiB L1 cache. Measured shares of the peak:
  * kernels/cpu/README.md.
  */
 #include "product_tile.h"
@@ -11,7 +11,7 @@
 
 typedef void (*tile_function)(const eab_product_args *, const tile_column *);
 
-/* Each tile once more with prefetching. */
+/* Each tile with and without prefetching. */
 #define TILE(rows, vectors)                                                                                    \
     static void tile_##rows##_##vectors(const eab_product_args *args, const tile_column *column) {             \
         multiply_tiles((tile_kind){rows, vectors, .prefetches = false}, args, column);                         \
@@ -19,7 +19,7 @@ typedef void (*tile_function)(const eab_product_args *, const tile_column *);
     static void prefetching_tile_##rows##_##vectors(const eab_product_args *args, const tile_column *column) { \
         multiply_tiles((tile_kind){rows, vectors, .prefetches = true}, args, column);                          \
     }
-/* Lists of macros. clang-format does not read them as such. */
+/* clang-format does not understand lists of macros. */
 /* clang-format off */
 #define EACH_ROWS(X, vectors) X(1, vectors) X(2, vectors) X(3, vectors) X(4, vectors) X(5, vectors) X(6, vectors)
 #define TILE_NAME(rows, vectors) tile_##rows##_##vectors,
@@ -80,10 +80,11 @@ static tile_function find_tile(const eab_product_args *args, int32_t width, int3
 void EAB_ISA_NAME(eab_product)(const eab_product_args *args) {
     const int32_t vectors = (args->columns + EAB_LANES - 1) / EAB_LANES;
     const int32_t panels = (vectors + EAB_TILE_VECTORS - 1) / EAB_TILE_VECTORS;
-    /* The narrower panels come first: the last one, which may overlap, then has two vectors unless there is only one.
-     * */
+    /* The narrower panels come first: the last one, which may overlap, then has two vectors unless there is only
+     * one. */
     const int32_t narrow = panels * (vectors / panels + 1) - vectors;
-    const bool tall = args->a_row % 1024 != 0; /* rows 4 KiB apart share a set of the L1 cache, which holds 8 to 12 */
+    const bool tall =
+        args->a_row % 1024 != 0; /* rows 4 KiB apart share a set of the L1 cache, which has 8 to 12 ways */
 #if EAB_HAS_MASKS
     const eab_mask lanes = eab_first_lanes(args->columns < EAB_LANES ? args->columns : EAB_LANES);
 #else

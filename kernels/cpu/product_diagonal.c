@@ -1,22 +1,22 @@
-/* Products on the diagonal of causal attention, of which half would be zeros: product.h.
+/* Products on the diagonal of causal attention (product.h), of which half would be zeros.
  *
- * Their sums are short: what a whole product decides for each tile (its size, where it begins, how it is finished) would
- * take a tenth of their time, so it is decided at compile time here, and tiles lie in rows few enough that little of what is
- * masked is computed: 4 rows of 4 vectors where there are 32 registers. 8 accumulators are the fewest that keep two
- * multiply-add units busy for the four cycles that each takes. Measured shares of the peak: kernels/cpu/README.md.
+ * Their sums are short. The decisions that a whole product takes for each tile (size, start, finish) would be a tenth
+ * of their time, so here they are compile-time constants. Tiles have few rows, so that little of the masked half is
+ * computed: 4 rows of 4 vectors where there are 32 registers. At least 8 accumulators are needed to keep two
+ * multiply-add units with a latency of four cycles busy. Measured shares of the peak: kernels/cpu/README.md.
  */
 #include "product_tile.h"
 
 /* ---- triangles --------------------------------------------------------------------------------------------------- */
 
-/* Tiles below each other, each with its own terms, for the first `whole` rows. */
+/* The first `whole` rows: tiles below each other, each with its own number of terms. */
 EAB_INLINE void triangle(const int rows, const int vectors, const bool prefetches, const eab_triangle_args *args,
                          int32_t whole, const tile_column *top) {
     eab_product_args step = {.a_row = args->a_row,
                              .a_k = args->a_k,
                              .b_row = args->b_row,
                              .c_row = args->c_row,
-                             .start = args->start & EAB_START_C, /* no row: there is none */
+                             .start = args->start & EAB_START_C, /* start_row does not exist */
                              .finish = EAB_FINISH_NONE,
                              .ahead = args->ahead};
     tile_column place = *top;
@@ -85,7 +85,7 @@ void EAB_ISA_NAME(eab_product_triangle)(const eab_triangle_args *args) {
 
 /* ---- stairs ------------------------------------------------------------------------------------------------------ */
 
-/* A step's rows in some of its vectors. */
+/* The rows of one step, in some of its vectors. */
 EAB_INLINE void stair(const int rows, const int vectors, const bool prefetches, const eab_stairs_args *args,
                       const tile_column *top) {
     const eab_product_args step = {.k = args->k,

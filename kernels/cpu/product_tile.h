@@ -1,29 +1,29 @@
-/* The inner loop of all products: one tile of sums in the registers. For the files that cut products into tiles, product.c and
- * product_diagonal.c. */
+/* The inner loop of all products: one tile of sums in registers. product.c and product_diagonal.c divide products into
+ * tiles. */
 #ifndef EAB_KERNELS_CPU_PRODUCT_TILE_H
 #define EAB_KERNELS_CPU_PRODUCT_TILE_H
 
 #include "product.h"
 
-/* Vectors of the widest tile there is. */
+/* Vectors of the widest tile. */
 enum { TILE_MOST_VECTORS = EAB_DIAGONAL_VECTORS > EAB_TILE_VECTORS ? EAB_DIAGONAL_VECTORS : EAB_TILE_VECTORS };
 
-/* A column of tiles, each `rows` times `vectors`. */
+/* Tiles of one shape below each other. */
 typedef struct {
     const float *a, *b;
     float *c;
     const float *start_row, *other;
-    const float *factors;  /* [rows], by which the sums are multiplied at last; may be NULL */
-    ptrdiff_t last_column; /* of the tile's last vector: (vectors - 1) * EAB_LANES, or less where it overlaps */
+    const float *factors;  /* [rows]: the finished sums are multiplied by these; may be NULL */
+    ptrdiff_t last_column; /* where the last vector begins: (vectors - 1) * EAB_LANES, or less if it overlaps */
     eab_mask lanes;        /* of a narrow tile */
-    int32_t count;         /* tiles below each other */
+    int32_t count;         /* of tiles */
 } tile_column;
 
 EAB_INLINE ptrdiff_t vector_column(ptrdiff_t last_column, int vector, int vectors) {
     return vector == vectors - 1 ? last_column : (ptrdiff_t)vector * EAB_LANES;
 }
 
-/* A vector of columns: all lanes, or, where c has fewer columns (narrow), those of the mask. */
+/* A vector of columns: all lanes, or those of the mask where c has fewer columns (narrow). */
 EAB_INLINE eab_vec load_columns(const bool narrow, eab_mask lanes, const float *from) {
 #if EAB_HAS_MASKS
     if (narrow) return eab_load_lanes(lanes, from);
@@ -48,7 +48,7 @@ EAB_INLINE eab_vec finish_vec(eab_finish finish, const bool narrow, eab_mask lan
         case EAB_FINISH_RELU: return eab_keep(~(sum < 0), sum); /* NaN stays NaN */
         case EAB_FINISH_RELU_SLOPE: return eab_keep(load_columns(narrow, lanes, other) > 0, sum);
         case EAB_FINISH_TIMES: return sum * load_columns(narrow, lanes, other);
-        case EAB_FINISH_GELU: /* gemm.c's */
+        case EAB_FINISH_GELU: /* done in gemm.c */
         case EAB_FINISH_NONE: break;
     }
     return sum;

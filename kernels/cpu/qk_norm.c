@@ -3,13 +3,13 @@
  *   unit = x inv_rms, inv_rms = 1 / sqrt(mean(x^2) + 1e-5), y = unit gain
  *   with g = dy gain: dx = inv_rms (g - unit mean(g unit)), dgain += dy unit
  *
- * A row's q and k lie side by side, 2 d_model floats. They are taken in pieces: a vector that holds several narrow heads, whose
- * sums are folded within each head's lanes, or one head of several vectors. Forward, blocks of rows stay in the first-level
- * cache between three passes: the sums of squares, then their roots and quotients, which are slow and here fill whole vectors,
- * then the products. Widths that fit no vector (a head of 3 floats) go head by head.
+ * A row's q and k are contiguous, 2 d_model floats. They are processed in pieces: a vector of several narrow heads,
+ * whose sums are folded within each head's lanes, or one head of several vectors. Forward, a block of rows stays in the
+ * first-level cache for three passes: sums of squares; roots and quotients, which are slow and here fill whole vectors;
+ * products. Head sizes that fit no vector (3 floats) are done head by head.
  *
- * Measured on Zen 5 (AVX-512) inside training: both passes together are 2.5 % of the quick ladder's step (d_model 32, heads of
- * 8) and 1.9 % of one with d_model 64; as plain loops over a head they were 13.6 % and 8.3 %.
+ * Measured on Zen 5 (AVX-512) in training: both passes together are 2.5 % of the quick ladder's step (d_model 32, heads
+ * of 8) and 1.9 % of a step with d_model 64; plain loops over each head were 13.6 % and 8.3 %.
  */
 #include "level.h"
 #include "reduce.h"
@@ -42,12 +42,12 @@ EAB_INLINE eab_vec spread(int32_t head_dim, const float *from) {
     return value;
 }
 
-/* One member's problem. */
+/* One member's operands. */
 typedef struct {
-    int32_t pieces;               /* of a row */
-    int64_t row_reals;            /* of qkv */
-    float *unit, *inv_rms;        /* one row after the other */
-    float gains[2 * MAX_D_MODEL]; /* of a row: the q gain for each head, then the k gain */
+    int32_t pieces;    /* of a row */
+    int64_t row_reals; /* of qkv */
+    float *unit, *inv_rms;
+    float gains[2 * MAX_D_MODEL]; /* for a row: q_gain once per head, then k_gain once per head */
 } qk_problem;
 
 EAB_INLINE qk_problem problem_of(const eab_qk_norm_args *args, int32_t member) {
@@ -140,7 +140,8 @@ EAB_INLINE void differentiate_pieces(int32_t head_dim, const eab_qk_norm_args *a
     add_gain_gradients(args, sums, dq_gain, dk_gain);
 }
 
-/* ---- widths that fit no vector --------------------------------------------------------------------------------- */
+/* ---- head sizes that fit no vector
+ * --------------------------------------------------------------------------------- */
 
 static void normalize_heads(const eab_qk_norm_args *args, int32_t member, float *qkv) {
     const int32_t heads = args->heads, head_dim = args->head_dim;
@@ -187,7 +188,7 @@ static bool fits_vectors(const eab_qk_norm_args *args) {
     return EAB_LANES % head_dim == 0 && 2 * args->heads * head_dim % EAB_LANES == 0;
 }
 
-/* Loops over a head of constant width become straight code. */
+/* With a constant head size the loops over a head are unrolled. */
 #define WITH_CONSTANT_HEAD(head_dim, function, ...)           \
     do {                                                      \
         if ((head_dim) == 4) function(4, __VA_ARGS__);        \

@@ -1,5 +1,5 @@
-/* The sum and the maximum of a vector's lanes, in an order that is always the same: of one vector, or of EAB_LANES vectors
- * at a time, which takes a quarter of the instructions and gives the same bits. */
+/* The sum and the maximum of a vector's lanes, always in the same order: of one vector, or of EAB_LANES vectors at a
+ * time, with a quarter of the instructions and the same bits. */
 #ifndef EAB_KERNELS_CPU_REDUCE_H
 #define EAB_KERNELS_CPU_REDUCE_H
 
@@ -26,7 +26,7 @@
 #define EAB_SWAP(value, d) __builtin_shuffle(value, (eab_int_vec){EAB_SWAPPED_LANES(d)})
 #endif
 
-/* Lanes i of a where i & distance is 0, of b elsewhere: as they stand, and lanes i ^ distance. */
+/* Lane i from a where i & distance is 0, else from b: lane i itself (PICK), or lane i ^ distance (PICK_SWAPPED). */
 #define EAB_PICK(i, d) ((i) + ((i) & (d) ? EAB_LANES : 0))
 #define EAB_PICK_SWAPPED(i, d) (((i) ^ (d)) + ((i) & (d) ? EAB_LANES : 0))
 #define EAB_LANES_4(of, i, d) of(i, d), of((i) + 1, d), of((i) + 2, d), of((i) + 3, d)
@@ -45,7 +45,8 @@
 
 EAB_INLINE eab_vec eab_sum_vec(eab_vec x, eab_vec y) { return x + y; }
 
-/* Halves the vectors: rows[i] and rows[i + d], each folded at distance d, share the lanes of rows[i]. */
+/* Halves the number of vectors: rows[i] takes the folds at distance d of rows[i] and rows[i + d], in half of its lanes
+ * each. */
 #define EAB_FOLD_ROWS(rows, d, fold)                                   \
     EAB_UNROLL                                                         \
     for (int i = 0; i < (d); i++)                                      \

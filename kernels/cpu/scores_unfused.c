@@ -1,18 +1,18 @@
-/* Unfused attention between its products: rows of scores in memory become rows of weights, and back. For comparison with the
- * fused kernels (eabench bench --implementation unfused), written as a careful plain implementation would be: a row at a
- * time, in vectors, while it is in the first caches.
+/* Unfused attention between its products: rows of scores in memory become rows of weights, and back. For comparison
+ * with the fused kernels (eabench bench --implementation unfused): as fast as an unfused implementation can be, a row
+ * at a time, in vectors, while the row is in the first caches.
  *
  *   exponential: x = l(z) + log b; a = exp(x - max x) / sum;   ds = scale a l'(z) (da - sum a da)
- *   bounded:     a = w(z) b / sum w b;                         ds = scale a (w'(z) / w(z)) (da - sum a da), w >= eps > 0
+ *   bounded:     a = w(z) b / sum w b;                         ds = scale a (w'(z) / w(z)) (da - sum a da), w >= eps
  *
- * What limits it is memory: each row of context floats is read and written once by it and once by each product.
+ * Limited by memory: it reads and writes each row of context floats once, and so does each product.
  */
 #include <math.h>
 
 #include "formulas.h"
 #include "level.h"
 
-/* One row: the keys 0..keys-1 of query `time`; lanes past the end are masked. */
+/* One query's row: its keys 0..keys-1; lanes past the end are masked. */
 typedef struct {
     int32_t keys, context;
     float scale, slope, time;
@@ -56,7 +56,7 @@ EAB_INLINE float largest_of(eab_vec values) {
     return largest;
 }
 
-/* What is behind the keys is masked: 0. */
+/* Multiplies the weights by `factor`; those past the keys become 0. */
 EAB_INLINE void finish_row(const score_row *row, float *weights, float factor) {
     for (int32_t j = 0; j < row->keys; j += EAB_LANES)
         store_part(weights + j, row->keys - j, load_part(weights + j, row->keys - j) * factor);
@@ -163,7 +163,7 @@ void EAB_ISA_NAME(eab_scores_backward)(const eab_attention_args *args, int32_t m
         for (int32_t time = 0; time < args->context; time++) {
             const score_row row = row_at(args, member, head, time);
             const int64_t at = (head * args->context + time) * args->context;
-            /* dpa's slope is 1 whatever the score, so any row does. */
+            /* dpa's slope is 1 for any score, so any row can stand in. */
             f->backward(&row, (mechanism == EAB_MECHANISM_dpa ? weights : scores) + at, weights + at, dweights + at);
         }
 }

@@ -1,10 +1,10 @@
 /* Portable SIMD: the same source is compiled once per level, for vectors of EAB_LANES floats.
  *
  * On x86-64 the files of a level are compiled three times (base, avx2, avx512: see kernels/CMakeLists.txt), elsewhere
- * once. EAB_ISA_SUFFIX is the level's name; EAB_ISA_NAME(eab_gemm) is this level's function, such as eab_gemm_avx2.
- * Vectors are the GCC/clang extension: no intrinsics, but for two that GCC does not find by itself, one that looks up a table
- * (gelu's), and masks. Element-wise arithmetic over arrays may as well be a plain loop over floats, which both compilers
- * vectorise (-O3 -fno-math-errno -fno-trapping-math).
+ * once. EAB_ISA_SUFFIX is the level's name; EAB_ISA_NAME(eab_gemm) is this level's function, for example eab_gemm_avx2.
+ * Vectors are the GCC/clang extension. Intrinsics are used only for minimum and maximum, which GCC 12 does not find by
+ * itself, for gelu's table look-up and for masks. Element-wise arithmetic over arrays may also be a plain loop over
+ * floats, which both compilers vectorise (-O3 -fno-math-errno -fno-trapping-math).
  */
 #ifndef EAB_KERNELS_CPU_SIMD_H
 #define EAB_KERNELS_CPU_SIMD_H
@@ -36,7 +36,7 @@
 #define EAB_ISA_TEXT1(suffix) EAB_ISA_TEXT2(suffix)
 #define EAB_ISA_TEXT EAB_ISA_TEXT1(EAB_ISA_SUFFIX)
 
-/* Before a loop whose count is a constant once its function is inlined: the arrays that it indexes become registers. */
+/* Before a loop whose count is constant after inlining: unrolled, the arrays that it indexes become registers. */
 #ifdef __clang__
 #define EAB_UNROLL _Pragma("clang loop unroll(full)")
 #else
@@ -59,15 +59,15 @@ EAB_INLINE void eab_store(float *to, eab_vec value) { memcpy(to, &value, sizeof 
 
 EAB_INLINE eab_vec eab_splat(float value) { return value - (eab_vec){0}; } /* keeps -0, unlike value + 0 */
 
-/* Lane by lane: a where the mask (a comparison of vectors: 0 or -1) is set, else b, or 0. As written, GCC and clang
- * make one or two instructions of it; a loop over lanes with ?: they may turn into branches. */
+/* Lane by lane: a where the mask (a comparison of vectors: 0 or -1) is set, else b, or 0. GCC and clang compile this to
+ * one or two instructions; a loop over lanes with ?: may become branches. */
 EAB_INLINE eab_vec eab_select(eab_int_vec mask, eab_vec a, eab_vec b) {
     return (eab_vec)((mask & (eab_int_vec)a) | (~mask & (eab_int_vec)b));
 }
 EAB_INLINE eab_vec eab_keep(eab_int_vec mask, eab_vec a) { return (eab_vec)(mask & (eab_int_vec)a); }
 
-/* x > limit ? limit : x, so that a NaN in x stays, and x > y ? x : y, so that one in y does. Clang finds x86's minimum
- * and maximum, which are just that, in the selection; GCC 12 does not, and takes two or three instructions. */
+/* x > limit ? limit : x keeps a NaN in x; x > y ? x : y keeps a NaN in y. x86's minimum and maximum do exactly that.
+ * Clang compiles the selection to them; GCC 12 needs two or three instructions. */
 #if defined(__x86_64__) && !defined(__clang__)
 #if EAB_LANES == 16
 #define EAB_X86(name) _mm512_##name
@@ -83,8 +83,8 @@ EAB_INLINE eab_vec eab_min_vec(eab_vec x, eab_vec limit) { return eab_select(x >
 EAB_INLINE eab_vec eab_max_vec(eab_vec x, eab_vec y) { return eab_select(x > y, x, y); }
 #endif
 
-/* The largest of `largest` and `count` vectors, `row` floats apart: four chains, since a maximum waits for the one
- * before. */
+/* The maximum of `largest` and `count` vectors, `row` floats apart. Four chains, since each maximum waits for the one
+ * before it. */
 EAB_INLINE eab_vec eab_max_rows(const float *from, int64_t row, int32_t count, eab_vec largest) {
     eab_vec top[4] = {largest, largest, largest, largest};
     int32_t i = 0;
@@ -94,12 +94,12 @@ EAB_INLINE eab_vec eab_max_rows(const float *from, int64_t row, int32_t count, e
     return eab_max_vec(eab_max_vec(top[0], top[1]), eab_max_vec(top[2], top[3]));
 }
 
-/* The first lanes of a vector, where the processor can leave out the others: nothing is read or written there. */
+/* Loads and stores of a vector's first lanes only, where the processor has them. */
 #if defined(__AVX512F__)
 #define EAB_HAS_MASKS 1
 typedef __mmask16 eab_mask;
 EAB_INLINE eab_mask eab_first_lanes(int32_t count) { return (eab_mask)((1u << count) - 1); } /* count: 0..16 */
-EAB_INLINE eab_vec eab_load_lanes(eab_mask lanes, const float *from) {                       /* 0 in the others */
+EAB_INLINE eab_vec eab_load_lanes(eab_mask lanes, const float *from) {                       /* others: 0 */
     return (eab_vec)_mm512_maskz_loadu_ps(lanes, from);
 }
 EAB_INLINE void eab_store_lanes(eab_mask lanes, float *to, eab_vec value) {

@@ -2,9 +2,9 @@
  * vectorises, and for vectors.
  *
  * exp(x) = 2^n exp(r), n = round(x / ln 2), |r| <= ln(2) / 2; exp(r) is a polynomial of degree 6 (interpolated at
- * Chebyshev nodes; 0.2 units of the last place). It computes 2 exp(r) 2^(n-1), since 2^128 is no float.
- * Error below 1.3 ulp for -86.9 <= x <= 88.72 (tests/kernels/test_math.c runs through all of them, as for the others below). Below, 0; above,
- * exp(88.72) = 3.39e38. exp(0) = 1 exactly. NaN stays NaN.
+ * Chebyshev nodes; 0.2 units of the last place). It computes 2 exp(r) 2^(n-1), since 2^128 is no float. Error below 1.3
+ * ulp for -86.9 <= x <= 88.72; below that 0, above it exp(88.72) = 3.39e38. exp(0) = 1 exactly. NaN stays NaN.
+ * tests/kernels/test_math.c checks all floats, here and for the functions below.
  */
 #ifndef EAB_KERNELS_CPU_SIMD_MATH_H
 #define EAB_KERNELS_CPU_SIMD_MATH_H
@@ -47,7 +47,7 @@ EAB_INLINE eab_vec eab_exp_vec(eab_vec x) {
     const eab_vec r = (clamped - n * EAB_EXP_LN2_HIGH) - n * EAB_EXP_LN2_LOW;
     const eab_vec power = (eab_vec)(((eab_bits_vec)shifted + EAB_EXP_BIAS) << 23);
     const eab_vec result = EAB_EXP_POLYNOMIAL(r) * power;
-    return eab_keep(~(x < EAB_EXP_LOWEST), result); /* not x >= ...: NaN stays */
+    return eab_keep(~(x < EAB_EXP_LOWEST), result); /* ~(x < ...) keeps NaN, x >= ... would not */
 }
 
 /* log(x) of positive normal x, below 2 ulp. x = 2^e m, sqrt(1/2) <= m < sqrt(2), and log m = 2 atanh(s) with
@@ -69,9 +69,9 @@ EAB_INLINE float eab_inverse_sqrt(float x) { return 1 / sqrtf(x); }
 /* gelu(x) = x/2 (1 + tanh u) = x s with s = 1 / (1 + e), e = exp(-2u), 2u = 2 sqrt(2/pi) (x + 0.044715 x^3), and its
  * slope s + x s (1 - s) 2u' = s (1 + x 2u' (e s)), where e s is 1 - s without cancellation.
  *
- * e = 2^t, t = -2u / ln 2, of which s feels a quarter of the relative error: eab_gelu_exp2. Past |x| = 9.9 s is 1 or below
- * 2^-125, and e stays a normal number. Errors, over all floats: the value's at most EAB_GELU_ERROR times |x|, the slope's
- * at most EAB_GELU_SLOPE_ERROR. NaN stays NaN. */
+ * e = 2^t, t = -2u / ln 2 (eab_gelu_exp2); at most a quarter of its relative error reaches s. Beyond |x| = 9.9 s is
+ * 1 or below 2^-125, and the clamp keeps e a normal number. Errors over all floats: value, at most EAB_GELU_ERROR
+ * times |x|; slope, at most EAB_GELU_SLOPE_ERROR. NaN stays NaN. */
 #define EAB_GELU_LIMIT 9.9f
 #define EAB_GELU_FACTOR 1.5957691216057308 /* 2 sqrt(2/pi) */
 #define EAB_GELU_CUBE 0.044715
@@ -82,9 +82,9 @@ enum { EAB_GELU_MOST = 4 }; /* vectors at a time */
 
 #define EAB_EACH EAB_UNROLL for (int i = 0; i < vectors; i++)
 #if EAB_LANES == 16 && defined(__x86_64__)
-/* e = 2^t: t in steps of 1/32, whose powers one instruction finds in two registers, times a polynomial of degree 2 with a
- * relative error of 5.4e-8. The whole part of t is added to the exponent as an integer; the shift leaves the step's number
- * below it, which the table's words have subtracted: those are the bits of 2^(i/32) less i * 2^18. */
+/* e = 2^t: t is rounded to steps of 1/32, whose powers one instruction finds in a table in two registers; the rest is a
+ * polynomial of degree 2 with a relative error of 5.4e-8. The whole part of t is added to the exponent as an integer.
+ * The shift leaves the step's number i below the exponent, so the table has the bits of 2^(i/32) minus i * 2^18. */
 EAB_INLINE void eab_gelu_exp2(const int vectors, eab_vec *restrict t, eab_vec *restrict e) {
     static const uint32_t powers[32] = {
         0x3F800000, 0x3F7ECD87, 0x3F7DAAC3, 0x3F7C980F, 0x3F7B95C2, 0x3F7AA43A, 0x3F79C3D3, 0x3F78F4F0,
@@ -116,8 +116,8 @@ EAB_INLINE void eab_gelu_exp2(const int vectors, eab_vec *restrict t, eab_vec *r
 }
 #endif
 
-/* x becomes gelu(x), slope its slope, of `vectors` vectors (a constant where this is inlined): step by step for all of
- * them, since each step waits for the one before. */
+/* x becomes gelu(x), slope its slope, for `vectors` vectors (constant after inlining). Each step is done for all of
+ * them, since it waits for the step before. */
 EAB_INLINE void eab_gelu_vecs(const int vectors, eab_vec *restrict x, eab_vec *restrict slope) {
     const float inverse_ln2 = (float)(-EAB_GELU_FACTOR * EAB_GELU_INVERSE_LN2);
     const float cube = (float)(-EAB_GELU_FACTOR * EAB_GELU_INVERSE_LN2 * EAB_GELU_CUBE);

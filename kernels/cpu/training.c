@@ -9,24 +9,25 @@
 
 /* ---- the loss ------------------------------------------------------------------------------------------------- */
 
-/* Rows whose loss is due, EAB_LANES at a time: the reductions of a row take long and wait for each other, and their
- * results, one row in each lane, share a quotient and a logarithm. Rows narrower than a vector are worked on in a copy. */
+/* A queue of up to EAB_LANES rows, whose loss is computed together: a row's reductions are a chain of slow
+ * operations, and their results, one row in each lane, share a quotient and a logarithm. Rows narrower than a vector
+ * are copied. */
 typedef struct {
     const eab_loss_args *args;
-    int32_t vocab, count; /* rows that wait */
-    float share;          /* of a row in the mean; 0: no gradient is asked for */
+    int32_t vocab, count; /* count: rows in the queue */
+    float share;          /* of a row in the mean; 0: no gradient */
     float *logits[EAB_LANES];
-    int32_t targets[EAB_LANES]; /* negative: only a prediction is due */
+    int32_t targets[EAB_LANES]; /* negative: only a prediction is needed */
     int32_t *predictions[EAB_LANES];
     int32_t sequences[EAB_LANES];
     float narrow[EAB_LANES][EAB_LANES];
     eab_tally *tally;
-    double differences, logs; /* of the largest logit and the target's; of the sums of exponentials */
-    int32_t sequence;         /* the one that asked and right belong to */
-    int64_t asked, right;
+    double differences, logs; /* sums over rows: largest logit - the target's; log of the sum of exponentials */
+    int32_t sequence;         /* of the counts below */
+    int64_t tokens, right;    /* determined tokens, and those of them that are right */
 } loss_block;
 
-/* Logits first..first + EAB_LANES of a row; past its end `fill`. */
+/* EAB_LANES logits of a row from `first` on; `fill` past its end. */
 EAB_INLINE eab_vec load_logits(const float *logits, int32_t first, int32_t width, float fill) {
     if (first + EAB_LANES <= width) return eab_load(logits + first);
     float lanes[EAB_LANES];
@@ -44,7 +45,7 @@ EAB_INLINE void store_logits(float *logits, int32_t first, int32_t width, eab_ve
     for (int32_t i = first; i < width; i++) logits[i] = lanes[i - first];
 }
 
-/* Minus the first place of `value`; a number below any place where it is nowhere (logits that are no numbers). */
+/* Minus the first place of `value`; -FLT_MAX if it is nowhere (NaN logits). */
 EAB_INLINE eab_vec minus_place(float value, const float *logits, int32_t width, eab_vec minus_lanes) {
     eab_vec place = eab_splat(-FLT_MAX);
     for (int32_t first = 0; first < width; first += EAB_LANES)
@@ -53,7 +54,7 @@ EAB_INLINE eab_vec minus_place(float value, const float *logits, int32_t width, 
     return place;
 }
 
-/* The row becomes exp(row - maximum), 0 in its padding; returns the sums by lane. */
+/* The row becomes exp(row - maximum), 0 in its padding; returns the sum of each lane. */
 EAB_INLINE eab_vec exponentiate(float *logits, int32_t width, float maximum) {
     eab_vec lane_sum = {0};
     for (int32_t first = 0; first < width; first += EAB_LANES) {
@@ -64,13 +65,13 @@ EAB_INLINE eab_vec exponentiate(float *logits, int32_t width, float maximum) {
     return lane_sum;
 }
 
-/* The tally of the sequence that ends. */
+/* Adds the finished sequence to the tally. */
 EAB_INLINE void end_sequence(loss_block *block, int32_t next) {
-    block->tally->tokens += block->asked;
+    block->tally->tokens += block->tokens;
     block->tally->tokens_right += block->right;
-    block->tally->sequences += block->asked > 0;
-    block->tally->sequences_right += block->asked > 0 && block->right == block->asked;
-    block->asked = block->right = 0;
+    block->tally->sequences += block->tokens > 0;
+    block->tally->sequences_right += block->tokens > 0 && block->right == block->tokens;
+    block->tokens = block->right = 0;
     block->sequence = next;
 }
 
@@ -80,7 +81,7 @@ EAB_INLINE void tally_row(loss_block *block, int32_t row, int32_t best, float di
     if (block->predictions[row]) *block->predictions[row] = best;
     if (target < 0) return;
     if (block->sequences[row] != block->sequence) end_sequence(block, block->sequences[row]);
-    block->asked++;
+    block->tokens++;
     block->right += best == target;
     block->differences += (double)difference;
     block->logs += (double)log_sum;
@@ -198,11 +199,12 @@ void EAB_ISA_NAME(eab_cpu_loss)(const eab_loss_args *args, int32_t member) {
 
 /* ---- the optimizers -------------------------------------------------------------------------------------------- */
 
-/* Sums columns 0..used of the rows. Element (row, column) always goes to lane column % EAB_LANES, in the order of the rows.
- * Padding is not summed, not even as zeros: a compiler may round whole vectors and the rest of a row differently (with and
- * without a fused multiply-add), so the bits would depend on how wide the fleet's vocabulary is padded. */
+/* Sums columns 0..used of the rows. Element (row, column) always goes to lane column % EAB_LANES, in the order of
+ * the rows. Padding is not summed, not even as zeros: a compiler may round whole vectors and the rest of a row
+ * differently (with and without a fused multiply-add), so the bits would depend on how wide the fleet's vocabulary
+ * is padded. */
 static double sum_of_squares(const eab_extent *extent, int32_t used, const float *x) {
-    enum { BLOCK_ROWS = 128 }; /* summed in single precision at most */
+    enum { BLOCK_ROWS = 128 }; /* rows summed in single precision */
     const int32_t whole = used / EAB_LANES * EAB_LANES;
     double sum = 0;
     x += extent->offset;
@@ -228,7 +230,8 @@ static double sum_of_squares(const eab_extent *extent, int32_t used, const float
 typedef struct {
     float factor; /* of the gradient: clipping */
     float rate, decay, beta1, beta2, correction1, correction2, momentum;
-    float fresh1, fresh2; /* 1 - beta, of the exact beta: a rounded one near 1 would leave few of its digits */
+    float fresh1,
+        fresh2; /* 1 - beta, from beta in double precision: for beta near 1 a rounded beta has few digits left */
 } step_factors;
 
 static void adamw(int64_t first, int64_t end, const step_factors *f, float *restrict w, float *restrict g,

@@ -1,5 +1,5 @@
-/* Transposition, which packs operands: by blocks of 4 x 4 floats at every SIMD level, and of 4 x EAB_LANES and 8 x EAB_LANES
- * where vectors are that wide. */
+/* Transposition, to pack operands: in blocks of 4 x 4 floats at every SIMD level, and of 4 x EAB_LANES and 8 x
+ * EAB_LANES where vectors have 8 lanes or more. */
 #ifndef EAB_KERNELS_CPU_TRANSPOSE_H
 #define EAB_KERNELS_CPU_TRANSPOSE_H
 
@@ -49,7 +49,7 @@ typedef float eight __attribute__((vector_size(32)));
 
 EAB_INLINE eight quads_join(quad low, quad high) { return __builtin_shufflevector(low, high, 0, 1, 2, 3, 4, 5, 6, 7); }
 
-/* Four floats each of EAB_LANES / 4 rows, 4 rows apart, side by side. */
+/* Four floats from each of EAB_LANES / 4 rows that are 4 rows apart, in one vector. */
 EAB_INLINE eab_vec quads_gather(const float *from, ptrdiff_t row) {
     const eight low = quads_join(quad_load(from), quad_load(from + 4 * row));
 #if EAB_LANES == 16
@@ -60,7 +60,8 @@ EAB_INLINE eab_vec quads_gather(const float *from, ptrdiff_t row) {
 #endif
 }
 
-/* Lanes i without the bit `d`: of a (and b's that are d below), or those d above of a (and of b). */
+/* For EAB_SWAP_BIT: lane i comes from a if i has bit d clear, else from b; LOWER takes lanes with bit d clear, UPPER
+ * those with it set. */
 #define EAB_LOWER(i, d) ((i) & (d) ? (i) - (d) + EAB_LANES : (i))
 #define EAB_UPPER(i, d) ((i) & (d) ? (i) + EAB_LANES : (i) + (d))
 #define EAB_EIGHT_LANES(of, i, d) \
@@ -71,7 +72,7 @@ EAB_INLINE eab_vec quads_gather(const float *from, ptrdiff_t row) {
 #define EAB_MIX(a, b, of, d) __builtin_shufflevector(a, b, EAB_EIGHT_LANES(of, 0, d))
 #endif
 
-/* Swaps bit d of the row's number with bit d of the lane's, of `count` rows. */
+/* Swaps bit d of the row number with bit d of the lane number, in `count` rows. */
 #define EAB_SWAP_BIT(rows, count, d)                      \
     for (int i = 0; i < (count); i++)                     \
         if (!(i & (d))) {                                 \
@@ -80,11 +81,11 @@ EAB_INLINE eab_vec quads_gather(const float *from, ptrdiff_t row) {
             rows[i + (d)] = EAB_MIX(a, b, EAB_UPPER, d);  \
         }
 
-/* Each 8 x 8 block of 8 vectors is transposed in place. */
+/* Transposes each 8 x 8 block of 8 vectors in place. */
 EAB_INLINE void eights_transpose(eab_vec rows[8]){
     EAB_UNROLL EAB_SWAP_BIT(rows, 8, 1) EAB_UNROLL EAB_SWAP_BIT(rows, 8, 2) EAB_UNROLL EAB_SWAP_BIT(rows, 8, 4)}
 
-/* vectors[i] lane l = from[l * row + i], i below 4: EAB_LANES / 4 loads and two shuffles a vector. */
+/* Lane l of vectors[i] = from[l * row + i], i < 4: EAB_LANES / 4 loads and two shuffles a vector. */
 EAB_INLINE void fours_gather(const float *from, ptrdiff_t row, eab_vec vectors[4]) {
     EAB_UNROLL
     for (int i = 0; i < 4; i++) vectors[i] = quads_gather(from + i * row, row);
@@ -113,7 +114,7 @@ EAB_INLINE eight eight_load(const float *from) {
 
 EAB_INLINE void eight_store(float *to, eight value) { memcpy(to, &value, sizeof value); }
 
-/* vectors[i] lane l = rows[l][i], i below 8. */
+/* Lane l of vectors[i] = rows[l][at + i], i < 8. */
 EAB_INLINE void eights_gather(const float *const rows[EAB_LANES], int64_t at, eab_vec vectors[8]) {
     EAB_UNROLL
     for (int i = 0; i < 8; i++)
@@ -126,7 +127,7 @@ EAB_INLINE void eights_gather(const float *const rows[EAB_LANES], int64_t at, ea
     eights_transpose(vectors);
 }
 
-/* The reverse, of a copy of the vectors. */
+/* The reverse; overwrites the vectors. */
 EAB_INLINE void eights_scatter(eab_vec vectors[8], float *const rows[EAB_LANES], int64_t at) {
     eights_transpose(vectors);
     EAB_UNROLL

@@ -1,11 +1,11 @@
-/* The blocks of a transformer, composed from a backend's primitives: what any backend can run before it has fused forms.
+/* The blocks of a transformer, composed from a backend's primitives.
  *
- * attention block:  x += attention(norm(x) W_qkv + b_qkv) W_out + b_out, q and k normalised and rotated where asked for
+ * attention block:  x += attention(norm(x) W_qkv + b_qkv) W_out + b_out; q and k normalised and rotated if requested
  * MLP block:        x += f(norm(x) W_up + b_up) W_down + b_down
  * head:             logits = norm(x) W_out + b_out
  *
- * The residual stream x is added to in place by the last product of a block. In the backward pass dx arrives as the
- * gradient of the sum, which is also that of the branch's output, and leaves with the branch's own share added.
+ * The last product of a block adds to the residual stream x in place. In the backward pass dx comes in as the gradient
+ * of the sum, which is also that of the branch's output; the branch adds its own share.
  */
 #include "../backend.h"
 
@@ -37,7 +37,7 @@ static eab_qk_norm_args qk_norm_args(const eab_shape *shape, const eab_attention
                               .inv_rms = saved->qk_inv_rms};
 }
 
-/* Of all members: rows of the residual stream. */
+/* Of the residual stream of one member. */
 static int64_t stream_reals(const eab_shape *shape) { return (int64_t)shape->batch * shape->context * shape->d_model; }
 
 static int copy_rows(eab_device *device, const eab_shape *shape, eab_tensor from, eab_tensor to) {

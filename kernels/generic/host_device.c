@@ -6,7 +6,7 @@
 
 enum { ALIGNMENT = 64, HUGE_PAGE = 2 << 20, STACK_LENGTH = 1024 };
 
-/* In front of every allocation, in a line of its own, so that release knows what it gives back. */
+/* Before every allocation, in its own cache line: release needs the size. */
 typedef union {
     size_t bytes;
     char line[ALIGNMENT];
@@ -16,8 +16,9 @@ int eab_host_count(void) { return 1; }
 
 int eab_host_allocate(eab_device *device, size_t bytes, void **memory) {
     *memory = NULL;
-    if (bytes > SIZE_MAX / 2) return eab_fail(EAB_NO_MEMORY, "an allocation of %zu bytes is past any memory", bytes);
-    /* Pages of 2 MiB spare walks of the page table, which a virtual machine makes dear: where they can be had on request. */
+    if (bytes > SIZE_MAX / 2)
+        return eab_fail(EAB_NO_MEMORY, "an allocation of %zu bytes is larger than any memory", bytes);
+    /* Pages of 2 MiB save walks of the page table, which are slow in virtual machines. */
     const bool huge = bytes >= 2 * (size_t)HUGE_PAGE;
     const size_t alignment = huge ? HUGE_PAGE : ALIGNMENT;
     const size_t rounded = (bytes + sizeof(allocation) + alignment - 1) / alignment * alignment;

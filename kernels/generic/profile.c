@@ -1,4 +1,4 @@
-/* The timing table of operations: profile.h. A wrapper per operation, made by TIMED. */
+/* The timing table of operations (profile.h). TIMED defines a wrapper for each operation. */
 #include "profile.h"
 #include "../clock.h"
 
@@ -9,9 +9,9 @@ typedef struct {
     const eab_backend *inner;
     eab_profile profile;
     eab_profile_phase phase;
-    bool waits;       /* the device works on after a call has returned */
+    bool waits;       /* the device is asynchronous: wait for each operation */
     double started_s; /* of the profile */
-    double inside_s;  /* operations that the one at work has called */
+    double inside_s;  /* spent in operations that the running one has called */
 } timing_table;
 
 typedef struct {
@@ -46,7 +46,7 @@ static double attention_flop(const eab_attention_args *args, double per_pair) {
     return per_pair * args->head_dim * args->members * args->batch * args->heads * args->context * keys;
 }
 
-/* The operation `name` with its parameters after the device, as they are declared and as they are passed on. */
+/* The operation `name`, with its parameters after the device as they are declared and as they are passed on. */
 #define DECLARED(...) __VA_ARGS__
 #define PASSED(...) __VA_ARGS__
 #define TIMED(name, flop, declared, passed)                                                                 \
@@ -125,7 +125,7 @@ TIMED(copy, 0, DECLARED(void *to, const void *from, size_t bytes), PASSED(to, fr
 TIMED(upload, 0, DECLARED(void *to, const void *host, size_t bytes), PASSED(to, host, bytes))
 TIMED(download, 0, DECLARED(void *host, const void *from, size_t bytes), PASSED(host, from, bytes))
 
-/* What is drawn tells what the operations up to the next draw are for. */
+/* The stream that is drawn from is the phase of all operations up to the next draw. */
 static int generate(eab_device *device, const eab_generate_args *args, int32_t *inputs, int32_t *targets,
                     int64_t *counts) {
     timing_table *timing = timing_of(device);
@@ -149,8 +149,8 @@ int eab_profile_attach(eab_device *device) {
     timing->inner = device->backend;
     timing->timed = *device->backend;
     timing->waits = device->backend->records != NULL;
-    timing->timed.records = NULL;      /* a replay would be one operation */
-    timing->timed.zero_members = NULL; /* zero() and copy() instead, which are timed */
+    timing->timed.records = NULL;      /* a replay would count as one operation */
+    timing->timed.zero_members = NULL; /* zero() and copy() are timed instead */
     timing->timed.copy_members = NULL;
 #define REPLACE(name) \
     if (timing->timed.name) timing->timed.name = name;

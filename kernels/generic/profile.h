@@ -1,16 +1,15 @@
-/* A table of what a device's time goes to, operation by operation: `eabench sweep --profile`.
+/* A device's time by operation: `eabench sweep --profile`.
  *
- * Attaching puts a copy of the backend's table between the device and its callers, in which the operations read the
- * clock around the real ones; a device that is not profiled pays nothing. On devices that work asynchronously each
- * operation is waited for and recordings are off, so that the sum is more than the time of a sweep without a profile.
+ * Attaching gives the device a copy of its backend's table whose operations read the clock around the real ones; a
+ * device that is not profiled has no overhead. On asynchronous devices each operation is waited for and recordings are
+ * off, so the sum is more than the time of a sweep without a profile.
  */
 #ifndef EAB_KERNELS_GENERIC_PROFILE_H
 #define EAB_KERNELS_GENERIC_PROFILE_H
 
 #include "../backend.h"
 
-/* X(operation): those that are timed, in the order of the table. A block counts what its own code takes, without the
- * primitives that it calls. */
+/* X(operation): the timed ones, in the order of the table. A block's time excludes the primitives that it calls. */
 /* clang-format off */
 #define EAB_PROFILE_LIST(X) \
     X(gemm) X(attention_forward) X(attention_backward) X(norm_forward) X(norm_backward) X(qk_norm_forward) \
@@ -32,13 +31,13 @@ typedef enum { EAB_PROFILE_TRAINING, EAB_PROFILE_EVALUATION, EAB_PROFILE_PHASES 
 
 typedef struct {
     int64_t calls;
-    double seconds, flop; /* flop: of matrix products, as DESIGN.md 5 counts; 0: none */
+    double seconds, flop; /* flop: of matrix products, as docs/design.md 5 counts; 0: none */
 } eab_profile_row;
 
 typedef struct {
     eab_profile_row rows[EAB_PROFILE_PHASES][EAB_PROFILE_ROWS];
     double seconds;              /* from attaching to detaching, summed over devices */
-    eab_profile_row checkpoints; /* of these, which the caller adds: states of cells at work written to files */
+    eab_profile_row checkpoints; /* of these: writing checkpoints; added by the caller */
 } eab_profile;
 
 /* Adds all rows and seconds of `profile` to *sum. */
@@ -46,10 +45,11 @@ void eab_profile_add(eab_profile *sum, const eab_profile *profile);
 
 const char *eab_profile_name(eab_profile_operation operation);
 
-/* Begins to time the device's operations. Fails only for want of memory. */
+/* Begins to time the device's operations. EAB_NO_MEMORY is the only error. */
 int eab_profile_attach(eab_device *device);
 
-/* Ends it and adds what was measured to *profile; nothing if the device is not profiled. Before the device is closed. */
+/* Ends it and adds the measurements to *profile; does nothing if the device is not profiled. Call it before the
+ * device is closed. */
 void eab_profile_detach(eab_device *device, eab_profile *profile);
 
 #endif

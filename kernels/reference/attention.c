@@ -1,11 +1,10 @@
-/* Attention in float64, straight from DESIGN.md, section 1: row by row, every weight written out.
+/* Attention in float64, straight from docs/design.md 1: row by row, every weight written out.
  *
  *   z_ij = scale (q_i . k_j);  a_ij = w(z_ij) exp(-slope |i - j|) / L_i;  out_i = sum_j a_ij v_j
- *   dz_ij = a_ij (w'(z_ij) / w(z_ij)) (dp_ij - D_i), but never by that quotient where w can vanish
+ *   dz_ij = (w'(z_ij) b_ij / L_i) (dp_ij - D_i)
  *
- * The backward pass computes rows anew from q, k and v, and its D_i = sum_j a_ij dp_ij, so that a row_stat and an out
- * that were rounded to float on the way do not blur it. Cost: batch * heads * context^2 * head_dim; for checks, not for
- * use.
+ * The backward pass computes each row again from q, k and v, with D_i = sum_j a_ij dp_ij: a row_stat and an out that
+ * were rounded to float would make it less exact. Cost: batch * heads * context^2 * head_dim. For checks only.
  */
 #include "attention.h"
 
@@ -13,7 +12,7 @@
 #include <tgmath.h>
 
 #ifdef EAB_REFERENCE_FLOAT32
-#pragma GCC diagnostic ignored "-Wconversion" /* to round every result to float is what this compilation is for */
+#pragma GCC diagnostic ignored "-Wconversion" /* this compilation rounds every result to float */
 #pragma GCC diagnostic ignored "-Wfloat-conversion"
 #endif
 
@@ -32,15 +31,22 @@ static enum score_function score_function_of(int32_t mechanism) {
     return SCORE_UNKNOWN;
 }
 
-/* One attended row: the keys that query `time` of one head may look at. */
+/* The attention of query `time` of one head, to its keys 0..keys-1. */
 typedef struct {
     enum score_function function;
     eab_real scale, slope;
     int32_t time, keys, head_dim;
-    int64_t in_time;
-    eab_real *score, *attention, *derivative; /* [keys]: z, a, and dz / (dp - D) */
-    eab_real stat;                            /* log L or L */
+    int64_t in_time, out_time;
+    eab_real *score, *attention, *derivative, *dp; /* [keys]: z, a, dz / (dp - D), dp */
+    eab_real stat;                                 /* log L or L */
 } attended_row;
+
+/* One head: its operands, and the gradients that are added to. */
+typedef struct {
+    const eab_real *q, *k, *v, *dout;
+    eab_real *dq, *dk, *dv;
+    bool magnitudes; /* sums of absolute values instead of gradients */
+} head_gradients;
 
 static eab_real dot(const eab_real *x, const eab_real *y, int32_t count) {
     eab_real sum = 0;
@@ -91,7 +97,8 @@ static int row_open(attended_row *row, const eab_attention_args *args, int32_t m
     *row = (attended_row){.function = score_function_of(args->scores.mechanism[member]),
                           .scale = (eab_real)args->scores.scale[member],
                           .head_dim = args->head_dim,
-                          .in_time = args->in_time};
+                          .in_time = args->in_time,
+                          .out_time = args->out_time};
     if (row->function == SCORE_UNKNOWN)
         return eab_fail(EAB_BAD_INPUT, "mechanism %d: the reference does not know it",
                         (int)args->scores.mechanism[member]);
@@ -99,6 +106,7 @@ static int row_open(attended_row *row, const eab_attention_args *args, int32_t m
     if (!row->score) return eab_fail(EAB_NO_MEMORY, "out of memory: a row of %d scores", (int)args->context);
     row->attention = row->score + args->context;
     row->derivative = row->attention + args->context;
+    row->dp = row->derivative + args->context;
     return EAB_OK;
 }
 
@@ -154,51 +162,56 @@ int EAB_REFERENCE(attention_row_weights)(const eab_attention_args *args, int32_t
     return EAB_OK;
 }
 
-/* One query row's part of the gradients, or with `magnitudes` of the same sums of absolute values: added to dq (its own row)
- * and to dk, dv (all keys); dp: room for row->keys. */
-static void backward_row(attended_row *row, const eab_real *query, const eab_real *keys, const eab_real *values,
-                         const eab_real *dout, eab_real *dp, eab_real *dq, eab_real *dk, eab_real *dv,
-                         bool magnitudes) {
-    attend(row, query, keys);
-    eab_real mean_dp = 0; /* D */
+/* dp of all keys; returns D, their mean under a. */
+static eab_real differentiate_weights(attended_row *row, const head_gradients *head) {
+    const eab_real *dout = head->dout + row->time * row->out_time;
+    eab_real mean_dp = 0;
     for (int32_t j = 0; j < row->keys; j++) {
-        const eab_real *value = values + j * row->in_time;
-        dp[j] = magnitudes ? dot_of_magnitudes(dout, value, row->head_dim) : dot(dout, value, row->head_dim);
-        mean_dp += row->attention[j] * dp[j];
+        const eab_real *value = head->v + j * row->in_time;
+        row->dp[j] = head->magnitudes ? dot_of_magnitudes(dout, value, row->head_dim) : dot(dout, value, row->head_dim);
+        mean_dp += row->attention[j] * row->dp[j];
     }
+    return mean_dp;
+}
+
+/* Adds one query's part to its own row of dq, and to dk and dv of all its keys. */
+static void backward_row(attended_row *row, const head_gradients *head) {
+    const int64_t here = row->time * row->in_time;
+    const eab_real *query = head->q + here, *dout = head->dout + row->time * row->out_time;
+    const bool magnitudes = head->magnitudes;
+    attend(row, query, head->k);
+    const eab_real mean_dp = differentiate_weights(row, head);
     /* A weight exp(l) moves by |l| roundings of l, and kernels keep log L as one float. */
     const eab_real condition = row->function == SCORE_EA ? 1 : fmax(1, fabs(row->stat));
     for (int32_t j = 0; j < row->keys; j++) {
         const int64_t there = j * row->in_time;
-        const eab_real dz = magnitudes ? condition * fabs(row->derivative[j]) * (dp[j] + mean_dp)
-                                       : row->derivative[j] * (dp[j] - mean_dp);
+        const eab_real dz = magnitudes ? condition * fabs(row->derivative[j]) * (row->dp[j] + mean_dp)
+                                       : row->derivative[j] * (row->dp[j] - mean_dp);
         for (int32_t i = 0; i < row->head_dim; i++) {
-            const eab_real to_q = row->scale * dz * keys[there + i], to_k = row->scale * dz * query[i];
+            const eab_real to_q = row->scale * dz * head->k[there + i], to_k = row->scale * dz * query[i];
             const eab_real to_v = row->attention[j] * dout[i] * (magnitudes ? condition : 1);
-            dq[i] += magnitudes ? fabs(to_q) : to_q;
-            dk[there + i] += magnitudes ? fabs(to_k) : to_k;
-            dv[there + i] += magnitudes ? fabs(to_v) : to_v;
+            head->dq[here + i] += magnitudes ? fabs(to_q) : to_q;
+            head->dk[there + i] += magnitudes ? fabs(to_k) : to_k;
+            head->dv[there + i] += magnitudes ? fabs(to_v) : to_v;
         }
     }
 }
 
-static int backward(const eab_attention_args *args, int32_t member, const eab_real *q, const eab_real *k,
-                    const eab_real *v, const eab_real *dout, eab_real *dq, eab_real *dk, eab_real *dv,
-                    bool magnitudes) {
+/* `all` points at the first head's data. */
+static int backward(const eab_attention_args *args, int32_t member, const head_gradients *all) {
     attended_row row;
     EAB_TRY(row_open(&row, args, member));
     for (int32_t batch = 0; batch < args->batch; batch++)
         for (int32_t head = 0; head < args->heads; head++) {
-            const int64_t start = in_offset(args, batch, head, 0);
+            const int64_t in = in_offset(args, batch, head, 0), out = out_offset(args, batch, head, 0);
+            const head_gradients one = {all->q + in,  all->k + in,  all->v + in,  all->dout + out,
+                                        all->dq + in, all->dk + in, all->dv + in, all->magnitudes};
             for (int32_t time = 0; time < args->context; time++)
-                for (int32_t i = 0; i < args->head_dim; i++)
-                    dq[start + time * args->in_time + i] = dk[start + time * args->in_time + i] =
-                        dv[start + time * args->in_time + i] = 0;
+                for (int64_t at = time * args->in_time, end = at + args->head_dim; at < end; at++)
+                    one.dq[at] = one.dk[at] = one.dv[at] = 0;
             for (int32_t time = 0; time < args->context; time++) {
-                const int64_t here = in_offset(args, batch, head, time);
                 row_set(&row, args, head, time);
-                backward_row(&row, q + here, k + start, v + start, dout + out_offset(args, batch, head, time),
-                             row.derivative + args->context, dq + here, dk + start, dv + start, magnitudes);
+                backward_row(&row, &one);
             }
         }
     free(row.score);
@@ -208,15 +221,13 @@ static int backward(const eab_attention_args *args, int32_t member, const eab_re
 int EAB_REFERENCE(attention_rows)(const eab_attention_args *args, int32_t head, const int32_t *times, int32_t count,
                                   const eab_real *q, const eab_real *k, const eab_real *v, const eab_real *dout,
                                   eab_real *out, eab_real *dq, eab_real *dk, eab_real *dv, bool magnitudes) {
+    const head_gradients one = {q, k, v, dout, dq, dk, dv, magnitudes};
     attended_row row;
     EAB_TRY(row_open(&row, args, 0));
     for (int32_t i = 0; i < count; i++) {
-        const int64_t here = times[i] * args->in_time;
         row_set(&row, args, head, times[i]);
-        if (out) forward_row(&row, q + here, k, v, out + times[i] * args->out_time);
-        if (dq)
-            backward_row(&row, q + here, k, v, dout + times[i] * args->out_time, row.derivative + args->context,
-                         dq + here, dk, dv, magnitudes);
+        if (out) forward_row(&row, q + times[i] * args->in_time, k, v, out + times[i] * args->out_time);
+        if (dq) backward_row(&row, &one);
     }
     free(row.score);
     return EAB_OK;
@@ -225,10 +236,10 @@ int EAB_REFERENCE(attention_rows)(const eab_attention_args *args, int32_t head, 
 int EAB_REFERENCE(attention_backward)(const eab_attention_args *args, int32_t member, const eab_real *q,
                                       const eab_real *k, const eab_real *v, const eab_real *dout, eab_real *dq,
                                       eab_real *dk, eab_real *dv) {
-    return backward(args, member, q, k, v, dout, dq, dk, dv, false);
+    return backward(args, member, &(head_gradients){q, k, v, dout, dq, dk, dv, false});
 }
 
 int EAB_REFERENCE(attention_terms)(const eab_attention_args *args, int32_t member, const eab_real *q, const eab_real *k,
                                    const eab_real *v, const eab_real *dout, eab_real *dq, eab_real *dk, eab_real *dv) {
-    return backward(args, member, q, k, v, dout, dq, dk, dv, true);
+    return backward(args, member, &(head_gradients){q, k, v, dout, dq, dk, dv, true});
 }

@@ -1,5 +1,5 @@
-/* The reference as a backend: slow, plain, and what everything else is checked against. Compiled twice (real.h): as
- * "reference" in float64, and as the unlisted "plain" in float32. */
+/* The reference as a backend: slow and plain; everything else is checked against it. Compiled twice (real.h): as
+ * "reference" in float64, and as "plain" in float32, which is not listed. */
 #include "../generic/host_device.h"
 #include "attention.h"
 #include "primitives.h"
@@ -42,7 +42,7 @@ static int attention_forward(eab_device *device, const eab_attention_args *args,
     return EAB_OK;
 }
 
-/* out and row_stat are not needed: the rows are computed again, in full precision. */
+/* Reads neither out nor row_stat: rows are computed again, in full precision. */
 static int attention_backward(eab_device *device, const eab_attention_args *args, eab_const_tensor q,
                               eab_const_tensor k, eab_const_tensor v, eab_const_tensor out, eab_const_tensor row_stat,
                               eab_const_tensor dout, eab_tensor dq, eab_tensor dk, eab_tensor dv) {

@@ -3,18 +3,18 @@
 #include <tgmath.h>
 
 #ifdef EAB_REFERENCE_FLOAT32
-#pragma GCC diagnostic ignored "-Wconversion" /* to round every result to float is what this compilation is for */
+#pragma GCC diagnostic ignored "-Wconversion" /* this compilation rounds every result to float */
 #pragma GCC diagnostic ignored "-Wfloat-conversion"
 #endif
 
 #define MEMBER EAB_REFERENCE(member)
 
-/* An input of a product: in bf16 its sign, exponent and 7 more bits, rounded to nearest, ties to even. TF32 may be as
- * exact as it likes. */
+/* An input of a product. bf16: sign, exponent and 7 more bits, rounded to nearest, ties to even. TF32 is not
+ * rounded: it is allowed to be more exact. */
 static eab_real round_input(eab_real x, eab_precision precision) {
     if (precision != EAB_PRECISION_BF16 || !isfinite(x) || x == 0) return x;
     int exponent;
-    const double mantissa = frexp((double)x, &exponent);          /* 0.5 to 1: 8 bits are those above 2^-8 */
+    const double mantissa = frexp((double)x, &exponent);          /* in [0.5, 1): the 8 bits above 2^-8 stay */
     const int lowest = exponent - 8 < -133 ? -133 : exponent - 8; /* subnormals end at 2^-133 */
     return (eab_real)ldexp(rint(ldexp(mantissa, exponent - lowest)), lowest);
 }
@@ -95,7 +95,7 @@ int EAB_REFERENCE(qk_norm_forward)(eab_device *device, const eab_qk_norm_args *a
     const int32_t head_dim = args->head_dim, heads = args->heads;
     for (int32_t member = 0; member < args->members; member++)
         for (int64_t row = 0; row < args->rows; row++)
-            for (int32_t head = 0; head < 2 * heads; head++) { /* those of q, then those of k */
+            for (int32_t head = 0; head < 2 * heads; head++) { /* q's heads, then k's */
                 const eab_real *gain = MEMBER(head < heads ? args->q_gain : args->k_gain, member);
                 eab_real *x = MEMBER(qkv, member) + (row * 3 * heads + head) * head_dim;
                 eab_real *unit = MEMBER(args->unit, member) + (row * 2 * heads + head) * head_dim;
@@ -185,7 +185,7 @@ int EAB_REFERENCE(rotate)(eab_device *device, const eab_shape *shape, eab_tensor
     const int32_t half = shape->d_model / shape->heads / 2;
     for (int32_t member = 0; member < shape->members; member++)
         for (int64_t row = 0; row < (int64_t)shape->batch * shape->context; row++)
-            for (int32_t head = 0; head < 2 * shape->heads; head++) { /* those of q, then those of k */
+            for (int32_t head = 0; head < 2 * shape->heads; head++) { /* q's heads, then k's */
                 eab_real *x = MEMBER(qkv, member) + row * 3 * shape->d_model + (int64_t)head * 2 * half;
                 const eab_real *table = (const eab_real *)shape->rope.data + row % shape->context * 2 * half;
                 for (int32_t i = 0; i < half; i++) {

@@ -1,7 +1,7 @@
 /* The reference: each operation as its formula reads, one member at a time.
  *
- * Compiled twice: in float64, what everything is checked against, and in float32, the plain implementation whose error
- * is the yardstick for others of that dtype (error_ratio, DESIGN.md 1). */
+ * Compiled twice: in float64, which everything is checked against, and in float32, the plain implementation whose error
+ * other float32 code is compared with (error_ratio, docs/design.md 1). */
 #ifndef EAB_KERNELS_REFERENCE_PRIMITIVES_H
 #define EAB_KERNELS_REFERENCE_PRIMITIVES_H
 
@@ -30,7 +30,7 @@ int EAB_REFERENCE(embed_backward)(eab_device *device, const eab_shape *shape, co
 int EAB_REFERENCE(loss)(eab_device *device, const eab_loss_args *args);
 int EAB_REFERENCE(optimizer_step)(eab_device *device, const eab_optimizer_args *args);
 
-/* Member `member` of a tensor. */
+/* The data of one member of a tensor; NULL if it has none. */
 static inline eab_real *EAB_REFERENCE(member)(eab_tensor tensor, int32_t member) {
     return tensor.data ? (eab_real *)tensor.data + member * tensor.stride : NULL;
 }

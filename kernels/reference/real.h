@@ -1,4 +1,4 @@
-/* The reference's own type, and names that tell its two compilations apart. */
+/* The reference's real type, and a prefix for the names of each of its two compilations. */
 #ifndef EAB_KERNELS_REFERENCE_REAL_H
 #define EAB_KERNELS_REFERENCE_REAL_H
 
