@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Checks eabench on the GPU of this machine, from the build to a ladder; see --help.
-# shellcheck disable=SC2317 # the parts are called by a name that is put together
+# Checks eabench on this machine's GPU, from the build to a ladder; see --help.
+# shellcheck disable=SC2317 # parts are called by constructed names
 set -uo pipefail
 program='gpu_check'
 source "$(dirname -- "${BASH_SOURCE[0]}")/common.sh" || exit 3
@@ -11,30 +11,29 @@ usage() {
     cat <<END
 Usage: scripts/gpu_check.sh [--only PART[,PART]...] [--simt] [--binary PATH] [--no-build] [--device N] [--out DIR]
 
-Runs these parts and ends with a table of what came out:
+Runs these parts and ends with a table of their results:
 
   build     eabench with code for this GPU, in build/gpu-check
   check     every operation against float64: eabench check, with cuBLAS and with our own products
   ladder    tasks/ladders/gpu.ini: 1,280 models; all mechanisms, 8 levels, 4 rates, 10 seeds
-  compare   100 steps on GPU and processor: the same losses to 1e-3; then cells of the ladder on the processor, and
-            scripts/compare between the two
-  bench     kernels' speed beside their errors: eabench bench --tag gpu, its main rows
-  peers     attention and training beside the PyTorch, JAX and Triton that python3 has (EAB_PEERS_PYTHON: another Python):
+  compare   100 steps on GPU and processor: losses equal to 1e-3; then some cells of the ladder on the processor:
+            scripts/compare
+  bench     kernels' speeds and errors: the main rows of eabench bench --tag gpu
+  peers     attention and training against python3's PyTorch, JAX and Triton (EAB_PEERS_PYTHON names another Python):
             scripts/peers/run.sh --gpu --quick
-  sanitize  the same checks under compute-sanitizer: memcheck, racecheck, initcheck, in the time that is left
+  sanitize  the checks under compute-sanitizer: memcheck, racecheck, initcheck, in the remaining time
 
   --only PART    these parts only
-  --simt         without a GPU: the same parts in miniature, kernels run by tests/simt on the processor
-  --binary PATH  this program (such as one of the preset \`static\`) instead of building one
-  --no-build     the program of an earlier build
+  --simt         without a GPU: the same parts in miniature; tests/simt runs the kernels on the processor
+  --binary PATH  use this program, for example one of the preset \`static\`, instead of building
+  --no-build     use the program of an earlier build
   --device N     index of the GPU (default: 0)
-  --out DIR      where everything goes (default: results/NAME OF THE GPU)
+  --out DIR      folder for all output (default: results/NAME OF THE GPU)
   --help         show this
 
-Takes at most 8 minutes, the build included: every part has a time limit of its own, and what is left of the 8 minutes.
-(With --simt there is no such limit.) The build needs gcc, CMake 3.22 and nvcc (with --simt clang++ instead), and neither
-GLib nor a network. Without libcublas on the loader's path, the one that came with a Python package
-(PyTorch, JAX) is used.
+Takes at most 8 minutes, the build included: each part has a time limit and ends when the 8 minutes do. (--simt has no
+such limit.) The build needs gcc, CMake 3.22, pkg-config, GLib 2.72 and nvcc (with --simt clang++ instead), but no
+network. If libcublas is not on the loader's path, one from a Python package (PyTorch, JAX) is used.
 Exit codes: 0 all parts passed or were skipped, 1 a part failed, 2 misuse, 3 something is missing.
 END
 }
@@ -94,14 +93,14 @@ out=${out:-$root/results/$(tr -c 'A-Za-z0-9._\n-' '-' <<<"$gpu")}
 mkdir -p -- "$out" || lacking "cannot make the folder $out"
 out=$(realpath -- "$out")
 
-# left SECONDS: those, or what is left of the 8 minutes if that is less, at least 1.
+# left SECONDS: the smaller of SECONDS and the rest of the 8 minutes, at least 1.
 left() {
     local rest=$((simt ? $1 : 470 - SECONDS))
     ((rest > 0)) || rest=1
     echo $((rest < $1 ? rest : $1))
 }
 
-# limited SECONDS COMMAND...: 124 or 137 where the time ran out. KILL follows, as a program may be deaf.
+# limited SECONDS COMMAND...: returns 124 or 137 if the time ran out. Sends KILL to a program that ignores TERM.
 limited() {
     local seconds
     seconds=$(left "$1")
@@ -109,11 +108,13 @@ limited() {
     timeout --kill-after=10 "$seconds" "$@"
 }
 
-# Products are cuBLAS's where it is found: by the loader, in the toolkit's usual place, or in a Python package.
-if ((!simt)) && ! ldconfig -p 2>/dev/null | grep -q 'libcublas\.so\.' && ! compgen -G '/usr/local/cuda/lib64/libcublas.so.*' >/dev/null; then
+# Adds a Python package's cuBLAS to the loader's path, if neither the loader nor the toolkit has one.
+if ((!simt)) && ! ldconfig -p 2>/dev/null | grep -q 'libcublas\.so\.' &&
+    ! compgen -G '/usr/local/cuda/lib64/libcublas.so.*' >/dev/null; then
     cublas=$(python3 -c 'import glob, site, sysconfig
 places = {*site.getsitepackages(), sysconfig.get_paths()["purelib"]}
-print(*sorted(path for place in places for path in glob.glob(place + "/nvidia/*/lib/libcublas.so.*")), sep="\n")' 2>/dev/null | tail -n 1)
+print(*sorted(path for place in places for path in glob.glob(place + "/nvidia/*/lib/libcublas.so.*")), sep="\n")' \
+        2>/dev/null | tail -n 1)
     if [[ -n $cublas ]]; then
         export LD_LIBRARY_PATH=${cublas%/*}${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
         say "cuBLAS: $cublas"
@@ -144,8 +145,11 @@ part_build() {
     else
         options=(-DEAB_CUDA=ON -DEAB_TESTS=OFF "-DCMAKE_CUDA_ARCHITECTURES=$architecture")
     fi
+    "${PKG_CONFIG:-pkg-config}" --atleast-version=2.72 glib-2.0 2>/dev/null ||
+        lacking 'the build needs pkg-config and GLib 2.72: install both (conda-forge has them), or use --binary PATH'
     configure "$build" -DCMAKE_BUILD_TYPE=Release "${options[@]}"
-    if quietly "building $(short "$build")" limited 400 cmake --build "$build" --target "${targets[@]}" -j "$(cores)"; then
+    if quietly "building $(short "$build")" \
+        limited 400 cmake --build "$build" --target "${targets[@]}" -j "$(cores)"; then
         row build passed "$((SECONDS - begin)) s${architecture:+, sm_${architecture%-real}}"
     else
         cp -- "$log" "$out/build.txt"
@@ -153,8 +157,8 @@ part_build() {
     fi
 }
 
-# one_check NAME LIMIT COMMAND...: a whole `eabench check`, its table in NAME.txt; adds what it counted to `counted`.
-# Returns 124 where the time ran out.
+# one_check NAME LIMIT COMMAND...: runs `eabench check`, with its table in NAME.txt, and adds its summary to `counted`.
+# Returns 124 if the time ran out.
 one_check() {
     local name=$1 limit=$2 status last
     shift 2
@@ -168,7 +172,7 @@ one_check() {
     return 1
 }
 
-# With which products, and on what: the first line that `eabench check` prints.
+# The device and the products' implementation: from the first line of `eabench check`.
 checked_by() { sed -n 's/^[a-z]*: \(.*\)$/\1/p;1q' "$out/$1.txt" 2>/dev/null; }
 
 check_command() { printf '%s\0' "$eabench" check --backend "$backend" --device "$device"; }
@@ -190,31 +194,32 @@ part_sanitize() {
     local counted='' verdict=passed command tool
     mapfile -d '' command < <(check_command)
     command+=(--failures)
-    if ((simt)); then # its detectors are always on; here threads run in another order
+    if ((simt)); then # its checks are always on; this run has another order of threads
         one_check simt-seed-2 300 env EAB_SIMT_SEED=2 "${command[@]}" || verdict=FAILED
         row sanitize "$verdict" "$counted"
         return
     fi
     if ! command -v compute-sanitizer >/dev/null; then
-        row sanitize skipped 'no compute-sanitizer here'
+        row sanitize skipped 'there is no compute-sanitizer'
         return
     fi
-    for tool in memcheck racecheck initcheck; do # of our kernels: cuBLAS is not ours to check, and slow under it
-        if (($(left 60) < 10)); then # nothing would come of it
-            counted+="${counted:+; }$tool: no time is left, --only sanitize runs it"
+    for tool in memcheck racecheck initcheck; do # our own products only: cuBLAS is slow under it
+        if (($(left 60) < 10)); then # too short for a result
+            counted+="${counted:+; }$tool: no time left, --only sanitize runs it"
             [[ $verdict == FAILED ]] || verdict=partial
             continue
         fi
-        one_check "$tool" 120 env EAB_CUDA_PRODUCT=own compute-sanitizer --tool "$tool" --error-exitcode 9 "${command[@]}"
+        one_check "$tool" 120 env EAB_CUDA_PRODUCT=own compute-sanitizer --tool "$tool" --error-exitcode 9 \
+            "${command[@]}"
         case $? in
             0) ;;
-            124) # what it found until then counts; its first line is its name
+            124) # its findings so far count; its first line is its name
                 if grep -v COMPUTE-SANITIZER "$out/$tool.txt" | grep -q '^========='; then verdict=FAILED; fi
                 [[ $verdict == FAILED ]] || verdict=partial
                 ;;
             *) verdict=FAILED ;;
         esac
-        if grep -q 'Device not supported' "$out/$tool.txt"; then # as in some virtual machines
+        if grep -q 'Device not supported' "$out/$tool.txt"; then # in some virtual machines
             row sanitize skipped 'compute-sanitizer does not support this device'
             return
         fi
@@ -222,13 +227,13 @@ part_sanitize() {
     row sanitize "$verdict" "$counted"
 }
 
-# one_bench LIMIT OPTION...: rows for bench/kernels.csv, each written when it is measured.
+# one_bench LIMIT OPTION...: adds rows to bench/kernels.csv, each as soon as it is measured.
 one_bench() {
     limited "$1" "$eabench" bench --backend "$backend" --device "$device" --out "$out/bench" "${@:2}" \
         >>"$out/bench.txt" 2>&1 </dev/null
 }
 
-# Of the some 300 rows of --tag gpu about 60, the quickest first.
+# About 60 of the roughly 300 rows of --tag gpu, the fastest first.
 part_bench() {
     local begin=$SECONDS status=0 last count call words calls=(
         '--op norm,loss,optimizer,step,gemm'
@@ -248,7 +253,7 @@ part_bench() {
     rm -rf -- "$out/bench" "$out/bench.txt"
     for call in "${calls[@]}"; do
         read -r -a words <<<"$call"
-        if ((simt)); then # warm: cold ones fill a GPU's caches several times over
+        if ((simt)); then # warm, because a cold cache takes writes larger than a GPU's caches
             words+=(--cache warm --min-samples 2 --max-seconds 0.05)
         else words+=(--tag gpu --max-seconds 0.2); fi
         if ((SECONDS - begin < 100)); then one_bench $((100 - SECONDS + begin)) "${words[@]}"; else status=124; fi
@@ -258,17 +263,19 @@ part_bench() {
     count=$(grep -c ',ok,' "$out/bench/kernels.csv" 2>/dev/null)
     if ((status == 0 && count)); then row bench passed "$count rows in $(short "$out/bench/kernels.csv")"; else
         case $status:${count:-0} in
-            124:[1-9]* | 137:[1-9]*) row bench partial "$count rows in $(short "$out/bench/kernels.csv"), then $(why "$status")" ;;
+            124:[1-9]* | 137:[1-9]*)
+                row bench partial "$count rows in $(short "$out/bench/kernels.csv"), then $(why "$status")"
+                ;;
             *) row bench FAILED "${count:-0} rows, $(why "$status"), see $(short "$out/bench.txt")" ;;
         esac
     fi
 }
 
-# The ladder in miniature, where each step takes a second.
+# The ladder in miniature: under simt a step takes about a second.
 small=(--set model.d_model=8 --set model.heads=2 --set model.context=10 --set model.mlp_ratio=1 --set train.batch=2
     --set train.eval_tokens=4 --set train.lr=1e-2 --set train.seed=1 --set 'train.mechanism=dpa,ea')
 
-# sweep FOLDER LIMIT BACKEND OPTION...: its output in FOLDER.txt.
+# sweep FOLDER LIMIT BACKEND OPTION...: runs the ladder into FOLDER, with its output in FOLDER.txt.
 sweep() {
     local folder=$1 limit=$2 with=$3
     shift 3
@@ -276,9 +283,8 @@ sweep() {
         >"$out/$folder.txt" 2>&1 </dev/null
 }
 
-# What the fleets of a run trained a second, over the device's cells: the median. Counted from the end of the row, as the
-# device's name has commas.
-rates() { # FOLDER
+# rates FOLDER: the median speed of a run's fleets. Columns are counted from the end, because device names have commas.
+rates() {
     awk -F, 'FNR == 1 { for (i = 1; i <= NF; i++) if ($i == "fleet_tokens_per_s") from_end = NF - i; next }
         { print $(NF - from_end) }' \
         "$out/$1/throughput.csv" 2>/dev/null | sort -g | awk '{ rate[NR] = $1 }
@@ -290,7 +296,7 @@ part_ladder() {
     if ((simt)); then
         sweep ladder 300 simt "${small[@]}" --set train.steps=4 --set train.eval_every=2
     else
-        time_limit=$(($(left 280) - 60)) # the comparison comes after it
+        time_limit=$(($(left 280) - 60)) # leaves time for the comparison
         ((time_limit >= 20)) || time_limit=20
         sweep ladder $((time_limit + 20)) cuda --device "$device" --time-limit "$time_limit"
     fi
@@ -301,8 +307,8 @@ part_ladder() {
     fi
 }
 
-# The largest relative difference between the losses of two runs' curves, and how many points both have.
-curve_difference() { # FOLDER FOLDER
+# curve_difference FOLDER FOLDER: the largest relative difference between two runs' losses, and their common points.
+curve_difference() {
     awk -F, 'FNR == 1 { for (i = 1; i <= NF; i++) at[$i] = i; next }
         NR == FNR { loss[$at["cell"], $at["step"]] = $at["loss_nats"]; next }
         ($at["cell"], $at["step"]) in loss {
@@ -334,7 +340,7 @@ part_compare() {
     else
         row compare passed "losses differ by $worst at most over $points points; allowed: 1e-3"
     fi
-    # What becomes of a cell after thousands of steps depends on the last bits: told, but not judged here.
+    # After thousands of steps a cell's accuracy depends on rounding: it is reported, but is no failure.
     if [[ ! -f $out/ladder/accuracy.csv ]] || ! sweep ladder-cpu 90 cpu "${subset[@]}"; then
         row compare skipped 'accuracies: no ladder on the GPU, or none on the processor in time'
         return
@@ -348,15 +354,16 @@ part_compare() {
     esac
 }
 
-# Of the GPU that CUDA calls $device, both sides call it 0. In miniature: the same way on the processor.
+# CUDA_VISIBLE_DEVICES makes the GPU number 0 for both sides. With --simt both use the processor.
 part_peers() {
     local status count options=(--gpu --quick --no-build --out "$out/peers" --time-limit "$(left 110)") visible
     visible=$(cut -d , -f "$((device + 1))" <<<"${CUDA_VISIBLE_DEVICES-}")
     ((simt)) || export CUDA_VISIBLE_DEVICES=${visible:-$device}
     if ((simt)); then
-        options+=(--device cpu --only training --implementations "torch-eager,jax-jit" --fleet 2 --pairs 1 --training-seconds 0.05)
+        options+=(--device cpu --only training --implementations "torch-eager,jax-jit" --fleet 2 --pairs 1
+            --training-seconds 0.05)
     elif (($(left 110) < 30)); then
-        row peers skipped "no time is left; --only peers runs it"
+        row peers skipped "no time left; --only peers runs it"
         return
     fi
     EABENCH=$eabench limited 170 "$root/scripts/peers/run.sh" "${options[@]}" >"$out/peers.txt" 2>&1 </dev/null
@@ -374,7 +381,7 @@ part_peers() {
 
 for part in "${parts[@]}"; do
     if [[ $part != build && ! -x $eabench ]]; then
-        row "$part" FAILED "$(short "$eabench") is not there"
+        row "$part" FAILED "there is no $(short "$eabench")"
         continue
     fi
     part_"$part"
@@ -385,8 +392,9 @@ done
     echo "gpu = $gpu"
     ((simt)) || nvidia-smi --id="$device" --format=csv,noheader \
         --query-gpu=driver_version,compute_cap,memory.total,clocks.max.sm,clocks.max.mem,power.limit | awk -F', ' \
-        '{ print "driver = " $1 "\ncompute_capability = " $2 "\nmemory = " $3 "\nclocks = " $4 ", memory " $5 "\npower_limit = " $6 }'
-    echo "program = $("$eabench" --version 2>/dev/null | head -n 1)" # with its commit, where no git is here
+        '{ print "driver = " $1 "\ncompute_capability = " $2 "\nmemory = " $3
+            print "clocks = " $4 ", memory " $5 "\npower_limit = " $6 }'
+    echo "program = $("$eabench" --version 2>/dev/null | head -n 1)" # has its commit, also without git
     echo "commit = $(git -C "$root" rev-parse --short HEAD 2>/dev/null)"
     echo "nvcc = $(nvcc --version 2>/dev/null | sed -n 's/.*release //p')"
     echo "date = $(date -u +%Y-%m-%dT%H:%M:%SZ)"

@@ -1,8 +1,8 @@
-/* The activations and their derivatives, for the kernels that apply one.
+/* GELU and its derivative.
  *
  * gelu(x) = x/2 (1 + tanh(u)) = x s, s = 1 / (1 + exp(-2u)), u = sqrt(2/pi) (x + 0.044715 x^3): Hendrycks and Gimpel,
- * arXiv 1606.08415. f' = s + x s (1 - s) 2u', and 1 - s = e s with e = exp(-2u), without cancellation. For e that overflows
- * s is 0 and e s would be NaN; e is held at 2^126. */
+ * arXiv 1606.08415. f' = s + x s (1 - s) 2u'. With e = exp(-2u), 1 - s = e s, without cancellation. If e overflowed, s
+ * would be 0 and e s NaN, so e is limited to 2^126. */
 #ifndef EAB_KERNELS_CUDA_ACTIVATION_H
 #define EAB_KERNELS_CUDA_ACTIVATION_H
 

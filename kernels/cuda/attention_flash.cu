@@ -1,5 +1,5 @@
-/* The entry points of 16-bit attention: checks, and the choice of the kernel family. A family for one architecture
- * (wgmma and TMA on Hopper) would be chosen here, by the device's compute capability, before the portable one. */
+/* Entry points of 16-bit attention: checks and dispatch. A kernel family for one architecture (wgmma and TMA on Hopper)
+ * would be chosen here, by the device's compute capability, before the portable one. */
 #include "attention_flash_dispatch.h"
 
 enum { MAX_HEAD_DIM = 128 };

@@ -1,5 +1,5 @@
-/* From a formula's number to its kernels; one function for each element type and pass, in files of their own so that
- * they compile side by side. */
+/* Choose a formula's kernels. One function for each element type and pass, each in its own file, so that they compile
+ * in parallel. */
 #ifndef EAB_KERNELS_CUDA_ATTENTION_FLASH_DISPATCH_H
 #define EAB_KERNELS_CUDA_ATTENTION_FLASH_DISPATCH_H
 

@@ -1,8 +1,8 @@
-/* mechanism.h compiled for a GPU's arithmetic, and wrapped so that kernels can be templates over a formula.
+/* mechanism.h for a GPU's arithmetic, wrapped so that kernels can be templates over a formula.
  *
- * EAB_REAL becomes a float whose quotients are one MUFU.RCP (1 ulp) and whose minimum is one FMNMX that passes NaN on:
- * the IEEE division of plain float costs about ten instructions and a branch. So this header goes before any
- * other that includes mechanism.h.
+ * EAB_REAL is a float whose quotients are one MUFU.RCP (1 ulp) and whose minimum is one FMNMX that propagates NaN: IEEE
+ * division of plain floats takes about ten instructions and a branch. Include this header before any other that
+ * includes mechanism.h.
  */
 #ifndef EAB_KERNELS_CUDA_ATTENTION_FORMULA_H
 #define EAB_KERNELS_CUDA_ATTENTION_FORMULA_H
@@ -25,10 +25,10 @@
 #define EAB_LOG2_E 1.44269504088896341f
 #define EAB_LN_2 0.693147180559945309f
 
-/* exp(x), for x <= 0 that matter (|x| small): the error is |x| 2^-24 beside that of 2^x. */
+/* exp(x). Its relative error is |x| 2^-24 plus that of 2^x: small wherever the result matters, because x <= 0 here. */
 __device__ __forceinline__ float eab_fast_exp(float x) { return eab_fast_exp2(x * EAB_LOG2_E); }
 
-/* On the host these are never called: they are there because mechanism.h's functions are for both sides. */
+/* Never called on the host, where it exists because mechanism.h's functions are compiled for both sides. */
 EAB_FORMULA_FUNCTION float eab_formula_reciprocal(float x) {
 #if defined __CUDA_ARCH__ || defined EAB_SIMT
     return eab_fast_reciprocal(x);
@@ -37,7 +37,7 @@ EAB_FORMULA_FUNCTION float eab_formula_reciprocal(float x) {
 #endif
 }
 
-/* min(x, limit), NaN where x is. */
+/* min(x, limit); NaN if x is NaN. */
 EAB_FORMULA_FUNCTION float eab_fast_min(float x, float limit) {
 #ifdef __CUDA_ARCH__
     float y;
@@ -65,7 +65,7 @@ struct eab_fast_real {
 #define EAB_REAL_IF_BELOW(x, limit, y) eab_fast_real((x).value < (limit) ? eab_fast_real(y).value : 0.0f)
 #include "../mechanism.h"
 
-/* One struct a formula: `bounded`, and weight and derivative (bounded) or log_weight and log_derivative (exponential). */
+/* One struct for each formula: `bounded`, with weight and derivative if it is, else log_weight and log_derivative. */
 #define EAB_FORMULA_EXPONENTIAL(formula)                                                                              \
     struct eab_formula_##formula {                                                                                    \
         static const bool bounded = false;                                                                            \
@@ -88,7 +88,7 @@ EAB_EXPONENTIAL_FORMULA_LIST(EAB_FORMULA_EXPONENTIAL)
 EAB_BOUNDED_FORMULA_LIST(EAB_FORMULA_BOUNDED)
 #undef EAB_FORMULA_BOUNDED
 
-/* Formulas numbered, so that mechanisms that share one share a kernel's code. */
+/* Numbers of the formulas. Mechanisms with the same formula share a kernel's code. */
 typedef enum {
 #define EAB_FORMULA_NUMBER(formula) EAB_FORMULA_##formula,
     EAB_EXPONENTIAL_FORMULA_LIST(EAB_FORMULA_NUMBER) EAB_BOUNDED_FORMULA_LIST(EAB_FORMULA_NUMBER)

@@ -1,24 +1,25 @@
-/* What the float32 attention kernels share: how a problem is laid over threads, and how rows are moved.
+/* Shared by the float32 attention kernels: how threads divide a problem, and how rows are loaded and stored.
  *
- * A problem is one head of one batch element of one member. Its rows (queries, or keys for dk and dv) live in
- * registers, its columns (keys, or queries) in shared memory:
+ * A problem is one head of one batch element of one member. Its rows (queries; keys for dk and dv) are in registers,
+ * its columns (keys; queries for dk and dv) in shared memory:
  *
- *   slot     SPLIT neighbouring lanes that own ROWS rows; each lane holds a SLICE of head_dim <= SPLIT * SLICE,
+ *   slot     SPLIT neighbouring lanes that own ROWS rows; each lane holds SLICE of head_dim <= SPLIT * SLICE elements,
  *            every SPLIT-th group of 4 floats, so that the lanes of a slot read neighbouring 16-byte words
  *   group    `slots` slots that work on one problem; row r of slot t is row tile * ROWS * slots + r * slots + t
- *   block    `groups` groups, so that short problems fill it; one member only, so that its mechanism is uniform
- *   chunk    `slots` columns; on the diagonal chunk c touches rows r >= c (queries) or r <= c (keys) only, which skips
- *            what causal attention never looks at without a branch in the inner loop
- *   tile     `tile_chunks` chunks, what is in shared memory at a time; the whole problem where it fits
+ *   block    `groups` groups, so that short problems fill it; all of one member, so that they share one mechanism
+ *   chunk    `slots` columns; on the diagonal, chunk c concerns rows r >= c (queries) or r <= c (keys) only, so that
+ *            causal attention skips the other rows without a branch in the inner loop
+ *   tile     `tile_chunks` chunks, those in shared memory at a time; the whole problem if it fits
  */
 #ifndef EAB_KERNELS_CUDA_ATTENTION_SMALL_H
 #define EAB_KERNELS_CUDA_ATTENTION_SMALL_H
 
-#include "attention_formula.h" /* before all that may include mechanism.h */
+#include "attention_formula.h" /* first: it configures mechanism.h */
 
 #include "attention.h"
 
-/* STEP: columns of one trip of the inner loop; divides `slots`. BLOCKS: how many should fit a multiprocessor's registers. */
+/* STEP: columns of one iteration of the inner loop; divides `slots`. BLOCKS: blocks whose registers should fit a
+ * multiprocessor together. */
 template <int SLICE_, int SPLIT_, int ROWS_, int STEP_, int THREADS_, int BLOCKS_> struct eab_small_shape {
     static const int SLICE = SLICE_, SPLIT = SPLIT_, ROWS = ROWS_, STEP = STEP_, THREADS = THREADS_, BLOCKS = BLOCKS_;
     static const int WIDTH = SLICE_ * SPLIT_;
@@ -27,7 +28,7 @@ template <int SLICE_, int SPLIT_, int ROWS_, int STEP_, int THREADS_, int BLOCKS
 typedef struct {
     int32_t slots, groups, tile_chunks;
     int32_t row_tiles, problem_groups; /* of a problem, of a member */
-    int32_t group_floats;              /* of one tensor's tile in shared memory, from one group to the next */
+    int32_t group_floats;              /* of a tensor's tile in shared memory, from one group to the next */
 } eab_small_layout;
 
 /* A tensor's rows: element i of row `time` of problem (batch, head) of a member. */
@@ -39,7 +40,7 @@ template <typename Real> struct eab_small_rows {
 typedef eab_small_rows<const float> eab_small_inputs;
 typedef eab_small_rows<float> eab_small_outputs;
 
-/* What both passes need. */
+/* Arguments of both passes. */
 struct eab_small_args {
     eab_small_layout layout;
     int32_t batch, heads, context, head_dim, causal;
@@ -59,14 +60,13 @@ struct eab_small_backward_args : eab_small_args {
     const float *row_stat;
 };
 
-/* The caller's row, or NULL past the last. */
 template <typename Real>
 __device__ __forceinline__ Real *eab_small_row(const eab_small_rows<Real> &rows, int32_t member, int32_t batch,
                                                int32_t head, int32_t time) {
     return rows.data + member * rows.member + batch * rows.batch + head * rows.head + time * rows.time;
 }
 
-/* 4 floats of a row from `i` on, zeros past head_dim. */
+/* Four floats of a row from element i on; zeros past head_dim. */
 __device__ __forceinline__ float4 eab_small_load4(const float *row, int32_t i, int32_t head_dim, bool wide) {
     float4 x = make_float4(0, 0, 0, 0);
     if (wide) {
@@ -113,10 +113,10 @@ __device__ __forceinline__ void eab_small_store(float *row, const float (&x)[Sha
     }
 }
 
-/* Where a thread stands. A thread without work of its own walks along with group 0, since all lanes take part in shuffles
+/* Where a thread works. A thread without a problem repeats the work of group 0, because all lanes take part in shuffles
  * and barriers; it stores nothing. */
 typedef struct {
-    int32_t member, tile, pass;      /* pass: which of `passes` kinds of work the block does */
+    int32_t member, tile, pass;      /* pass: the kind of block, 0..passes - 1 */
     int32_t first_problem, problems; /* of the block */
     int32_t group, slot, lane;
     bool present;
@@ -130,7 +130,7 @@ __device__ __forceinline__ eab_small_place eab_small_locate(const eab_small_args
     int32_t block = (int32_t)blockIdx.x;
     at.pass = block % passes;
     block /= passes;
-    at.tile = layout.row_tiles - 1 - block % layout.row_tiles; /* causal: the longest first */
+    at.tile = layout.row_tiles - 1 - block % layout.row_tiles; /* causal: the last queries have the most work */
     block /= layout.row_tiles;
     at.first_problem = block % layout.problem_groups * layout.groups;
     at.member = block / layout.problem_groups;
@@ -148,15 +148,15 @@ __device__ __forceinline__ eab_small_place eab_small_locate(const eab_small_args
     return at;
 }
 
-/* Columns [first, first + count) of the block's problems, times `factor`, into shared memory, [group][column][WIDTH]; zeros
- * up to a multiple of STEP columns. */
+/* Loads columns [first, first + count) of the block's problems, times `factor`, into shared memory:
+ * [group][column][WIDTH], with zeros up to a multiple of STEP columns. */
 template <typename Shape>
 __device__ __forceinline__ void eab_small_load_tile(float *tile, const eab_small_args &args,
                                                     const eab_small_inputs &rows, const eab_small_place &at,
                                                     int32_t first, int32_t count, float factor) {
     const int QUADS = Shape::WIDTH / 4;
     const int32_t padded = (count + Shape::STEP - 1) / Shape::STEP * Shape::STEP;
-#pragma unroll 1 /* the rows' registers are live */
+#pragma unroll 1 /* saves registers: the rows occupy many */
     for (int32_t n = (int32_t)threadIdx.x; n < at.problems * padded * QUADS; n += Shape::THREADS) {
         const int32_t quad = n % QUADS, column = n / QUADS % padded, group = n / QUADS / padded;
         const int32_t problem = at.first_problem + group;
@@ -170,7 +170,7 @@ __device__ __forceinline__ void eab_small_load_tile(float *tile, const eab_small
     }
 }
 
-/* Sum over the lanes of a slot. */
+/* The sum over the lanes of a slot. */
 template <int SPLIT> __device__ __forceinline__ float eab_small_sum(float x) {
 #pragma unroll
     for (int offset = 1; offset < SPLIT; offset *= 2) x += __shfl_xor_sync(0xffffffffu, x, offset);
@@ -193,10 +193,10 @@ __device__ __forceinline__ void eab_small_axpy(float *x, float a, const float4 &
 
 /* ---- host ---- */
 
-/* Shared memory of a block stays within what every GPU gives without asking. */
+/* A block's shared memory stays within what every GPU grants without cudaFuncSetAttribute. */
 enum { EAB_SMALL_SHARED_BYTES = 48 * 1024 - 2048 };
 
-/* `column_floats`: floats of shared memory for a column beside the two tensors'. */
+/* `column_floats`: floats of shared memory for a column besides those of the two tensors. */
 template <typename Shape> static eab_small_layout eab_small_lay_out(const eab_attention_args *args, int column_floats) {
     eab_small_layout layout;
     const int32_t most = Shape::THREADS / Shape::SPLIT, problems = args->batch * args->heads;
@@ -211,7 +211,7 @@ template <typename Shape> static eab_small_layout eab_small_lay_out(const eab_at
     const int32_t rows = Shape::ROWS * layout.slots;
     layout.row_tiles = (args->context + rows - 1) / rows;
     layout.problem_groups = (problems + layout.groups - 1) / layout.groups;
-    /* An odd number of 16-byte words from group to group: lanes of different groups then hit different banks. */
+    /* An odd number of 16-byte words from group to group, so that lanes of different groups use different banks. */
     layout.group_floats = layout.tile_chunks * layout.slots * Shape::WIDTH;
     if (layout.groups > 1 && layout.group_floats / 4 % 2 == 0) layout.group_floats += 4;
     return layout;
@@ -258,7 +258,7 @@ static inline void eab_small_set(eab_small_args *to, const eab_attention_args *a
     to->row_stat_member = row_stat_member;
 }
 
-/* EAB_OK if the kernels can be launched so. *blocks: the grid. */
+/* Sets *blocks, the grid's size; EAB_UNSUPPORTED if it is too large. */
 static inline int eab_small_grid(const eab_attention_args *args, const eab_small_layout *layout, int32_t passes,
                                  int *blocks) {
     const int64_t count = (int64_t)args->members * layout->problem_groups * layout->row_tiles * passes;

@@ -1,46 +1,48 @@
-/* Attention in float32, backward, for fleets of small models: weights are computed anew from q, k and row_stat.
+/* Attention in float32, backward, for fleets of small models. Weights are recomputed from q, k and row_stat.
  *
- *   dp_ij = dout_i . v_j,  D_i = dout_i . out_i,  ds_ij = (w'(z_ij) b_ij / L_i) (dp_ij - D_i),  a_ij = w(z_ij) b_ij / L_i
- *   dq_i = scale sum_j ds_ij k_j,  dk_j = scale sum_i ds_ij q_i,  dv_j = sum_i a_ij dout_i
+ *   dp_ij = dout_i . v_j,  D_i = dout_i . out_i,  ds_ij = (w'(z_ij) b_ij / L_i) (dp_ij - D_i),  a_ij = w(z_ij) b_ij /
+ *   L_i dq_i = scale sum_j ds_ij k_j,  dk_j = scale sum_i ds_ij q_i,  dv_j = sum_i a_ij dout_i
  *
- * Two passes over the pairs, in one launch, as blocks of two kinds (attention_small.h has the layout): queries in registers
- * against tiles of k and v give dq; keys in registers against tiles of q and dout give dk and dv. Every result has one
- * owner, so there are no atomics and the bits do not vary. The price is that scores and dp are formed twice: 7 products
- * of head_dim multiply-adds a pair instead of 5. D of a tile's queries is formed when the tile is loaded.
- * dp - D is formed before it is multiplied, and no score is divided by (DESIGN.md, section 1).
+ * One launch has blocks of two kinds (attention_small.h describes the layout): queries in registers with tiles of k and
+ * v give dq; keys in registers with tiles of q and dout give dk and dv. One block owns each result, so there are no
+ * atomics and runs agree bit for bit. Scores and dp are therefore computed twice: 7 products of head_dim multiply-adds
+ * a pair instead of 5. D of a tile's queries is computed when the tile is loaded. dp - D is subtracted before any
+ * multiplication, and nothing is divided by a score (docs/design.md 1).
  *
- * What limits it: as in the forward pass, shared memory for large head_dim, the weights (twice) for small ones. A pair:
- * 7 head_dim FMA, about 40 other instructions, two MUFU; a row: 32 head_dim bytes. An H200 with the quick ladder's fleet (see the
- * forward file): 65,536 x 300 pairs x 96 = 1.9 G lane instructions, 56 us at full rate, so 130 to 190 us expected; MUFU 9 us; memory
- * 512 x 768 x 260 x 4 B = 409 MB, 85 us, where the second pass finds the problem in the L2 cache.
- * Not measured on a GPU yet.
+ * Limit: as in the forward pass, shared memory for large head_dim, the weights (twice) for small head_dim. A pair:
+ * 7 head_dim FMA, about 40 other instructions, two MUFU. A row: 32 head_dim bytes. H200 with the quick ladder's fleet
+ * (see the forward file): 65,536 x 300 pairs x 96 = 1.9 G lane instructions, 56 us at full rate, so 130 to 190 us
+ * expected; MUFU 9 us; memory 512 x 768 x 260 x 4 B = 409 MB, 85 us, if the second pass finds the problem in the L2
+ * cache. Not measured on a GPU yet.
  */
 #include "attention_small.h"
 
 typedef struct {
-    const float *x,
-        *y; /* this group's tiles: k and v, or q and dout; from the chunk's first column, this lane's words */
-    const float *stat, *mean_dp;                /* of the chunk's columns, where they are queries */
-    int32_t count, first_allowed, last_allowed; /* columns of the chunk; what row EDGE may look at */
-    float distance, row_step;                   /* row 0 minus the chunk's first column; from row r to row r + 1 */
+    const float *x, *y; /* k and v, or q and dout: the group's tiles at the chunk's first column, this lane's words */
+    const float *stat, *mean_dp;         /* of columns that are queries */
+    int32_t count;                       /* columns of the chunk */
+    int32_t first_allowed, last_allowed; /* of row EDGE */
+    float distance;                      /* row 0 minus the chunk's first column */
+    float row_step;                      /* from row r to row r + 1: slots */
     float slope;
     bool sloped;
 } column_chunk;
 
-/* Rows of queries: x = scale q, y = dout, dx = dq / scale. Rows of keys: x = k, y = v, dx = dk, dy = dv; their tiles hold
- * scale q. So scores have the same bits in both passes as in the forward pass, and exp(log w - log L) is no larger than 1. */
+/* Rows that are queries: x = scale q, y = dout, dx = dq / scale. Rows that are keys: x = k, y = v, dx = dk, dy = dv;
+ * their tiles hold scale q. So both passes compute the forward pass's scores bit for bit, and exp(log w - log L) is at
+ * most 1. */
 template <typename Shape, bool KEYS> struct differentiated {
     float x[Shape::ROWS][Shape::SLICE], y[Shape::ROWS][Shape::SLICE];
     float dx[Shape::ROWS][Shape::SLICE], dy[KEYS ? Shape::ROWS : 1][Shape::SLICE];
     float stat[Shape::ROWS], mean_dp[Shape::ROWS]; /* of queries */
 };
 
-/* What a pair needs of its query: log L, or 1 / L. */
+/* What a pair needs of its query: log L, or 1 / L for bounded formulas. */
 template <typename Formula> __device__ __forceinline__ float query_stat(float row_stat) {
     return Formula::bounded ? 1 / row_stat : row_stat;
 }
 
-/* a_ij and ds_ij from z_ij and dp_ij. */
+/* Computes a_ij and ds_ij from z_ij and dp_ij. */
 template <typename Formula>
 __device__ __forceinline__ void differentiate_pair(float z, float dp, float log_bias, bool sloped, float stat,
                                                    float mean_dp, bool allowed, float &a, float &ds) {
@@ -56,7 +58,7 @@ __device__ __forceinline__ void differentiate_pair(float z, float dp, float log_
     ds = allowed ? ds : 0;
 }
 
-/* Queries: rows EDGE.. and the chunk's keys. Keys: rows ..EDGE and the chunk's queries. */
+/* Adds a chunk of columns to the gradients. Queries: of rows EDGE on; keys: of rows up to EDGE. */
 template <typename Formula, typename Shape, bool KEYS, int EDGE>
 __device__ __forceinline__ void differentiate_chunk(differentiated<Shape, KEYS> &rows, const column_chunk &chunk) {
     const int QUADS = Shape::SLICE / 4, STEP = Shape::STEP, FROM = KEYS ? 0 : EDGE, TO = KEYS ? EDGE + 1 : Shape::ROWS;
@@ -111,7 +113,7 @@ __device__ __forceinline__ void differentiate_chunk(differentiated<Shape, KEYS> 
     }
 }
 
-/* Rows that a diagonal chunk does not reach are cut at compile time. */
+/* Chooses EDGE at run time: rows that a diagonal chunk masks entirely are left out of its code. */
 template <typename Formula, typename Shape, bool KEYS, int EDGE> struct differentiate_at {
     static __device__ __forceinline__ void chunk(int32_t edge, differentiated<Shape, KEYS> &rows,
                                                  const column_chunk &columns) {
@@ -123,7 +125,7 @@ template <typename Formula, typename Shape, bool KEYS> struct differentiate_at<F
     static __device__ __forceinline__ void chunk(int32_t, differentiated<Shape, KEYS> &, const column_chunk &) {}
 };
 
-/* dout . out over this lane's slice; 0 without rows. */
+/* dout . out over this lane's slice; 0 if the row does not exist (`here` is false). */
 template <typename Shape>
 __device__ __forceinline__ float partial_mean_dp(const eab_small_backward_args &args, const eab_small_place &at,
                                                  int32_t batch, int32_t head, int32_t time, bool here) {
@@ -146,14 +148,14 @@ __device__ __forceinline__ float saved_stat(const eab_small_backward_args &args,
     return args.row_stat[member * args.row_stat_member + ((int64_t)batch * args.heads + head) * args.context + time];
 }
 
-/* log L or 1 / L, and D, of the queries [first, first + count) of the block's problems: [group][column]. */
+/* Computes log L or 1 / L, and D, of queries [first, first + count) of the block's problems: [group][column]. */
 template <typename Formula, typename Shape>
 __device__ __forceinline__ void load_query_terms(float *stat, float *mean_dp, const eab_small_backward_args &args,
                                                  const eab_small_place &at, int32_t first, int32_t count) {
     const int32_t padded = (count + Shape::STEP - 1) / Shape::STEP * Shape::STEP;
     const int32_t columns = args.layout.tile_chunks * args.layout.slots, total = at.problems * padded;
-    for (int32_t base = 0; base < total;
-         base += Shape::THREADS / Shape::SPLIT) { /* all lanes go round alike: they shuffle */
+    /* all lanes take the same number of iterations, because they shuffle */
+    for (int32_t base = 0; base < total; base += Shape::THREADS / Shape::SPLIT) {
         const int32_t n = base + (int32_t)threadIdx.x / Shape::SPLIT;
         const int32_t column = n % padded, group = n / padded, problem = at.first_problem + group;
         const bool here = n < total && column < count;
@@ -191,20 +193,36 @@ __device__ __forceinline__ void load_rows(differentiated<Shape, KEYS> &rows, con
     }
 }
 
+template <typename Shape, bool KEYS>
+__device__ __forceinline__ void store_rows(const differentiated<Shape, KEYS> &rows, const eab_small_backward_args &args,
+                                           const eab_small_place &at, int32_t first_row) {
+    const eab_small_outputs &dx = KEYS ? args.dk : args.dq;
+#pragma unroll
+    for (int r = 0; r < Shape::ROWS; r++) {
+        const int32_t time = first_row + r * args.layout.slots;
+        if (!at.present || time >= args.context) continue;
+        eab_small_store<Shape>(eab_small_row(dx, at.member, at.batch, at.head, time), rows.dx[r], at.lane,
+                               args.head_dim, dx.wide, KEYS ? 1 : args.scores.scale[at.member]);
+        if (KEYS)
+            eab_small_store<Shape>(eab_small_row(args.dv, at.member, at.batch, at.head, time), rows.dy[KEYS ? r : 0],
+                                   at.lane, args.head_dim, args.dv.wide, 1);
+    }
+}
+
 template <typename Formula, typename Shape, bool KEYS>
 __device__ __forceinline__ void differentiate(const eab_small_backward_args &args, const eab_small_place &at,
                                               float *shared) {
     const eab_small_layout &layout = args.layout;
     const int32_t chunks = (args.context + layout.slots - 1) / layout.slots;
-    const int32_t tile = KEYS ? layout.row_tiles - 1 - at.tile : at.tile; /* the longest first: of keys, the first */
+    const int32_t tile =
+        KEYS ? layout.row_tiles - 1 - at.tile : at.tile; /* causal: the first keys have the most work */
     const int32_t first_row = tile * Shape::ROWS * layout.slots + at.slot;
-    const int32_t diagonal = tile * Shape::ROWS; /* its first chunk */
+    const int32_t diagonal = tile * Shape::ROWS; /* the first chunk on the diagonal */
     const int32_t begin = KEYS && args.causal ? diagonal : 0;
     const int32_t end = !KEYS && args.causal && diagonal + Shape::ROWS < chunks ? diagonal + Shape::ROWS : chunks;
     float *x_tile = shared, *y_tile = x_tile + layout.groups * layout.group_floats;
     float *stat = y_tile + layout.groups * layout.group_floats;
     float *mean_dp = stat + layout.groups * layout.tile_chunks * layout.slots;
-    const float scale = args.scores.scale[at.member];
     differentiated<Shape, KEYS> rows;
     load_rows<Formula, Shape, KEYS>(rows, args, at, first_row);
 
@@ -219,7 +237,8 @@ __device__ __forceinline__ void differentiate(const eab_small_backward_args &arg
                 c + layout.tile_chunks < end ? (c + layout.tile_chunks) * layout.slots : end * layout.slots;
             const int32_t count = (stop < args.context ? stop : args.context) - first;
             if (c > begin) __syncthreads();
-            eab_small_load_tile<Shape>(x_tile, args, KEYS ? args.q : args.k, at, first, count, KEYS ? scale : 1);
+            eab_small_load_tile<Shape>(x_tile, args, KEYS ? args.q : args.k, at, first, count,
+                                       KEYS ? args.scores.scale[at.member] : 1);
             eab_small_load_tile<Shape>(y_tile, args, KEYS ? args.dout : args.v, at, first, count, 1);
             if (KEYS) load_query_terms<Formula, Shape>(stat, mean_dp, args, at, first, count);
             __syncthreads();
@@ -235,22 +254,10 @@ __device__ __forceinline__ void differentiate(const eab_small_backward_args &arg
         chunk.first_allowed = on_diagonal && KEYS ? at.slot : 0;
         chunk.last_allowed = on_diagonal && !KEYS ? at.slot : layout.slots;
         chunk.distance = (float)(first_row - first);
-        differentiate_at<Formula, Shape, KEYS, Shape::ROWS - 1>::chunk(on_diagonal ? c - diagonal
-                                                                       : KEYS      ? Shape::ROWS - 1
-                                                                                   : 0,
-                                                                       rows, chunk);
+        const int32_t edge = on_diagonal ? c - diagonal : KEYS ? Shape::ROWS - 1 : 0;
+        differentiate_at<Formula, Shape, KEYS, Shape::ROWS - 1>::chunk(edge, rows, chunk);
     }
-    const eab_small_outputs &dx = KEYS ? args.dk : args.dq;
-#pragma unroll
-    for (int r = 0; r < Shape::ROWS; r++) {
-        const int32_t time = first_row + r * layout.slots;
-        if (!at.present || time >= args.context) continue;
-        eab_small_store<Shape>(eab_small_row(dx, at.member, at.batch, at.head, time), rows.dx[r], at.lane,
-                               args.head_dim, dx.wide, KEYS ? 1 : scale);
-        if (KEYS)
-            eab_small_store<Shape>(eab_small_row(args.dv, at.member, at.batch, at.head, time), rows.dy[KEYS ? r : 0],
-                                   at.lane, args.head_dim, args.dv.wide, 1);
-    }
+    store_rows(rows, args, at, first_row);
 }
 
 template <typename Formula, typename Shape>
@@ -260,7 +267,7 @@ __device__ __forceinline__ void differentiate_either(const eab_small_backward_ar
     else differentiate<Formula, Shape, false>(args, at, shared);
 }
 
-/* Blocks of both kinds alternate, so that the second finds the problem in the L2 cache. */
+/* Blocks of both kinds alternate, so that the second kind finds the problem in the L2 cache. */
 template <typename Shape>
 __global__ __launch_bounds__(Shape::THREADS, Shape::BLOCKS) void eab_small_backward(eab_small_backward_args args) {
     EAB_DYNAMIC_SHARED(shared);

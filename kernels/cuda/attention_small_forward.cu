@@ -1,24 +1,26 @@
 /* Attention in float32, forward, for fleets of small models: out_i = sum_j w(z_ij) b_ij v_j / L_i.
  *
- * Layout (attention_small.h): q and out in registers, K and V tiles in shared memory, several short problems a block, one
- * mechanism a block. For each pair of keys a slot forms the ROWS x 2 scores from K rows that all its rows share (so an
- * LDS.128 feeds 4 ROWS multiply-adds), turns them into weights, and adds the V rows. The bounded class knows neither maximum
- * nor exponential nor rescaling; the exponential class rescales only when a row's maximum moves.
+ * Layout (attention_small.h): q and out in registers, K and V tiles in shared memory, several short problems and one
+ * mechanism a block. For each pair of keys a slot computes ROWS x 2 scores. All its rows share the K rows that it
+ * loads, so one LDS.128 feeds 4 ROWS multiply-adds. Scores become weights, then the V rows are added. The bounded class
+ * needs neither maximum nor exponential nor rescaling; the exponential class rescales only when a row's maximum
+ * changes.
  *
- * What limits it: shared memory for large head_dim (an LDS.128 occupies the 128 byte/clk pipe for up to 4 clk, ROWS FMA
- * instructions take ROWS / 4 of a clk each), the weights for small ones. A pair: 2 head_dim FMA, about 14 other instructions, one MUFU;
- * a row: 16 head_dim bytes. An H200 (docs/cuda.md) with the quick ladder's fleet (512 members x 32 x 4 problems of context 24,
- * head_dim 8): 65,536 x 300 pairs x 30 = 0.6 G lane instructions at 33.5 T a second, 18 us at full rate, so 40 to 60 us expected; MUFU
- * 20 M / 4.2 T a second, 5 us; memory 512 x 768 x 132 x 4 B = 208 MB, 43 us. Not measured on a GPU yet.
+ * Limit: shared memory for large head_dim (an LDS.128 occupies the 128 byte/clk pipe for up to 4 clk; ROWS FMA
+ * instructions take ROWS / 4 of a clk each), the weights for small head_dim. A pair: 2 head_dim FMA, about 14 other
+ * instructions, one MUFU. A row: 16 head_dim bytes. H200 (docs/cuda.md) with the quick ladder's fleet (512 members x 32
+ * x 4 problems of context 24, head_dim 8): 65,536 x 300 pairs x 30 = 0.6 G lane instructions at 33.5 T a second, 18 us
+ * at full rate, so 40 to 60 us expected; MUFU 20 M / 4.2 T a second, 5 us; memory 512 x 768 x 132 x 4 B = 208 MB, 43
+ * us. Not measured on a GPU yet.
  */
 #include "attention_small.h"
 
 typedef struct {
-    const float *keys, *values; /* this group's tiles, from the chunk's first column on, at this lane's words */
+    const float *keys, *values; /* the group's tiles at the chunk's first column, this lane's words */
     int32_t count;              /* columns of the chunk */
-    int32_t last;               /* the last column that row FIRST may look at */
+    int32_t last;               /* the last column that row FIRST may attend to */
     float distance;             /* row 0 minus the chunk's first column */
-    float row_step;             /* slots: from row r to row r + 1 */
+    float row_step;             /* from row r to row r + 1: slots */
     float slope;
     bool sloped;
 } key_chunk;
@@ -28,7 +30,49 @@ template <typename Shape> struct attended {
     float total[Shape::ROWS], top[Shape::ROWS]; /* of the weights; top: exponential class */
 };
 
-/* Scores of rows FIRST.. with a chunk's keys, weights, and their share of out. */
+template <typename Shape> __device__ __forceinline__ float4 words(const float *column, int e, int m) {
+    return *reinterpret_cast<const float4 *>(column + e * Shape::WIDTH + 4 * Shape::SPLIT * m);
+}
+
+/* Exponential class: raises the row's maximum and turns log-weights into weights relative to it. */
+template <typename Shape>
+__device__ __forceinline__ void exponentiate(attended<Shape> &rows, int r, float (&score)[Shape::STEP]) {
+    float top = rows.top[r];
+#pragma unroll
+    for (int e = 0; e < Shape::STEP; e++) top = fmaxf(top, score[e]); /* ignores NaN, which stays in the score */
+    if (top > rows.top[r]) {
+        const float factor = eab_fast_exp(rows.top[r] - top);
+        rows.top[r] = top;
+        rows.total[r] *= factor;
+#pragma unroll
+        for (int i = 0; i < Shape::SLICE; i++) rows.sum[r][i] *= factor;
+    }
+#pragma unroll
+    for (int e = 0; e < Shape::STEP; e++) score[e] = eab_fast_exp(score[e] - top);
+}
+
+/* Turns row r's scores with the keys from u on into weights and adds them to the row's total. Each lane holds a share
+ * of a score. `distance`: row r minus key u. */
+template <typename Formula, typename Shape, int FIRST>
+__device__ __forceinline__ void weigh(attended<Shape> &rows, int r, float (&score)[Shape::STEP], const key_chunk &chunk,
+                                      int32_t u, float distance) {
+#pragma unroll
+    for (int e = 0; e < Shape::STEP; e++) {
+        const float z = eab_small_sum<Shape::SPLIT>(score[e]), log_bias = -chunk.slope * fabsf(distance - (float)e);
+        const bool allowed = u + e < chunk.count && (r != FIRST || u + e <= chunk.last);
+        if (Formula::bounded) {
+            const float weight = chunk.sloped ? Formula::weight(z) * eab_fast_exp(log_bias) : Formula::weight(z);
+            score[e] = allowed ? weight : 0;
+        } else {
+            score[e] = allowed ? Formula::log_weight(z) + log_bias : -INFINITY;
+        }
+    }
+    if (!Formula::bounded) exponentiate(rows, r, score);
+#pragma unroll
+    for (int e = 0; e < Shape::STEP; e++) rows.total[r] += score[e];
+}
+
+/* Adds a chunk of keys to rows FIRST on. */
 template <typename Formula, typename Shape, int FIRST>
 __device__ __forceinline__ void attend_chunk(attended<Shape> &rows, const key_chunk &chunk) {
     const int QUADS = Shape::SLICE / 4, STEP = Shape::STEP;
@@ -36,70 +80,30 @@ __device__ __forceinline__ void attend_chunk(attended<Shape> &rows, const key_ch
 #pragma unroll 1
     for (int32_t u = 0; u < chunk.count; u += STEP, offset -= STEP) {
         const float *keys = chunk.keys + u * Shape::WIDTH, *values = chunk.values + u * Shape::WIDTH;
-        float score[Shape::ROWS][STEP];
-#pragma unroll
-        for (int r = FIRST; r < Shape::ROWS; r++)
-#pragma unroll
-            for (int e = 0; e < STEP; e++) score[r][e] = 0;
+        float score[Shape::ROWS][STEP] = {};
 #pragma unroll
         for (int m = 0; m < QUADS; m++)
 #pragma unroll
             for (int e = 0; e < STEP; e++) {
-                const float4 key = *reinterpret_cast<const float4 *>(keys + e * Shape::WIDTH + 4 * Shape::SPLIT * m);
+                const float4 key = words<Shape>(keys, e, m);
 #pragma unroll
                 for (int r = FIRST; r < Shape::ROWS; r++) eab_small_fma(score[r][e], rows.query[r] + 4 * m, key);
             }
 #pragma unroll
-        for (int r = FIRST; r < Shape::ROWS; r++) {
-            float log_bias[STEP];
-            bool allowed[STEP];
-#pragma unroll
-            for (int e = 0; e < STEP; e++) {
-                score[r][e] = eab_small_sum<Shape::SPLIT>(score[r][e]);
-                allowed[e] = u + e < chunk.count && (r != FIRST || u + e <= chunk.last);
-                log_bias[e] = -chunk.slope * fabsf(offset + (float)r * chunk.row_step - (float)e);
-            }
-            if (Formula::bounded) {
-#pragma unroll
-                for (int e = 0; e < STEP; e++) {
-                    float weight = Formula::weight(score[r][e]);
-                    if (chunk.sloped) weight *= eab_fast_exp(log_bias[e]);
-                    score[r][e] = allowed[e] ? weight : 0;
-                }
-            } else {
-                float top = rows.top[r];
-#pragma unroll
-                for (int e = 0; e < STEP; e++) {
-                    const float log_weight = Formula::log_weight(score[r][e]) + log_bias[e];
-                    score[r][e] = allowed[e] ? log_weight : -INFINITY;
-                    top = fmaxf(top, score[r][e]); /* of NaN and a number the number: the NaN stays in the score */
-                }
-                if (top > rows.top[r]) {
-                    const float factor = eab_fast_exp(rows.top[r] - top);
-                    rows.top[r] = top;
-                    rows.total[r] *= factor;
-#pragma unroll
-                    for (int i = 0; i < Shape::SLICE; i++) rows.sum[r][i] *= factor;
-                }
-#pragma unroll
-                for (int e = 0; e < STEP; e++) score[r][e] = eab_fast_exp(score[r][e] - top);
-            }
-#pragma unroll
-            for (int e = 0; e < STEP; e++) rows.total[r] += score[r][e];
-        }
+        for (int r = FIRST; r < Shape::ROWS; r++)
+            weigh<Formula, Shape, FIRST>(rows, r, score[r], chunk, u, offset + (float)r * chunk.row_step);
 #pragma unroll
         for (int m = 0; m < QUADS; m++)
 #pragma unroll
             for (int e = 0; e < STEP; e++) {
-                const float4 value =
-                    *reinterpret_cast<const float4 *>(values + e * Shape::WIDTH + 4 * Shape::SPLIT * m);
+                const float4 value = words<Shape>(values, e, m);
 #pragma unroll
                 for (int r = FIRST; r < Shape::ROWS; r++) eab_small_axpy(rows.sum[r] + 4 * m, score[r][e], value);
             }
     }
 }
 
-/* Rows that a diagonal chunk does not reach are cut at compile time. */
+/* Chooses FIRST at run time: rows that a diagonal chunk masks entirely are left out of its code. */
 template <typename Formula, typename Shape, int FIRST> struct attend_from {
     static __device__ __forceinline__ void chunk(int32_t first, attended<Shape> &rows, const key_chunk &keys) {
         if (first == FIRST) attend_chunk<Formula, Shape, FIRST>(rows, keys);
@@ -110,15 +114,12 @@ template <typename Formula, typename Shape> struct attend_from<Formula, Shape, -
     static __device__ __forceinline__ void chunk(int32_t, attended<Shape> &, const key_chunk &) {}
 };
 
-template <typename Formula, typename Shape>
-__device__ __forceinline__ void attend(const eab_small_forward_args &args, const eab_small_place &at, float *shared) {
-    const eab_small_layout &layout = args.layout;
-    const int32_t first_row = at.tile * Shape::ROWS * layout.slots + at.slot;
-    float *key_tile = shared, *value_tile = shared + layout.groups * layout.group_floats;
-    attended<Shape> rows;
+template <typename Shape>
+__device__ __forceinline__ void load_rows(attended<Shape> &rows, const eab_small_forward_args &args,
+                                          const eab_small_place &at, int32_t first_row) {
 #pragma unroll
     for (int r = 0; r < Shape::ROWS; r++) {
-        const int32_t time = first_row + r * layout.slots;
+        const int32_t time = first_row + r * args.layout.slots;
         const bool here = at.present && time < args.context;
         eab_small_load<Shape>(rows.query[r], here ? eab_small_row(args.q, at.member, at.batch, at.head, time) : NULL,
                               at.lane, args.head_dim, args.q.wide, args.scores.scale[at.member]);
@@ -127,6 +128,31 @@ __device__ __forceinline__ void attend(const eab_small_forward_args &args, const
 #pragma unroll
         for (int i = 0; i < Shape::SLICE; i++) rows.sum[r][i] = 0;
     }
+}
+
+/* Writes out and row_stat. */
+template <typename Formula, typename Shape>
+__device__ __forceinline__ void store_rows(const attended<Shape> &rows, const eab_small_forward_args &args,
+                                           const eab_small_place &at, int32_t first_row) {
+#pragma unroll
+    for (int r = 0; r < Shape::ROWS; r++) {
+        const int32_t time = first_row + r * args.layout.slots;
+        if (!at.present || time >= args.context) continue;
+        eab_small_store<Shape>(eab_small_row(args.out, at.member, at.batch, at.head, time), rows.sum[r], at.lane,
+                               args.head_dim, args.out.wide, 1 / rows.total[r]);
+        if (args.row_stat && at.lane == 0)
+            args.row_stat[at.member * args.row_stat_member + ((int64_t)at.batch * args.heads + at.head) * args.context +
+                          time] = Formula::bounded ? rows.total[r] : rows.top[r] + logf(rows.total[r]);
+    }
+}
+
+template <typename Formula, typename Shape>
+__device__ __forceinline__ void attend(const eab_small_forward_args &args, const eab_small_place &at, float *shared) {
+    const eab_small_layout &layout = args.layout;
+    const int32_t first_row = at.tile * Shape::ROWS * layout.slots + at.slot;
+    float *key_tile = shared, *value_tile = shared + layout.groups * layout.group_floats;
+    attended<Shape> rows;
+    load_rows(rows, args, at, first_row);
     key_chunk chunk;
     chunk.row_step = (float)layout.slots;
     chunk.sloped = args.scores.slopes != NULL;
@@ -153,16 +179,7 @@ __device__ __forceinline__ void attend(const eab_small_forward_args &args, const
         chunk.distance = (float)(first_row - first);
         attend_from<Formula, Shape, Shape::ROWS - 1>::chunk(c >= diagonal ? c - diagonal : 0, rows, chunk);
     }
-#pragma unroll
-    for (int r = 0; r < Shape::ROWS; r++) {
-        const int32_t time = first_row + r * layout.slots;
-        if (!at.present || time >= args.context) continue;
-        eab_small_store<Shape>(eab_small_row(args.out, at.member, at.batch, at.head, time), rows.sum[r], at.lane,
-                               args.head_dim, args.out.wide, 1 / rows.total[r]);
-        if (args.row_stat && at.lane == 0)
-            args.row_stat[at.member * args.row_stat_member + ((int64_t)at.batch * args.heads + at.head) * args.context +
-                          time] = Formula::bounded ? rows.total[r] : rows.top[r] + logf(rows.total[r]);
-    }
+    store_rows<Formula>(rows, args, at, first_row);
 }
 
 template <typename Shape>

@@ -1,5 +1,4 @@
-/* The CUDA backend's table, over the operations of this folder. tests/simt builds the same files for the processor: there the
- * backend is called "simt". */
+/* The CUDA backend's table. tests/simt compiles the same files for the processor, as the backend "simt". */
 #include "../bench.h"
 #include "operations.h"
 
@@ -31,7 +30,7 @@ const eab_backend eab_backend_cuda = {
     .close = eab_cuda_close,
     .describe = eab_cuda_describe,
     .set_stream = eab_cuda_set_stream,
-    .sync_every_kernel = eab_cuda_be_careful,
+    .sync_every_kernel = eab_cuda_sync_every_kernel,
     .allocate = eab_cuda_allocate,
     .release = eab_cuda_release,
     .zero = eab_cuda_zero,

@@ -1,7 +1,7 @@
-/* cuBLAS: one call of cublasGemmStridedBatchedEx a product, over all members. On the quick ladder's fleet of 512 it has the products
- * without bias and finish: gradients of weights (k = 768: up, 3.2 GFLOP, 48 us at an H200's 67 TFLOP/s, and 268 MB, 56 us) and of
- * inputs. m and n of 32 to 128 are less than its usual tiles, so half of the peak is hoped for, and `eabench bench --op gemm` shows
- * both ways beside each other. Not measured on a GPU yet. */
+/* cuBLAS: each product is one call of cublasGemmStridedBatchedEx, over all members. On the quick ladder's fleet of 512
+ * it computes the products without bias and finish: gradients of weights (k = 768: up, 3.2 GFLOP, 48 us at an H200's 67
+ * TFLOP/s, and 268 MB, 56 us) and of inputs. m and n of 32 to 128 are smaller than its usual tiles, so half of the peak
+ * is expected; `eabench bench --op gemm` compares it with our own product. Not measured on a GPU yet. */
 #include "blas.h"
 
 #include <stdio.h>
@@ -13,14 +13,14 @@
 #include <cublas_v2.h>
 #include <dlfcn.h>
 
-/* NVIDIA's advice for Hopper is 32 MiB, for others 4. */
+/* NVIDIA recommends 32 MiB for Hopper, 4 for others. */
 enum { WORKSPACE_BYTES = 32 << 20 };
 
-/* What we call, by the names in the library (the header renames them). */
+/* The functions that we call, by their names in the library (the header renames them). */
 #define BLAS_FUNCTION_LIST(X) \
     X(Create_v2) X(Destroy_v2) X(SetStream_v2) X(SetWorkspace_v2) X(SetMathMode) X(GetVersion_v2)
 
-/* cublasGemmStridedBatchedEx, of whose name the header has two functions: written out, and held against the header below. */
+/* The type of cublasGemmStridedBatchedEx, written out because the header overloads the name (checked below). */
 typedef cublasStatus_t (*blas_product)(cublasHandle_t, cublasOperation_t, cublasOperation_t, int m, int n, int k,
                                        const void *alpha, const void *a, cudaDataType, int lda, long long a_stride,
                                        const void *b, cudaDataType, int ldb, long long b_stride, const void *beta,
@@ -34,7 +34,7 @@ struct eab_cuda_blas {
 #define BLAS_MEMBER(name) decltype(&cublas##name) name;
     BLAS_FUNCTION_LIST(BLAS_MEMBER)
 #undef BLAS_MEMBER
-    /* By its full type: the header overloads the name. */
+    /* written out, because the header overloads the name */
     cublasStatus_t (*GemmEx)(cublasHandle_t, cublasOperation_t, cublasOperation_t, int m, int n, int k,
                              const void *alpha, const void *a, cudaDataType a_type, int lda, const void *b,
                              cudaDataType b_type, int ldb, const void *beta, void *c, cudaDataType c_type, int ldc,
@@ -47,7 +47,7 @@ static int failed(cublasStatus_t status, const char *what) {
                     "cuBLAS: %s failed with status %d", what, (int)status);
 }
 
-/* The major version of the header first: its interface is the one that we were compiled for. */
+/* Tries the header's major version first, because we were compiled for its interface. */
 static void *find_library(void) {
     char name[512];
     const char *const folders[] = {"", "/usr/local/cuda/lib64/",
@@ -84,8 +84,9 @@ static int prepare(eab_cuda_blas *blas, cudaStream_t stream) {
     if (status) return failed(status, "cublasCreate");
     EAB_CUDA(cudaMalloc(&blas->workspace, WORKSPACE_BYTES));
     blas->GetVersion_v2(blas->handle, &blas->version);
-    /* Float32 products stay float32: TF32 is opt-in. cublas_api.h, at cublasMath_t: CUBLAS_TF32_TENSOR_OP_MATH is what allows
-     * it; at cublasComputeType_t: default types keep at least the storage's precision and range, only _FAST types lose some. */
+    /* Float32 products stay float32, because TF32 is opt-in. cublas_api.h says at cublasMath_t that
+     * CUBLAS_TF32_TENSOR_OP_MATH allows it, and at cublasComputeType_t that the default types keep at least the
+     * storage's precision and range; only _FAST types lose some. */
     status = blas->SetMathMode(blas->handle, CUBLAS_DEFAULT_MATH);
     if (status) return failed(status, "cublasSetMathMode");
     return eab_cuda_blas_set_stream(blas, stream);
@@ -110,7 +111,7 @@ int eab_cuda_blas_open(cudaStream_t stream, eab_cuda_blas **opened) {
     return status;
 }
 
-/* The library stays loaded: it does not bear being unloaded. */
+/* The library stays loaded, because it cannot be unloaded safely. */
 void eab_cuda_blas_close(eab_cuda_blas *blas) {
     if (!blas) return;
     if (blas->handle) blas->Destroy_v2(blas->handle);
@@ -118,7 +119,7 @@ void eab_cuda_blas_close(eab_cuda_blas *blas) {
     free(blas);
 }
 
-/* Setting the stream takes the workspace away, so it is given again. */
+/* Setting the stream resets the workspace, so it is set again. */
 int eab_cuda_blas_set_stream(eab_cuda_blas *blas, cudaStream_t stream) {
     if (!blas) return EAB_OK;
     cublasStatus_t status = blas->SetStream_v2(blas->handle, stream);
@@ -132,7 +133,7 @@ void eab_cuda_blas_describe(const eab_cuda_blas *blas, char *text, size_t size) 
     else snprintf(text, size, "cuBLAS %d.%d", blas->version / 10000, blas->version % 10000 / 100);
 }
 
-/* cuBLAS counts columns first: what it sees is c^T = op(b)^T op(a)^T, so that a and b change places and nothing moves. */
+/* cuBLAS is column-major: it computes c^T = op(b)^T op(a)^T, so a and b are exchanged and no data move. */
 int eab_cuda_blas_product(eab_cuda_blas *blas, const eab_gemm *gemm) {
     const float one = 1, beta = gemm->accumulate ? 1 : 0;
     const cudaDataType_t inputs = gemm->precision == EAB_PRECISION_BF16 ? CUDA_R_16BF : CUDA_R_32F;
@@ -144,7 +145,7 @@ int eab_cuda_blas_product(eab_cuda_blas *blas, const eab_gemm *gemm) {
                       inputs, gemm->ldb, gemm->b.stride, gemm->a.data, inputs, gemm->lda, gemm->a.stride, &beta,
                       gemm->c.data, CUDA_R_32F, gemm->ldc, gemm->c.stride, gemm->members, compute, CUBLAS_GEMM_DEFAULT);
     if (!status) return EAB_OK;
-    EAB_CUDA(cudaPeekAtLastError()); /* a kernel before it may be to blame */
+    EAB_CUDA(cudaPeekAtLastError()); /* an earlier kernel may have caused it */
     return eab_fail(status == CUBLAS_STATUS_ALLOC_FAILED ? EAB_NO_MEMORY : EAB_DEVICE_FAULT,
                     "cublasGemmStridedBatchedEx of %d times %d x %d x %d failed with status %d", (int)gemm->members,
                     (int)gemm->m, (int)gemm->n, (int)gemm->k, (int)status);
@@ -161,8 +162,7 @@ int eab_cuda_blas_half_square(eab_cuda_blas *blas, int32_t dtype, int32_t side, 
 
 #elif defined EAB_SIMT
 
-/* A stand-in with cuBLAS's way of counting, a thread an element of c: columns first, so that what is passed to it is
- * what is passed to cuBLAS. */
+/* A replacement for cuBLAS, column-major too, so that its arguments are cuBLAS's. A thread computes an element of c. */
 struct eab_cuda_blas {
     cudaStream_t stream;
 };
@@ -177,7 +177,7 @@ template <typename Input> struct matrix {
         return (float)data[member * stride + place];
     }
 };
-/* What tensor cores see of a float32: its first 10 bits after the leading one, the others cut off. cuBLAS may round instead. */
+/* A float32 as TF32 tensor cores use it: cut to 10 bits after the leading one. cuBLAS may round instead. */
 struct tf32_input {
     float value;
     __device__ operator float() const {
@@ -228,7 +228,7 @@ int eab_cuda_blas_set_stream(eab_cuda_blas *blas, cudaStream_t stream) {
     return EAB_OK;
 }
 void eab_cuda_blas_describe(const eab_cuda_blas *blas, char *text, size_t size) {
-    snprintf(text, size, blas ? "a stand-in for cuBLAS" : "own products");
+    snprintf(text, size, blas ? "a replacement for cuBLAS" : "own products");
 }
 int eab_cuda_blas_product(eab_cuda_blas *blas, const eab_gemm *gemm) {
     return gemm->precision == EAB_PRECISION_BF16   ? launch<bf16_input>(blas->stream, gemm)

@@ -1,4 +1,4 @@
-/* A CUDA device as the backend holds it: finding, opening and closing it, its stream, and what becomes of its errors. */
+/* CUDA devices: finding, opening and closing them, the stream, errors. */
 #include "operations.h"
 #include "own.h"
 
@@ -10,35 +10,35 @@ namespace {
 
 enum { MAX_DEVICES = 64 };
 
-/* Of each device in this process: whether an error has left its context useless, and how often it was reset. */
+/* For each device in this process: whether an error made its context unusable, and how often it was reset. */
 bool poisoned[MAX_DEVICES];
 unsigned generations[MAX_DEVICES];
 
-/* Errors after which every further call fails until the context is gone (CUDA runtime API, "cudaError"): by number, as
- * older toolkits do not name all. */
+/* Errors after which every call fails until the context is destroyed (CUDA runtime API, "cudaError"). Numbers, because
+ * older toolkits do not name all of them. */
 bool is_sticky(cudaError_t error) {
     const int code = (int)error;
     return code == 214 || code == 220 || code == 226 || (code >= 700 && code <= 702) || code == 710 ||
            (code >= 714 && code <= 719) || code == 721 || code == 999;
 }
 
-thread_local int worked_on = -1; /* the device that the calling thread chose last */
+thread_local int current = -1; /* the device that the calling thread selected last */
 
 cudaError_t set_device(int index) {
-    worked_on = index;
+    current = index;
     return cudaSetDevice(index);
 }
 
-/* Not by cudaGetDevice: after a fault that, too, may return the fault. */
+/* Uses `current`, because after a fault cudaGetDevice may return the fault too. */
 void note_sticky(cudaError_t error) {
-    if (is_sticky(error) && worked_on >= 0 && worked_on < MAX_DEVICES)
-        __atomic_store_n(&poisoned[worked_on], true, __ATOMIC_RELAXED);
+    if (is_sticky(error) && current >= 0 && current < MAX_DEVICES)
+        __atomic_store_n(&poisoned[current], true, __ATOMIC_RELAXED);
 }
 
 __global__ void probe() {}
 
 #ifndef EAB_SIMT
-thread_local bool careful; /* whether the device that the calling thread works on is (own.h) */
+thread_local bool sync_every_kernel; /* own.h; of the device that the calling thread uses */
 
 /* Whether this build has code that the device can run. */
 int check_architecture(int index, const cudaDeviceProp *properties) {
@@ -46,9 +46,10 @@ int check_architecture(int index, const cudaDeviceProp *properties) {
     const cudaError_t error = cudaFuncGetAttributes(&attributes, probe);
     if (error == cudaSuccess) return EAB_OK;
     cudaGetLastError();
-    if ((int)error != 209 && (int)error != 98 &&
-        (int)error != 222) /* no image, no function, PTX too new for the driver */
-        return eab_cuda_status(error, "cudaFuncGetAttributes", __FILE__, __LINE__);
+    const int code = (int)error;
+    const bool no_code =
+        code == 209 || code == 98 || code == 222; /* no image, no function, PTX too new for the driver */
+    if (!no_code) return eab_cuda_status(error, "cudaFuncGetAttributes", __FILE__, __LINE__);
     return eab_cuda_refuse_architecture(index, properties->name, properties->major, properties->minor,
                                         EAB_CUDA_ARCHITECTURES);
 }
@@ -56,7 +57,7 @@ int check_architecture(int index, const cudaDeviceProp *properties) {
 int check_architecture(int, const cudaDeviceProp *) { return EAB_OK; }
 #endif
 
-/* "; the last kernel queued was NAME at FILE:LINE" after an error that some earlier kernel may have caused. */
+/* "; the last kernel queued was NAME at FILE:LINE" for an error that an earlier kernel may have caused; else "". */
 void name_last_launch(cudaError_t error, char *text, size_t size) {
     text[0] = '\0';
     const eab_queued_kernel *last = &eab_queued_last;
@@ -83,8 +84,8 @@ void write_description(eab_cuda_own *own, const cudaDeviceProp *properties) {
 #endif
 }
 
-/* Whether the device runs kernels again. Of some errors the runtime's manual says that only the end of the process heals
- * them (cudaErrorIllegalAddress: "the process must be terminated and relaunched"). */
+/* Whether the device runs kernels again. Some errors last until the process ends (CUDA runtime API, at
+ * cudaErrorIllegalAddress: "the process must be terminated and relaunched"). */
 int try_kernel(cudaStream_t stream) {
     EAB_TRY(EAB_LAUNCH(stream, probe, dim3(1), dim3(1), 0));
     EAB_CUDA(cudaStreamSynchronize(stream));
@@ -94,13 +95,13 @@ int try_kernel(cudaStream_t stream) {
 int prepare(eab_cuda_own *own, int index) {
     cudaDeviceProp properties;
     own->index = index;
-    const bool revived = index < MAX_DEVICES && __atomic_exchange_n(&poisoned[index], false, __ATOMIC_RELAXED);
-    if (revived) {
-        set_device(index); /* its error, and that of the reset, is that of the poisoned context */
+    const bool reset = index < MAX_DEVICES && __atomic_exchange_n(&poisoned[index], false, __ATOMIC_RELAXED);
+    if (reset) {
+        set_device(index); /* these calls may return the old context's error */
         cudaDeviceReset();
         cudaGetLastError();
         __atomic_add_fetch(&generations[index], 1, __ATOMIC_RELAXED);
-        own->careful = true;
+        own->sync_every_kernel = true;
     }
     EAB_CUDA(set_device(index));
     own->generation = index < MAX_DEVICES ? __atomic_load_n(&generations[index], __ATOMIC_RELAXED) : 0;
@@ -110,7 +111,7 @@ int prepare(eab_cuda_own *own, int index) {
     own->resident_threads = properties.multiProcessorCount * properties.maxThreadsPerMultiProcessor;
     EAB_CUDA(cudaStreamCreateWithFlags(&own->own_stream, cudaStreamNonBlocking));
     own->stream = own->own_stream;
-    if (revived) EAB_TRY(try_kernel(own->stream));
+    if (reset) EAB_TRY(try_kernel(own->stream));
     EAB_TRY(eab_cuda_blas_open(own->stream, &own->blas));
     write_description(own, &properties);
     return EAB_OK;
@@ -132,7 +133,7 @@ int eab_cuda_refuse_architecture(int index, const char *name, int major, int min
 int eab_cuda_status(cudaError_t error, const char *what, const char *file, int line) {
     if (error == cudaSuccess) return EAB_OK;
     note_sticky(error);
-    cudaGetLastError(); /* told here, and not again by whoever asks next */
+    cudaGetLastError(); /* clears the error, because it is reported here */
     const char *name = strrchr(file, '/');
     char last[200];
     name_last_launch(error, last, sizeof last);
@@ -143,10 +144,10 @@ int eab_cuda_status(cudaError_t error, const char *what, const char *file, int l
 #ifndef EAB_SIMT
 int eab_launch_status(cudaError_t error, const char *name, const char *file, int line, cudaStream_t stream) {
     const bool queued = error == cudaSuccess;
-    if (queued && careful) error = cudaStreamSynchronize(stream);
+    if (queued && sync_every_kernel) error = cudaStreamSynchronize(stream);
     if (error == cudaSuccess) return EAB_OK;
     note_sticky(error);
-    cudaGetLastError(); /* it is reported here, not once more by whoever asks next */
+    cudaGetLastError(); /* clears the error, because it is reported here */
     char last[200] = "";
     if (!queued) name_last_launch(error, last, sizeof last); /* the error may be an earlier kernel's */
     return eab_fail(error == cudaErrorMemoryAllocation ? EAB_NO_MEMORY : EAB_DEVICE_FAULT, "kernel %s at %s:%d: %s%s",
@@ -163,12 +164,12 @@ const char *eab_cuda_absent(void) {
         case 0:
         case 100: return "the NVIDIA driver has no device here";
         case 34:
-        case 35: return "no NVIDIA driver is installed, or one too old for this build";
+        case 35: return "no NVIDIA driver is installed, or it is too old for this build";
         case 46:
         case 999:
         case 3: return "the NVIDIA driver cannot be started";
-        case 804: return "the NVIDIA driver does not fit its libraries";
-        default: return "the NVIDIA driver cannot be asked for its devices";
+        case 804: return "the NVIDIA driver does not match its libraries";
+        default: return "the NVIDIA driver cannot list its devices";
     }
 }
 
@@ -199,13 +200,13 @@ void eab_cuda_close(eab_device *device) {
     const cudaError_t chosen = eab_cuda_is_current(own) ? set_device(own->index) : cudaErrorInvalidValue;
     note_sticky(chosen);
     if (chosen == cudaSuccess) {
-        if (own->stream) note_sticky(cudaStreamSynchronize(own->stream)); /* a fault that nobody has asked for yet */
+        if (own->stream) note_sticky(cudaStreamSynchronize(own->stream)); /* may return a fault not yet reported */
         eab_cuda_blas_close(own->blas);
         for (int i = 0; i < EAB_CUDA_KEPT_COUNT; i++) cudaFree(own->kept[i].on_device);
         for (int i = 0; i < own->retired_count; i++) cudaFree(own->retired[i]);
         for (int i = 0; i < own->block_count; i++) cudaFree(own->blocks[i].memory);
         cudaFree(own->scratch.memory);
-        cudaFree(own->burn.memory);
+        cudaFree(own->burn);
         if (own->own_stream) cudaStreamDestroy(own->own_stream);
         cudaGetLastError();
     }
@@ -226,10 +227,10 @@ int eab_cuda_set_stream(eab_device *device, void *stream) {
     return eab_cuda_blas_set_stream(own->blas, own->stream);
 }
 
-void eab_cuda_be_careful(eab_device *device) { eab_cuda_own_of(device)->careful = true; }
+void eab_cuda_sync_every_kernel(eab_device *device) { eab_cuda_own_of(device)->sync_every_kernel = true; }
 
-/* For tests of what happens after a fault: EAB_CUDA_FAULT_AFTER=n makes the n-th wait of this process (synchronize,
- * download, upload) find that a kernel has failed. */
+/* For tests of recovery: EAB_CUDA_FAULT_AFTER=n makes the n-th wait of this process (synchronize, download, upload)
+ * report a failed kernel. */
 static bool injected_fault(void) {
     static long waits;
     const char *after = getenv("EAB_CUDA_FAULT_AFTER");
@@ -255,7 +256,7 @@ cudaStream_t eab_cuda_stream(const eab_device *device) {
     const eab_cuda_own *own = eab_cuda_own_of(device);
     set_device(own->index);
 #ifndef EAB_SIMT
-    careful = own->careful;
+    sync_every_kernel = own->sync_every_kernel;
 #endif
     return own->stream;
 }

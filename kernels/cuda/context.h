@@ -1,8 +1,8 @@
-/* What every file of the CUDA backend knows of its device: stream, scratch memory, host arrays kept on the device.
+/* The device as the operations see it: stream, scratch memory, copies of host arrays.
  *
- * Host arrays that an operation is given (levels, mechanisms, optimizers, ...) change only when members leave a fleet.
- * eab_cuda_keep() holds a copy of each on the device and uploads it again only when its contents differ, so that a
- * training step has no traffic with the host and can be recorded as a graph.
+ * Host arrays passed to operations (levels, mechanisms, optimizers, ...) change only when members leave a fleet.
+ * eab_cuda_keep() keeps a copy of each on the device and uploads it only when its contents change. So a training step
+ * transfers nothing between host and device and can be recorded as a graph.
  */
 #ifndef EAB_KERNELS_CUDA_CONTEXT_H
 #define EAB_KERNELS_CUDA_CONTEXT_H
@@ -10,7 +10,7 @@
 #include "../backend.h"
 #include "device.h"
 
-/* The host arrays that are kept, one of each. */
+/* The host arrays with a copy on the device. */
 typedef enum {
     EAB_CUDA_LEVELS,
     EAB_CUDA_PARTS,
@@ -34,27 +34,27 @@ cudaStream_t eab_cuda_stream(const eab_device *device);
 /* Number of multiprocessors. */
 int eab_cuda_multiprocessors(const eab_device *device);
 
-/* *on_device: a copy of host[0..bytes), or NULL where host is NULL. Valid until the device is closed, its contents until
- * the same array is kept with others. */
+/* *on_device: a copy of host[0..bytes), or NULL if host is NULL. The pointer is valid until the device is closed, the
+ * contents until the next call for the same array. */
 int eab_cuda_keep(eab_device *device, eab_cuda_kept array, const void *host, size_t bytes, const void **on_device);
 
-/* Scratch for one operation: its contents last until the next operation takes it (the stream orders them). Aligned to 256
- * bytes. Of two calls in one operation the second gets the same memory: ask once, for the sum. */
+/* Scratch memory for one operation, aligned to 256 bytes. Its contents last until the next operation uses it (the
+ * stream orders them). A second call in one operation returns the same memory: call once, for the sum. */
 int eab_cuda_scratch(eab_device *device, size_t bytes, void **memory);
 
-/* How often the recording that is being made or replayed was replayed before: a number on the device, or NULL outside of
- * recordings, which means 0. Kernels add it to their step. */
+/* Counts the earlier replays of the current recording: a number on the device, or NULL (0) outside of recordings.
+ * Kernels add it to their step. */
 const int64_t *eab_cuda_replays(const eab_device *device);
 
-/* EAB_OK, or the eab_status of a CUDA error with a line that names `what`, file and line. A sticky error marks the
- * device for a reset at its next open. */
+/* EAB_OK, or the eab_status of a CUDA error, with a line that names `what`, file and line. After a sticky error, the
+ * next open resets the device. */
 int eab_cuda_status(cudaError_t error, const char *what, const char *file, int line);
 
 #ifdef __cplusplus
 }
 #endif
 
-/* EAB_CUDA(cudaMemsetAsync(...)): returns from the enclosing function where the call fails. */
+/* EAB_CUDA(cudaMemsetAsync(...)): returns from the enclosing function if the call fails. */
 #define EAB_CUDA(call)                                                                                        \
     do {                                                                                                      \
         const cudaError_t eab_cuda_error = (call);                                                            \

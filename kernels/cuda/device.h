@@ -1,12 +1,12 @@
-/* The one header through which kernel files see the device: CUDA under nvcc, or, where EAB_SIMT is defined, the
- * stand-in of tests/simt, which runs the same files on a processor and watches every access (docs/simt.md).
+/* The only header through which kernel files use the device: CUDA under nvcc; if EAB_SIMT is defined, the replacement
+ * in tests/simt, which runs the same files on a processor and checks every access (docs/simt.md).
  *
- * Kernel files are C++17 that an ordinary compiler takes, so what only nvcc understands goes through macros:
+ * Kernel files are C++17 for any compiler. Macros replace what only nvcc understands:
  *   EAB_TRY(EAB_LAUNCH(stream, kernel, grid, block, dynamic_shared_bytes, arguments...));
- *       never <<<>>>. A kernel with commas in its template arguments is put in parentheses: (kernel<64, true>).
+ *       instead of <<<>>>; a kernel with commas in its template arguments needs parentheses: (kernel<64, true>)
  *   EAB_SHARED(float, tile, 32 * 33);       a static shared array `tile`, aligned to 16 bytes
  *   EAB_DYNAMIC_SHARED(memory);             unsigned char *memory, aligned to 128 bytes: the launch's dynamic part
- * Everything else has its CUDA name; tests/simt/simt.h lists what the stand-in knows.
+ * Everything else has its CUDA name; tests/simt/simt.h lists what the replacement supports.
  */
 #ifndef EAB_KERNELS_CUDA_DEVICE_H
 #define EAB_KERNELS_CUDA_DEVICE_H
@@ -30,15 +30,15 @@ extern "C" {
 
 #define EAB_SHARED(type, name, count) __shared__ __align__(16) type name[count]
 
-/* All kernels of a file share one declaration, as CUDA wants the same type for every use of an extern array. */
+/* All kernels of a file share one declaration, because CUDA requires the same type for every use of an extern array. */
 #define EAB_DYNAMIC_SHARED(name)                                         \
     extern __shared__ __align__(128) unsigned char eab_dynamic_shared[]; \
     unsigned char *const name = eab_dynamic_shared
 
-/* What came of queueing a kernel (context.cu): an eab_status, and a line that names it where it failed. */
+/* Turns the result of a launch into an eab_status, with a line that names the kernel if it failed (context.cu). */
 extern "C" int eab_launch_status(cudaError_t error, const char *name, const char *file, int line, cudaStream_t stream);
 
-/* Queues `kernel`; the arguments are converted to its parameters' types as in a call. */
+/* Queues `kernel`. The arguments are converted to its parameter types, as in a call. */
 template <typename... Parameters, typename... Arguments>
 int eab_launch(const char *name, const char *file, int line, cudaStream_t stream, void (*kernel)(Parameters...),
                dim3 grid, dim3 block, size_t dynamic_shared_bytes, Arguments &&...arguments) {
@@ -50,7 +50,7 @@ int eab_launch(const char *name, const char *file, int line, cudaStream_t stream
     return eab_launch_status(launch(arguments...), name, file, line, stream);
 }
 
-/* 2^x and 1/x on the special-function unit: 2 and 1 ulp off at most, subnormals are 0. */
+/* 2^x and 1/x on the special-function unit: errors of at most 2 and 1 ulp; subnormals become 0. */
 __device__ __forceinline__ float eab_fast_exp2(float x) {
     float y;
     asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
@@ -64,7 +64,7 @@ __device__ __forceinline__ float eab_fast_reciprocal(float x) {
 
 #endif
 
-/* The kernel that the calling thread queued last, for faults that show only later (context.cu). */
+/* The kernel that the calling thread queued last; named when a fault appears later (context.cu). */
 struct eab_queued_kernel {
     const char *name, *file;
     int line;
@@ -76,8 +76,8 @@ inline int eab_launch_note(int status, const char *name, const char *file, int l
     return status;
 }
 
-/* The launch; its value is an eab_status, and a failure leaves "kernel NAME at FILE:LINE: reason" for
- * eab_last_error(). The variable part begins with dynamic_shared_bytes, so that kernels without arguments work too. */
+/* Launches a kernel; an eab_status. A failure leaves "kernel NAME at FILE:LINE: reason" for eab_last_error(). The
+ * variable part starts with dynamic_shared_bytes, so that kernels without arguments work too. */
 #define EAB_LAUNCH(stream, kernel, grid, block, ...)                                                            \
     eab_launch_note(eab_launch(#kernel, __FILE__, __LINE__, stream, kernel, grid, block, __VA_ARGS__), #kernel, \
                     __FILE__, __LINE__)

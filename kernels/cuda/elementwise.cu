@@ -3,14 +3,15 @@
  *   relu(x) = max(x, 0); gelu(x) = x / (1 + exp(-2u)), u = sqrt(2/pi) (x + 0.044715 x^3); y += x
  *   rotation of the pairs (i, i + head_dim / 2); sums[column] += sum over rows of x[row][column]
  *
- * Tiling: a thread takes packs of four reals (single ones where something is not aligned), members in the grid's y. A
- * column sum gives 32 columns to a block of 8 x 32 threads: lane by column, the 8 warps take the rows in turn, and their
- * sums are added in a fixed order; more than 1024 rows are first summed in parts. No atomics, the same bits each run.
+ * Tiling: a thread processes packs of four reals (single reals if not aligned); members are the grid's y. In a column
+ * sum, a block of 8 x 32 threads sums 32 columns, one a lane: each warp takes every 8th row, and their sums are
+ * added in a fixed order. More than 1024 rows are first summed in parts. No atomics: the same bits each run.
  *
- * Limited by device memory. For 512 members of the quick ladder (768 rows, d_model 32, mlp_dim 128): an activation of
- * [768][128] reads and writes 2 x 201 MB, 84 us on an H200 (docs/cuda.md; relu backward reads twice: 126 us); a column sum of the same
- * reads 201 MB, 42 us. A real: 8 (backward and y += x 12, a sum 4) bytes and 1 FLOP, gelu about 20 with two MUFU (12 us of 101 M). Inside the MLP block both activations are part of the products (gemm.cu). FLOPs do not
- * matter. No GPU figure has been measured yet.
+ * Limit: device memory. 512 members of the quick ladder (768 rows, d_model 32, mlp_dim 128): an activation of
+ * [768][128] reads and writes 2 x 201 MB, 84 us on an H200 (docs/cuda.md; relu backward reads twice: 126 us); a column
+ * sum of the same reads 201 MB, 42 us. A real: 8 bytes (backward and y += x: 12, a sum: 4) and 1 FLOP; gelu about 20
+ * with two MUFU (12 us for 101 M). In the MLP block both activations are part of the products (gemm.cu). Not measured
+ * on a GPU yet.
  */
 #include "activation.h"
 #include "fleet.h"
@@ -21,7 +22,7 @@ namespace {
 enum { THREADS = 256, SUM_ROWS = 1024, SUM_WARPS = 8 };
 
 struct relu_forward {
-    __device__ static float apply(float x, float) { return x < 0 ? 0 : x; } /* this way round NaN stays NaN */
+    __device__ static float apply(float x, float) { return x < 0 ? 0 : x; } /* this form keeps NaN */
 };
 struct relu_backward {
     __device__ static float apply(float x, float dy) { return x > 0 ? dy : 0; }
@@ -81,7 +82,8 @@ __global__ void __launch_bounds__(THREADS)
         }
 }
 
-/* Of row part blockIdx.x / tiles and column tile blockIdx.x % tiles; into to[part] (stage 1), or added to `to` itself. */
+/* Sums column tile blockIdx.x % tiles over row part blockIdx.x / tiles: adds to `to`, or, if the rows are summed in
+ * parts, writes to[part]. */
 __global__ void __launch_bounds__(32 * SUM_WARPS)
     sum_columns(int32_t members, int64_t rows, int64_t part_rows, int32_t width, int32_t tiles, eab_tensor x_all,
                 eab_tensor to_all, bool add) {

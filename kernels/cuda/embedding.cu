@@ -3,14 +3,15 @@
  *   x[row] = token[tokens[row]] + position[time of row]
  *   dtoken[id] += sum of dx over the rows with that token; dposition[time] += sum of dx over the batch
  *
- * Tiling: forward, a thread a real. Backward, a block of 8 warps owns one token of the vocabulary and 32 columns: the warps look
- * through the member's tokens 32 at a time (a vote tells which rows are theirs) and add those rows of dx, lane by column; the
- * warps' sums are added in a fixed order. So no two blocks write one place: no atomics, the same bits each run. The position's
- * gradient is one thread for each (time, column), down the batch.
+ * Tiling: forward, a thread a real. Backward, a block of 8 warps owns one token of the vocabulary and 32 columns: its
+ * warps search the member's tokens 32 at a time (a vote finds the matching rows) and add those rows of dx, one column a
+ * lane. The warps' sums are added in a fixed order. No two blocks write the same place: no atomics, the same bits each
+ * run. For the position's gradient, one thread for each (time, column) sums over the batch.
  *
- * Limited by device memory. For 512 members of the quick ladder ([768][32] each): forward writes 50 MB, 11 us on an H200
- * (docs/cuda.md); 4 bytes and one FLOP a real, either way. Backward reads 50 MB of dx once, 11 us, and each token's block the tokens again, from the first-level cache: 16 tokens x 24 votes
- * a member. No GPU figure has been measured yet.
+ * Limit: device memory. 512 members of the quick ladder ([768][32] each): forward writes 50 MB, 11 us on an H200
+ * (docs/cuda.md). Backward reads 50 MB of dx once, 11 us; each token's block reads the tokens again, from the
+ * first-level cache: 16 tokens x 24 votes a member. A real: 4 bytes and one FLOP, in both passes. Not measured on a GPU
+ * yet.
  */
 #include "fleet.h"
 #include "operations.h"

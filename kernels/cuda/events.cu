@@ -1,4 +1,4 @@
-/* Events on a device's stream, for measuring: resolved to half a microsecond. */
+/* Events on a device's stream, for measuring times. Their resolution is half a microsecond. */
 #include "operations.h"
 #include "own.h"
 

@@ -188,8 +188,7 @@ __global__ void __launch_bounds__(THREADS, 2) multiply(product p) {
     }
 }
 
-/* An operand to round to bf16: `rows` rows of `columns` elements, ld apart, become rows of 8 * packs, filled with
- * zeros. */
+/* An operand to round to bf16: `rows` rows of `columns` elements, ld apart, become zero-padded rows of 8 * packs. */
 struct operand {
     eab_tensor from;
     int32_t rows, columns, ld, packs;

@@ -1,6 +1,6 @@
 #!/bin/sh
-# A launcher of nvcc: runs it, and puts what ptxas says of registers, shared memory and spills into OBJECT.ptxas beside the
-# object instead of on the screen. tests/cuda/resources.py reads it.
+# A launcher for nvcc: runs it and writes what ptxas reports (registers, shared memory, spills) to OBJECT.ptxas, not to
+# stderr. tests/cuda/resources.py reads these files.
 set -u
 output='' previous=''
 for argument in "$@"; do

@@ -38,7 +38,7 @@ __device__ void take_larger(float *value, int32_t *index, float other_value, int
     }
 }
 
-/* A row's logits as a group of lanes sees them; `own` entries, 0 for a row past the end. */
+/* A row that a group of lanes reduces. own: entries of the member's vocabulary, or 0 for a row past the end. */
 struct row_logits {
     float *logits;
     int32_t own, lane;
@@ -77,8 +77,7 @@ __device__ void write_gradient(const row_logits &row, int32_t columns, int32_t t
     }
 }
 
-/* Eight blocks a multiprocessor leave 64 registers a thread: without the bound, ptxas spills some to fit more blocks.
- * */
+/* Eight blocks a multiprocessor leave 64 registers a thread. Without the bound, ptxas spills to fit more blocks. */
 template <int LANES> __global__ void __launch_bounds__(THREADS, 8) rows_loss(loss_problem p) {
     enum { GROUPS = THREADS / LANES };
     EAB_SHARED(double, losses, GROUPS);

@@ -1,5 +1,6 @@
-/* Memory of a CUDA device: what callers allocate, scratch of operations, and host arrays that are kept. A step zeroes one [rows][d_model]
- * (512 members of the quick ladder: 50 MB, 10 us on an H200) and copies nothing, unless the model has no norms. */
+/* Memory of a CUDA device: allocations, scratch memory of operations, copies of host arrays. A training step zeroes one
+ * [rows][d_model] (512 members of the quick ladder: 50 MB, 10 us on an H200) and copies nothing, unless the model has
+ * no norms. */
 #include "operations.h"
 #include "own.h"
 
@@ -10,8 +11,8 @@ namespace {
 
 enum { SCRATCH_STEP = 1 << 20 };
 
-/* Memory that a recording may still name is freed when the device is closed. Scratch doubles, so that all of it together
- * is at most twice what is needed. */
+/* Keeps memory until the device is closed, because recordings may still use it. Scratch memory doubles when it grows,
+ * so all of it together is at most twice what is needed. */
 int retire(eab_cuda_own *own, void *memory) {
     if (!memory) return EAB_OK;
     void **retired = (void **)realloc(own->retired, (size_t)(own->retired_count + 1) * sizeof *retired);
@@ -23,7 +24,7 @@ int retire(eab_cuda_own *own, void *memory) {
 
 int refuse_in_recording(const eab_cuda_own *own, const char *what) {
     if (!own->replays) return EAB_OK;
-    return eab_fail(EAB_DEVICE_FAULT, "cuda: a recording would need to %s: its operations did not run before", what);
+    return eab_fail(EAB_DEVICE_FAULT, "cuda: a recording would need to %s; its operations must run once before", what);
 }
 
 } // namespace
@@ -42,8 +43,8 @@ int eab_cuda_allocate(eab_device *device, size_t bytes, void **memory) {
     const cudaError_t error = cudaMalloc(memory, bytes ? bytes : 1);
     if (error == cudaErrorMemoryAllocation) {
         cudaGetLastError();
-        return eab_fail(EAB_NO_MEMORY, "device %d is out of memory: %zu bytes asked for beside %zu", own->index, bytes,
-                        device->bytes);
+        return eab_fail(EAB_NO_MEMORY, "device %d is out of memory: %zu bytes requested, %zu already allocated",
+                        own->index, bytes, device->bytes);
     }
     if (error != cudaSuccess) return eab_cuda_status(error, "cudaMalloc", __FILE__, __LINE__);
     own->blocks[own->block_count++] = {*memory, bytes};
@@ -58,7 +59,7 @@ void eab_cuda_release(eab_device *device, void *memory) {
         if (own->blocks[i].memory != memory) continue;
         device->bytes -= own->blocks[i].bytes;
         own->blocks[i] = own->blocks[--own->block_count];
-        if (!eab_cuda_is_current(own)) return; /* went with its context */
+        if (!eab_cuda_is_current(own)) return; /* freed with its context */
         cudaStreamSynchronize(eab_cuda_stream(device));
         cudaFree(memory);
         cudaGetLastError();
@@ -76,7 +77,7 @@ int eab_cuda_copy_bytes(eab_device *device, void *to, const void *from, size_t b
     return EAB_OK;
 }
 
-/* Whether one call may take all members: pitches are at most 2^31 - 1 bytes (cudaDeviceProp.memPitch). */
+/* Whether one call can handle all members: pitches are at most 2^31 - 1 bytes (cudaDeviceProp.memPitch). */
 static bool fits_pitch(int32_t members, eab_tensor x, size_t bytes) {
     const size_t pitch = (size_t)x.stride * sizeof(float);
     return members > 1 && pitch >= bytes && pitch <= INT32_MAX;
@@ -166,7 +167,7 @@ int eab_cuda_keep(eab_device *device, eab_cuda_kept array, const void *host, siz
     eab_cuda_copy *copy = &own->kept[array];
     *on_device = NULL;
     if (!host) return EAB_OK;
-    /* A shorter fleet's array is a beginning of the longer one's unless members have moved. */
+    /* After members left, the array is usually a prefix of the earlier one. */
     if (copy->bytes < bytes || memcmp(copy->host, host, bytes) != 0) {
         EAB_TRY(refuse_in_recording(own, "upload an array"));
         if (copy->room < bytes) {
@@ -180,7 +181,7 @@ int eab_cuda_keep(eab_device *device, eab_cuda_kept array, const void *host, siz
             EAB_CUDA(cudaMalloc(&copy->on_device, bytes));
             copy->room = bytes;
         }
-        copy->bytes = 0; /* in doubt until it is there */
+        copy->bytes = 0; /* unknown if the upload fails */
         EAB_TRY(eab_cuda_upload(device, copy->on_device, host, bytes));
         memcpy(copy->host, host, bytes);
         copy->bytes = bytes;

@@ -1,17 +1,18 @@
 /* Layer norm of a fleet, forward and backward, in float32.
  *
  *   normalized = (x - mean) inv_std, inv_std = 1 / sqrt(mean((x - mean)^2) + 1e-5), y = normalized gain + bias
- *   with g = dy gain: dx += inv_std (g - mean(g) - normalized mean(g normalized)); dgain += sum over rows of dy normalized,
- *   dbias += sum over rows of dy
+ *   with g = dy gain: dx += inv_std (g - mean(g) - normalized mean(g normalized)); dgain += sum over rows of dy
+ *   normalized, dbias += sum over rows of dy
  *
- * Tiling: a warp holds a row in its registers (PER_LANE reals a lane, width <= 32 PER_LANE), so that x is read once for mean
- * and variance, which are taken one after the other as on the CPU; narrow rows are taken four at a time, to have four loads in
- * flight. Backward, a block of 8 warps takes a part of the rows; each lane adds its columns' shares of dgain and dbias in
- * registers, the warps' sums are added in a fixed order, and a second kernel adds the parts: no atomics.
+ * Tiling: a warp holds a row in registers (PER_LANE reals a lane, width <= 32 PER_LANE), so x is read once for mean and
+ * variance, which are computed one after the other as on the CPU. Narrow rows are processed four at a time, to have
+ * four loads in flight. Backward, a block of 8 warps takes a part of the rows. Each lane adds its columns' shares of
+ * dgain and dbias in registers, the warps' sums are added in a fixed order, and a second kernel adds the parts: no
+ * atomics.
  *
- * Limited by device memory. For 512 members of the quick ladder ([768][32] each, 50 MB a tensor): forward reads x and writes
- * normalized and y, 150 MB, 32 us on an H200 (docs/cuda.md); backward reads dy, normalized and dx and writes dx, 200 MB,
- * 42 us. A real: 12 bytes forward, 16 backward, about 10 FLOPs, 0.13 GFLOP in all, 2 us. No GPU figure has been measured yet.
+ * Limit: device memory. 512 members of the quick ladder ([768][32] each, 50 MB a tensor): forward reads x and writes
+ * normalized and y, 150 MB, 32 us on an H200 (docs/cuda.md); backward reads dy, normalized and dx and writes dx, 200
+ * MB, 42 us. A real: 12 bytes forward, 16 backward, about 10 FLOPs, 0.13 GFLOP in all, 2 us. Not measured on a GPU yet.
  */
 #include "fleet.h"
 #include "operations.h"
@@ -20,7 +21,7 @@ namespace {
 
 enum { WARPS = 8, THREADS = 32 * WARPS, PART_ROWS = 256 };
 
-/* Four blocks a multiprocessor leave 64 registers a thread: left to itself, ptxas spills some to fit a fifth block. */
+/* Four blocks a multiprocessor leave 64 registers a thread. Without the bound, ptxas spills to fit a fifth block. */
 template <int PER_LANE, int ROWS>
 __global__ void __launch_bounds__(THREADS, PER_LANE <= 8 ? 4 : 1)
     forward(int32_t members, int32_t rows, int32_t width, eab_tensor gain_all, eab_tensor bias_all, eab_tensor x_all,
@@ -129,7 +130,7 @@ __global__ void __launch_bounds__(THREADS)
     }
 }
 
-/* dgain, dbias += the parts' sums, in their order. */
+/* Adds the parts' sums to dgain and dbias, in order. */
 __global__ void __launch_bounds__(THREADS)
     add_parts(int32_t members, int32_t parts, int32_t width, eab_tensor partial_all, eab_tensor dgain_all,
               eab_tensor dbias_all) {

@@ -1,4 +1,4 @@
-/* The CUDA backend's operations, as backend.h describes those of the same name; one .cu file for each group. */
+/* The CUDA backend's operations; backend.h describes those of the same names. Each group has its .cu file. */
 #ifndef EAB_KERNELS_CUDA_OPERATIONS_H
 #define EAB_KERNELS_CUDA_OPERATIONS_H
 
@@ -15,11 +15,11 @@ int eab_cuda_open(int index, eab_device *device);
 void eab_cuda_close(eab_device *device);
 void eab_cuda_describe(const eab_device *device, char *text, size_t size);
 int eab_cuda_set_stream(eab_device *device, void *stream);
-void eab_cuda_be_careful(eab_device *device);
+void eab_cuda_sync_every_kernel(eab_device *device);
 int eab_cuda_synchronize(eab_device *device);
 int eab_cuda_capacity(eab_device *device, size_t *free_bytes, int64_t *resident_threads);
-/* EAB_NO_DEVICE with the line for a device of compute capability major.minor that this build, with code for `built` such as
- * "80 90a", has none for: the command that rebuilds, or that the device is too old for any build. */
+/* EAB_NO_DEVICE, for a device of compute capability major.minor that a build for `built` ("80 90a") has no code for.
+ * The line has the command that rebuilds, or says that the device is too old. */
 int eab_cuda_refuse_architecture(int index, const char *name, int major, int minor, const char *built);
 
 /* memory.cu */
@@ -50,7 +50,7 @@ int eab_cuda_event_elapsed_s(eab_device *, void *from, void *to, double *seconds
 /* burn.cu */
 int eab_cuda_burn(eab_device *, int32_t dtype, double flop, double *done);
 
-/* scores.cu */
+/* attention_entries.cu */
 int eab_cuda_model_attention_forward(eab_device *, const eab_attention_args *, eab_const_tensor q, eab_const_tensor k,
                                      eab_const_tensor v, eab_tensor out, eab_tensor row_stat);
 int eab_cuda_model_attention_backward(eab_device *, const eab_attention_args *, eab_const_tensor q, eab_const_tensor k,

@@ -1,20 +1,20 @@
-/* Clipping by the global norm of each member's gradient, then AdamW or SGD, and the gradient set to zero.
+/* Clipping by the global norm of each member's gradient, then AdamW or SGD; the gradient becomes 0.
  *
  *   norm^2 = sum of g^2; f = clip / norm where norm > clip > 0, else 1
  *   AdamW: m = beta1 m + (1 - beta1) f g, v = beta2 v + (1 - beta2) (f g)^2,
  *          w -= rate decay w + rate (m / (1 - beta1^t)) / (sqrt(v / (1 - beta2^t)) + 1e-8), t = step + 1
  *   SGD:   m = momentum m + f g, w -= rate decay w + rate m;   rate: kernels/schedule.h, at this step
  *
- * Tiling: a block sums the squares of PART gradients in float64 (a thread takes every 256th, a tree in a fixed order adds
- * them), one thread a member adds the parts in their order and works out the step's factors, in float64 as on the CPU; then a
- * thread for each parameter. The step is the host's number plus the replays of the recording at work (context.h), so that a
- * graph goes on by itself. Where the vocabulary is padded the zeros move the parts' limits: the norm may differ from the
- * unpadded one in the last bits of a float64.
+ * Tiling: a block sums the squares of PART gradients in float64 (a thread takes every 256th; a tree in a fixed order
+ * adds them). One thread a member adds the parts in order and computes the step's factors, in float64 as on the CPU.
+ * Then one thread updates each parameter. The step is the host's number plus the replays of the current recording
+ * (context.h), so that a graph advances by itself. If the vocabulary is padded, the zeros shift the parts' limits: the
+ * norm may differ from the unpadded one in the last bits of a float64.
  *
- * Limited by device memory. For 512 members of the quick ladder (13,700 parameters each, 28 MB a block of them): the norm reads
- * 28 MB, AdamW reads and writes w, m, v and g, 226 MB: 53 us of an H200's memory (docs/cuda.md). A parameter: 36 bytes and about 20 FLOPs,
- * 0.14 GFLOP in all, 2 us; 2 in float64, which an H200 does at half the rate and a GeForce at 1/64 (0.2 ms on 40 multiprocessors).
- * No GPU figure has been measured yet.
+ * Limit: device memory. 512 members of the quick ladder (13,700 parameters each, 28 MB in all): the norm reads 28 MB,
+ * AdamW reads and writes w, m, v and g, 226 MB: 53 us of an H200's memory (docs/cuda.md). A parameter: 36 bytes and
+ * about 20 FLOPs, 0.14 GFLOP in all, 2 us; 2 of them in float64, which an H200 does at half the rate and a GeForce at
+ * 1/64 (0.2 ms on 40 multiprocessors). Not measured on a GPU yet.
  */
 #include "fleet.h"
 #include "operations.h"
@@ -26,7 +26,7 @@ enum { THREADS = 256, PART = 4096 };
 struct step_factors {
     float factor; /* of the gradient: clipping */
     float rate, decay, beta1, beta2, correction1, correction2, momentum;
-    float fresh1, fresh2; /* 1 - beta, of the exact beta */
+    float fresh1, fresh2; /* 1 - beta, computed in float64 */
     int32_t adamw;
 };
 
@@ -44,7 +44,7 @@ __global__ void __launch_bounds__(THREADS)
             if (threadIdx.x < half) sums[threadIdx.x] += sums[threadIdx.x + half];
             __syncthreads();
         }
-        /* no barrier: past the tree's last one each thread touches its own sum only */
+        /* no barrier: after the tree's last one each thread accesses its own sum only */
         if (threadIdx.x == 0) squares[member * parts + blockIdx.x] = sums[0];
     }
 }

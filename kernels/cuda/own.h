@@ -1,17 +1,17 @@
-/* What eab_device.own is on "cuda"; for context.cu, memory.cu, recording.cu and burn.cu. */
+/* eab_device.own of the backend "cuda"; for context.cu, memory.cu, recording.cu, events.cu and burn.cu. */
 #ifndef EAB_KERNELS_CUDA_OWN_H
 #define EAB_KERNELS_CUDA_OWN_H
 
 #include "blas.h"
 #include "context.h"
 
-/* A copy of a host array, and where it lies on the device. */
+/* A copy of a host array, on the host (to compare) and on the device. */
 typedef struct {
     void *host, *on_device;
     size_t bytes, room;
 } eab_cuda_copy;
 
-/* Device memory that belongs to the device itself, and what allocate() gave out with its size. */
+/* A block of device memory. */
 typedef struct {
     void *memory;
     size_t bytes;
@@ -19,20 +19,19 @@ typedef struct {
 
 typedef struct {
     int index, multiprocessors, resident_threads;
-    unsigned generation; /* of the CUDA context: memory of an earlier one is gone */
-    bool careful;        /* opened after a fault: each kernel is waited for, nothing is recorded, so that one that fails
-                            again is named */
+    unsigned generation;    /* of the CUDA context: memory of an earlier one is gone */
+    bool sync_every_kernel; /* after a fault: wait for each kernel, record nothing, so that a failing one is named */
     cudaStream_t own_stream, stream;
     eab_cuda_blas *blas;
     eab_cuda_copy kept[EAB_CUDA_KEPT_COUNT];
     eab_cuda_block scratch;
-    void **retired; /* scratch and copies that grew: recordings may still use them */
+    void **retired; /* earlier scratch memory and copies, replaced by larger ones: recordings may still use them */
     int retired_count;
-    eab_cuda_block *blocks;
+    eab_cuda_block *blocks; /* those of allocate() */
     int block_count, block_room;
     const int64_t *replays; /* of the recording that is being made, or NULL */
-    eab_cuda_block burn;    /* the operands of burn() */
-    int32_t burn_dtype;     /* what they hold; -1: nothing yet */
+    void *burn;             /* the operands of burn() */
+    int32_t burn_dtype;     /* their type; -1: not filled yet */
     char description[240];
 } eab_cuda_own;
 

@@ -3,14 +3,15 @@
  *   unit = x inv_rms, inv_rms = 1 / sqrt(mean(x^2) + 1e-5), y = unit gain
  *   with g = dy gain: dx = inv_rms (g - unit mean(g unit)); dgain += sum over rows and heads of dy unit
  *
- * Tiling: a group of LANES lanes holds a head in its registers, PER_LANE reals a lane, so that a warp takes 32 / LANES heads
- * at a time. q and k are the grid's z, as their gains differ. Backward, a block takes a part of the heads; each lane adds its
- * columns' share of dgain in a register, the groups' sums are added in a fixed order, and a second kernel adds the parts: no
- * atomics.
+ * Tiling: a group of LANES lanes holds a head in registers, PER_LANE reals a lane, so a warp processes 32 / LANES heads
+ * at a time. q and k are the grid's z, because their gains differ. Backward, a block takes a part of the heads. Each
+ * lane adds its columns' share of dgain in a register, the groups' sums are added in a fixed order, and a second kernel
+ * adds the parts: no atomics.
  *
- * Limited by device memory. For 512 members of the quick ladder (768 rows, d_model 32, 4 heads): q and k are 100 MB of qkv;
- * forward reads them and writes them and `unit`, 300 MB, 63 us on an H200 (docs/cuda.md); backward reads dqkv and `unit` and writes
- * dqkv, the same. A real of q and k: 12 bytes and about 6 FLOPs, 0.15 GFLOP, 2 us. No GPU figure has been measured yet.
+ * Limit: device memory. 512 members of the quick ladder (768 rows, d_model 32, 4 heads): q and k are 100 MB of qkv.
+ * Forward reads them and writes them and `unit`, 300 MB, 63 us on an H200 (docs/cuda.md); backward reads dqkv and
+ * `unit` and writes dqkv, the same. A real of q and k: 12 bytes and about 6 FLOPs, 0.15 GFLOP, 2 us. Not measured on a
+ * GPU yet.
  */
 #include "fleet.h"
 #include "operations.h"
@@ -19,7 +20,7 @@ namespace {
 
 enum { THREADS = 256, PART_HEADS = 1024, MAX_HEAD_DIM = 256 };
 
-/* Where head `place` (row by row) of part z lies: in qkv, and among those that are kept. */
+/* A head's index in qkv, and in unit and inv_rms. `place`: its index in q (part 0) or k (part 1), row by row. */
 __device__ static inline int64_t place_in_qkv(int64_t place, int32_t heads, int32_t part) {
     return (place / heads * 3 + part) * heads + place % heads;
 }
@@ -38,7 +39,7 @@ __global__ void __launch_bounds__(THREADS, 4)
     for (int64_t member = blockIdx.y; member < members; member += gridDim.y) {
         const float *gain = eab_member(part ? k_gain : q_gain, member);
         float *inv_rms = eab_member(inv_rms_all, member);
-        /* the whole block goes round together: every lane of a warp takes part in its sums */
+        /* the same iterations for the whole block, because all lanes of a warp take part in its sums */
         for (int64_t first = (int64_t)blockIdx.x * (THREADS / LANES); first < places; first += step) {
             const int64_t place = first + group;
             const bool here = place < places;
@@ -125,7 +126,7 @@ __global__ void __launch_bounds__(THREADS, 4)
     }
 }
 
-/* dq_gain, dk_gain += the parts' sums, in their order. */
+/* Adds the parts' sums to dq_gain and dk_gain, in order. */
 __global__ void __launch_bounds__(THREADS) add_parts(int32_t members, int32_t parts, int32_t head_dim,
                                                      eab_tensor partial_all, eab_tensor dq_gain, eab_tensor dk_gain) {
     const int64_t i = (int64_t)blockIdx.x * THREADS + threadIdx.x;

@@ -1,8 +1,8 @@
 /* A training step as one CUDA graph.
  *
- * What changes from step to step comes from a counter on the device, `replays`, that the graph's last node advances:
- * generate.cu and optimizer.cu add it to the numbers that they were recorded with. EAB_CUDA_GRAPH=0 in the environment turns
- * graphs off, to find the kernel of a fault or to measure what they are worth. */
+ * Step numbers come from a counter on the device, `replays`, which the graph's last node increments: generate.cu and
+ * optimizer.cu add it to the numbers that were recorded. EAB_CUDA_GRAPH=0 in the environment turns graphs off, to find
+ * the kernel that causes a fault, or to measure what graphs gain. */
 #include "operations.h"
 #include "own.h"
 
@@ -23,7 +23,7 @@ __global__ void advance(int64_t *replays) { *replays += 1; }
 
 bool eab_cuda_records(const eab_device *device) {
     const char *wanted = getenv("EAB_CUDA_GRAPH");
-    return !eab_cuda_own_of(device)->careful && (!wanted || strcmp(wanted, "0") != 0);
+    return !eab_cuda_own_of(device)->sync_every_kernel && (!wanted || strcmp(wanted, "0") != 0);
 }
 
 int eab_cuda_record_begin(eab_device *device) {
@@ -31,7 +31,7 @@ int eab_cuda_record_begin(eab_device *device) {
     const cudaStream_t stream = eab_cuda_stream(device);
     int64_t *replays = NULL;
     EAB_CUDA(cudaMalloc((void **)&replays, sizeof *replays));
-    /* once before, as a kernel is loaded at its first launch, which a recording may not bear; then from 0 */
+    /* launched once before the recording, because loading a kernel can break it; then the counter is zeroed again */
     cudaError_t error = cudaMemsetAsync(replays, 0, sizeof *replays, stream);
     int status = EAB_LAUNCH(stream, advance, dim3(1), dim3(1), 0, replays);
     if (error == cudaSuccess) error = cudaMemsetAsync(replays, 0, sizeof *replays, stream);
@@ -72,14 +72,14 @@ int eab_cuda_record_end(eab_device *device, void **recorded) {
 
 int eab_cuda_replay(eab_device *device, void *recorded) {
     return eab_cuda_status(cudaGraphLaunch(((recording *)recorded)->executable, eab_cuda_stream(device)),
-                           "a recorded step (EAB_CUDA_GRAPH=0 tells which kernel)", __FILE__, __LINE__);
+                           "a recorded step (EAB_CUDA_GRAPH=0 shows which kernel)", __FILE__, __LINE__);
 }
 
 void eab_cuda_forget(eab_device *device, void *recorded) {
     recording *old = (recording *)recorded;
     if (!old) return;
     if (eab_cuda_is_current(eab_cuda_own_of(device))) {
-        cudaStreamSynchronize(eab_cuda_stream(device)); /* it may still be at work */
+        cudaStreamSynchronize(eab_cuda_stream(device)); /* it may still be running */
         cudaGraphExecDestroy(old->executable);
         cudaFree(old->replays);
         cudaGetLastError();

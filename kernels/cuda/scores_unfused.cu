@@ -1,8 +1,11 @@
-/* Unfused attention between its products, for comparison with the fused kernels: a block a row of scores, which it reads and
- * writes once forward (three times where the row is longer than its registers hold: the maximum and the sum come first), and
- * once for the sum and once for the gradient backward. The formulas are those of kernels/cpu/scores_unfused.c. Limited by memory:
- * a score is 8 bytes forward (24 where the row is long), 16 backward, and about 8 instructions with one MUFU. Context 2,048, 16 heads:
- * 67 M scores, 0.5 GB, 112 us forward on an H200 (docs/cuda.md), 224 us backward; MUFU 16 us. Not measured on a GPU yet.
+/* The score part of unfused attention, between its two products, for comparison with the fused kernels. The formulas
+ * are those of kernels/cpu/scores_unfused.c. A block processes a row of scores. Forward, it reads the scores once, and
+ * writes and reads the row of weights up to three times (log-weights, exponentials, division by the sum), which stay in
+ * the caches. Backward, it reads the row once for the sum and once for the gradient.
+ *
+ * Limit: memory. A score: 8 bytes forward (24 if the row does not stay in a cache), 16 backward, and about 8
+ * instructions with one MUFU. Context 2,048, 16 heads: 67 M scores, 0.5 GB, 112 us forward on an H200 (docs/cuda.md),
+ * 224 us backward; MUFU 16 us. Not measured on a GPU yet.
  */
 #include "attention_formula.h"
 
@@ -13,13 +16,13 @@ namespace {
 
 enum { THREADS = 256, WARPS = THREADS / 32 };
 
-/* Sum, or maximum, over the block; every thread gets it. `room` has WARPS floats. */
+/* The block's sum, or maximum, in every thread. `room`: WARPS floats. */
 template <bool maximum> __device__ float over_block(float value, float *room) {
     for (int distance = 16; distance > 0; distance /= 2) {
         const float other = __shfl_xor_sync(0xFFFFFFFFu, value, distance);
         value = maximum ? fmaxf(value, other) : value + other;
     }
-    __syncthreads(); /* room may still be read from the call before */
+    __syncthreads(); /* the previous call may still read room */
     if (threadIdx.x % 32 == 0) room[threadIdx.x / 32] = value;
     __syncthreads();
     value = room[0];
@@ -91,7 +94,7 @@ __global__ void __launch_bounds__(THREADS)
     }
 }
 
-int bring(eab_device *device, const eab_attention_args *args, row_shape *shape, int64_t *rows) {
+int prepare(eab_device *device, const eab_attention_args *args, row_shape *shape, int64_t *rows) {
     const void *slopes = nullptr;
     EAB_TRY(eab_cuda_keep(device, EAB_CUDA_SLOPES, args->slopes, (size_t)args->heads * sizeof(float), &slopes));
     *shape = {args->heads, args->context, args->causal, args->scores.scale[0], (const float *)slopes};
@@ -104,7 +107,7 @@ int bring(eab_device *device, const eab_attention_args *args, row_shape *shape, 
 int eab_cuda_scores_forward(eab_device *device, const eab_attention_args *args, eab_tensor scores, eab_tensor weights) {
     row_shape shape;
     int64_t rows;
-    EAB_TRY(bring(device, args, &shape, &rows));
+    EAB_TRY(prepare(device, args, &shape, &rows));
     const cudaStream_t stream = eab_cuda_stream(device);
     switch (eab_formula_of(args->scores.mechanism[0])) {
 #define FORWARD_CASE(formula)                                                                                    \
@@ -114,7 +117,7 @@ int eab_cuda_scores_forward(eab_device *device, const eab_attention_args *args, 
         EAB_EXPONENTIAL_FORMULA_LIST(FORWARD_CASE)
         EAB_BOUNDED_FORMULA_LIST(FORWARD_CASE)
 #undef FORWARD_CASE
-            case EAB_FORMULA_COUNT : break;
+        case EAB_FORMULA_COUNT: break;
     }
     return eab_fail(EAB_BAD_INPUT, "mechanism %d is unknown", (int)args->scores.mechanism[0]);
 }
@@ -123,9 +126,9 @@ int eab_cuda_scores_backward(eab_device *device, const eab_attention_args *args,
                              eab_tensor dweights) {
     row_shape shape;
     int64_t rows;
-    EAB_TRY(bring(device, args, &shape, &rows));
+    EAB_TRY(prepare(device, args, &shape, &rows));
     const cudaStream_t stream = eab_cuda_stream(device);
-    /* dpa's slope is 1 whatever the score, so any row does. */
+    /* dpa's slope is 1 for every score, so any row will do. */
     const void *const z = args->scores.mechanism[0] == EAB_MECHANISM_dpa ? weights.data : scores.data;
     switch (eab_formula_of(args->scores.mechanism[0])) {
 #define BACKWARD_CASE(formula)                                                                                    \
@@ -135,7 +138,7 @@ int eab_cuda_scores_backward(eab_device *device, const eab_attention_args *args,
         EAB_EXPONENTIAL_FORMULA_LIST(BACKWARD_CASE)
         EAB_BOUNDED_FORMULA_LIST(BACKWARD_CASE)
 #undef BACKWARD_CASE
-            case EAB_FORMULA_COUNT : break;
+        case EAB_FORMULA_COUNT: break;
     }
     return eab_fail(EAB_BAD_INPUT, "mechanism %d is unknown", (int)args->scores.mechanism[0]);
 }

@@ -1,7 +1,7 @@
-/* Thin wrappers of the warp-wide matrix instructions (sm_80 and newer) and of asynchronous copies into shared memory.
+/* Wrappers of the warp-wide matrix instructions (sm_80 and newer) and of asynchronous copies into shared memory.
  *
  * All 32 lanes of a warp call eab_mma_* and eab_ldmatrix_* together. With group = lane / 4 and pair = 2 * (lane % 4)
- * (PTX ISA, "Matrix fragments for mma.m16n8k16"), a lane holds, two 16-bit values a register, the lower column in the
+ * (PTX ISA, "Matrix fragments for mma.m16n8k16"), a lane holds two 16-bit values a register, the lower column in the
  * lower half:
  *   a (16 x 16): a[0] row group,     columns pair, pair + 1      a[2] row group,     columns pair + 8, pair + 9
  *                a[1] row group + 8, columns pair, pair + 1      a[3] row group + 8, columns pair + 8, pair + 9
@@ -9,13 +9,12 @@
  *   d (16 x 8):  d[0], d[1] row group, columns pair, pair + 1    d[2], d[3] row group + 8, same columns
  *
  * eab_ldmatrix_x4 reads four 8 x 8 matrices of 16-bit values: lane l passes the address of row l % 8 of matrix l / 8
- * (16 bytes, aligned to 16), and gets in r[m] of matrix m the values at row lane / 4, columns pair, pair + 1; _trans:
- * at rows pair, pair + 1, column lane / 4. The x2 forms read two matrices, with the addresses of lanes 0..15; the
- * others' are not used.
+ * (16 bytes, aligned to 16). r[m] receives matrix m's values at row lane / 4, columns pair, pair + 1; _trans: at rows
+ * pair, pair + 1, column lane / 4. The x2 forms read two matrices and ignore the addresses of lanes 16..31.
  *
- * eab_cp_async_16 begins a copy of 16 bytes (zeros, and no read of `global`, where not valid); commit closes a group
- * of the calling thread's copies; wait<n> returns when all but the thread's n newest groups are done. Other threads
- * see the data after a barrier that follows the wait.
+ * eab_cp_async_16 begins a copy of 16 bytes; if not valid, it writes zeros and does not read `global`. commit closes a
+ * group of the calling thread's copies. wait<n> returns when all but the thread's n newest groups are complete. Other
+ * threads see the data after a barrier that follows the wait.
  */
 #ifndef EAB_KERNELS_CUDA_TENSOR_CORE_H
 #define EAB_KERNELS_CUDA_TENSOR_CORE_H
@@ -75,7 +74,7 @@ __device__ __forceinline__ void eab_ldmatrix_x2_trans(uint32_t (&r)[2], const vo
                  : "memory");
 }
 
-/* .cg: past the first-level cache, as a tile is read once by a block. */
+/* .cg bypasses the first-level cache, because a block reads a tile once. */
 __device__ __forceinline__ void eab_cp_async_16(void *shared, const void *global, bool valid) {
     asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;"
                  :

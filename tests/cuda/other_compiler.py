@@ -1,14 +1,14 @@
 #!/usr/bin/env python3
-"""Compiles the kernels with the compiler of another CUDA version than the one installed, and looks for spills.
+"""Compiles the kernels with another CUDA version than the installed one, and reports spills.
 
     python3 tests/cuda/other_compiler.py TOOLKIT [ARCHITECTURE]...
 
-TOOLKIT has include/ (the headers of the runtime and of cuBLAS) and lib64/libnvrtc.so.*. NVRTC is nvcc's compiler of
-device code as a library, so a version that is not installed can be tried without its nvcc: unpack its runtime, NVRTC,
-compiler (for include/crt) and cuBLAS into a folder. The host's side of every file is then parsed by clang++, if it is
-there, with that version's headers. Default architectures: sm_80 sm_86 sm_89 sm_90a compute_90.
+TOOLKIT has include/ (the headers of the runtime and of cuBLAS) and lib64/libnvrtc.so.*. NVRTC is nvcc's device
+compiler as a library, so a version can be tried without its nvcc: unpack its runtime, NVRTC, compiler (for
+include/crt) and cuBLAS into a folder. If clang++ is installed, it parses the host code of every file with that
+version's headers. Default architectures: sm_80 sm_86 sm_89 sm_90a compute_90.
 
-Exit codes: 0 all compile without spills, 1 they do not, 2 misuse, 3 something is missing.
+Exit codes: 0 all compile without spills, 1 some do not, 2 misuse, 3 something is missing.
 """
 
 import ctypes
@@ -19,11 +19,11 @@ import sys
 from pathlib import Path
 
 FOLDER = Path(__file__).resolve().parents[2] / "kernels/cuda"
-NO_KERNELS = {"attention_flash.cu", "blas.cu", "events.cu", "memory.cu", "scores.cu"}
-ONE_LINE_KERNELS = {"context.cu", "recording.cu"}  # beside much of the host's, which NVRTC does not know
+NO_KERNELS = {"attention_entries.cu", "attention_flash.cu", "blas.cu", "events.cu", "memory.cu"}
+ONE_LINE_KERNELS = {"context.cu", "recording.cu"}  # with much host code, which NVRTC does not support
 ARCHITECTURES = ["sm_80", "sm_86", "sm_89", "sm_90a", "compute_90"]
 
-# NVRTC has no C library; what the host does is not compiled for it, but has to be declared.
+# NVRTC has no C library. It does not compile host code, but needs these declarations to parse it.
 HEADERS = {
     "stdbool.h": "",
     "stddef.h": "typedef decltype(sizeof 0) size_t;\n#define NULL 0\n",
@@ -50,7 +50,7 @@ HEADERS = {
 }
 
 
-def lacking(message: str) -> None:
+def missing(message: str) -> None:
     print(f"other_compiler: {message}", file=sys.stderr)
     sys.exit(3)
 
@@ -59,11 +59,11 @@ class Compiler:
     def __init__(self, toolkit: Path):
         found = sorted(p for p in toolkit.glob("lib64/libnvrtc.so.*") if "builtins" not in p.name)
         if not found:
-            lacking(f"{toolkit}/lib64 has no libnvrtc.so.*")
+            missing(f"{toolkit}/lib64 has no libnvrtc.so.*")
         self.include = toolkit / "include"
         for name in ("cuda_bf16.h", "cublas_v2.h", "crt/host_defines.h"):
             if not (self.include / name).exists():
-                lacking(f"{self.include} has no {name}")
+                missing(f"{self.include} has no {name}")
         self.library = ctypes.CDLL(str(found[0]))
         major, minor = ctypes.c_int(), ctypes.c_int()
         self.library.nvrtcVersion(ctypes.byref(major), ctypes.byref(minor))
@@ -77,7 +77,7 @@ class Compiler:
         return buffer.value.decode(errors="replace")
 
     def compile(self, source: Path, architecture: str) -> tuple[bool, str]:
-        """Whether it compiles, and what the compiler and ptxas say."""
+        """Whether it compiles, and the messages of the compiler and ptxas."""
         options = [f"-I{self.include}", f"-I{FOLDER}", "--std=c++17", f"--gpu-architecture={architecture}"]
         options += ["-default-device", "-w", "--pre-include=host.h"]
         if architecture.startswith("sm_"):
@@ -98,10 +98,10 @@ class Compiler:
         return status == 0, log
 
 
-def parses(toolkit: Path, source: Path) -> str:
-    """What clang++ says against the host's side of the file: the calls of the runtime and of cuBLAS."""
+def parse_host_code(toolkit: Path, source: Path) -> str:
+    """clang++'s errors in the file's host code: the calls of the runtime and of cuBLAS."""
     command = ["clang++", "-x", "cuda", "--cuda-host-only", "-std=c++17", f"--cuda-path={toolkit}", "-nocudalib"]
-    # clang's own header of textures needs what CUDA 12 has no more
+    # clang's own texture header needs declarations that CUDA 12 removed
     command += ["-Wno-unknown-cuda-version", "-D__CLANG_CUDA_TEXTURE_INTRINSICS_H__"]
     command += ['-DEAB_CUDA_ARCHITECTURES=""', '-DEAB_CUDA_LIBRARY_DIR=""', "-fsyntax-only", str(source)]
     return subprocess.run(command, check=False, capture_output=True, text=True).stderr
@@ -115,9 +115,9 @@ def main() -> int:
     compiler, wrong = Compiler(toolkit), 0
     host = shutil.which("clang++") is not None
     for source in sorted(FOLDER.glob("*.cu")):
-        said = parses(toolkit, source) if host else ""
-        if said:
-            print(f"{source.name}: the host's side: {said[:2000]}")
+        errors = parse_host_code(toolkit, source) if host else ""
+        if errors:
+            print(f"{source.name}: host code: {errors[:2000]}")
             wrong += 1
         if source.name in NO_KERNELS | ONE_LINE_KERNELS:
             print(f"{source.name:34} host only" if host else f"{source.name:34} skipped", flush=True)
@@ -129,7 +129,7 @@ def main() -> int:
             wrong += not compiled or spilling > 0
             result = f"{kernels} kernels, {spilling} spill" if architecture.startswith("sm_") else "PTX"
             print(f"{source.name:34} {architecture:11} {result if compiled else log[:2000]}", flush=True)
-    print(f"CUDA {compiler.version}: {wrong} wrong{'' if host else '; no clang++ for the host side'}")
+    print(f"CUDA {compiler.version}: {wrong} wrong{'' if host else '; no clang++ for the host code'}")
     return 1 if wrong else 0
 
 

@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""What each CUDA kernel takes: registers, shared memory, spills, as ptxas tells it. The table is of sm_90a.
+"""Each CUDA kernel's registers, shared memory and spills, as ptxas reports them. The table is for sm_90a.
 
-    resources.py --check CSV OBJECTS VERSION   exit 1 where a kernel spills on any architecture that was built, or where
-                                               the table is not what was built
+    resources.py --check CSV OBJECTS VERSION   exit 1 if a kernel spills on any architecture that was built, or if the
+                                               table differs from the build
     resources.py --write CSV OBJECTS VERSION   writes the table
 
-OBJECTS is the folder of the objects, where kernels/cuda/keep_resources.sh leaves a .ptxas file beside each; VERSION is
-nvcc's. Numbers are compared where the table was written by the same version of nvcc; spills never pass.
+OBJECTS is the folder of the objects; kernels/cuda/keep_resources.sh writes a .ptxas file beside each. VERSION is
+nvcc's. Numbers are compared only if the same version of nvcc wrote the table; spills always fail.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ COLUMNS = ["file", "kernel", "registers", "shared_bytes", "stack_bytes", "spill_
 
 
 def demangle(names: list[str]) -> dict[str, str]:
-    """Names as in the source: no anonymous namespace, return type or parameters; as they are where c++filt is not here."""
+    """Names as in the source, without anonymous namespace, return type, parameters; unchanged without c++filt."""
     try:
         text = subprocess.run(["c++filt"], input="\n".join(names), text=True, capture_output=True, check=True).stdout
     except (OSError, subprocess.CalledProcessError):
@@ -41,7 +41,7 @@ def read(path: Path) -> list[dict[str, str]]:
         elif row is None:
             continue
         elif match := re.search(r"(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes spill loads", line):
-            if "stack_bytes" not in row:  # those that follow are of functions that it calls
+            if "stack_bytes" not in row:  # later lines are for functions that it calls
                 row.update(stack_bytes=match[1], spill_store_bytes=match[2], spill_load_bytes=match[3])
         elif match := re.search(r"Used (\d+) registers", line):
             shared = re.search(r"(\d+) bytes smem", line)
@@ -76,9 +76,10 @@ def check(table: Path, rows: list[dict[str, str]], version: str) -> int:
         wrong += [f"{k[0]}: {k[1]} is not in the table" for k in found.keys() - known.keys()]
         wrong += [f"{k[0]}: {k[1]} is in the table, but was not built" for k in known.keys() - found.keys()]
         wrong += [f"{k[0]}: {k[1]}: {column} is {found[k][column]}, {known[k][column]} in the table"
-                  for k in found.keys() & known.keys() for column in COLUMNS[2:] if found[k][column] != known[k][column]]
+                  for k in found.keys() & known.keys() for column in COLUMNS[2:]
+                  if found[k][column] != known[k][column]]
     else:
-        print(f"the table is of nvcc {built_by}, this is {version}: only spills are checked")
+        print(f"nvcc {built_by} wrote the table, this is {version}: only spills are checked")
     for line in sorted(wrong):
         print(line)
     architectures = sorted({row["architecture"] for row in rows})

@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
-"""What a training step of a fleet has to move and to compute, operation by operation, and how long that takes at an
-H200's documented peaks: the table of docs/cuda.md. Nothing here is measured.
+"""The bytes and operations of a fleet's training step, and their times at an H200's documented peaks: the table of
+docs/cuda.md. Nothing here is measured.
 
     python3 tests/cuda/step_arithmetic.py             prints the table
     python3 tests/cuda/step_arithmetic.py --check     compares it with docs/cuda.md; exit 1 if they differ
 
-Bytes: each operand of an operation is read or written once, those that are weights (13,808 reals a member) included;
-what one operation leaves in the second-level cache for the next (50 MB of some 200) is not counted. FLOPs: two for each
-multiply-add of a product; for attention, whose weights are no products, instructions of a lane.
+Bytes: each operand of an operation is read or written once, weights (13,808 reals a member) included. Data that the
+next operation finds in the second-level cache (50 MB of about 200) count too. FLOPs: two for each multiply-add of a
+product; for attention, lane instructions instead, because its weights are not products.
 """
 
 import sys
@@ -27,7 +27,7 @@ PAIRS = MEMBERS * BATCH * HEADS * CONTEXT * (CONTEXT + 1) // 2
 
 
 def product(reads, writes, inner, outer, weights):
-    """Reals a row that are read and written, the two sizes of the weight, and how often its reals are moved."""
+    """Reals read and written per row, the two sizes of the weight, and how often its reals are moved."""
     return {"reals": ROWS * (reads + writes) + weights * MEMBERS * inner * outer, "flop": 2 * ROWS * inner * outer}
 
 
@@ -36,7 +36,7 @@ def rows(reals, launches=1):
 
 
 def linear_backward(name, inner, outer, extra=0):
-    """A map's backward pass: its weights, its bias, its input (with `extra` reals a row for the activation's slope)."""
+    """A linear map's backward pass: weights, bias, input (with `extra` reals a row for the activation's slope)."""
     return [
         (f"{name}: gradient of the weights", product(inner + outer, 0, inner, outer, 2)),
         (f"{name}: gradient of the bias", rows(outer)),
@@ -107,7 +107,7 @@ def main() -> int:
     if sys.argv[1:] == ["--check"]:
         if table() in DOCS.read_text(encoding="utf-8"):
             return 0
-        print(f"{DOCS.name} has another table than this:\n{table()}", file=sys.stderr)
+        print(f"{DOCS.name} has a table that differs from this one:\n{table()}", file=sys.stderr)
         return 1
     print(table())
     return 0

@@ -1,12 +1,13 @@
-/* What weight_cost.py counts: kernels that turn 64 products a thread (two tiles of 16 rows by 64 columns a warp, as they lie
- * in attention_flash_forward.h) into bf16 weights, each in another way. `nothing` does all of it but the weights. */
+/* The kernels whose instructions weight_cost.py counts. Each turns 64 products a thread into bf16 weights by another
+ * method, with the layout of attention_flash_forward.h: two tiles of 16 rows by 64 columns a warp. `nothing` omits
+ * the weights. */
 #include "kernels/cuda/attention_flash_forward.h"
 
 namespace {
 
 typedef eab_flash_shape<64, 4, 2, 64, 64, 2> shape;
 
-/* As eab_flash_weigh, without mask, bias and scale. */
+/* eab_flash_weigh without mask, bias and scale. */
 template <typename Formula> struct as_built {
     static __device__ void weigh(float (&score)[2][8][4], eab_flash_state<shape> &state) {
         eab_flash_weights<Formula> weights = {};
@@ -35,7 +36,7 @@ __device__ void weigh_pairs(float (&score)[2][8][4], eab_flash_state<shape> &sta
             }
 }
 
-/* x / a and y / b from 1 / (a b). The clamp is lower than EAB_SQUARE_LIMIT, or a b would overflow (README.md). */
+/* x / a and y / b from 1 / (a b). The clamp is below EAB_SQUARE_LIMIT, so that a b does not overflow (README.md). */
 struct two_by_one {
     static __device__ void weigh(float (&score)[2][8][4], eab_flash_state<shape> &state) {
         weigh_pairs(score, state, [](float &x, float &y) {
@@ -48,7 +49,7 @@ struct two_by_one {
     }
 };
 
-/* 1 / a by two Newton steps from a guess by integer subtraction of a's bits (error of the guess: 12 %, then 1.4 %, 0.02 %). */
+/* 1 / a by two Newton steps; the first guess is an integer subtraction of a's bits (errors: 12 %, 1.4 %, 0.02 %). */
 struct newton {
     static __device__ float reciprocal(float a) {
         float r = __int_as_float(0x7EF311C3 - __float_as_int(a));
@@ -66,7 +67,7 @@ struct newton {
 
 } // namespace
 
-/* Products come from memory and weights go there, so that nothing else is left out or merged. */
+/* Reads products from memory and writes weights to memory, so that the compiler keeps all of the work. */
 template <typename Way> __device__ void run(const float *products, uint32_t *weights, float *totals) {
     float score[2][8][4];
     eab_flash_state<shape> state = {};

@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
-"""What a weight costs in the flash kernels, counted in the machine code of weight_cost.cu.
+"""Counts the instructions of a weight in the flash kernels, in the machine code of weight_cost.cu.
 
     weight_cost.py [ARCHITECTURE]      default: sm_90a
 
-Needs nvcc and cuobjdump on the PATH (or named by NVCC and CUOBJDUMP). Prints a table in Markdown: instructions a weight
-beyond those of a kernel that only moves the same data, and the clocks that a Hopper multiprocessor needs to issue them (128
-lane instructions a clock) and to do their MUFU (16 a clock). kernels/cuda/README.md has what was printed, and what follows.
+Needs nvcc and cuobjdump on the PATH (or named by NVCC and CUOBJDUMP). Prints a Markdown table: instructions per
+weight, less those of a kernel that only moves the same data, and the clocks that a Hopper multiprocessor needs to
+issue them (128 lane instructions a clock) and to execute their MUFU (16 a clock). kernels/cuda/README.md has the
+results and conclusions.
 """
 
 from __future__ import annotations

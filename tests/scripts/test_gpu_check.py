@@ -1,4 +1,4 @@
-"""scripts/gpu_check.sh without a GPU: its options, and a run in miniature on the kernels that simt runs."""
+"""scripts/gpu_check.sh without a GPU: its options, and a run in miniature on simt."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def run(*arguments: str, timeout: float = 60, **environment: str) -> subprocess.
 
 
 def simt_program() -> Path | None:
-    """eabench_simt, if one was built beside the program under test; EABENCH_SIMT names another."""
+    """eabench_simt beside the program under test, if it was built; EABENCH_SIMT names another."""
     if "EABENCH_SIMT" in os.environ:
         return Path(os.environ["EABENCH_SIMT"])
     found = Path(os.environ.get("EABENCH", ROOT / "build/release/eabench")).with_name("eabench_simt")
@@ -46,6 +46,12 @@ def test_without_a_driver_it_says_so(tmp_path: Path) -> None:
     done = run(PATH=str(tmp_path))
     assert done.returncode == 3
     assert "nvidia-smi" in done.stderr
+
+
+def test_a_build_without_glib_is_one_line(tmp_path: Path) -> None:
+    done = run("--simt", "--only", "build", "--out", str(tmp_path), PKG_CONFIG="false")
+    assert done.returncode == 3
+    assert len(done.stderr.splitlines()) == 1 and "GLib" in done.stderr and "--binary" in done.stderr
 
 
 def test_parts_need_the_program(tmp_path: Path) -> None:
@@ -87,5 +93,6 @@ def test_all_parts_in_miniature(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     for part in ("check", "sanitize", "bench", "ladder", "compare"):
         assert f"{part:<9} passed" in done.stdout, done.stdout
-    for name in ("summary.txt", "machine.ini", "check.txt", "bench/kernels.csv", "ladder/accuracy.csv", "ladder/manifest.ini"):
+    for name in ("summary.txt", "machine.ini", "check.txt", "bench/kernels.csv", "ladder/accuracy.csv",
+                 "ladder/manifest.ini"):
         assert (tmp_path / "out" / name).exists()

@@ -1,4 +1,4 @@
-"""docs/cuda.md's table of a step is what tests/cuda/step_arithmetic.py works out, for the model that eabench builds."""
+"""docs/cuda.md has the table of tests/cuda/step_arithmetic.py, and both use the model that eabench builds."""
 
 from __future__ import annotations
 

@@ -1,11 +1,12 @@
-/* The table's attention: brings mechanisms, scales and slopes to the device, then calls the kernels of attention.h. */
+/* The backend table's attention: copies mechanisms, scales and slopes to the device and calls the kernels of
+ * attention.h. */
 #include "attention.h"
 #include "context.h"
 #include "operations.h"
 
 namespace {
 
-int bring(eab_device *device, const eab_attention_args *args, eab_cuda_scores *scores) {
+int keep_scores(eab_device *device, const eab_attention_args *args, eab_cuda_scores *scores) {
     const size_t n = (size_t)args->members;
     const void *mechanism = nullptr, *scale = nullptr, *slopes = nullptr;
     EAB_TRY(eab_cuda_keep(device, EAB_CUDA_MECHANISMS, args->scores.mechanism, n * sizeof(int32_t), &mechanism));
@@ -15,7 +16,7 @@ int bring(eab_device *device, const eab_attention_args *args, eab_cuda_scores *s
     return EAB_OK;
 }
 
-int bring_slopes(eab_device *device, const eab_attention *attention, const float **slopes) {
+int keep_slopes(eab_device *device, const eab_attention *attention, const float **slopes) {
     const void *on_device = nullptr;
     EAB_TRY(eab_cuda_keep(device, EAB_CUDA_SLOPES, attention->slopes, (size_t)attention->heads * sizeof(float),
                           &on_device));
@@ -28,7 +29,7 @@ int bring_slopes(eab_device *device, const eab_attention *attention, const float
 int eab_cuda_model_attention_forward(eab_device *device, const eab_attention_args *args, eab_const_tensor q,
                                      eab_const_tensor k, eab_const_tensor v, eab_tensor out, eab_tensor row_stat) {
     eab_cuda_scores scores;
-    EAB_TRY(bring(device, args, &scores));
+    EAB_TRY(keep_scores(device, args, &scores));
     return eab_cuda_attention_forward(eab_cuda_stream(device), args, &scores, q, k, v, out, row_stat);
 }
 
@@ -37,7 +38,7 @@ int eab_cuda_model_attention_backward(eab_device *device, const eab_attention_ar
                                       eab_const_tensor row_stat, eab_const_tensor dout, eab_tensor dq, eab_tensor dk,
                                       eab_tensor dv) {
     eab_cuda_scores scores;
-    EAB_TRY(bring(device, args, &scores));
+    EAB_TRY(keep_scores(device, args, &scores));
     return eab_cuda_attention_backward(eab_cuda_stream(device), args, &scores, q, k, v, out, row_stat, dout, dq, dk,
                                        dv);
 }
@@ -45,7 +46,7 @@ int eab_cuda_model_attention_backward(eab_device *device, const eab_attention_ar
 int eab_cuda_half_forward(eab_device *device, const eab_attention *attention, const void *q, const void *k,
                           const void *v, void *out, float *row_stat) {
     const float *slopes;
-    EAB_TRY(bring_slopes(device, attention, &slopes));
+    EAB_TRY(keep_slopes(device, attention, &slopes));
     return eab_cuda_flash_forward(eab_cuda_stream(device), attention, slopes, q, k, v, out, row_stat);
 }
 
@@ -54,7 +55,7 @@ int eab_cuda_half_backward(eab_device *device, const eab_attention *attention, c
                            void *dv) {
     const float *slopes;
     void *scratch = nullptr;
-    EAB_TRY(bring_slopes(device, attention, &slopes));
+    EAB_TRY(keep_slopes(device, attention, &slopes));
     EAB_TRY(eab_cuda_scratch(device, (size_t)eab_cuda_flash_scratch_floats(attention) * sizeof(float), &scratch));
     return eab_cuda_flash_backward(eab_cuda_stream(device), attention, slopes, q, k, v, out, row_stat, dout, dq, dk, dv,
                                    (float *)scratch);
