@@ -7,6 +7,7 @@
 
 #include "kernels/attention.h"
 #include "kernels/backend.h"
+#include "kernels/bench.h"
 #include "kernels/mechanism.h"
 #include "tasks/philox.h"
 
