@@ -49,7 +49,7 @@ Test(backend, a_check_outlives_a_fault, .timeout = 200) {
     eab_device_close(device);
 }
 
-/* c = a b of one member, with what the stand-in for cuBLAS makes of its inputs. */
+/* c = a b of one member, with inputs rounded as the replacement for cuBLAS rounds them. */
 static void multiply(eab_precision precision, int32_t m, int32_t n, int32_t k, const float *a, const float *b,
                      float *c) {
     eab_device *device;
