@@ -10,8 +10,12 @@ endif()
 check_pie_supported(LANGUAGES C)
 
 # Some systems' compilers set a level themselves, which must be undone first. Level 3 also checks sizes that are known
-# only at run time (gcc 12, clang 15 with glibc 2.34); older compilers treat it as 2.
-add_compile_options("$<${c_only}:-U_FORTIFY_SOURCE;-D_FORTIFY_SOURCE=3>")
+# only at run time; gcc before 12 does not have it, and glibc then warns.
+set(fortify 3)
+if(CMAKE_C_COMPILER_ID STREQUAL "GNU" AND CMAKE_C_COMPILER_VERSION VERSION_LESS 12)
+  set(fortify 2)
+endif()
+add_compile_options("$<${c_only}:-U_FORTIFY_SOURCE;-D_FORTIFY_SOURCE=${fortify}>")
 foreach(option stack-protector-strong stack-clash-protection cf-protection)
   string(MAKE_C_IDENTIFIER "EAB_HAS_${option}" known)
   check_c_compiler_flag(-f${option} ${known})

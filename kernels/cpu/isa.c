@@ -59,7 +59,7 @@ static char wanted[64]; /* EAB_ISA at the first call; a longer value is unknown 
 static const eab_cpu_kernels *kernels;
 
 static void decide(void) {
-    eab_isa isa;
+    eab_isa isa = EAB_ISA_BASE;
     const char *text = getenv("EAB_ISA");
     if (text) strncpy(wanted, text, sizeof wanted - 1);
     if (!eab_isa_choose(wanted, &isa)) kernels = eab_cpu_kernels_at((int)isa);
