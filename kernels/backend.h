@@ -383,7 +383,7 @@ const eab_backend *eab_backend_from_name(const char *name);
 /* Reals of scratch that the blocks of `shape` need per member. */
 int64_t eab_scratch_reals(const eab_shape *shape);
 
-/* The generic blocks, for backends that have none of their own (kernels/generic/blocks.c). */
+/* The generic blocks, for backends without fused ones (kernels/generic/blocks.c). */
 int eab_generic_attention_block_forward(eab_device *, const eab_shape *, const eab_scores *,
                                         const eab_attention_weights *, eab_tensor x, const eab_attention_saved *);
 int eab_generic_attention_block_backward(eab_device *, const eab_shape *, const eab_scores *,

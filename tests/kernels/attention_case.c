@@ -23,7 +23,7 @@ static int64_t offset(const eab_attention_args *args, bool in, int64_t batch, in
               : batch * args->out_batch + head * args->out_head + time * args->out_time;
 }
 
-/* ---- plain float32: what an unfused implementation does, with whole rows of scores ------------------------------- */
+/* ---- plain float32, unfused: whole rows of scores ------------------------------- */
 
 typedef struct {
     float z, bias, weight, derivative;
@@ -192,7 +192,7 @@ attention_problem attention_problem_new(attention_case spec, uint32_t seed, bool
     problem.dout = guarded_new(problem.out_count);
     guarded_normal(&problem.qkv, seed, spec.size);
     guarded_normal(&problem.dout, seed + 1000000, spec.size);
-    /* The arguments point into the problem; every caller rebinds them, since the problem is returned by value. */
+    /* For the references. attention_run sets these pointers again, since the problem is returned by value. */
     args->slopes = spec.sloped ? problem.slopes : NULL;
     args->scores = (eab_scores){&problem.spec.mechanism, &problem.scale};
     if (with_references) compute_references(&problem);

@@ -8,10 +8,9 @@
 typedef struct {
     int32_t batch, heads, context, head_dim, mechanism;
     bool causal, sloped;
-    bool standalone; /* eab_attention_args.standalone */
-    bool
-        interleaved; /* q, k and v inside rows of 3 * heads * head_dim, as in the model; else [batch][heads][context] */
-    double size;     /* standard deviation of q, k, v and dout */
+    bool standalone;  /* eab_attention_args.standalone */
+    bool interleaved; /* q, k and v in rows of 3 * heads * head_dim, as in a model; else [batch][heads][context] */
+    double size;      /* standard deviation of q, k, v and dout */
 } attention_case;
 
 enum { RESULT_OUT, RESULT_DQ, RESULT_DK, RESULT_DV, RESULT_COUNT };
@@ -29,7 +28,7 @@ typedef struct {
     double *row_stat; /* exact */
 } attention_problem;
 
-/* The fused kernel's results, in guarded buffers that began as NaN. */
+/* The fused kernel's results, in guarded buffers filled with NaN before. */
 typedef struct {
     guarded out, dqkv, row_stat;
 } attention_results;
@@ -38,17 +37,17 @@ typedef struct {
 attention_problem attention_problem_new(attention_case spec, uint32_t seed, bool with_references);
 void attention_problem_free(attention_problem *problem);
 
-/* One line that names the case. */
+/* The case as one line. */
 const char *attention_case_name(const attention_case *spec);
 
 /* Runs forward and backward of a SIMD level; fails the test on a bad status or a broken guard. */
 attention_results attention_run(const attention_problem *problem, const eab_cpu_kernels *kernels);
 void attention_results_free(attention_results *results);
 
-/* DESIGN.md, section 1; infinite if any value is not finite. */
+/* docs/design.md 1; infinite if any value is not finite. */
 double attention_error_ratio(const attention_problem *problem, const attention_results *results, int which);
 
-/* Result `which` at (batch, head, time, i), or where its row begins for i = 0. */
+/* Where element (batch, head, time, i) of result `which` is. */
 float *attention_at(const attention_problem *problem, const attention_results *results, int which, int32_t batch,
                     int32_t head, int32_t time, int32_t i);
 

@@ -1,4 +1,4 @@
-/* Buffers of floats between guard zones, for kernels that must write all of a result and nothing beside it. */
+/* Buffers of floats between guard zones: a kernel must write all of a result and nothing else. */
 #ifndef EAB_TESTS_KERNELS_GUARDED_H
 #define EAB_TESTS_KERNELS_GUARDED_H
 
@@ -11,20 +11,20 @@ typedef struct {
     void *memory;
 } guarded;
 
-/* All of it, guards included, is a NaN of a pattern that no arithmetic produces. */
+/* All of it, with the guards, is filled with a NaN pattern that no arithmetic produces. */
 guarded guarded_new(int64_t count);
 void guarded_free(guarded *buffer);
 
-/* Fills the data with normal numbers times `size`; the same for the same seed. */
+/* Fills the data with normal random numbers times `size`; the same for the same seed. */
 void guarded_normal(guarded *buffer, uint32_t seed, double size);
 
-/* Whether both guards are as they were. */
+/* Whether both guards are unchanged. */
 bool guarded_intact(const guarded *buffer);
 
-/* Whether a value still is the pattern that guarded_new left. */
+/* Whether a value still has guarded_new's pattern. */
 bool guarded_untouched(float value);
 
-/* Whether two results are the same to the last bit: NaN equals itself, 0 and -0 differ. */
+/* Whether two results have the same bits: NaN equals itself, 0 and -0 differ. */
 bool same_floats(const float *x, const float *y, int64_t count);
 
 #endif

@@ -1,4 +1,4 @@
-/* The public interface: what it computes, and that each misuse gives its status and one line. */
+/* The public interface: its results, and the status and error line of each misuse. */
 #include <criterion/criterion.h>
 #include <math.h>
 #include <stdio.h>
@@ -217,7 +217,7 @@ Test(api, overlaps) {
     expect_overlap(DV, OUT, 0, "dv overlaps out");
     expect_overlap(DV, DK, 0, "dv overlaps dk");
     fixture f;
-    fixture_open(&f, "cpu"); /* inputs may share memory, and a result may begin where another buffer ends */
+    fixture_open(&f, "cpu"); /* inputs may share memory */
     f.buffers[K].data = f.buffers[V].data = f.buffers[Q].data;
     cr_expect_eq(forward(&f), EAB_OK, "%s", eab_last_error());
     f.row_stat.data = f.buffers[OUT].data;
@@ -243,7 +243,7 @@ Test(api, isa_by_name) {
     expect_failure(eab_isa_choose("AVX2", &isa), EAB_BAD_INPUT, "EAB_ISA=AVX2 is unknown");
 }
 
-Test(api, isa_from_the_environment) { /* each test is a process of its own */
+Test(api, isa_from_the_environment) { /* each test has its own process */
     eab_device *device;
     setenv("EAB_ISA", "fast", 1);
     expect_failure(eab_device_open("cpu", 0, &device), EAB_BAD_INPUT,

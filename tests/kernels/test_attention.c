@@ -31,7 +31,7 @@ static void check_against_reference(attention_case spec, uint32_t seed) {
     attention_problem_free(&problem);
 }
 
-/* Variant 0..31: mechanism, causal, sloped, interleaved; every third one is a call of its own. */
+/* Variant 0..31: mechanism, causal, sloped, interleaved; every third one is standalone. */
 static attention_case variant(int number, int32_t batch, int32_t heads, int32_t context, int32_t head_dim) {
     return (attention_case){.batch = batch,
                             .heads = heads,
@@ -69,14 +69,14 @@ Test(attention, small_and_large_scores) {
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
         for (int number = 0; number < 32; number++) {
             attention_case spec = variant(number, 1, 2, 70, 8);
-            /* The square of the score is the log-weight of ea-softmax: 3 would make it a hard choice among hundreds. */
+            /* ea-softmax has squared scores as log-weights: with 3 one key would take all the weight. */
             const bool squared = spec.mechanism == eab_mechanism_from_name("ea-softmax");
             spec.size = squared && sizes[i] > 1 ? 1.5 : sizes[i];
             check_against_reference(spec, (uint32_t)number);
         }
 }
 
-/* Calls f for every level and all variants of one shape, with the inputs of `size`. */
+/* Calls f at every level for all variants of one shape, with inputs of `size`. */
 static void for_every_variant(int32_t context, int32_t head_dim, double size,
                               void (*f)(attention_problem *, const eab_cpu_kernels *)) {
     for (int level = 0; level < LEVELS; level++)
@@ -155,11 +155,11 @@ static void nan_spreads(attention_problem *problem, const eab_cpu_kernels *kerne
     for (int32_t time = spec->causal ? 5 : 0; time < spec->context; time++)
         cr_expect(isnan(*attention_at(problem, &results, RESULT_OUT, 0, 0, time, 0)), "%s %s: row %d", kernels->isa,
                   attention_case_name(spec), time);
-    cr_expect(!isnan(*attention_at(problem, &results, RESULT_OUT, 0, 1, 6, 0)), "of another head");
+    cr_expect(!isnan(*attention_at(problem, &results, RESULT_OUT, 0, 1, 6, 0)), "another head has NaN");
     attention_results_free(&results);
 }
 
-Test(attention, nan_is_not_swallowed) { for_every_variant(40, 8, 1, nan_spreads); }
+Test(attention, nan_is_kept) { for_every_variant(40, 8, 1, nan_spreads); }
 
 static void one_key_has_no_gradient(attention_problem *problem, const eab_cpu_kernels *kernels) {
     attention_results results = attention_run(problem, kernels);
@@ -197,7 +197,7 @@ static void same_standalone(attention_problem *problem, const eab_cpu_kernels *k
     attention_results_free(&second);
 }
 
-/* Asking for memory ahead changes nothing but time; with six heads no kernel is chosen by their number. */
+/* Prefetching changes no result. With six heads their number does not select the kernel. */
 Test(attention, same_bits_standalone) {
     for_every_variant(1, 3, 1, same_standalone);
     for_every_variant(24, 17, 1, same_standalone);

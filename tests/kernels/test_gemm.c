@@ -33,7 +33,7 @@ static gemm_problem problem_new(gemm_case spec, uint32_t seed) {
     const int32_t b_rows = spec.transpose_b ? spec.n : spec.k, b_width = spec.transpose_b ? spec.k : spec.n;
     const int32_t lda = a_width + spec.extra, ldb = b_width + spec.extra, ldc = spec.n + spec.extra;
     gemm_problem p = {.spec = spec};
-    /* The last row ends with its width: reading or writing the gap behind it is out of bounds. */
+    /* The last row has no gap after it: to read or write there is out of bounds. */
     p.a = guarded_new((int64_t)(a_rows - 1) * lda + a_width);
     p.b = guarded_new((int64_t)(b_rows - 1) * ldb + b_width);
     p.c_before = guarded_new((int64_t)(spec.m - 1) * ldc + spec.n);
@@ -93,7 +93,7 @@ static void check_values(const gemm_problem *p, const guarded *c, const char *is
                 size += fabs(a * b);
             }
             const double value = (double)c->data[(int64_t)row * g->ldc + column];
-            /* The bound of a chain of k + 2 roundings. */
+            /* The bound for k + 2 roundings. */
             cr_assert(fabs(value - sum) <= (s->k + 2) * 0x1p-24 * size, "%s %s: [%d][%d] %g, not %g", isa, case_name(s),
                       row, column, value, sum);
         }
@@ -176,8 +176,8 @@ Test(gemm, members_are_strided) {
     cr_expect(c[0] == 10 && c[2] == 200 && c[4] == 3000 && c[1] == 0 && c[3] == 0);
 }
 
-/* A row's bits depend on its own values only: not on how many rows or columns stand beside it. */
-Test(gemm, same_bits_whatever_stands_beside) {
+/* An element's bits do not depend on the number of rows and columns. */
+Test(gemm, same_bits_in_any_size) {
     for (int level = 0; level < LEVELS; level++) {
         const eab_cpu_kernels *kernels = eab_cpu_kernels_at(level);
         for (int flags = 0; flags < 2 && kernels; flags++) {
@@ -201,7 +201,7 @@ Test(gemm, same_bits_whatever_stands_beside) {
     }
 }
 
-/* The finished product is the plain one, with the finish done to each element afterwards. */
+/* The finished product is the plain one with the finish applied to each element afterwards. */
 Test(gemm, finishes_each_element) {
     static const int32_t sizes[][3] = {{1, 1, 1}, {9, 7, 5}, {17, 21, 21}, {31, 50, 40}, {70, 67, 300}, {200, 8, 31}};
     for (int level = 0; level < LEVELS; level++)
@@ -239,7 +239,7 @@ static void gelu(double x, double *value, double *slope) {
     *slope = (1 + t) / 2 + x / 2 * (1 - t * t) * factor * (1 + 3 * cube * x * x);
 }
 
-/* Values and slopes are those of the plain product; between rows, before and behind nothing is written. */
+/* Values and slopes are those of the plain product; nothing is written between rows, before or after. */
 Test(gemm, finishes_by_gelu) {
     static const int32_t sizes[][3] = {{1, 1, 1}, {9, 7, 5}, {17, 21, 21}, {49, 50, 40}, {70, 67, 300}, {200, 8, 31}};
     for (int level = 0; level < LEVELS; level++)
@@ -275,7 +275,7 @@ Test(gemm, finishes_by_gelu) {
             }
 }
 
-Test(gemm, nan_is_not_swallowed) {
+Test(gemm, nan_is_kept) {
     const eab_cpu_kernels *kernels = eab_cpu_kernels_get();
     gemm_problem p = problem_new(with_flags(20, 20, 20, 0), 9);
     p.a.data[3 * 20 + 7] = NAN;

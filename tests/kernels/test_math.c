@@ -1,5 +1,5 @@
-/* The vector functions of simd_math.h against the C library in float64, over every float (every third one, unless
- * EAB_FLOAT_STEP says otherwise), at every SIMD level that this machine has. */
+/* The vector functions of simd_math.h against the C library in float64, over all floats (one in EAB_FLOAT_STEP, by
+ * default one in 3), at every SIMD level that this machine has. */
 #include <criterion/criterion.h>
 #include <math.h>
 #include <string.h>
@@ -51,7 +51,7 @@ Test(exp, below_1_3_ulp_over_its_range) {
     expect_below("exp of floats", results, 1, 1.3);
 }
 
-/* Below the range 0, above it the value at its end; NaN stays: floats of all sizes, and the infinities. */
+/* Below the range 0, above it the value at its end, for floats of all sizes and infinities; NaN stays NaN. */
 Test(exp, ends) {
     float x[SWEEP_BLOCK], y[SWEEP_BLOCK], y2[SWEEP_BLOCK];
     const uint32_t below = bits_of(EAB_EXP_LOWEST), above = bits_of(EAB_EXP_HIGHEST);

@@ -50,7 +50,7 @@ Test(mechanism, formulas) {
             cr_expect_float_eq(eab_ea_softmax_log_weight(z), z * z, 0);
             cr_expect_float_eq(eab_ea_softmax_log_derivative(z), 2 * z, 0);
         }
-    for (int i = 0; i < 22; i++) { /* the formulas above are each other's derivatives */
+    for (int i = 0; i < 22; i++) { /* the derivatives against finite differences */
         const double z = -4 + 0.37 * i;
         cr_expect(fabs(central_difference(ea, z) - (double)eab_ea_derivative((float)z)) < 1e-6);
         cr_expect(fabs(central_difference(square, z) - (double)eab_ea_softmax_log_derivative((float)z)) < 1e-5);

@@ -1,6 +1,6 @@
-/* What attention's kernels ask for ahead (kernels/cpu/prefetch.h): every line of the next block, and no other; in time, but for
- * the last lines of its last matrix, which wait until there is one for each term of a product, and come first in the next
- * block. That it changes no result is test_attention.c's. */
+/* Attention's prefetches (kernels/cpu/prefetch.h): every line of the next block, and no other line. They are in
+ * time, except for the last lines of the last matrix, which wait until there is one for each term of a product and
+ * come first in the next block. test_attention.c checks that prefetching changes no result. */
 #include <criterion/criterion.h>
 #include <stdlib.h>
 
@@ -12,7 +12,7 @@ typedef struct {
     eab_attention_args args;
     float *memory;
     int64_t floats; /* of a matrix */
-    int *asked;     /* of each line of all matrices: how often */
+    int *count;     /* how often each line of all matrices was prefetched */
     row_prefetch ahead;
 } problem;
 
@@ -31,8 +31,8 @@ static problem problem_new(int32_t batch, int32_t heads, int32_t context, int32_
                           .out_batch = head * heads},
                  .floats = (head * heads * batch + LINE_FLOATS - 1) / LINE_FLOATS * LINE_FLOATS};
     p.memory = aligned_alloc(PREFETCH_LINE, (size_t)(MATRICES * p.floats) * sizeof *p.memory);
-    p.asked = calloc((size_t)(MATRICES * p.floats / LINE_FLOATS), sizeof *p.asked);
-    cr_assert(p.memory && p.asked);
+    p.count = calloc((size_t)(MATRICES * p.floats / LINE_FLOATS), sizeof *p.count);
+    cr_assert(p.memory && p.count);
     for (int64_t i = 0; i < MATRICES * p.floats; i++) p.memory[i] = 0;
     return p;
 }
@@ -44,15 +44,15 @@ static void problem_start(problem *p) {
 
 static void problem_free(problem *p) {
     free(p->memory);
-    free(p->asked);
+    free(p->count);
 }
 
-static void forget(problem *p) {
-    for (int64_t i = 0; i < MATRICES * p->floats / LINE_FLOATS; i++) p->asked[i] = 0;
+static void reset_counts(problem *p) {
+    for (int64_t i = 0; i < MATRICES * p->floats / LINE_FLOATS; i++) p->count[i] = 0;
 }
 
 /* The products of a block as tiles of 8 x 2 vectors: `work` multiply-adds in all. */
-static void work_off(problem *p, double work, int32_t depth) {
+static void multiply(problem *p, double work, int32_t depth) {
     const char *const memory = (const char *)p->memory;
     for (double done = 0; done < work; done += 16.0 * EAB_LANES * depth) {
         prefetch_walk walk = prefetch_pace(&p->ahead, 16, depth);
@@ -60,13 +60,13 @@ static void work_off(problem *p, double work, int32_t depth) {
             const int64_t byte = walk.line - memory;
             cr_assert(walk.step > 0 && walk.step <= 2 * PREFETCH_LINE, "a step of %ld", (long)walk.step);
             for (int64_t line = byte; line < byte + walk.step && line <= byte + PREFETCH_LINE; line += PREFETCH_LINE)
-                if (line < MATRICES * p->floats * (int64_t)sizeof(float)) p->asked[line / PREFETCH_LINE]++;
+                if (line < MATRICES * p->floats * (int64_t)sizeof(float)) p->count[line / PREFETCH_LINE]++;
             cr_expect(byte < MATRICES * p->floats * (int64_t)sizeof(float) + depth, "past the end");
         }
     }
 }
 
-/* Lines of rows [first, first + rows) of a head that were asked for; of others, how many. */
+/* All lines of rows [first, first + rows) of a head were prefetched, in matrices [from, to), and few others. */
 static void expect_block(problem *p, const char *what, int64_t index, int32_t first, int32_t rows, int from, int to) {
     const int64_t lines = p->floats / LINE_FLOATS;
     const int64_t begin = head_place_at(&p->args, index).in + (int64_t)first * p->args.head_dim;
@@ -76,15 +76,15 @@ static void expect_block(problem *p, const char *what, int64_t index, int32_t fi
         for (int64_t line = 0; line < lines; line++) {
             const bool wanted =
                 matrix >= from && matrix < to && line * LINE_FLOATS < end && (line + 1) * LINE_FLOATS > begin;
-            const int times = p->asked[matrix * lines + line];
+            const int times = p->count[matrix * lines + line];
             *(matrix + 1 == MATRICES ? &late : &missing) += wanted && !times;
             others += !wanted && times;
         }
-    /* A matrix may end amid a line, and the next product's first steps may be past it. */
+    /* A matrix may end inside a line, and the last steps of a product may go past it. */
     cr_expect(missing == 0, "%s: %ld lines missing", what, (long)missing);
     cr_expect(late <= p->args.head_dim, "%s: %ld lines of the last matrix missing", what, (long)late);
     cr_expect(others <= p->args.head_dim + 3 * MATRICES, "%s: %ld other lines", what, (long)others);
-    forget(p);
+    reset_counts(p);
 }
 
 static void walk_through(int32_t batch, int32_t heads, int32_t context, int32_t head_dim) {
@@ -95,15 +95,15 @@ static void walk_through(int32_t batch, int32_t heads, int32_t context, int32_t 
     cr_expect_eq(p.ahead.at, MATRICES / 2);
     int64_t index = 0;
     for (int32_t first = 0; index < head_places(&p.args);) {
-        const bool begins = index == 0 && first == 0; /* with what is left of the first block */
+        const bool begins = index == 0 && first == 0; /* also prefetches the rest of the first block */
         const int32_t next = first + MOST < context ? first + MOST : 0;
         const int64_t next_index = next ? index : index + 1;
         prefetch_behind(&p.ahead, index, first, MOST, 2 * pairs * head_dim);
-        work_off(&p, 2.3 * pairs * head_dim, head_dim); /* what a tile on the diagonal does beyond its pairs */
+        multiply(&p, 2.3 * pairs * head_dim, head_dim); /* tiles on the diagonal do more than their pairs */
         if (!begins && next_index < head_places(&p.args))
             expect_block(&p, "the next block", next_index, next, context - next < MOST ? context - next : MOST, 0,
                          MATRICES);
-        else forget(&p);
+        else reset_counts(&p);
         first = next;
         index = next_index;
     }
@@ -111,40 +111,40 @@ static void walk_through(int32_t batch, int32_t heads, int32_t context, int32_t 
     problem_free(&p);
 }
 
-Test(prefetch, asks_for_the_next_block) {
+Test(prefetch, the_next_block) {
     walk_through(1, 4, 64, 64);
     walk_through(2, 3, 64, 128);
     walk_through(1, 2, 200, 64);
     walk_through(1, 3, 100, 24);
 }
 
-Test(prefetch, reads_the_first_half_and_asks_for_the_rest) {
+Test(prefetch, the_second_half_of_the_first_block) {
     problem p = problem_new(1, 1, 64, 64);
     problem_start(&p);
     prefetch_first(&p.ahead, MOST);
     prefetch_behind(&p.ahead, 0, 0, MOST, 2.0 * MOST * MOST / 2 * 64);
-    work_off(&p, 2.5 * MOST * MOST / 2 * 64, 64);
+    multiply(&p, 2.5 * MOST * MOST / 2 * 64, 64);
     expect_block(&p, "the first block", 0, 0, MOST, MATRICES / 2, MATRICES);
     problem_free(&p);
 }
 
-/* A long context: little is due at a time, and no line is asked for more than a few times. */
-Test(prefetch, spreads_what_is_little) {
+/* With a long context little is due at a time; no line is prefetched more than twice. */
+Test(prefetch, is_spread_over_the_work) {
     problem p = problem_new(1, 2, 64, 64);
     problem_start(&p);
     const double work = 2.0 * MOST * 8192 * 64;
     prefetch_begin(&p.ahead, 1, 0, MOST, work);
-    work_off(&p, work / 2, 64);
-    int64_t asked = 0, most = 0;
+    multiply(&p, work / 2, 64);
+    int64_t prefetched = 0, most = 0;
     const int64_t lines = MATRICES * p.floats / LINE_FLOATS;
     for (int64_t i = 0; i < lines; i++) {
-        asked += p.asked[i] > 0;
-        if (p.asked[i] > most) most = p.asked[i];
+        prefetched += p.count[i] > 0;
+        if (p.count[i] > most) most = p.count[i];
     }
-    cr_expect(asked > lines / 5 && asked < lines * 3 / 10, "%ld of %ld lines at half of the work", (long)asked,
-              (long)lines);
+    cr_expect(prefetched > lines / 5 && prefetched < lines * 3 / 10, "%ld of %ld lines at half of the work",
+              (long)prefetched, (long)lines);
     cr_expect(most <= 2, "%ld times", (long)most);
-    work_off(&p, work * 0.55, 64);
+    multiply(&p, work * 0.55, 64);
     expect_block(&p, "all of the work", 1, 0, MOST, 0, MATRICES);
     problem_free(&p);
 }

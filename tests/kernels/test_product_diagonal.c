@@ -1,5 +1,5 @@
-/* Products on the diagonal (kernels/cpu/product.h) at every SIMD level, against float64: what may not be read is NaN, what may
- * not be written stays as it was. */
+/* Products on the diagonal (kernels/cpu/product.h) at every SIMD level, against float64. Inputs that may not be read
+ * are NaN; memory that may not be written must not change. */
 #include <criterion/criterion.h>
 #include <math.h>
 #include <string.h>
@@ -48,7 +48,7 @@ static void expect_close(const level *at, const char *name, int32_t rows, int32_
 
 typedef struct {
     int32_t rows, columns;
-    bool lower, a_turned, continues, scales;
+    bool lower, a_transposed, continues, scales;
 } triangle_case;
 
 static bool on_triangle(bool lower, int32_t row, int32_t k) { return lower ? k <= row : k >= row; }
@@ -62,11 +62,11 @@ static void check_triangle(const level *at, const triangle_case *of) {
     guarded_normal(&b, 2, 1);
     guarded_normal(&before, 3, 1);
     guarded_normal(&factors, 4, 1);
-    const int32_t a_row = of->a_turned ? 1 : n, a_k = of->a_turned ? n : 1;
+    const int32_t a_row = of->a_transposed ? 1 : n, a_k = of->a_transposed ? n : 1;
     for (int32_t row = 0; row < n; row++)
         for (int32_t k = 0; k < n; k++) {
             if (on_triangle(of->lower, row, k)) a.data[row * a_row + k * a_k] = values.data[row * n + k];
-            else if (row / step == k / step) a.data[row * a_row + k * a_k] = 0; /* else NaN, as it came */
+            else if (row / step == k / step) a.data[row * a_row + k * a_k] = 0; /* else NaN */
         }
     for (int32_t row = 0; of->continues && row < n; row++)
         memcpy(c.data + row * c_row, before.data + row * c_row, (size_t)columns * sizeof(float));

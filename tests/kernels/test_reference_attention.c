@@ -1,4 +1,4 @@
-/* The float64 reference's attention against central differences and against weights worked out by hand. */
+/* The float64 reference's attention against finite differences and against weights computed by hand. */
 #include <criterion/criterion.h>
 #include <math.h>
 #include <stdlib.h>

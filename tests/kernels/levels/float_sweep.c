@@ -37,7 +37,7 @@ static void compare(const float *x, const float *y, const double *exact, const d
                     sweep_result *result, int which) {
     for (int i = 0; i < count; i++) {
         const double difference = fabs((double)y[i] - exact[i]);
-        /* !(<=): a NaN where there should be none is an error past every bound */
+        /* !(<=): an unexpected NaN is an error over every bound */
         if (unit[i] > 0 && !(difference <= result->worst[which] * unit[i])) {
             result->worst[which] = difference >= 0 ? difference / unit[i] : (double)INFINITY;
             result->at[which] = x[i];
