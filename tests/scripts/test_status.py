@@ -217,7 +217,8 @@ def test_events(spec: Path, tmp_path: Path):
 
 
 def test_events_of_a_sweep_that_is_stopped(spec: Path, tmp_path: Path):
-    done = sweep(spec, "--out", tmp_path / "run", "--progress", "json", "--time-limit", "4", *LONG)  # measuring the peak takes part of it
+    # Measuring the peak takes part of the time.
+    done = sweep(spec, "--out", tmp_path / "run", "--progress", "json", "--time-limit", "4", *LONG)
     found = events(done.stderr)
     assert done.returncode == 130 and found[-1]["status"] == "time_limit" and found[-1]["exit_code"] == 130
     assert "--time-limit 4" in found[-1]["again"]
