@@ -40,8 +40,8 @@ void eab_cells_sort_by_length(const eab_cell *cells, int64_t *indices, int64_t c
     g_free(sized);
 }
 
-/* Only the last shapes are compared with, which bounds the search where every cell has its own shape; at worst one shape is
- * then taken for several. */
+/* Only the last shapes are compared with, which bounds the search where every cell has its own shape; at worst one
+ * shape is then taken for several. */
 static GArray *find_shapes(const eab_cell *cells, sized_cell *sized, int64_t count) {
     enum { MAX_COMPARED = 256 };
     GArray *shapes = g_array_new(FALSE, FALSE, sizeof(cell_shape));
@@ -61,7 +61,8 @@ static GArray *find_shapes(const eab_cell *cells, sized_cell *sized, int64_t cou
     return shapes;
 }
 
-/* Begins a fleet for cells of the shape that are left: they fill as few fleets as possible, of sizes that differ by one. */
+/* Begins a fleet for cells of the shape that are left: they fill as few fleets as possible, of sizes that differ by
+ * one. */
 static void open_fleet(GArray *fleets, cell_shape *shape, int32_t most) {
     const int64_t count = (shape->left + most - 1) / most;
     shape->room = (int32_t)((shape->left + count - 1) / count);

@@ -13,17 +13,18 @@ typedef struct {
     bool sync_every_kernel; /* a device failed with these: wait for each kernel */
 } eab_fleet;
 
-/* The cells in training when a device failed for good: `cells` of the shape of the plan's cell `first`, from that one on in
- * the order of their lengths. They are to be trained at most `fleet` together, so that the faulty one ends up alone.
- * cells 0: none. */
+/* The cells in training when a device failed for good: `cells` of the shape of the plan's cell `first`, from that one
+ * on in the order of their lengths. They are to be trained at most `fleet` together, so that the faulty one ends up
+ * alone. cells 0: none. */
 typedef struct {
     int64_t first;
     int32_t cells, fleet;
 } eab_suspects;
 
-/* Fleets (eab_fleet, for eab_fleets_free) of cells[indices[0..count)]: copies of those in `begun` (NULL: none), then fleets of
- * the other cells, the longest first: the last ones to start are short, so that no worker waits long for another at the end.
- * A fleet that is not a copy has at most `most` members, or by_cell[a cell's index] where that is given. */
+/* Fleets (eab_fleet, for eab_fleets_free) of cells[indices[0..count)]: copies of those in `begun` (NULL: none), then
+ * fleets of the other cells, the longest first: the last ones to start are short, so that no worker waits long for
+ * another at the end. A fleet that is not a copy has at most `most` members, or by_cell[a cell's index] where that is
+ * given. */
 GArray *eab_fleets_make(const GArray *begun, const eab_cell *cells, const int64_t *indices, int64_t count, int32_t most,
                         const int32_t *by_cell);
 

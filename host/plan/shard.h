@@ -1,5 +1,5 @@
-/* Shards: parts of a sweep for independent processes. Each has its own folder, RUN/shards/I-of-N; `eabench merge RUN` makes
- * one run of them. */
+/* Shards: parts of a sweep for independent processes. Each has its own folder, RUN/shards/I-of-N; `eabench merge RUN`
+ * makes one run of them. */
 #ifndef EAB_PLAN_SHARD_H
 #define EAB_PLAN_SHARD_H
 
@@ -22,12 +22,12 @@ char *eab_shard_folder(const char *run, eab_shard shard);
 /* The shard of a folder named so (RUN/shards/2-of-8); parts 0 for another name. */
 eab_shard eab_shard_of_folder(const char *folder);
 
-/* The shards that have folders (eab_shard), sorted by parts, then part; for g_array_free. EAB_IO where RUN/shards cannot be
- * read. */
+/* The shards that have folders (eab_shard), sorted by parts, then part; for g_array_free. EAB_IO where RUN/shards
+ * cannot be read. */
 int eab_shard_list(const char *run, GArray **shards);
 
-/* The part, 1..parts, of each of the plan's cells: the longest cells first, each goes to the part with the least work so far.
- * Depends on the plan only. g_free. */
+/* The part, 1..parts, of each of the plan's cells: the longest cells first, each goes to the part with the least work
+ * so far. Depends on the plan only. g_free. */
 int32_t *eab_shard_split(const eab_plan *plan, int32_t parts);
 
 /* Keeps only this shard's cells in the plan, in the plan's order. */

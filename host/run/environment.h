@@ -27,8 +27,8 @@ void eab_environment_set(eab_environment *environment, const char *key, const ch
 /* Sets peak_gflop_per_s. */
 void eab_environment_set_peak(eab_environment *environment, double gflop_per_s);
 
-/* What differs of version, commit, backend and isa, on which the last bits of results depend: "isa 'avx2' (LABEL 'base')",
- * with the value of `a` first; "" if nothing does. g_free. */
+/* What differs of version, commit, backend and isa, on which the last bits of results depend: "isa 'avx2' (LABEL
+ * 'base')", with the value of `a` first; "" if nothing does. g_free. */
 char *eab_environment_differences(const eab_environment *a, const eab_environment *b, const char *label);
 
 #endif

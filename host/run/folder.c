@@ -116,8 +116,8 @@ static bool all_done(const eab_run_folder *folder) {
     return true;
 }
 
-/* The commits go first: a crash right after leaves rows without a commit, which the next open drops. Curves and geometry
- * are kept up where they exist, even if they are not asked for. */
+/* The commits go first: a crash right after leaves rows without a commit, which the next open drops. Curves and
+ * geometry are kept up where they exist, even if they are not asked for. */
 static int repair_tables(eab_run_folder *folder, const eab_run_settings *settings) {
     const bool wanted[EAB_TABLE_COUNT] = {true, true, settings->save_curves, settings->save_geometry};
     for (int table = 0; table < EAB_TABLE_COUNT; table++) {

@@ -10,13 +10,14 @@
 typedef struct eab_run_folder eab_run_folder;
 
 /* Opens or creates the folder `path` for this plan: takes the lock, reads the tables, drops a torn last line, rows
- * without a commit and rows of failed cells (those are trained again), and writes the manifest. EAB_BAD_INPUT where another
- * process holds the folder, or a table is foreign, damaged or has cells that the plan lacks; EAB_IO where the folder
- * cannot be written. An error changes nothing. The plan must outlive the folder. */
+ * without a commit and rows of failed cells (those are trained again), and writes the manifest. EAB_BAD_INPUT where
+ * another process holds the folder, or a table is foreign, damaged or has cells that the plan lacks; EAB_IO where the
+ * folder cannot be written. An error changes nothing. The plan must outlive the folder. */
 int eab_run_folder_open(const char *path, const eab_plan *plan, const eab_run_settings *settings,
                         eab_run_folder **folder);
 
-/* Opens for reading only: takes no lock and changes nothing. A missing folder has no cells. Failed cells count as there. */
+/* Opens for reading only: takes no lock and changes nothing. A missing folder has no cells. Failed cells count as
+ * there. */
 int eab_run_folder_peek(const char *path, const eab_plan *plan, eab_run_folder **folder);
 
 /* One line on how this sweep differs from the one that began the folder (version, backend, ...); "" if it does not. */
@@ -33,8 +34,8 @@ typedef struct {
 } eab_cell_outcome;
 bool eab_run_folder_outcome(eab_run_folder *folder, int64_t index, eab_cell_outcome *outcome);
 
-/* Counts over the tables. done: results, of which some diverged or solved their level; failed: cells that failed in this
- * session, of which some have status timeout; token accuracies: their sum and number by mechanism. */
+/* Counts over the tables. done: results, of which some diverged or solved their level; failed: cells that failed in
+ * this session, of which some have status timeout; token accuracies: their sum and number by mechanism. */
 typedef struct {
     int64_t done, diverged, failed, timeouts, solved;
     double accuracy_sum[EAB_MECHANISM_COUNT];
@@ -45,10 +46,10 @@ void eab_run_folder_summary(eab_run_folder *folder, eab_run_summary *summary);
 /* Writes the device's measured peak into the manifest; 0 (not known) leaves it. */
 int eab_run_folder_set_peak(eab_run_folder *folder, double gflop_per_s);
 
-/* Appends a cell's rows, rows[EAB_TABLE_COUNT] (eab_cell_rows): curves, geometry, throughput, then accuracy, which commits;
- * each table is synced. Cells that end within a twentieth of a second share their syncs: call sync now and then. A cell
- * that is there is left as it is. Thread-safe. After a failure (disk full) the tables hold whole rows only, and later
- * calls fail, too. */
+/* Appends a cell's rows, rows[EAB_TABLE_COUNT] (eab_cell_rows): curves, geometry, throughput, then accuracy, which
+ * commits; each table is synced. Cells that end within a twentieth of a second share their syncs: call sync now and
+ * then. A cell that is there is left as it is. Thread-safe. After a failure (disk full) the tables hold whole rows
+ * only, and later calls fail, too. */
 int eab_run_folder_append(eab_run_folder *folder, const eab_cell_end *end, const char *const *rows);
 
 /* Writes and syncs all rows that are waiting. Thread-safe. */

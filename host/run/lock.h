@@ -7,8 +7,8 @@
 
 typedef struct {
     int fd;        /* of FOLDER/.lock; -1: not held */
-    int folder_fd; /* the folder is locked, too, so that the lock holds even if its file is removed; -1: this file system
-                      cannot lock a folder */
+    int folder_fd; /* the folder is locked, too, so that the lock holds even if its file is removed; -1: it cannot be
+                      locked on this file system */
     char *folder;
     bool created; /* the folder was not there before */
 } eab_run_lock;
@@ -26,7 +26,7 @@ typedef struct {
     char host[128], started[32];
 } eab_run_lock_holder;
 
-/* Reads the holder from FOLDER/.lock, which a killed process leaves behind. False, and "?", where the file says none. */
+/* Reads the holder from FOLDER/.lock, which a killed process leaves behind. False, and "?", where it names none. */
 bool eab_run_lock_read(const char *folder, eab_run_lock_holder *holder);
 
 #endif

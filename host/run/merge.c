@@ -1,6 +1,6 @@
-/* Everything is read first, so that nothing is written before all of it was found to be in order. Then each table of the
- * merged run is replaced by one with the shards' rows, accuracy.csv last: its rows commit. A merge that was stopped before
- * leaves rows without a commit, which the next one drops and adds again. */
+/* Everything is read first, so that nothing is written before all of it was found to be in order. Then each table of
+ * the merged run is replaced by one with the shards' rows, accuracy.csv last: its rows commit. A merge that was stopped
+ * before leaves rows without a commit, which the next one drops and adds again. */
 #include "merge.h"
 
 #include <errno.h>

@@ -128,10 +128,10 @@ static int64_t full_rows(const eab_run_folder *folder, int64_t index, eab_table 
     return evaluations - diverged; /* the one that found the divergence is no point of the curve */
 }
 
-/* A cell's other rows are on the disk before its commit, so a crash of the program loses none of them. A crash of the machine
- * may cut off a table's end. Trained again are: the last cell of the table if some of its rows are missing; results without
- * their row in throughput.csv; and, where a torn line shows that something was lost, all cells that were committed after
- * the last one that has rows. */
+/* A cell's other rows are on the disk before its commit, so a crash of the program loses none of them. A crash of the
+ * machine may cut off a table's end. Trained again are: the last cell of the table if some of its rows are missing;
+ * results without their row in throughput.csv; and, where a torn line shows that something was lost, all cells that
+ * were committed after the last one that has rows. */
 static void find_lost(eab_run_folder *folder, eab_table table, const eab_table_facts *facts) {
     int64_t last_place = -1;
     for (int64_t i = 0; i < folder->plan->count; i++)

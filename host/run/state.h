@@ -1,5 +1,5 @@
-/* RUN/.state: what a running sweep reports every two seconds, for `eabench status` in another process or on another machine
- * that shares the files. The tables say what is done, the lock's file who works on the run. */
+/* RUN/.state: what a running sweep reports every two seconds, for `eabench status` in another process or on another
+ * machine that shares the files. The tables say what is done, the lock's file who works on the run. */
 #ifndef EAB_RUN_STATE_H
 #define EAB_RUN_STATE_H
 

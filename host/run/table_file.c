@@ -58,8 +58,8 @@ static int check_header(const char *path, const eab_table_layout *layout, const 
     return EAB_OK;
 }
 
-/* A file without a newline is ours if it is the beginning of our header, or zeros that a crash of the machine left in its
- * place. */
+/* A file without a newline is ours if it is the beginning of our header, or zeros that a crash of the machine left in
+ * its place. */
 static int check_torn_header(const char *path, const eab_table_layout *layout, int fd) {
     GString *line = g_string_new(NULL);
     eab_table_header(layout, line);

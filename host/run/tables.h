@@ -1,4 +1,5 @@
-/* The tables of a run: their columns and rows. Columns of options come from the option table and from the task families. */
+/* The tables of a run: their columns and rows. Columns of options come from the option table and from the task
+ * families. */
 #ifndef EAB_RUN_TABLES_H
 #define EAB_RUN_TABLES_H
 

@@ -1,7 +1,7 @@
-/* Resuming from hostile tables. One byte chooses the table and whether our own header is put before the rest of the input, in
- * which "$N$" stands for the row of the plan's cell N as a sweep writes it, and "$N:COLUMN=TEXT$" for the same with TEXT in a
- * column, so that what is tested stays the same as columns come and go. The tables are read as a resume reads them, without
- * changing anything. */
+/* Resuming from hostile tables. One byte chooses the table and whether our own header is put before the rest of the
+ * input, in which "$N$" stands for the row of the plan's cell N as a sweep writes it, and "$N:COLUMN=TEXT$" for the
+ * same with TEXT in a column, so that what is tested stays the same as columns come and go. The tables are read as a
+ * resume reads them, without changing anything. */
 #include <glib.h>
 #include <stdlib.h>
 #include <string.h>
