@@ -19,8 +19,8 @@ if(NOT CMAKE_CUDA_COMPILER AND NOT DEFINED ENV{CUDACXX})
   endif()
 endif()
 
-# Never `native`, because a binary may run on another machine. 9.0a has wgmma. The last one adds PTX, which newer devices
-# can compile.
+# Never `native`, because a binary may run on another machine. 9.0a has wgmma. The last one adds PTX, which newer
+# devices can compile.
 if(NOT DEFINED CMAKE_CUDA_ARCHITECTURES)
   set(version 0)
   set(nvcc ${CMAKE_CUDA_COMPILER} $ENV{CUDACXX})
