@@ -49,7 +49,8 @@ void eab_replace_abandon(eab_replacement *replacement) {
     g_clear_pointer(&replacement->path, g_free);
 }
 
-/* Any worker may come here. strerror_r, as ThreadSanitizer does not see the lock that g_strerror shares its texts under. */
+/* Any worker may come here. strerror_r, as ThreadSanitizer does not see the lock that g_strerror shares its texts
+ * under. */
 static int failed(eab_replacement *replacement) {
     char reason[256] = "";
     if (strerror_r(errno, reason, sizeof reason)) snprintf(reason, sizeof reason, "error %d", errno);

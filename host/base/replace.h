@@ -17,8 +17,8 @@ int eab_replace_write(eab_replacement *replacement, const void *bytes, size_t si
 int eab_replace_commit(eab_replacement *replacement);
 void eab_replace_abandon(eab_replacement *replacement);
 
-/* For files that can be made again: whole after a crash of the program, perhaps not after one of the machine; no wait for
- * the disk. */
+/* For files that can be made again: whole after a crash of the program, perhaps not after one of the machine; no wait
+ * for the disk. */
 int eab_replace_commit_unsynced(eab_replacement *replacement);
 
 /* All of it for a text in memory. */

@@ -53,7 +53,8 @@ void eab_join(const char *const *candidates, char *text, size_t size) {
 }
 
 /* Whether a terminal shows the character as what it is and nothing else: no controls, no format characters (Unicode 15,
- * category Cf), which turn lines around or hide what follows, and no separators of lines. Unassigned ones show as a box. */
+ * category Cf), which turn lines around or hide what follows, and no separators of lines. Unassigned ones show as a
+ * box. */
 static bool is_visible(gunichar character) {
     static const gunichar hidden[][2] = {{0x0000, 0x001F},   {0x007F, 0x009F},   {0x00AD, 0x00AD},   {0x0600, 0x0605},
                                          {0x061C, 0x061C},   {0x06DD, 0x06DD},   {0x070F, 0x070F},   {0x0890, 0x0891},

@@ -147,7 +147,7 @@ char *eab_system_gpu_driver(void) { return read_value("/proc/driver/nvidia/versi
 
 char *eab_system_c_library(void) { return g_strdup_printf("glibc %s", gnu_get_libc_version()); }
 
-/* ---- the program and the clock ----------------------------------------------------------------------------------------------- */
+/* ---- the program and the clock ----------------------------------------------------------------------------------- */
 
 char *eab_system_program_name(void) { return program_invocation_name; }
 

@@ -23,7 +23,8 @@ double eab_system_memory_bytes(void);
 /* Memory that is free now; 0: unknown. */
 double eab_system_free_bytes(void);
 
-/* The largest cache of the first core; 0: unknown. In a virtual machine cpuid may describe the whole host, Linux does not. */
+/* The largest cache of the first core; 0: unknown. In a virtual machine cpuid may describe the whole host, Linux does
+ * not. */
 size_t eab_system_cache_bytes(void);
 
 /* ---- names for the manifest: NULL if unknown; g_free ----------------------------------------------------------- */
@@ -34,7 +35,7 @@ char *eab_system_processor_clock(void); /* the greatest if the kernel knows it, 
 char *eab_system_gpu_driver(void);
 char *eab_system_c_library(void);
 
-/* ---- the program and the clock ----------------------------------------------------------------------------------------------- */
+/* ---- the program and the clock ----------------------------------------------------------------------------------- */
 
 /* A link to the running program's file. */
 #define EAB_SYSTEM_PROGRAM "/proc/self/exe"

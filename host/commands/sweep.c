@@ -195,8 +195,8 @@ static bool check(arguments *a) {
 
 static int refuse(const eab_sweep *sweep, int code) { return sweep->ranks ? eab_sweep_refuse(sweep, code) : code; }
 
-/* Connects the processes that a launcher started, and divides the machine's devices or cores among those on it. The exit
- * code, or -1 to continue. */
+/* Connects the processes that a launcher started, and divides the machine's devices or cores among those on it. The
+ * exit code, or -1 to continue. */
 static int join_ranks(const arguments *a, const eab_launch *launch, eab_sweep *sweep) {
     const eab_backend *backend = eab_backend_from_name(sweep->backend);
     if (launch->tasks < 2 || a->shard) return -1;

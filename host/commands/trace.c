@@ -147,8 +147,8 @@ static int run_trace(trace *t, int64_t steps) {
     return EAB_OK;
 }
 
-/* Trains the cell for `steps` steps as a sweep does, and writes them into the folder `out`, which is made where it is missing.
- * EAB_BAD_INPUT where it holds files, EAB_IO where it cannot be written, or the device's error. */
+/* Trains the cell for `steps` steps as a sweep does, and writes them into the folder `out`, which is made where it is
+ * missing. EAB_BAD_INPUT where it holds files, EAB_IO where it cannot be written, or the device's error. */
 static int write_trace(eab_device *device, const eab_config *config, int64_t steps, const char *out) {
     trace t = {.device = device, .config = config, .out = out};
     const int status = run_trace(&t, steps);

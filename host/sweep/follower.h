@@ -12,8 +12,8 @@ typedef struct eab_follower eab_follower;
 /* Sends hello: ready for the plan of this fingerprint, or (status) why not, with eab_last_error(). */
 eab_follower *eab_follower_new(const eab_ranks *ranks, int status, const char *fingerprint);
 
-/* Waits for the leader's answer: true to begin, false to end. `peak_gflop_per_s` is the leader's if its device has the name
- * `device`, else -1: not measured. */
+/* Waits for the leader's answer: true to begin, false to end. `peak_gflop_per_s` is the leader's if its device has the
+ * name `device`, else -1: not measured. */
 bool eab_follower_begins(eab_follower *follower, const char *device, double *peak_gflop_per_s);
 
 /* Sends a cell's rows. Any thread. */
@@ -28,7 +28,8 @@ void eab_follower_fleet_ended(eab_follower *follower, const eab_fleet *fleet, bo
 /* Trains until the leader sends stop or a signal comes. `settings` has no queue. */
 void eab_follower_train(eab_follower *follower, const eab_pool_settings *settings, const eab_cell *cells);
 
-/* Waits for the end, disconnects and frees; returns the exit code. Exits the process where MPI cannot be closed in order. */
+/* Waits for the end, disconnects and frees; returns the exit code. Exits the process where MPI cannot be closed in
+ * order. */
 int eab_follower_end(eab_follower *follower);
 
 #endif

@@ -4,8 +4,8 @@
 #include <stddef.h>
 #include <stdlib.h>
 
-/* The innermost launcher first: mpirun may run inside a step of srun. A batch script of Slurm has SLURM_NTASKS, too, and
- * is one process, so that only what a step has counts. */
+/* The innermost launcher first: mpirun may run inside a step of srun. A batch script of Slurm has SLURM_NTASKS, too,
+ * and is one process, so that only what a step has counts. */
 static const struct {
     const char *launcher, *size, *rank;
 } launchers[] = {

@@ -1,5 +1,5 @@
-/* Whether a launcher (mpirun, mpiexec, srun, flux, jsrun) started this process as one of several, from what it leaves in the
- * environment: a process that was started by itself never pays for MPI. */
+/* Whether a launcher (mpirun, mpiexec, srun, flux, jsrun) started this process as one of several, from what it leaves
+ * in the environment: a process that was started by itself never pays for MPI. */
 #ifndef EAB_SWEEP_LAUNCH_H
 #define EAB_SWEEP_LAUNCH_H
 

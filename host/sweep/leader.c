@@ -155,7 +155,7 @@ static void receive_all(eab_leader *leader) {
     }
 }
 
-/* ---- assigning fleets ------------------------------------------------------------------------------------------------- */
+/* ---- assigning fleets -------------------------------------------------------------------------------------------- */
 
 static bool assign(eab_leader *leader, int rank) {
     const eab_fleet *fleet;
@@ -198,7 +198,7 @@ bool eab_leader_is_busy(const eab_leader *leader) {
 
 bool eab_leader_interrupted(const eab_leader *leader) { return leader->interrupted; }
 
-/* ---- from the first message to the last --------------------------------------------------------------------------------- */
+/* ---- from the first message to the last -------------------------------------------------------------------------- */
 
 int eab_leader_meet(const eab_ranks *ranks, const eab_ranks_place *place, const char *fingerprint,
                     eab_leader **leader) {

@@ -49,8 +49,8 @@ int32_t eab_leader_list(const eab_leader *leader, eab_pool_fleet *fleets, int32_
 /* After they have stopped: the first error of a follower, or EAB_OK. Adds their profiles to *profile (may be NULL). */
 int eab_leader_status(const eab_leader *leader, eab_profile *profile);
 
-/* Ends every rank with `code` and frees the leader. Exits the process where a rank did not stop in order or a signal came,
- * as MPI would then wait for a rank that is gone. */
+/* Ends every rank with `code` and frees the leader. Exits the process where a rank did not stop in order or a signal
+ * came, as MPI would then wait for a rank that is gone. */
 void eab_leader_dismiss(eab_leader *leader, int code);
 
 #endif

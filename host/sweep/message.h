@@ -1,9 +1,9 @@
-/* Messages between the ranks of a sweep, and their bytes. All ranks run the same build on the same type of machine; the first
- * message checks the build.
+/* Messages between the ranks of a sweep, and their bytes. All ranks run the same build on the same type of machine; the
+ * first message checks the build.
  *
- * A follower says hello; the leader answers with begin or end. Then each free worker requests a fleet. The follower sends
- * the rows of each cell that ended, and reports each fleet that ended. On `stop` it leaves its fleets undone, says goodbye
- * when its workers have ended, and waits for `end`. */
+ * A follower says hello; the leader answers with begin or end. Then each free worker requests a fleet. The follower
+ * sends the rows of each cell that ended, and reports each fleet that ended. On `stop` it leaves its fleets undone,
+ * says goodbye when its workers have ended, and waits for `end`. */
 #ifndef EAB_SWEEP_MESSAGE_H
 #define EAB_SWEEP_MESSAGE_H
 

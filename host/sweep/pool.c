@@ -170,8 +170,8 @@ static int divide(pool_worker *worker, const int64_t *indices, int32_t members, 
     return train_cells(worker, indices + half, members - half);
 }
 
-/* Trains these cells and delivers a result for each. EAB_OK even if cells failed; EAB_INTERRUPTED when stopped; else the
- * worker cannot continue. */
+/* Trains these cells and delivers a result for each. EAB_OK even if cells failed; EAB_INTERRUPTED when stopped; else
+ * the worker cannot continue. */
 static int train_cells(pool_worker *worker, const int64_t *indices, int32_t members) {
     eab_pool *pool = worker->pool;
     const eab_pool_checkpoints *checkpoints = &pool->settings.checkpoints;

@@ -1,8 +1,8 @@
 /* Worker threads that train fleets of cells, the longest first, each on its own device.
  *
- * A cell's result does not depend on the worker or the moment; only the order of the results does. A fleet that does not
- * fit into memory or fails is halved and trained again, until the failing cell is alone: only that cell fails. A device
- * that failed is opened again for this; where it cannot be, a new process must resume (eab_suspects).
+ * A cell's result does not depend on the worker or the moment; only the order of the results does. A fleet that does
+ * not fit into memory or fails is halved and trained again, until the failing cell is alone: only that cell fails. A
+ * device that failed is opened again for this; where it cannot be, a new process must resume (eab_suspects).
  */
 #ifndef EAB_SWEEP_POOL_H
 #define EAB_SWEEP_POOL_H
@@ -13,8 +13,8 @@
 
 typedef struct eab_pool eab_pool;
 
-/* Receives a cell's result, in the worker's thread; several workers may call it at once. The result's curve and geometry
- * are freed after the call. An error stops the pool. */
+/* Receives a cell's result, in the worker's thread; several workers may call it at once. The result's curve and
+ * geometry are freed after the call. An error stops the pool. */
 typedef int (*eab_pool_sink)(void *context, int64_t index, const eab_cell_result *result);
 
 /* eab_train_fleet, or a stand-in for tests. */

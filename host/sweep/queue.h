@@ -1,8 +1,8 @@
 /* The queue of fleets to train, the longest first. Any free worker takes the next one.
  *
- * Workers call eab_queue_next and eab_queue_complete and need not know where the fleets come from: all of them are in the
- * queue from the start (in a single process, or in the leader, which assigns some of them to other processes), or each is
- * requested from the leader.
+ * Workers call eab_queue_next and eab_queue_complete and need not know where the fleets come from: all of them are in
+ * the queue from the start (in a single process, or in the leader, which assigns some of them to other processes), or
+ * each is requested from the leader.
  */
 #ifndef EAB_SWEEP_QUEUE_H
 #define EAB_SWEEP_QUEUE_H

@@ -1,5 +1,5 @@
-/* ranks.h by MPI: a library that the program loads when a launcher started it (any MPI 3). All calls are of one thread and
- * none of them waits but the first and the last, so that training goes on beside them. */
+/* ranks.h by MPI: a library that the program loads when a launcher started it (any MPI 3). All calls are of one thread
+ * and none of them waits but the first and the last, so that training goes on beside them. */
 #include <mpi.h>
 #include <stdio.h>
 #include <stdlib.h>

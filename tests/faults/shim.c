@@ -1,8 +1,9 @@
 /* Preloaded into eabench by faults.py: disturbs what it does with the files of one folder. The environment says what:
  *
  *   EAB_FAULT_FOLDER  the folder; nothing else is touched
- *   EAB_FAULT         kill-write, kill-sync, kill-rename, full, write-error, sync-error, rename-error, forbidden; else none
- *   EAB_FAULT_AT      when: at this byte of all that is written there (full, write-error, kill-write, forbidden), counted from 0,
+ *   EAB_FAULT         kill-write, kill-sync, kill-rename, full, write-error, sync-error, rename-error, forbidden; else
+ *   none EAB_FAULT_AT      when: at this byte of all that is written there (full, write-error, kill-write, forbidden),
+ *   counted from 0,
  *                     or at this fsync or rename, counted from 0
  *   EAB_FAULT_COUNTS  a file that gets "bytes fsyncs renames" when the process ends: what there is to choose from
  */

@@ -1,6 +1,6 @@
-/* What the fuzz targets share. A target is one file, fuzz_NAME.c, that defines LLVMFuzzerTestOneInput; it is linked with
- * libFuzzer (preset fuzz), or with replay.c, which runs the corpus as an ordinary test. It reads memory, not files, and what it
- * expects of every input it says by fuzz_expect(). */
+/* What the fuzz targets share. A target is one file, fuzz_NAME.c, that defines LLVMFuzzerTestOneInput; it is linked
+ * with libFuzzer (preset fuzz), or with replay.c, which runs the corpus as an ordinary test. It reads memory, not
+ * files, and what it expects of every input it says by fuzz_expect(). */
 #ifndef EAB_TESTS_FUZZ_H
 #define EAB_TESTS_FUZZ_H
 

@@ -1,7 +1,7 @@
-/* The reader of checkpoints, by which a sweep goes on within its cells. The input is a list of edits (two bytes: where, one: how
- * many, then these bytes) of a checkpoint that the target has made itself of two tiny cells; its first two bytes, if not 0, cut
- * it off. The checksum is put right behind that, so that what it protects is read, too. Whatever the file says, training
- * begins or goes on from it, and stops when it is told to. */
+/* The reader of checkpoints, by which a sweep goes on within its cells. The input is a list of edits (two bytes: where,
+ * one: how many, then these bytes) of a checkpoint that the target has made itself of two tiny cells; its first two
+ * bytes, if not 0, cut it off. The checksum is put right behind that, so that what it protects is read, too. Whatever
+ * the file says, training begins or goes on from it, and stops when it is told to. */
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>

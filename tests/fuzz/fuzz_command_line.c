@@ -1,6 +1,7 @@
-/* The command line, up to the work: words between newlines, the first of them the command. Whatever they are, the exit code is one
- * of the documented ones, and bad input is told by one line on standard error. The work (specs, devices, training) is taken out by
- * the linker (CMakeLists.txt): what stands in its place fails as a machine does where nothing is to be had. */
+/* The command line, up to the work: words between newlines, the first of them the command. Whatever they are, the exit
+ * code is one of the documented ones, and bad input is told by one line on standard error. The work (specs, devices,
+ * training) is taken out by the linker (CMakeLists.txt): what stands in its place fails as a machine does where nothing
+ * is to be had. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

@@ -1,4 +1,5 @@
-/* The CSV reader. Rows follow one another without a gap, and a row written again as the writer does it reads as the same fields. */
+/* The CSV reader. Rows follow one another without a gap, and a row written again as the writer does it reads as the
+ * same fields. */
 #include <glib.h>
 #include <string.h>
 

@@ -1,5 +1,5 @@
-/* The grammar of values: one byte chooses the option, the rest is its text. Values that are taken are within the option's bounds,
- * and each reads back from what it is printed as. */
+/* The grammar of values: one byte chooses the option, the rest is its text. Values that are taken are within the
+ * option's bounds, and each reads back from what it is printed as. */
 #include <glib.h>
 #include <stdlib.h>
 

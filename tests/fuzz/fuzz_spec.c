@@ -1,5 +1,5 @@
-/* The spec parser and --set: a file's text, then what --set says, each behind a byte 0x1F. A spec that is taken prints as a text
- * that reads as the same spec, and makes a plan or is refused. */
+/* The spec parser and --set: a file's text, then what --set says, each behind a byte 0x1F. A spec that is taken prints
+ * as a text that reads as the same spec, and makes a plan or is refused. */
 #include <glib.h>
 #include <stdlib.h>
 #include <string.h>

@@ -1,4 +1,5 @@
-/* libFuzzer's place in an ordinary build: gives the target each file that the arguments name, and each file of each folder. */
+/* libFuzzer's place in an ordinary build: gives the target each file that the arguments name, and each file of each
+ * folder. */
 #include <dirent.h>
 #include <stdio.h>
 #include <stdlib.h>

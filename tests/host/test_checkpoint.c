@@ -1,5 +1,5 @@
-/* Checkpoints: training in parts gives the bits of training in one, and a file that is not what it should be is told and
- * left. */
+/* Checkpoints: training in parts gives the bits of training in one, and a file that is not what it should be is told
+ * and left. */
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <glib.h>
@@ -240,8 +240,8 @@ Test(checkpoint, damaged_files_are_refused) {
     free_curves(&whole, 1);
 }
 
-/* Every byte of the part before the reals set to other values, with a sum that fits: refused or used, never a crash, and
- * nothing is read or written where it should not be (the sanitizers watch). */
+/* Every byte of the part before the reals set to other values, with a sum that fits: refused or used, never a crash,
+ * and nothing is read or written where it should not be (the sanitizers watch). */
 Test(checkpoint, signed_nonsense_does_no_harm) {
     eab_config config = tiny_config();
     GString *bytes = make_checkpoint(&config);

@@ -3,8 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "host/model/parameters.h"
 #include "host/model/cost.h"
+#include "host/model/parameters.h"
 #include "host/spec/options.h"
 
 enum { VOCAB = 8, D_MODEL = 12, HEADS = 3 };

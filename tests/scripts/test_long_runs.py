@@ -29,12 +29,14 @@ def few(tmp_path_factory) -> tuple[str, ...]:
     folder = tmp_path_factory.mktemp("calibration")
     (folder / "tiny.ini").write_text(TINY)
     call = ("--set", "task.basis=4", "--set", "task.delay=2", "--set", "train.stop_when_solved=off")
-    done = sweep(folder / "tiny.ini", *call, "--out", folder / "run", "--workers", "1", "--set", "train.seed=1", "--set",
+    done = sweep(folder / "tiny.ini", *call, "--out", folder / "run", "--workers", "1", "--set", "train.seed=1",
+                 "--set",
                  "train.steps=1000", "--set", "train.mechanism=dpa")
     assert done.returncode == 0, done.stderr
     steps = round(1000 * 0.35 / float(rows(folder / "run/throughput.csv")[0]["train_s"]))
     steps = min(100_000, max(700, steps))
-    return (*call, "--set", "train.seed=1:2", "--set", f"train.steps={steps}", "--set", f"train.eval_every={steps // 4 + 1}",
+    return (*call, "--set", "train.seed=1:2", "--set", f"train.steps={steps}", "--set",
+            f"train.eval_every={steps // 4 + 1}",
             "--save-curves", "--save-geometry")
 
 
@@ -45,7 +47,8 @@ def checkpoints(run: Path) -> list[Path]:
 def expect_same_tables(run: Path, whole: Path) -> None:
     for name in TABLES:
         assert (run / name).read_bytes() == (whole / name).read_bytes()
-    assert [row["cell"] for row in rows(run / "throughput.csv")] == [row["cell"] for row in rows(whole / "throughput.csv")]
+    assert [row["cell"] for row in rows(run / "throughput.csv")] == [row["cell"]
+                                                                     for row in rows(whole / "throughput.csv")]
     assert without_times(run / "throughput.csv") == without_times(whole / "throughput.csv")
     assert not (run / "checkpoints").exists()
 

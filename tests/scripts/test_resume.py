@@ -203,7 +203,8 @@ def test_mixtures_killed_and_resumed(tmp_path: Path):
 
     table = rows(whole / "accuracy.csv")
     assert len(rows(whole / "throughput.csv")) == 24 and len(table) == 12 * 3 + 12 * 4
-    cells = {cell: [row for row in table if row["cell"] == cell] for cell in dict.fromkeys(row["cell"] for row in table)}
+    cells = {cell: [row for row in table if row["cell"] == cell]
+             for cell in dict.fromkeys(row["cell"] for row in table)}
     for first, *parts in cells.values():
         names = re.fullmatch(r"(.*) cue=(token|none)", first["level"])
         assert first["task"] == "mixture" and names and first["basis"] == ""

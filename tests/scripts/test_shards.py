@@ -167,7 +167,8 @@ def test_what_does_not_belong_together(spec: Path, tmp_path: Path):
     assert merge(run).returncode == 0
 
 
-@pytest.mark.parametrize("shard", ["0/2", "3/2", "1", "1/", "/2", "1/2/3", "-1/2", "+1/2", " 1/2", "1/2 ", "1e0/2", "a/b",
+@pytest.mark.parametrize("shard",
+                         ["0/2", "3/2", "1", "1/", "/2", "1/2/3", "-1/2", "+1/2", " 1/2", "1/2 ", "1e0/2", "a/b",
                                    "1/99999999999999999999", "99999999999999999999/1"])
 def test_bad_shards(spec: Path, tmp_path: Path, shard: str):
     one_line(sweep(spec, "--out", tmp_path / "run", f"--shard={shard}"), 2, "--shard is", "I/N is allowed")

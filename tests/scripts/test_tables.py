@@ -36,8 +36,10 @@ def refused(run: Path, capsys: pytest.CaptureFixture[str]) -> str:
 FIELDS = [
     ("token_accuracy", "nan"), ("token_accuracy", "NaN"), ("token_accuracy", "inf"), ("token_accuracy", "1.5"),
     ("token_accuracy", "-0.1"), ("token_accuracy", "0,5"), ("token_accuracy", "1_0"), ("token_accuracy", "\u0661"),
-    ("token_accuracy", ""), ("validation_accuracy", "abc"), ("validation_accuracy", ""), ("solved", "2"), ("solved", "0.5"),
-    ("solved", "yes"), ("lr", ""), ("lr", "0"), ("lr", "-1"), ("lr", "1e999"), ("seed", "1.5"), ("seed", ""), ("seed", "x"),
+    ("token_accuracy", ""), ("validation_accuracy", "abc"), ("validation_accuracy", ""), ("solved", "2"), ("solved",
+                                                                                                           "0.5"),
+    ("solved", "yes"), ("lr", ""), ("lr", "0"), ("lr", "-1"), ("lr", "1e999"), ("seed", "1.5"), ("seed", ""), ("seed",
+                                                                                                               "x"),
     ("complexity_bits", "-3"), ("loss_nats", "nan"), ("steps_to_solve", "0x10"), ("status", "maybe"), ("status", ""),
     ("cell", ""), ("task", ""), ("mechanism", " "), ("level", "x" * 501), ("level", "a\x1b[2Jb"), ("task", "a\nb"),
     ("vocab", "1e"), ("seen_share", "101%"),
@@ -128,7 +130,8 @@ def test_torn_last_line_is_dropped_with_a_warning(make_run: Make, capsys: pytest
 
 def test_what_is_tolerated(make_run: Make) -> None:
     run = make_run(sweep(seeds=[1], rates=[0.01]))
-    edit(run, lambda text: "\ufeff" + text.replace("\n", "\r\n").replace("basis,delay", "basis,window,delay", 1).replace(
+    edit(run, lambda text: "\ufeff"
+         + text.replace("\n", "\r\n").replace("basis,delay", "basis,window,delay", 1).replace(
         "steps_to_solve", "steps_to_solve,colour", 1))
     path = run / "accuracy.csv"
     lines = path.read_bytes().decode().split("\r\n")

@@ -64,7 +64,7 @@ static double rounded(double x, int32_t dtype) {
 
 static double unit_roundoff(int32_t dtype) { return dtype == EAB_F32 ? 0x1p-24 : dtype == EAB_F16 ? 0x1p-11 : 0x1p-8; }
 
-/* ---- plain, 16 bits: every matrix is rounded when it is stored, sums and functions are in float32 or better ---------------- */
+/* ---- plain, 16 bits: every matrix is rounded when it is stored, sums and functions are in float32 or better ------ */
 
 static void plain_16(const attention_fleet_case &spec, int32_t mechanism, double scale, const float *slopes,
                      const solution &in, solution &plain) {
@@ -137,7 +137,7 @@ static void plain_32(const eab_attention_args *args, const solution &in, solutio
     for (int i = 0; i < TENSORS; i++) plain.tensor[i].assign(tensor[i].begin(), tensor[i].end());
 }
 
-/* ---- device memory ----------------------------------------------------------------------------------------------------- */
+/* ---- device memory ----------------------------------------------------------------------------------------------- */
 
 /* Poison that no arithmetic produces; what is not a result must still hold it afterwards. */
 static const uint32_t poison = 0x7FA5C3E1u;

@@ -1,5 +1,5 @@
-/* A fleet's attention computed three ways, for the tests of the CUDA kernels: float64 reference, plain (unfused, in the dtype
- * under test), and the kernels, which run under simt. */
+/* A fleet's attention computed three ways, for the tests of the CUDA kernels: float64 reference, plain (unfused, in the
+ * dtype under test), and the kernels, which run under simt. */
 #ifndef EAB_TESTS_SIMT_ATTENTION_FLEET_H
 #define EAB_TESTS_SIMT_ATTENTION_FLEET_H
 
@@ -24,8 +24,9 @@ typedef struct {
 
 std::string attention_fleet_name(const attention_fleet_case &spec);
 
-/* The largest error ratios over the members: of out, dq, dk, dv. Infinite where a value is not finite, where row_stat is off,
- * where a gap was written, or where a call failed. `bits`, if not NULL, gets a checksum of everything written. */
+/* The largest error ratios over the members: of out, dq, dk, dv. Infinite where a value is not finite, where row_stat
+ * is off, where a gap was written, or where a call failed. `bits`, if not NULL, gets a checksum of everything written.
+ * */
 typedef struct {
     double ratio[4];
 } attention_fleet_errors;

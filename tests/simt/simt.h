@@ -13,8 +13,9 @@
 #define __host__
 #define __constant__
 #define __forceinline__ inline __attribute__((always_inline))
-/* A bound becomes part of the kernel's type, an address space of its return type, so that a launch can be held against it
- * (simt_launch_bound); a compiler that knows no such type (tests/simt/CMakeLists.txt asks it) leaves bounds unchecked. */
+/* A bound becomes part of the kernel's type, an address space of its return type, so that a launch can be held against
+ * it (simt_launch_bound); a compiler that knows no such type (tests/simt/CMakeLists.txt asks it) leaves bounds
+ * unchecked. */
 #ifdef EAB_SIMT_LAUNCH_BOUNDS
 #define __launch_bounds__(threads, ...) __attribute__((address_space(threads)))
 #else

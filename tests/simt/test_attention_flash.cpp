@@ -1,5 +1,5 @@
-/* The 16-bit attention kernels (kernels/cuda/attention_flash*.cu) under simt, against float64. Four members a case: every
- * mechanism, one call each. */
+/* The 16-bit attention kernels (kernels/cuda/attention_flash*.cu) under simt, against float64. Four members a case:
+ * every mechanism, one call each. */
 #include "attention_fleet.h"
 
 #include <criterion/criterion.h>

@@ -1,5 +1,5 @@
-/* The float32 attention kernels (kernels/cuda/attention_small_*.cu) under simt, against float64. Four members a case: every
- * mechanism, mixed in one launch. */
+/* The float32 attention kernels (kernels/cuda/attention_small_*.cu) under simt, against float64. Four members a case:
+ * every mechanism, mixed in one launch. */
 #include "attention_fleet.h"
 
 #include <criterion/criterion.h>

@@ -78,8 +78,8 @@ static void multiply(eab_precision precision, int32_t m, int32_t n, int32_t k, c
     eab_device_close(device);
 }
 
-/* tf32 keeps 10 bits of each input: an element is off by (2 * 2^-10 + 2^-20 + k 2^-24) of the sum of its terms' sizes at most, and
- * by more than float32 would be. */
+/* tf32 keeps 10 bits of each input: an element is off by (2 * 2^-10 + 2^-20 + k 2^-24) of the sum of its terms' sizes
+ * at most, and by more than float32 would be. */
 Test(backend, tf32_keeps_ten_bits, .timeout = 60) {
     enum { M = 7, N = 5, K = 33 };
     float a[M * K], b[K * N], cut[M * N], exact[M * N];

@@ -1,5 +1,5 @@
-/* Training in parts on the CUDA backend's own kernels, run by simt: the bits of training in one, with recorded steps, and
- * with members that leave between checkpoints. */
+/* Training in parts on the CUDA backend's own kernels, run by simt: the bits of training in one, with recorded steps,
+ * and with members that leave between checkpoints. */
 #include <criterion/criterion.h>
 #include <stdio.h>
 #include <stdlib.h>

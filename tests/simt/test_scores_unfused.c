@@ -1,5 +1,5 @@
-/* Unfused attention between its products (kernels/cuda/scores_unfused.cu), run by simt, against the same formulas in float64;
- * the processor's code, which has been held against the reference, says what error float32 has. */
+/* Unfused attention between its products (kernels/cuda/scores_unfused.cu), run by simt, against the same formulas in
+ * float64; the processor's code, which has been held against the reference, says what error float32 has. */
 #include <criterion/criterion.h>
 #include <math.h>
 #include <stdlib.h>

@@ -1,5 +1,5 @@
-/* Training on the CUDA backend's own kernels, run by simt, against the processor's: the same tokens and first weights bit
- * for bit, the same losses to a tolerance, recorded steps, members that leave, and a device that fails. */
+/* Training on the CUDA backend's own kernels, run by simt, against the processor's: the same tokens and first weights
+ * bit for bit, the same losses to a tolerance, recorded steps, members that leave, and a device that fails. */
 #include <criterion/criterion.h>
 #include <glib.h>
 #include <math.h>
@@ -177,8 +177,8 @@ Test(training, weights_agree_after_five_steps_of_sgd, .timeout = 200) { expect_s
 /* Without biases: the gradient of the keys' bias is 0 in dpa, and AdamW makes whole steps of its rounding errors. */
 Test(training, weights_agree_after_five_steps_of_adamw, .timeout = 200) { expect_same_weights(EAB_OPTIMIZER_ADAMW, 0); }
 
-/* Products with inputs in bf16, by our own kernel and by the way through cuBLAS (a stand-in of it), against the reference's,
- * which rounds the same inputs: losses agree far closer than they do with float32's. */
+/* Products with inputs in bf16, by our own kernel and by the way through cuBLAS (a stand-in of it), against the
+ * reference's, which rounds the same inputs: losses agree far closer than they do with float32's. */
 static void expect_bf16(const char *product) {
     eab_config configs[MEMBERS];
     eab_cell_result simt[MEMBERS], reference[MEMBERS], exact[MEMBERS];
@@ -241,7 +241,8 @@ Test(training, losses_agree_with_qk_norm, .timeout = 200) {
     expect_same_curves(configs, 1e-5);
 }
 
-/* Member 1's loss is not finite after some steps: it leaves, the last one takes its place, and the step is recorded anew. */
+/* Member 1's loss is not finite after some steps: it leaves, the last one takes its place, and the step is recorded
+ * anew. */
 Test(training, losses_agree_after_a_member_has_left, .timeout = 200) {
     eab_config configs[MEMBERS];
     mixed_configs(configs);
@@ -403,8 +404,8 @@ Test(training, a_fleet_outlives_a_fault, .timeout = 200) {
     cr_expect_eq(found.failed, 0, "%d cells failed: %s", found.failed, found.reason);
 }
 
-/* EAB_CUDA_FAULT_AFTER counts waits; the device opened next records nothing, so that a second fault is named, the one after
- * it does. */
+/* EAB_CUDA_FAULT_AFTER counts waits; the device opened next records nothing, so that a second fault is named, the one
+ * after it does. */
 Test(training, the_nth_wait_fails) {
     eab_device *device;
     setenv("EAB_CUDA_FAULT_AFTER", "3", 1);

@@ -18,12 +18,12 @@ eab_level family_level(const char *family, const char *settings);
 /* Sequence `index` of a stream under seed 1, without a held-out set. */
 void family_draw(const eab_level *level, uint32_t stream, uint64_t index, int32_t length, family_sequence *sequence);
 
-/* Level number 0, 1, ... of a fixed, varied list of those that the family accepts at `context`; `small`: options near their
- * least, so that sequences repeat. */
+/* Level number 0, 1, ... of a fixed, varied list of those that the family accepts at `context`; `small`: options near
+ * their least, so that sequences repeat. */
 eab_level family_sample(int family, int32_t context, uint32_t number, bool small);
 
-/* Fails the test where the sequence of (stream, index) is not `expected`, such as "[1] [2] 3": the tokens by their names,
- * those that are not determined in brackets. */
+/* Fails the test where the sequence of (stream, index) is not `expected`, such as "[1] [2] 3": the tokens by their
+ * names, those that are not determined in brackets. */
 void family_expect_sequence(const eab_level *level, uint32_t stream, uint64_t index, const char *expected);
 
 /* Fails the test where check() accepts the level, or leaves one of the two words out of its message. */

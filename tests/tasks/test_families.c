@@ -169,8 +169,8 @@ Test(families, the_same_beginning_has_the_same_determined_token) {
     }
 }
 
-/* The places that a family says determine a token do: the same tokens there, at the same places, have the same one behind
- * them. Rules of a level are fixed, so nothing else may be needed. */
+/* The places that a family says determine a token do: the same tokens there, at the same places, have the same one
+ * behind them. Rules of a level are fixed, so nothing else may be needed. */
 Test(families, what_determines_a_token_determines_it) {
     for (int family = 0; family < eab_task_count(); family++) {
         const eab_task *task = eab_task_at(family);

@@ -63,7 +63,8 @@ Test(recurrence, a_sequence_depends_on_stream_seed_index_and_level_only) {
     cr_expect_arr_neq(first, again, sizeof first);
 }
 
-/* A longer sequence begins with the shorter one only where the free tokens, which decide what is held out, are the same. */
+/* A longer sequence begins with the shorter one only where the free tokens, which decide what is held out, are the
+ * same. */
 Test(recurrence, held_out_sequences_are_never_trained_on) {
     enum { LENGTH = 25, COUNT = 4000 };
     const eab_level level = level_of(8, 4, 1, 1); /* 4,096 sequences: many repeats in 4,000 draws */

@@ -1,4 +1,5 @@
-/* The recurrence's later rules: drawn coefficients, product, table. Those of old levels are pinned in test_recurrence.c. */
+/* The recurrence's later rules: drawn coefficients, product, table. Those of old levels are pinned in
+ * test_recurrence.c. */
 #include <criterion/criterion.h>
 #include <string.h>
 

@@ -3,9 +3,9 @@
 
 #include "family_fixture.h"
 
-/* Worked out by hand from the definition in task_switch.h; the free tokens are those drawn. Pinned: data must not change.
- * First: I from 14: 15 0 1. C behind 1: 1 mod 3 = 1, addition: 0+1 1+1 1+2 2+3. I: 6. I: 7 8 9. C behind 9: 9 mod 3 = 0, I.
- * Second: C behind 0: I: 1. R: 3 0 1 backwards, again and again. A: 3+1 1+4 4+5 5+9 9+14 (7) 14+7 (5).
+/* Worked out by hand from the definition in task_switch.h; the free tokens are those drawn. Pinned: data must not
+ * change. First: I from 14: 15 0 1. C behind 1: 1 mod 3 = 1, addition: 0+1 1+1 1+2 2+3. I: 6. I: 7 8 9. C behind 9: 9
+ * mod 3 = 0, I. Second: C behind 0: I: 1. R: 3 0 1 backwards, again and again. A: 3+1 1+4 4+5 5+9 9+14 (7) 14+7 (5).
  * Third: C behind 10: 1, A: 12 6 2 8 10 2 12 14 10 8 2. A: 10 12 6 2. C behind 2: 2, R: 2 6 12 10 2. */
 Test(task_switch, by_hand) {
     const eab_level level = family_level("task_switch", "");
