@@ -38,7 +38,7 @@ typedef struct {
     int64_t steps_to_solve;               /* the first evaluation with every validation token right; -1: none */
     eab_part_result parts[EAB_MAX_PARTS]; /* of a mixture: the same, part by part; for a plain task not filled in */
     double train_s, wall_s;               /* training alone; with evaluation and set-up */
-    double flop_per_token;                /* DESIGN.md 5 */
+    double flop_per_token;                /* docs/design.md 5 */
     int32_t fleet;                        /* members that it was trained with, itself included */
     int64_t fleet_tokens;                 /* trained input positions of all of them in train_s */
     int64_t memory_bytes;                 /* the device's peak */

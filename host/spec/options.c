@@ -1,4 +1,4 @@
-/* The table of DESIGN.md 4, in its order, and what is derived from it. */
+/* The table of options (docs/spec-files.md), in its order, and what is derived from it. */
 #include "options.h"
 
 #include <float.h>

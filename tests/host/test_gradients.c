@@ -114,7 +114,7 @@ static double float32_error(const char *backend, const eab_config *config, const
 }
 
 /* Against a plain float32 program. A model's gradient passes through ea's quotients, which amplify what cancels
- * (DESIGN.md 1), in another way for each order of summation: hence the floor. */
+ * (docs/design.md 1), in another way for each order of summation: hence the floor. */
 static void check_float32(const eab_config *config, const char *name) {
     const double floor = 4e-6;
     fleet_fixture exact;

@@ -8,7 +8,7 @@
 #include "host/spec/options.h"
 #include "tasks/task.h"
 
-/* DESIGN.md 4, in its order. */
+/* The options of docs/spec-files.md, in their order. */
 static const struct {
     const char *section, *key, *value;
 } table[] = {

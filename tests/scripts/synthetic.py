@@ -1,4 +1,4 @@
-"""Makes synthetic run folders in the exact schema of DESIGN.md, section 5."""
+"""Makes synthetic run folders in the exact schema of docs/design.md 5."""
 
 from __future__ import annotations
 
