@@ -81,7 +81,7 @@ static void batch_close(eab_device *device, batch *b) {
 /* The gradient of the batch's mean loss at the model's initial weights. Free with g_free. */
 static int gradient_on(eab_device *device, const eab_config *config, uint64_t first, double **gradient,
                        int64_t *count) {
-    batch b = {NULL};
+    batch b = {0};
     eab_model model;
     EAB_TRY(eab_model_create(device, 1, config, &model));
     int status = batch_open(device, config, first, &b);
