@@ -66,6 +66,15 @@ def test_same_tables_for_any_workers_and_fleet(spec: Path, tmp_path: Path, undis
         row["cell"] for row in rows(undisturbed / "throughput.csv")]
 
 
+def test_members_keep_their_bits_in_a_fleet_of_wider_vocabularies(spec: Path, tmp_path: Path):
+    """Vocabularies below, at and above a vector of each SIMD level: padding must not change how a row is summed."""
+    for fleet in (1, 64):
+        done = sweep(spec, "--out", tmp_path / f"fleet-{fleet}", "--fleet", fleet, "--workers", 1, "--set",
+                     "task.basis=3, 4, 8, 9, 16, 17, 33", "--set", "task.delay=2", "--set", "train.seed=1:2")
+        assert done.returncode == 0, done.stderr
+    assert (tmp_path / "fleet-1/accuracy.csv").read_bytes() == (tmp_path / "fleet-64/accuracy.csv").read_bytes()
+
+
 def test_dry_run_writes_nothing(spec: Path, tmp_path: Path):
     before = sorted(tmp_path.rglob("*"))
     done = sweep(spec, "--dry-run", "--set", "train.seed=1, 2, 2", cwd=tmp_path)
