@@ -26,8 +26,8 @@ const char *eab_command_resolve_backend(const char *command, const char *name);
 /* The line that was given, as a shell reads it; g_free. */
 char *eab_command_quote(const char *program, int argc, char **argv);
 
-/* A length of time: a number of seconds, or a number with s, m, h or d behind it; below 1e9 s. False where it is none.
- * */
+/* A length of time: a number of seconds, or a number with s, m, h or d behind it; below 1e9 s. False where it is
+ * none. */
 bool eab_command_read_duration(const char *text, double *seconds);
 
 #endif

@@ -180,10 +180,9 @@ static bool check(arguments *a) {
         return false;
     }
     if (a->shard && a->search) {
-        fprintf(
-            stderr,
-            "eabench sweep: --search with --shard: a search decides from earlier results which cells it needs; one of the two is "
-            "allowed, or mpirun\n");
+        fprintf(stderr,
+                "eabench sweep: --search with --shard: a search decides from earlier results which cells it needs; "
+                "one of the two is allowed, or mpirun\n");
         return false;
     }
     if (a->list && !a->dry_run) {

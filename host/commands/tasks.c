@@ -219,9 +219,9 @@ static int show_family(const tasks_request *request) {
     printf("\nlevel %s: %d tokens, %.4g bits of complexity, chance accuracy %.4g\n", name, eab_config_vocab(&config),
            eab_config_complexity_bits(&config), eab_config_chance_accuracy(&config));
     if (request->show == 0) return EAB_OK;
-    printf(
-        "context %d, seed %lld, training stream; [free] tokens are drawn or not scored, the others are to be predicted\n\n",
-        config.context, (long long)request->seed);
+    printf("context %d, seed %lld, training stream; [free] tokens are drawn or not scored, the others are to be "
+           "predicted\n\n",
+           config.context, (long long)request->seed);
     return eab_task_examples_print(&config, request->show, (uint32_t)request->seed);
 }
 

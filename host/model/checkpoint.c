@@ -6,7 +6,8 @@
  *   reals    of each of these: weights, first and second moments, as the device stores them
  *
  * Nothing else is needed: the training sequences of a step are a pure function of seed and step, gradients are zero
- * between steps. A file may hold more cells than are wanted (some were delivered before a crash): the others are left. */
+ * between steps. A file may hold more cells than are wanted (some were delivered before a crash): the others are
+ * left. */
 #include "checkpoint.h"
 
 #include <math.h>

@@ -1,6 +1,6 @@
 /* A checkpoint as a file: a preamble (what it is, of which format), bytes in the machine's own order, and behind them a
- * checksum of everything before. Written beside its place and renamed into it, so that a crash leaves the old one or the
- * new one; read without trust: nothing that another program left there is taken for ours. */
+ * checksum of everything before. Written beside its place and renamed into it, so that a crash leaves the old one or
+ * the new one; read without trust: nothing that another program left there is taken for ours. */
 #ifndef EAB_MODEL_CHECKPOINT_FILE_H
 #define EAB_MODEL_CHECKPOINT_FILE_H
 
@@ -11,7 +11,8 @@
 /* A checkpoint of another format is refused. To be raised with every change of what train_checkpoint.c writes. */
 enum { EAB_CHECKPOINT_FORMAT = 1 };
 
-/* Sum of a stream of 8-byte words in four lanes. A change within one word always changes it: each step is one-to-one. */
+/* Sum of a stream of 8-byte words in four lanes. A change within one word always changes it: each step is
+ * one-to-one. */
 typedef struct {
     uint64_t lane[4], bytes;
 } eab_checksum;
@@ -32,8 +33,8 @@ void eab_checkpoint_abandon(eab_checkpoint_writer *writer); /* NULL: nothing */
 
 typedef struct eab_checkpoint_reader eab_checkpoint_reader;
 
-/* Opens a regular file (no link) with our preamble; its checksum is not looked at yet. *opened is NULL with EAB_OK where
- * there is no file; EAB_BAD_INPUT with one line where there is another thing. */
+/* Opens a regular file (no link) with our preamble; its checksum is not looked at yet. *opened is NULL with EAB_OK
+ * where there is no file; EAB_BAD_INPUT with one line where there is another thing. */
 int eab_checkpoint_open(const char *path, eab_checkpoint_reader **opened);
 
 /* Reads all of it, at most `most_bytes`, for the checksum, and goes back to behind the preamble. EAB_BAD_INPUT. */

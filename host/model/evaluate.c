@@ -66,7 +66,8 @@ typedef struct {
     eab_tally *batch, *rolled;
 } batch_tallies;
 
-/* One batch of part tokens->generate.only, sequences first, first + 1, ...: forward, and the continuations if `rolling`. */
+/* One batch of part tokens->generate.only, sequences first, first + 1, ...: forward, and the continuations if
+ * `rolling`. */
 static int evaluate_batch(eab_model *model, eab_fleet_tokens *tokens, uint64_t first, bool rolling,
                           const batch_tallies *tallies) {
     const eab_backend *backend = model->device->backend;

@@ -34,7 +34,8 @@ int eab_evaluate(eab_model *model, eab_fleet_tokens *tokens, uint32_t stream, bo
 /* The parts' evaluations, summed up. */
 eab_evaluation eab_evaluation_sum(const eab_evaluation *parts, int32_t count);
 
-/* The share of the part's first `sequences` held-out sequences that were among its first `trained` ones for training. */
+/* The share of the part's first `sequences` held-out sequences that were among its first `trained` ones for
+ * training. */
 int eab_seen_share(const eab_config *config, int32_t part, int64_t sequences, int64_t trained, double *share);
 
 #endif

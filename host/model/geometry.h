@@ -1,6 +1,6 @@
 /* What attention looks like inside a trained model: angles between queries and keys, where the attention mass lies, how
- * spread rows are, how long queries and keys are. In float64, from the q and k that the kernels scored: after qk_norm and
- * rope, with the position bias in the mass. docs/reading-results.md has the definitions. */
+ * spread rows are, how long queries and keys are. In float64, from the q and k that the kernels scored: after qk_norm
+ * and rope, with the position bias in the mass. docs/reading-results.md has the definitions. */
 #ifndef EAB_MODEL_GEOMETRY_H
 #define EAB_MODEL_GEOMETRY_H
 
@@ -43,15 +43,15 @@ typedef struct {
     int32_t cued;              /* 1: the level's own sequence begins behind a task token */
 } eab_geometry_sequence;
 
-/* Adds head `head` of one sequence: q and k begin its rows as `args` says (batch entry 0), and args->scores.mechanism[0] and
- * .scale[0] score them. map: [context][context] where not NULL, becomes the attention, 0 where a key is not allowed.
- * EAB_NO_MEMORY at worst. */
+/* Adds head `head` of one sequence: q and k begin its rows as `args` says (batch entry 0), and
+ * args->scores.mechanism[0] and .scale[0] score them. map: [context][context] where not NULL, becomes the attention, 0
+ * where a key is not allowed. EAB_NO_MEMORY at worst. */
 int eab_geometry_add(eab_geometry_sums *sums, const eab_attention_args *args, int32_t head, const double *q,
                      const double *k, const eab_geometry_sequence *sequence, float *map);
 void eab_geometry_finish(const eab_geometry_sums *sums, eab_geometry_head *head);
 
-/* Measures the members marked in wanted[] (others get NULL) and saves their maps to paths[member], unless that is NULL or
- * they would take more than 64 MiB. found[member]: malloc'd, the caller frees. */
+/* Measures the members marked in wanted[] (others get NULL) and saves their maps to paths[member], unless that is NULL
+ * or they would take more than 64 MiB. found[member]: malloc'd, the caller frees. */
 int eab_geometry_measure(eab_model *model, eab_fleet_tokens *tokens, const uint8_t *wanted,
                          const eab_config *const *configs, const char *const *paths, eab_geometry **found);
 

@@ -111,8 +111,8 @@ int64_t eab_model_activation_reals(const eab_config *config, int32_t vocab) {
 }
 
 /* As large as the backend's cache wants it, and all of the same size where that is more than half as large, else of
- * about the same. A backend may round sums by micro-batch, so the choice must not depend on the fleet: d_model stands in
- * for the vocabulary, which others may have padded. */
+ * about the same. A backend may round sums by micro-batch, so the choice must not depend on the fleet: d_model stands
+ * in for the vocabulary, which others may have padded. */
 int32_t eab_model_micro_batch(const eab_backend *backend, const eab_config *config) {
     const int64_t limit = backend->micro_batch_bytes;
     if (limit == 0) return config->batch;

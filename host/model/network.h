@@ -42,8 +42,8 @@ void eab_model_destroy(eab_model *model);
 int eab_model_pass(eab_model *model, const int32_t *inputs, const int32_t *targets, const int64_t *counts,
                    eab_tally *tally, int32_t *predictions);
 
-/* A forward pass over the first `sequences` of a batch, in micro-batches. After each, visit() is called with the place of its
- * first sequence and their number, while attention_saved holds what it left of them. */
+/* A forward pass over the first `sequences` of a batch, in micro-batches. After each, visit() is called with the place
+ * of its first sequence and their number, while attention_saved holds what it left of them. */
 int eab_model_look(eab_model *model, const int32_t *inputs, int32_t sequences,
                    int (*visit)(void *context, int32_t first, int32_t count), void *context);
 

@@ -6,8 +6,8 @@
 
 typedef enum { EAB_STORED_FLOAT32, EAB_STORED_FLOAT64 } eab_stored;
 
-/* Writes values[parameters->count] (rounded to what is stored) and the cell's options as metadata, atomically. Tensors are
- * [in][out] (y = x W) and have the member's own vocabulary, without a fleet's padding. EAB_IO if it cannot. */
+/* Writes values[parameters->count] (rounded to what is stored) and the cell's options as metadata, atomically. Tensors
+ * are [in][out] (y = x W) and have the member's own vocabulary, without a fleet's padding. EAB_IO if it cannot. */
 int eab_safetensors_write(const char *path, const eab_parameters *parameters, const eab_config *config,
                           eab_stored stored, const double *values);
 

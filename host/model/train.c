@@ -360,7 +360,8 @@ static int record_step(eab_fleet_state *fleet, int64_t step) {
     return recorded ? eab_fail((eab_status)recorded, "%s", reason) : ended;
 }
 
-/* Recording does nothing, so where it fails the step can still be done, slower. A fault of the device shows there, too. */
+/* Recording does nothing, so where it fails the step can still be done, slower. A fault of the device shows there,
+ * too. */
 static void do_without_recording(eab_fleet_state *fleet, eab_device *device) {
     static atomic_flag told = ATOMIC_FLAG_INIT;
     if (!atomic_flag_test_and_set(&told))

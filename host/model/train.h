@@ -72,8 +72,9 @@ typedef struct {
 
 /* Trains `members` cells of one shape in lockstep (they may differ in level, mechanism, scale, seed and every option
  * of the optimizer but its kind; eab_train_same_fleet tells) and fills in results[members]. A cell that diverges is a
- * result. Returns EAB_OK, EAB_INTERRUPTED (results are void, a checkpoint is written if one is wanted), or an error of the whole fleet: EAB_NO_MEMORY,
- * EAB_DEVICE_FAULT, ... with a line in eab_last_error(). On the CPU a member's result does not depend on its fleet. */
+ * result. Returns EAB_OK, EAB_INTERRUPTED (results are void, a checkpoint is written if one is wanted), or an error of
+ * the whole fleet: EAB_NO_MEMORY, EAB_DEVICE_FAULT, ... with a line in eab_last_error(). On the CPU a member's result
+ * does not depend on its fleet. */
 int eab_train_fleet(eab_device *device, int32_t members, const eab_config *configs, const eab_train_options *options,
                     eab_cell_result *results);
 

@@ -1,4 +1,5 @@
-/* What a cell is trained and measured on: one level, or the parts of a mixture. Whoever asks here need not know which. */
+/* What a cell is trained and measured on: one level, or the parts of a mixture. Callers need not
+ * distinguish the two. */
 #ifndef EAB_SPEC_CELL_TASK_H
 #define EAB_SPEC_CELL_TASK_H
 
@@ -24,15 +25,16 @@ bool eab_config_part_held_out(const eab_config *config, int32_t part);
 /* Of `sequences` trained sequences those that were of this part. */
 int64_t eab_config_part_sequences(const eab_config *config, int32_t part, int64_t sequences);
 
-/* The family's name or "mixture", and the level's name, such as "basis=8 delay=4", or the mixture's text and its cue. */
+/* The family's name or "mixture", and the level's name, such as "basis=8 delay=4", or the mixture's text and its
+ * cue. */
 const char *eab_config_task_name(const eab_config *config);
 void eab_config_level_name(const eab_config *config, char *name, size_t size);
 
 /* Different tokens: parts share those of the widest, task tokens come behind them. */
 int32_t eab_config_vocab(const eab_config *config);
 
-/* log2 of the number of distinct sequences, of all parts together: log2 of the sum of 2^bits. Exact with task tokens; an
- * upper bound without, where parts may have sequences in common. */
+/* log2 of the number of distinct sequences, of all parts together: log2 of the sum of 2^bits. Exact with task tokens;
+ * an upper bound without, where parts may have sequences in common. */
 double eab_config_complexity_bits(const eab_config *config);
 
 /* Of a determined token by a uniform guess among its part's tokens, each part counting the same. */

@@ -8,7 +8,8 @@
 
 enum { EAB_SPEC_MAX_BYTES = 1 << 20 };
 
-/* One option and its values, for the cells of one mechanism or (mechanism -1) of those that have no list of their own. */
+/* One option and its values, for the cells of one mechanism or (mechanism -1) of those that have no list of their
+ * own. */
 typedef struct {
     const eab_option *option;
     int32_t mechanism;

@@ -15,8 +15,8 @@ static void add_option(GPtrArray *lines, const eab_option *option, const eab_con
     g_ptr_array_add(lines, g_strdup_printf("%s.%s=%s", option->section, option->key, value));
 }
 
-/* A part of a mixture counts like a plain cell, by the options that are not at their default: a new option of its family
- * does not change the mixture's identity. */
+/* A part of a mixture counts like a plain cell, by the options that are not at their default: a new option of its
+ * family does not change the mixture's identity. */
 static void add_part(GPtrArray *lines, const eab_level *level) {
     const eab_config config = {.level = *level};
     GPtrArray *options = g_ptr_array_new_with_free_func(g_free);

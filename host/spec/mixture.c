@@ -61,7 +61,8 @@ static int refuse(const char *where, const char *item, const char *problem, cons
                     *item ? ": " : "", problem, allowed);
 }
 
-/* Cuts `text` at each `separator` outside of ( ), in place; each piece without the blanks around it. Free the array only. */
+/* Cuts `text` at each `separator` outside of ( ), in place; each piece without the blanks around it. Free the array
+ * only. */
 static GPtrArray *split(char *text, char separator) {
     GPtrArray *pieces = g_ptr_array_new();
     int depth = 0;

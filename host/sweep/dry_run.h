@@ -10,8 +10,8 @@
 int eab_dry_run(const eab_sweep *sweep, const eab_plan *plan);
 
 /* Prints the cells that are not done as CSV, in the order of training: order (from 1), fleet, cell, mechanism, task,
- * level, layers, d_model, heads, context, batch, steps, lr, seed, flop (without an early stop), flop_with_evaluation.
- * */
+ * level, layers, d_model, heads, context, batch, steps, lr, seed, flop (without an early stop),
+ * flop_with_evaluation. */
 int eab_list_cells(FILE *file, const eab_sweep *sweep, const eab_plan *plan);
 
 #endif

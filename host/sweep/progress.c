@@ -54,8 +54,8 @@ void eab_quantity_print(double value, const char *unit, char *text, size_t size)
     g_snprintf(text, size, "%.*f %s%s", decimals, value, prefixes[i], unit);
 }
 
-/* Appends a part after two spaces if the line has room for it. After the first part that does not fit, none is added.
- * */
+/* Appends a part after two spaces if the line has room for it. After the first part that does not fit, none is
+ * added. */
 static void add_part(GString *line, bool *full, size_t columns, const char *part) {
     const size_t gap = line->len ? 2 : 0;
     if (*full || line->len + gap + strlen(part) > columns) {

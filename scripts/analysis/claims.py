@@ -1,6 +1,6 @@
 """The claims about expressive attention, tested on a run: claims.csv and the page's lead.
 
-Each mechanism is compared with the baseline on its own, at each one's best learning rate (by validation accuracy), paired
+Each mechanism is compared with the baseline on its own, each at its best learning rate (by validation accuracy), paired
 by (task, level, every other option, seed). A verdict is `supported`, `contradicted` (the opposite is shown), `not
 supported` (neither is), or `too few data`, which says what is lacking.
 """
@@ -178,7 +178,8 @@ def growing(claim: Claim, levels: Sequence[Level]) -> Claim:
     result = tests.trend(strata)
     estimate = result.estimate
     claim.levels, claim.seeds = len(used), estimate.clusters
-    claim.statistic, claim.low, claim.high, claim.p_value = estimate.value, estimate.low, estimate.high, estimate.p_value
+    claim.statistic, claim.p_value = estimate.value, estimate.p_value
+    claim.low, claim.high = estimate.low, estimate.high
     if result.smallest_p_levels > SIGNIFICANT:
         return _too_few(claim, f"only {_levels(len(used))} between chance and ceiling; five of different complexity in "
                                "one "

@@ -96,12 +96,12 @@ def _signs(values: np.ndarray) -> np.ndarray:
 
 
 def trend(strata: Sequence[Stratum]) -> Trend:
-    """Does the margin rise with the bits? Two tests, and both must say so (the larger p counts).
+    """Tests whether the margin rises with the bits: two tests, of which the larger p-value counts.
 
     Over seeds: within each seed the pairs of levels where the margin rises minus those where it falls, as a share of
-    the pairs of different complexity (Kendall's S without pairs tied in bits), summed over strata; Student's t over seeds.
-    Over levels: the same of the mean margins, against shuffled levels. Otherwise any pattern that the levels have, rising
-    or not, would become certain with enough seeds. A family's levels are shuffled alike in all of its settings.
+    the pairs of different complexity (Kendall's S without pairs tied in bits), summed over strata; Student's t over
+    seeds. Over levels: the same statistic of the mean margins, against shuffled levels. Without it any pattern of the
+    levels, rising or not, would become certain with enough seeds. A family's levels are shuffled alike in all settings.
     """
     score: dict[float, float] = defaultdict(float)
     pairs: dict[float, int] = defaultdict(int)

@@ -20,10 +20,11 @@ MOST_LINES = 60  # of cells that are the same in kind; --csv has them all
 
 def parser() -> argparse.ArgumentParser:
     command = argparse.ArgumentParser(
-        prog="compare", description="Holds a run of eabench against a baseline. Two CPU runs of the same version and compiler "
-        "at the same SIMD level are compared exactly, row by row; others by differences paired over cells, pooled over "
-        "levels and seeds per task and mechanism, with a 95% bootstrap interval, a sign-flip permutation test and "
-        "Holm's correction.",
+        prog="compare",
+        description="Compares a run of eabench with a baseline. Two CPU runs of the same version and compiler at the "
+        "same SIMD level are compared exactly, row by row; others by differences paired over cells, pooled over levels "
+        "and seeds per task and mechanism, with a 95% bootstrap interval, a sign-flip permutation test and Holm's "
+        "correction.",
         epilog="Exit codes: 0 no regression, 1 a regression or missing cells, 2 bad input or usage.")
     command.add_argument("base", metavar="BASE", type=Path, help="run folder of the baseline")
     command.add_argument("new", metavar="NEW", type=Path, help="run folder that is judged")

@@ -15,7 +15,8 @@ from .pool import Group, levels_of, mechanisms_of
 from .style import INK, MUTED, Looks, Plot, label
 from .tables_more import read_attention
 
-SCALARS = (("row_entropy_share", "entropy of a row / its maximum"), ("determining_mass", "mass on determining positions"),
+SCALARS = (("row_entropy_share", "entropy of a row / its maximum"),
+           ("determining_mass", "mass on determining positions"),
            ("query_norm", "norm of queries"), ("key_norm", "norm of keys"))
 MOST_LAYERS, MOST_HEADS, MOST_CONTEXT = 4, 8, 64
 WANTED_SKILL = 0.7   # a level that is learned, not yet solved by all: there the mechanisms differ
@@ -62,7 +63,8 @@ def angle_plot(group: Group, name: str, chosen: pd.DataFrame, geometry: pd.DataF
             panel = panels[line, column]
             colour = looks.colour(mechanism)
             for quantity in ("angle_density", "angle_mass"):
-                part = table[(table["mechanism"] == mechanism) & (table["layer"] == layer) & (table["quantity"] == quantity)]
+                part = table[(table["mechanism"] == mechanism) & (table["layer"] == layer)
+                             & (table["quantity"] == quantity)]
                 if part.empty:
                     continue
                 part = part.sort_values("low")
@@ -110,7 +112,8 @@ def scalar_plot(group: Group, name: str, chosen: pd.DataFrame, geometry: pd.Data
     said = []
     for panel, (quantity, text) in zip(panels, shown):
         for mechanism in mechanisms_of(rows):
-            part = table[(table["quantity"] == quantity) & (table["mechanism"] == mechanism)].sort_values("complexity_bits")
+            part = table[(table["quantity"] == quantity) & (table["mechanism"] == mechanism)]
+            part = part.sort_values("complexity_bits")
             if part.empty:
                 continue
             colour = looks.colour(mechanism)
@@ -126,7 +129,8 @@ def scalar_plot(group: Group, name: str, chosen: pd.DataFrame, geometry: pd.Data
     entries = {text: handle for panel in panels for handle, text in zip(*panel.get_legend_handles_labels())}
     figure.legend(entries.values(), entries.keys(), loc="outside upper center", ncols=6)
     figure.supxlabel("complexity (bits)", fontsize=10)
-    words = f"Mean over layers, heads and seeds at each mechanism's best rate; the band spans the seeds. {'; '.join(said)}."
+    words = ("Mean over layers, heads and seeds at each mechanism's best rate; the band spans the seeds. "
+             f"{'; '.join(said)}.")
     return Plot(name, f"Entropy, determining mass and norms: {group.title}", words, figure, table)
 
 

@@ -39,7 +39,8 @@ def _legend(figure: Figure, mechanisms: list[str], names: list[str], looks: Look
     entries = [Line2D([], [], color=_look(name, looks), marker=looks.marker(name) if name else ".", linestyle="none",
                       label=label(name or "no mechanism")) for name in mechanisms]
     entries += [Line2D([], [], color=INK, linestyle="none" if markers else LINES[index % len(LINES)],
-                       marker="o" if markers else "", markerfacecolor=INK if name in OURS else "none", label=label(name))
+                       marker="o" if markers else "", markerfacecolor=INK if name in OURS else "none",
+                       label=label(name))
                 for index, name in enumerate(names) if not markers or name in OURS or index == len(names) - 1]
     if markers and names and names[-1] not in OURS:
         entries[-1].set_label("others")
@@ -50,8 +51,8 @@ def _legend(figure: Figure, mechanisms: list[str], names: list[str], looks: Look
 def roofs(rows: pd.DataFrame) -> tuple[float, float]:
     """Peak in TFLOP/s and bandwidth in TB/s as the rows measured them: the roof over a row is its speed / its share.
 
-    Under the slope the roof is bandwidth times intensity, elsewhere the peak; so the largest roof is the peak where any row is
-    bound by it, and the largest roof per intensity the bandwidth. NaN where the rows do not say.
+    Under the slope the roof is bandwidth times intensity, elsewhere the peak. So the largest roof is the peak if any
+    row is bound by it, and the largest roof per intensity is the bandwidth. NaN where no row has a share.
     """
     known = rows[(rows["roof_fraction"] > 0) & (rows["tflop_per_s"] > 0)]
     if known.empty:
@@ -101,7 +102,8 @@ def roofline_plot(name: str, where: str, rows: pd.DataFrame, looks: Looks) -> Pl
             + (f", {1000 * band:.3g} GB/s" if np.isfinite(band) else "")
             + f". Shares of it: median {share.median():.0%}, from {share.min():.0%} to {share.max():.0%}."
             if np.isfinite(peak) and len(share) else "No roof was measured.")
-    words = f"A mark is one kernel at one shape; full marks are {' and '.join(OURS)}, hollow ones other implementations. {said}"
+    words = (f"A mark is one kernel at one shape; full marks are {' and '.join(OURS)}, hollow ones other "
+             f"implementations. {said}")
     columns = ["op", "implementation", "mechanism", "pass", "batch", "heads", "context", "head_dim", "m", "n", "k",
                "flop_per_byte", "tflop_per_s", "roof_fraction"]
     return Plot(name, f"Roofline: {where}", words, figure, rows[columns])
@@ -150,7 +152,8 @@ def speed_plot(name: str, where: str, rows: pd.DataFrame, looks: Looks) -> Plot 
     best = rows.loc[rows.groupby(["mechanism", "implementation"])["tflop_per_s"].idxmax()]
     words = ("Speed against context, one panel per head_dim; the band is the 5% to 95% quantile of the time. Fastest: "
              + "; ".join(f"{label(row.mechanism) or 'no mechanism'} {label(row.implementation)} {row.tflop_per_s:.3g} "
-                         f"TFLOP/s at context {row.context}, head_dim {label(row.head_dim)}" for row in best.itertuples()) + ".")
+                         f"TFLOP/s at context {row.context}, head_dim {label(row.head_dim)}"
+                         for row in best.itertuples()) + ".")
     columns = ["mechanism", "implementation", "head_dim", "context", "batch", "heads", "tflop_per_s", "time_median_us",
                "time_p05_us", "time_p95_us", "roof_fraction", "error_ratio"]
     return Plot(name, f"Speed against context: {where}", words, figure,
@@ -158,7 +161,7 @@ def speed_plot(name: str, where: str, rows: pd.DataFrame, looks: Looks) -> Plot 
 
 
 def kernel_figures(kernels: pd.DataFrame, looks: Looks, most: int = 12) -> tuple[list[Plot], int]:
-    """Rooflines per device and dtype, then speed per device, op, dtype, pass and what else varies; and how many were left out."""
+    """Rooflines per device and dtype, speed per device, op, dtype, pass and other options; how many were left out."""
     rows = kernels[(kernels["status"] == "ok") & kernels["time_median_us"].notna()]
     plots: list[Plot | None] = []
     for values, part in rows.groupby(["backend", "device", "dtype"], sort=True):
@@ -177,7 +180,7 @@ def kernel_figures(kernels: pd.DataFrame, looks: Looks, most: int = 12) -> tuple
 
 
 def _by_shape(rows: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
-    """Batch and heads apart where one context was measured with several of them; a batch that follows the context is fine."""
+    """Separates batch and heads where one context has several of them; a batch that depends on the context is fine."""
     keys = ["implementation", "mechanism", "head_dim", "context"]
     if not rows.duplicated(keys).any():
         return [("", rows)]

@@ -53,7 +53,8 @@ def throughput_plot(name: str, configuration: str, rows: pd.DataFrame, looks: Lo
         share = median(cells["peak_fraction"])
         peak = f", {100 * share:.1f}% of the peak" if share == share else ""
         said.append(f"{label(mechanism)}: {_si(cells['tokens_per_s'].median())} tokens/s{peak}")
-    dots = "A dot is one cell" if rows.groupby("mechanism").size().max() <= MOST_DOTS else f"Dots are {MOST_DOTS} quantiles"
+    few = rows.groupby("mechanism").size().max() <= MOST_DOTS
+    dots = "A dot is one cell" if few else f"Dots are {MOST_DOTS} quantiles"
     words = f"{dots}, the bar is the median. Medians: " + "; ".join(said) + "."
     columns = ["mechanism", "task", "level", "seed", "lr", "backend", "device", "fleet", "workers", "tokens_per_s",
                "fleet_tokens_per_s", "gflop_per_s", "peak_fraction"]

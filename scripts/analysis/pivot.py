@@ -18,20 +18,21 @@ RUN = "run"  # the column that tells apart what several folders hold
 
 def parser() -> argparse.ArgumentParser:
     command = argparse.ArgumentParser(
-        prog="pivot", description="Prints the cells of runs as a table: a row for each value of the options that --rows names, a "
+        prog="pivot",
+        description="Prints the cells of runs as a table: a row for each value of the options that --rows names, a "
         "column for each of --columns. Diverged cells count as not solved and at chance.",
         epilog="Exit codes: 0 done, 2 bad input or usage.")
     command.add_argument("runs", metavar="RUN", type=Path, nargs="+", help="run folder")
-    command.add_argument("--rows", metavar="NAMES", default="level", help="columns of accuracy.csv, separated by "
-                                                                          "commas, or "
+    command.add_argument("--rows", metavar="NAMES", default="level",
+                         help="columns of accuracy.csv, separated by commas, or "
                          f"'{RUN}', the folder's name (default: level)")
     command.add_argument("--columns", metavar="NAMES", default="mechanism", help="likewise (default: mechanism)")
     command.add_argument("--show", choices=("solved", "accuracy"), default="accuracy",
-                         help="solved: how many of the cells solved their level, and the median of the steps it took them; "
+                         help="solved: how many of the cells solved their level, and their median steps to solve; "
                          "accuracy: the mean token accuracy (default)")
-    command.add_argument("--best", metavar="NAME", help="of this option take, for each level and each field of the "
-                                                        "table, the value "
-                         "of the best mean validation accuracy over seeds, such as lr")
+    command.add_argument("--best", metavar="NAME",
+                         help="of this option take, for each level and each field of the table, the value of the best "
+                         "mean validation accuracy over seeds, such as lr")
     command.add_argument("--digits", metavar="N", type=int, choices=range(1, 9), default=4,
                          help="of an accuracy (default: 4)")
     command.add_argument("--csv", metavar="FILE", type=Path, help="write the table to FILE as well")
@@ -81,8 +82,8 @@ def _field(cells: pd.DataFrame, show: str, digits: int) -> str:
 
 
 def _values(cells: pd.DataFrame, names: list[str]) -> list[tuple[str, ...]]:
-    """The combinations that are there: numbers by value, mechanisms with the baseline first, levels by their bits, folders as
-    they were given."""
+    """The existing combinations: numbers by value, mechanisms with the baseline first, levels by their bits, folders in
+    the order of the command line."""
     orders = {}
     for name in names:
         if name == "mechanism":

@@ -15,7 +15,8 @@ from .tables import MEASURED, DataError, Run, printable
 
 BASELINE = "dpa"
 MIXTURE = "mixture"  # the task of the row that holds the whole of a mixture; its cell's other rows are the parts
-ABANDONED = r"^abandoned at step [0-9]+ of [0-9]+: validation accuracy ([01](?:\.[0-9]+)?)(?![0-9.])"  # eabench sweep --search
+# The reason that eabench sweep --search writes.
+ABANDONED = r"^abandoned at step [0-9]+ of [0-9]+: validation accuracy ([01](?:\.[0-9]+)?)(?![0-9.])"
 KEY = ["cell", "task", "level", "backend"]
 RESULTS = ["status", "loss_nats", "validation_accuracy", "token_accuracy", "sequence_accuracy", "rollout_accuracy",
            "chance_accuracy", "seen_share", "solved", "steps_to_solve", "tokens", "steps_done"]
@@ -63,7 +64,8 @@ def pool_runs(runs: list[Run]) -> Pool:
     rows = pd.concat([frame for frame in frames if len(frame)] or frames[:1], ignore_index=True)
     for name in (*task_options, *options):
         if name not in ("lr", "seed"):
-            rows[name] = rows[name].fillna("") if name in rows else ""  # an older run lacks an option that a newer one has
+            # An older run may lack an option.
+            rows[name] = rows[name].fillna("") if name in rows else ""
     rows, parts = _take_parts(_merge(rows, warnings))
     parts = count_diverged_as_chance(parts[parts["status"].isin(MEASURED)].reset_index(drop=True))
     measured = rows["status"].isin(MEASURED) | abandoned(rows)
@@ -135,8 +137,8 @@ def abandoned(rows: pd.DataFrame) -> pd.Series:
 
 
 def _count_abandoned(rows: pd.DataFrame) -> pd.DataFrame:
-    """A search gives up on a cell that is hopeless after half of its steps: it enters with the validation accuracy that it had
-    then, not solved. Leaving it out would compare the survivors only."""
+    """A cell that a search abandoned after half of its steps counts with its validation accuracy at that time, as not
+    solved. Without it only the survivors would be compared."""
     gone = abandoned(rows)
     accuracy = rows["reason"].str.extract(ABANDONED, expand=False).astype(float).clip(0, 1)
     for name in ("validation_accuracy", "token_accuracy"):
@@ -146,7 +148,7 @@ def _count_abandoned(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def count_diverged_as_chance(rows: pd.DataFrame) -> pd.DataFrame:
-    """A cell that diverged learnt nothing: it scores chance and is not solved. Leaving it out would flatter the rest."""
+    """A diverged cell counts as chance accuracy, not solved. Without it the mean of the others would be too high."""
     diverged = rows["status"] == "diverged"
     chance = rows["chance_accuracy"].fillna(1 / rows["vocab"].where(rows["vocab"] >= 1)).fillna(0.0)
     for name in ("validation_accuracy", "token_accuracy"):

@@ -34,8 +34,9 @@ MOST_CONFIGURATIONS = 6  # throughput figures; further configurations are in the
 
 def parser() -> argparse.ArgumentParser:
     command = argparse.ArgumentParser(
-        prog="report", description="Verdicts (claims.csv), plots (PNG, SVG, CSV) and one self-contained report.html from the "
-        "tables of one or more runs of eabench. Several runs are pooled; cells that they share must agree.",
+        prog="report",
+        description="Verdicts (claims.csv), plots (PNG, SVG, CSV) and one self-contained report.html from the tables "
+        "of one or more runs of eabench. Several runs are pooled; cells that they share must agree.",
         epilog="Exit codes: 0 done, 2 bad input or usage, 3 the report cannot be written.")
     command.add_argument("runs", metavar="RUN", nargs="+", type=Path, help="a folder that eabench sweep or eabench "
                                                                            "bench wrote")
@@ -112,7 +113,7 @@ def _group_section(group: Group, index: int, looks: Looks, folder: _Folder, figu
 
 
 def _inside(group: Group, name: str, chosen: pd.DataFrame, looks: Looks, more: More, section: Section) -> list[Plot]:
-    """What the models did while they learned and how they attend; of these figures there are as many as there are tables."""
+    """Learning curves, geometry and attention maps, as far as the run has their tables."""
     plots = [learning_plot(group, f"learning-{name}", chosen, more.curves, looks),
              angle_plot(group, f"angles-{name}", chosen, more.geometry, looks),
              scalar_plot(group, f"geometry-{name}", chosen, more.geometry, looks)]

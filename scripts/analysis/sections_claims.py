@@ -71,7 +71,9 @@ def claims_section(pool: Pool, verdicts: Sequence[Claim], details: Sequence[Clai
                                     heading(*COLUMNS), [_row(claim, False) for claim in others], folded=True))
     if details:
         shown = list(details[:MOST_DETAILS])
-        more = f" (the first {MOST_DETAILS} of {len(details)}; claims.csv has all)" if len(details) > MOST_DETAILS else ""
+        more = ""
+        if len(details) > MOST_DETAILS:
+            more = f" (the first {MOST_DETAILS} of {len(details)}; claims.csv has all)"
         section.tables.append(Table("Group by group: one task family at one setting (p corrected by Holm over the "
                                     f"groups of a row above){more}", heading(*COLUMNS[:2], "group", *COLUMNS[2:5],
                                                                              "#corrected",

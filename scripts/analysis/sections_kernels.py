@@ -21,7 +21,7 @@ RATIO_COLUMNS = ["ratio", "low", "high"]
 def ratios_of(kernels: pd.DataFrame) -> pd.DataFrame:
     """Speed of ours over speed of theirs (above 1 ours is faster), where both did the same work.
 
-    The bounds are those of the times' 5% and 95% quantiles taken against each other: wider than an interval of the medians.
+    The bounds combine the 5% and 95% quantiles of both times, so they are wider than an interval of the medians.
     """
     rows = kernels[(kernels["status"] == "ok") & (kernels["time_median_us"] > 0)]
     ours, theirs = rows[rows["implementation"].isin(OURS)], rows[~rows["implementation"].isin(OURS)]
@@ -62,8 +62,8 @@ def _ratio_table(rows: pd.DataFrame, caption: str) -> Table:
     table = Table(caption, heading(*titles, "#ratio", "#interval", "reading"), [])
     for row in rows.iloc[:MOST_ROWS].to_dict("records"):
         known = not (math.isnan(row["low"]) or math.isnan(row["high"]))
-        reading = "not judged" if not known else "ours is faster" if row["low"] > 1 else "theirs is faster" if row["high"] < 1 \
-            else "no clear difference"
+        reading = ("not judged" if not known else "ours is faster" if row["low"] > 1
+                   else "theirs is faster" if row["high"] < 1 else "no clear difference")
         cells = [number(as_number(str(row[name])), "g") if name in numeric else text(row[name]) for name in shown]
         table.rows.append(Row([*cells, number(row["ratio"], ".2f"), interval(row["low"], row["high"], ".2f") if known
                                else Cell("", "", "number"),

@@ -93,7 +93,7 @@ def _read_text(path: Path, limit_mb: int) -> str:
 
 def read_csv(path: Path, required: tuple[str, ...], limit_mb: int = DEFAULT_LIMIT_MB
              ) -> tuple[pd.DataFrame, list[str]]:
-    """The rows as text columns plus `_line`, and warnings. A torn last line is dropped: a live run may be writing it."""
+    """The rows as text columns plus `_line`, and warnings. Drops a torn last line, which a live run may be writing."""
     text = _read_text(path, limit_mb)
     warnings: list[str] = []
     end = text.rfind("\n") + 1
@@ -261,8 +261,7 @@ def empty_accuracy() -> pd.DataFrame:
 
 
 def read_run(path: Path, limit_mb: int = DEFAULT_LIMIT_MB, speeds_only: bool = False) -> Run:
-    """A whole run folder; accuracy.csv is needed (not of a folder with `speeds_only`), the rest may be missing (and is then
-    said to be)."""
+    """Reads a run folder. accuracy.csv is required unless `speeds_only`; a missing other table gives a warning."""
     if not path.is_dir():
         what = "not a folder" if path.exists() else "no such folder"
         raise DataError(f"{path}: {what}; a RUN is a folder that eabench sweep wrote (it holds accuracy.csv)")

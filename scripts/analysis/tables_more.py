@@ -141,7 +141,8 @@ def read_attention(path: Path) -> tuple[np.ndarray, np.ndarray]:
             tokens = file.get_tensor("tokens") if "tokens" in file.keys() else np.zeros((0, 0))
             attention = np.asarray(maps[0:1])[0]
     except (SafetensorError, OSError, ValueError) as error:
-        raise DataError(f"{path}: {printable(str(error), 120)}; a safetensors file with float32 attention is needed") from None
+        reason = printable(str(error), 120)
+        raise DataError(f"{path}: {reason}; a safetensors file with float32 attention is needed") from None
     if not np.isfinite(attention).all():
         raise DataError(f"{path}: attention holds values that are not finite")
     return attention, tokens[0] if tokens.ndim == 2 and len(tokens) else np.zeros(0)

@@ -2,8 +2,8 @@
 
     python3 scripts/analysis/task_pictures.py build/release/eabench docs/tasks
 
-One row is a sequence, one cell a token. What is to be predicted is filled, by a colour that goes with the token, and has a frame;
-what is drawn or not scored is pale.
+One row is a sequence, one cell a token. Predicted tokens are filled with the token's colour and have a frame; free and
+unscored tokens are pale.
 """
 
 from __future__ import annotations

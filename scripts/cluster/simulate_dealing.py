@@ -4,10 +4,10 @@
     eabench sweep tasks/ladders/paper.ini --dry-run --list >cells.csv
     .venv/bin/python scripts/cluster/simulate_dealing.py cells.csv results/epyc-zen5/{quick,long,recurrence}
 
-CELLS is what `eabench sweep --dry-run --list` prints: the cells in the order of dealing, with their work. RUNs are run
-folders with measured cells. A cell's predicted time is its work by the rate that cells of the nearest size had; its time
-is that times the ratio of a measured cell's time to its own prediction, drawn at random: most of what makes it vary is
-that solved cells stop early, which nobody knows before.
+CELLS is the output of `eabench sweep --dry-run --list`: the cells in the order of training, with their work. RUNs are
+run folders with measured cells. A cell's predicted time is its work divided by the rate of the measured cells of the
+nearest size. Its simulated time is the prediction times the ratio of a randomly drawn measured cell's time to its own
+prediction; most of the variation comes from solved cells, which stop early.
 
 A rank that is free asks for the next fleet: the leader answers requests one after another, --fetch-us each, and the
 answer is on its way for --latency-us (by default what was measured where one core trains and passes messages). A rank
@@ -116,7 +116,7 @@ def deal(times: Sequence[float], ranks: int, fetch_s: float = 0, latency_s: floa
 
 
 def split(times: Sequence[float], work: Sequence[float], parts: int, startup_s: float = 0) -> float:
-    """The makespan of as many shards (eabench sweep --shard): split by the work that is known before, the longest first."""
+    """The makespan of that many shards (eabench sweep --shard), divided by the predicted work, the longest first."""
     loads = [(0.0, part) for part in range(parts)]
     spent = [startup_s] * parts
     for index in sorted(range(len(times)), key=lambda i: (-work[i], i)):

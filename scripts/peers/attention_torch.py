@@ -17,7 +17,7 @@ from .model_torch import attend
 
 DTYPES = {"float32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 SDPA = {"torch-sdpa-flash": "FLASH_ATTENTION", "torch-sdpa-efficient": "EFFICIENT_ATTENTION",
-        "torch-sdpa-cudnn": "CUDNN_ATTENTION", "torch-sdpa-math": "MATH"}  # names, as older versions have not all of them
+        "torch-sdpa-cudnn": "CUDNN_ATTENTION", "torch-sdpa-math": "MATH"}  # names: older versions lack some
 ON_GPU_ONLY = ("torch-sdpa-efficient", "torch-sdpa-cudnn")
 IMPLEMENTATIONS = (*SDPA, "torch-flex", "torch-eager", "eabench-torch")
 FLOOR = math.log(2.0**-24)

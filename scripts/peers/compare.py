@@ -1,7 +1,7 @@
 """Runs ours and theirs in turn on the same cores (or GPU) and writes the tables; scripts/peers/run.sh calls it.
 
-pairs.csv has every pair as it is known, and is where --resume goes on. From it come kernels.csv and throughput.csv, in the
-columns of eabench's own tables, and ratios.csv.
+Each measured pair is appended to pairs.csv, from which --resume continues. kernels.csv and throughput.csv, with the
+columns of eabench's own tables, and ratios.csv are made from it.
 """
 
 from __future__ import annotations
@@ -112,7 +112,8 @@ class Run:
         os.fsync(self.file.fileno())
         self.done.setdefault(key(row), {})[row["pair"]] = row["status"]
         shape = " ".join(f"{name}={row[name]}" for name in SHAPE if row.get(name) not in ("", None))
-        ours, theirs = row.get("ours_us") or row.get("ours_tokens_per_s"), row.get("theirs_us") or row.get("theirs_tokens_per_s")
+        ours = row.get("ours_us") or row.get("ours_tokens_per_s")
+        theirs = row.get("theirs_us") or row.get("theirs_tokens_per_s")
         what = f"ours {ours:.6g}, theirs {theirs:.6g}" if row["status"] == "ok" else f"{row['status']}: {row['reason']}"
         say(f"{time.monotonic() - self.begin_s:5.0f} s {row['op']} {shape} {row['implementation']} {row['pair']}: "
             f"{what}")
@@ -186,7 +187,8 @@ class Run:
         return ready, pair
 
     def training(self, point: dict, job: Job) -> tuple[dict, Callable[[], dict]]:
-        count, tokens, where = 1 if self.gpu else len(self.cores), point["batch"] * point["context"], tuple(point.values())
+        count, tokens = 1 if self.gpu else len(self.cores), point["batch"] * point["context"]
+        where = tuple(point.values())
         if where not in self.traces:
             trace = Path(tempfile.mkdtemp(dir=self.scratch)) / "trace"
             self.eabench("trace", self.spec(point), "--steps", 64, "--out", trace)
@@ -211,7 +213,7 @@ class Run:
         return next((answer for answer in ready if answer["status"] != "ok"), ready[0]), pair
 
     def pairs(self, job: Job) -> Iterator[int]:
-        """The pairs that are still to be measured; of one that cannot be there is one row, of slow ones there are fewer."""
+        """The pairs still to be measured: none after a row without a result, fewer for slow shapes."""
         there = self.done.get(key(job.row()), {})
         if len(there) >= SLOW_PAIRS and self.known.get(key(job.row()), 0) > SLOW_S:
             return

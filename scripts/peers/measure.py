@@ -1,9 +1,9 @@
-"""How a call is timed: the rules of `eabench bench`, so that rows can stand side by side.
+"""How a call is timed: by the rules of `eabench bench`, so that the rows are comparable.
 
-Warm up for 20 ms and twice at least; a sample is the mean of so many calls that it lasts 50 us (100 us on a GPU); sample
-until the median's relative standard error is 0.5 %, ten times at least, until the time is over; each call works on the
-next of so many sets of random operands that none is in a cache any more. On a GPU PyTorch is timed by events on its stream;
-JAX has no such thing, and is timed by the clock from the first call of a sample until the last one's result is there.
+Warm up for 20 ms and at least two calls. A sample is the mean of enough calls to last 50 us (100 us on a GPU). Sample
+at least ten times, until the median's relative standard error is 0.5 % or the time is over. Each call uses the next of
+many sets of random operands, so that none is still in a cache. On a GPU PyTorch is timed by events on its stream. JAX
+has no events and is timed by the clock, from the first call of a sample until the last result is available.
 """
 
 from __future__ import annotations
@@ -78,8 +78,8 @@ def _median_error(ordered: list[float]) -> float:
 
 
 def sample(take: Callable[[int], float], max_s: float, device: str = "cpu", last: Timing | None = None) -> Timing:
-    """take(calls) makes so many calls one after another, each on the next set, and returns seconds altogether. `last`: what
-    came out the last time."""
+    """take(calls) makes that many calls one after another, each on the next set, and returns their total seconds.
+    `last`: the previous timing."""
     least_s, calls, warm = 50e-6 if device == "cpu" else 100e-6, 1, 0
     begin_s = time.perf_counter()
     while last is None or last.median_us < LONG_CALL_US:

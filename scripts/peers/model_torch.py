@@ -125,14 +125,14 @@ def loss(weights: Weights, inputs: Tensor, targets: Tensor, config: Config, atte
 
 
 def clip(gradients: list[Tensor], longest: float) -> None:
-    """Scales all gradients together to the norm `longest` where it is longer, without a look at the value on the host."""
+    """Scales all gradients to the common norm `longest` if theirs is longer, without reading the norm on the host."""
     if longest > 0:
         length = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))  # noqa: SLF001
         torch._foreach_mul_(gradients, (longest / length).clamp(max=1))  # noqa: SLF001
 
 
 def make_optimizer(weights: Weights, config: Config, **how: bool) -> torch.optim.Optimizer:
-    """PyTorch's own; `how` may be fused=True or foreach=True. sgd's decay is decoupled here and not there: take_step."""
+    """PyTorch's optimizer; `how`: fused=True or foreach=True. take_step decouples sgd's decay, unlike PyTorch."""
     decayed = [tensor for name, tensor in weights.items() if is_decayed(name)]
     others = [tensor for name, tensor in weights.items() if not is_decayed(name)]
     groups = [{"params": decayed, "decay": config.weight_decay}, {"params": others, "decay": 0.0}]

@@ -1,4 +1,4 @@
-"""What is measured, in which order: first what docs/benchmarks.md and the goals need, so that a stopped run has that."""
+"""The measured shapes in their order: those that docs/benchmarks.md and the goals need come first."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def plan(gpu: bool, quick: bool) -> list[Stage]:
     return gpu_plan(quick) if gpu else cpu_plan(quick)
 
 
-SHORT = {"batch": 8, "heads": 4}  # what context 64 comes in; with one head eabench leaves most lanes of its vectors empty
+SHORT = {"batch": 8, "heads": 4}  # for context 64: with one head eabench leaves most lanes of its vectors empty
 
 
 def by_context(contexts: tuple[int, ...], head_dims: tuple[int, ...], implementations: tuple[str, ...]) -> list[Job]:

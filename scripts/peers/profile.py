@@ -3,7 +3,7 @@
     cd scripts; python3 -m peers.profile training TRACE [NAME]            # TRACE: a folder of `eabench trace`
     cd scripts; python3 -m peers.profile attention MECHANISM PASS CONTEXT HEAD_DIM [NAME]
 
-NAME is torch-eager by default. (PyTorch's own profiler does not do: it makes such short operations several times as slow.)
+NAME is torch-eager by default. (PyTorch's own profiler would make such short operations several times as slow.)
 """
 
 from __future__ import annotations

@@ -31,7 +31,7 @@ def keep_template(out: Path, row: dict, name: str = "kernels") -> None:
 
 
 def student_t(freedom: int) -> float:
-    """The 97.5 % quantile of Student's t; nan where SciPy is missing (on a GPU's machine: pairs.csv can go to another)."""
+    """The 97.5 % quantile of Student's t; nan where SciPy is missing (then read pairs.csv elsewhere)."""
     try:
         from scipy import stats
     except ImportError:
@@ -170,7 +170,8 @@ def show(rows: list[dict]) -> None:
         if row["op"] == "training":
             shape = f"training  {row['mechanism']:10} d_model {row['d_model']:>3} layers {row['layers']}"
         else:
-            shape = f"attention {row['mechanism']:10} {row['pass']:8} {row['dtype']:7} context {row['context']:>5} head_dim {row['head_dim']:>3}"
+            shape = (f"attention {row['mechanism']:10} {row['pass']:8} {row['dtype']:7} context {row['context']:>5} "
+                     f"head_dim {row['head_dim']:>3}")
         name = row["implementation"] + (f" x{row['fleet']}" if row["fleet"] not in ("", "1") else "")
         if row["status"] != "ok":
             found = f"{row['status']}: {row['reason']}"

@@ -8,9 +8,10 @@ usage() {
     cat <<'END'
 Usage: scripts/peers/run.sh [--gpu] [--out DIR] [--quick] [--resume] [OPTION...]
 
-Builds eabench, sets up the peers (scripts/peers/setup), and measures ours and theirs in turn (ours, theirs, ours, theirs)
-on the same two cores, a process of one thread on each; attention on one. Writes DIR/pairs.csv as it goes, what the goals and
-docs/benchmarks.md need first; then kernels.csv, throughput.csv and ratios.csv, which it prints.
+Builds eabench, sets up the peers (scripts/peers/setup), and measures ours and theirs in turn (ours, theirs, ours,
+theirs) on the same two cores, a process of one thread on each; attention on one. Appends each pair to DIR/pairs.csv,
+first those that the goals and docs/benchmarks.md need; then writes kernels.csv, throughput.csv and ratios.csv, and
+prints the ratios.
 
   --gpu                  on the GPU, with the PyTorch, JAX and Triton that this machine's python3 has; installs nothing
                          and needs no network. EAB_PEERS_PYTHON names another Python.
@@ -19,8 +20,8 @@ docs/benchmarks.md need first; then kernels.csv, throughput.csv and ratios.csv, 
   --time-limit S         stop after this time (default: 2100); what is measured is kept
   --quick                fewer shapes
   --dry-run              say what would be measured, and how long that takes by the times of the run in DIR
-  --prepare              only compile what is to be compiled, for torch.compile, FlexAttention and JAX: a later run finds it
-                         in their caches and has more of its time for measuring
+  --prepare              only compile for torch.compile, FlexAttention and JAX: a later run finds the code in their
+                         caches and has more of its time for measuring
   --only WHAT            attention or training
   --implementations LIST these peers, between commas
   --pairs N              pairs for each ratio (default: 5; 3 with --gpu, and where a pair takes longer than 3 s)
@@ -41,7 +42,8 @@ while (($#)); do
         --gpu) gpu=1 options+=("$1") ;;
         --quick | --resume | --prepare | --dry-run) options+=("$1") ;;
         --no-build) build=0 ;;
-        --out | --only | --implementations | --pairs | --fleet | --seconds | --training-seconds | --time-limit | --device)
+        --out | --only | --implementations | --pairs | --fleet | --seconds | --training-seconds | --time-limit | \
+            --device)
             [[ -n ${2:-} ]] || misuse "$1 needs a value"
             if [[ $1 == --out ]]; then out=$2; else options+=("$1" "$2"); fi
             shift

@@ -1,9 +1,9 @@
 """Prints the tables of docs/benchmarks.md from a run's ratios.csv: python3 scripts/peers/table.py results/MACHINE/peers
 
 A cell is eabench's speed over the peer's: the range over the shapes of its row, and in brackets on how many of them the
-interval lies below 1, which is where the peer wins. Then one line for each goal: its worst shape, and how many shapes meet it; and
-every shape below the mark with the shares of the peak (kernels.csv, throughput.csv): at the whole peak no code is faster than
-the peer by more than one over its share.
+interval lies below 1, so that the peer wins. Then a line for each goal: its worst shape, and how many shapes meet it.
+Then every shape below the goal with its shares of the peak (kernels.csv, throughput.csv): at the whole peak no code is
+faster than the peer by more than one over the peer's share.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Reads eabench's safetensors files with NumPy alone, so that a GPU's machine needs no package more than its frameworks'."""
+"""Reads eabench's safetensors files with NumPy alone, so that a GPU machine needs no package beyond its frameworks."""
 
 from __future__ import annotations
 

@@ -43,7 +43,8 @@ def prepare(implementation: str, folder: Path, fleet: int, device: str) -> Calla
         return model_torch.loss(leaves, inputs, targets, config, attention)
 
     if implementation == "torch-compile":
-        torch._dynamo.reset()  # noqa: SLF001  (or after eight models of one process the ninth is left to eager mode in silence)
+        # Without it the ninth model of a process would silently run in eager mode.
+        torch._dynamo.reset()  # noqa: SLF001
         torch._dynamo.config.suppress_errors = False  # noqa: SLF001
         loss = torch.compile(loss, dynamic=False, fullgraph=True)
     done = 0

@@ -1,7 +1,7 @@
 """A process that times one framework: requests come as lines of JSON on stdin, answers go as lines to stdout.
 
-Usage: python -m peers.worker torch|jax CORE|- cpu|cuda; with a core the process keeps to it and to one thread. A request with
-"prepare" compiles and allocates and is not timed.
+Usage: python -m peers.worker torch|jax CORE|- cpu|cuda; with a core the process is pinned to it and has one thread. A
+request with "prepare" compiles and allocates and is not timed.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ def give_back() -> None:
 
 
 def enough_memory(point: dict) -> None:
-    """A plain implementation keeps several context x context matrices for two sets; sooner a row than a killed process."""
+    """A plain implementation keeps several context x context matrices for two sets: a row is lost, not the process."""
     if DEVICE == "cuda":
         return
     wanted, free = 20 * 4 * point["batch"] * point["heads"] * point["context"] ** 2, measure.free_bytes()

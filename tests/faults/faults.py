@@ -1,11 +1,12 @@
-"""Disturbs sweeps at random instants and lets them go on, until their tables can be compared with those of an undisturbed one:
-nothing lost, doubled or different, timing aside.
+"""Disturbs sweeps at random instants, resumes them to their end, and compares their tables with those of an undisturbed
+sweep: no row lost, doubled or different, timing aside.
 
     faults.py [--rounds N] [--seed S] [--kinds KIND,...] [--program FILE] [--shim FILE] [--folder DIR]
 
-Each round is one start of the sweep and one disturbance (a kind, below). Where the sweep is done, or now and then before, it is
-let go on to its end and compared, and a new one begun. Instants are drawn from --seed (printed) within what was measured on this
-machine: the seconds, bytes, syncs and renames of the undisturbed sweep. Exit codes: 0 all as it should be, 1 not, 2 misuse.
+Each round is one start of the sweep and one disturbance (a kind, below). When the sweep is done, and sometimes earlier,
+it is run to its end and compared, and a new one begins. Instants are drawn from --seed (printed) within the
+measurements of the undisturbed sweep on this machine: seconds, bytes, syncs and renames. Exit codes: 0 no
+finding, 1 a finding, 2 misuse.
 """
 
 from __future__ import annotations
@@ -369,7 +370,8 @@ def compare(world: World) -> None:
         if name == "throughput.csv":
             same = table_rows(whole / name) == table_rows(run / name)
         else:
-            same = name == "manifest.ini" or (whole / name).is_dir() or (whole / name).read_bytes() == (run / name).read_bytes()
+            same = (name == "manifest.ini" or (whole / name).is_dir()
+                    or (whole / name).read_bytes() == (run / name).read_bytes())
         if not same:
             raise Finding(f"{name} differs")
 

@@ -19,8 +19,8 @@ typedef struct {
 /* A cell small enough for finite differences: d_model 6, 2 heads, context 5, 1 layer, recurrence basis 3, delay 2. */
 eab_config tiny_config(void);
 
-/* Opens a device of `backend` ("plain" too), builds members models of configs[] and generates the first training batch.
- * */
+/* Opens a device of `backend` ("plain" too), builds members models of configs[] and generates the first training
+ * batch. */
 void fleet_open(fleet_fixture *fleet, const char *backend, int32_t members, const eab_config *configs);
 void fleet_close(fleet_fixture *fleet);
 

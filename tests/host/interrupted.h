@@ -11,8 +11,8 @@ typedef struct {
 } interrupted_story;
 
 /* Trains the fleet on `backend` ("plain" too), each part on a device of its own that is stopped when it has begun
- * `calls` batches and recorded steps, until a part ends by itself. every_s: between checkpoints that nothing asks for.
- * */
+ * `calls` batches and recorded steps, until a part ends by itself. every_s: between checkpoints that nothing asks
+ * for. */
 interrupted_story train_in_parts(const char *backend, int calls, double every_s, const char *path, int32_t members,
                                  const eab_config *configs, eab_cell_result *results);
 

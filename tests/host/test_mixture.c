@@ -27,7 +27,8 @@ static const struct {
     {"[task mixture]\npart = 1\n",
      "SPEC:2: [task mixture] part = 1: unknown key in [task mixture]; nearest: parts; allowed: parts, cue"},
     {"[task mixture]\nbasis = 4\n",
-     "SPEC:2: [task mixture] basis = 4: unknown key in [task mixture]; it belongs into [task ...]; allowed: parts, cue"},
+     "SPEC:2: [task mixture] basis = 4: unknown key in [task mixture]; it belongs into [task ...]; allowed: parts, "
+     "cue"},
     {MIXTURE TWO "\ncue = word\n",
      "SPEC:3: [task mixture] cue = word: no such choice; nearest: none; allowed: token, none"},
     {MIXTURE "\n",
@@ -62,14 +63,18 @@ static const struct {
     {MIXTURE "recurrence + recurrence(basis=8)\n",
      " recurrence(basis=8 delay=4): the part stands twice in a mixture; allowed: once"},
     {MIXTURE "recurrence(delay=23) + recurrence\n",
-     "SPEC: [task mixture] recurrence(basis=8 delay=23): delay = 23 leaves nothing to predict in context = 23; allowed: "
+     "SPEC: [task mixture] recurrence(basis=8 delay=23): delay = 23 leaves nothing to predict in context = 23; "
+     "allowed: "
      "1..22 (one less than the model's, for the task token)"},
     {MIXTURE "recurrence(delay=24) + recurrence\ncue = none\n",
-     "SPEC: [task mixture] recurrence(basis=8 delay=24): delay = 24 leaves nothing to predict in context = 24; allowed: 1..23"},
+     "SPEC: [task mixture] recurrence(basis=8 delay=24): delay = 24 leaves nothing to predict in context = 24; "
+     "allowed: 1..23"},
     {MIXTURE "recurrence(basis=31) + recurrence\n[model]\nembedding = onehot\n",
-     "SPEC: [model] embedding = onehot, d_model = 32: less than the 33 tokens of [task mixture]; allowed: d_model 33.."},
+     "SPEC: [model] embedding = onehot, d_model = 32: less than the 33 tokens of [task mixture]; allowed: d_model "
+     "33.."},
     {MIXTURE "recurrence(basis=2 delay=1 b=0) + recurrence\n[train]\nheldout = hash\n",
-     "SPEC: [train] heldout = hash: too few sequences in [task mixture] recurrence(basis=2 delay=1 b=0) to set some apart"},
+     "SPEC: [train] heldout = hash: too few sequences in [task mixture] recurrence(basis=2 delay=1 b=0) to set some "
+     "apart"},
 };
 
 Test(mixture, mistakes) {

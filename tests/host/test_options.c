@@ -252,8 +252,8 @@ Test(options, ids_are_pinned) {
     config.lr = 0.02;
     config.seed = 4294967295;
     eab_config_id(&config, id);
-    /* printf 'recurrence.delay=6\ntask=recurrence\ntrain.lr=0.02\ntrain.mechanism=ea-scaled\ntrain.seed=4294967295\n'
-     * */
+    /* printf
+     * 'recurrence.delay=6\ntask=recurrence\ntrain.lr=0.02\ntrain.mechanism=ea-scaled\ntrain.seed=4294967295\n' */
     cr_expect_str_eq(id, "1aab8f9fa760d3c4", "got %s", id);
 }
 

@@ -150,8 +150,8 @@ Test(pool, longest_first) {
     eab_plan_free(&plan);
 }
 
-/* 10 of 20 from the fifth on, which a device failed at, by 4 at most: 4, 3 and 3; the others in one fleet, as always.
- * */
+/* 10 of 20 from the fifth on, which a device failed at, by 4 at most: 4, 3 and 3; the others in one fleet, as
+ * always. */
 Test(pool, suspects_are_dealt_apart) {
     eab_plan plan = fixture_plan("[task recurrence]\n[train]\nsteps = 2\nseed = 1:20\n");
     suspects = (eab_suspects){4, 10, 4};

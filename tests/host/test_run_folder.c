@@ -390,8 +390,8 @@ Test(run_folder, places_that_cannot_be_written) {
     eab_plan_free(&plan);
 }
 
-/* The disk fills up while rows are appended: the tables stay whole, later calls fail, and a resume completes the run.
- * */
+/* The disk fills up while rows are appended: the tables stay whole, later calls fail, and a resume completes the
+ * run. */
 static void fill_and_resume(const char *path, const eab_plan *plan, void (*limit)(const char *, bool),
                             const char *reason) {
     char *whole = fixture_folder();

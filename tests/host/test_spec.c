@@ -42,14 +42,17 @@ static const struct {
      "basis, delay, a, b, rule, table_seed"},
     {TASK "[model]\nbasis = 4\n",
      "SPEC:3: [model] basis = 4: unknown key in [model]; it belongs into [task ...]; allowed: layers, d_model, heads, "
-     "mlp_ratio, context, position, alibi_span, norm, activation, bias, embedding, init_scale, embedding_scale, qk_init, "
+     "mlp_ratio, context, position, alibi_span, norm, activation, bias, embedding, init_scale, embedding_scale, "
+     "qk_init, "
      "qk_norm"},
     {TASK "[model]\nhaeds = 4\n",
-     "SPEC:3: [model] haeds = 4: unknown key in [model]; nearest: heads; allowed: layers, d_model, heads, mlp_ratio, context, "
+     "SPEC:3: [model] haeds = 4: unknown key in [model]; nearest: heads; allowed: layers, d_model, heads, mlp_ratio, "
+     "context, "
      "position, alibi_span, norm, activation, bias, embedding, init_scale, embedding_scale, qk_init, "
      "qk_norm"},
     {TASK "= 4\n",
-     "SPEC:2: [task recurrence]  = 4: unknown key in [task recurrence]; nearest: a; allowed: basis, delay, a, b, rule, table_seed"},
+     "SPEC:2: [task recurrence]  = 4: unknown key in [task recurrence]; nearest: a; allowed: basis, delay, a, b, "
+     "rule, table_seed"},
     {TASK "basis[de] = 4\n",
      "SPEC:2: [task recurrence] basis[de] = 4: unknown key in [task recurrence]; nearest: basis; "
      "allowed: basis, delay, a, b, rule, table_seed"},
@@ -93,7 +96,8 @@ static const struct {
     {TASK "[model]\nd_model = 32, 30\n",
      "SPEC: [model] d_model = 30, heads = 4: d_model is no multiple of heads; allowed: 28 or 32, for example"},
     {TASK "[model]\nposition = rope\nd_model = 20\n",
-     "SPEC: [model] position = rope, d_model = 20, heads = 4: head_dim = 5 is odd; allowed: an even head_dim, or position = "
+     "SPEC: [model] position = rope, d_model = 20, heads = 4: head_dim = 5 is odd; allowed: an even head_dim, or "
+     "position = "
      "learned, alibi, none"},
     {TASK "[train]\nseed = 1:1000000\nwarmup = 0:9\n",
      "SPEC: too many cells: 1 level * 1000000 seed * 10 warmup = 1e+07; allowed: at most 1000000"},
@@ -131,13 +135,15 @@ static const struct {
     {"train.lr=", "--set train.lr=: no value; allowed: a real above 0, at most 10"},
     {"train.lr=1;", "--set train.lr=1;: not a number; allowed: a real above 0, at most 10"},
     {"task.lr=1",
-     "--set task.lr=1: unknown key in [task recurrence low]; it belongs into [train]; allowed: basis, delay, a, b, rule, table_seed"},
+     "--set task.lr=1: unknown key in [task recurrence low]; it belongs into [train]; allowed: basis, delay, a, b, "
+     "rule, table_seed"},
     {"task.basis=1", "--set task.basis=1: out of bounds; allowed: an integer 2..1024"},
     {"train.lr[ea]=1", "SPEC: [train] lr[ea]: the sweep's mechanisms are others; nearest: dpa; allowed: dpa"},
     {"train.lr[ae]=1",
      "--set train.lr[ae]=1: unknown mechanism 'ae'; nearest: ea; allowed: dpa, ea, ea-scaled, ea-softmax"},
     {"task.basis[dpa]=4",
-     "--set task.basis[dpa]=4: unknown key in [task recurrence low]; nearest: basis; allowed: basis, delay, a, b, rule, table_seed"},
+     "--set task.basis[dpa]=4: unknown key in [task recurrence low]; nearest: basis; allowed: basis, delay, a, b, "
+     "rule, table_seed"},
     {"train.lr\n=x", "--set train.lr\\x0A=x: not a number; allowed: a real above 0, at most 10"},
     {"train.lr=\xff", "--set train.lr=\\xFF: not UTF-8; allowed: section.key=value"},
 };

@@ -20,18 +20,18 @@ ROOT = Path(__file__).resolve().parents[2]
 
 def pair(number: int, ours: float, theirs: float, **other: object) -> dict[str, str]:
     row = {"op": "attention", "mechanism": "ea", "dtype": "float32", "pass": "forward", "batch": 1, "heads": 1,
-           "context": 64,
-           "head_dim": 32, "causal": "on", "position": "none", "layers": "", "d_model": "", "implementation": "torch-eager",
-           "fleet": "", "pair": number, "status": "ok", "reason": "", "ours_us": ours, "theirs_us": theirs,
+           "context": 64, "head_dim": 32, "causal": "on", "position": "none", "layers": "", "d_model": "",
+           "implementation": "torch-eager", "fleet": "", "pair": number, "status": "ok", "reason": "",
+           "ours_us": ours, "theirs_us": theirs,
            "theirs_p05_us": theirs, "theirs_p95_us": theirs, "theirs_samples": 10}
     return {name: str(value) for name, value in {**row, **other}.items()}
 
 
 def ours(time_us: float) -> dict[str, str]:
     row = {**{name: value for name, value in pair(0, 1, 1).items() if name in ratios.SHAPE}, "backend": "cpu",
-           "device": "x",
-           "implementation": "fused", "status": "ok", "reason": "", "samples": 10, "time_median_us": time_us, "time_p05_us": time_us,
-           "time_p95_us": time_us, "gflop": 1, "gbyte": 1, "tflop_per_s": 0.2, "gbyte_per_s": 4, "roof_fraction": 0.5,
+           "device": "x", "implementation": "fused", "status": "ok", "reason": "", "samples": 10,
+           "time_median_us": time_us, "time_p05_us": time_us, "time_p95_us": time_us, "gflop": 1, "gbyte": 1,
+           "tflop_per_s": 0.2, "gbyte_per_s": 4, "roof_fraction": 0.5,
            "memory_bytes": 8, "error_ratio": 1, "throttled": 0, "median_error": 0.1, "cache": "cold"}
     return {name: str(value) for name, value in row.items()}
 
@@ -192,7 +192,8 @@ def test_the_table_takes_a_peer_s_best_way_and_says_where_it_wins():
     text = table.markdown(rows)
     assert "| dpa, forward, context 64 | 0.50 to 2.0 (slower on 1 of 2) | not measured |" in text
     assert "| ea, forward, context 64 | cannot | 4.0 to 20 |" in text
-    assert "ea, over plain PyTorch, 5 times: 1 of 2 shapes; the least is 4 [3.6, 4.4] (ea forward, context 64, head_dim 64" in text
+    assert ("ea, over plain PyTorch, 5 times: 1 of 2 shapes; the least is 4 [3.6, 4.4] (ea forward, context 64, "
+            "head_dim 64") in text
     assert "training, over JAX's best: not measured" in text
 
 
@@ -203,7 +204,8 @@ def test_what_is_below_the_mark_has_its_shares_of_the_peak(tmp_path):
     text = table.markdown(table.read(tmp_path / "ratios.csv"), table.shares(tmp_path))
     assert "| ea forward, context 64, head_dim 32, over torch-eager | 4.00 of 5 | 0.50 | 0.12 | 8.0 | 0.62 |" in text
     own = [{**ours(2.0), "context": "512", "head_dim": "64", "roof_fraction": share} for share in ("0.59", "0.61")]
-    assert "- forward, 0.6 of the peak from head_dim 64 and context 512: 1 of 2 shapes; the least is 0.59 (ea" in table.markdown(
+    assert ("- forward, 0.6 of the peak from head_dim 64 and context 512: 1 of 2 shapes; "
+            "the least is 0.59 (ea") in table.markdown(
         [], kernels=[*own, ours(2.0)])
     trained = [pair(i, 0, 0, op="training", layers=1, d_model=64, head_dim="", fleet=1, ours_tokens_per_s=8e6,
                     theirs_tokens_per_s=2e6,
@@ -218,7 +220,8 @@ def test_what_is_below_the_mark_has_its_shares_of_the_peak(tmp_path):
     assert "| ea, d_model 64, layers 1, over torch-eager | 4.00 of 5 | 0.80 | 0.20 | 5.0 | 1.00 |" in text
 
 
-@pytest.mark.parametrize(("arguments", "says"), [(["--fast"], "unknown option '--fast'"), (["--out"], "--out needs a value"),
+@pytest.mark.parametrize(("arguments", "says"), [(["--fast"], "unknown option '--fast'"),
+                                                 (["--out"], "--out needs a value"),
                                                  (["--device"], "--device needs a value")])
 def test_misuse(arguments, says):
     done = subprocess.run([ROOT / "scripts/peers/run.sh", *arguments], capture_output=True, text=True, check=False)
@@ -227,7 +230,8 @@ def test_misuse(arguments, says):
 
 def peers(out: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
     binary = Path(os.environ.get("EABENCH", ROOT / "build/release/eabench"))
-    environment = {**os.environ, "EABENCH": str(binary), "EABENCH_LIBRARY": str(next(binary.parent.rglob("libeabench.so"))),
+    environment = {**os.environ, "EABENCH": str(binary),
+                   "EABENCH_LIBRARY": str(next(binary.parent.rglob("libeabench.so"))),
                    "EAB_PEERS_VENV": str(Path(sys.executable).parents[1]), "EAB_PEERS_PYTHON": sys.executable}
     return subprocess.run([ROOT / "scripts/peers/run.sh", "--no-build", "--out", out, *map(str, arguments)],
                           capture_output=True, text=True,
@@ -260,7 +264,7 @@ def test_a_run_that_is_stopped_goes_on_and_a_new_one_puts_it_aside(tmp_path):
 
 
 def test_the_way_of_a_gpu_on_the_processor(tmp_path):
-    """Only the name of the device differs: no cores are pinned, one eabench with a fleet, the GPU's shapes and peers."""
+    """As on a GPU, but on the processor: no core is pinned, one eabench with a fleet, the GPU's shapes and peers."""
     way = ("--gpu", "--device", "cpu", "--quick", "--pairs", 1, "--training-seconds", "0.05", "--seconds", "0.01")
     done = peers(tmp_path, *way, "--only", "training", "--fleet", 2, "--implementations", "torch-eager,jax-jit")
     assert done.returncode == 0, done.stderr
@@ -297,10 +301,12 @@ def test_gpu_check_runs_it(tmp_path):
     binary = Path(os.environ.get("EABENCH", ROOT / "build/release/eabench"))
     done = subprocess.run([ROOT / "scripts/gpu_check.sh", "--simt", "--binary", binary, "--only", "peers", "--out",
                            tmp_path],
-                          capture_output=True, text=True, check=False, timeout=600, env={**os.environ, "EAB_PEERS_PYTHON": sys.executable})
+                          capture_output=True, text=True, check=False, timeout=600,
+                          env={**os.environ, "EAB_PEERS_PYTHON": sys.executable})
     assert done.returncode == 0, done.stderr
     assert "peers     passed   4 ratios in" in (tmp_path / "summary.txt").read_text()
     without = subprocess.run([ROOT / "scripts/gpu_check.sh", "--simt", "--binary", binary, "--only", "peers", "--out",
                               tmp_path / "b"],
-                             capture_output=True, text=True, check=False, timeout=60, env={**os.environ, "EAB_PEERS_PYTHON": "/bin/false"})
+                             capture_output=True, text=True, check=False, timeout=60,
+                              env={**os.environ, "EAB_PEERS_PYTHON": "/bin/false"})
     assert without.returncode == 0 and "peers     skipped" in without.stdout

@@ -208,7 +208,8 @@ def test_the_library_s_errors():
 
 
 def test_no_library():
-    code = "import torch, eabench_torch as e\ntry: e.attention(*[torch.zeros(1, 1, 2, 4)] * 3)\nexcept e.EabenchError as x: print(x)"
+    code = ("import torch, eabench_torch as e\n"
+            "try: e.attention(*[torch.zeros(1, 1, 2, 4)] * 3)\nexcept e.EabenchError as x: print(x)")
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True,
                           env={"EABENCH_LIBRARY": "/nowhere/libeabench.so",
                                "PYTHONPATH": eabench_torch.__file__.rsplit("/", 1)[0]})

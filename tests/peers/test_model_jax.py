@@ -1,4 +1,4 @@
-"""The model in JAX: its loss, gradients and optimizer against the float64 traces; a second opinion, and what is timed."""
+"""The model in JAX, which is also timed: its loss, gradients and optimizer against the float64 traces."""
 
 from __future__ import annotations
 

@@ -50,8 +50,9 @@ def solving_world(generator: np.random.Generator, chances: list[tuple[float, flo
                     solved = generator.random() < chance
                     accuracy = 1.0 if solved else float(generator.uniform(0.3, 0.9))
                     rows.append({"task": "recurrence", "level": f"level {index}", "complexity_bits": 4.0 + 2 * index,
-                                 "mechanism": mechanism, "lr": 0.01 * 2 ** rate, "seed": float(seed), "chance_accuracy": 0.1,
-                                 "status": "ok", "token_accuracy": accuracy, "validation_accuracy": accuracy,
+                                 "mechanism": mechanism, "lr": 0.01 * 2 ** rate, "seed": float(seed),
+                                 "chance_accuracy": 0.1, "status": "ok", "token_accuracy": accuracy,
+                                 "validation_accuracy": accuracy,
                                  "solved": float(solved)})
     return Group("recurrence", "", pd.DataFrame(rows), [])
 

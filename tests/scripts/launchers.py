@@ -29,8 +29,8 @@ def ranks_of(launcher: int, program: str) -> list[int]:
 
 
 def finish(launcher: subprocess.Popen, program: str, seconds: float) -> tuple[str, str]:
-    """What the launcher wrote, when it has ended. Open MPI's may wait for itself for ever once its ranks are gone (seen in
-    4.1.4, within PMIx_server_finalize), and is then killed: what counts is that none of the ranks is left."""
+    """The launcher's output after its end. Open MPI's launcher may hang once its ranks are gone (seen in 4.1.4, within
+    PMIx_server_finalize); it is then killed, as only the end of all ranks matters."""
     deadline, alone = time.monotonic() + seconds, 0
     while True:
         try:

@@ -22,12 +22,14 @@ THROUGHPUT_HEADER = (
 DEFAULTS = dict(
     status="ok", reason="", backend="cpu", dtype="float32", task="recurrence", a=1, b=1, layers=1, d_model=32, heads=4,
     mlp_ratio=4, context=24, position="alibi", alibi_span=4, norm="layer", activation="relu", bias="on",
-    embedding="learned", init_scale=1, embedding_scale=0.5, qk_init=1, qk_norm="off", mechanism="dpa", optimizer="adamw", lr=0.01,
-    beta1=0.9, beta2=0.98, momentum=0.9, weight_decay=0.01, clip=1, steps=3000, batch=32, warmup=100, schedule="cosine",
+    embedding="learned", init_scale=1, embedding_scale=0.5, qk_init=1, qk_norm="off", mechanism="dpa",
+    optimizer="adamw", lr=0.01, beta1=0.9, beta2=0.98, momentum=0.9, weight_decay=0.01, clip=1, steps=3000, batch=32,
+    warmup=100, schedule="cosine",
     lr_final=0.1, seed=1, eval_every=250, eval_tokens=10000, stop_when_solved="on")
 ENVIRONMENT = dict(
-    version="0.1.0", commit="0123456789abcdef0123456789abcdef01234567", compiler="gcc 12.2.0", flags="-O3", os="Linux 6.1",
-    cpu="Synthetic CPU @ 2.0 GHz", cores="2", isa="avx512", backend="cpu", device="Synthetic CPU @ 2.0 GHz", driver="",
+    version="0.1.0", commit="0123456789abcdef0123456789abcdef01234567", compiler="gcc 12.2.0", flags="-O3",
+    os="Linux 6.1", cpu="Synthetic CPU @ 2.0 GHz", cores="2", isa="avx512", backend="cpu",
+    device="Synthetic CPU @ 2.0 GHz", driver="",
     clocks="", libraries="glib 2.74", workers="2", fleet="1", started="2026-01-02T03:04:05Z",
     command="eabench sweep tasks/ladders/quick.ini", peak_gflop_per_s="61.5")
 QUICK_LEVELS = [(8, 2), (4, 3), (4, 4), (8, 4), (16, 4), (16, 6)]
@@ -129,10 +131,12 @@ def kernel(implementation: str = "fused", mechanism: str = "dpa", context: int =
     speed_now = SPEEDS.get(implementation, 0.5) * roof * {"dpa": 1.0}.get(mechanism, 1.1)
     time_us = gflop / speed_now * 1e3
     return {"backend": "cpu", "device": "Synthetic CPU", "op": "attention", "implementation": implementation,
-            "mechanism": mechanism, "dtype": "float32", "pass": direction, "batch": batch, "heads": 4, "context": context,
-            "head_dim": head_dim, "causal": "on", "position": "none", "status": "ok", "reason": "", "samples": 30,
-            "time_median_us": f"{time_us:.6g}", "time_p05_us": f"{0.97 * time_us:.6g}", "time_p95_us": f"{1.05 * time_us:.6g}",
-            "gflop": f"{gflop:.6g}", "gbyte": f"{gbyte:.6g}", "tflop_per_s": f"{speed_now:.6g}",
+            "mechanism": mechanism, "dtype": "float32", "pass": direction, "batch": batch, "heads": 4,
+            "context": context, "head_dim": head_dim, "causal": "on", "position": "none", "status": "ok",
+            "reason": "", "samples": 30,
+            "time_median_us": f"{time_us:.6g}", "time_p05_us": f"{0.97 * time_us:.6g}",
+            "time_p95_us": f"{1.05 * time_us:.6g}", "gflop": f"{gflop:.6g}", "gbyte": f"{gbyte:.6g}",
+            "tflop_per_s": f"{speed_now:.6g}",
             "gbyte_per_s": f"{gbyte / time_us * 1e6:.6g}", "roof_fraction": f"{speed_now / roof:.6g}",
             "memory_bytes": 1 << 20, "error_ratio": 1.01, "throttled": 0, "cache": "cold", **changes}
 

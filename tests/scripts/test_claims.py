@@ -148,7 +148,8 @@ def test_one_solved_cell_at_any_rate_is_enough_to_lose_a_level() -> None:
 def test_ranges_name_neighbours_once() -> None:
     group = solving_world(generator(), [(1, 1), (0, 1), (0, 1), (1, 1), (0, 1), (0, 0)])
     words = verdict_of(exclusive, group).words
-    assert "(recurrence 6 to 8 bits, 2 levels; recurrence 12 bits)" in words and "3 levels solved by at least half" in words
+    assert "(recurrence 6 to 8 bits, 2 levels; recurrence 12 bits)" in words
+    assert "3 levels solved by at least half" in words
 
 
 # ---- which levels and rows count
@@ -162,7 +163,8 @@ def test_levels_at_chance_and_ceiling_do_not_dilute() -> None:
     flat.rows["token_accuracy"] = 1.0
     assert verdict_of(as_good, middle).verdict == "contradicted"
     claim = verdict_of(as_good, padded, flat)
-    assert claim.verdict == "contradicted" and claim.levels == 8 and "8 levels at chance or ceiling left out" in claim.words
+    assert claim.verdict == "contradicted" and claim.levels == 8
+    assert "8 levels at chance or ceiling left out" in claim.words
 
 
 def test_the_trend_leaves_out_what_the_ceiling_squeezes() -> None:

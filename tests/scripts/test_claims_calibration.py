@@ -1,4 +1,4 @@
-"""How often each verdict is wrong where nothing is behind it, over many synthetic runs; EAB_CALIBRATION_RUNS sets how many."""
+"""The rate of false verdicts without any effect, over many synthetic runs (EAB_CALIBRATION_RUNS of them)."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def equal(dice: np.random.Generator) -> list[Group]:
 
 
 def scattered_levels(dice: np.random.Generator) -> list[Group]:
-    """Levels differ in their margin, in no order, and alike in two settings: no trend, yet every seed sees the pattern."""
+    """Levels differ in their margin, in no order, alike in two settings: no trend, but the same in every seed."""
     effects = dice.normal(0, 0.05, 8)
     return [world(dice, effect=lambda index, bits: effects[index], title=title) for title in ("a", "b")]
 
@@ -52,7 +52,7 @@ def test_false_verdicts_are_rare(test: Test, make: World) -> None:
 
 
 def test_the_percentile_bootstrap_would_be_wrong_more_often() -> None:
-    """Why the tests over seeds are Student's: with five seeds the bootstrap's 95% interval misses three times as often."""
+    """Why Student's t over seeds: with five seeds the bootstrap's 95% interval misses three times as often."""
     misses = dict.fromkeys(("student", "bootstrap"), 0)
     runs = 10 * RUNS
     for run in range(runs):

@@ -187,7 +187,8 @@ def test_nothing_is_written_without_dry_run_either(tmp_path: Path) -> None:
 
 def test_good_specs_are_planned(tmp_path: Path) -> None:
     spec = tmp_path / "s.ini"
-    spec.write_bytes(b"\xef\xbb\xbf[task recurrence]\r\nbasis = 4, 8 # two\r\n; and\r\n[train]\r\nsteps = 10\r\nseed = 1:3\r\n")
+    spec.write_bytes(b"\xef\xbb\xbf[task recurrence]\r\nbasis = 4, 8 # two\r\n; and\r\n"
+                     b"[train]\r\nsteps = 10\r\nseed = 1:3\r\n")
     done = eabench("sweep", spec, "--dry-run", "--set", "train.lr=1e-2:4e-2:*2", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert re.search(r"cells +18\b", done.stdout), done.stdout

@@ -1,4 +1,4 @@
-"""What the program is built with against its own mistakes, read from the ELF file. Not of builds for sanitizers or debuggers."""
+"""The hardening of the program, read from its ELF file; not for sanitizer and debug builds."""
 
 from __future__ import annotations
 

@@ -49,7 +49,8 @@ def test_launchers_that_do_not_connect(spec: Path, tmp_path: Path):
 def test_the_library_for_mpi_is_missing(spec: Path, tmp_path: Path):
     shutil.copy(EABENCH, tmp_path / "eabench")
     done = launched(tmp_path / "eabench", spec, tmp_path / "run", {"PMI_SIZE": "2", "PMI_RANK": "0"})
-    assert done.returncode == 3 and done.stderr.count("\n") == 1 and "MPI cannot be loaded: " in done.stderr, done.stderr
+    assert done.returncode == 3 and done.stderr.count("\n") == 1, done.stderr
+    assert "MPI cannot be loaded: " in done.stderr
 
 
 @pytest.mark.parametrize("environment", [

@@ -1,5 +1,5 @@
-"""Cells that outlast a start: checkpoints, the time limit within a cell, kills. Instants are shares of what the sweep takes
-on this machine."""
+"""Cells longer than one start: checkpoints, the time limit within a cell, kills. Instants are shares of the sweep's
+time on this machine."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def expect_same_tables(run: Path, whole: Path) -> None:
 
 @pytest.mark.parametrize("options", [(), ("--fleet", "2"), ("--fleet", "4")])
 def test_time_limit_within_cells(spec: Path, tmp_path: Path, few, options):
-    """A limit that is shorter than a cell, again and again: each start goes on, and the tables are those of one start."""
+    """A limit shorter than a cell, several times: each start resumes, and the tables are those of one start."""
     whole, run = tmp_path / "whole", tmp_path / "run"
     call = (spec, *few, *options, "--workers", "2")
     began = time.monotonic()

@@ -241,7 +241,7 @@ def test_dry_run_of_one_rank(spec: Path, tmp_path: Path):
 
 
 def test_cells_go_on_within_themselves_under_any_number_of_ranks(spec: Path, tmp_path: Path):
-    """A limit shorter than a cell: what each rank was training goes on from its checkpoint, in whichever rank has it next."""
+    """A limit shorter than a cell: each rank's fleet resumes from its checkpoint, in any rank."""
     few = ("--set", "task.basis=4", "--set", "task.delay=2", "--set", "train.seed=1:2", "--set", "train.steps=6000",
            "--set",
            "train.stop_when_solved=off", "--set", "train.eval_every=1000", "--save-curves")

@@ -182,7 +182,8 @@ def test_degenerate_runs_give_a_page(make_run: Make, name: str) -> None:
     assert "What this run shows" in page.text
     expected = {
         "one mechanism": "nothing to compare", "only the baseline": "only dpa was run", "one seed": "no interval",
-        "empty table": "No results yet", "none measured": "1 fail, 1 oom, 1 timeout", "all diverged": "4 cells diverged",
+        "empty table": "No results yet", "none measured": "1 fail, 1 oom, 1 timeout",
+        "all diverged": "4 cells diverged",
         "no complexity": "No curves", "one level": "No heat map", "one cell": "No heat map",
     }.get(name, "Results: recurrence")
     assert expected in page.text or sorted(expected.split(", ")) == sorted(
@@ -332,7 +333,8 @@ def test_levels_of_equal_complexity_are_one_rung_of_the_curve(make_run: Make) ->
 def test_long_ladder(make_run: Make) -> None:
     levels = [(basis, delay) for basis in (3, 5, 7) for delay in range(1, 17)]
     page, _ = render(make_run(sweep(levels=levels, mechanisms=["dpa", "ea"], rates=[0.01])))
-    assert "Heat" not in page.text and "Accuracy over the ladder" in page.text and "over 48 rungs (96 pairs)" in page.text
+    assert "Heat" not in page.text and "Accuracy over the ladder" in page.text
+    assert "over 48 rungs (96 pairs)" in page.text
 
 
 def test_looks_are_fixed() -> None:

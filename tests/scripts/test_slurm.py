@@ -1,5 +1,5 @@
-"""scripts/cluster with a real Slurm: a controller and a node on this machine, for these tests alone, in a folder of their
-own. Skipped, with the reason, where the daemons are not installed or cannot run."""
+"""scripts/cluster with a real Slurm: a controller and a node on this machine, for these tests only, in a folder of
+their own. Skipped, with the reason, where the daemons are not installed or cannot run."""
 
 from __future__ import annotations
 

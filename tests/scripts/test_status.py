@@ -20,7 +20,8 @@ pytestmark = needs_eabench
 
 
 def status(*arguments) -> subprocess.CompletedProcess:
-    return subprocess.run([EABENCH, "status", *map(str, arguments)], check=False, capture_output=True, text=True, timeout=60,
+    return subprocess.run([EABENCH, "status", *map(str, arguments)], check=False, capture_output=True, text=True,
+                          timeout=60,
                           errors="replace")
 
 
@@ -60,12 +61,14 @@ def test_a_running_sweep_is_killed_and_resumed(spec: Path, tmp_path: Path):
         assert all(cell["label"].startswith("dpa  recurrence basis=") and 0 <= cell["share"] <= 1
                    for cell in only["running"])
         lines = status(run).stdout.splitlines()
-        assert lines[1] == "state      running" and sum(line.startswith("  ") and "%  dpa  rec" in line for line in lines) == 2
+        assert lines[1] == "state      running"
+        assert sum(line.startswith("  ") and "%  dpa  rec" in line for line in lines) == 2
     finally:
         process.kill()
         process.communicate()
     found = report(run)
-    assert found["state"] == "stale" and counts(found) == (4, 0, 0, 0, 0, 0, 4) and found["sweeps"][0]["state"] == "stale"
+    assert found["state"] == "stale" and counts(found) == (4, 0, 0, 0, 0, 0, 4)
+    assert found["sweeps"][0]["state"] == "stale"
     assert "stale" in status(run).stdout
     done = sweep(spec, "--out", run, *few, *LONG, "--time-limit", "0.2")
     assert done.returncode == 130
@@ -127,13 +130,15 @@ GOOD_STATE = ("[sweep]\nstopping=false\neta_s=nan\ntokens_per_s=5\nrunning=1\n\n
               "[0123456789abcdef]\nmembers=1\nshare=0.5\n")
 BAD_STATES = ["", "hello\n", GOOD_STATE.replace("running=1\n", ""), GOOD_STATE.replace("running=1", "running=2"),
               GOOD_STATE.replace("running=1", "running=-1"), GOOD_STATE.replace("abcdef", "abcdeg"),
-              GOOD_STATE.replace("[sweep]", "[other]"), GOOD_STATE.replace("abcdef]", "abcdef00]"), GOOD_STATE + "more\n",
-              GOOD_STATE.replace("abcdef]", "abcdef\x1b]"), GOOD_STATE.replace("abcdef]", "abcde\udcff]"),
+              GOOD_STATE.replace("[sweep]", "[other]"), GOOD_STATE.replace("abcdef]", "abcdef00]"),
+              GOOD_STATE + "more\n", GOOD_STATE.replace("abcdef]", "abcdef\x1b]"), GOOD_STATE.replace("abcdef]",
+                                                                                                      "abcde\udcff]"),
               GOOD_STATE.replace("share", "sha\0re"), "x" * 100_000,
               GOOD_STATE + "".join(f"[{i:016x}]\n" for i in range(64))]
 ODD_VALUES = [("members=1", "members=-7"), ("members=1", "members=99999999999999999999"), ("share=0.5", "share=nan"),
               ("share=0.5", "share=-1"), ("tokens_per_s=5", "tokens_per_s=inf"),
-              ("tokens_per_s=5", "tokens_per_s=\udcff"), ("eta_s=nan", "eta_s=1e300"), ("stopping=false", "stopping=perhaps")]
+              ("tokens_per_s=5", "tokens_per_s=\udcff"), ("eta_s=nan", "eta_s=1e300"),
+              ("stopping=false", "stopping=perhaps")]
 
 
 def test_hostile_state_files(undisturbed: Path, tmp_path: Path):
@@ -165,7 +170,8 @@ def test_hostile_state_files(undisturbed: Path, tmp_path: Path):
 
 def one_line(done: subprocess.CompletedProcess, *parts: str) -> None:
     assert done.returncode == 2, (done.returncode, done.stderr)
-    assert done.stderr.count("\n") == 1 and done.stderr.startswith("eabench status: ") and done.stdout == "", done.stderr
+    assert done.stderr.count("\n") == 1 and done.stderr.startswith("eabench status: "), done.stderr
+    assert done.stdout == ""
     assert all(part in done.stderr for part in parts), done.stderr
 
 
@@ -176,7 +182,8 @@ def test_hostile_folders(undisturbed: Path, tmp_path: Path):
     one_line(status(tmp_path, tmp_path), "usage")
     one_line(status("--jsn", tmp_path), "nearest: --json")
     for name, data in (("manifest.ini", b"[task recurrence]\nbasis = soon\n"), ("manifest.ini", b"\0" * 100),
-                       ("manifest.ini", b"x" * (2 << 20)), ("accuracy.csv", b"hello\n"), ("accuracy.csv", b"\xff\0" * 99 + b"\n"),
+                       ("manifest.ini", b"x" * (2 << 20)), ("accuracy.csv", b"hello\n"),
+                       ("accuracy.csv", b"\xff\0" * 99 + b"\n"),
                        ("throughput.csv", b"cell\nx\n"), ("shards", b"a file")):
         run = tmp_path / "run"
         shutil.copytree(undisturbed, run)
@@ -229,7 +236,8 @@ def test_events_of_a_sweep_that_is_stopped(spec: Path, tmp_path: Path):
 def test_events_of_an_error(spec: Path, tmp_path: Path):
     run = tmp_path / "run"
     arguments = command(spec, "--workers", "1", "--out", run, "--progress", "json")
-    done = subprocess.run(["bash", "-c", 'ulimit -f 3; exec "$@"', "bash", *arguments], check=False, capture_output=True,
+    done = subprocess.run(["bash", "-c", 'ulimit -f 3; exec "$@"', "bash", *arguments], check=False,
+                          capture_output=True,
                           text=True, timeout=60)
     found = events(done.stderr)
     assert done.returncode == 3 and found[-1]["status"] == "error" and "File too large" in found[-1]["reason"]

@@ -18,15 +18,14 @@ typedef struct {
     int32_t mechanism; /* of member 0; member p has mechanism + p */
     int32_t dtype;     /* EAB_F32: strided, q, k and v inside one row, as in the model; else contiguous */
     bool without_backward;
-    bool
-        only_finite; /* inputs so large that only the absence of NaN and infinity is checked: q and k have size `size`, v and dout 1 */
+    bool only_finite; /* very large inputs (q and k of size `size`, v and dout 1): only NaN and infinity are checked */
 } attention_fleet_case;
 
 std::string attention_fleet_name(const attention_fleet_case &spec);
 
 /* The largest error ratios over the members: of out, dq, dk, dv. Infinite where a value is not finite, where row_stat
- * is off, where a gap was written, or where a call failed. `bits`, if not NULL, gets a checksum of everything written.
- * */
+ * is off, where a gap was written, or where a call failed. `bits`, if not NULL, gets a checksum of everything
+ * written. */
 typedef struct {
     double ratio[4];
 } attention_fleet_errors;
