@@ -166,7 +166,8 @@ typedef struct {
 
 /* Clips by the global norm of each member's gradient, does one optimizer step, and zeroes the gradients. Elements from
  * `decayed` on (gains and biases) have no weight decay. The CPU sums the norm extent by extent without padding,
- * so that it does not depend on the fleet's vocabulary. CUDA sums in fixed parts: the last bits of a float64 may differ. */
+ * so that it does not depend on the fleet's vocabulary. CUDA sums in fixed parts: the last bits of a float64 may
+ * differ. */
 typedef struct {
     int32_t members;
     int64_t count, decayed;
