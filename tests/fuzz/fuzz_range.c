@@ -3,6 +3,7 @@
 #include <glib.h>
 #include <stdlib.h>
 
+#include "../../host/spec/mixture.h"
 #include "../../host/spec/options.h"
 #include "../../host/spec/range.h"
 #include "fuzz.h"
@@ -20,12 +21,17 @@ static const eab_option *choose_option(unsigned number) {
     return options[number % count];
 }
 
+static int parse(const eab_option *option, const char *text, const char *where, GArray *values) {
+    return option->kind == EAB_OPTION_MIXTURE ? eab_mixture_parse(text, where, values)
+                                              : eab_range_parse(option, text, where, values);
+}
+
 static void expect_sound(const eab_option *option, double value) {
     char text[EAB_OPTION_TEXT_SIZE];
     GArray *again = g_array_new(FALSE, FALSE, sizeof(double));
     fuzz_expect(eab_option_within(option, value), "a value within the option's bounds");
     eab_option_print_value(option, value, text, sizeof text);
-    fuzz_expect(eab_range_parse(option, text, "again", again) == 0 && again->len == 1, "a printed value that is read");
+    fuzz_expect(parse(option, text, "again", again) == 0 && again->len == 1, "a printed value that is read");
     fuzz_expect(g_array_index(again, double, 0) == value, "the same value, printed and read");
     g_array_unref(again);
 }
@@ -35,7 +41,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     const eab_option *option = choose_option(data[0]);
     char *text = fuzz_text(data + 1, size - 1);
     GArray *values = g_array_new(FALSE, FALSE, sizeof(double));
-    const int status = eab_range_parse(option, text, "fuzz", values);
+    const int status = parse(option, text, "fuzz", values);
     if (status) {
         fuzz_expect_refusal(status);
     } else {
