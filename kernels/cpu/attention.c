@@ -16,6 +16,7 @@
  * the weights (a division or an exponential a pair) and the packing. Standalone calls prefetch the next block's
  * operands (prefetch.h). Measured shares of the peak: kernels/cpu/README.md.
  */
+#include "attention_nonfinite.h"
 #include "attention_small.h"
 #include "attention_tile.h"
 
@@ -231,6 +232,9 @@ int EAB_ISA_NAME(eab_attention_forward)(eab_cpu_workspace *workspace, const eab_
             prefetch_behind(&ahead, i, first, most, 2 * block_work(args, first, queries));
             attend_queries(&pass, first, queries);
         }
+        if (args->standalone && args->causal &&
+            !rows_are_finite(pass.out, args->out_time, args->context, args->head_dim))
+            EAB_TRY(eab_cpu_attention_again(args, member, &place, q, k, v, out, row_stat));
     }
     return EAB_OK;
 }

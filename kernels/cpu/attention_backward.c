@@ -12,6 +12,7 @@
  * Limited by the five products, 10 head_dim FLOPs a pair; for small head_dim by the weights and the packing. Measured
  * shares of the peak: kernels/cpu/README.md.
  */
+#include "attention_nonfinite.h"
 #include "attention_small.h"
 #include "attention_tile.h"
 
@@ -323,6 +324,8 @@ int EAB_ISA_NAME(eab_attention_backward)(eab_cpu_workspace *workspace, const eab
         pass.row_stat = row_stat + place.stat;
         pass.dq = dq + place.in;
         differentiate_head(&pass, i, dk + place.in, dv + place.in);
+        if (args->standalone && args->causal && !gradients_are_finite(args, pass.dq, dk + place.in, dv + place.in))
+            EAB_TRY(eab_cpu_attention_backward_again(args, member, &place, q, k, v, dout, dq, dk, dv));
     }
     return EAB_OK;
 }

@@ -7,6 +7,7 @@
 
 #include <math.h>
 
+#include "attention_nonfinite.h"
 #include "attention_small.h"
 #include "transpose.h"
 
@@ -123,6 +124,20 @@ EAB_INLINE void scatter(const lane_group *group, const float *from, bool in, flo
                 for (int i = 0; i < present; i++) to[i][at + dim] = source[dim * VECTOR + i];
         }
     }
+}
+
+EAB_INLINE head_place lane_place(const lane_group *group, int64_t lane) {
+    const eab_attention_args *args = group->args;
+    const int64_t problem = group->first + lane;
+    return (head_place){lane_offset(group, lane, true), lane_offset(group, lane, false), problem * args->context,
+                        (int32_t)(problem % args->heads)};
+}
+
+/* Whether results[times][dims] hold NaN or infinity that may come from masked pairs (attention_nonfinite.h). Padded
+ * rows and dims are results of zeros. */
+EAB_INLINE bool lanes_may_mask_nonfinite(const lane_group *group, const float *results) {
+    const int64_t count = (int64_t)group->times * group->dims * EAB_LANES;
+    return group->args->standalone && group->args->causal && !rows_are_finite(results, count, 1, count);
 }
 
 EAB_INLINE int64_t bias_vectors(const lane_group *group) { return 2 * (int64_t)group->times; }

@@ -124,6 +124,12 @@ int EAB_ISA_NAME(eab_attention_small_forward)(eab_cpu_workspace *workspace, cons
         if (row_stat)
             eab_transpose(args->context, group.present, space.stats, EAB_LANES, row_stat + group.first * args->context,
                           args->context);
+        if (lanes_may_mask_nonfinite(&group, space.outs))
+            for (int64_t i = 0; i < group.present; i++) {
+                const head_place place = lane_place(&group, i);
+                if (!rows_are_finite(out + place.out, args->out_time, args->context, args->head_dim))
+                    EAB_TRY(eab_cpu_attention_again(args, member, &place, q, k, v, out, row_stat));
+            }
     }
     return EAB_OK;
 }

@@ -165,6 +165,13 @@ int EAB_ISA_NAME(eab_attention_small_backward)(eab_cpu_workspace *workspace, con
         scatter(&group, space.dqueries, true, dq);
         scatter(&group, space.dkeys, true, dk);
         scatter(&group, space.dvalues, true, dv);
+        if (lanes_may_mask_nonfinite(&group, space.dqueries) || lanes_may_mask_nonfinite(&group, space.dkeys) ||
+            lanes_may_mask_nonfinite(&group, space.dvalues))
+            for (int64_t i = 0; i < group.present; i++) {
+                const head_place place = lane_place(&group, i);
+                if (!gradients_are_finite(args, dq + place.in, dk + place.in, dv + place.in))
+                    EAB_TRY(eab_cpu_attention_backward_again(args, member, &place, q, k, v, dout, dq, dk, dv));
+            }
     }
     return EAB_OK;
 }

@@ -18,6 +18,7 @@ enum { PREFETCH_MATRICES = 8, PREFETCH_LINE = 64 /* bytes */ };
  * biases. */
 typedef struct {
     int64_t in, out, stat; /* offsets in floats: of q, k, v and their gradients; of out and dout; of row_stat */
+    int32_t head;
 } head_place;
 
 EAB_INLINE int64_t head_places(const eab_attention_args *args) { return (int64_t)args->heads * args->batch; }
@@ -25,7 +26,7 @@ EAB_INLINE int64_t head_places(const eab_attention_args *args) { return (int64_t
 EAB_INLINE head_place head_place_at(const eab_attention_args *args, int64_t index) {
     const int64_t head = index / args->batch, batch = index % args->batch;
     return (head_place){batch * args->in_batch + head * args->in_head, batch * args->out_batch + head * args->out_head,
-                        (batch * args->heads + head) * args->context};
+                        (batch * args->heads + head) * args->context, (int32_t)head};
 }
 
 /* Rows of one head: their offset in floats, and their bytes; 0 bytes: none. */

@@ -60,7 +60,8 @@ static eab_real dot_of_magnitudes(const eab_real *x, const eab_real *y, int32_t 
     return sum;
 }
 
-static eab_real bounded_square(eab_real z) { return fmin(z * z, square_limit); }
+/* NaN stays NaN: fmin would lose it. */
+static eab_real bounded_square(eab_real z) { return z * z > square_limit ? square_limit : z * z; }
 
 static void attend(attended_row *row, const eab_real *query, const eab_real *keys) {
     eab_real largest = -HUGE_VAL, sum = 0;
@@ -77,12 +78,12 @@ static void attend(attended_row *row, const eab_real *query, const eab_real *key
         if (row->function == SCORE_EA) {
             const eab_real bias = exp(log_bias);
             row->attention[j] = (square / (1 + square) + weight_floor) * bias;
-            row->derivative[j] = square < square_limit ? 2 * z / ((1 + square) * (1 + square)) * bias : 0;
+            row->derivative[j] = square == square_limit ? 0 : 2 * z / ((1 + square) * (1 + square)) * bias;
         } else {
             row->attention[j] = exp((row->function == SCORE_DPA ? z : square) + log_bias - largest);
             row->derivative[j] = row->attention[j] * (row->function == SCORE_DPA ? 1
-                                                      : square < square_limit    ? 2 * z
-                                                                                 : 0);
+                                                      : square == square_limit   ? 0
+                                                                                 : 2 * z);
         }
         sum += row->attention[j];
     }

@@ -44,6 +44,10 @@ int EAB_REFERENCE(attention_rows)(const eab_attention_args *args, int32_t head, 
 
 #ifndef EAB_REFERENCE_FLOAT32
 /* The float32 compilation. */
+int eab_plain_attention_forward(const eab_attention_args *args, int32_t member, const float *q, const float *k,
+                                const float *v, float *out, float *row_stat);
+int eab_plain_attention_backward(const eab_attention_args *args, int32_t member, const float *q, const float *k,
+                                 const float *v, const float *dout, float *dq, float *dk, float *dv);
 int eab_plain_attention_rows(const eab_attention_args *args, int32_t head, const int32_t *times, int32_t count,
                              const float *q, const float *k, const float *v, const float *dout, float *out, float *dq,
                              float *dk, float *dv, bool magnitudes);

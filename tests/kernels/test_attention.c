@@ -288,3 +288,49 @@ Test(attention, memory_grows_linearly_with_context) {
     }
     cr_expect_leq(workspace_of(65536, false, false, true), 300000, "without slopes the forward pass needs tiles only");
 }
+
+/* ---- NaN and infinity in masked pairs ------------------------------------------------------------------------------ */
+
+/* Puts `bad` into operand `part` (q, k, v: 0 to 2; dout: 3) at (batch 0, head 1, time), and expects results that do not
+ * depend on it to be finite: rows before it for a key or value, keys after it for a query or dout. */
+static void masked_pairs_stay_out(attention_problem *problem, const eab_cpu_kernels *kernels, int part, int32_t time,
+                                  float bad) {
+    const attention_case *spec = &problem->spec;
+    const eab_attention_args *args = &problem->args;
+    float *x = part == 3 ? problem->dout.data + args->out_head + time * args->out_time
+                         : problem->qkv.data + problem->part[part] + args->in_head + time * args->in_time;
+    const float before = x[spec->head_dim - 1];
+    x[spec->head_dim - 1] = bad;
+    attention_results results = attention_run(problem, kernels);
+    const bool is_key = part == 1 || part == 2;
+    for (int which = 0; which < RESULT_COUNT; which++)
+        for (int32_t at = 0; at < spec->context; at++) {
+            const bool is_row = which == RESULT_OUT || which == RESULT_DQ;
+            /* A key's gradient also sums over queries at or after the bad key: these are not finite. */
+            const bool independent = is_key ? is_row && at < time : is_row ? at != time : at > time;
+            if (independent)
+                for (int32_t i = 0; i < spec->head_dim; i++)
+                    cr_expect(isfinite(*attention_at(problem, &results, which, 0, 1, at, i)),
+                              "%s %s: %s[%d] with %g in operand %d at %d", kernels->isa, attention_case_name(spec),
+                              result_names[which], at, (double)bad, part, time);
+        }
+    attention_results_free(&results);
+    x[spec->head_dim - 1] = before;
+}
+
+static void later_operands_stay_out(attention_problem *problem, const eab_cpu_kernels *kernels) {
+    static const float bad[] = {NAN, INFINITY, -INFINITY};
+    if (!problem->spec.causal) return;
+    problem->args.standalone = true;
+    for (int i = 0; i < 3; i++)
+        for (int part = 0; part < 4; part++) {
+            masked_pairs_stay_out(problem, kernels, part, problem->spec.context - 1, bad[i]);
+            masked_pairs_stay_out(problem, kernels, part, problem->spec.context / 2, bad[i]);
+        }
+}
+
+Test(attention, masked_nan_and_infinity_stay_out) {
+    static const int32_t shapes[][2] = {{1, 3}, {3, 8}, {17, 5}, {24, 16}, {63, 17}, {64, 8}, {65, 33}, {130, 64}};
+    for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
+        for_every_variant(shapes[i][0], shapes[i][1], 1, later_operands_stay_out);
+}
