@@ -3,11 +3,8 @@
 #include <errno.h>
 #include <math.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "kernels/status.h"
-
-enum { CHUNK_BYTES = 1 << 16 };
 
 /* ---- writing ------------------------------------------------------------------------------------------------- */
 
@@ -60,119 +57,90 @@ void eab_csv_end(eab_csv_line *line) {
 /* ---- reading ------------------------------------------------------------------------------------------------- */
 
 struct eab_csv_reader {
-    int fd;
-    char chunk[CHUNK_BYTES];
-    size_t used, filled; /* of chunk */
-    int64_t offset;      /* in the file, of chunk[used] */
-    int64_t line;        /* that chunk[used] is on */
-    GString *text;       /* the row's fields, each with its NUL */
-    size_t starts[EAB_CSV_MAX_FIELDS];
+    FILE *file;
+    int64_t offset, line; /* of the next byte */
+    GString *text;        /* the row's fields, each with its NUL; has room for the longest row, so it never moves */
     char *field[EAB_CSV_MAX_FIELDS];
 };
 
-enum { BYTE_END = -1, BYTE_ERROR = -2 };
-
-/* The next byte, BYTE_END or BYTE_ERROR. */
-static int next_byte(eab_csv_reader *reader) {
-    if (reader->used == reader->filled) {
-        ssize_t got;
-        do got = pread(reader->fd, reader->chunk, CHUNK_BYTES, (off_t)reader->offset);
-        while (got < 0 && errno == EINTR);
-        if (got < 0) return BYTE_ERROR;
-        if (got == 0) return BYTE_END;
-        reader->used = 0;
-        reader->filled = (size_t)got;
-    }
-    const unsigned char byte = (unsigned char)reader->chunk[reader->used++];
-    reader->offset++;
-    if (byte == '\n') reader->line++;
-    return byte;
-}
-
-eab_csv_reader *eab_csv_reader_new(int fd) {
+eab_csv_reader *eab_csv_reader_new(FILE *file) {
     eab_csv_reader *reader = g_new(eab_csv_reader, 1);
-    reader->fd = fd;
-    reader->used = reader->filled = 0;
+    reader->file = file;
     reader->offset = 0;
     reader->line = 1;
-    reader->text = g_string_new(NULL);
+    reader->text = g_string_sized_new(EAB_CSV_MAX_ROW_BYTES);
     return reader;
 }
 
 void eab_csv_reader_free(eab_csv_reader *reader) {
-    if (!reader) return;
     g_string_free(reader->text, TRUE);
     g_free(reader);
 }
 
-static eab_csv_event unreadable(void) {
+static int next_byte(eab_csv_reader *reader) {
+    const int byte = getc_unlocked(reader->file);
+    reader->offset += byte != EOF;
+    reader->line += byte == '\n';
+    return byte;
+}
+
+/* At the end of the file or an I/O error. */
+static eab_csv_event end_of_file(const eab_csv_reader *reader, const eab_csv_row *row) {
+    if (!ferror(reader->file)) return reader->offset == row->begin ? EAB_CSV_END : EAB_CSV_TORN;
     eab_fail(EAB_IO, "%s", g_strerror(errno));
     return EAB_CSV_UNREADABLE;
 }
 
-/* What is wrong is damage only if a newline follows (or `byte` was one): the last line may be torn in any way. */
-static eab_csv_event damaged(eab_csv_reader *reader, int byte, const char *what) {
-    while (byte != '\n') {
-        if (byte == BYTE_END) return EAB_CSV_TORN;
-        if (byte == BYTE_ERROR) return unreadable();
-        byte = next_byte(reader);
-    }
-    eab_fail(EAB_BAD_INPUT, "%s", what);
+/* A mistake is damage only if a newline follows (or `byte` was one): the last line may be torn in any way. */
+static eab_csv_event damaged(eab_csv_reader *reader, const eab_csv_row *row, int byte, const char *mistake) {
+    while (byte != '\n' && byte != EOF) byte = next_byte(reader);
+    if (byte == EOF) return end_of_file(reader, row);
+    eab_fail(EAB_BAD_INPUT, "%s", mistake);
     return EAB_CSV_DAMAGED;
 }
 
 eab_csv_event eab_csv_read(eab_csv_reader *reader, eab_csv_row *row) {
     enum { START, PLAIN, QUOTED, QUOTE_SEEN, RETURN_SEEN } state = START;
-    g_string_truncate(reader->text, 0);
-    row->field = reader->field;
-    row->fields = 0;
-    row->begin = row->end = reader->offset;
-    row->line = reader->line;
-    reader->starts[0] = 0;
+    GString *text = g_string_truncate(reader->text, 0);
+    *row = (eab_csv_row){.field = reader->field, .line = reader->line, .begin = reader->offset, .end = reader->offset};
+    reader->field[0] = text->str;
     for (;;) {
         const int byte = next_byte(reader);
-        if (byte == BYTE_ERROR) return unreadable();
-        if (byte == BYTE_END) return reader->offset == row->begin ? EAB_CSV_END : EAB_CSV_TORN;
-        if (byte == 0) return damaged(reader, byte, "a NUL byte; a CSV table is text");
+        if (byte == EOF) return end_of_file(reader, row);
+        if (byte == 0) return damaged(reader, row, byte, "a NUL byte; a CSV table is text");
         if (reader->offset - row->begin > EAB_CSV_MAX_ROW_BYTES)
-            return damaged(reader, byte, "a row of more than 1 MiB; at most 1 MiB is allowed");
-
+            return damaged(reader, row, byte, "a row of more than 1 MiB; at most 1 MiB is allowed");
         if (state == RETURN_SEEN && byte != '\n')
-            return damaged(reader, byte, "a carriage return within a row; rows end with LF or CR LF");
-        if (state == QUOTED) {
-            if (byte == '"') state = QUOTE_SEEN;
-            else g_string_append_c(reader->text, (char)byte);
-            continue;
-        }
-        if (byte == '"' && state == START) {
+            return damaged(reader, row, byte, "a carriage return within a row; rows end with LF or CR LF");
+
+        if (state == QUOTED && byte != '"') {
+            g_string_append_c(text, (char)byte);
+        } else if (state == QUOTED) {
+            state = QUOTE_SEEN;
+        } else if (state == START && byte == '"') {
             state = QUOTED;
-            continue;
-        }
-        if (byte == '"' && state == QUOTE_SEEN) { /* "" within quotes */
-            g_string_append_c(reader->text, '"');
+        } else if (state == QUOTE_SEEN && byte == '"') { /* "" within quotes */
+            g_string_append_c(text, '"');
             state = QUOTED;
-            continue;
-        }
-        if (byte == ',' || byte == '\n') {
-            g_string_append_c(reader->text, '\0');
+        } else if (byte == ',' || byte == '\n') {
+            g_string_append_c(text, '\0');
             row->fields++;
             if (byte == '\n') break;
             if (row->fields == EAB_CSV_MAX_FIELDS)
-                return damaged(reader, byte, "more than 1024 fields in a row; at most 1024 are allowed");
-            reader->starts[row->fields] = reader->text->len;
+                return damaged(reader, row, byte, "more than 1024 fields in a row; at most 1024 are allowed");
+            reader->field[row->fields] = text->str + text->len;
             state = START;
         } else if (byte == '\r') {
             state = RETURN_SEEN;
         } else if (byte == '"') {
-            return damaged(reader, byte, "a quote within an unquoted field; a field with quotes is quoted as a whole");
+            return damaged(reader, row, byte, "a quote within an unquoted field; such a field is quoted as a whole");
         } else if (state == QUOTE_SEEN) {
-            return damaged(reader, byte, "text after a closing quote; a comma or the end of the line follows it");
+            return damaged(reader, row, byte, "text after a closing quote; a comma or the end of the line follows it");
         } else {
-            g_string_append_c(reader->text, (char)byte);
+            g_string_append_c(text, (char)byte);
             state = PLAIN;
         }
     }
-    for (int32_t i = 0; i < row->fields; i++) reader->field[i] = reader->text->str + reader->starts[i];
     row->end = reader->offset;
     return EAB_CSV_ROW;
 }

@@ -1,7 +1,8 @@
-/* CSV as in RFC 4180: a writer of rows and a reader that takes nothing on trust.
+/* CSV as in RFC 4180: a writer of rows, and a reader for files with any content.
  *
- * The reader streams (a table may be larger than memory), takes LF and CRLF, and tells apart what a crash leaves (a
- * torn last line: no newline follows it) from what it cannot leave (damage in the middle). Every length is bounded.
+ * The reader streams, because a table may be larger than memory. It accepts LF and CRLF, and distinguishes a torn last
+ * line (no newline follows it), which a crash can leave, from damage before the last line, which no crash leaves. The
+ * length of a row and the number of its fields are bounded.
  */
 #ifndef EAB_BASE_CSV_H
 #define EAB_BASE_CSV_H
@@ -9,33 +10,34 @@
 #include <glib.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <stdio.h>
 
 enum { EAB_CSV_MAX_ROW_BYTES = 1 << 20, EAB_CSV_MAX_FIELDS = 1024 };
 
 /* ---- writing ------------------------------------------------------------------------------------------------- */
 
-/* A row in the making; `text` holds it, `fields` counts what was added. */
+/* An unfinished row: `text` ends with it, `fields` counts its fields so far. */
 typedef struct {
     GString *text;
     int32_t fields;
 } eab_csv_line;
 
-/* Appends a field, quoted where RFC 4180 asks for it. NUL-terminated, so a NUL cannot get in. */
+/* Appends a field, quoted where RFC 4180 requires it. */
 void eab_csv_add_text(eab_csv_line *line, const char *text);
 
-/* The same for text from outside (error lines, device names): made valid UTF-8 on one line first. */
+/* The same for text from outside (error messages, device names): cleaned by eab_line_clean first. */
 void eab_csv_add_line(eab_csv_line *line, const char *text);
 
-/* A count; negative stands for "not measured" and leaves the field empty. */
+/* A count; a negative one means "not measured" and leaves the field empty. */
 void eab_csv_add_count(eab_csv_line *line, int64_t count);
 
 /* A measured real by "%.9g" in the C locale; NAN and infinities leave the field empty. */
 void eab_csv_add_real(eab_csv_line *line, double value);
 
-/* Ends the row with a newline and starts the next one in the same text. */
+/* Ends the row with a newline; the next field begins a new row in the same text. */
 void eab_csv_end(eab_csv_line *line);
 
-/* `text` as one line of valid UTF-8: control characters become spaces, spaces at the ends go. Free with g_free. */
+/* `text` as one line of valid UTF-8: control characters become spaces, spaces at the ends are removed. g_free */
 char *eab_line_clean(const char *text);
 
 /* ---- reading ------------------------------------------------------------------------------------------------- */
@@ -43,9 +45,9 @@ char *eab_line_clean(const char *text);
 typedef enum {
     EAB_CSV_ROW,
     EAB_CSV_END,       /* after the last newline */
-    EAB_CSV_TORN,      /* the bytes from row.begin to the end of the file hold no whole row */
-    EAB_CSV_DAMAGED,   /* not RFC 4180, or over a bound; eab_last_error() says what, row.line where */
-    EAB_CSV_UNREADABLE /* an I/O error; eab_last_error() */
+    EAB_CSV_TORN,      /* the bytes from row.begin to the end of the file are not a whole row */
+    EAB_CSV_DAMAGED,   /* not RFC 4180, or over a bound: eab_last_error() has the mistake, row.line the line */
+    EAB_CSV_UNREADABLE /* an I/O error: eab_last_error() */
 } eab_csv_event;
 
 typedef struct {
@@ -57,8 +59,8 @@ typedef struct {
 
 typedef struct eab_csv_reader eab_csv_reader;
 
-/* Reads from byte 0 of `fd`, which stays the caller's and keeps its offset. */
-eab_csv_reader *eab_csv_reader_new(int fd);
+/* Reads from `file`, which must be at byte 0; the caller closes it after the reader was freed. */
+eab_csv_reader *eab_csv_reader_new(FILE *file);
 eab_csv_event eab_csv_read(eab_csv_reader *reader, eab_csv_row *row);
 void eab_csv_reader_free(eab_csv_reader *reader);
 

@@ -8,14 +8,14 @@
 #include "exit.h"
 
 static atomic_int count;
-static atomic_bool looked_at;
-static atomic_bool in_terminal; /* where a progress line may have no end yet */
+static atomic_bool second_is_handled;
+static atomic_bool in_terminal; /* where the last progress line may lack its newline */
 
-/* What a handler may do: no stdio. */
+/* Calls only what a signal handler may call: no stdio. */
 static void end_at_once(void) {
     static const char line[] = "\n" EAB_INTERRUPTED_AGAIN "\n";
     const size_t skip = atomic_load(&in_terminal) ? 0 : 1;
-    if (write(STDERR_FILENO, line + skip, sizeof line - 1 - skip) < 0) { /* nothing can be told any more */
+    if (write(STDERR_FILENO, line + skip, sizeof line - 1 - skip) < 0) { /* nowhere to report it */
     }
     _exit(EAB_EXIT_INTERRUPTED);
 }
@@ -23,7 +23,7 @@ static void end_at_once(void) {
 static void on_signal(int number) {
     (void)number;
     const int before = atomic_fetch_add(&count, 1);
-    if (before >= 2 || (before == 1 && !atomic_load(&looked_at))) end_at_once();
+    if (before >= 2 || (before == 1 && !atomic_load(&second_is_handled))) end_at_once();
 }
 
 void eab_interrupt_watch(void) {
@@ -40,4 +40,4 @@ void eab_interrupt_watch(void) {
 
 int eab_interrupt_count(void) { return atomic_load(&count); }
 
-void eab_interrupt_looking(bool looking) { atomic_store(&looked_at, looking); }
+void eab_interrupt_handle_second(bool handled) { atomic_store(&second_is_handled, handled); }

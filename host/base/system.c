@@ -9,6 +9,7 @@
 #include <sched.h>
 #include <string.h>
 #include <sys/utsname.h>
+#include <time.h>
 #include <unistd.h>
 
 /* ---- files of /proc and /sys ----------------------------------------------------------------------------------- */
@@ -151,8 +152,9 @@ char *eab_system_c_library(void) { return g_strdup_printf("glibc %s", gnu_get_li
 
 char *eab_system_program_name(void) { return program_invocation_name; }
 
-void eab_time_print(time_t moment, char *text, size_t size) {
+void eab_time_print(char *text, size_t size) {
+    const time_t now = time(NULL);
     struct tm utc = {0};
-    gmtime_r(&moment, &utc);
+    gmtime_r(&now, &utc);
     if (!strftime(text, size, "%Y-%m-%dT%H:%M:%SZ", &utc)) text[0] = '\0';
 }

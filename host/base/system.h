@@ -4,7 +4,6 @@
 
 #include <stddef.h>
 #include <stdint.h>
-#include <time.h>
 
 /* ---- cores and memory ---------------------------------------------------------------------------------------- */
 
@@ -43,7 +42,7 @@ char *eab_system_c_library(void);
 /* The program's name as it was called: argv[0] of main. */
 char *eab_system_program_name(void);
 
-/* "2025-11-22T08:31:00Z": UTC, whatever TZ is. */
-void eab_time_print(time_t moment, char *text, size_t size);
+/* Writes the time as "2025-11-22T08:31:00Z": UTC, independent of TZ. */
+void eab_time_print(char *text, size_t size);
 
 #endif

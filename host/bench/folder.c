@@ -4,10 +4,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "base/replace.h"
 #include "base/suggest.h"
 #include "kernels/status.h"
-#include "run/environment.h"
 #include "run/lock.h"
 #include "run/manifest.h"
 
@@ -17,7 +15,7 @@ static const eab_table_layout *const tables[TABLES] = {&eab_kernels_table, &eab_
 struct eab_bench_folder {
     char *path, *resolved, *warning; /* warning: or NULL */
     eab_run_lock lock;
-    eab_environment environment;
+    eab_environment *environment;
     GHashTable *finished; /* keys of the rows with status ok when it was opened */
     eab_table_file files[TABLES];
     bool samples;
@@ -60,31 +58,23 @@ static int open_table(eab_bench_folder *folder, int which) {
                            .status = eab_table_column(&eab_kernels_table, "status")};
     eab_table_facts facts;
     int status = eab_table_scan(path, tables[which], read_row, &reader, &facts);
-    if (!status && (!facts.exists || facts.torn)) {
-        eab_replace_clean(path);
-        status = eab_table_rewrite(tables[which], (const char *const *)&path, &reader.rows, reader.rows.end ? 1 : 0);
-    }
+    if (!status && (!facts.exists || facts.torn))
+        status = eab_table_rewrite(path, tables[which], &reader.rows, reader.rows.end ? 1 : 0);
     if (!status) status = eab_table_open(path, &folder->files[which]);
     g_free(path);
     return status;
 }
 
 static int write_manifest(const eab_bench_folder *folder) {
-    char *path = path_of(folder, "manifest.ini");
-    const int status = eab_manifest_write(path, folder->resolved, &folder->environment);
-    g_free(path);
-    return status;
+    return eab_manifest_write(folder->path, folder->resolved, folder->environment);
 }
 
 /* The manifest describes the last run that appended, but `started` is that of the first. */
 static int read_manifest(eab_bench_folder *folder) {
-    eab_environment old, *now = &folder->environment;
-    bool found;
-    char *path = path_of(folder, "manifest.ini");
-    const int status = eab_manifest_read(path, &old, &found);
-    g_free(path);
-    if (status || !found) return status;
-    const char *old_commit = eab_environment_get(&old, "commit"), *old_device = eab_environment_get(&old, "device");
+    eab_environment *old, *now = folder->environment;
+    const int status = eab_manifest_read(folder->path, &old);
+    if (!old) return status;
+    const char *old_commit = eab_environment_get(old, "commit"), *old_device = eab_environment_get(old, "device");
     const bool same = strcmp(old_commit, eab_environment_get(now, "commit")) == 0 &&
                       strcmp(old_device, eab_environment_get(now, "device")) == 0;
     if (!same) {
@@ -93,9 +83,8 @@ static int read_manifest(eab_bench_folder *folder) {
                                           eab_excerpt(old_commit, 40, commit, sizeof commit),
                                           eab_excerpt(old_device, 80, device, sizeof device));
     }
-    if (*eab_environment_get(&old, "started"))
-        eab_environment_set(now, "started", eab_environment_get(&old, "started"));
-    eab_environment_free(&old);
+    eab_environment_keep(now, old, "started");
+    eab_environment_free(old);
     return EAB_OK;
 }
 
@@ -117,10 +106,9 @@ int eab_bench_folder_open(const char *path, const char *resolved, const eab_run_
                                  .resolved = g_strdup(resolved),
                                  .lock.fd = -1,
                                  .finished = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL),
-                                 .files = {{.fd = -1}, {.fd = -1}},
+                                 .environment = eab_environment_collect(settings),
                                  .samples = samples};
-    eab_environment_collect(settings, &folder->environment);
-    eab_environment_set_peak(&folder->environment, peak_gflop_per_s);
+    eab_environment_set_peak(folder->environment, peak_gflop_per_s);
     const int status = prepare(folder);
     if (status) {
         eab_bench_folder_close(folder);
@@ -140,8 +128,7 @@ bool eab_bench_folder_has(const eab_bench_folder *folder, const eab_bench_row *r
 }
 
 static int append(eab_table_file *file, GString *text) {
-    int status = eab_table_append(file, text);
-    if (!status) status = eab_table_sync(file);
+    const int status = eab_table_append(file, text);
     g_string_free(text, TRUE);
     return status;
 }
@@ -163,7 +150,7 @@ void eab_bench_folder_close(eab_bench_folder *folder) {
     for (int i = 0; i < TABLES; i++) eab_table_close(&folder->files[i]);
     eab_run_lock_release(&folder->lock);
     g_hash_table_destroy(folder->finished);
-    eab_environment_free(&folder->environment);
+    eab_environment_free(folder->environment);
     g_free(folder->path);
     g_free(folder->resolved);
     g_free(folder->warning);

@@ -184,7 +184,7 @@ int eab_bench_run(const eab_bench *bench, const eab_bench_plan *plan, eab_bench_
                      .peak_gflop_per_s = {-1, -1, -1}};
     *outcome = (eab_bench_outcome){.rows = 0};
     eab_interrupt_watch();
-    eab_interrupt_looking(true);
+    eab_interrupt_handle_second(true);
     eab_system_pin_thread();
     int status = prepare(&run);
     for (; !status && run.number < plan->points->len; run.number++)

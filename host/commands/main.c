@@ -9,7 +9,6 @@
 #include "base/suggest.h"
 #include "base/version.h"
 #include "commands.h"
-#include "run/environment.h"
 #include "spec/options.h"
 
 typedef struct {

@@ -9,7 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "base/replace.h"
+#include "base/files.h"
 #include "base/version.h"
 #include "kernels/status.h"
 
@@ -121,7 +121,7 @@ int eab_checkpoint_commit(eab_checkpoint_writer *writer) {
     const uint64_t sum = eab_checksum_end(&writer->sum);
     if (!status) {
         status = eab_replace_write(&writer->file, &sum, sizeof sum);
-        if (!status) status = eab_replace_commit(&writer->file);
+        if (!status) status = eab_replace_commit(&writer->file, true);
         writer->open = false; /* either way */
     }
     free(writer);

@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "base/json.h"
-#include "base/replace.h"
+#include "base/files.h"
 #include "spec/cell_task.h"
 #include "spec/options.h"
 
@@ -62,7 +62,7 @@ static int write_file(const char *path, const GString *header, const GByteArray 
     EAB_TRY(eab_replace_write(&replacement, &length, sizeof length));
     EAB_TRY(eab_replace_write(&replacement, header->str, header->len));
     EAB_TRY(eab_replace_write(&replacement, data->data, data->len));
-    return eab_replace_commit_unsynced(&replacement);
+    return eab_replace_commit(&replacement, false);
 }
 
 int eab_safetensors_write_tensors(const char *path, const eab_config *config, const eab_safetensor *tensors,

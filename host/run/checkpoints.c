@@ -5,11 +5,12 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/files.h"
 #include "model/checkpoint.h"
 #include "model/train.h"
 
 static const char FOLDER[] = "checkpoints", ENDING[] = ".ckpt";
-static const char HALF_ENDING[] = ".ckpt.new"; /* one that a crash left half written */
+static const char PART_ENDING[] = ".ckpt" EAB_REPLACEMENT_ENDING; /* a crash left it partly written */
 
 char *eab_run_checkpoint_path(const char *run, const eab_cell *cell) {
     return g_strdup_printf("%s/%s/%s%s", run, FOLDER, cell->id, ENDING);
@@ -83,7 +84,7 @@ static void remove_files(const char *run, const char *ending) {
 
 void eab_run_checkpoints_remove(const char *run) {
     remove_files(run, ENDING);
-    remove_files(run, HALF_ENDING);
+    remove_files(run, PART_ENDING);
     char *path = g_build_filename(run, FOLDER, NULL);
     rmdir(path); /* stays if anything is in it */
     g_free(path);

@@ -12,7 +12,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "base/replace.h"
 #include "folder_state.h"
 #include "kernels/status.h"
 #include "manifest.h"
@@ -23,25 +22,17 @@ static const int64_t SYNC_EVERY_US = 50000;
 /* ---- opening and closing ------------------------------------------------------------------------------------- */
 
 static eab_run_folder *folder_new(const char *path, const eab_plan *plan) {
-    const eab_table_layout *accuracy = eab_run_table(EAB_TABLE_ACCURACY);
     eab_run_folder *folder = g_new0(eab_run_folder, 1);
     folder->path = g_strdup(path);
     folder->warning = g_strdup("");
     folder->plan = plan;
     folder->lock.fd = -1;
-    folder->cells = g_new0(eab_cell_state, (gsize)plan->count);
-    for (int64_t i = 0; i < plan->count; i++) folder->cells[i].status = -1;
+    folder->cells = g_new(eab_cell_state, (gsize)plan->count);
     for (int table = 0; table < EAB_TABLE_COUNT; table++) {
         folder->table_paths[table] = g_build_filename(path, eab_run_table((eab_table)table)->file_name, NULL);
-        folder->files[table].fd = -1;
+        folder->rows[table] = g_array_new(FALSE, FALSE, sizeof(eab_table_rows));
         folder->waiting_rows[table] = g_string_new(NULL);
     }
-    folder->column.status = eab_table_column(accuracy, "status");
-    folder->column.task = eab_table_column(accuracy, "task");
-    folder->column.level = eab_table_column(accuracy, "level");
-    folder->column.steps_done = eab_table_column(accuracy, "steps_done");
-    folder->column.token_accuracy = eab_table_column(accuracy, "token_accuracy");
-    folder->column.solved = eab_table_column(accuracy, "solved");
     folder->waiting = g_array_new(FALSE, FALSE, sizeof(eab_cell_end));
     pthread_mutex_init(&folder->mutex, NULL);
     return folder;
@@ -51,11 +42,12 @@ static void folder_free(eab_run_folder *folder) {
     for (int table = 0; table < EAB_TABLE_COUNT; table++) {
         eab_table_close(&folder->files[table]);
         g_string_free(folder->waiting_rows[table], TRUE);
+        g_array_unref(folder->rows[table]);
         g_free(folder->table_paths[table]);
     }
     eab_run_lock_release(&folder->lock);
-    g_array_free(folder->waiting, TRUE);
-    eab_environment_free(&folder->environment);
+    g_array_unref(folder->waiting);
+    eab_environment_free(folder->environment);
     pthread_mutex_destroy(&folder->mutex);
     g_free(folder->failure_message);
     g_free(folder->cells);
@@ -64,9 +56,9 @@ static void folder_free(eab_run_folder *folder) {
     g_free(folder);
 }
 
-/* Warns of differences, and keeps of the old manifest what still holds. */
-static void compare_environments(eab_run_folder *folder, const eab_environment *old) {
-    eab_environment *now = &folder->environment;
+/* Warns of differences, and keeps what still holds of the old manifest. */
+static void compare_environments(eab_run_folder *folder, eab_environment *old) {
+    eab_environment *now = folder->environment;
     char *differences = eab_environment_differences(old, now, "now");
     if (*differences) {
         g_free(folder->warning);
@@ -74,18 +66,14 @@ static void compare_environments(eab_run_folder *folder, const eab_environment *
             g_strdup_printf("%s was begun with %s; results may differ in the last bits", folder->path, differences);
     }
     g_free(differences);
-    if (*eab_environment_get(old, "started")) eab_environment_set(now, "started", eab_environment_get(old, "started"));
+    eab_environment_keep(now, old, "started");
     const bool same_device = strcmp(eab_environment_get(old, "device"), eab_environment_get(now, "device")) == 0 &&
                              strcmp(eab_environment_get(old, "isa"), eab_environment_get(now, "isa")) == 0;
-    if (same_device) /* until it is measured again */
-        eab_environment_set(now, "peak_gflop_per_s", eab_environment_get(old, "peak_gflop_per_s"));
+    if (same_device) eab_environment_keep(now, old, "peak_gflop_per_s"); /* until it is measured again */
 }
 
 static int write_manifest(const eab_run_folder *folder) {
-    char *path = g_build_filename(folder->path, "manifest.ini", NULL);
-    const int status = eab_manifest_write(path, folder->plan->resolved, &folder->environment);
-    g_free(path);
-    return status;
+    return eab_manifest_write(folder->path, folder->plan->resolved, folder->environment);
 }
 
 /* A link would lead out of the run. */
@@ -101,15 +89,6 @@ static int make_subfolder(const eab_run_folder *folder, const char *name) {
     return status;
 }
 
-/* Compares with the manifest and reads the tables; changes nothing. */
-static int inspect(eab_run_folder *folder, const char *manifest, bool *has_manifest) {
-    eab_environment old;
-    int status = eab_manifest_read(manifest, &old, has_manifest);
-    if (!status && *has_manifest) compare_environments(folder, &old);
-    eab_environment_free(&old);
-    return status ? status : eab_run_folder_read(folder);
-}
-
 static bool all_done(const eab_run_folder *folder) {
     for (int64_t i = 0; i < folder->plan->count; i++)
         if (!eab_run_folder_is_done(folder, i)) return false;
@@ -117,12 +96,11 @@ static bool all_done(const eab_run_folder *folder) {
 }
 
 /* The commits go first: a crash right after leaves rows without a commit, which the next open drops. Curves and
- * geometry are kept up where they exist, even if they are not asked for. */
+ * geometry are continued where they exist, even if the settings do not save them. */
 static int repair_tables(eab_run_folder *folder, const eab_run_settings *settings) {
     const bool wanted[EAB_TABLE_COUNT] = {true, true, settings->save_curves, settings->save_geometry};
     for (int table = 0; table < EAB_TABLE_COUNT; table++) {
-        eab_replace_clean(folder->table_paths[table]);
-        if (!wanted[table] && !folder->has_table[table]) continue;
+        if (!wanted[table] && !eab_run_folder_has_table(folder, (eab_table)table)) continue;
         EAB_TRY(eab_run_folder_tidy(folder, (eab_table)table, false));
         EAB_TRY(eab_table_open(folder->table_paths[table], &folder->files[table]));
     }
@@ -130,13 +108,14 @@ static int repair_tables(eab_run_folder *folder, const eab_run_settings *setting
 }
 
 static int prepare(eab_run_folder *folder, const eab_run_settings *settings) {
+    eab_environment *old;
     EAB_TRY(eab_run_lock_take(folder->path, &folder->lock));
-    char *manifest = g_build_filename(folder->path, "manifest.ini", NULL);
-    bool has_manifest;
-    const int status = inspect(folder, manifest, &has_manifest);
-    if (!status) eab_replace_clean(manifest);
-    g_free(manifest);
-    EAB_TRY(status);
+    EAB_TRY(eab_manifest_read(folder->path, &old));
+    const bool has_manifest = old;
+    if (old) compare_environments(folder, old);
+    eab_environment_free(old);
+    EAB_TRY(eab_run_folder_read(folder));
+    /* Nothing was written up to here. */
     eab_run_state_remove(folder->path); /* a killed sweep's */
     /* The manifest describes the sweep that filled the tables, so a sweep with nothing to do leaves it. */
     if (!has_manifest || !all_done(folder)) EAB_TRY(write_manifest(folder));
@@ -150,7 +129,7 @@ int eab_run_folder_open(const char *path, const eab_plan *plan, const eab_run_se
     *folder = folder_new(path, plan);
     (*folder)->keep_timeouts = settings->keep_timeouts;
     (*folder)->keep_failures = settings->keep_failures;
-    eab_environment_collect(settings, &(*folder)->environment);
+    (*folder)->environment = eab_environment_collect(settings);
     const int status = prepare(*folder, settings);
     if (status) g_clear_pointer(folder, folder_free);
     return status;
@@ -164,13 +143,17 @@ int eab_run_folder_peek(const char *path, const eab_plan *plan, eab_run_folder *
     return status;
 }
 
+/* Sorts the tables that this sweep has appended to. */
+static int sort_tables(eab_run_folder *folder) {
+    EAB_TRY(eab_run_folder_sync(folder));
+    EAB_TRY(eab_run_folder_read(folder));
+    for (int table = 0; table < EAB_TABLE_COUNT; table++)
+        if (folder->files[table].path) EAB_TRY(eab_run_folder_tidy(folder, (eab_table)table, true));
+    return EAB_OK;
+}
+
 int eab_run_folder_close(eab_run_folder *folder) {
-    int status = EAB_OK;
-    if (!folder->read_only) {
-        status = eab_run_folder_sync(folder);
-        for (int table = 0; table < EAB_TABLE_COUNT && !status; table++)
-            if (folder->files[table].path) status = eab_run_folder_tidy(folder, (eab_table)table, true);
-    }
+    const int status = folder->read_only ? EAB_OK : sort_tables(folder);
     folder_free(folder);
     return status;
 }
@@ -223,7 +206,7 @@ char *eab_run_cell_file(const char *run, const char *kind, const eab_cell *cell)
 
 int eab_run_folder_set_peak(eab_run_folder *folder, double gflop_per_s) {
     if (!(gflop_per_s > 0)) return EAB_OK;
-    eab_environment_set_peak(&folder->environment, gflop_per_s);
+    eab_environment_set_peak(folder->environment, gflop_per_s);
     return write_manifest(folder);
 }
 
@@ -232,7 +215,6 @@ static int append_waiting(eab_run_folder *folder) {
     for (int table = EAB_TABLE_COUNT - 1; table >= 0; table--) {
         if (!folder->files[table].path || !folder->waiting_rows[table]->len) continue;
         EAB_TRY(eab_table_append(&folder->files[table], folder->waiting_rows[table]));
-        EAB_TRY(eab_table_sync(&folder->files[table]));
     }
     for (guint i = 0; i < folder->waiting->len; i++)
         eab_run_folder_note(folder, &g_array_index(folder->waiting, eab_cell_end, i));

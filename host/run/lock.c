@@ -10,10 +10,9 @@
 #include <unistd.h>
 
 #include "base/csv.h"
-#include "base/replace.h"
+#include "base/files.h"
 #include "base/system.h"
 #include "kernels/status.h"
-#include "small_file.h"
 
 enum { MAX_BYTES = 400 };
 
@@ -92,7 +91,7 @@ static int lock_file(const char *path, int *fd) {
 static int write_holder(int fd) {
     char host[256] = "?", now[32];
     gethostname(host, sizeof host - 1);
-    eab_time_print(time(NULL), now, sizeof now);
+    eab_time_print(now, sizeof now);
     char *text = g_strdup_printf("%ld %s %s\n", (long)getpid(), host, now);
     const int failed = ftruncate(fd, 0) || eab_write_all(fd, text, strlen(text), NULL);
     g_free(text);

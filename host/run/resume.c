@@ -1,4 +1,4 @@
-/* Reading the tables of a folder, repairing and ordering them. */
+/* Reading, repairing and sorting the tables of a folder. */
 #include <math.h>
 #include <string.h>
 
@@ -29,6 +29,18 @@ bool eab_run_folder_is_done(const eab_run_folder *folder, int64_t index) {
     return folder->keep_failures || eab_cell_status_is_result((eab_cell_status)state->status);
 }
 
+/* ---- reading ------------------------------------------------------------------------------------------------- */
+
+/* Columns of accuracy.csv that a resume reads. */
+enum { STATUS, TASK, LEVEL, STEPS_DONE, TOKEN_ACCURACY, SOLVED, COLUMNS };
+static const char *const column_names[COLUMNS] = {"status", "task", "level", "steps_done", "token_accuracy", "solved"};
+
+typedef struct {
+    eab_run_folder *folder;
+    eab_table table;
+    int32_t column[COLUMNS]; /* their places in a row */
+} table_reader;
+
 /* The plan's index of the row's cell; -1 with a message. */
 static int64_t find_cell(const eab_run_folder *folder, const eab_csv_row *row) {
     const int64_t index = eab_plan_find(folder->plan, row->field[0]);
@@ -41,18 +53,20 @@ static int64_t find_cell(const eab_run_folder *folder, const eab_csv_row *row) {
     return index;
 }
 
-/* An empty field is NAN. */
-static int read_number(const char *name, const char *text, double *value) {
+/* A number 0..1, or NAN for an empty field. */
+static int read_share(const table_reader *reader, const eab_csv_row *row, int column, double *value) {
+    const char *text = row->field[reader->column[column]];
     char *end, shown[64];
     *value = *text ? g_ascii_strtod(text, &end) : NAN;
     if (!*text || (*end == '\0' && *value >= 0 && *value <= 1)) return EAB_OK;
-    return eab_fail(EAB_BAD_INPUT, "%s is '%s'; a number 0..1 or nothing is allowed", name,
+    return eab_fail(EAB_BAD_INPUT, "%s is '%s'; a number 0..1 or nothing is allowed", column_names[column],
                     eab_excerpt(text, 40, shown, sizeof shown));
 }
 
-/* Which of its cell's rows this is, of 0..63; -1 with a message. */
-static int32_t find_part(const eab_run_folder *folder, const eab_csv_row *row, int64_t index) {
-    const char *task = row->field[folder->column.task], *level = row->field[folder->column.level];
+/* Which of its cell's rows this is, 0..63; -1 with a message. */
+static int32_t find_part(const table_reader *reader, const eab_csv_row *row, int64_t index) {
+    const eab_run_folder *folder = reader->folder;
+    const char *task = row->field[reader->column[TASK]], *level = row->field[reader->column[LEVEL]];
     const int32_t part = eab_accuracy_row_part(&folder->plan->cells[index].config, task, level);
     char shown[64], shown_level[112];
     if (part < 0)
@@ -63,28 +77,26 @@ static int32_t find_part(const eab_run_folder *folder, const eab_csv_row *row, i
     return -1;
 }
 
-static int visit_accuracy(void *context, const eab_csv_row *row) {
-    eab_run_folder *folder = context;
-    const int64_t index = find_cell(folder, row);
-    const int32_t part = index < 0 ? -1 : find_part(folder, row, index);
+static int read_accuracy(const table_reader *reader, const eab_csv_row *row, int64_t index) {
+    eab_cell_state *state = &reader->folder->cells[index];
+    const int32_t part = find_part(reader, row, index);
     if (part < 0) return EAB_BAD_INPUT;
-    const char *status_name = row->field[folder->column.status];
+    const char *status_name = row->field[reader->column[STATUS]];
     const int status = eab_cell_status_from_name(status_name);
     double accuracy, solved;
     char shown[64];
     if (status < 0)
         return eab_fail(EAB_BAD_INPUT, "status is '%s'; ok, diverged, fail, oom, timeout are allowed",
                         eab_excerpt(status_name, 40, shown, sizeof shown));
-    EAB_TRY(read_number("token_accuracy", row->field[folder->column.token_accuracy], &accuracy));
-    EAB_TRY(read_number("solved", row->field[folder->column.solved], &solved));
+    EAB_TRY(read_share(reader, row, TOKEN_ACCURACY, &accuracy));
+    EAB_TRY(read_share(reader, row, SOLVED, &solved));
 
-    eab_cell_state *state = &folder->cells[index];
     if (!state->parts) {
         state->place = row->begin;
-        state->steps_done = g_ascii_strtoll(row->field[folder->column.steps_done], NULL, 10);
+        state->steps_done = g_ascii_strtoll(row->field[reader->column[STEPS_DONE]], NULL, 10);
     }
     if (state->status < 0 || eab_cell_status_is_result((eab_cell_status)state->status)) state->status = (int8_t)status;
-    if (part == 0) { /* the whole */
+    if (part == 0) { /* the cell as a whole */
         state->token_accuracy = accuracy;
         state->solved = isnan(solved) ? -1 : (int8_t)(solved > 0.5);
     }
@@ -92,30 +104,26 @@ static int visit_accuracy(void *context, const eab_csv_row *row) {
     return EAB_OK;
 }
 
-static int visit_throughput(void *context, const eab_csv_row *row) {
-    eab_run_folder *folder = context;
-    const int64_t index = find_cell(folder, row);
+static int read_row(void *context, const eab_csv_row *row) {
+    const table_reader *reader = context;
+    GArray *rows = reader->folder->rows[reader->table];
+    const int64_t index = find_cell(reader->folder, row);
     if (index < 0) return EAB_BAD_INPUT;
-    if (folder->cells[index].rows[EAB_TABLE_THROUGHPUT]++)
+    eab_table_rows *last = rows->len ? &g_array_index(rows, eab_table_rows, rows->len - 1) : NULL;
+    if (last && last->cell == index) {
+        last->end = row->end; /* rows follow one another without a gap */
+    } else {
+        const eab_table_rows one = {.cell = index, .begin = row->begin, .end = row->end};
+        g_array_append_val(rows, one);
+    }
+    const int64_t count = ++reader->folder->cells[index].rows[reader->table];
+    if (reader->table == EAB_TABLE_ACCURACY) return read_accuracy(reader, row, index);
+    if (reader->table == EAB_TABLE_THROUGHPUT && count > 1)
         return eab_fail(EAB_BAD_INPUT, "a second row for cell %s; one is allowed", row->field[0]);
     return EAB_OK;
 }
 
-static int visit_rows(eab_run_folder *folder, eab_table table, const eab_csv_row *row) {
-    const int64_t index = find_cell(folder, row);
-    if (index < 0) return EAB_BAD_INPUT;
-    folder->cells[index].rows[table] += folder->cells[index].rows[table] < INT32_MAX;
-    folder->last_read[table] = index;
-    return EAB_OK;
-}
-
-static int visit_curves(void *context, const eab_csv_row *row) { return visit_rows(context, EAB_TABLE_CURVES, row); }
-
-static int visit_geometry(void *context, const eab_csv_row *row) {
-    return visit_rows(context, EAB_TABLE_GEOMETRY, row);
-}
-
-/* ---- rows lost at a table's end ---------------------------------------------------------------------------- */
+/* ---- rows lost at a table's end ------------------------------------------------------------------------------ */
 
 /* The number of rows that the cell's result has in the table, if they were saved. */
 static int64_t full_rows(const eab_run_folder *folder, int64_t index, eab_table table) {
@@ -125,14 +133,16 @@ static int64_t full_rows(const eab_run_folder *folder, int64_t index, eab_table 
     if (table == EAB_TABLE_THROUGHPUT) return 1;
     if (table == EAB_TABLE_GEOMETRY) return diverged ? 0 : eab_geometry_row_count(config);
     const int64_t evaluations = state->steps_done / config->eval_every + (state->steps_done % config->eval_every > 0);
-    return evaluations - diverged; /* the one that found the divergence is no point of the curve */
+    return evaluations - diverged; /* the evaluation that found the divergence is not in the curve */
 }
 
 /* A cell's other rows are on the disk before its commit, so a crash of the program loses none of them. A crash of the
- * machine may cut off a table's end. Trained again are: the last cell of the table if some of its rows are missing;
- * results without their row in throughput.csv; and, where a torn line shows that something was lost, all cells that
- * were committed after the last one that has rows. */
-static void find_lost(eab_run_folder *folder, eab_table table, const eab_table_facts *facts) {
+ * machine may cut off a table's end. These cells are trained again: the last cell of the table if some of its rows are
+ * missing; results without their row in throughput.csv; and, where a torn line shows that something was lost, all cells
+ * that were committed after the last one that has rows. */
+static void find_lost(eab_run_folder *folder, eab_table table) {
+    const GArray *rows = folder->rows[table];
+    const int64_t last = rows->len ? g_array_index(rows, eab_table_rows, rows->len - 1).cell : -1;
     int64_t last_place = -1;
     for (int64_t i = 0; i < folder->plan->count; i++)
         if (folder->cells[i].rows[table] && eab_run_folder_is_done(folder, i))
@@ -140,83 +150,71 @@ static void find_lost(eab_run_folder *folder, eab_table table, const eab_table_f
     for (int64_t i = 0; i < folder->plan->count; i++) {
         eab_cell_state *state = &folder->cells[i];
         if (!eab_run_folder_is_done(folder, i) || !eab_cell_status_is_result((eab_cell_status)state->status)) continue;
-        const int64_t rows = state->rows[table], full = full_rows(folder, i, table);
-        bool lost = full > 0 && (table == EAB_TABLE_THROUGHPUT || (facts->torn && state->place > last_place));
-        if (rows) lost = i == folder->last_read[table] && rows < full;
+        const int64_t count = state->rows[table], full = full_rows(folder, i, table);
+        bool lost =
+            full > 0 && (table == EAB_TABLE_THROUGHPUT || (folder->facts[table].torn && state->place > last_place));
+        if (count) lost = i == last && count < full;
         if (lost) state->parts = 0;
     }
 }
 
-/* ---- order ----------------------------------------------------------------------------------------------------- */
-
-/* Rows of a table by cell, in the file's order; neighbours of one cell are one entry. */
-typedef struct {
-    const eab_run_folder *folder;
-    GArray *rows; /* eab_table_rows */
-    bool done_only;
-    bool dropped; /* some rows, as their cell is not done */
-    bool ordered; /* as the plan is */
-} row_list;
-
-static int visit_list(void *context, const eab_csv_row *row) {
-    row_list *list = context;
-    const int64_t index = find_cell(list->folder, row);
-    if (index < 0) return EAB_BAD_INPUT;
-    if (list->done_only && !eab_run_folder_is_done(list->folder, index)) {
-        list->dropped = true;
-        return EAB_OK;
-    }
-    eab_table_rows *last = list->rows->len ? &g_array_index(list->rows, eab_table_rows, list->rows->len - 1) : NULL;
-    if (last && last->cell == index && last->end == row->begin) {
-        last->end = row->end;
-        return EAB_OK;
-    }
-    if (last && last->cell >= index) list->ordered = false;
-    const eab_table_rows rows = {.cell = index, .begin = row->begin, .end = row->end};
-    g_array_append_val(list->rows, rows);
-    return EAB_OK;
-}
-
-static int list_rows(row_list *list, eab_table table, eab_table_facts *facts) {
-    list->rows = g_array_new(FALSE, FALSE, sizeof(eab_table_rows));
-    list->ordered = true;
-    return eab_table_scan(list->folder->table_paths[table], eab_run_table(table), visit_list, list, facts);
-}
-
-int eab_run_folder_list_rows(const eab_run_folder *folder, eab_table table, GArray **rows) {
-    eab_table_facts facts;
-    row_list list = {.folder = folder};
-    const int status = list_rows(&list, table, &facts);
-    g_array_sort(list.rows, eab_table_rows_compare);
-    *rows = list.rows;
-    return status;
-}
-
-int eab_run_folder_tidy(const eab_run_folder *folder, eab_table table, bool in_order) {
-    eab_table_facts facts;
-    row_list list = {.folder = folder, .done_only = !in_order};
-    int status = list_rows(&list, table, &facts);
-    if (in_order) g_array_sort(list.rows, eab_table_rows_compare);
-    if (!status && (!facts.exists || facts.torn || list.dropped || (in_order && !list.ordered)))
-        status = eab_table_rewrite(eab_run_table(table), (const char *const *)&folder->table_paths[table],
-                                   &g_array_index(list.rows, eab_table_rows, 0), list.rows->len);
-    g_array_free(list.rows, TRUE);
-    return status;
+bool eab_run_folder_has_table(const eab_run_folder *folder, eab_table table) {
+    return folder->facts[table].exists || folder->facts[table].torn;
 }
 
 int eab_run_folder_read(eab_run_folder *folder) {
-    static const eab_table_visitor visitors[EAB_TABLE_COUNT] = {visit_accuracy, visit_throughput, visit_curves,
-                                                                visit_geometry};
-    for (int table = 0; table < EAB_TABLE_COUNT; table++) {
-        eab_table_facts facts;
-        EAB_TRY(eab_table_scan(folder->table_paths[table], eab_run_table((eab_table)table), visitors[table], folder,
-                               &facts));
-        folder->has_table[table] = facts.exists || facts.torn;
-        if (table != EAB_TABLE_ACCURACY && folder->has_table[table]) find_lost(folder, (eab_table)table, &facts);
+    table_reader reader = {.folder = folder};
+    for (int i = 0; i < COLUMNS; i++)
+        reader.column[i] = eab_table_column(eab_run_table(EAB_TABLE_ACCURACY), column_names[i]);
+    for (int64_t i = 0; i < folder->plan->count; i++) folder->cells[i] = (eab_cell_state){.status = -1};
+    for (reader.table = 0; reader.table < EAB_TABLE_COUNT; reader.table++) {
+        g_array_set_size(folder->rows[reader.table], 0);
+        EAB_TRY(eab_table_scan(folder->table_paths[reader.table], eab_run_table(reader.table), read_row, &reader,
+                               &folder->facts[reader.table]));
+        if (reader.table != EAB_TABLE_ACCURACY && eab_run_folder_has_table(folder, reader.table))
+            find_lost(folder, reader.table);
     }
     /* Readers want failed cells, too. */
     for (int64_t i = 0; i < folder->plan->count; i++)
         if (!(folder->read_only ? has_all_rows(folder, i) : eab_run_folder_is_done(folder, i)))
             folder->cells[i] = (eab_cell_state){.status = -1};
     return EAB_OK;
+}
+
+/* ---- repairing and sorting ----------------------------------------------------------------------------------- */
+
+/* Keeps the rows of cells that are done; whether that drops any. */
+static bool drop_undone(const eab_run_folder *folder, GArray *rows) {
+    guint kept = 0;
+    for (guint i = 0; i < rows->len; i++) {
+        const eab_table_rows at = g_array_index(rows, eab_table_rows, i);
+        if (eab_run_folder_is_done(folder, at.cell)) g_array_index(rows, eab_table_rows, kept++) = at;
+    }
+    const bool dropped = kept < rows->len;
+    g_array_set_size(rows, kept);
+    return dropped;
+}
+
+static int compare_rows(const void *a, const void *b) {
+    const eab_table_rows *left = a, *right = b;
+    if (left->cell != right->cell) return left->cell < right->cell ? -1 : 1;
+    return left->begin < right->begin ? -1 : left->begin > right->begin;
+}
+
+bool eab_table_rows_sort(GArray *rows) {
+    bool sorted = true;
+    for (guint i = 1; i < rows->len; i++)
+        sorted =
+            sorted && g_array_index(rows, eab_table_rows, i - 1).cell < g_array_index(rows, eab_table_rows, i).cell;
+    if (!sorted) g_array_sort(rows, compare_rows);
+    return !sorted;
+}
+
+int eab_run_folder_tidy(eab_run_folder *folder, eab_table table, bool in_order) {
+    GArray *rows = folder->rows[table];
+    const eab_table_facts facts = folder->facts[table];
+    const bool changed = in_order ? eab_table_rows_sort(rows) : drop_undone(folder, rows);
+    if (facts.exists && !facts.torn && !changed) return EAB_OK;
+    return eab_table_rewrite(folder->table_paths[table], eab_run_table(table), &g_array_index(rows, eab_table_rows, 0),
+                             rows->len);
 }

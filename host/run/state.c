@@ -9,9 +9,8 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "base/replace.h"
+#include "base/files.h"
 #include "kernels/status.h"
-#include "small_file.h"
 
 /* The file has this group, then one for each listed fleet, named after its first cell. */
 static const char SWEEP[] = "sweep";
@@ -33,18 +32,17 @@ void eab_run_state_write(const char *run, const eab_run_state *state) {
     }
     gsize size;
     char *text = g_key_file_to_data(file, &size, NULL), *path = path_of(run);
-    eab_replacement replacement;
-    if (!eab_replace_begin(path, &replacement) && !eab_replace_write(&replacement, text, size))
-        (void)eab_replace_commit_unsynced(&replacement);
+    (void)eab_replace_file(path, text, size, false);
     g_key_file_free(file);
     g_free(text);
     g_free(path);
 }
 
 void eab_run_state_remove(const char *run) {
-    char *path = path_of(run);
+    char *path = path_of(run), *temporary = g_strconcat(path, EAB_REPLACEMENT_ENDING, NULL);
     unlink(path);
-    eab_replace_clean(path);
+    unlink(temporary);
+    g_free(temporary);
     g_free(path);
 }
 

@@ -7,9 +7,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "base/replace.h"
+#include "base/files.h"
 #include "base/suggest.h"
 #include "kernels/status.h"
+
+enum { PIECE_BYTES = 1 << 20 };
 
 static int io_error(const char *path, const char *what) {
     return eab_fail(EAB_IO, "%s: %s: %s", path, what, g_strerror(errno));
@@ -29,14 +31,17 @@ int32_t eab_table_column(const eab_table_layout *layout, const char *name) {
 
 /* ---- reading ------------------------------------------------------------------------------------------------- */
 
-/* Opens a regular file; *fd is -1 where there is none. Never waits for a pipe's other end. */
-static int open_table(const char *path, int *fd) {
+/* Does not wait for the other end of a pipe. */
+int eab_table_open_read(const char *path, FILE **file) {
     struct stat facts;
-    *fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-    if (*fd < 0) return errno == ENOENT ? EAB_OK : io_error(path, "cannot be read");
-    if (fstat(*fd, &facts) == 0 && S_ISREG(facts.st_mode)) return EAB_OK;
-    close(*fd);
-    *fd = -1;
+    const int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    *file = NULL;
+    if (fd < 0) return errno == ENOENT ? EAB_OK : io_error(path, "cannot be read");
+    if (fstat(fd, &facts) == 0 && S_ISREG(facts.st_mode)) {
+        *file = fdopen(fd, "r");
+        return EAB_OK;
+    }
+    close(fd);
     return eab_fail(EAB_BAD_INPUT, "%s: not a regular file; a table of eabench is one, or choose another --out", path);
 }
 
@@ -60,17 +65,18 @@ static int check_header(const char *path, const eab_table_layout *layout, const 
 
 /* A file without a newline is ours if it is the beginning of our header, or zeros that a crash of the machine left in
  * its place. */
-static int check_torn_header(const char *path, const eab_table_layout *layout, int fd) {
-    GString *line = g_string_new(NULL);
-    eab_table_header(layout, line);
+static int check_torn_header(const char *path, const eab_table_layout *layout, FILE *file) {
     char text[16384];
-    const ssize_t got = pread(fd, text, sizeof text, 0);
-    bool ours = got >= 0 && (size_t)got < line->len;
-    for (ssize_t i = 0; i < got && ours; i++) ours = text[i] == line->str[i] || text[i] == '\0';
-    g_string_free(line, TRUE);
-    return ours ? EAB_OK
-                : eab_fail(EAB_BAD_INPUT,
-                           "%s:1: no header line; a table that eabench wrote is allowed, or another --out", path);
+    GString *header = g_string_new(NULL);
+    eab_table_header(layout, header);
+    rewind(file);
+    const size_t got = fread(text, 1, sizeof text, file);
+    bool ours = got < header->len;
+    for (size_t i = 0; i < got && ours; i++) ours = text[i] == header->str[i] || text[i] == '\0';
+    g_string_free(header, TRUE);
+    if (ours) return EAB_OK;
+    return eab_fail(EAB_BAD_INPUT, "%s:1: no header line; a table that eabench wrote is allowed, or another --out",
+                    path);
 }
 
 /* Puts the file and the row's line before the last error. */
@@ -78,7 +84,7 @@ static int at_row(int status, const char *path, const eab_csv_row *row) {
     return eab_fail_prefix(status, "%s:%lld: ", path, (long long)row->line);
 }
 
-static int scan(const char *path, int fd, eab_csv_reader *reader, const eab_table_layout *layout,
+static int scan(const char *path, FILE *file, eab_csv_reader *reader, const eab_table_layout *layout,
                 eab_table_visitor visitor, void *context, eab_table_facts *facts) {
     eab_csv_row row;
     eab_csv_event event;
@@ -99,72 +105,67 @@ static int scan(const char *path, int fd, eab_csv_reader *reader, const eab_tabl
     if (event == EAB_CSV_UNREADABLE) return at_row(EAB_IO, path, &row);
     facts->exists = columns > 0;
     facts->torn = event == EAB_CSV_TORN;
-    return facts->torn && !columns ? check_torn_header(path, layout, fd) : EAB_OK;
+    return facts->torn && !columns ? check_torn_header(path, layout, file) : EAB_OK;
 }
 
 int eab_table_scan(const char *path, const eab_table_layout *layout, eab_table_visitor visitor, void *context,
                    eab_table_facts *facts) {
-    int fd;
+    FILE *file;
     *facts = (eab_table_facts){0};
-    EAB_TRY(open_table(path, &fd));
-    if (fd < 0) return EAB_OK;
-    eab_csv_reader *reader = eab_csv_reader_new(fd);
-    const int status = scan(path, fd, reader, layout, visitor, context, facts);
+    EAB_TRY(eab_table_open_read(path, &file));
+    if (!file) return EAB_OK;
+    eab_csv_reader *reader = eab_csv_reader_new(file);
+    const int status = scan(path, file, reader, layout, visitor, context, facts);
     eab_csv_reader_free(reader);
-    close(fd);
+    fclose(file);
     return status;
+}
+
+int eab_table_read_rows(FILE *file, const char *path, const eab_table_rows *rows, GString *text) {
+    const gsize before = text->len, size = (gsize)(rows->end - rows->begin);
+    g_string_set_size(text, before + size);
+    errno = EIO; /* for a file that has become shorter since it was scanned */
+    if (fseeko(file, (off_t)rows->begin, SEEK_SET) == 0 && fread(text->str + before, 1, size, file) == size)
+        return EAB_OK;
+    return io_error(path, "cannot be read");
 }
 
 /* ---- writing ------------------------------------------------------------------------------------------------- */
 
-int eab_table_rows_compare(const void *a, const void *b) {
-    const eab_table_rows *left = a, *right = b;
-    if (left->cell != right->cell) return left->cell < right->cell ? -1 : 1;
-    return left->begin < right->begin ? -1 : left->begin > right->begin;
-}
-
-static int copy_rows(const char *path, int from, const eab_table_rows *rows, eab_replacement *replacement) {
-    char chunk[1 << 16];
-    for (int64_t at = rows->begin; at < rows->end;) {
-        const int64_t left = rows->end - at;
-        const ssize_t got = pread(from, chunk, (size_t)MIN(left, (int64_t)sizeof chunk), (off_t)at);
-        if (got < 0 && errno == EINTR) continue;
-        if (got <= 0) {
-            if (got == 0) errno = EIO; /* it was longer when it was scanned */
-            return io_error(path, "cannot be read");
-        }
-        EAB_TRY(eab_replace_write(replacement, chunk, (size_t)got));
-        at += got;
+/* Copies the rows in pieces, as they may be larger than memory. */
+static int copy_rows(const char *path, FILE *old, const eab_table_rows *rows, eab_replacement *replacement) {
+    GString *text = g_string_new(NULL);
+    int status = EAB_OK;
+    for (int64_t at = rows->begin; at < rows->end && !status; at += PIECE_BYTES) {
+        const eab_table_rows piece = {.begin = at, .end = MIN(rows->end, at + PIECE_BYTES)};
+        g_string_truncate(text, 0);
+        status = eab_table_read_rows(old, path, &piece, text);
+        if (status) eab_replace_abandon(replacement);
+        else status = eab_replace_write(replacement, text->str, text->len);
     }
-    return EAB_OK;
-}
-
-static int copy_all(const char *const *sources, const eab_table_rows *rows, size_t count,
-                    eab_replacement *replacement) {
-    int from = -1, status = EAB_OK;
-    for (size_t i = 0; i < count && !status; i++) {
-        const char *path = sources[rows[i].source];
-        if (i == 0 || rows[i].source != rows[i - 1].source) {
-            if (from >= 0) close(from);
-            status = open_table(path, &from);
-        }
-        if (!status) status = copy_rows(path, from, &rows[i], replacement);
-    }
-    if (from >= 0) close(from);
+    g_string_free(text, TRUE);
     return status;
 }
 
-int eab_table_rewrite(const eab_table_layout *layout, const char *const *sources, const eab_table_rows *rows,
-                      size_t count) {
-    eab_replacement replacement;
-    EAB_TRY(eab_replace_begin(sources[0], &replacement));
+/* After an error the replacement is abandoned. */
+static int write_all(const char *path, FILE *old, const eab_table_layout *layout, const eab_table_rows *rows,
+                     size_t count, eab_replacement *replacement) {
     GString *header = g_string_new(NULL);
     eab_table_header(layout, header);
-    int status = eab_replace_write(&replacement, header->str, header->len);
-    if (!status) status = copy_all(sources, rows, count, &replacement);
+    int status = eab_replace_write(replacement, header->str, header->len);
+    for (size_t i = 0; i < count && !status; i++) status = copy_rows(path, old, &rows[i], replacement);
     g_string_free(header, TRUE);
-    if (!status) return eab_replace_commit(&replacement);
-    eab_replace_abandon(&replacement);
+    return status;
+}
+
+int eab_table_rewrite(const char *path, const eab_table_layout *layout, const eab_table_rows *rows, size_t count) {
+    eab_replacement replacement;
+    FILE *old;
+    EAB_TRY(eab_table_open_read(path, &old));
+    int status = eab_replace_begin(path, &replacement);
+    if (!status) status = write_all(path, old, layout, rows, count, &replacement);
+    if (!status) status = eab_replace_commit(&replacement, true);
+    if (old) fclose(old);
     return status;
 }
 
@@ -185,7 +186,7 @@ int eab_table_append(eab_table_file *file, const GString *text) {
     size_t written;
     if (!eab_write_all(file->fd, text->str, text->len, &written)) {
         file->size += (int64_t)text->len;
-        return EAB_OK;
+        return eab_sync(file->fd) ? io_error(file->path, "cannot be written") : EAB_OK;
     }
     const int status = io_error(file->path, "cannot be written");
     const char *last = g_strrstr_len(text->str, (gssize)written, "\n");
@@ -195,12 +196,7 @@ int eab_table_append(eab_table_file *file, const GString *text) {
     return status;
 }
 
-int eab_table_sync(eab_table_file *file) {
-    return eab_sync(file->fd) ? io_error(file->path, "cannot be written") : EAB_OK;
-}
-
 void eab_table_close(eab_table_file *file) {
     if (file->path && file->fd >= 0) close(file->fd);
-    file->fd = -1;
     g_clear_pointer(&file->path, g_free);
 }

@@ -1,4 +1,4 @@
-/* A table as a file: reading with checks, appending whole rows, replacing. */
+/* A table as a file: checked reading, appending whole rows, rewriting. */
 #ifndef EAB_RUN_TABLE_FILE_H
 #define EAB_RUN_TABLE_FILE_H
 
@@ -16,47 +16,46 @@ void eab_table_header(const eab_table_layout *layout, GString *text);
 /* The column's place in the table's rows, or -1. */
 int32_t eab_table_column(const eab_table_layout *layout, const char *name);
 
-/* Called for each row below the header; its number of fields is right. An eab_status with its message (what, and what
- * is allowed) refuses the row; the file's name and the line are put before the message. */
+/* Called for each row below the header; the row has the header's number of fields. To refuse the row, return an
+ * eab_status with a message (the mistake, and what is allowed); the file's name and the line are put before it. */
 typedef int (*eab_table_visitor)(void *context, const eab_csv_row *row);
 
 typedef struct {
     bool exists; /* with a whole header */
-    bool torn;   /* bytes without a newline at its end */
+    bool torn;   /* its last bytes have no newline */
 } eab_table_facts;
 
-/* Reads the table and changes nothing. A file that is empty or holds a piece of our header (after a crash at its
- * creation) counts as missing and torn. EAB_BAD_INPUT with "FILE:LINE: what; what is allowed" for a foreign header,
- * damage before the last line or a refused row; EAB_IO where it cannot be read. */
+/* Reads the table and changes nothing. A file that is empty or has only the beginning of our header (after a crash at
+ * its creation) counts as missing and torn. EAB_BAD_INPUT with "FILE:LINE: mistake; what is allowed" for another
+ * header, damage before the last line or a refused row; EAB_IO if it cannot be read. */
 int eab_table_scan(const char *path, const eab_table_layout *layout, eab_table_visitor visitor, void *context,
                    eab_table_facts *facts);
 
-/* Neighbouring whole rows of one cell, bytes [begin, end) of a file. */
+/* Consecutive whole rows of one cell: bytes [begin, end) of the table. */
 typedef struct {
     int64_t cell, begin, end;
-    int32_t source; /* which file */
 } eab_table_rows;
 
-/* For sorting: by cell, then by place in the file. */
-int eab_table_rows_compare(const void *a, const void *b);
+/* Opens an existing table as a regular file for reading; *file is NULL if there is none. fclose */
+int eab_table_open_read(const char *path, FILE **file);
 
-/* Atomically replaces the table sources[0] by its header and these rows of sources[rows->source], in this order;
- * creates it where there is none. */
-int eab_table_rewrite(const eab_table_layout *layout, const char *const *sources, const eab_table_rows *rows,
-                      size_t count);
+/* Appends these rows of the table to `text`. */
+int eab_table_read_rows(FILE *file, const char *path, const eab_table_rows *rows, GString *text);
+
+/* Atomically replaces the table by its header and these of its rows, in this order; creates a missing table. */
+int eab_table_rewrite(const char *path, const eab_table_layout *layout, const eab_table_rows *rows, size_t count);
 
 typedef struct {
-    char *path;
+    char *path; /* NULL: not open */
     int fd;
     int64_t size; /* of the whole rows */
 } eab_table_file;
 
-/* Opens an existing table to append. */
+/* Opens an existing table for appending. */
 int eab_table_open(const char *path, eab_table_file *file);
 
-/* Appends the rows in `text`. EAB_IO where the disk is full: then the file is cut back to its last whole row. */
+/* Appends the rows in `text` and syncs. EAB_IO if the disk is full: then the file is cut after its last whole row. */
 int eab_table_append(eab_table_file *file, const GString *text);
-int eab_table_sync(eab_table_file *file);
 void eab_table_close(eab_table_file *file);
 
 #endif

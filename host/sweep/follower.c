@@ -150,7 +150,7 @@ static void post_progress(eab_follower *follower, eab_pool *pool) {
 static void train_until_stopped(eab_follower *follower, eab_pool *pool) {
     bool stopping = false;
     double reported_s = eab_now_s();
-    eab_interrupt_looking(true);
+    eab_interrupt_handle_second(true);
     while (!eab_pool_wait(pool, 0)) {
         exchange(follower);
         const bool interrupted = eab_interrupt_count() > 0;
@@ -165,7 +165,7 @@ static void train_until_stopped(eab_follower *follower, eab_pool *pool) {
         }
         wait_a_moment(follower);
     }
-    eab_interrupt_looking(false);
+    eab_interrupt_handle_second(false);
 }
 
 void eab_follower_train(eab_follower *follower, const eab_pool_settings *settings, const eab_cell *cells) {

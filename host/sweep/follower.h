@@ -5,7 +5,7 @@
 #include "message.h"
 #include "pool.h"
 #include "ranks.h"
-#include "run/cell_end.h"
+#include "run/folder.h"
 
 typedef struct eab_follower eab_follower;
 

@@ -6,7 +6,7 @@
 #include "pool.h"
 #include "queue.h"
 #include "ranks.h"
-#include "run/cell_end.h"
+#include "run/folder.h"
 
 typedef struct eab_leader eab_leader;
 

@@ -8,7 +8,7 @@
 #include <unistd.h>
 
 #include "base/json.h"
-#include "base/replace.h"
+#include "base/files.h"
 #include "kernels/attention.h"
 #include "kernels/clock.h"
 

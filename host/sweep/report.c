@@ -3,16 +3,14 @@
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/json.h"
-#include "base/replace.h"
+#include "base/files.h"
 #include "base/system.h"
 #include "base/version.h"
 #include "kernels/clock.h"
 #include "kernels/status.h"
-#include "run/environment.h"
 #include "run/tables.h"
 #include "spec/cell_task.h"
 
@@ -23,7 +21,7 @@ static bool in_json(const eab_sweep *sweep) { return sweep->progress == EAB_PROG
 static GString *begin_event(const char *name) {
     char now[32];
     GString *json = g_string_new(NULL);
-    eab_time_print(time(NULL), now, sizeof now);
+    eab_time_print(now, sizeof now);
     eab_json_begin(json, NULL, '{');
     eab_json_text(json, "event", name);
     eab_json_text(json, "time", now);

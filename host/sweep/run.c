@@ -64,7 +64,7 @@ static void end_at_once(eab_sweep_session *session) {
 static void watch(eab_sweep_session *session) {
     const double limit_s = session->started_s + session->sweep->time_limit_s;
     bool stopping = false, ended = false;
-    eab_interrupt_looking(true);
+    eab_interrupt_handle_second(true);
     while (!ended) {
         ended = wait_for_workers(session, stopping ? POLL_EVERY_S : CLAMP(limit_s - eab_now_s(), 0, POLL_EVERY_S));
         session->over_time = session->over_time || (!ended && eab_now_s() >= limit_s);
@@ -79,7 +79,7 @@ static void watch(eab_sweep_session *session) {
         eab_progress_update(session->progress, &session->state);
         eab_report_state(session, stopping, false);
     }
-    eab_interrupt_looking(false);
+    eab_interrupt_handle_second(false);
 }
 
 /* ---- training ------------------------------------------------------------------------------------------------ */

@@ -479,43 +479,41 @@ Test(run_folder, full_disk) {
 
 Test(run_folder, manifest) {
     eab_plan plan = fixture_plan(fixture_small_spec);
-    char *path = fixture_folder(), *file = g_build_filename(path, "manifest.ini", NULL);
+    char *path = fixture_folder();
     setenv("TZ", "Mars/Phobos", 1);
     eab_run_folder *folder = open_folder(path, &plan);
     cr_expect_str_eq(eab_run_folder_warning(folder), "");
-    eab_environment first, second;
-    bool found;
-    cr_assert_eq(eab_manifest_read(file, &first, &found), EAB_OK);
-    cr_expect(found);
-    cr_expect_str_eq(eab_environment_get(&first, "backend"), "cpu");
-    cr_expect_str_eq(eab_environment_get(&first, "isa"), "base");
-    cr_expect_str_eq(eab_environment_get(&first, "driver"), "");
-    cr_expect_str_eq(eab_environment_get(&first, "peak_gflop_per_s"), "");
-    cr_expect_eq(strlen(eab_environment_get(&first, "started")), strlen("2025-11-22T08:31:00Z"));
+    eab_environment *first, *second;
+    cr_assert_eq(eab_manifest_read(path, &first), EAB_OK);
+    cr_assert_not_null(first);
+    cr_expect_str_eq(eab_environment_get(first, "backend"), "cpu");
+    cr_expect_str_eq(eab_environment_get(first, "isa"), "base");
+    cr_expect_str_eq(eab_environment_get(first, "driver"), "");
+    cr_expect_str_eq(eab_environment_get(first, "peak_gflop_per_s"), "");
+    cr_expect_eq(strlen(eab_environment_get(first, "started")), strlen("2025-11-22T08:31:00Z"));
     cr_assert_eq(eab_run_folder_set_peak(folder, 123.4), EAB_OK);
     cr_assert_eq(eab_run_folder_close(folder), EAB_OK);
     GString *text = fixture_read(path, "manifest.ini");
     cr_expect(g_str_has_prefix(text->str, plan.resolved));
-    for (int i = 0; i < EAB_ENVIRONMENT_KEYS; i++) {
+    for (int i = 0; eab_environment_keys[i]; i++) {
         char *line = g_strdup_printf("\n%s = ", eab_environment_keys[i]);
         cr_expect_not_null(strstr(text->str, line), "%s", line);
         g_free(line);
     }
-    g_string_replace(text, eab_environment_get(&first, "started"), "2001-02-03T04:05:06Z", 1);
+    g_string_replace(text, eab_environment_get(first, "started"), "2001-02-03T04:05:06Z", 1);
     g_string_replace(text, "isa = base", "isa = avx2", 1);
     fixture_write(path, "manifest.ini", text->str, text->len);
 
     folder = open_folder(path, &plan);
     cr_expect_not_null(strstr(eab_run_folder_warning(folder), "isa 'avx2' (now 'base')"), "%s",
                        eab_run_folder_warning(folder));
-    cr_assert_eq(eab_manifest_read(file, &second, &found), EAB_OK);
-    cr_expect_str_eq(eab_environment_get(&second, "started"), "2001-02-03T04:05:06Z");
-    cr_expect_str_eq(eab_environment_get(&second, "isa"), "base");
+    cr_assert_eq(eab_manifest_read(path, &second), EAB_OK);
+    cr_expect_str_eq(eab_environment_get(second, "started"), "2001-02-03T04:05:06Z");
+    cr_expect_str_eq(eab_environment_get(second, "isa"), "base");
     cr_assert_eq(eab_run_folder_close(folder), EAB_OK);
-    eab_environment_free(&first);
-    eab_environment_free(&second);
+    eab_environment_free(first);
+    eab_environment_free(second);
     g_string_free(text, TRUE);
-    g_free(file);
     fixture_remove(path);
     eab_plan_free(&plan);
 }

@@ -14,7 +14,7 @@ static char *field_of(eab_table table, const GString *row, const char *column) {
     char *folder = fixture_folder(), *path = g_build_filename(folder, "row.csv", NULL);
     fixture_write(folder, "row.csv", row->str, row->len);
     FILE *file = fopen(path, "rb");
-    eab_csv_reader *reader = eab_csv_reader_new(fileno(file));
+    eab_csv_reader *reader = eab_csv_reader_new(file);
     eab_csv_row fields;
     cr_assert_eq(eab_csv_read(reader, &fields), EAB_CSV_ROW);
     const int32_t at = eab_table_column(eab_run_table(table), column);

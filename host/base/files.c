@@ -1,13 +1,38 @@
-#include "replace.h"
+#include "files.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <glib.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "kernels/status.h"
+
+int eab_small_file_read(const char *path, size_t most, const char *allowed, char **text) {
+    struct stat facts;
+    gsize size;
+    *text = NULL;
+    if (stat(path, &facts)) {
+        if (errno == ENOENT) return EAB_OK;
+        return eab_fail(EAB_IO, "%s: cannot be read: %s", path, g_strerror(errno));
+    }
+    if (!S_ISREG(facts.st_mode)) return eab_fail(EAB_BAD_INPUT, "%s: not a regular file; %s", path, allowed);
+    if ((size_t)facts.st_size > most)
+        return eab_fail(EAB_BAD_INPUT, "%s: larger than %zu bytes; %s", path, most, allowed);
+    GError *error = NULL;
+    if (!g_file_get_contents(path, text, &size, &error)) {
+        eab_fail(EAB_IO, "%s", error->message);
+        g_error_free(error);
+        return EAB_IO;
+    }
+    if (strlen(*text) == size) return EAB_OK;
+    g_clear_pointer(text, g_free);
+    return eab_fail(EAB_BAD_INPUT, "%s: it has NUL bytes; %s", path, allowed);
+}
+
+/* ---- writing ------------------------------------------------------------------------------------------------- */
 
 int eab_write_all(int fd, const void *bytes, size_t size, size_t *written) {
     const char *at = bytes;
@@ -33,14 +58,6 @@ int eab_sync(int fd) {
     return status < 0 && errno != EINVAL && errno != ENOTSUP && errno != EROFS ? -1 : 0;
 }
 
-static char *temporary_name(const char *path) { return g_strconcat(path, ".new", NULL); }
-
-void eab_replace_clean(const char *path) {
-    char *temporary = temporary_name(path);
-    unlink(temporary);
-    g_free(temporary);
-}
-
 void eab_replace_abandon(eab_replacement *replacement) {
     if (replacement->fd >= 0) close(replacement->fd);
     if (replacement->temporary) unlink(replacement->temporary);
@@ -49,8 +66,7 @@ void eab_replace_abandon(eab_replacement *replacement) {
     g_clear_pointer(&replacement->path, g_free);
 }
 
-/* Any worker may come here. strerror_r, as ThreadSanitizer does not see the lock that g_strerror shares its texts
- * under. */
+/* Any worker may come here: strerror_r, as ThreadSanitizer does not see the lock that g_strerror takes. */
 static int failed(eab_replacement *replacement) {
     char reason[256] = "";
     if (strerror_r(errno, reason, sizeof reason)) snprintf(reason, sizeof reason, "error %d", errno);
@@ -60,7 +76,8 @@ static int failed(eab_replacement *replacement) {
 }
 
 int eab_replace_begin(const char *path, eab_replacement *replacement) {
-    *replacement = (eab_replacement){.fd = -1, .path = g_strdup(path), .temporary = temporary_name(path)};
+    *replacement = (eab_replacement){
+        .fd = -1, .path = g_strdup(path), .temporary = g_strconcat(path, EAB_REPLACEMENT_ENDING, NULL)};
     unlink(replacement->temporary);
     replacement->fd = open(replacement->temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
     return replacement->fd < 0 ? failed(replacement) : EAB_OK;
@@ -70,42 +87,33 @@ int eab_replace_write(eab_replacement *replacement, const void *bytes, size_t si
     return eab_write_all(replacement->fd, bytes, size, NULL) ? failed(replacement) : EAB_OK;
 }
 
-static int move_over(eab_replacement *replacement) {
+/* 0, or -1 with errno. */
+static int sync_folder_of(const char *path) {
+    char *folder = g_path_get_dirname(path);
+    const int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    g_free(folder);
+    if (fd < 0) return 0;
+    const int synced = eab_sync(fd), reason = errno;
+    close(fd);
+    errno = reason;
+    return synced;
+}
+
+int eab_replace_commit(eab_replacement *replacement, bool durable) {
+    if (durable && eab_sync(replacement->fd)) return failed(replacement);
     const int closed = close(replacement->fd);
     replacement->fd = -1;
     if (closed && errno != EINTR) return failed(replacement);
     if (rename(replacement->temporary, replacement->path)) return failed(replacement);
-    g_clear_pointer(&replacement->temporary, g_free); /* it is the file now */
-    return EAB_OK;
-}
-
-int eab_replace_commit_unsynced(eab_replacement *replacement) {
-    EAB_TRY(move_over(replacement));
+    g_clear_pointer(&replacement->temporary, g_free); /* it has the file's name now */
+    if (durable && sync_folder_of(replacement->path)) return failed(replacement);
     eab_replace_abandon(replacement);
     return EAB_OK;
 }
 
-int eab_replace_commit(eab_replacement *replacement) {
-    if (eab_sync(replacement->fd)) return failed(replacement);
-    EAB_TRY(move_over(replacement));
-
-    char *folder = g_path_get_dirname(replacement->path);
-    const int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    g_free(folder);
-    if (fd >= 0) {
-        const int synced = eab_sync(fd);
-        const int reason = errno;
-        close(fd);
-        errno = reason;
-        if (synced) return failed(replacement);
-    }
-    eab_replace_abandon(replacement);
-    return EAB_OK;
-}
-
-int eab_replace_file(const char *path, const char *text, size_t size) {
+int eab_replace_file(const char *path, const char *text, size_t size, bool durable) {
     eab_replacement replacement;
     EAB_TRY(eab_replace_begin(path, &replacement));
     EAB_TRY(eab_replace_write(&replacement, text, size));
-    return eab_replace_commit(&replacement);
+    return eab_replace_commit(&replacement, durable);
 }
