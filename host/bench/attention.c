@@ -7,7 +7,6 @@
 #include "attention.h"
 
 #include <math.h>
-#include <stdlib.h>
 
 #include "kernels/mechanism.h"
 
@@ -70,54 +69,44 @@ static void count_work(eab_bench_task *task, const eab_bench_attention_problem *
     task->bytes = (problem->backward ? 8 : 4) * tensor + stat;
 }
 
-static int forward(eab_device *device, const eab_bench_attention_problem *p, int32_t set) {
+static int forward(eab_bench_task *task, int32_t set) {
+    const eab_bench_attention_problem *p = task->own;
     void *x[EAB_BENCH_ATTENTION_TENSORS];
-    if (p->unfused) return eab_bench_unfused_forward(device, p, set);
-    eab_bench_set_of(&p->buffers, set, x);
-    return eab_attention_forward(device, &p->attention, x[EAB_BENCH_Q], x[EAB_BENCH_K], x[EAB_BENCH_V],
+    if (p->unfused) return eab_bench_unfused_forward(task, set);
+    eab_bench_set_of(&task->operands, set, x);
+    return eab_attention_forward(task->device, &p->attention, x[EAB_BENCH_Q], x[EAB_BENCH_K], x[EAB_BENCH_V],
                                  x[EAB_BENCH_OUT], x[EAB_BENCH_ROW_STAT]);
 }
 
-static int prepare(eab_bench_task *task, eab_bench_attention_problem *problem) {
+static int open_problem(eab_bench_task *task) {
+    eab_bench_attention_problem *problem = task->own;
     eab_bench_tensor tensors[EAB_BENCH_ATTENTION_TENSORS];
     EAB_TRY(set_problem(problem, task->point));
     list_tensors(problem, tensors);
-    EAB_TRY(eab_bench_buffers_open(&problem->buffers, task, tensors, EAB_BENCH_ATTENTION_TENSORS));
+    EAB_TRY(eab_bench_buffers_open(&task->operands, task->device, tensors, EAB_BENCH_ATTENTION_TENSORS,
+                                   task->rotate_bytes));
     count_work(task, problem);
-    for (int32_t set = 0; set < task->sets && problem->backward; set++)
-        EAB_TRY(forward(task->device, problem, set)); /* writes the backward pass's inputs */
+    for (int32_t set = 0; set < task->operands.sets && problem->backward; set++)
+        EAB_TRY(forward(task, set)); /* writes the backward pass's inputs */
     return task->device->backend->synchronize(task->device);
 }
 
 static void close_problem(eab_bench_task *task) {
-    eab_bench_attention_problem *problem = task->own;
-    eab_bench_buffers_close(&problem->buffers);
+    const eab_bench_attention_problem *problem = task->own;
     g_free(problem->slopes);
-    g_free(problem);
 }
 
-static int open_problem(eab_bench_task *task) {
-    task->own = g_new0(eab_bench_attention_problem, 1);
-    const int status = prepare(task, task->own);
-    if (status) close_problem(task);
-    return status;
-}
-
-/* ---- running and checking --------------------------------------------------------------------------------------- */
+/* ---- running ---------------------------------------------------------------------------------------------------- */
 
 static int run(eab_bench_task *task, int32_t set) {
     const eab_bench_attention_problem *p = task->own;
     void *x[EAB_BENCH_ATTENTION_TENSORS];
-    if (!p->backward) return forward(task->device, p, set);
-    if (p->unfused) return eab_bench_unfused_backward(task->device, p, set);
-    eab_bench_set_of(&p->buffers, set, x);
+    if (!p->backward) return forward(task, set);
+    if (p->unfused) return eab_bench_unfused_backward(task, set);
+    eab_bench_set_of(&task->operands, set, x);
     return eab_attention_backward(task->device, &p->attention, x[EAB_BENCH_Q], x[EAB_BENCH_K], x[EAB_BENCH_V],
                                   x[EAB_BENCH_OUT], x[EAB_BENCH_ROW_STAT], x[EAB_BENCH_DOUT], x[EAB_BENCH_DQ],
                                   x[EAB_BENCH_DK], x[EAB_BENCH_DV]);
-}
-
-static int check(eab_bench_task *task, double *ratio, double *bound) {
-    return eab_bench_attention_check(task, task->own, run, ratio, bound);
 }
 
 const eab_bench_operation eab_bench_attention = {
@@ -127,9 +116,10 @@ const eab_bench_operation eab_bench_attention = {
             EAB_AXIS_BIT(BATCH) | EAB_AXIS_BIT(HEADS) | EAB_AXIS_BIT(CONTEXT) | EAB_AXIS_BIT(PASS) |
             EAB_AXIS_BIT(DTYPE),
     .implementations = 1 << EAB_BENCH_FUSED | 1 << EAB_BENCH_UNFUSED,
+    .own_bytes = sizeof(eab_bench_attention_problem),
     .unsupported = unsupported,
     .open = open_problem,
     .run = run,
-    .check = check,
+    .check = eab_bench_attention_check,
     .close = close_problem,
 };

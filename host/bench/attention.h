@@ -2,7 +2,6 @@
 #ifndef EAB_BENCH_ATTENTION_H
 #define EAB_BENCH_ATTENTION_H
 
-#include "buffers.h"
 #include "operation.h"
 
 /* Tensors of a set: [batch][heads][context][head_dim], row_stat [batch][heads][context]. The last three are used by
@@ -24,23 +23,22 @@ enum {
     EAB_BENCH_ATTENTION_TENSORS
 };
 
+/* The task's own memory. */
 typedef struct {
     eab_attention attention;
     float *slopes; /* of `attention`, owned; or NULL */
     bool backward, unfused;
     int64_t count, rows; /* elements of q; batch * heads * context */
-    eab_bench_buffers buffers;
 } eab_bench_attention_problem;
 
 /* Why the device has no unfused attention (one static line), or NULL. */
 const char *eab_bench_unfused_unsupported(const eab_device *device, const eab_bench_point *point);
 
 /* One unfused pass on a set. Before a backward pass the forward pass keeps the scores, as training would. */
-int eab_bench_unfused_forward(eab_device *device, const eab_bench_attention_problem *problem, int32_t set);
-int eab_bench_unfused_backward(eab_device *device, const eab_bench_attention_problem *problem, int32_t set);
+int eab_bench_unfused_forward(eab_bench_task *task, int32_t set);
+int eab_bench_unfused_backward(eab_bench_task *task, int32_t set);
 
-/* error_ratio of run(task, 0). Large problems are checked in part: attention_check.c. */
-int eab_bench_attention_check(eab_bench_task *task, const eab_bench_attention_problem *problem,
-                              int (*run)(eab_bench_task *task, int32_t set), double *ratio, double *bound);
+/* error_ratio of the operation's run on set 0. Large problems are checked in part: attention_check.c. */
+int eab_bench_attention_check(eab_bench_task *task, double *ratio, double *bound);
 
 #endif

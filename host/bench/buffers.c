@@ -1,9 +1,10 @@
 #include "buffers.h"
 
+#include <glib.h>
 #include <math.h>
 
 #include "base/half.h"
-#include "machine.h"
+#include "base/system.h"
 #include "tasks/philox.h"
 
 /* Random numbers are drawn once, into a pool, and copied from random places in it: drawing gigabytes would take
@@ -75,9 +76,16 @@ static int fill(const eab_bench_buffers *buffers) {
 
 /* ---- opening, closing, reading ---------------------------------------------------------------------------------- */
 
-int eab_bench_buffers_open(eab_bench_buffers *buffers, eab_bench_task *task, const eab_bench_tensor *tensors,
-                           int32_t count) {
-    eab_device *device = task->device;
+/* Bytes that can still be allocated on the device; 0 if unknown. */
+static double free_bytes_of(eab_device *device) {
+    size_t bytes;
+    int64_t threads;
+    if (!device->backend->capacity) return eab_system_free_bytes();
+    return device->backend->capacity(device, &bytes, &threads) ? 0 : (double)bytes;
+}
+
+int eab_bench_buffers_open(eab_bench_buffers *buffers, eab_device *device, const eab_bench_tensor *tensors,
+                           int32_t count, size_t rotate_bytes) {
     double bytes = 0;
     *buffers = (eab_bench_buffers){.device = device, .tensor_count = count};
     for (int32_t i = 0; i < count; i++) {
@@ -85,9 +93,9 @@ int eab_bench_buffers_open(eab_bench_buffers *buffers, eab_bench_task *task, con
         buffers->offsets[i] = (size_t)fmin(bytes, 0x1p62);
         bytes += ceil((double)tensors[i].count * (double)eab_dtype_bytes(tensors[i].dtype) / ALIGNMENT) * ALIGNMENT;
     }
-    task->set_bytes = buffers->set_bytes = (size_t)fmin(bytes, 0x1p62);
-    task->sets = buffers->sets = (int32_t)fmax(2, fmin(MAX_SETS, ceil((double)task->rotate_bytes / bytes)));
-    const double all = bytes * buffers->sets, free_bytes = eab_bench_free_bytes(device);
+    buffers->set_bytes = (size_t)fmin(bytes, 0x1p62);
+    buffers->sets = (int32_t)fmax(2, fmin(MAX_SETS, ceil((double)rotate_bytes / bytes)));
+    const double all = bytes * buffers->sets, free_bytes = free_bytes_of(device);
     if (all > 0x1p62 || (free_bytes > 0 && all > MEMORY_SHARE * free_bytes))
         return eab_fail(EAB_NO_MEMORY, "%.3g GB of operands and results, where %.3g GB are free", all / 1e9,
                         free_bytes / 1e9);

@@ -2,7 +2,9 @@
 #ifndef EAB_BENCH_BUFFERS_H
 #define EAB_BENCH_BUFFERS_H
 
-#include "operation.h"
+#include <stdbool.h>
+
+#include "kernels/backend.h"
 
 enum { EAB_BENCH_MAX_TENSORS = 16 };
 
@@ -33,11 +35,11 @@ typedef struct {
 /* Bytes of an element. */
 size_t eab_dtype_bytes(int32_t dtype);
 
-/* Allocates max(2, task->rotate_bytes / bytes of a set, rounded up) sets and fills each with other numbers; writes
- * task->sets and task->set_bytes. EAB_NO_MEMORY with the arithmetic if they do not fit into the free memory. */
-int eab_bench_buffers_open(eab_bench_buffers *buffers, eab_bench_task *task, const eab_bench_tensor *tensors,
-                           int32_t count);
-void eab_bench_buffers_close(eab_bench_buffers *buffers);
+/* Allocates max(2, rotate_bytes / bytes of a set, rounded up) sets and fills each with other numbers. EAB_NO_MEMORY
+ * with the arithmetic if they do not fit into the free memory. */
+int eab_bench_buffers_open(eab_bench_buffers *buffers, eab_device *device, const eab_bench_tensor *tensors,
+                           int32_t count, size_t rotate_bytes);
+void eab_bench_buffers_close(eab_bench_buffers *buffers); /* also of buffers that were not opened */
 
 /* One tensor of a set, and all of them. */
 void *eab_bench_buffer(const eab_bench_buffers *buffers, int32_t set, int32_t tensor);

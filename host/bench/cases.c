@@ -6,6 +6,7 @@
 #include "base/suggest.h"
 #include "model/network.h"
 #include "plan/cells.h"
+#include "spec/identity.h"
 #include "spec/range.h"
 #include "tasks/task.h"
 
@@ -83,6 +84,19 @@ void eab_bench_request_free(eab_bench_request *request) {
 
 /* ---- points ----------------------------------------------------------------------------------------------------- */
 
+/* Every axis, the label and the model in one line: equal for equal points only. */
+static char *key_of(const eab_bench_point *point) {
+    GString *key = g_string_new(point->label);
+    char value[32];
+    for (int axis = 0; axis < EAB_AXIS_COUNT; axis++)
+        g_string_append_printf(key, ",%d", eab_bench_get((eab_bench_axis)axis, point));
+    if (point->config) {
+        eab_config_id(point->config, value);
+        g_string_append_printf(key, ",%s", value);
+    }
+    return g_string_free(key, FALSE);
+}
+
 typedef struct {
     eab_bench_plan *plan;
     GHashTable *seen; /* keys of the points in the plan */
@@ -91,7 +105,7 @@ typedef struct {
 } plan_maker;
 
 static int add_point(plan_maker *maker, const eab_bench_point *point) {
-    char *key = eab_bench_point_key(point);
+    char *key = key_of(point);
     if (!g_hash_table_add(maker->seen, key)) return EAB_OK; /* the table frees a key that it has */
     if (maker->plan->points->len == EAB_BENCH_MAX_POINTS)
         return eab_fail(EAB_BAD_INPUT, "more than %d rows; allowed: at most so many", EAB_BENCH_MAX_POINTS);

@@ -7,7 +7,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "buffers.h"
 #include "check/error_ratio.h"
 #include "library.h"
 #include "spec/cell_task.h"
@@ -21,7 +20,6 @@ typedef struct {
     eab_gemm gemm; /* without operands */
     const eab_bench_library *library;
     void *handle; /* of the library */
-    eab_bench_buffers buffers;
 } gemm_problem;
 
 static const char *unsupported(const eab_device *device, const eab_bench_point *point) {
@@ -48,13 +46,12 @@ static eab_gemm gemm_of(const eab_bench_point *point) {
 }
 
 static void close_problem(eab_bench_task *task) {
-    gemm_problem *problem = task->own;
+    const gemm_problem *problem = task->own;
     if (problem->handle) problem->library->release(problem->handle);
-    eab_bench_buffers_close(&problem->buffers);
-    g_free(problem);
 }
 
-static int prepare(eab_bench_task *task, gemm_problem *problem) {
+static int open_problem(eab_bench_task *task) {
+    gemm_problem *problem = task->own;
     const eab_bench_point *point = task->point;
     const double m = point->m, n = point->n, k = point->k;
     const eab_bench_tensor tensors[TENSORS] = {
@@ -62,30 +59,23 @@ static int prepare(eab_bench_task *task, gemm_problem *problem) {
         {(int64_t)point->k * point->n, EAB_F32, true, 1 / sqrt(k)},
         {(int64_t)point->m * point->n, EAB_F32, false, 0},
     };
-    problem->gemm = gemm_of(point);
-    problem->library = eab_bench_library_at(point->implementation);
-    EAB_TRY(eab_bench_buffers_open(&problem->buffers, task, tensors, TENSORS));
-    task->flop = 2 * m * n * k;
-    task->bytes = sizeof(float) * (m * k + k * n + m * n);
-    if (!problem->library || !problem->library->prepare) return EAB_OK;
-    return problem->library->prepare(&problem->gemm, &problem->handle);
-}
-
-static int open_problem(eab_bench_task *task) {
     if (task->device->backend->real_bytes != sizeof(float))
         return eab_fail(EAB_UNSUPPORTED, "products are measured in float32 only");
-    task->own = g_new0(gemm_problem, 1);
-    const int status = prepare(task, task->own);
-    if (status) close_problem(task);
-    return status;
+    EAB_TRY(eab_bench_buffers_open(&task->operands, task->device, tensors, TENSORS, task->rotate_bytes));
+    task->flop = 2 * m * n * k;
+    task->bytes = sizeof(float) * (m * k + k * n + m * n);
+    problem->gemm = gemm_of(point);
+    problem->library = eab_bench_library_at(point->implementation);
+    if (!problem->library || !problem->library->prepare) return EAB_OK;
+    return problem->library->prepare(&problem->gemm, &problem->handle);
 }
 
 static int run(eab_bench_task *task, int32_t set) {
     const gemm_problem *problem = task->own;
     eab_gemm gemm = problem->gemm;
-    gemm.a.data = eab_bench_buffer(&problem->buffers, set, A);
-    gemm.b.data = eab_bench_buffer(&problem->buffers, set, B);
-    gemm.c.data = eab_bench_buffer(&problem->buffers, set, C);
+    gemm.a.data = eab_bench_buffer(&task->operands, set, A);
+    gemm.b.data = eab_bench_buffer(&task->operands, set, B);
+    gemm.c.data = eab_bench_buffer(&task->operands, set, C);
     if (!problem->library) return task->device->backend->gemm(task->device, &gemm);
     problem->library->product(problem->handle, &gemm);
     return EAB_OK;
@@ -126,7 +116,7 @@ static int check(eab_bench_task *task, double *ratio, double *bound) {
     eab_error_sums sums = {0};
     EAB_TRY(run(task, 0));
     EAB_TRY(task->device->backend->synchronize(task->device));
-    const int status = read_operands(&problem->buffers, x);
+    const int status = read_operands(&task->operands, x);
     const double affordable = CHECK_BUDGET / ((double)g->n * g->k);
     const int32_t rows = (int32_t)fmin(g->m, fmax(LEAST_ROWS, affordable));
     eab_random random = eab_random_at(20240718, 3, (uint32_t)g->m, (uint32_t)g->n, (uint32_t)g->k);
@@ -176,6 +166,7 @@ const eab_bench_operation eab_bench_gemm = {
     .axes = EAB_AXIS_BIT(M) | EAB_AXIS_BIT(N) | EAB_AXIS_BIT(K) | EAB_AXIS_BIT(TRANSPOSE),
     .implementations = 1 << EAB_BENCH_EABENCH | 1 << EAB_BENCH_OPENBLAS | 1 << EAB_BENCH_LIBXSMM,
     .model_points = model_points,
+    .own_bytes = sizeof(gemm_problem),
     .unsupported = unsupported,
     .open = open_problem,
     .run = run,

@@ -3,17 +3,20 @@
 #include <string.h>
 
 #include "base/suggest.h"
-#include "kernels/attention.h"
-#include "spec/identity.h"
+#include "kernels/mechanism.h"
 
-enum { MAX_MECHANISMS = 16, LARGEST = 1 << 20 };
+enum { LARGEST = 1 << 20 };
 
 static const char *const op_names[] = {
 #define EAB_BENCH_NAME(identifier, name) #name,
     EAB_BENCH_OPERATION_LIST(EAB_BENCH_NAME)
 #undef EAB_BENCH_NAME
         NULL};
-static const char *mechanism_names[MAX_MECHANISMS + 1];
+static const char *const mechanisms[] = {
+#define EAB_BENCH_NAME(identifier, name, class_name, scale, formula) name,
+    EAB_MECHANISM_LIST(EAB_BENCH_NAME)
+#undef EAB_BENCH_NAME
+        NULL};
 static const char *const implementations[EAB_BENCH_IMPLEMENTATION_COUNT + 1] = {[EAB_BENCH_FUSED] = "fused",
                                                                                 [EAB_BENCH_UNFUSED] = "unfused",
                                                                                 [EAB_BENCH_EABENCH] = "eabench",
@@ -34,7 +37,7 @@ static const char *const transposes[] = {"none", "a", "b", NULL};
 
 const eab_option eab_bench_axes[EAB_AXIS_COUNT] = {
     CHOICE(EAB_AXIS_OP, op, "op", op_names, "what is measured"),
-    CHOICE(EAB_AXIS_MECHANISM, mechanism, "mechanism", mechanism_names, "how attention weighs a score"),
+    CHOICE(EAB_AXIS_MECHANISM, mechanism, "mechanism", mechanisms, "how attention weighs a score"),
     CHOICE(EAB_AXIS_POSITION, position, "position", positions, "position bias of attention"),
     CHOICE(EAB_AXIS_CAUSAL, causal, "causal", switches, "attention to earlier keys only"),
     NUMBER(EAB_AXIS_HEAD_DIM, head_dim, "head-dim", 256, "width of a head"),
@@ -49,11 +52,6 @@ const eab_option eab_bench_axes[EAB_AXIS_COUNT] = {
     CHOICE(EAB_AXIS_DTYPE, dtype, "dtype", dtypes, "of the operands"),
     CHOICE(EAB_AXIS_IMPLEMENTATION, implementation, "implementation", implementations, "whose code"),
 };
-
-/* Before main, as spec/options.c does: the tables are constant afterwards. */
-__attribute__((constructor)) static void fill_names(void) {
-    for (int32_t i = 0; i < MAX_MECHANISMS && eab_mechanism_name(i); i++) mechanism_names[i] = eab_mechanism_name(i);
-}
 
 /* ---- points ----------------------------------------------------------------------------------------------------- */
 
@@ -79,23 +77,20 @@ void eab_bench_print(eab_bench_axis axis, const eab_bench_point *point, char *te
     else eab_option_print_value(&eab_bench_axes[axis], value, text, size);
 }
 
-char *eab_bench_point_key(const eab_bench_point *point) {
-    GString *key = g_string_new(NULL);
-    char value[32];
-    for (int axis = 0; axis < EAB_AXIS_COUNT; axis++) {
-        eab_bench_print((eab_bench_axis)axis, point, value, sizeof value);
-        g_string_append_printf(key, "%s,", value);
-    }
-    g_string_append(key, point->label);
-    if (point->config) {
-        char id[17];
-        eab_config_id(point->config, id);
-        g_string_append_printf(key, ",%s", id);
-    }
-    return g_string_free(key, FALSE);
+/* ---- operations ------------------------------------------------------------------------------------------------- */
+
+static int run_nothing(eab_bench_task *task, int32_t set) {
+    (void)task;
+    (void)set;
+    return EAB_OK;
 }
 
-/* ---- operations ------------------------------------------------------------------------------------------------- */
+const eab_bench_operation eab_bench_nothing = {
+    .name = "nothing",
+    .summary = "an empty call: what the harness adds to every other",
+    .implementations = 1 << EAB_BENCH_EABENCH,
+    .run = run_nothing,
+};
 
 static const eab_bench_operation *const operations[] = {
 #define EAB_BENCH_ENTRY(identifier, name) &eab_bench_##name,
@@ -114,4 +109,22 @@ void eab_bench_list_implementations(const eab_bench_operation *operation, char *
     for (int i = 0, count = 0; i < EAB_BENCH_IMPLEMENTATION_COUNT; i++)
         if (operation->implementations >> i & 1) names[count++] = implementations[i];
     eab_join(names, text, size);
+}
+
+int eab_bench_task_open(eab_bench_task *task, eab_device *device, const eab_bench_point *point, size_t rotate_bytes) {
+    const eab_bench_operation *operation = operations[point->op];
+    *task = (eab_bench_task){
+        .device = device, .point = point, .operation = operation, .rotate_bytes = rotate_bytes, .operands.sets = 2};
+    const char *unsupported = operation->unsupported ? operation->unsupported(device, point) : NULL;
+    if (unsupported) return eab_fail(EAB_UNSUPPORTED, "%s", unsupported);
+    task->own = g_malloc0(operation->own_bytes);
+    const int status = operation->open ? operation->open(task) : EAB_OK;
+    if (status) eab_bench_task_close(task);
+    return status;
+}
+
+void eab_bench_task_close(eab_bench_task *task) {
+    if (task->operation->close) task->operation->close(task);
+    eab_bench_buffers_close(&task->operands);
+    g_free(task->own);
 }

@@ -1,12 +1,12 @@
-/* The operations that `eabench bench` measures, and the points at which it measures them. To add an operation: a
- * file NAME.c with its descriptor, its line in EAB_BENCH_OPERATION_LIST, and an entry of cases.c (what is measured
- * of it by default). */
+/* The operations that `eabench bench` measures, and the points at which it measures them. To add an operation: its
+ * descriptor (in a file of its own, or in parts.c), a word in EAB_BENCH_OPERATION_LIST, and an entry of cases.c (what
+ * is measured by default). */
 #ifndef EAB_BENCH_OPERATION_H
 #define EAB_BENCH_OPERATION_H
 
 #include <glib.h>
 
-#include "kernels/backend.h"
+#include "buffers.h"
 #include "spec/options.h"
 
 /* X(IDENTIFIER, name) */
@@ -78,44 +78,44 @@ void eab_bench_set(eab_bench_axis axis, eab_bench_point *point, int32_t value);
 /* The value as kernels.csv shows it; "" for what is no axis of the operation. */
 void eab_bench_print(eab_bench_axis axis, const eab_bench_point *point, char *text, size_t size);
 
-/* Every axis, the label and the model in one line: equal for equal points only. Free with g_free. */
-char *eab_bench_point_key(const eab_bench_point *point);
-
 /* ---- operations ------------------------------------------------------------------------------------------------- */
+
+typedef struct eab_bench_operation eab_bench_operation;
 
 /* A point that is measured on a device. */
 typedef struct {
     eab_device *device;
     const eab_bench_point *point;
+    const eab_bench_operation *operation;
     size_t rotate_bytes; /* least size of all sets of operands together, so that no call finds its set in a cache */
-    /* set by open(): */
-    void *own;          /* the operation's */
-    int32_t sets;       /* of operands: call i works on set i % sets */
-    size_t set_bytes;   /* operands of one set */
-    double flop, bytes; /* of one call: floating-point operations, and the compulsory traffic of its operands */
-    double tokens;      /* trained by one call; 0 unless it trains */
+    /* set by the operation's open(): */
+    void *own;                  /* operation->own_bytes, zeroed before open() and freed after close() */
+    eab_bench_buffers operands; /* call i works on set i % operands.sets */
+    double flop, bytes;         /* of one call: floating-point operations, and the compulsory traffic of its operands */
+    double tokens;              /* trained by one call; 0 unless it trains */
 } eab_bench_task;
 
-typedef struct {
+struct eab_bench_operation {
     const char *name, *summary;
     uint32_t axes;            /* EAB_AXIS_BIT(...) */
     uint32_t implementations; /* 1 << EAB_BENCH_FUSED, ... */
-    bool trains; /* works on a model's memory call after call: never cold; its speed is counted in tokens */
+    bool trains;     /* works on a model's memory call after call: never cold; its speed is counted in tokens */
+    bool overwrites; /* a call overwrites tensor 0 of its set, which is restored outside of the timing */
+    size_t own_bytes;
     /* Appends the points (with label) at which a model has this operation. `point` has the axes that they share;
      * rows: batch * context of the model's micro-batch. NULL: the operation takes no models. */
     void (*model_points)(const eab_config *config, int32_t rows, const eab_bench_point *point, GArray *points);
     /* Why the device cannot do this (one static line), or NULL. Optional. */
     const char *(*unsupported)(const eab_device *device, const eab_bench_point *point);
-    /* Allocates and fills all sets of operands; after an error the task is closed. */
+    /* Allocates and fills all sets of operands. Optional. */
     int (*open)(eab_bench_task *task);
     /* One call on one set. Asynchronous where the device is. */
     int (*run)(eab_bench_task *task, int32_t set);
-    /* Restores the inputs of a set that the call overwrites, outside of the timing. Optional. */
-    int (*refresh)(eab_bench_task *task, int32_t set);
     /* error_ratio (check/error_ratio.h) with its bound. Optional. */
     int (*check)(eab_bench_task *task, double *ratio, double *bound);
+    /* Releases what open() allocated besides the operands, also after an error in open(). Optional. */
     void (*close)(eab_bench_task *task);
-} eab_bench_operation;
+};
 
 #define EAB_AXIS_BIT(axis) (UINT32_C(1) << (EAB_AXIS_##axis))
 
@@ -130,5 +130,9 @@ bool eab_bench_has_axis(const eab_bench_operation *operation, eab_bench_axis axi
 
 /* "fused, unfused": the operation's implementations, between commas. */
 void eab_bench_list_implementations(const eab_bench_operation *operation, char *text, size_t size);
+
+/* Opens the point's operation. EAB_UNSUPPORTED if the device cannot do it. After an error the task is closed. */
+int eab_bench_task_open(eab_bench_task *task, eab_device *device, const eab_bench_point *point, size_t rotate_bytes);
+void eab_bench_task_close(eab_bench_task *task);
 
 #endif

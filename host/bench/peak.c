@@ -1,10 +1,11 @@
 #include "peak.h"
 
+#include <glib.h>
 #include <math.h>
 
+#include "base/system.h"
 #include "kernels/bench.h"
 #include "kernels/clock.h"
-#include "machine.h"
 
 enum { REPEATS = 5, BURSTS = 40 };
 /* Well past the caches; on a GPU so large that the time to start the copy does not count. */
@@ -54,13 +55,18 @@ static int add_pass(eab_device *device, void *to, void *from, size_t size) {
     return device->backend->add(device, 1, count, (eab_tensor){from, 0}, (eab_tensor){to, 0});
 }
 
+size_t eab_bench_cache_bytes(const eab_device *device) {
+    static const size_t UNKNOWN = (size_t)32 << 20, LARGEST = (size_t)512 << 20, GPU = (size_t)128 << 20;
+    if (device->backend->capacity) return GPU; /* above the L2 cache of every GPU so far (B200: 126 MB) */
+    const size_t bytes = eab_system_cache_bytes();
+    return bytes == 0 ? UNKNOWN : MIN(bytes, LARGEST);
+}
+
 /* y += x can be faster than a copy: a processor's copy also reads what it overwrites, unless its stores bypass the
  * caches, which the C library decides. */
 double eab_peak_gbyte_per_s(eab_device *device) {
     const eab_backend *backend = device->backend;
-    const size_t past_caches = 2 * eab_bench_cache_bytes(device);
-    const size_t least = backend->capacity ? GPU_COPY_BYTES : HOST_COPY_BYTES;
-    const size_t bytes = past_caches > least ? past_caches : least;
+    const size_t bytes = MAX(2 * eab_bench_cache_bytes(device), backend->capacity ? GPU_COPY_BYTES : HOST_COPY_BYTES);
     void *from = NULL, *to = NULL;
     double best = 0;
     if (!eab_backend_has_peaks(backend)) return 0; /* reference and simt: no hardware limit to compare with */

@@ -1,5 +1,5 @@
-/* Measured peaks of a device. Each call measures anew, about half a second; one at a time, as measurements disturb
- * each other. */
+/* Measured peaks of a device, and its cache. Each call measures a peak anew, about half a second; one at a time, as
+ * measurements disturb each other. */
 #ifndef EAB_BENCH_PEAK_H
 #define EAB_BENCH_PEAK_H
 
@@ -16,5 +16,8 @@ double eab_peak_burst_gflop_per_s(eab_device *device, int32_t dtype, double flop
 /* Memory bandwidth in GB/s, bytes read plus bytes written: the better of a copy and of y += x, over buffers past the
  * caches (STREAM's copy and add, McCalpin 1995); 0 where the backend has no peak. */
 double eab_peak_gbyte_per_s(eab_device *device);
+
+/* Bytes of the largest cache in which a call could find its operands. */
+size_t eab_bench_cache_bytes(const eab_device *device);
 
 #endif

@@ -16,14 +16,14 @@ enum { LEAST_WARM_UPS = 2, MAX_CALLS = 1 << 20, MAX_SAMPLES = 1 << 22 };
 
 typedef struct {
     eab_bench_task *task;
-    const eab_bench_operation *operation;
     int32_t set;
     bool by_events;
     void *from, *to; /* events */
 } sampler;
 
-static int refresh_all(sampler *s) {
-    for (int32_t set = 0; set < s->task->sets; set++) EAB_TRY(s->operation->refresh(s->task, set));
+/* Restores the inputs that calls have overwritten. */
+static int refill_all(sampler *s) {
+    for (int32_t set = 0; set < s->task->operands.sets; set++) EAB_TRY(eab_bench_refill(&s->task->operands, set, 0));
     return s->task->device->backend->synchronize(s->task->device);
 }
 
@@ -31,11 +31,11 @@ static int refresh_all(sampler *s) {
 static int take(sampler *s, int64_t calls, double *seconds) {
     eab_device *device = s->task->device;
     const eab_backend *backend = device->backend;
-    int (*const run)(eab_bench_task *, int32_t) = s->operation->run;
-    const int32_t sets = s->task->sets;
+    int (*const run)(eab_bench_task *, int32_t) = s->task->operation->run;
+    const int32_t sets = s->task->operands.sets;
     int32_t set = s->set;
-    if (s->operation->refresh && set + calls > sets) {
-        EAB_TRY(refresh_all(s));
+    if (s->task->operation->overwrites && set + calls > sets) {
+        EAB_TRY(refill_all(s));
         set = 0;
     }
     if (s->by_events) EAB_TRY(backend->bench->event_record(device, s->from));
@@ -55,7 +55,7 @@ static int take(sampler *s, int64_t calls, double *seconds) {
 static int warm_up(sampler *s, const eab_bench_rule *rule, int64_t *calls) {
     const double least_s = s->by_events ? LEAST_DEVICE_SAMPLE_S : LEAST_SAMPLE_S;
     const double begin_s = eab_now_s(), end_s = begin_s + fmin(WARM_UP_S, rule->max_s);
-    const int64_t most = s->operation->refresh ? s->task->sets : MAX_CALLS;
+    const int64_t most = s->task->operation->overwrites ? s->task->operands.sets : MAX_CALLS;
     double seconds;
     *calls = 1;
     for (int done = 0;; done++) {
@@ -113,7 +113,7 @@ static void close_events(sampler *s) {
 
 int eab_bench_sample(eab_bench_task *task, const eab_bench_rule *rule, eab_bench_watcher watcher, void *context,
                      eab_bench_samples *samples) {
-    sampler s = {.task = task, .operation = eab_bench_operation_at(task->point->op)};
+    sampler s = {.task = task};
     *samples = (eab_bench_samples){.seconds = g_array_new(FALSE, FALSE, sizeof(double)), .calls = 1};
     int status = open_events(&s);
     if (!status) status = collect(&s, rule, watcher, context, samples);
@@ -140,13 +140,15 @@ static int least_take(sampler *s, int64_t calls, double *least_s) {
 int eab_bench_cost_measure(eab_device *device, eab_bench_cost *cost) {
     enum { MANY = 10000 };
     const eab_bench_point point = {.op = EAB_BENCH_NOTHING};
-    eab_bench_task task = {.device = device, .point = &point, .sets = 2};
-    sampler s = {.task = &task, .operation = eab_bench_operation_at(EAB_BENCH_NOTHING)};
+    eab_bench_task task;
+    sampler s = {.task = &task};
     double one_s = 0, many_s = 0;
+    EAB_TRY(eab_bench_task_open(&task, device, &point, 0));
     int status = open_events(&s);
     if (!status) status = least_take(&s, 1, &one_s);
     if (!status) status = least_take(&s, MANY, &many_s);
     close_events(&s);
+    eab_bench_task_close(&task);
     cost->call_s = fmax(0, many_s - one_s) / (MANY - 1);
     cost->sample_s = fmax(0, one_s - cost->call_s);
     return status;

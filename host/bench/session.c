@@ -10,7 +10,6 @@
 #include "folder.h"
 #include "kernels/clock.h"
 #include "kernels/cpu/isa.h"
-#include "machine.h"
 #include "peak.h"
 #include "sampler.h"
 #include "terminal.h"
@@ -56,21 +55,20 @@ static double peak_of(bench_run *run, eab_device *device, int32_t dtype) {
 }
 
 /* No speed without its check: a row fails if its error is over its bound or not a number. */
-static int check(eab_bench_task *task, const eab_bench_operation *operation, eab_bench_row *row) {
+static int check(eab_bench_task *task, eab_bench_row *row) {
     double bound = INFINITY;
-    if (!operation->check) return EAB_OK;
-    EAB_TRY(operation->check(task, &row->error_ratio, &bound));
+    if (!task->operation->check) return EAB_OK;
+    EAB_TRY(task->operation->check(task, &row->error_ratio, &bound));
     if (row->error_ratio <= bound) return EAB_OK;
     return eab_fail(EAB_DEVICE_FAULT, "error_ratio %.3g is over its bound %g", row->error_ratio, bound);
 }
 
-static int measure_task(bench_run *run, eab_bench_task *task, const eab_bench_operation *operation, eab_bench_row *row,
-                        eab_bench_samples *samples) {
+static int measure_task(bench_run *run, eab_bench_task *task, eab_bench_row *row, eab_bench_samples *samples) {
     eab_device *device = task->device;
     row->flop = task->flop;
     row->bytes = task->bytes;
     row->tokens = task->tokens;
-    EAB_TRY(check(task, operation, row));
+    EAB_TRY(check(task, row));
     row->peak_gflop_per_s = peak_of(run, device, row->point.dtype);
     row->peak_gbyte_per_s = run->peak_gbyte_per_s;
     const int before = eab_bench_clocks_throttled(&run->clocks, device);
@@ -82,20 +80,15 @@ static int measure_task(bench_run *run, eab_bench_task *task, const eab_bench_op
                  eab_bench_cost_share(&run->outcome->cost, samples->summary.median, samples->calls));
     row->throttled = before == 1 || after == 1 ? 1 : before < 0 ? after : before;
     row->seconds = samples->summary;
-    row->memory_bytes = (int64_t)(device->peak_bytes - (size_t)(task->sets - 1) * task->set_bytes);
+    row->memory_bytes = (int64_t)(device->peak_bytes - (size_t)(task->operands.sets - 1) * task->operands.set_bytes);
     return EAB_OK;
 }
 
 static int measure_on(bench_run *run, eab_device *device, eab_bench_row *row, eab_bench_samples *samples) {
-    const eab_bench_operation *operation = eab_bench_operation_at(row->point.op);
-    eab_bench_task task = {.device = device,
-                           .point = &row->point,
-                           .rotate_bytes = run->bench->cold ? 2 * eab_bench_cache_bytes(device) : 0};
-    const char *unsupported = operation->unsupported ? operation->unsupported(device, &row->point) : NULL;
-    if (unsupported) return eab_fail(EAB_UNSUPPORTED, "%s", unsupported);
-    EAB_TRY(operation->open(&task));
-    const int status = measure_task(run, &task, operation, row, samples);
-    operation->close(&task);
+    eab_bench_task task;
+    EAB_TRY(eab_bench_task_open(&task, device, &row->point, run->bench->cold ? 2 * eab_bench_cache_bytes(device) : 0));
+    const int status = measure_task(run, &task, row, samples);
+    eab_bench_task_close(&task);
     return status;
 }
 

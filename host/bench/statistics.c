@@ -32,12 +32,6 @@ void eab_bench_summarize(double *values, size_t count, eab_bench_summary *summar
     summary->median_error = median_error(values, count);
 }
 
-double eab_bench_median_of_3(const double values[3]) {
-    const double a = values[0], b = values[1], c = values[2];
-    if (isnan(a) || isnan(b) || isnan(c)) return NAN;
-    return fmax(fmin(a, b), fmin(fmax(a, b), c));
-}
-
 double eab_bench_cost_share(const eab_bench_cost *cost, double call_s, int64_t calls) {
     return (cost->call_s + cost->sample_s / (double)calls) / call_s;
 }

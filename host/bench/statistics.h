@@ -20,9 +20,6 @@ typedef struct {
  * errors. It assumes that the samples are independent, and no particular distribution. */
 void eab_bench_summarize(double *values, size_t count, eab_bench_summary *summary);
 
-/* NAN if one of them is NAN. */
-double eab_bench_median_of_3(const double values[3]);
-
 /* Time of the harness itself: in each call (the loop, the operation's call) and in each sample (reading the clock
  * twice). */
 typedef struct {

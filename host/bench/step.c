@@ -22,23 +22,22 @@ static eab_config config_of(const eab_bench_point *point) {
     return config;
 }
 
+/* The task's own memory is the pointer to its stepper. */
+static eab_train_stepper *stepper_of(const eab_bench_task *task) { return *(eab_train_stepper **)task->own; }
+
 static int open_step(eab_bench_task *task) {
     const eab_config config = config_of(task->point);
-    eab_train_stepper *stepper;
-    task->sets = 1;
     task->tokens = (double)config.batch * config.context;
     task->flop = task->tokens * eab_config_flop_per_token(&config);
-    EAB_TRY(eab_train_stepper_open(task->device, &config, &stepper));
-    task->own = stepper;
-    return EAB_OK;
+    return eab_train_stepper_open(task->device, &config, task->own);
 }
 
 static int run_step(eab_bench_task *task, int32_t set) {
     (void)set;
-    return eab_train_stepper_step(task->own);
+    return eab_train_stepper_step(stepper_of(task));
 }
 
-static void close_step(eab_bench_task *task) { eab_train_stepper_close(task->own); }
+static void close_step(eab_bench_task *task) { eab_train_stepper_close(stepper_of(task)); }
 
 /* ---- the check: the gradient of a batch ------------------------------------------------------------------------- */
 
@@ -114,11 +113,14 @@ static int ratio_of(eab_device *const devices[3], const eab_config *config, uint
  * batches. */
 static int check_batches(eab_device *const devices[3], const eab_config *config, double bound, double *ratio) {
     double ratios[3];
-    EAB_TRY(ratio_of(devices, config, 0, &ratios[0]));
-    *ratio = ratios[0];
-    if (!isfinite(ratios[0]) || ratios[0] <= bound) return EAB_OK;
-    for (int i = 1; i < 3; i++) EAB_TRY(ratio_of(devices, config, (uint64_t)(i * config->batch), &ratios[i]));
-    *ratio = eab_bench_median_of_3(ratios);
+    eab_bench_summary summary;
+    for (int i = 0; i < 3; i++) {
+        EAB_TRY(ratio_of(devices, config, (uint64_t)(i * config->batch), &ratios[i]));
+        *ratio = ratios[i];
+        if (!isfinite(*ratio) || (i == 0 && *ratio <= bound)) return EAB_OK;
+    }
+    eab_bench_summarize(ratios, 3, &summary);
+    *ratio = summary.median;
     return EAB_OK;
 }
 
@@ -175,6 +177,7 @@ const eab_bench_operation eab_bench_step = {
     .axes = EAB_AXIS_BIT(MECHANISM),
     .trains = true,
     .implementations = 1 << EAB_BENCH_EABENCH,
+    .own_bytes = sizeof(eab_train_stepper *),
     .model_points = model_points,
     .open = open_step,
     .run = run_step,

@@ -18,9 +18,11 @@ typedef struct {
 } operand;
 
 /* c = op(a) op(b) for batch * heads problems; op(a) is [m][k], op(b) is [k][n]. */
-static int product(eab_device *device, const eab_bench_attention_problem *p, int32_t set, operand a, operand b,
-                   int32_t c, int32_t m, int32_t n, int32_t k) {
+static int product(eab_bench_task *task, int32_t set, operand a, operand b, int32_t c, int32_t m, int32_t n,
+                   int32_t k) {
+    const eab_bench_attention_problem *p = task->own;
     const eab_bench_library *library = eab_bench_library_at(EAB_BENCH_OPENBLAS);
+    const eab_backend *backend = task->device->backend;
     const eab_gemm gemm = {.members = p->attention.batch * p->attention.heads,
                            .m = m,
                            .n = n,
@@ -30,40 +32,43 @@ static int product(eab_device *device, const eab_bench_attention_problem *p, int
                            .ldc = n,
                            .transpose_a = a.transposed,
                            .transpose_b = b.transposed,
-                           .a = {eab_bench_buffer(&p->buffers, set, a.tensor), (int64_t)m * k},
-                           .b = {eab_bench_buffer(&p->buffers, set, b.tensor), (int64_t)k * n},
-                           .c = {eab_bench_buffer(&p->buffers, set, c), (int64_t)m * n}};
-    if (device->backend->capacity || library->unavailable()) return device->backend->gemm(device, &gemm);
+                           .a = {eab_bench_buffer(&task->operands, set, a.tensor), (int64_t)m * k},
+                           .b = {eab_bench_buffer(&task->operands, set, b.tensor), (int64_t)k * n},
+                           .c = {eab_bench_buffer(&task->operands, set, c), (int64_t)m * n}};
+    if (backend->capacity || library->unavailable()) return backend->gemm(task->device, &gemm);
     library->product(NULL, &gemm);
     return EAB_OK;
 }
 
-int eab_bench_unfused_forward(eab_device *device, const eab_bench_attention_problem *p, int32_t set) {
+int eab_bench_unfused_forward(eab_bench_task *task, int32_t set) {
+    const eab_bench_attention_problem *p = task->own;
     const int32_t context = p->attention.context, width = p->attention.head_dim;
     const float scale = eab_mechanism_default_scale(p->attention.mechanism, width);
     const eab_attention_args args = eab_attention_args_of(&p->attention, &scale);
-    const int32_t scores = p->buffers.tensors[EAB_BENCH_SCORES].count ? EAB_BENCH_SCORES : EAB_BENCH_WEIGHTS;
+    const int32_t scores = task->operands.tensors[EAB_BENCH_SCORES].count ? EAB_BENCH_SCORES : EAB_BENCH_WEIGHTS;
     const operand q = {EAB_BENCH_Q, false}, k_transposed = {EAB_BENCH_K, true}, v = {EAB_BENCH_V, false};
     const operand weights = {EAB_BENCH_WEIGHTS, false};
-    EAB_TRY(product(device, p, set, q, k_transposed, scores, context, context, width));
-    EAB_TRY(device->backend->bench->scores_forward(device, &args, eab_bench_operand(&p->buffers, set, scores),
-                                                   eab_bench_operand(&p->buffers, set, EAB_BENCH_WEIGHTS)));
-    return product(device, p, set, weights, v, EAB_BENCH_OUT, context, width, context);
+    EAB_TRY(product(task, set, q, k_transposed, scores, context, context, width));
+    EAB_TRY(task->device->backend->bench->scores_forward(task->device, &args,
+                                                         eab_bench_operand(&task->operands, set, scores),
+                                                         eab_bench_operand(&task->operands, set, EAB_BENCH_WEIGHTS)));
+    return product(task, set, weights, v, EAB_BENCH_OUT, context, width, context);
 }
 
-int eab_bench_unfused_backward(eab_device *device, const eab_bench_attention_problem *p, int32_t set) {
+int eab_bench_unfused_backward(eab_bench_task *task, int32_t set) {
+    const eab_bench_attention_problem *p = task->own;
     const int32_t context = p->attention.context, width = p->attention.head_dim;
     const float scale = eab_mechanism_default_scale(p->attention.mechanism, width);
     const eab_attention_args args = eab_attention_args_of(&p->attention, &scale);
     const operand q = {EAB_BENCH_Q, false}, k = {EAB_BENCH_K, false}, v_transposed = {EAB_BENCH_V, true};
     const operand dout = {EAB_BENCH_DOUT, false}, weights_transposed = {EAB_BENCH_WEIGHTS, true};
     const operand dscores = {EAB_BENCH_DWEIGHTS, false}, dscores_transposed = {EAB_BENCH_DWEIGHTS, true};
-    EAB_TRY(product(device, p, set, weights_transposed, dout, EAB_BENCH_DV, context, width, context));
-    EAB_TRY(product(device, p, set, dout, v_transposed, EAB_BENCH_DWEIGHTS, context, context, width));
-    EAB_TRY(device->backend->bench->scores_backward(device, &args,
-                                                    eab_bench_operand(&p->buffers, set, EAB_BENCH_SCORES),
-                                                    eab_bench_operand(&p->buffers, set, EAB_BENCH_WEIGHTS),
-                                                    eab_bench_operand(&p->buffers, set, EAB_BENCH_DWEIGHTS)));
-    EAB_TRY(product(device, p, set, dscores, k, EAB_BENCH_DQ, context, width, context));
-    return product(device, p, set, dscores_transposed, q, EAB_BENCH_DK, context, width, context);
+    EAB_TRY(product(task, set, weights_transposed, dout, EAB_BENCH_DV, context, width, context));
+    EAB_TRY(product(task, set, dout, v_transposed, EAB_BENCH_DWEIGHTS, context, context, width));
+    EAB_TRY(task->device->backend->bench->scores_backward(task->device, &args,
+                                                          eab_bench_operand(&task->operands, set, EAB_BENCH_SCORES),
+                                                          eab_bench_operand(&task->operands, set, EAB_BENCH_WEIGHTS),
+                                                          eab_bench_operand(&task->operands, set, EAB_BENCH_DWEIGHTS)));
+    EAB_TRY(product(task, set, dscores, k, EAB_BENCH_DQ, context, width, context));
+    return product(task, set, dscores_transposed, q, EAB_BENCH_DK, context, width, context);
 }

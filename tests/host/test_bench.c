@@ -50,16 +50,6 @@ Test(bench, few_samples_have_no_error) {
     cr_assert(isnan(summary.median_error));
 }
 
-Test(bench, median_of_three) {
-    const double orders[6][3] = {{1, 2, 3}, {1, 3, 2}, {2, 1, 3}, {2, 3, 1}, {3, 1, 2}, {3, 2, 1}};
-    for (int i = 0; i < 6; i++) cr_assert_eq(eab_bench_median_of_3(orders[i]), 2);
-    cr_assert_eq(eab_bench_median_of_3((double[]){7, 1, 7}), 7);
-    cr_assert_eq(eab_bench_median_of_3((double[]){1, 7, 1}), 1);
-    cr_assert_eq(eab_bench_median_of_3((double[]){7, 1, 1}), 1);
-    cr_assert_eq(eab_bench_median_of_3((double[]){4, 4, 4}), 4);
-    cr_assert(isnan(eab_bench_median_of_3((double[]){1, NAN, 1})));
-}
-
 /* Calls of 1 us, a hundred in a sample. The harness takes 2 ns of each call and a hundredth of 50 ns. */
 Test(bench, share_of_the_harness_in_a_row) {
     const eab_bench_cost cost = {.call_s = 2e-9, .sample_s = 50e-9};
@@ -285,8 +275,8 @@ Test(bench, sampling_measures_and_costs_little) {
     cr_assert_eq(eab_device_open("cpu", 0, &device), EAB_OK);
     eab_bench_point point = example_row().point;
     point.op = EAB_BENCH_NOTHING;
-    eab_bench_task task = {.device = device, .point = &point};
-    cr_assert_eq(eab_bench_operation_at(EAB_BENCH_NOTHING)->open(&task), EAB_OK);
+    eab_bench_task task;
+    cr_assert_eq(eab_bench_task_open(&task, device, &point, 0), EAB_OK);
     const eab_bench_rule rule = {.precision = 0.01, .min_samples = 10, .max_s = 0.3};
     eab_bench_samples samples;
     const double before_s = eab_now_s();
@@ -296,6 +286,7 @@ Test(bench, sampling_measures_and_costs_little) {
     cr_assert_gt(samples.calls, 10, "an empty call needs many for a sample");
     cr_assert_lt(samples.summary.median, 1e-6, "an empty call of %g s", samples.summary.median);
     eab_bench_samples_free(&samples);
+    eab_bench_task_close(&task);
     eab_device_close(device);
 }
 
@@ -320,14 +311,13 @@ Test(bench, a_buffer_rotates_and_holds_no_zeros) {
     point.context = 8;
     point.head_dim = 4;
     point.causal = point.position = point.pass = point.dtype = 0;
-    eab_bench_task task = {.device = device, .point = &point, .rotate_bytes = 100000};
-    const eab_bench_operation *attention = eab_bench_operation_at(EAB_BENCH_ATTENTION);
-    cr_assert_eq(attention->open(&task), EAB_OK, "%s", eab_last_error());
-    cr_assert_geq((size_t)task.sets * task.set_bytes, 100000u);
+    eab_bench_task task;
+    cr_assert_eq(eab_bench_task_open(&task, device, &point, 100000), EAB_OK, "%s", eab_last_error());
+    cr_assert_geq((size_t)task.operands.sets * task.operands.set_bytes, 100000u);
     double ratio = NAN, bound = 0;
-    cr_assert_eq(attention->check(&task, &ratio, &bound), EAB_OK);
+    cr_assert_eq(task.operation->check(&task, &ratio, &bound), EAB_OK);
     cr_assert_leq(ratio, bound);
-    attention->close(&task);
+    eab_bench_task_close(&task);
     eab_device_close(device);
 }
 
@@ -366,12 +356,11 @@ static double checked_ratio(eab_bench_point point, bool with_broken, double *bou
     broken.attention_backward = broken_backward;
     broken.gemm = broken_gemm;
     if (with_broken) device->backend = &broken;
-    eab_bench_task task = {.device = device, .point = &point, .rotate_bytes = 0};
-    const eab_bench_operation *operation = eab_bench_operation_at(point.op);
+    eab_bench_task task;
     double ratio = NAN;
-    cr_assert_eq(operation->open(&task), EAB_OK, "%s", eab_last_error());
-    cr_assert_eq(operation->check(&task, &ratio, bound), EAB_OK, "%s", eab_last_error());
-    operation->close(&task);
+    cr_assert_eq(eab_bench_task_open(&task, device, &point, 0), EAB_OK, "%s", eab_last_error());
+    cr_assert_eq(task.operation->check(&task, &ratio, bound), EAB_OK, "%s", eab_last_error());
+    eab_bench_task_close(&task);
     device->backend = sound;
     eab_device_close(device);
     return ratio;
