@@ -12,10 +12,12 @@ void *eab_module_open(const char *name, bool global) {
     if (!program) return NULL;
     char *folder = g_path_get_dirname(program);
     char *beside = g_strdup_printf("%s/lib%s.so", folder, name);
-    char *installed = g_strdup_printf("%s/../" EAB_MODULE_FOLDER "/lib%s.so", folder, name);
+    char *modules = g_canonicalize_filename(EAB_MODULE_FOLDER, folder); /* which may be absolute */
+    char *installed = g_strdup_printf("%s/lib%s.so", modules, name);
     void *module =
         dlopen(access(beside, F_OK) == 0 ? beside : installed, RTLD_NOW | (global ? RTLD_GLOBAL : RTLD_LOCAL));
     g_free(installed);
+    g_free(modules);
     g_free(beside);
     g_free(folder);
     g_free(program);

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Installs the build in BUILD to a scratch prefix, builds examples/attention against it by the CMake package and by
-# pkg-config, and runs both; the rest of the tree is not in their reach.
+# Builds examples/attention with the library in each way that another project can, and runs it: by the CMake package and
+# pkg-config from an installed tree that has moved, from folders that are absolute, below DESTDIR, and with the sources
+# as a part of its own build. Paths hold blanks and letters beyond ASCII; the rest of the tree is not in reach.
 # Usage: run.sh BUILD
 set -euo pipefail
 build=$(realpath -- "${1:?the build folder}")
@@ -24,6 +25,30 @@ logged() {
     fail "$what"
 }
 
+# run_example OUTPUT LIBDIR PROGRAM
+run_example() {
+    LD_LIBRARY_PATH=$2 "$3" >"$scratch/$1" || fail "the example ($1) ends with $?"
+}
+
+# by_pkg_config NAME PREFIX [FOLDER]: builds the example with the eabench.pc below PREFIX. FOLDER: below it pkg-config
+# finds what the file names.
+by_pkg_config() {
+    local flags=()
+    PKG_CONFIG_PATH=$(dirname -- "$(find "$2" -name eabench.pc)")
+    export PKG_CONFIG_PATH PKG_CONFIG_SYSROOT_DIR=${3:-}
+    # pkg-config escapes blanks for a shell.
+    eval "flags+=($(pkg-config --cflags --libs eabench))"
+    $cc -std=c17 -O2 -Wall -Wextra "$scratch"/example/*.c "${flags[@]}" -lm -o "$scratch/$1" || fail "pkg-config: $1"
+}
+
+# by_cmake NAME PREFIX: builds the example with the CMake package below PREFIX.
+by_cmake() {
+    logged "the CMake package ($1)" cmake -S "$scratch/example" -B "$scratch/$1" -G Ninja \
+        -DCMAKE_C_COMPILER="$cc" -DCMAKE_PREFIX_PATH="$2" -DCMAKE_BUILD_TYPE=Release
+    logged "the CMake package ($1)" cmake --build "$scratch/$1"
+}
+
+cp -R -- "$root/examples/attention" "$scratch/example"
 logged "cmake --install" cmake --install "$build" --prefix "$prefix"
 outside=$(sed -n 's/^-- \(Installing\|Up-to-date\|Symlink\): //p' "$scratch/log" | grep -v "^$prefix/" || true)
 [[ -z $outside ]] || fail "written outside the prefix: $outside"
@@ -50,29 +75,95 @@ while IFS= read -r header; do
     fi
 done < <(find "$prefix/include" -name '*.h')
 
-# ---- by CMake, in a prefix that has moved ----------------------------------------------------------------------------
+# ---- an installed tree that has moved --------------------------------------------------------------------------------
 
-mv -- "$prefix" "$scratch/moved prefix"
-libdir=$scratch/moved\ prefix${libdir#"$prefix"}
-prefix=$scratch/moved\ prefix
-cp -R -- "$root/examples/attention" "$scratch/example"
-logged "the CMake package" cmake -S "$scratch/example" -B "$scratch/by-cmake" -G Ninja \
-    -DCMAKE_C_COMPILER="$cc" -DCMAKE_PREFIX_PATH="$prefix" -DCMAKE_BUILD_TYPE=Release
-logged "the CMake package" cmake --build "$scratch/by-cmake"
-by_cmake=$(find "$scratch/by-cmake" -maxdepth 1 -type f -executable)
-LD_LIBRARY_PATH=$libdir "$by_cmake" >"$scratch/out-cmake" || fail "the example built by CMake ends with $?"
-
-# ---- by pkg-config ---------------------------------------------------------------------------------------------------
-
-PKG_CONFIG_PATH=$(dirname -- "$(find "$prefix" -name eabench.pc)")
-export PKG_CONFIG_PATH
-# pkg-config escapes blanks for a shell.
-flags=()
-eval "flags+=($(pkg-config --cflags --libs eabench))"
-$cc -std=c17 -O2 -Wall -Wextra "$scratch"/example/*.c "${flags[@]}" -lm -o "$scratch/by-pkg-config" || fail "pkg-config"
-LD_LIBRARY_PATH=$libdir "$scratch/by-pkg-config" >"$scratch/out-pkg-config" ||
-    fail "the example built by pkg-config ends with $?"
-
+moved=$scratch/moved/größer\ und\ neu
+mkdir -p -- "$scratch/moved"
+mv -- "$prefix" "$moved"
+libdir=$moved${libdir#"$prefix"}
+by_cmake by-cmake "$moved"
+run_example out-cmake "$libdir" "$scratch/by-cmake/attention"
+by_pkg_config by-pkg-config "$moved"
+run_example out-pkg-config "$libdir" "$scratch/by-pkg-config"
 cmp "$scratch/out-cmake" "$scratch/out-pkg-config" || fail "the two examples print different results"
 cat "$scratch/out-cmake"
-echo "install test: installed, moved, built by CMake and by pkg-config, run"
+
+# ---- the sources as a part of another build --------------------------------------------------------------------------
+
+# All that the library needs.
+sources=$scratch/größere\ Quellen
+mkdir -- "$sources"
+cp -R -- "$root/CMakeLists.txt" "$root/cmake" "$root/kernels" "$root/tasks" "$sources"
+
+# parent NAME COMMAND OPTION...: configures a project that includes the sources by COMMAND, with checks of what leaks.
+parent() {
+    local folder=$scratch/$1/mit\ Eltern
+    mkdir -p -- "$folder"
+    cp -- "$scratch"/example/*.c "$folder"
+    cat >"$folder/CMakeLists.txt" <<END
+cmake_minimum_required(VERSION 3.22)
+project(parent LANGUAGES C)
+set(known CMAKE_BUILD_TYPE CMAKE_C_STANDARD CMAKE_C_FLAGS CMAKE_C_VISIBILITY_PRESET CMAKE_CUDA_ARCHITECTURES
+    CMAKE_RUNTIME_OUTPUT_DIRECTORY CMAKE_LIBRARY_OUTPUT_DIRECTORY CMAKE_POSITION_INDEPENDENT_CODE)
+foreach(name IN LISTS known)
+  set(before_\${name} "\${\${name}}")
+endforeach()
+$2
+foreach(name IN LISTS known)
+  if(NOT "\${\${name}}" STREQUAL "\${before_\${name}}")
+    message(FATAL_ERROR "\${name} leaks: '\${\${name}}'")
+  endif()
+endforeach()
+foreach(name COMPILE_OPTIONS COMPILE_DEFINITIONS LINK_OPTIONS INCLUDE_DIRECTORIES)
+  get_directory_property(value \${name})
+  if(value)
+    message(FATAL_ERROR "\${name} leaks: '\${value}'")
+  endif()
+endforeach()
+enable_testing()
+add_executable(attention attention.c)
+target_link_libraries(attention PRIVATE eabench::eabench m)
+install(TARGETS attention)
+END
+    logged "$1" cmake -S "$folder" -B "$folder/build" -G Ninja -DCMAKE_C_COMPILER="$cc" "${@:3}"
+    if ! (cd -- "$folder/build" && ctest -N) | grep -q '^Total Tests: 0'; then fail "$1: its tests are the parent's"; fi
+}
+
+parent FetchContent 'include(FetchContent)
+FetchContent_Declare(eabench SOURCE_DIR "${FETCHED}")
+FetchContent_MakeAvailable(eabench)' -DFETCHED="$sources"
+logged "FetchContent" ninja -C "$scratch/FetchContent/mit Eltern/build" CMakeFiles/attention.dir/attention.c.o
+
+parent add_subdirectory 'add_subdirectory("${SOURCES}" "${CMAKE_BINARY_DIR}/library folder")' -DSOURCES="$sources"
+within=$scratch/add_subdirectory/mit\ Eltern/build
+logged "add_subdirectory" cmake --build "$within"
+[[ -f "$within/library folder/libeabench.so" ]] || fail "add_subdirectory: the library is not in its folder"
+foreign=$(find "$within" -maxdepth 1 -type f -executable ! -name attention)
+[[ -z $foreign ]] || fail "add_subdirectory: also built: $foreign"
+run_example out-subdirectory '' "$within/attention"
+cmp "$scratch/out-cmake" "$scratch/out-subdirectory" || fail "the library prints other results in another build"
+logged "install" cmake --install "$within" --prefix "$scratch/parent prefix"
+foreign=$(find "$scratch/parent prefix" -type f ! -name attention)
+[[ -z $foreign ]] || fail "add_subdirectory: the parent's installation has $foreign"
+
+# ---- absolute folders, and DESTDIR -----------------------------------------------------------------------------------
+
+# packaged NAME LIBDIR INCLUDEDIR STAGE [ROOT]: the library that was built above, installed below DESTDIR=STAGE, with
+# these folders. ROOT: where pkg-config finds absolute ones; it takes no blank in it.
+packaged() {
+    local folder=$scratch/$1 stage=$4 library
+    logged "$1: configure" cmake -S "$sources" -B "$folder/build" -G Ninja -DCMAKE_C_COMPILER="$cc" -DEAB_HOST=OFF \
+        -DEAB_TESTS=OFF -DEAB_CUDA=OFF -DCMAKE_BUILD_TYPE=Release -DCMAKE_INSTALL_PREFIX="/opt/ea bench" \
+        -DCMAKE_INSTALL_LIBDIR="$2" -DCMAKE_INSTALL_INCLUDEDIR="$3"
+    cp -P -- "$within/library folder"/libeabench.so* "$folder/build"
+    DESTDIR=$stage logged "$1: install" cmake --install "$folder/build"
+    library=$(find "$stage" -name libeabench.so)
+    [[ -n $library ]] || fail "$1: no libeabench.so below DESTDIR"
+    by_pkg_config "$1-pkg-config" "$stage" "${5:-}"
+    run_example "out-$1" "$(dirname -- "$library")" "$scratch/$1-pkg-config"
+    cmp "$scratch/out-cmake" "$scratch/out-$1" || fail "$1: other results"
+}
+packaged relative 'lib/deep er' include "$scratch/Ablage für Pakete"
+packaged absolute '/opt/other/lib' '/usr/local/include/ea bench' "$scratch/stage" "$scratch/stage"
+
+echo "install test: by CMake, pkg-config, FetchContent, add_subdirectory; moved, absolute, below DESTDIR: all run"
