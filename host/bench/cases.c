@@ -160,7 +160,7 @@ static int list_models(const bench_case *entry, const eab_bench_request *request
     for (char **set = own; *set; set++) g_ptr_array_add(sets, *set);
     for (const char *const *set = request->sets; set && *set; set++) g_ptr_array_add(sets, (char *)(uintptr_t)*set);
     g_ptr_array_add(sets, NULL);
-    int status = eab_spec_parse("--set", task, (const char *const *)sets->pdata, &spec);
+    int status = eab_spec_parse("--set", task, strlen(task), (const char *const *)sets->pdata, &spec);
     if (!status) {
         status = eab_plan_make("--set", &spec, models);
         eab_spec_free(&spec);

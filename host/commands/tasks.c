@@ -1,236 +1,157 @@
 /* eabench tasks: the task families, their options, and what their sequences look like. */
+#include <glib.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
+#include "arguments.h"
 #include "base/suggest.h"
-#include "commands.h"
-#include "plan/validate.h"
+#include "plan/cells.h"
 #include "spec/cell_task.h"
-#include "spec/options.h"
-#include "spec/range.h"
 #include "task_examples.h"
 #include "tasks/task.h"
 
-enum { DEFAULT_SHOWN = 5, MAX_SHOWN = 1000000, MAX_SETS = 64 };
+enum { DEFAULT_SHOWN = 5, MAX_SHOWN = 1000000 };
 
-/* What the command line asks for. */
 typedef struct {
-    bool help;
-    int family; /* -1: list them all */
-    int32_t show, context;
-    int64_t seed;
-    const char *sets[MAX_SETS];
-    int set_count;
-} tasks_request;
+    char **names, **sets, *context, *seed;
+    gint64 show;
+    gboolean help;
+} arguments;
 
-static const char *const flags[] = {"--show", "--set", "--context", "--seed", "--help", NULL};
+static const char *const option_names[] = {"show", "set", "context", "seed", "help", NULL};
 
-static void print_usage(FILE *file) {
-    fputs("usage: eabench tasks [NAME [--show N] [--set KEY=VALUE]... [--context N] [--seed N]]\n"
-          "\n"
-          "Lists the task families, or shows one of them: its options, its level and N example sequences (default 5)\n"
-          "as training sees them. Tokens in [brackets] are free: drawn at random, or fixed marks. All others are\n"
-          "determined by those before them; they alone are learned and scored.\n",
-          file);
+static GOptionContext *make_context(arguments *a) {
+    const GOptionEntry entries[] = {
+        {"show", 0, 0, G_OPTION_ARG_INT64, &a->show, "how many sequences (default: 5)", "N"},
+        {"set", 0, 0, G_OPTION_ARG_FILENAME_ARRAY, &a->sets, "an option of the family; may be repeated", "KEY=VALUE"},
+        {"context", 0, 0, G_OPTION_ARG_FILENAME, &a->context, "input positions, as --set model.context=N of a sweep",
+         "N"},
+        {"seed", 0, 0, G_OPTION_ARG_FILENAME, &a->seed, "of the draws, as --set train.seed=N of a sweep", "N"},
+        {"help", 'h', 0, G_OPTION_ARG_NONE, &a->help, "show this", NULL},
+        {G_OPTION_REMAINING, 0, 0, G_OPTION_ARG_FILENAME_ARRAY, &a->names, NULL, "[NAME]"},
+        {0},
+    };
+    GOptionContext *context = g_option_context_new("- the task families and example sequences");
+    g_option_context_set_description(
+        context, "Without NAME all families are listed; with it, its options, its level and sequences as training has\n"
+                 "them. Tokens in [brackets] are free: drawn at random, or fixed. All others are determined by those\n"
+                 "before them; only these are learned and scored.");
+    g_option_context_set_help_enabled(context, FALSE);
+    g_option_context_add_main_entries(context, entries, NULL);
+    return context;
 }
 
-/* ---- arguments ----------------------------------------------------------------------------------------------- */
-
-/* One number within the bounds of `option`. */
-static int read_number(const char *where, const char *text, const eab_option *option, double *value) {
-    GArray *values = g_array_new(FALSE, FALSE, sizeof(double));
-    int status = option->kind == EAB_OPTION_MIXTURE ? eab_mixture_parse(text, where, values)
-                                                    : eab_range_parse(option, text, where, values);
-    if (!status && values->len != 1)
-        status = eab_fail(EAB_BAD_INPUT, "%s: %u values; allowed: one", where, values->len);
-    if (!status) *value = g_array_index(values, double, 0);
-    g_array_unref(values);
-    return status;
-}
-
-static int read_family(const char *name, tasks_request *request) {
-    const char *names[EAB_FAMILY_COUNT + 1] = {NULL};
-    char allowed[256], shown[80];
-    request->family = eab_family_from_name(name);
-    if (request->family >= 0) return EAB_OK;
-    for (int i = 0; i < EAB_FAMILY_COUNT; i++) names[i] = eab_family_name(i);
-    eab_join(names, allowed, sizeof allowed);
-    return eab_fail(EAB_BAD_INPUT, "%s: unknown task family; nearest: %s; allowed: %s",
-                    eab_excerpt(name, 60, shown, sizeof shown), eab_suggest(name, names), allowed);
-}
-
-static int read_flag(const char *flag, const char *text, tasks_request *request) {
-    static const eab_option show = {.kind = EAB_OPTION_INT32, .minimum = 0, .maximum = MAX_SHOWN};
-    char where[128], shown[64];
-    double number = 0;
-    if (!text) return eab_fail(EAB_BAD_INPUT, "%s: no value behind it; allowed: %s VALUE", flag, flag);
-    snprintf(where, sizeof where, "%s %s", flag, eab_excerpt(text, 40, shown, sizeof shown));
-    if (strcmp(flag, "--set") == 0) {
-        if (request->set_count == MAX_SETS)
-            return eab_fail(EAB_BAD_INPUT, "--set: too many; allowed: at most %d", MAX_SETS);
-        request->sets[request->set_count++] = text;
-    } else if (strcmp(flag, "--show") == 0) {
-        EAB_TRY(read_number(where, text, &show, &number));
-        request->show = (int32_t)number;
-    } else if (strcmp(flag, "--context") == 0) {
-        EAB_TRY(read_number(where, text, eab_option_find("model", "context"), &number));
-        request->context = (int32_t)number;
-    } else {
-        EAB_TRY(read_number(where, text, eab_option_find("train", "seed"), &number));
-        request->seed = (int64_t)number;
-    }
-    return EAB_OK;
-}
-
-static int refuse_flag(const char *flag) {
-    char shown[80], allowed[128];
-    eab_join(flags, allowed, sizeof allowed);
-    return eab_fail(EAB_BAD_INPUT, "%s: unknown option; nearest: %s; allowed: %s",
-                    eab_excerpt(flag, 60, shown, sizeof shown), eab_suggest(flag, flags), allowed);
-}
-
-/* Flags are written "--flag value" or "--flag=value". */
-static int read_arguments(int argc, char **argv, tasks_request *request) {
-    const eab_config standard = eab_config_default(0);
+/* The sweep's --set that "basis=4", "task.basis=4" or "recurrence.basis=4" stands for. */
+static int read_set(const char *family, const char *set, GPtrArray *sets) {
     char shown[80];
-    *request = (tasks_request){.family = -1, .show = DEFAULT_SHOWN, .context = standard.context, .seed = standard.seed};
-    for (int i = 1; i < argc; i++) {
-        if (argv[i][0] != '-') {
-            if (request->family >= 0)
-                return eab_fail(EAB_BAD_INPUT, "%s: a second name; allowed: one task family",
-                                eab_excerpt(argv[i], 60, shown, sizeof shown));
-            EAB_TRY(read_family(argv[i], request));
-            continue;
-        }
-        if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0) {
-            request->help = true;
-            return EAB_OK;
-        }
-        const size_t length = strcspn(argv[i], "=");
-        const char *flag = NULL;
-        for (int j = 0; flags[j] && !flag; j++)
-            if (strlen(flags[j]) == length && strncmp(argv[i], flags[j], length) == 0) flag = flags[j];
-        if (!flag || strcmp(flag, "--help") == 0) return refuse_flag(argv[i]);
-        if (argv[i][length]) EAB_TRY(read_flag(flag, argv[i] + length + 1, request));
-        else {
-            i++;
-            EAB_TRY(read_flag(flag, i < argc ? argv[i] : NULL, request));
-        }
-    }
-    if (request->family < 0 && request->set_count)
-        return eab_fail(EAB_BAD_INPUT, "--set %s: no task family named; allowed: eabench tasks NAME --set KEY=VALUE",
-                        eab_excerpt(request->sets[0], 60, shown, sizeof shown));
+    const size_t length = strcspn(set, ".=");
+    const bool has_section = set[length] == '.';
+    const bool is_family = has_section && strlen(family) == length && strncmp(set, family, length) == 0;
+    if (has_section && !is_family && !g_str_has_prefix(set, "task"))
+        return eab_fail(EAB_BAD_INPUT, "--set %s: not of this family; allowed: KEY=VALUE or %s.KEY=VALUE",
+                        eab_excerpt(set, 60, shown, sizeof shown), family);
+    if (has_section && !is_family) g_ptr_array_add(sets, g_strdup(set));
+    else g_ptr_array_add(sets, g_strconcat("task.", is_family ? set + length + 1 : set, NULL));
     return EAB_OK;
 }
 
-/* "basis=4"; "task.basis=4" and "recurrence.basis=4" as in a sweep's --set. */
-static int apply_set(const tasks_request *request, const char *set, eab_config *config) {
-    const char *family = eab_family_name(request->family);
-    char where[128], shown[80], allowed[128];
-    snprintf(where, sizeof where, "--set %s", eab_excerpt(set, 60, shown, sizeof shown));
-    const char *equals = strchr(set, '=');
-    if (!equals) return eab_fail(EAB_BAD_INPUT, "%s: no =; allowed: --set KEY=VALUE", where);
-    const char *names[EAB_TASK_MAX_OPTIONS + 1] = {NULL};
-    for (int i = 0; eab_option_of_task(request->family, i); i++) names[i] = eab_option_of_task(request->family, i)->key;
-
-    char *name = g_strndup(set, (gsize)(equals - set));
-    char *dot = strrchr(name, '.');
-    const char *key = g_strstrip(dot ? dot + 1 : name);
-    if (dot) *dot = '\0';
-    char *full = g_strconcat("task ", family, NULL);
-    const eab_option *option = eab_option_find(family, key);
+/* A plan with one cell, which has the level that the command line asks for. */
+static int make_plan(const arguments *a, int family, eab_plan *plan) {
+    char *section = g_strdup_printf("[task %s]\n", eab_family_name(family));
+    GPtrArray *sets = g_ptr_array_new_with_free_func(g_free);
+    eab_spec spec;
     int status = EAB_OK;
-    double value = 0;
-    if (dot && strcmp(name, "task") != 0 && strcmp(name, family) != 0 && strcmp(name, full) != 0) {
-        status = eab_fail(EAB_BAD_INPUT, "%s: not of this family; allowed: KEY=VALUE or %s.KEY=VALUE", where, family);
-    } else if (!option) {
-        eab_join(names, allowed, sizeof allowed);
-        status = eab_fail(EAB_BAD_INPUT, "%s: unknown key; nearest: %s; allowed: %s", where, eab_suggest(key, names),
-                          allowed);
-    } else {
-        status = read_number(where, equals + 1, option, &value);
+    g_ptr_array_add(sets, g_strdup("train.batch=1"));
+    if (family == EAB_FAMILY_MIXTURE)
+        g_ptr_array_add(sets, g_strdup("task.parts=recurrence(basis=8 delay=2) + recurrence(basis=4 delay=3)"));
+    if (a->context) g_ptr_array_add(sets, g_strconcat("model.context=", a->context, NULL));
+    if (a->seed) g_ptr_array_add(sets, g_strconcat("train.seed=", a->seed, NULL));
+    for (char **set = a->sets; set && *set && !status; set++) status = read_set(eab_family_name(family), *set, sets);
+    g_ptr_array_add(sets, NULL);
+    if (!status) status = eab_spec_parse("--set", section, strlen(section), (const char *const *)sets->pdata, &spec);
+    if (!status) {
+        status = eab_plan_make("--set", &spec, plan);
+        eab_spec_free(&spec);
     }
-    if (!status) eab_option_set(option, config, value);
-    g_free(full);
-    g_free(name);
+    g_ptr_array_unref(sets);
+    g_free(section);
+    if (status || plan->count == 1) return status;
+    status = eab_fail(EAB_BAD_INPUT, "--set: %lld levels or seeds; allowed: one value for each option",
+                      (long long)plan->count);
+    eab_plan_free(plan);
     return status;
-}
-
-/* ---- output -------------------------------------------------------------------------------------------------- */
-
-static void print_mixture(void) {
-    char allowed[128];
-    printf("mixture: several levels, of one family or of several, learned by one model\n");
-    for (int i = 0; eab_option_of_task(EAB_FAMILY_MIXTURE, i); i++) {
-        const eab_option *option = eab_option_of_task(EAB_FAMILY_MIXTURE, i);
-        eab_option_allowed(option, allowed, sizeof allowed);
-        printf("  %-8s %s: %s\n", option->key, allowed, option->help);
-    }
 }
 
 static void print_family(int family) {
-    if (family == EAB_FAMILY_MIXTURE) {
-        print_mixture();
-        return;
-    }
-    const eab_task *task = eab_task_at(family);
+    const bool is_mixture = family == EAB_FAMILY_MIXTURE;
+    const eab_option *option;
     int width = 8;
-    for (int i = 0; i < task->option_count; i++) width = MAX(width, (int)strlen(task->options[i].key));
-    printf("%s: %s\n", task->name, task->summary);
-    for (int i = 0; i < task->option_count; i++) {
-        const eab_task_option *option = &task->options[i];
-        char value[32], allowed[64];
-        eab_option_print_value(eab_option_of_task(family, i), option->default_value, value, sizeof value);
-        if (option->choices) eab_option_allowed(eab_option_of_task(family, i), allowed, sizeof allowed);
-        else snprintf(allowed, sizeof allowed, "%d..%d", option->minimum, option->maximum);
-        printf("  %-*s default %-6s %-10s %s\n", width, option->key, value, allowed, option->help);
+    for (int i = 0; (option = eab_option_of_task(family, i)); i++) width = MAX(width, (int)strlen(option->key));
+    printf("%s: %s\n", eab_family_name(family),
+           is_mixture ? "several levels, of one family or of several, learned by one model"
+                      : eab_task_at(family)->summary);
+    for (int i = 0; (option = eab_option_of_task(family, i)); i++) {
+        char value[EAB_OPTION_TEXT_SIZE], allowed[128];
+        eab_option_allowed(option, allowed, sizeof allowed);
+        if (is_mixture) {
+            printf("  %-8s %s: %s\n", option->key, allowed, option->help);
+            continue;
+        }
+        eab_option_print_value(option, option->default_value, value, sizeof value);
+        printf("  %-*s default %-6s %-10s %s\n", width, option->key, value,
+               allowed + (g_str_has_prefix(allowed, "an integer ") ? strlen("an integer ") : 0), option->help);
     }
 }
 
-/* The level that the command line asks for; for a mixture without parts an example. */
-static int choose_level(const tasks_request *request, eab_config *config) {
-    char message[256], name[EAB_LEVEL_NAME_SIZE];
-    *config = eab_config_default(request->family);
-    config->context = request->context;
-    for (int i = 0; i < request->set_count; i++) EAB_TRY(apply_set(request, request->sets[i], config));
-    if (request->family == EAB_FAMILY_MIXTURE) {
-        const eab_option *parts = eab_option_find("mixture", "parts");
-        double number = config->mixture;
-        if (!config->mixture)
-            EAB_TRY(read_number("parts", "recurrence(basis=8 delay=2) + recurrence(basis=4 delay=3)", parts, &number));
-        config->mixture = (int32_t)number;
-        config->level = *eab_config_part(config, 0);
-        return eab_config_check(config);
+static int show_family(const arguments *a, int family) {
+    char name[EAB_LEVEL_NAME_SIZE];
+    eab_plan plan;
+    EAB_TRY(make_plan(a, family, &plan));
+    const eab_config *config = &plan.cells[0].config;
+    print_family(family);
+    eab_config_level_name(config, name, sizeof name);
+    printf("\nlevel %s: %d tokens, %.4g bits of complexity, chance accuracy %.4g\n", name, eab_config_vocab(config),
+           eab_config_complexity_bits(config), eab_config_chance_accuracy(config));
+    int status = EAB_OK;
+    if (a->show > 0) {
+        printf("context %d, seed %lld, training stream; [free] tokens are drawn or not scored, the others are to be "
+               "predicted\n\n",
+               config->context, (long long)config->seed);
+        status = eab_task_examples_print(config, (int32_t)a->show, (uint32_t)config->seed);
     }
-    const eab_task *task = eab_task_at(request->family);
-    eab_level_name(&config->level, name, sizeof name);
-    if (!task->check(&config->level, config->context, message, sizeof message))
-        return eab_fail(EAB_BAD_INPUT, "%s %s: %s", task->name, name, message);
+    eab_plan_free(&plan);
+    return status;
+}
+
+static int run_tasks(const arguments *a) {
+    char shown[80];
+    int family;
+    if (a->show < 0 || a->show > MAX_SHOWN)
+        return eab_fail(EAB_BAD_INPUT, "--show %lld: out of bounds; allowed: 0..%d", (long long)a->show, MAX_SHOWN);
+    if (a->names && a->names[1])
+        return eab_fail(EAB_BAD_INPUT, "%s: a second name; allowed: one task family",
+                        eab_excerpt(a->names[1], 60, shown, sizeof shown));
+    if (a->names) {
+        EAB_TRY(eab_family_read(a->names[0], EAB_FAMILY_COUNT, "NAME", &family));
+        return show_family(a, family);
+    }
+    if (a->sets)
+        return eab_fail(EAB_BAD_INPUT, "--set %s: no task family named; allowed: eabench tasks NAME --set KEY=VALUE",
+                        eab_excerpt(a->sets[0], 60, shown, sizeof shown));
+    for (family = 0; family < EAB_FAMILY_COUNT; family++) print_family(family);
     return EAB_OK;
 }
 
-static int show_family(const tasks_request *request) {
-    eab_config config;
-    char name[EAB_LEVEL_NAME_SIZE];
-    EAB_TRY(choose_level(request, &config));
-    print_family(request->family);
-    eab_config_level_name(&config, name, sizeof name);
-    printf("\nlevel %s: %d tokens, %.4g bits of complexity, chance accuracy %.4g\n", name, eab_config_vocab(&config),
-           eab_config_complexity_bits(&config), eab_config_chance_accuracy(&config));
-    if (request->show == 0) return EAB_OK;
-    printf("context %d, seed %lld, training stream; [free] tokens are drawn or not scored, the others are to be "
-           "predicted\n\n",
-           config.context, (long long)request->seed);
-    return eab_task_examples_print(&config, request->show, (uint32_t)request->seed);
-}
-
 int eab_command_tasks(int argc, char **argv) {
-    tasks_request request;
-    int status = read_arguments(argc, argv, &request);
-    if (!status && request.help) print_usage(stdout);
-    else if (!status && request.family >= 0) status = show_family(&request);
-    else if (!status)
-        for (int i = 0; i < EAB_FAMILY_COUNT; i++) print_family(i);
-    return status ? eab_command_error("tasks", status) : EAB_EXIT_DONE;
+    arguments a = {.show = DEFAULT_SHOWN};
+    int code = eab_command_parse("tasks", make_context(&a), argc, argv, option_names, &a.help);
+    if (code < 0) {
+        const int status = run_tasks(&a);
+        code = status ? eab_command_error("tasks", status) : EAB_EXIT_DONE;
+    }
+    g_strfreev(a.names);
+    g_strfreev(a.sets);
+    g_free(a.context);
+    g_free(a.seed);
+    return code;
 }

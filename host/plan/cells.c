@@ -1,10 +1,11 @@
 #include "cells.h"
 
 #include <glib.h>
-#include <stdlib.h>
+#include <math.h>
 #include <string.h>
 
 #include "base/suggest.h"
+#include "kernels/mechanism.h"
 #include "model/cost.h"
 #include "spec/cell_task.h"
 #include "spec/file.h"
@@ -12,7 +13,7 @@
 #include "tasks/task.h"
 #include "validate.h"
 
-enum { MAX_DIMENSIONS = 64, MAX_VARIANTS = 16 };
+enum { MAX_DIMENSIONS = 64 };
 
 /* One dimension of a product: an option's values, or (option NULL) the levels of all task sections. */
 typedef struct {
@@ -20,29 +21,35 @@ typedef struct {
     const double *values;
     int64_t count;
     int64_t first; /* place of values[0] among the axis' values, for the order of the cells */
-    int64_t place; /* of the cell that is due */
+    int64_t place; /* of the next cell */
 } sweep_dimension;
 
 /* A level of a task section: a cell's fields that say what it learns. */
 typedef struct {
     eab_level level;
-    int32_t mixture, cue;
+    const eab_mixture *mixture;
+    int32_t cue;
 } level_choice;
 
-/* A product of dimensions. A sweep is one, or, where an axis has a list for some mechanism, one for each mechanism. */
+/* The cells of one mechanism: the product of its axes. */
 typedef struct {
     sweep_dimension dimensions[MAX_DIMENSIONS];
+    double count; /* of its cells; a double: no product of counts overflows it */
     bool ended;
 } sweep_variant;
 
 typedef struct {
     const char *path;
-    sweep_variant variants[MAX_VARIANTS]; /* of the same dimensions, in the same order */
+    sweep_variant variants[EAB_MECHANISM_COUNT]; /* of the same dimensions, in the same order */
     int variant_count, dimension_count;
-    level_choice *levels;
-    double level_count, cell_count; /* doubles: no product of counts overflows them */
-    double repeated;                /* cells of mechanisms that are listed twice */
+    GArray *levels; /* of level_choice */
+    double level_count, cell_count;
+    double repeated; /* cells of mechanisms that are listed twice */
 } sweep_product;
+
+static const eab_section *section_at(const eab_spec *spec, guint index) {
+    return g_ptr_array_index(spec->sections, index);
+}
 
 static const double *axis_values(const eab_axis *axis) { return (const double *)(const void *)axis->values->data; }
 
@@ -52,158 +59,123 @@ static double count_section(const eab_section *section) {
     return count;
 }
 
-static void add_dimension(sweep_product *product, const eab_axis *axis) {
-    product->variants[0].dimensions[product->dimension_count++] =
-        axis ? (sweep_dimension){.option = axis->option, .values = axis_values(axis), .count = axis->values->len}
-             : (sweep_dimension){.option = NULL};
+static bool has_dimension(const sweep_variant *variant, int count, const eab_option *option) {
+    for (int i = 0; i < count; i++)
+        if (variant->dimensions[i].option == option) return true;
+    return false;
 }
 
-/* Whether the option's first axis in the section is this one, and whether some mechanism has a list of its own. */
-static bool is_first_axis(const eab_section *section, guint index, bool *by_mechanism) {
-    const eab_option *option = g_array_index(section->axes, eab_axis, index).option;
-    *by_mechanism = false;
+/* Adds a dimension for each option of the section, in the order of their first axes. */
+static int add_dimensions(sweep_variant *variant, int count, const eab_section *section, int32_t mechanism) {
     for (guint i = 0; i < section->axes->len; i++) {
-        const eab_axis *axis = &g_array_index(section->axes, eab_axis, i);
-        if (axis->option != option) continue;
-        if (i < index) return false;
-        *by_mechanism = *by_mechanism || axis->mechanism >= 0;
+        const eab_option *option = g_array_index(section->axes, eab_axis, i).option;
+        if (has_dimension(variant, count, option)) continue;
+        const eab_axis *axis = eab_section_axis(section, option, mechanism);
+        if (!axis) axis = eab_section_axis(section, option, -1);
+        variant->dimensions[count++] =
+            (sweep_dimension){.option = option, .values = axis_values(axis), .count = axis->values->len};
     }
-    return true;
+    return count;
 }
 
-/* Lists the dimensions that have more than one value and sets the others in `base`. Returns whether any of them has a
- * list for some mechanism. */
-static bool list_dimensions(sweep_product *product, const eab_spec *spec, eab_config *base) {
-    bool tasks_listed = false, any_by_mechanism = false, by_mechanism;
+/* Makes the variant of the mechanism at `place` of the list of mechanisms. */
+static void make_variant(sweep_product *product, const eab_spec *spec, const eab_axis *mechanisms, guint place,
+                         sweep_variant *variant) {
+    int count = 0;
+    *variant = (sweep_variant){.count = product->level_count};
     for (guint i = 0; i < spec->sections->len; i++) {
-        const eab_section *section = g_ptr_array_index(spec->sections, i);
-        if (section->family >= 0) {
-            if (!tasks_listed) add_dimension(product, NULL);
-            tasks_listed = true;
-            product->level_count += count_section(section);
-            continue;
-        }
-        for (guint j = 0; j < section->axes->len; j++) {
-            if (!is_first_axis(section, j, &by_mechanism)) continue;
-            const eab_axis *axis = eab_section_axis(section, g_array_index(section->axes, eab_axis, j).option, -1);
-            any_by_mechanism = any_by_mechanism || by_mechanism;
-            if (axis->values->len == 1) eab_option_set(axis->option, base, axis_values(axis)[0]);
-            if (axis->values->len > 1 || by_mechanism) add_dimension(product, axis);
-        }
+        const eab_section *section = section_at(spec, i);
+        if (section->family < 0)
+            count = add_dimensions(variant, count, section, (int32_t)axis_values(mechanisms)[place]);
+        else if (!has_dimension(variant, count, NULL))
+            variant->dimensions[count++] = (sweep_dimension){.count = (int64_t)fmin(product->level_count, 1e18)};
     }
-    return any_by_mechanism;
-}
-
-/* The product's share of the mechanism that stands at `place` of the list. */
-static void take_mechanism(sweep_product *product, const eab_spec *spec, const eab_axis *mechanisms, guint place,
-                           sweep_variant *variant) {
-    const int32_t mechanism = (int32_t)axis_values(mechanisms)[place];
-    for (int i = 0; i < product->dimension_count; i++) {
+    product->dimension_count = count;
+    for (int i = 0; i < count; i++) {
         sweep_dimension *dimension = &variant->dimensions[i];
         if (dimension->option == mechanisms->option) {
-            dimension->values = axis_values(mechanisms) + place;
+            dimension->values += place;
             dimension->first = place;
             dimension->count = 1;
         }
-        for (guint j = 0; j < spec->sections->len && dimension->option; j++) {
-            const eab_axis *own = eab_section_axis(g_ptr_array_index(spec->sections, j), dimension->option, mechanism);
-            if (!own) continue;
-            dimension->values = axis_values(own);
-            dimension->count = own->values->len;
-        }
+        if (dimension->option) variant->count *= (double)dimension->count;
     }
 }
 
 static const eab_axis *find_mechanisms(const eab_spec *spec) {
     const eab_axis *axis = NULL;
     for (guint i = 0; i < spec->sections->len && !axis; i++)
-        axis = eab_section_axis(g_ptr_array_index(spec->sections, i), eab_option_find("train", "mechanism"), -1);
+        axis = eab_section_axis(section_at(spec, i), eab_option_find("train", "mechanism"), -1);
     return axis;
 }
 
-static double count_variant(const sweep_product *product, const sweep_variant *variant) {
-    double count = product->level_count;
-    for (int i = 0; i < product->dimension_count; i++)
-        if (variant->dimensions[i].option) count *= (double)variant->dimensions[i].count;
-    return count;
-}
-
-static void split_by_mechanism(sweep_product *product, const eab_spec *spec) {
+static void make_variants(sweep_product *product, const eab_spec *spec) {
     const eab_axis *mechanisms = find_mechanisms(spec);
-    const sweep_variant all = product->variants[0];
-    int variant_of[MAX_VARIANTS];
-    for (int i = 0; i < MAX_VARIANTS; i++) variant_of[i] = -1;
-    product->variant_count = 0;
+    const sweep_variant *of_mechanism[EAB_MECHANISM_COUNT] = {NULL};
+    for (guint i = 0; i < spec->sections->len; i++)
+        if (section_at(spec, i)->family >= 0) product->level_count += count_section(section_at(spec, i));
     for (guint place = 0; place < mechanisms->values->len; place++) {
-        int *own = &variant_of[(int)axis_values(mechanisms)[place]];
-        if (*own >= 0) {
-            product->repeated += count_variant(product, &product->variants[*own]);
+        const sweep_variant **present = &of_mechanism[(int)axis_values(mechanisms)[place]];
+        if (*present) {
+            product->repeated += (*present)->count;
             continue;
         }
-        *own = product->variant_count++;
-        product->variants[*own] = all;
-        take_mechanism(product, spec, mechanisms, place, &product->variants[*own]);
+        sweep_variant *variant = &product->variants[product->variant_count++];
+        make_variant(product, spec, mechanisms, place, variant);
+        product->cell_count += variant->count;
+        *present = variant;
     }
 }
 
-static void count_cells(sweep_product *product) {
-    for (int i = 0; i < product->variant_count; i++)
-        product->cell_count += count_variant(product, &product->variants[i]);
-}
-
-static int check_cell_count(const sweep_product *product) {
-    if (product->cell_count + product->repeated <= EAB_PLAN_MAX_CELLS) return EAB_OK;
-    if (product->variant_count > 1 || product->repeated > 0)
-        return eab_fail(EAB_BAD_INPUT,
-                        "%s: too many cells: %.7g, all mechanisms' products together; allowed: at most %d",
-                        product->path, product->cell_count + product->repeated, EAB_PLAN_MAX_CELLS);
+static int check_cell_count(const sweep_product *product, const eab_spec *spec) {
+    const double count = product->cell_count + product->repeated;
+    bool by_mechanism = false;
+    if (count <= EAB_PLAN_MAX_CELLS) return EAB_OK;
     GString *factors = g_string_new(NULL);
     g_string_append_printf(factors, "%.15g level%s", product->level_count, product->level_count == 1 ? "" : "s");
-    for (int i = 0; i < product->dimension_count; i++)
-        if (product->variants[0].dimensions[i].option)
-            g_string_append_printf(factors, " * %lld %s", (long long)product->variants[0].dimensions[i].count,
-                                   product->variants[0].dimensions[i].option->key);
+    for (guint i = 0; i < spec->sections->len; i++) {
+        const eab_section *section = section_at(spec, i);
+        for (guint j = 0; j < section->axes->len && section->family < 0; j++) {
+            const eab_axis *axis = &g_array_index(section->axes, eab_axis, j);
+            by_mechanism = by_mechanism || axis->mechanism >= 0;
+            if (axis->values->len > 1)
+                g_string_append_printf(factors, " * %u %s", axis->values->len, axis->option->key);
+        }
+    }
+    if (by_mechanism) g_string_assign(factors, "the products of all mechanisms together");
     const int status = eab_fail(EAB_BAD_INPUT, "%s: too many cells: %s = %.7g; allowed: at most %d", product->path,
-                                factors->str, product->cell_count, EAB_PLAN_MAX_CELLS);
+                                factors->str, count, EAB_PLAN_MAX_CELLS);
     g_string_free(factors, TRUE);
     return status;
 }
 
 /* The values at `index` of a row of axes, the last one running fastest. */
-static void set_level(const eab_section *section, int64_t index, eab_config *config) {
-    if (section->family != EAB_FAMILY_MIXTURE) config->level = eab_level_default(section->family);
+static level_choice make_level(const eab_spec *spec, const eab_section *section, int64_t index) {
+    eab_config config = {.layers = 0};
+    if (section->family != EAB_FAMILY_MIXTURE) config.level = eab_level_default(section->family);
     for (guint i = section->axes->len; i-- > 0;) {
         const eab_axis *axis = &g_array_index(section->axes, eab_axis, i);
         const int64_t count = axis->values->len;
-        eab_option_set(axis->option, config, axis_values(axis)[index % count]);
+        const double value = axis_values(axis)[index % count];
+        if (axis->option->kind != EAB_OPTION_MIXTURE) eab_option_set(axis->option, &config, value);
+        else config.mixture = g_ptr_array_index(spec->mixtures, (guint)value);
         index /= count;
     }
-    if (config->mixture) config->level = *eab_config_part(config, 0);
+    return (level_choice){*eab_config_part(&config, 0), config.mixture, config.cue};
 }
 
-static int list_levels(sweep_product *product, const eab_spec *spec) {
-    product->levels = malloc((size_t)product->level_count * sizeof *product->levels);
-    if (!product->levels) return eab_fail(EAB_NO_MEMORY, "%s: no memory for the levels", product->path);
-    int64_t listed = 0;
+static void list_levels(sweep_product *product, const eab_spec *spec) {
     for (guint i = 0; i < spec->sections->len; i++) {
-        const eab_section *section = g_ptr_array_index(spec->sections, i);
-        if (section->family < 0) continue;
-        const int64_t count = (int64_t)count_section(section);
+        const eab_section *section = section_at(spec, i);
+        const int64_t count = section->family < 0 ? 0 : (int64_t)count_section(section);
         for (int64_t j = 0; j < count; j++) {
-            eab_config config = {.layers = 0};
-            set_level(section, j, &config);
-            product->levels[listed++] = (level_choice){config.level, config.mixture, config.cue};
+            const level_choice choice = make_level(spec, section, j);
+            g_array_append_val(product->levels, choice);
         }
     }
-    for (int variant = 0; variant < product->variant_count; variant++)
-        for (int i = 0; i < product->dimension_count; i++) {
-            sweep_dimension *dimension = &product->variants[variant].dimensions[i];
-            if (!dimension->option) dimension->count = listed;
-        }
-    return EAB_OK;
 }
 
-/* Whether the cell that is due in `a` comes before that of `b`, as if both were of one product. */
+/* Whether the next cell of `a` comes before that of `b`, as if both were of one product. */
 static bool comes_first(const sweep_product *product, const sweep_variant *a, const sweep_variant *b) {
     for (int i = 0; i < product->dimension_count; i++) {
         const int64_t left = a->dimensions[i].first + a->dimensions[i].place;
@@ -223,7 +195,7 @@ static void take_cell(sweep_product *product, eab_config *config) {
         const sweep_dimension *dimension = &due->dimensions[i];
         if (dimension->option) eab_option_set(dimension->option, config, dimension->values[dimension->place]);
         else {
-            const level_choice *choice = &product->levels[dimension->place];
+            const level_choice *choice = &g_array_index(product->levels, level_choice, dimension->place);
             config->level = choice->level;
             config->mixture = choice->mixture;
             config->cue = choice->cue;
@@ -237,76 +209,65 @@ static void take_cell(sweep_product *product, eab_config *config) {
     }
 }
 
-static int check_cell(const sweep_product *product, const eab_config *config) {
-    const int status = eab_config_check(config);
-    return status ? eab_fail_prefix(status, "%s: ", product->path) : EAB_OK;
-}
-
-static int list_cells(sweep_product *product, const eab_config *base, eab_plan *plan) {
+static int list_cells(sweep_product *product, eab_plan *plan) {
     const int64_t count = (int64_t)product->cell_count;
-    plan->cells = malloc((size_t)count * sizeof *plan->cells);
+    plan->cells = g_try_new(eab_cell, (gsize)count);
     if (!plan->cells) return eab_fail(EAB_NO_MEMORY, "%s: no memory for %lld cells", product->path, (long long)count);
-    plan->places = g_hash_table_new(g_str_hash, g_str_equal);
-    int status = EAB_OK;
-    for (int64_t i = 0; i < count && !status; i++) {
+    for (int64_t i = 0; i < count; i++) {
         eab_cell *cell = &plan->cells[plan->count];
-        cell->config = *base;
+        *cell = (eab_cell){.id = ""};
         take_cell(product, &cell->config);
         eab_config_id(&cell->config, cell->id);
         if (g_hash_table_contains(plan->places, cell->id)) {
             plan->duplicates++;
             continue;
         }
-        status = check_cell(product, &cell->config);
+        const int status = eab_config_check(&cell->config);
+        if (status) return eab_fail_prefix(status, "%s: ", product->path);
         g_hash_table_insert(plan->places, cell->id, GSIZE_TO_POINTER((gsize)plan->count));
         plan->count++;
     }
-    return status;
+    return EAB_OK;
 }
 
 static int multiply_out(const eab_spec *spec, const char *path, eab_plan *plan) {
-    sweep_product product = {.path = path, .variant_count = 1};
-    eab_config base = eab_config_default(0);
-    if (list_dimensions(&product, spec, &base)) split_by_mechanism(&product, spec);
-    count_cells(&product);
-    EAB_TRY(check_cell_count(&product));
+    sweep_product product = {.path = path};
+    make_variants(&product, spec);
+    EAB_TRY(check_cell_count(&product, spec));
     plan->duplicates = (int64_t)product.repeated;
-    int status = list_levels(&product, spec);
-    if (!status) status = list_cells(&product, &base, plan);
-    free(product.levels);
+    product.levels = g_array_new(FALSE, FALSE, sizeof(level_choice));
+    list_levels(&product, spec);
+    const int status = list_cells(&product, plan);
+    g_array_unref(product.levels);
     return status;
 }
 
-/* Every run's manifest must be a spec that can be read again. */
+/* A run's manifest must be a spec that can be read again: half of a file's bytes are left for its [environment]. */
 static int print_resolved(const eab_spec *spec, const char *path, eab_plan *plan) {
-    char *text = eab_spec_print(spec);
-    const size_t size = strlen(text);
-    int status = EAB_OK;
-    if (size > EAB_SPEC_MAX_BYTES / 2) /* the other half is for the manifest's own section */
-        status = eab_fail(EAB_BAD_INPUT,
-                          "%s: written out, the lists of values take %zu bytes of the manifest; allowed: at most %d",
-                          path, size, EAB_SPEC_MAX_BYTES / 2);
-    else if (!(plan->resolved = strdup(text))) status = eab_fail(EAB_NO_MEMORY, "%s: no memory", path);
-    g_free(text);
-    return status;
+    plan->resolved = eab_spec_print(spec);
+    const size_t size = strlen(plan->resolved);
+    if (size <= EAB_SPEC_MAX_BYTES / 2) return EAB_OK;
+    return eab_fail(EAB_BAD_INPUT,
+                    "%s: written out, the lists of values take %zu bytes of the manifest; allowed: at most %d", path,
+                    size, EAB_SPEC_MAX_BYTES / 2);
 }
 
 static char *name_plan(const char *path) {
-    const char *slash = strrchr(path, '/');
-    const char *base = slash ? slash + 1 : path;
-    size_t length = strlen(base);
-    if (length > 4 && strcmp(base + length - 4, ".ini") == 0) length -= 4;
-    const bool leads_elsewhere = strspn(base, ".") >= length && length <= 2; /* runs/.. is no folder for a run */
-    return leads_elsewhere ? strdup("spec") : strndup(base, length);
+    char *name = g_path_get_basename(path);
+    if (g_str_has_suffix(name, ".ini")) name[strlen(name) - strlen(".ini")] = '\0';
+    if (strspn(name, ".") < strlen(name) || strlen(name) > 2) return name;
+    g_free(name); /* runs/.. is no folder for a run */
+    return g_strdup("spec");
 }
 
 int eab_plan_make(const char *path, const eab_spec *spec, eab_plan *plan) {
     char shown[300];
-    *plan = (eab_plan){.count = 0};
+    *plan = (eab_plan){.name = name_plan(path),
+                       .mixtures = g_ptr_array_ref(spec->mixtures),
+                       .places = g_hash_table_new(g_str_hash, g_str_equal)};
     eab_excerpt(path, 250, shown, sizeof shown);
     int status = multiply_out(spec, shown, plan);
     if (!status) status = print_resolved(spec, shown, plan);
-    if (!status && !(plan->name = name_plan(path))) status = eab_fail(EAB_NO_MEMORY, "%s: no memory", shown);
     if (status) eab_plan_free(plan);
     return status;
 }
@@ -322,9 +283,10 @@ int eab_plan_load(const char *path, const char *const *sets, eab_plan *plan) {
 
 void eab_plan_free(eab_plan *plan) {
     g_clear_pointer(&plan->places, g_hash_table_destroy);
-    free(plan->cells);
-    free(plan->resolved);
-    free(plan->name);
+    g_clear_pointer(&plan->mixtures, g_ptr_array_unref);
+    g_free(plan->cells);
+    g_free(plan->resolved);
+    g_free(plan->name);
     *plan = (eab_plan){.count = 0};
 }
 

@@ -21,10 +21,11 @@ typedef struct {
 typedef struct {
     eab_cell *cells; /* in the order of the spec: the last axis of the last section runs fastest */
     int64_t count;
-    int64_t duplicates; /* left out: the same cell from two places */
-    char *resolved;     /* the spec as INI text, --set applied and every option written out; runs again as it stands */
-    GHashTable *places; /* a cell's id -> its index; ask eab_plan_find */
-    char *name;         /* the spec's file name without directory and ".ini" */
+    int64_t duplicates;  /* left out: the same cell from two places */
+    char *resolved;      /* the spec as INI text, --set applied and every option written out; runs again as it stands */
+    GHashTable *places;  /* a cell's id -> its index; ask eab_plan_find */
+    char *name;          /* the spec's file name without directory and ".ini" */
+    GPtrArray *mixtures; /* of eab_mixture: those of the cells' configs */
 } eab_plan;
 
 /* Reads a spec file and applies `sets` (NULL-terminated "section.key=value" strings, or NULL).

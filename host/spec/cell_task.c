@@ -5,12 +5,10 @@
 
 #include "tasks/task.h"
 
-int32_t eab_config_part_count(const eab_config *config) {
-    return config->mixture ? eab_mixture_at(config->mixture)->count : 1;
-}
+int32_t eab_config_part_count(const eab_config *config) { return config->mixture ? config->mixture->count : 1; }
 
 const eab_level *eab_config_part(const eab_config *config, int32_t part) {
-    return config->mixture ? &eab_mixture_at(config->mixture)->levels[part] : &config->level;
+    return config->mixture ? &config->mixture->levels[part] : &config->level;
 }
 
 static bool is_cued(const eab_config *config) { return config->mixture && config->cue == EAB_CUE_TOKEN; }
@@ -46,9 +44,7 @@ const char *eab_config_task_name(const eab_config *config) {
 
 void eab_config_level_name(const eab_config *config, char *name, size_t size) {
     if (!config->mixture) eab_level_name(&config->level, name, size);
-    else
-        snprintf(name, size, "%s cue=%s", eab_mixture_at(config->mixture)->text,
-                 config->cue == EAB_CUE_TOKEN ? "token" : "none");
+    else snprintf(name, size, "%s cue=%s", config->mixture->text, config->cue == EAB_CUE_TOKEN ? "token" : "none");
 }
 
 int32_t eab_config_vocab(const eab_config *config) {

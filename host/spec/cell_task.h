@@ -4,7 +4,6 @@
 #define EAB_SPEC_CELL_TASK_H
 
 #include "config.h"
-#include "mixture.h"
 
 /* Room for the longest level's name. */
 enum { EAB_LEVEL_NAME_SIZE = EAB_MIXTURE_TEXT_SIZE + 32 };

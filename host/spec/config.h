@@ -3,16 +3,32 @@
 #define EAB_SPEC_CONFIG_H
 
 #include "kernels/backend.h"
+#include "tasks/parts.h"
 
 typedef enum { EAB_POSITION_LEARNED, EAB_POSITION_ALIBI, EAB_POSITION_ROPE, EAB_POSITION_NONE } eab_position;
 typedef enum { EAB_EMBEDDING_LEARNED, EAB_EMBEDDING_ONEHOT } eab_embedding_kind;
 typedef enum { EAB_HELD_OUT_AUTO, EAB_HELD_OUT_HASH, EAB_HELD_OUT_NONE } eab_held_out;
 
+/* How a model learns which part of a mixture a sequence is of. */
+typedef enum {
+    EAB_CUE_TOKEN, /* from the sequence's first token */
+    EAB_CUE_NONE   /* only from the sequence itself */
+} eab_cue;
+
+enum { EAB_MIXTURE_MIN_PARTS = 2, EAB_MIXTURE_TEXT_SIZE = 1500 };
+
+/* Several levels, of one family or of several, that one model learns together: a set, sorted by family and options. */
+typedef struct {
+    int32_t count;
+    eab_level levels[EAB_MAX_PARTS];
+    char text[EAB_MIXTURE_TEXT_SIZE]; /* "recurrence(basis=4 delay=3) + recurrence(basis=8 delay=4)"; reads back */
+} eab_mixture;
+
 /* Choices (enums, on/off) are int32_t here, so that the option table can reach them by offset. */
 typedef struct {
-    eab_level level; /* of a mixture: its first part; cell_task.h tells what a cell is trained on */
-    int32_t mixture; /* its number (mixture.h); 0: a plain task */
-    int32_t cue;     /* of a mixture: eab_cue */
+    eab_level level;            /* of a mixture: its first part */
+    const eab_mixture *mixture; /* NULL: a plain task; owned by the plan */
+    int32_t cue;                /* of a mixture: eab_cue */
 
     int32_t layers, d_model, heads, mlp_ratio, context;
     int32_t position; /* eab_position */

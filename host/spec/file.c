@@ -1,15 +1,18 @@
-/* Specs are a subset of GLib's key files, but not read by GLib: it tells no line numbers, merges duplicate sections and
- * keys without a word, and drops keys such as `lr[de]` where the locale does not fit. tests/host/test_spec.c holds what
- * is written here against GLib's reader. */
+/* Specs are a subset of GLib's key files. GLib's reader does not read them: it reports no line numbers, merges
+ * duplicate sections and keys silently, and drops keys such as `lr[de]` that do not fit the locale.
+ * tests/host/test_spec.c compares the text that is written here with GLib's reader. */
 #include "file.h"
 
+#include <errno.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "base/suggest.h"
+#include "kernels/mechanism.h"
+#include "mixture.h"
 #include "range.h"
-#include "tasks/task.h"
 
-/* More values than the axes of any spec of at most 1,000,000 cells have: their product is at least the longest one. */
+/* No spec of at most 1,000,000 cells has more values: the product of its axes is at least the longest one. */
 enum { MAX_VALUES = 3000000, MAX_NAMES = 64, MAX_SECTION_NAME = 100, LISTED_INTEGERS = 100 };
 
 typedef struct {
@@ -19,53 +22,6 @@ typedef struct {
     eab_section *section; /* of the line; NULL before the first and in [environment] */
     bool ignored;         /* in [environment] */
 } spec_parser;
-
-/* ---- names --------------------------------------------------------------------------------------------------- */
-
-static const eab_option *find_option(const eab_section *section, const char *key) {
-    return eab_option_find(section->family >= 0 ? eab_family_name(section->family) : section->name, key);
-}
-
-static const eab_option *mechanism_option(void) { return eab_option_find("train", "mechanism"); }
-
-static const eab_option *option_at(const eab_section *section, int index) {
-    if (section->family >= 0) return eab_option_of_task(section->family, index);
-    for (int i = 0; i < eab_option_count; i++)
-        if (strcmp(eab_options[i].section, section->name) == 0 && index-- == 0) return &eab_options[i];
-    return NULL;
-}
-
-static eab_section *find_section(const eab_spec *spec, const char *name) {
-    for (guint i = 0; i < spec->sections->len; i++) {
-        eab_section *section = g_ptr_array_index(spec->sections, i);
-        if (strcmp(section->name, name) == 0) return section;
-    }
-    return NULL;
-}
-
-static int refuse_key(const eab_section *section, const char *key, const char *where) {
-    const char *names[MAX_NAMES] = {NULL};
-    char allowed[512], hint[128];
-    const char *other = NULL;
-    for (int i = 0; i < MAX_NAMES - 1 && option_at(section, i); i++) names[i] = option_at(section, i)->key;
-    for (int i = 0; i < eab_option_count; i++)
-        if (strcmp(eab_options[i].key, key) == 0) other = eab_options[i].section;
-    for (int family = 0; family < EAB_FAMILY_COUNT && !other; family++)
-        if (eab_option_find(eab_family_name(family), key)) other = "task ...";
-    if (other) snprintf(hint, sizeof hint, "it belongs into [%s]", other);
-    else snprintf(hint, sizeof hint, "nearest: %s", eab_suggest(key, names));
-    eab_join(names, allowed, sizeof allowed);
-    return eab_fail(EAB_BAD_INPUT, "%s: unknown key in [%s]; %s; allowed: %s", where, section->name, hint, allowed);
-}
-
-/* Words between single spaces. */
-static void tidy_name(char *name) {
-    char *to = g_strstrip(name);
-    for (const char *from = to; *from; from++)
-        if (!g_ascii_isspace(*from)) *to++ = *from;
-        else if (!g_ascii_isspace(from[1])) *to++ = ' ';
-    *to = '\0';
-}
 
 /* ---- sections ------------------------------------------------------------------------------------------------ */
 
@@ -78,39 +34,64 @@ static void free_section(gpointer pointer) {
     g_free(section);
 }
 
+static eab_section *section_at(const eab_spec *spec, guint index) { return g_ptr_array_index(spec->sections, index); }
+
+static eab_section *find_section(const eab_spec *spec, const char *name) {
+    for (guint i = 0; i < spec->sections->len; i++)
+        if (strcmp(section_at(spec, i)->name, name) == 0) return section_at(spec, i);
+    return NULL;
+}
+
+/* Adds a task section behind the last one of its kind, another section at the end. */
 static eab_section *add_section(eab_spec *spec, const char *name, int family, int line) {
     eab_section *section = g_new0(eab_section, 1);
-    *section = (eab_section){g_strdup(name), family, line, g_array_new(FALSE, FALSE, sizeof(eab_axis))};
+    section->name = g_strdup(name);
+    section->options = family >= 0 ? eab_family_name(family) : section->name;
+    section->family = family;
+    section->line = line;
+    section->axes = g_array_new(FALSE, FALSE, sizeof(eab_axis));
     g_array_set_clear_func(section->axes, clear_axis);
-    g_ptr_array_add(spec->sections, section);
+    guint place = spec->sections->len;
+    while (family >= 0 && place > 0 && section_at(spec, place - 1)->family < 0) place--;
+    g_ptr_array_insert(spec->sections, place ? (gint)place : -1, section);
     return section;
+}
+
+/* Words between single spaces. */
+static void tidy_name(char *name) {
+    char *to = g_strstrip(name);
+    for (const char *from = to; *from; from++)
+        if (!g_ascii_isspace(*from)) *to++ = *from;
+        else if (!g_ascii_isspace(from[1])) *to++ = ' ';
+    *to = '\0';
 }
 
 /* "task FAMILY" or "task FAMILY LABEL". */
 static int read_task_name(const char *name, const char *where, int *family) {
-    const char *families[MAX_NAMES] = {NULL};
-    char allowed[256], shown[80];
-    for (int i = 0; i < EAB_FAMILY_COUNT && i < MAX_NAMES - 1; i++) families[i] = eab_family_name(i);
-    eab_join(families, allowed, sizeof allowed);
-    if (!name[4])
-        return eab_fail(EAB_BAD_INPUT, "%s: no task family; allowed: [task FAMILY LABEL], FAMILY one of: %s", where,
-                        allowed);
-    char **words = g_strsplit(name + 5, " ", 2);
-    int status = EAB_OK;
-    *family = eab_family_from_name(words[0]);
-    if (*family < 0)
-        status = eab_fail(EAB_BAD_INPUT, "%s: unknown task family %s; nearest: %s; allowed: %s", where,
-                          eab_excerpt(words[0], 40, shown, sizeof shown), eab_suggest(words[0], families), allowed);
-    for (const char *label = words[1]; label && *label && !status; label++)
-        if (!g_ascii_isalnum(*label) && !strchr(" _-+.", *label))
-            status = eab_fail(EAB_BAD_INPUT,
-                              "%s: a label of other characters; allowed: letters, digits, space, _ - + .", where);
+    static const char label_characters[] = G_CSET_A_2_Z G_CSET_a_2_z G_CSET_DIGITS " _-+.";
+    char **words = g_strsplit(name, " ", 3);
+    int status = eab_family_read(words[1] ? words[1] : "", EAB_FAMILY_COUNT, where, family);
+    if (!status && words[2] && words[2][strspn(words[2], label_characters)])
+        status =
+            eab_fail(EAB_BAD_INPUT, "%s: a label of other characters; allowed: letters, digits, space, _ - + .", where);
     g_strfreev(words);
     return status;
 }
 
+static int refuse_section(const char *name, const char *where) {
+    char tasks[EAB_FAMILY_COUNT][64];
+    const char *names[EAB_FAMILY_COUNT + 4] = {"model", "train", "environment"};
+    for (int i = 0; i < EAB_FAMILY_COUNT; i++) {
+        snprintf(tasks[i], sizeof tasks[i], "task %s", eab_family_name(i));
+        names[3 + i] = tasks[i];
+    }
+    return eab_fail(EAB_BAD_INPUT, "%s: unknown section; nearest: %s; allowed: model, train, environment, task FAMILY",
+                    where, eab_suggest(name, names));
+}
+
 static int open_section(spec_parser *parser, char *name) {
     char where[512], shown[120];
+    int family = -1;
     tidy_name(name);
     snprintf(where, sizeof where, "%s:%d: [%s]", parser->path, parser->line,
              eab_excerpt(name, MAX_SECTION_NAME, shown, sizeof shown));
@@ -118,20 +99,8 @@ static int open_section(spec_parser *parser, char *name) {
     parser->ignored = strcmp(name, "environment") == 0;
     if (parser->ignored) return EAB_OK;
 
-    int family = -1;
-    if (strcmp(name, "task") == 0 || g_str_has_prefix(name, "task ")) {
-        EAB_TRY(read_task_name(name, where, &family));
-    } else if (strcmp(name, "model") != 0 && strcmp(name, "train") != 0) {
-        char tasks[EAB_FAMILY_COUNT][64];
-        const char *names[EAB_FAMILY_COUNT + 4] = {"model", "train", "environment"};
-        for (int i = 0; i < EAB_FAMILY_COUNT; i++) {
-            snprintf(tasks[i], sizeof tasks[i], "task %s", eab_family_name(i));
-            names[3 + i] = tasks[i];
-        }
-        return eab_fail(EAB_BAD_INPUT,
-                        "%s: unknown section; nearest: %s; allowed: model, train, environment, task FAMILY", where,
-                        eab_suggest(name, names));
-    }
+    if (strcmp(name, "task") == 0 || g_str_has_prefix(name, "task ")) EAB_TRY(read_task_name(name, where, &family));
+    else if (strcmp(name, "model") != 0 && strcmp(name, "train") != 0) return refuse_section(name, where);
     if (strlen(name) > MAX_SECTION_NAME)
         return eab_fail(EAB_BAD_INPUT, "%s: too long; allowed: at most %d bytes", where, MAX_SECTION_NAME);
     const eab_section *first = find_section(parser->spec, name);
@@ -142,9 +111,9 @@ static int open_section(spec_parser *parser, char *name) {
     return EAB_OK;
 }
 
-/* ---- keys ---------------------------------------------------------------------------------------------------- */
+/* ---- axes ---------------------------------------------------------------------------------------------------- */
 
-static eab_axis *find_axis(const eab_section *section, const eab_option *option, int32_t mechanism) {
+eab_axis *eab_section_axis(const eab_section *section, const eab_option *option, int32_t mechanism) {
     for (guint i = 0; i < section->axes->len; i++) {
         eab_axis *axis = &g_array_index(section->axes, eab_axis, i);
         if (axis->option == option && axis->mechanism == mechanism) return axis;
@@ -152,71 +121,79 @@ static eab_axis *find_axis(const eab_section *section, const eab_option *option,
     return NULL;
 }
 
-const eab_axis *eab_section_axis(const eab_section *section, const eab_option *option, int32_t mechanism) {
-    return find_axis(section, option, mechanism);
-}
-
-/* A key: `lr`, or `lr[ea]` for the cells of that mechanism. */
-typedef struct {
-    const eab_option *option;
-    int32_t mechanism; /* -1: no brackets */
-} axis_key;
-
-static int read_qualifier(char *name, const char *where, axis_key *found) {
-    const eab_option *mechanism = mechanism_option();
+static int read_mechanism(const char *name, const char *where, eab_axis *axis) {
+    const eab_option *mechanism = eab_option_find("train", "mechanism");
     char shown[64], allowed[256];
-    if (found->option == mechanism)
+    if (axis->option == mechanism)
         return eab_fail(EAB_BAD_INPUT, "%s: the mechanism has one list for all; allowed: mechanism = ...", where);
-    found->mechanism = eab_mechanism_from_name(g_strstrip(name));
-    if (found->mechanism >= 0) return EAB_OK;
+    axis->mechanism = eab_mechanism_from_name(name);
+    if (axis->mechanism >= 0) return EAB_OK;
     eab_join(mechanism->choices, allowed, sizeof allowed);
     return eab_fail(EAB_BAD_INPUT, "%s: unknown mechanism '%s'; nearest: %s; allowed: %s", where,
                     eab_excerpt(name, 40, shown, sizeof shown), eab_suggest(name, mechanism->choices), allowed);
 }
 
-static int read_axis_key(const eab_section *section, const char *key, const char *where, axis_key *found) {
+/* Sets the axis' option and mechanism from `lr`, or `lr[ea]` for the cells of that mechanism. */
+static int read_axis_key(const eab_section *section, const char *key, const char *where, eab_axis *axis) {
     char *bare = g_strdup(key), *open = strchr(bare, '['), *end = bare + strlen(bare) - 1;
     const bool qualified = section->family < 0 && open && *end == ']';
     if (qualified) *open = *end = '\0';
-    *found = (axis_key){find_option(section, g_strchomp(bare)), -1};
-    const int status = !found->option ? refuse_key(section, qualified ? bare : key, where)
-                       : qualified    ? read_qualifier(open + 1, where, found)
-                                      : EAB_OK;
+    axis->option = eab_option_find(section->options, g_strchomp(bare));
+    axis->mechanism = -1;
+    int status = EAB_OK;
+    if (!axis->option) status = eab_option_refuse_key(section->options, section->name, bare, where);
+    else if (qualified) status = read_mechanism(g_strstrip(open + 1), where, axis);
     g_free(bare);
     return status;
 }
 
-/* Takes `values`. */
-static int set_axis(eab_spec *spec, eab_section *section, axis_key key, GArray *values, int line, const char *where) {
-    eab_axis *axis = find_axis(section, key.option, key.mechanism);
-    spec->value_count += values->len;
-    if (axis) {
-        spec->value_count -= axis->values->len;
-        g_array_unref(axis->values);
-        axis->values = values;
-    } else {
-        const eab_axis added = {key.option, key.mechanism, values, line};
-        g_array_append_val(section->axes, added);
+/* Adds the axis, or its values to the one that the section has already. Takes over the values. */
+static void set_axis(eab_spec *spec, eab_section *section, eab_axis axis) {
+    eab_axis *present = eab_section_axis(section, axis.option, axis.mechanism);
+    spec->value_count += axis.values->len;
+    if (!present) {
+        g_array_append_val(section->axes, axis);
+        return;
     }
-    if (spec->value_count > MAX_VALUES)
-        return eab_fail(EAB_BAD_INPUT, "%s: more than %d values in all; allowed: a sweep of at most 1000000 cells",
-                        where, MAX_VALUES);
+    spec->value_count -= present->values->len;
+    g_array_unref(present->values);
+    present->values = axis.values;
+}
+
+static int read_mixtures(eab_spec *spec, const char *text, const char *where, GArray *values) {
+    const guint first = spec->mixtures->len;
+    EAB_TRY(eab_mixture_parse(text, where, spec->mixtures));
+    for (guint i = first; i < spec->mixtures->len; i++) {
+        const double index = i;
+        g_array_append_val(values, index);
+    }
     return EAB_OK;
 }
 
-static int read_axis(eab_spec *spec, eab_section *section, axis_key key, const char *value, int line,
-                     const char *where) {
-    GArray *values = g_array_new(FALSE, FALSE, sizeof(double));
-    const int status = key.option->kind == EAB_OPTION_MIXTURE ? eab_mixture_parse(value, where, values)
-                                                              : eab_range_parse(key.option, value, where, values);
+/* Reads the values of an axis whose option and mechanism are known. */
+static int read_axis(eab_spec *spec, eab_section *section, eab_axis axis, const char *text, const char *where) {
+    axis.values = g_array_new(FALSE, FALSE, sizeof(double));
+    const int status = axis.option->kind == EAB_OPTION_MIXTURE ? read_mixtures(spec, text, where, axis.values)
+                                                               : eab_range_parse(axis.option, text, where, axis.values);
     if (status) {
-        g_array_unref(values);
+        g_array_unref(axis.values);
         return status;
     }
-    return set_axis(spec, section, key, values, line, where);
+    set_axis(spec, section, axis);
+    if (spec->value_count <= MAX_VALUES) return EAB_OK;
+    return eab_fail(EAB_BAD_INPUT, "%s: more than %d values in all; allowed: a sweep of at most 1000000 cells", where,
+                    MAX_VALUES);
 }
 
-/* Cuts "# ..." or "; ..." behind white space off, and the white space. */
+/* ---- lines --------------------------------------------------------------------------------------------------- */
+
+static int refuse_line(const spec_parser *parser, const char *text, const char *problem) {
+    char shown[80];
+    return eab_fail(EAB_BAD_INPUT, "%s:%d: %s: %s", parser->path, parser->line,
+                    eab_excerpt(text, 60, shown, sizeof shown), problem);
+}
+
+/* Removes "# ..." or "; ..." behind white space, and the white space. */
 static char *strip_comment(char *value) {
     for (char *c = value; *c; c++)
         if ((*c == '#' || *c == ';') && (c == value || g_ascii_isspace(c[-1]))) {
@@ -229,127 +206,56 @@ static char *strip_comment(char *value) {
 static int read_key(spec_parser *parser, char *text) {
     char where[512], shown[80], shown_key[80];
     char *equals = strchr(text, '=');
-    if (!equals)
-        return eab_fail(EAB_BAD_INPUT, "%s:%d: %s: no key and value; allowed: key = value, [section], # comment",
-                        parser->path, parser->line, eab_excerpt(text, 60, shown, sizeof shown));
+    if (!equals) return refuse_line(parser, text, "no key and value; allowed: key = value, [section], # comment");
     *equals = '\0';
     const char *key = g_strstrip(text), *value = strip_comment(equals + 1);
-    eab_excerpt(key, 40, shown_key, sizeof shown_key);
     if (!parser->section)
-        return eab_fail(EAB_BAD_INPUT,
-                        "%s:%d: %s: a key before the first section; allowed: [task ...], [model] or [train] above it",
-                        parser->path, parser->line, shown_key);
-    snprintf(where, sizeof where, "%s:%d: [%s] %s = %s", parser->path, parser->line, parser->section->name, shown_key,
-             eab_excerpt(value, 60, shown, sizeof shown));
-    axis_key found;
-    EAB_TRY(read_axis_key(parser->section, key, where, &found));
-    const eab_axis *first = find_axis(parser->section, found.option, found.mechanism);
+        return refuse_line(parser, key,
+                           "a key before the first section; allowed: [task ...], [model] or [train] above it");
+    snprintf(where, sizeof where, "%s:%d: [%s] %s = %s", parser->path, parser->line, parser->section->name,
+             eab_excerpt(key, 40, shown_key, sizeof shown_key), eab_excerpt(value, 60, shown, sizeof shown));
+    eab_axis axis = {.line = parser->line};
+    EAB_TRY(read_axis_key(parser->section, key, where, &axis));
+    const eab_axis *first = eab_section_axis(parser->section, axis.option, axis.mechanism);
     if (first) return eab_fail(EAB_BAD_INPUT, "%s: the key is on line %d already; allowed: once", where, first->line);
-    return read_axis(parser->spec, parser->section, found, value, parser->line, where);
+    return read_axis(parser->spec, parser->section, axis, value, where);
 }
 
 static int read_line(spec_parser *parser, char *line) {
-    char shown[80];
     char *text = g_strstrip(line);
     if (parser->ignored && *text != '[') return EAB_OK;
     for (const char *c = text; *c; c++)
-        if (g_ascii_iscntrl(*c) && *c != '\t')
-            return eab_fail(EAB_BAD_INPUT, "%s:%d: %s: a control character; allowed: text", parser->path, parser->line,
-                            eab_excerpt(text, 60, shown, sizeof shown));
+        if (g_ascii_iscntrl(*c) && *c != '\t') return refuse_line(parser, text, "a control character; allowed: text");
     if (!*text || *text == '#' || *text == ';') return EAB_OK;
     if (*text != '[') return read_key(parser, text);
     char *end = strchr(text, ']');
     if (!end || !strchr("#;", end[1 + strspn(end + 1, " \t")])) /* strchr finds the end of a string, too */
-        return eab_fail(EAB_BAD_INPUT, "%s:%d: %s: no section; allowed: [section] alone on its line", parser->path,
-                        parser->line, eab_excerpt(text, 60, shown, sizeof shown));
+        return refuse_line(parser, text, "no section; allowed: [section] alone on its line");
     *end = '\0';
     return open_section(parser, text + 1);
 }
 
-/* ---- the whole ----------------------------------------------------------------------------------------------- */
+/* ---- --set --------------------------------------------------------------------------------------------------- */
 
-static int gather_tasks(eab_spec *spec, const char *path) {
-    GPtrArray *sorted = g_ptr_array_new();
-    bool any = false;
-    for (guint i = 0; i < spec->sections->len; i++) {
-        eab_section *section = g_ptr_array_index(spec->sections, i);
-        if (section->family < 0) g_ptr_array_add(sorted, section);
-        if (section->family < 0 || any) continue;
-        any = true;
-        for (guint j = i; j < spec->sections->len; j++) {
-            eab_section *task = g_ptr_array_index(spec->sections, j);
-            if (task->family >= 0) g_ptr_array_add(sorted, task);
-        }
-    }
-    for (guint i = 0; i < sorted->len; i++) spec->sections->pdata[i] = sorted->pdata[i];
-    g_ptr_array_unref(sorted);
-    if (any) return EAB_OK;
-    return eab_fail(EAB_BAD_INPUT, "%s: no task section; allowed: at least one, such as [task %s]", path,
-                    eab_task_at(0)->name);
-}
-
-static void fill_in_defaults(eab_spec *spec) {
-    static const char *const always[] = {"model", "train"};
-    for (int i = 0; i < 2; i++)
-        if (!find_section(spec, always[i])) add_section(spec, always[i], -1, 0);
-    for (guint i = 0; i < spec->sections->len; i++) {
-        eab_section *section = g_ptr_array_index(spec->sections, i);
-        const eab_option *option;
-        for (int j = 0; (option = option_at(section, j)); j++) {
-            if (find_axis(section, option, -1)) continue;
-            const eab_axis axis = {option, -1, g_array_new(FALSE, FALSE, sizeof(double)), 0};
-            g_array_append_val(axis.values, option->default_value);
-            g_array_append_val(section->axes, axis);
-            spec->value_count++;
-        }
-    }
-}
-
+/* `name`: a section, or "task" for all task sections. */
 static int apply_to(eab_spec *spec, const char *name, const char *key, const char *value, const char *where) {
     const bool all = strcmp(name, "task") == 0;
+    const char *names[MAX_NAMES] = {"task"};
     bool found = false;
     for (guint i = 0; i < spec->sections->len; i++) {
-        eab_section *section = g_ptr_array_index(spec->sections, i);
+        eab_section *section = section_at(spec, i);
+        if (i < MAX_NAMES - 2) names[i + 1] = section->name;
         if (all ? section->family < 0 : strcmp(section->name, name) != 0) continue;
         found = true;
-        axis_key wanted;
-        EAB_TRY(read_axis_key(section, key, where, &wanted));
-        EAB_TRY(read_axis(spec, section, wanted, value, 0, where));
+        eab_axis axis = {.line = 0};
+        EAB_TRY(read_axis_key(section, key, where, &axis));
+        EAB_TRY(read_axis(spec, section, axis, value, where));
     }
     if (found) return EAB_OK;
-
-    const char *names[MAX_NAMES] = {"task"};
     char allowed[300];
-    for (guint i = 0; i < spec->sections->len && i < MAX_NAMES - 2; i++)
-        names[i + 1] = ((const eab_section *)g_ptr_array_index(spec->sections, i))->name;
     eab_join(names, allowed, sizeof allowed);
     return eab_fail(EAB_BAD_INPUT, "%s: no such section in the spec; nearest: %s; allowed: %s", where,
                     eab_suggest(name, names), allowed);
-}
-
-/* A list for a mechanism that the sweep does not have would be dropped in silence. */
-static int check_mechanisms(const eab_spec *spec, const char *path) {
-    const eab_axis *mechanisms = find_axis(find_section(spec, "train"), mechanism_option(), -1);
-    const char *names[MAX_NAMES] = {NULL};
-    char allowed[256], line[16] = "";
-    for (guint i = 0, listed = 0; i < mechanisms->values->len && listed < MAX_NAMES - 1; i++) {
-        const char *name = eab_mechanism_name((int32_t)g_array_index(mechanisms->values, double, i));
-        if (!g_strv_contains(names, name)) names[listed++] = name;
-    }
-    eab_join(names, allowed, sizeof allowed);
-    for (guint i = 0; i < spec->sections->len; i++) {
-        const eab_section *section = g_ptr_array_index(spec->sections, i);
-        for (guint j = 0; j < section->axes->len; j++) {
-            const eab_axis *axis = &g_array_index(section->axes, eab_axis, j);
-            if (axis->mechanism < 0 || g_strv_contains(names, eab_mechanism_name(axis->mechanism))) continue;
-            if (axis->line) g_snprintf(line, sizeof line, ":%d", axis->line);
-            return eab_fail(EAB_BAD_INPUT,
-                            "%s%s: [%s] %s[%s]: the sweep's mechanisms are others; nearest: %s; allowed: %s", path,
-                            line, section->name, axis->option->key, eab_mechanism_name(axis->mechanism),
-                            eab_suggest(eab_mechanism_name(axis->mechanism), names), allowed);
-        }
-    }
-    return EAB_OK;
 }
 
 static int apply_set(eab_spec *spec, const char *set) {
@@ -374,13 +280,47 @@ static int apply_set(eab_spec *spec, const char *set) {
     return status;
 }
 
-/* Parts are the one option without a default. */
+/* ---- the whole ----------------------------------------------------------------------------------------------- */
+
+static int refuse_file(const char *path, const char *problem) {
+    char shown[300];
+    return eab_fail(EAB_BAD_INPUT, "%s: %s; allowed: a readable file of INI text, UTF-8, at most 1 MiB",
+                    eab_excerpt(path, 250, shown, sizeof shown), problem);
+}
+
+static int check_bytes(const char *path, const char *text, size_t length) {
+    if (length == 0) return refuse_file(path, "empty file");
+    if (length > EAB_SPEC_MAX_BYTES) return refuse_file(path, "larger than 1 MiB");
+    const char *nul = memchr(text, '\0', length), *bad = nul;
+    if (!nul && g_utf8_validate(text, (gssize)length, &bad)) return EAB_OK;
+    char problem[64];
+    int line = 1;
+    for (const char *c = text; c < bad; c++) line += *c == '\n';
+    snprintf(problem, sizeof problem, "%s on line %d", nul ? "a NUL byte" : "bytes that are not UTF-8", line);
+    return refuse_file(path, problem);
+}
+
+/* The option `parts` stays without a value. */
+static void fill_in_defaults(eab_spec *spec) {
+    if (!find_section(spec, "model")) add_section(spec, "model", -1, 0);
+    if (!find_section(spec, "train")) add_section(spec, "train", -1, 0);
+    for (guint i = 0; i < spec->sections->len; i++) {
+        eab_section *section = section_at(spec, i);
+        const eab_option *option;
+        for (int j = 0; (option = eab_option_at(section->options, j)); j++) {
+            if (eab_section_axis(section, option, -1)) continue;
+            const eab_axis axis = {option, -1, g_array_new(FALSE, FALSE, sizeof(double)), 0};
+            if (option->kind != EAB_OPTION_MIXTURE) g_array_append_val(axis.values, option->default_value);
+            set_axis(spec, section, axis);
+        }
+    }
+}
+
 static int check_mixtures(const eab_spec *spec, const char *path) {
     for (guint i = 0; i < spec->sections->len; i++) {
-        const eab_section *section = g_ptr_array_index(spec->sections, i);
-        if (section->family != EAB_FAMILY_MIXTURE) continue;
-        const eab_axis *parts = find_axis(section, eab_option_find("mixture", "parts"), -1);
-        if (g_array_index(parts->values, double, 0) > 0) continue;
+        const eab_section *section = section_at(spec, i);
+        const eab_axis *parts = eab_section_axis(section, eab_option_find("mixture", "parts"), -1);
+        if (!parts || parts->values->len) continue;
         return eab_fail(EAB_BAD_INPUT,
                         "%s:%d: [%s]: no parts; allowed: parts = recurrence(basis=8 delay=2) + recurrence(basis=4 "
                         "delay=3), for example",
@@ -389,73 +329,134 @@ static int check_mixtures(const eab_spec *spec, const char *path) {
     return EAB_OK;
 }
 
-static int read_spec(const char *path, const char *text, const char *const *sets, eab_spec *spec) {
-    char shown[300];
-    spec_parser parser = {.spec = spec, .path = eab_excerpt(path, 250, shown, sizeof shown)};
+static int refuse_mechanism(const char *path, const eab_section *section, const eab_axis *axis,
+                            const char *const *names) {
+    const char *name = eab_mechanism_name(axis->mechanism);
+    char allowed[256], line[16] = "";
+    if (axis->line) g_snprintf(line, sizeof line, ":%d", axis->line);
+    eab_join(names, allowed, sizeof allowed);
+    return eab_fail(EAB_BAD_INPUT, "%s%s: [%s] %s[%s]: the sweep's mechanisms are others; nearest: %s; allowed: %s",
+                    path, line, section->name, axis->option->key, name, eab_suggest(name, names), allowed);
+}
+
+/* A list for a mechanism that the sweep does not have would be ignored silently. */
+static int check_mechanisms(const eab_spec *spec, const char *path) {
+    const eab_option *mechanism = eab_option_find("train", "mechanism");
+    const GArray *listed = eab_section_axis(find_section(spec, "train"), mechanism, -1)->values;
+    const char *names[EAB_MECHANISM_COUNT + 1] = {NULL};
+    for (guint i = 0, count = 0; i < listed->len; i++) {
+        const char *name = eab_mechanism_name((int32_t)g_array_index(listed, double, i));
+        if (!g_strv_contains(names, name)) names[count++] = name;
+    }
+    for (guint i = 0; i < spec->sections->len; i++) {
+        const eab_section *section = section_at(spec, i);
+        for (guint j = 0; j < section->axes->len; j++) {
+            const eab_axis *axis = &g_array_index(section->axes, eab_axis, j);
+            if (axis->mechanism < 0 || g_strv_contains(names, eab_mechanism_name(axis->mechanism))) continue;
+            return refuse_mechanism(path, section, axis, names);
+        }
+    }
+    return EAB_OK;
+}
+
+static int read_lines(spec_parser *parser, const char *text) {
+    static const char byte_order_mark[] = "\xEF\xBB\xBF";
+    if (g_str_has_prefix(text, byte_order_mark)) text += strlen(byte_order_mark);
     char **lines = g_strsplit(text, "\n", -1);
     int status = EAB_OK;
     for (int i = 0; lines[i] && !status; i++) {
-        parser.line = i + 1;
-        status = read_line(&parser, lines[i]);
+        parser->line = i + 1;
+        status = read_line(parser, lines[i]);
     }
     g_strfreev(lines);
-    EAB_TRY(status);
-    EAB_TRY(gather_tasks(spec, parser.path));
-    fill_in_defaults(spec);
-    for (; sets && *sets; sets++) EAB_TRY(apply_set(spec, *sets));
-    EAB_TRY(check_mixtures(spec, parser.path));
-    return check_mechanisms(spec, parser.path);
+    if (status) return status;
+    for (guint i = 0; i < parser->spec->sections->len; i++)
+        if (section_at(parser->spec, i)->family >= 0) return EAB_OK;
+    return eab_fail(EAB_BAD_INPUT, "%s: no task section; allowed: at least one, such as [task %s]", parser->path,
+                    eab_family_name(0));
 }
 
-int eab_spec_parse(const char *path, const char *text, const char *const *sets, eab_spec *spec) {
-    *spec = (eab_spec){.sections = g_ptr_array_new_with_free_func(free_section)};
-    const int status = read_spec(path, text, sets, spec);
+static int read_spec(spec_parser *parser, const char *text, const char *const *sets) {
+    EAB_TRY(read_lines(parser, text));
+    fill_in_defaults(parser->spec);
+    for (; sets && *sets; sets++) EAB_TRY(apply_set(parser->spec, *sets));
+    EAB_TRY(check_mixtures(parser->spec, parser->path));
+    return check_mechanisms(parser->spec, parser->path);
+}
+
+int eab_spec_parse(const char *path, const char *text, size_t length, const char *const *sets, eab_spec *spec) {
+    char shown[300];
+    spec_parser parser = {.spec = spec, .path = eab_excerpt(path, 250, shown, sizeof shown)};
+    *spec = (eab_spec){.sections = g_ptr_array_new_with_free_func(free_section),
+                       .mixtures = g_ptr_array_new_with_free_func(g_free)};
+    int status = check_bytes(path, text, length);
+    if (!status) status = read_spec(&parser, text, sets);
     if (status) eab_spec_free(spec);
     return status;
 }
 
 int eab_spec_read(const char *path, const char *const *sets, eab_spec *spec) {
-    char *text;
-    *spec = (eab_spec){NULL, 0};
-    EAB_TRY(eab_spec_file_read(path, &text));
-    const int status = eab_spec_parse(path, text, sets, spec);
+    struct stat info;
+    *spec = (eab_spec){.value_count = 0};
+    if (stat(path, &info)) return refuse_file(path, g_strerror(errno));
+    if (S_ISDIR(info.st_mode)) return refuse_file(path, "a directory");
+    if (!S_ISREG(info.st_mode)) return refuse_file(path, "not a regular file");
+    FILE *file = fopen(path, "rbe");
+    if (!file) return refuse_file(path, g_strerror(errno));
+    /* One byte more than allowed is read, because a file may grow or hide its size (/proc). */
+    char *text = g_malloc(EAB_SPEC_MAX_BYTES + 2);
+    const size_t length = fread(text, 1, EAB_SPEC_MAX_BYTES + 1, file);
+    text[length] = '\0';
+    const int status =
+        ferror(file) ? refuse_file(path, g_strerror(errno)) : eab_spec_parse(path, text, length, sets, spec);
+    fclose(file);
     g_free(text);
     return status;
 }
 
 void eab_spec_free(eab_spec *spec) {
-    if (spec->sections) g_ptr_array_unref(spec->sections);
-    *spec = (eab_spec){NULL, 0};
+    g_clear_pointer(&spec->sections, g_ptr_array_unref);
+    g_clear_pointer(&spec->mixtures, g_ptr_array_unref);
+    spec->value_count = 0;
 }
 
-static void print_values(GString *text, const eab_axis *axis) {
+/* ---- writing ------------------------------------------------------------------------------------------------- */
+
+static bool is_long_range(const eab_option *option, const double *values, guint count) {
+    if (option->kind != EAB_OPTION_INT32 && option->kind != EAB_OPTION_INT64) return false;
+    if (count <= LISTED_INTEGERS || values[1] <= values[0]) return false;
+    for (guint i = 2; i < count; i++)
+        if (values[i] - values[i - 1] != values[1] - values[0]) return false;
+    return true;
+}
+
+static void print_values(GString *text, const eab_spec *spec, const eab_axis *axis) {
     const double *values = (const double *)(const void *)axis->values->data;
     const guint count = axis->values->len;
-    char value[EAB_OPTION_TEXT_SIZE];
-    bool even = (axis->option->kind == EAB_OPTION_INT32 || axis->option->kind == EAB_OPTION_INT64) &&
-                count > LISTED_INTEGERS && values[1] > values[0];
-    for (guint i = 2; i < count && even; i++) even = values[i] - values[i - 1] == values[1] - values[0];
-    if (even) {
+    if (is_long_range(axis->option, values, count)) {
         g_string_append_printf(text, "%.0f:%.0f:+%.0f", values[0], values[count - 1], values[1] - values[0]);
         return;
     }
     for (guint i = 0; i < count; i++) {
-        eab_option_print_value(axis->option, values[i], value, sizeof value);
-        g_string_append_printf(text, "%s%s", i ? ", " : "", value);
+        char value[EAB_OPTION_TEXT_SIZE];
+        const eab_mixture *mixture = NULL;
+        if (axis->option->kind == EAB_OPTION_MIXTURE) mixture = g_ptr_array_index(spec->mixtures, (guint)values[i]);
+        else eab_option_print_value(axis->option, values[i], value, sizeof value);
+        g_string_append_printf(text, "%s%s", i ? ", " : "", mixture ? mixture->text : value);
     }
 }
 
 char *eab_spec_print(const eab_spec *spec) {
     GString *text = g_string_new(NULL);
     for (guint i = 0; i < spec->sections->len; i++) {
-        const eab_section *section = g_ptr_array_index(spec->sections, i);
+        const eab_section *section = section_at(spec, i);
         g_string_append_printf(text, "%s[%s]\n", i ? "\n" : "", section->name);
         for (guint j = 0; j < section->axes->len; j++) {
             const eab_axis *axis = &g_array_index(section->axes, eab_axis, j);
             g_string_append(text, axis->option->key);
             if (axis->mechanism >= 0) g_string_append_printf(text, "[%s]", eab_mechanism_name(axis->mechanism));
             g_string_append(text, " = ");
-            print_values(text, axis);
+            print_values(text, spec, axis);
             g_string_append_c(text, '\n');
         }
     }

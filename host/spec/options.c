@@ -4,12 +4,13 @@
 #include <float.h>
 #include <glib.h>
 #include <math.h>
-#include <stdlib.h>
+#include <pthread.h>
 #include <string.h>
 
+#include "base/suggest.h"
+#include "kernels/mechanism.h"
 #include "tasks/task.h"
 
-enum { MAX_MECHANISMS = 16 };
 static const double largest_integer = 9007199254740992.0; /* 2^53: exact as a double, as are all below */
 
 static const char *const switches[] = {"off", "on", NULL};
@@ -24,12 +25,14 @@ static const char *const embeddings[] = {[EAB_EMBEDDING_LEARNED] = "learned", [E
 static const char *const optimizers[] = {[EAB_OPTIMIZER_ADAMW] = "adamw", [EAB_OPTIMIZER_SGD] = "sgd", NULL};
 static const char *const schedules[] = {
     [EAB_SCHEDULE_CONSTANT] = "constant", [EAB_SCHEDULE_LINEAR] = "linear", [EAB_SCHEDULE_COSINE] = "cosine", NULL};
-static const char *const helds[] = {
+static const char *const held_out_modes[] = {
     [EAB_HELD_OUT_AUTO] = "auto", [EAB_HELD_OUT_HASH] = "hash", [EAB_HELD_OUT_NONE] = "none", NULL};
 static const char *const cues[] = {[EAB_CUE_TOKEN] = "token", [EAB_CUE_NONE] = "none", NULL};
 static const char *const precisions[] = {
     [EAB_PRECISION_FLOAT32] = "float32", [EAB_PRECISION_TF32] = "tf32", [EAB_PRECISION_BF16] = "bf16", NULL};
-static const char *mechanisms[MAX_MECHANISMS + 1]; /* filled in below from kernels/, which alone lists them */
+#define MECHANISM_NAME(identifier, name, class_name, scale, formula) [EAB_MECHANISM_##identifier] = name,
+static const char *const mechanisms[] = {EAB_MECHANISM_LIST(MECHANISM_NAME) NULL};
+#undef MECHANISM_NAME
 
 /* An option's key is the name of its field in eab_config. */
 #define OPTION(kind_, section_, key_, default_, ...)                                            \
@@ -52,8 +55,7 @@ const eab_option eab_options[] = {
     INT32("model", heads, 4, 1, 64, "attention heads; d_model / heads, at most 256, is head_dim"),
     INT32("model", mlp_ratio, 4, 0, 16, "MLP width as a multiple of d_model; 0: no MLP"),
     INT32("model", context, 24, 2, 65536, "input positions; a sequence has one token more"),
-    CHOICE("model", position, EAB_POSITION_ALIBI, positions,
-           "how a token's place is told; rope needs an even head_dim"),
+    CHOICE("model", position, EAB_POSITION_ALIBI, positions, "encoding of positions; rope needs an even head_dim"),
     REAL("model", alibi_span, 8, 0, 64, .above_minimum = true,
          .help = "ALiBi slopes are 2^(-alibi_span * (h + 1) / heads)"),
     CHOICE("model", norm, EAB_NORM_LAYER, norms, "pre-norm and final norm"),
@@ -86,7 +88,7 @@ const eab_option eab_options[] = {
     INT64("train", eval_every, 250, 1, largest_integer, "steps between evaluations"),
     INT64("train", eval_tokens, 10000, 1, largest_integer, "determined tokens of an evaluation, at least"),
     CHOICE("train", stop_when_solved, 1, switches, "end when every validation token is right"),
-    CHOICE("train", heldout, EAB_HELD_OUT_AUTO, helds,
+    CHOICE("train", heldout, EAB_HELD_OUT_AUTO, held_out_modes,
            "evaluate on sequences that are never trained on; auto: where a level has 4,096"),
     CHOICE("train", precision, EAB_PRECISION_FLOAT32, precisions,
            "of the inputs of matrix products; tf32 and bf16 on a GPU only. Weights and sums stay float32"),
@@ -98,25 +100,29 @@ static const eab_option mixture_options[] = {
      .key = "parts",
      .kind = EAB_OPTION_MIXTURE,
      .offset = offsetof(eab_config, mixture),
-     .minimum = 1,
-     .maximum = INT32_MAX,
      .help = "levels to learn together: recurrence(basis=8 delay=2) + recurrence(basis=4 delay=3)"},
     CHOICE("mixture", cue, EAB_CUE_TOKEN, cues,
-           "how the part is told: by a first token, or only by the sequence itself"),
+           "how a sequence shows its part: by its first token, or only by the rest of it"),
 };
 enum { MIXTURE_OPTION_COUNT = sizeof mixture_options / sizeof *mixture_options };
 
 const char *eab_family_name(int family) { return family == EAB_FAMILY_MIXTURE ? "mixture" : eab_task_at(family)->name; }
 
-int eab_family_from_name(const char *name) {
-    return strcmp(name, "mixture") == 0 ? (int)EAB_FAMILY_MIXTURE : eab_task_from_name(name);
+int eab_family_read(const char *name, int count, const char *where, int *family) {
+    const char *families[EAB_FAMILY_COUNT + 1] = {NULL};
+    char allowed[256], shown[80];
+    for (*family = 0; *family < count; ++*family) {
+        families[*family] = eab_family_name(*family);
+        if (strcmp(name, families[*family]) == 0) return EAB_OK;
+    }
+    eab_join(families, allowed, sizeof allowed);
+    return eab_fail(EAB_BAD_INPUT, "%s: unknown task family '%s'; nearest: %s; allowed: %s", where,
+                    eab_excerpt(name, 40, shown, sizeof shown), eab_suggest(name, families), allowed);
 }
 
-/* What other rooms list is filled in before main: the tables stay plain data that any thread may read. */
 static eab_option task_options[EAB_TASK_COUNT][EAB_TASK_MAX_OPTIONS];
 
-__attribute__((constructor)) static void fill_tables(void) {
-    for (int32_t i = 0; i < MAX_MECHANISMS && eab_mechanism_name(i); i++) mechanisms[i] = eab_mechanism_name(i);
+static void fill_task_options(void) {
     for (int family = 0; family < eab_task_count(); family++) {
         const eab_task *task = eab_task_at(family);
         for (int i = 0; i < task->option_count; i++) {
@@ -136,21 +142,39 @@ __attribute__((constructor)) static void fill_tables(void) {
 }
 
 const eab_option *eab_option_of_task(int family, int index) {
+    static pthread_once_t filled = PTHREAD_ONCE_INIT;
     if (family == EAB_FAMILY_MIXTURE) return index < MIXTURE_OPTION_COUNT ? &mixture_options[index] : NULL;
+    pthread_once(&filled, fill_task_options);
     return index < eab_task_at(family)->option_count ? &task_options[family][index] : NULL;
 }
 
-const eab_option *eab_option_find(const char *section, const char *key) {
-    const int family = eab_family_from_name(section);
-    const eab_option *option;
-    if (family >= 0) {
-        for (int i = 0; (option = eab_option_of_task(family, i)); i++)
-            if (strcmp(option->key, key) == 0) return option;
-        return NULL;
-    }
-    for (option = eab_options; option < eab_options + eab_option_count; option++)
-        if (strcmp(option->section, section) == 0 && strcmp(option->key, key) == 0) return option;
+const eab_option *eab_option_at(const char *section, int index) {
+    for (int family = 0; family < EAB_FAMILY_COUNT; family++)
+        if (strcmp(section, eab_family_name(family)) == 0) return eab_option_of_task(family, index);
+    for (int i = 0; i < eab_option_count; i++)
+        if (strcmp(eab_options[i].section, section) == 0 && index-- == 0) return &eab_options[i];
     return NULL;
+}
+
+const eab_option *eab_option_find(const char *section, const char *key) {
+    const eab_option *option;
+    for (int i = 0; (option = eab_option_at(section, i)); i++)
+        if (strcmp(option->key, key) == 0) break;
+    return option;
+}
+
+int eab_option_refuse_key(const char *section, const char *shown, const char *key, const char *where) {
+    const char *names[64] = {NULL}, *other = NULL;
+    char allowed[512], hint[128];
+    for (int i = 0; eab_option_at(section, i); i++) names[i] = eab_option_at(section, i)->key;
+    for (int i = 0; i < eab_option_count; i++)
+        if (strcmp(eab_options[i].key, key) == 0) other = eab_options[i].section;
+    for (int family = 0; family < EAB_FAMILY_COUNT && !other; family++)
+        if (eab_option_find(eab_family_name(family), key)) other = "task ...";
+    if (other) snprintf(hint, sizeof hint, "it belongs into [%s]", other);
+    else snprintf(hint, sizeof hint, "nearest: %s", eab_suggest(key, names));
+    eab_join(names, allowed, sizeof allowed);
+    return eab_fail(EAB_BAD_INPUT, "%s: unknown key in [%s]; %s; allowed: %s", where, shown, hint, allowed);
 }
 
 eab_config eab_config_default(int family) {
@@ -161,25 +185,16 @@ eab_config eab_config_default(int family) {
 
 double eab_option_get(const eab_option *option, const eab_config *config) {
     const void *field = (const char *)config + option->offset;
-    switch (option->kind) {
-        case EAB_OPTION_INT64: return (double)*(const int64_t *)field;
-        case EAB_OPTION_REAL: return *(const double *)field;
-        case EAB_OPTION_INT32:
-        case EAB_OPTION_CHOICE:
-        case EAB_OPTION_MIXTURE: break;
-    }
+    if (option->kind == EAB_OPTION_INT64) return (double)*(const int64_t *)field;
+    if (option->kind == EAB_OPTION_REAL) return *(const double *)field;
     return *(const int32_t *)field;
 }
 
 void eab_option_set(const eab_option *option, eab_config *config, double value) {
     void *field = (char *)config + option->offset;
-    switch (option->kind) {
-        case EAB_OPTION_INT64: *(int64_t *)field = (int64_t)value; return;
-        case EAB_OPTION_REAL: *(double *)field = value; return;
-        case EAB_OPTION_INT32:
-        case EAB_OPTION_CHOICE:
-        case EAB_OPTION_MIXTURE: *(int32_t *)field = (int32_t)value; return;
-    }
+    if (option->kind == EAB_OPTION_INT64) *(int64_t *)field = (int64_t)value;
+    else if (option->kind == EAB_OPTION_REAL) *(double *)field = value;
+    else *(int32_t *)field = (int32_t)value;
 }
 
 void eab_real_print(double value, char *text, size_t size) {
@@ -197,16 +212,10 @@ void eab_real_print(double value, char *text, size_t size) {
 }
 
 void eab_option_print_value(const eab_option *option, double value, char *text, size_t size) {
-    switch (option->kind) {
-        case EAB_OPTION_INT32:
-        case EAB_OPTION_INT64: snprintf(text, size, "%lld", (long long)value); return;
-        case EAB_OPTION_REAL:
-            if (option->zero_word && value == 0) g_strlcpy(text, option->zero_word, size);
-            else eab_real_print(value, text, size);
-            return;
-        case EAB_OPTION_CHOICE: g_strlcpy(text, option->choices[(int)value], size); return;
-        case EAB_OPTION_MIXTURE: g_strlcpy(text, value > 0 ? eab_mixture_at((int32_t)value)->text : "", size); return;
-    }
+    if (option->kind == EAB_OPTION_CHOICE) g_strlcpy(text, option->choices[(int)value], size);
+    else if (option->kind != EAB_OPTION_REAL) snprintf(text, size, "%.0f", value);
+    else if (option->zero_word && value == 0) g_strlcpy(text, option->zero_word, size);
+    else eab_real_print(value, text, size);
 }
 
 void eab_option_print(const eab_option *option, const eab_config *config, char *text, size_t size) {
@@ -224,45 +233,34 @@ bool eab_option_within(const eab_option *option, double value) {
            (option->below_maximum ? value < option->maximum : value <= option->maximum);
 }
 
-void eab_option_allowed(const eab_option *option, char *text, size_t size) {
-    if (option->kind == EAB_OPTION_CHOICE) {
-        text[0] = '\0';
-        for (int i = 0; option->choices[i]; i++) {
-            if (i) g_strlcat(text, ", ", size);
-            g_strlcat(text, option->choices[i], size);
-        }
-        return;
-    }
-    if (option->kind == EAB_OPTION_MIXTURE) {
-        snprintf(text, size, "%d..%d levels joined by +", EAB_MIXTURE_MIN_PARTS, EAB_MAX_PARTS);
-        return;
-    }
+static void print_allowed_reals(const eab_option *option, char *text, size_t size) {
     char minimum[32], maximum[32];
-    if (option->kind == EAB_OPTION_REAL) {
-        eab_real_print(option->minimum, minimum, sizeof minimum);
-        eab_real_print(option->maximum, maximum, sizeof maximum);
-        const bool bounded = option->maximum < DBL_MAX;
-        const char *word = option->zero_word ? option->zero_word : "", * or = option->zero_word ? ", or " : "";
-        if (bounded && !option->above_minimum && !option->below_maximum)
-            snprintf(text, size, "%s%sa real %s..%s", word, or, minimum, maximum);
-        else
-            snprintf(text, size, "%s%sa real %s %s%s%s", word, or, option->above_minimum ? "above" : "at least",
-                     minimum,
-                     !bounded                ? ""
-                     : option->below_maximum ? ", below "
-                                             : ", at most ",
-                     bounded ? maximum : "");
-        return;
-    }
-    snprintf(minimum, sizeof minimum, "%lld", (long long)option->minimum);
-    snprintf(maximum, sizeof maximum, "%lld", (long long)option->maximum);
-    if (option->maximum >= largest_integer) snprintf(text, size, "an integer, at least %s", minimum);
-    else snprintf(text, size, "an integer %s..%s", minimum, maximum);
+    const char *word = option->zero_word ? option->zero_word : "", * or = option->zero_word ? ", or " : "";
+    eab_real_print(option->minimum, minimum, sizeof minimum);
+    eab_real_print(option->maximum, maximum, sizeof maximum);
+    const bool bounded = option->maximum < DBL_MAX;
+    if (bounded && !option->above_minimum && !option->below_maximum)
+        snprintf(text, size, "%s%sa real %s..%s", word, or, minimum, maximum);
+    else
+        snprintf(text, size, "%s%sa real %s %s%s%s", word, or, option->above_minimum ? "above" : "at least", minimum,
+                 !bounded                ? ""
+                 : option->below_maximum ? ", below "
+                                         : ", at most ",
+                 bounded ? maximum : "");
+}
+
+void eab_option_allowed(const eab_option *option, char *text, size_t size) {
+    if (option->kind == EAB_OPTION_CHOICE) eab_join(option->choices, text, size);
+    else if (option->kind == EAB_OPTION_MIXTURE)
+        snprintf(text, size, "%d..%d levels joined by +", EAB_MIXTURE_MIN_PARTS, EAB_MAX_PARTS);
+    else if (option->kind == EAB_OPTION_REAL) print_allowed_reals(option, text, size);
+    else if (option->maximum >= largest_integer) snprintf(text, size, "an integer, at least %.0f", option->minimum);
+    else snprintf(text, size, "an integer %.0f..%.0f", option->minimum, option->maximum);
 }
 
 static void print_help_line(FILE *file, const char *section, const eab_option *option) {
-    char value[32], allowed[128];
-    eab_option_print_value(option, option->default_value, value, sizeof value);
+    char value[32] = "", allowed[128];
+    if (option->kind != EAB_OPTION_MIXTURE) eab_option_print_value(option, option->default_value, value, sizeof value);
     eab_option_allowed(option, allowed, sizeof allowed);
     fprintf(file, "  %-20s %-17s %-8s %-31s %s\n", section, option->key, value, allowed, option->help);
 }

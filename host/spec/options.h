@@ -6,23 +6,24 @@
 #include <stdio.h>
 
 #include "config.h"
-#include "mixture.h"
 
 typedef enum {
     EAB_OPTION_INT32,
     EAB_OPTION_INT64,
     EAB_OPTION_REAL,
     EAB_OPTION_CHOICE, /* int32_t: an index into choices */
-    EAB_OPTION_MIXTURE /* int32_t: the number of a mixture (mixture.h) */
+    EAB_OPTION_MIXTURE /* a pointer: its values are not numbers, and the functions on values below do not take it */
 } eab_option_kind;
 
-/* What a task section may be of: the families of tasks/, and behind them mixtures of their levels. */
+/* The families of task sections: those of tasks/, then mixtures of their levels. */
 enum { EAB_FAMILY_MIXTURE = EAB_TASK_COUNT, EAB_FAMILY_COUNT };
 const char *eab_family_name(int family);
-int eab_family_from_name(const char *name); /* -1 if unknown */
+
+/* The family of this name among the first `count`. EAB_BAD_INPUT: "WHERE: unknown task family ...". */
+int eab_family_read(const char *name, int count, const char *where, int *family);
 
 /* Room for any option's value as text. */
-enum { EAB_OPTION_TEXT_SIZE = EAB_MIXTURE_TEXT_SIZE };
+enum { EAB_OPTION_TEXT_SIZE = 64 };
 
 typedef struct {
     const char *section; /* "model" or "train"; a family's name for task options (these come from tasks/) */
@@ -42,14 +43,20 @@ typedef struct {
 extern const eab_option eab_options[];
 extern const int eab_option_count;
 
-/* Option 0, 1, ... of a task family or of mixtures, presented as one of the table; NULL past the last. */
+/* Option 0, 1, ... of a task family, presented as one of the table; NULL past the last. Thread-safe. */
 const eab_option *eab_option_of_task(int family, int index);
 
-/* The option, or NULL; `section` may also be a family's name. */
+/* Option 0, 1, ... of "model", "train" or the family of this name; NULL past the last. */
+const eab_option *eab_option_at(const char *section, int index);
+
+/* The option of this key, or NULL; `section` as above. */
 const eab_option *eab_option_find(const char *section, const char *key);
 
-/* A cell with every option at its default and the family's default level. There is no default mixture: its cell has
- * mixture 0 still. */
+/* EAB_BAD_INPUT: "WHERE: unknown key in [SHOWN]; ..." with the section that has the key, or the nearest key of
+ * `section`, and all keys of `section`. */
+int eab_option_refuse_key(const char *section, const char *shown, const char *key, const char *where);
+
+/* A cell with every option at its default and the family's default level. */
 eab_config eab_config_default(int family);
 
 /* The option's value as a number (a choice's index), and set so; no checks. */

@@ -2,6 +2,7 @@
  * option's bounds, and each reads back from what it is printed as. */
 #include <glib.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "../../host/spec/mixture.h"
 #include "../../host/spec/options.h"
@@ -21,27 +22,19 @@ static const eab_option *choose_option(unsigned number) {
     return options[number % count];
 }
 
-static int parse(const eab_option *option, const char *text, const char *where, GArray *values) {
-    return option->kind == EAB_OPTION_MIXTURE ? eab_mixture_parse(text, where, values)
-                                              : eab_range_parse(option, text, where, values);
-}
-
 static void expect_sound(const eab_option *option, double value) {
     char text[EAB_OPTION_TEXT_SIZE];
     GArray *again = g_array_new(FALSE, FALSE, sizeof(double));
     fuzz_expect(eab_option_within(option, value), "a value within the option's bounds");
     eab_option_print_value(option, value, text, sizeof text);
-    fuzz_expect(parse(option, text, "again", again) == 0 && again->len == 1, "a printed value that is read");
+    fuzz_expect(eab_range_parse(option, text, "again", again) == 0 && again->len == 1, "a printed value that is read");
     fuzz_expect(g_array_index(again, double, 0) == value, "the same value, printed and read");
     g_array_unref(again);
 }
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
-    if (!size) return 0;
-    const eab_option *option = choose_option(data[0]);
-    char *text = fuzz_text(data + 1, size - 1);
+static void read_values(const eab_option *option, const char *text) {
     GArray *values = g_array_new(FALSE, FALSE, sizeof(double));
-    const int status = parse(option, text, "fuzz", values);
+    const int status = eab_range_parse(option, text, "fuzz", values);
     if (status) {
         fuzz_expect_refusal(status);
     } else {
@@ -52,7 +45,29 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
             fuzz_expect(eab_option_within(option, g_array_index(values, double, i)), "values within the bounds");
     }
     g_array_unref(values);
+}
+
+static void read_mixtures(const char *text) {
+    GPtrArray *mixtures = g_ptr_array_new_with_free_func(g_free);
+    const int status = eab_mixture_parse(text, "fuzz", mixtures);
+    if (status) fuzz_expect_refusal(status);
+    const guint count = status ? 0 : mixtures->len;
+    fuzz_expect(status || count > 0, "a mixture");
+    for (guint i = 0; i < count; i++) {
+        const eab_mixture *mixture = g_ptr_array_index(mixtures, i);
+        fuzz_expect(eab_mixture_parse(mixture->text, "again", mixtures) == 0, "a printed mixture that is read");
+        const eab_mixture *again = g_ptr_array_index(mixtures, mixtures->len - 1);
+        fuzz_expect(strcmp(again->text, mixture->text) == 0, "the same mixture, printed and read");
+    }
+    g_ptr_array_unref(mixtures);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
+    if (!size) return 0;
+    const eab_option *option = choose_option(data[0]);
+    char *text = fuzz_text(data + 1, size - 1);
+    if (option->kind == EAB_OPTION_MIXTURE) read_mixtures(text);
+    else read_values(option, text);
     free(text);
-    eab_mixtures_forget();
     return 0;
 }

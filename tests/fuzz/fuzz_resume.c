@@ -48,7 +48,7 @@ int LLVMFuzzerInitialize(int *argc, char ***argv) {
     eab_spec spec;
     (void)argc;
     (void)argv;
-    fuzz_expect(eab_spec_parse("fuzz.ini", spec_text, NULL, &spec) == 0, "a spec");
+    fuzz_expect(eab_spec_parse("fuzz.ini", spec_text, strlen(spec_text), NULL, &spec) == 0, "a spec");
     fuzz_expect(eab_plan_make("fuzz.ini", &spec, &plan) == 0, "a plan");
     eab_spec_free(&spec);
     fuzz_file_open(&file);

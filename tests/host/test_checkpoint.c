@@ -101,18 +101,18 @@ Test(checkpoint, a_cell_with_adamw_in_parts_on_every_processor_backend) {
 
 Test(checkpoint, a_mixture_in_parts) {
     eab_config configs[2];
-    GArray *values = g_array_new(FALSE, FALSE, sizeof(double));
-    cr_assert_eq(eab_mixture_parse("recurrence(basis=3 delay=2) + recurrence(basis=2 delay=1)", "here", values),
+    GPtrArray *mixtures = g_ptr_array_new_with_free_func(g_free);
+    cr_assert_eq(eab_mixture_parse("recurrence(basis=3 delay=2) + recurrence(basis=2 delay=1)", "here", mixtures),
                  EAB_OK);
     for (int i = 0; i < 2; i++) {
         configs[i] = tiny_config();
         configs[i].seed = i;
         configs[i].eval_tokens = 12;
-        configs[i].mixture = (int32_t)g_array_index(values, double, 0);
+        configs[i].mixture = g_ptr_array_index(mixtures, 0);
         configs[i].level = *eab_config_part(&configs[i], 0);
     }
-    g_array_unref(values);
     expect_parts_are_the_whole("cpu", 2, configs);
+    g_ptr_array_unref(mixtures);
 }
 
 /* Checkpoints that nothing asked for do not change anything either, and what is left after the last one is used. */

@@ -10,6 +10,7 @@
 #include "host/model/train.h"
 #include "host/run/tables.h"
 #include "host/spec/cell_task.h"
+#include "host/spec/mixture.h"
 #include "spec_text.h"
 #include "tasks/task.h"
 
@@ -39,8 +40,8 @@ static const struct {
     {MIXTURE "+ recurrence\n", " an empty part; allowed: recurrence("},
     {MIXTURE "recurrence + + recurrence(delay=2)\n", " an empty part; allowed: recurrence("},
     {MIXTURE "recurence + recurrence(delay=2)\n",
-     " recurence: unknown task family; nearest: recurrence; allowed: recurrence"},
-    {MIXTURE "recurrence + (delay=2)\n", ": unknown task family; nearest: "},
+     ": unknown task family 'recurence'; nearest: recurrence; allowed: recurrence"},
+    {MIXTURE "recurrence + (delay=2)\n", ": unknown task family ''; nearest: "},
     {MIXTURE "recurrence + mixture\n", " mixture: a mixture of a mixture; allowed: recurrence"},
     {MIXTURE "recurrence + recurrence(delay=2\n", ": ( and ) do not match; allowed: recurrence("},
     {MIXTURE "recurrence + recurrence delay=2)\n", ": ( and ) do not match; allowed: recurrence("},
@@ -53,7 +54,7 @@ static const struct {
     {MIXTURE "recurrence + recurrence(=2)\n", " =2: no key=value; allowed: "},
     {MIXTURE "recurrence + recurrence(delay = 2)\n", " delay: no key=value; allowed: "},
     {MIXTURE "recurrence + recurrence(dealy=2)\n",
-     " dealy: unknown key of recurrence; nearest: delay; allowed: basis, delay, a, b"},
+     " dealy: unknown key in [recurrence]; nearest: delay; allowed: basis, delay, a, b"},
     {MIXTURE "recurrence + recurrence(delay=2 delay=2)\n", " delay: the key stands twice in a part; allowed: once"},
     {MIXTURE "recurrence + recurrence(delay=2,3)\n", " 2,3: a list or range inside of a part; allowed: one value; "},
     {MIXTURE "recurrence + recurrence(delay=2:3)\n", " 2:3: a list or range inside of a part; allowed: one value; "},
@@ -111,21 +112,21 @@ Test(mixture, survives_any_text, .timeout = 60) {
         GString *text = g_string_new(NULL);
         for (int n = g_rand_int_range(random, 0, 24); n > 0; n--)
             g_string_append(text, pieces[g_rand_int_range(random, 0, G_N_ELEMENTS(pieces))]);
-        GArray *values = g_array_new(FALSE, FALSE, sizeof(double));
-        const int status = eab_mixture_parse(text->str, "here", values);
+        GPtrArray *mixtures = g_ptr_array_new_with_free_func(g_free);
+        const int status = eab_mixture_parse(text->str, "here", mixtures);
         cr_assert(status == EAB_OK || status == EAB_BAD_INPUT);
         if (status)
             cr_assert(g_str_has_prefix(eab_last_error(), "here: ") && strstr(eab_last_error(), "allowed: "), "%s: %s",
                       text->str, eab_last_error());
-        for (guint k = 0; k < values->len; k++) { /* what was read can be written and read again */
-            const int32_t number = (int32_t)g_array_index(values, double, k);
-            const eab_mixture *mixture = eab_mixture_at(number);
-            GArray *again = g_array_new(FALSE, FALSE, sizeof(double));
-            cr_assert_eq(eab_mixture_parse(mixture->text, "again", again), EAB_OK, "%s", eab_last_error());
-            cr_assert_eq((int32_t)g_array_index(again, double, 0), number);
-            g_array_unref(again);
+        const guint count = status ? 0 : mixtures->len;
+        for (guint k = 0; k < count; k++) { /* the text of a mixture reads as the same mixture */
+            const eab_mixture *mixture = g_ptr_array_index(mixtures, k);
+            cr_assert_eq(eab_mixture_parse(mixture->text, "again", mixtures), EAB_OK, "%s", eab_last_error());
+            const eab_mixture *again = g_ptr_array_index(mixtures, mixtures->len - 1);
+            cr_assert_str_eq(again->text, mixture->text);
+            cr_assert_eq(again->count, mixture->count);
         }
-        g_array_unref(values);
+        g_ptr_array_unref(mixtures);
         g_string_free(text, TRUE);
     }
     g_rand_free(random);
@@ -177,13 +178,13 @@ Test(mixture, is_a_set) {
 
 static eab_config mixture_config(const char *parts, eab_cue cue) {
     eab_config config = tiny_config();
-    GArray *values = g_array_new(FALSE, FALSE, sizeof(double));
-    cr_assert_eq(eab_mixture_parse(parts, "here", values), EAB_OK, "%s", eab_last_error());
-    config.mixture = (int32_t)g_array_index(values, double, 0);
+    GPtrArray *mixtures = g_ptr_array_new();
+    cr_assert_eq(eab_mixture_parse(parts, "here", mixtures), EAB_OK, "%s", eab_last_error());
+    config.mixture = g_ptr_array_index(mixtures, 0); /* for as long as the test runs */
     config.cue = (int32_t)cue;
     config.level = *eab_config_part(&config, 0);
     config.context = 8;
-    g_array_unref(values);
+    g_ptr_array_free(mixtures, TRUE);
     return config;
 }
 

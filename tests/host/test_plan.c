@@ -104,9 +104,9 @@ Test(plan, lists_for_a_mechanism_are_counted) {
     cr_expect_eq(
         load_text("[task recurrence]\n[train]\nmechanism = dpa, ea\nseed[ea] = 1:1000000\n", NULL, &plan, error),
         EAB_BAD_INPUT);
-    cr_expect_str_eq(error,
-                     "SPEC: too many cells: 1000001, all mechanisms' products together; allowed: at most 1000000",
-                     "got %s", error);
+    cr_expect_str_eq(
+        error, "SPEC: too many cells: the products of all mechanisms together = 1000001; allowed: at most 1000000",
+        "got %s", error);
 }
 
 Test(plan, duplicates_are_left_out) {

@@ -25,9 +25,9 @@ static const struct {
     {"[taks recurrence]\n",
      "SPEC:1: [taks recurrence]: unknown section; nearest: task recurrence; allowed: model, train, "
      "environment, task FAMILY"},
-    {"[task]\n", "SPEC:1: [task]: no task family; allowed: [task FAMILY LABEL], FAMILY one of: " FAMILIES},
+    {"[task]\n", "SPEC:1: [task]: unknown task family ''; nearest: recall; allowed: " FAMILIES},
     {"[task recurence low]\n",
-     "SPEC:1: [task recurence low]: unknown task family recurence; nearest: recurrence; allowed: " FAMILIES},
+     "SPEC:1: [task recurence low]: unknown task family 'recurence'; nearest: recurrence; allowed: " FAMILIES},
     {"[task recurrence lo=w]\n",
      "SPEC:1: [task recurrence lo=w]: a label of other characters; allowed: letters, digits, space, _ - + ."},
     {TASK TASK, "SPEC:2: [task recurrence]: the section is on line 1 already; allowed: once, or with another label"},
@@ -162,10 +162,11 @@ Test(spec, mistakes_in_sets) {
 /* ---- files that are no text ---------------------------------------------------------------------------------- */
 
 static void expect_bytes_refused(const char *bytes, size_t size, const char *error) {
-    char path[64], *text;
+    char path[64];
+    eab_spec spec;
     write_bytes(bytes, size, path);
-    cr_expect_eq(eab_spec_file_read(path, &text), EAB_BAD_INPUT);
-    cr_expect_null(text);
+    cr_expect_eq(eab_spec_read(path, NULL, &spec), EAB_BAD_INPUT);
+    cr_expect_null(spec.sections);
     const char *line = eab_last_error();
     cr_expect(strncmp(line, path, strlen(path)) == 0, "%s", line);
     cr_expect_str_eq(line + strlen(path), error, "got %s", line);
@@ -175,8 +176,9 @@ static void expect_bytes_refused(const char *bytes, size_t size, const char *err
 static const char allowed[] = "; allowed: a readable file of INI text, UTF-8, at most 1 MiB";
 
 static void expect_path_refused(const char *path, const char *what) {
-    char *text, error[512];
-    cr_expect_eq(eab_spec_file_read(path, &text), EAB_BAD_INPUT);
+    char error[512];
+    eab_spec spec;
+    cr_expect_eq(eab_spec_read(path, NULL, &spec), EAB_BAD_INPUT);
     snprintf(error, sizeof error, "%s: %s%s", path, what, allowed);
     cr_expect_str_eq(eab_last_error(), error, "got %s", eab_last_error());
 }
@@ -198,13 +200,18 @@ Test(spec, bytes_that_are_no_text) {
     free(big);
 }
 
+#define LAST "\n[task parity]\n"
+
 Test(spec, a_file_of_the_greatest_size_is_read) {
-    char path[64], *text, *big = malloc(EAB_SPEC_MAX_BYTES);
+    char path[64], *big = malloc(EAB_SPEC_MAX_BYTES);
+    eab_spec spec;
     memset(big, '#', EAB_SPEC_MAX_BYTES);
+    memcpy(big, TASK, strlen(TASK));
+    memcpy(big + EAB_SPEC_MAX_BYTES - strlen(LAST), LAST, strlen(LAST));
     write_bytes(big, EAB_SPEC_MAX_BYTES, path);
-    cr_expect_eq(eab_spec_file_read(path, &text), EAB_OK);
-    cr_expect_eq(strlen(text), EAB_SPEC_MAX_BYTES);
-    g_free(text);
+    cr_assert_eq(eab_spec_read(path, NULL, &spec), EAB_OK, "%s", eab_last_error());
+    cr_expect_eq(spec.sections->len, 4); /* with [model] and [train] */
+    eab_spec_free(&spec);
     free(big);
     unlink(path);
 }
@@ -237,11 +244,12 @@ Test(spec, paths_that_are_no_file, .timeout = 20) {
 }
 
 Test(spec, errors_stay_one_line) {
-    char path[1200], *text;
+    char path[1200];
+    eab_spec spec;
     memset(path, 'x', sizeof path);
     memcpy(path, "/tmp/no\nsuch\033[31m/", 18);
     path[sizeof path - 1] = '\0';
-    cr_expect_eq(eab_spec_file_read(path, &text), EAB_BAD_INPUT);
+    cr_expect_eq(eab_spec_read(path, NULL, &spec), EAB_BAD_INPUT);
     cr_expect_null(strchr(eab_last_error(), '\n'));
     cr_expect_null(strchr(eab_last_error(), '\033'));
     cr_expect(strstr(eab_last_error(), allowed), "what is allowed is not cut off: %s", eab_last_error());

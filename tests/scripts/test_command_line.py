@@ -60,7 +60,7 @@ BAD_SPECS = {
     "unknown section": (TASK + "[trian]\n", "s.ini:2:", "unknown section", "nearest: train"),
     "section in capitals": (TASK + "[MODEL]\n", "nearest: model"),
     "unknown family": ("[task recurrent]\n", "s.ini:1:", "unknown task family", "nearest: recurrence"),
-    "no family": ("[task]\n", "no task family", "recurrence"),
+    "no family": ("[task]\n", "unknown task family ''", "recurrence"),
     "bad label": ("[task recurrence a*b]\n", "label", "letters, digits"),
     "duplicate section": (TASK + TASK, "s.ini:2:", "on line 1 already"),
     "duplicate key": (TASK + "basis = 4\nbasis = 8\n", "s.ini:3:", "on line 2 already"),
@@ -285,17 +285,13 @@ def test_closed_streams(tmp_path: Path) -> None:
 BAD_TASKS = {
     "unknown family": (["recurence"], "unknown task family", "nearest: recurrence"),
     "two families": (["recurrence", "recurrence"], "a second name"),
-    "unknown option": (["recurrence", "--shwo", "3"], "--shwo: unknown option; nearest: --show"),
-    "value missing": (["recurrence", "--show"], "--show: no value"),
-    "bad number": (["recurrence", "--show", "many"], "--show many: not a number"),
     "negative": (["recurrence", "--show", "-1"], "--show -1: out of bounds"),
-    "overflow": (["recurrence", "--show=99999999999999999999"], "too large"),
-    "two values": (["recurrence", "--seed", "1,2"], "2 values; allowed: one"),
-    "context": (["recurrence", "--context", "1"], "--context 1: out of bounds", "2..65536"),
+    "two values": (["recurrence", "--seed", "1,2"], "2 levels or seeds; allowed: one"),
+    "context": (["recurrence", "--context", "1"], "--set model.context=1: out of bounds", "2..65536"),
     "seed": (["recurrence", "--seed", "4294967296"], "out of bounds"),
     "set without value": (["recurrence", "--set", "basis"], "no ="),
-    "set unknown key": (["recurrence", "--set", "bassi=4"], "unknown key; nearest: basis; allowed: basis, delay, a, b"),
-    "set out of bounds": (["recurrence", "--set", "basis=1"], "--set basis=1: out of bounds", "2..1024"),
+    "set unknown key": (["recurrence", "--set", "bassi=4"], "unknown key in [task recurrence]; nearest: basis; allowed: basis, delay, a, b"),
+    "set out of bounds": (["recurrence", "--set", "basis=1"], "--set task.basis=1: out of bounds", "2..1024"),
     "set of another section": (["recurrence", "--set", "train.lr=1"], "not of this family"),
     "set without family": (["--set", "basis=4"], "no task family named"),
     "no such choice": (["task_switch", "--set", "ops=IRA"], "ops=IRA", "I, IA, IAR, IARC"),
@@ -304,10 +300,24 @@ BAD_TASKS = {
 }
 
 
+BAD_TASKS_OPTIONS = {
+    "unknown option": (["recurrence", "--shwo", "3"], "--shwo; nearest: --show"),
+    "value missing": (["recurrence", "--show"], "--show"),
+    "bad number": (["recurrence", "--show", "many"], "many"),
+    "overflow": (["recurrence", "--show=99999999999999999999"], "--show"),
+}
+
+
 @pytest.mark.parametrize("name", BAD_TASKS)
 def test_bad_tasks(name: str, tmp_path: Path) -> None:
     arguments, *says = BAD_TASKS[name]
     refused(tmp_path, "tasks", *arguments, says=("eabench tasks: ", "allowed: ", *says))
+
+
+@pytest.mark.parametrize("name", BAD_TASKS_OPTIONS)
+def test_bad_tasks_options(name: str, tmp_path: Path) -> None:
+    arguments, *says = BAD_TASKS_OPTIONS[name]
+    refused(tmp_path, "tasks", *arguments, says=("eabench tasks: ", "see eabench tasks --help", *says))
 
 
 def test_tasks_lists_families(tmp_path: Path) -> None:

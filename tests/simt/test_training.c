@@ -8,6 +8,7 @@
 
 #include "host/model/train.h"
 #include "host/spec/cell_task.h"
+#include "host/spec/mixture.h"
 #include "host/sweep/pool.h"
 #include "tests/host/fleet_fixture.h"
 
@@ -72,12 +73,12 @@ static void mixture_configs(eab_config *configs) {
     for (int32_t member = 0; member < MEMBERS; member++) {
         configs[member].context = 8;
         if (!parts[member]) continue;
-        GArray *values = g_array_new(FALSE, FALSE, sizeof(double));
-        OK(eab_mixture_parse(parts[member], "here", values));
-        configs[member].mixture = (int32_t)g_array_index(values, double, 0);
+        GPtrArray *mixtures = g_ptr_array_new();
+        OK(eab_mixture_parse(parts[member], "here", mixtures));
+        configs[member].mixture = g_ptr_array_index(mixtures, 0); /* for as long as the test runs */
         configs[member].cue = member == 2 ? EAB_CUE_NONE : EAB_CUE_TOKEN;
         configs[member].level = *eab_config_part(&configs[member], 0);
-        g_array_unref(values);
+        g_ptr_array_free(mixtures, TRUE);
     }
 }
 
