@@ -104,7 +104,6 @@ int eab_bench_folder_open(const char *path, const char *resolved, const eab_run_
     eab_bench_folder *folder = g_new0(eab_bench_folder, 1);
     *folder = (eab_bench_folder){.path = g_strdup(path),
                                  .resolved = g_strdup(resolved),
-                                 .lock.fd = -1,
                                  .finished = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL),
                                  .environment = eab_environment_collect(settings),
                                  .samples = samples};

@@ -9,18 +9,18 @@
 #include "model/checkpoint.h"
 #include "model/train.h"
 
-static const char FOLDER[] = "checkpoints", ENDING[] = ".ckpt";
-static const char PART_ENDING[] = ".ckpt" EAB_REPLACEMENT_ENDING; /* a crash left it partly written */
+#define ENDING ".ckpt"
+static const char FOLDER[] = "checkpoints";
 
 char *eab_run_checkpoint_path(const char *run, const eab_cell *cell) {
-    return g_strdup_printf("%s/%s/%s%s", run, FOLDER, cell->id, ENDING);
+    return g_strdup_printf("%s/%s/%s" ENDING, run, FOLDER, cell->id);
 }
 
 static int compare_names(const void *a, const void *b) {
     return strcmp(*(const char *const *)a, *(const char *const *)b);
 }
 
-/* Paths of the files in the folder that end so, sorted, so that every process resumes alike. */
+/* Paths of the folder's files with this ending, sorted, so that every process resumes alike. */
 static GPtrArray *list_files(const char *run, const char *ending) {
     GPtrArray *paths = g_ptr_array_new_with_free_func(g_free);
     char *path = g_build_filename(run, FOLDER, NULL);
@@ -39,7 +39,8 @@ static bool belongs(const eab_fleet *fleet, const eab_plan *plan, int64_t index)
     return !fleet->members || eab_train_same_fleet(&plan->cells[fleet->indices[0]].config, &plan->cells[index].config);
 }
 
-/* Adds the file's fleet, of its cells that are still in `open` (indices into the plan), and takes them out. */
+/* Adds the file's fleet, with those of its cells that are in `open` (indices into the plan), and removes these from
+ * `open`. */
 static void add_fleet(GArray *fleets, const char *run, const char *path, const eab_plan *plan, GHashTable *open) {
     char *ids;
     int32_t count;
@@ -72,20 +73,20 @@ GArray *eab_run_checkpoints_find(const char *run, const eab_plan *plan, const in
     for (int64_t i = 0; paths->len && i < count; i++) g_hash_table_add(open, GSIZE_TO_POINTER((gsize)todo[i]));
     for (guint i = 0; i < paths->len; i++) add_fleet(fleets, run, paths->pdata[i], plan, open);
     g_hash_table_destroy(open);
-    g_ptr_array_free(paths, TRUE);
+    g_ptr_array_unref(paths);
     return fleets;
 }
 
 static void remove_files(const char *run, const char *ending) {
     GPtrArray *paths = list_files(run, ending);
     for (guint i = 0; i < paths->len; i++) unlink(paths->pdata[i]);
-    g_ptr_array_free(paths, TRUE);
+    g_ptr_array_unref(paths);
 }
 
 void eab_run_checkpoints_remove(const char *run) {
     remove_files(run, ENDING);
-    remove_files(run, PART_ENDING);
+    remove_files(run, ENDING EAB_REPLACEMENT_ENDING);
     char *path = g_build_filename(run, FOLDER, NULL);
-    rmdir(path); /* stays if anything is in it */
+    rmdir(path); /* fails if anything else is in it */
     g_free(path);
 }

@@ -26,7 +26,6 @@ static eab_run_folder *folder_new(const char *path, const eab_plan *plan) {
     folder->path = g_strdup(path);
     folder->warning = g_strdup("");
     folder->plan = plan;
-    folder->lock.fd = -1;
     folder->cells = g_new(eab_cell_state, (gsize)plan->count);
     for (int table = 0; table < EAB_TABLE_COUNT; table++) {
         folder->table_paths[table] = g_build_filename(path, eab_run_table((eab_table)table)->file_name, NULL);

@@ -6,7 +6,6 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/csv.h"
@@ -18,31 +17,15 @@ enum { MAX_BYTES = 400 };
 
 static char *path_of(const char *folder) { return g_build_filename(folder, ".lock", NULL); }
 
-static void close_lock(eab_run_lock *lock) {
-    if (lock->fd >= 0) close(lock->fd);
-    if (lock->folder_fd >= 0) close(lock->folder_fd);
-    if (lock->created) rmdir(lock->folder); /* fails if anything is in it */
-    g_free(lock->folder);
-    *lock = (eab_run_lock){.fd = -1, .folder_fd = -1};
-}
-
-static int unusable(eab_run_lock *lock) {
-    eab_fail(EAB_IO, "%s: cannot be locked: %s; a folder that can be written is needed", lock->folder,
-             g_strerror(errno));
-    close_lock(lock);
-    return EAB_IO;
-}
-
 /* The file may have any content. */
 bool eab_run_lock_read(const char *folder, eab_run_lock_holder *holder) {
     char *path = path_of(folder), *text = NULL;
-    bool found = false;
     *holder = (eab_run_lock_holder){.host = "?", .started = "?"};
     if (eab_small_file_read(path, MAX_BYTES, "", &text) == EAB_OK && text) {
         char *line = eab_line_clean(text), **words = g_strsplit(line, " ", 3);
-        found = g_strv_length(words) == 3 && g_ascii_strtoll(words[0], NULL, 10) > 0;
-        if (found) {
-            holder->process = g_ascii_strtoll(words[0], NULL, 10);
+        const int64_t process = g_strv_length(words) == 3 ? g_ascii_strtoll(words[0], NULL, 10) : 0;
+        if (process > 0) {
+            holder->process = process;
             g_strlcpy(holder->host, words[1], sizeof holder->host);
             g_strlcpy(holder->started, words[2], sizeof holder->started);
         }
@@ -51,18 +34,7 @@ bool eab_run_lock_read(const char *folder, eab_run_lock_holder *holder) {
     }
     g_free(text);
     g_free(path);
-    return found;
-}
-
-static int in_use(eab_run_lock *lock) {
-    eab_run_lock_holder holder;
-    const bool known = eab_run_lock_read(lock->folder, &holder);
-    if (known)
-        eab_fail(EAB_BAD_INPUT, "%s is in use by process %lld on %s since %s; wait for it or choose another --out",
-                 lock->folder, (long long)holder.process, holder.host, holder.started);
-    else eab_fail(EAB_BAD_INPUT, "%s is in use by another process; wait for it or choose another --out", lock->folder);
-    close_lock(lock);
-    return EAB_BAD_INPUT;
+    return holder->process > 0;
 }
 
 static int make_folder(const char *folder, bool *created) {
@@ -74,17 +46,20 @@ static int make_folder(const char *folder, bool *created) {
     return EAB_OK;
 }
 
-/* Opens and locks the file; 0, or -1 with errno. */
-static int lock_file(const char *path, int *fd) {
+/* Opens and locks the file: its descriptor, or -1 with errno. */
+static int lock_file(const char *path) {
     for (;;) {
-        *fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0666);
-        if (*fd < 0 || flock(*fd, LOCK_EX | LOCK_NB)) return -1;
-        /* The holder removes the file when it releases: what is locked here may have lost its name by now. */
-        struct stat held, named;
-        if (fstat(*fd, &held) == 0 && stat(path, &named) == 0 && held.st_dev == named.st_dev &&
-            held.st_ino == named.st_ino)
-            return 0;
-        close(*fd);
+        const int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0666);
+        if (fd < 0) return -1;
+        struct stat locked, named;
+        const int failed = flock(fd, LOCK_EX | LOCK_NB), reason = errno;
+        /* The last holder may have removed the file after it was opened here. */
+        if (!failed && fstat(fd, &locked) == 0 && stat(path, &named) == 0 && locked.st_dev == named.st_dev &&
+            locked.st_ino == named.st_ino)
+            return fd;
+        close(fd);
+        errno = reason;
+        if (failed) return -1;
     }
 }
 
@@ -98,35 +73,41 @@ static int write_holder(int fd) {
     return failed ? -1 : 0;
 }
 
-int eab_run_lock_take(const char *folder, eab_run_lock *lock) {
-    bool created;
-    *lock = (eab_run_lock){.fd = -1, .folder_fd = -1};
-    EAB_TRY(make_folder(folder, &created));
-    lock->folder = g_strdup(folder);
-    lock->created = created;
-    lock->folder_fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (lock->folder_fd >= 0 && flock(lock->folder_fd, LOCK_EX | LOCK_NB)) {
-        if (errno == EWOULDBLOCK) return in_use(lock);
-        close(lock->folder_fd); /* NFS locks only what is open for writing */
-        lock->folder_fd = -1;
-    }
-    char *path = path_of(folder);
-    int failed = lock_file(path, &lock->fd);
-    const bool busy = failed && errno == EWOULDBLOCK;
-    if (!failed && (failed = write_holder(lock->fd))) {
-        const int reason = errno;
-        unlink(path);
-        errno = reason;
-    }
+/* 0, or -1 with errno. */
+static int take(eab_run_lock *lock) {
+    lock->folder_fd = open(lock->folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    /* Other errors are ignored: NFS locks only files that are open for writing. */
+    if (lock->folder_fd >= 0 && flock(lock->folder_fd, LOCK_EX | LOCK_NB) && errno == EWOULDBLOCK) return -1;
+    char *path = path_of(lock->folder);
+    lock->fd = lock_file(path);
     g_free(path);
-    if (busy) return in_use(lock);
-    return failed ? unusable(lock) : EAB_OK;
+    return lock->fd < 0 ? -1 : write_holder(lock->fd);
+}
+
+int eab_run_lock_take(const char *folder, eab_run_lock *lock) {
+    eab_run_lock_holder holder;
+    bool created;
+    EAB_TRY(make_folder(folder, &created));
+    *lock = (eab_run_lock){.folder = g_strdup(folder), .fd = -1, .folder_fd = -1, .created = created};
+    if (!take(lock)) return EAB_OK;
+    const int reason = errno;
+    eab_run_lock_release(lock);
+    if (reason != EWOULDBLOCK)
+        return eab_fail(EAB_IO, "%s: cannot be locked: %s; a folder that can be written is needed", folder,
+                        g_strerror(reason));
+    if (!eab_run_lock_read(folder, &holder))
+        return eab_fail(EAB_BAD_INPUT, "%s is in use by another process; wait for it or choose another --out", folder);
+    return eab_fail(EAB_BAD_INPUT, "%s is in use by process %lld on %s since %s; wait for it or choose another --out",
+                    folder, (long long)holder.process, holder.host, holder.started);
 }
 
 void eab_run_lock_release(eab_run_lock *lock) {
-    if (lock->fd < 0) return;
+    if (!lock->folder) return;
     char *path = path_of(lock->folder);
-    unlink(path); /* while it is held, so that no newer file is removed */
+    if (lock->fd >= 0) unlink(path); /* while it is locked, so that no newer file is removed */
+    if (lock->fd >= 0) close(lock->fd);
+    if (lock->folder_fd >= 0) close(lock->folder_fd);
+    if (lock->created) rmdir(lock->folder); /* fails if anything is in it */
     g_free(path);
-    close_lock(lock);
+    g_clear_pointer(&lock->folder, g_free);
 }

@@ -1,4 +1,4 @@
-/* A run folder's lock: one process at a time holds it, and it is gone when that process is gone, however it ends. */
+/* A run folder's lock: one process at a time holds it. It ends with that process, also if the process is killed. */
 #ifndef EAB_RUN_LOCK_H
 #define EAB_RUN_LOCK_H
 
@@ -6,15 +6,15 @@
 #include <stdint.h>
 
 typedef struct {
-    int fd;        /* of FOLDER/.lock; -1: not held */
-    int folder_fd; /* the folder is locked, too, so that the lock holds even if its file is removed; -1: it cannot be
-                      locked on this file system */
-    char *folder;
-    bool created; /* the folder was not there before */
+    char *folder;  /* NULL: not held */
+    int fd;        /* of FOLDER/.lock */
+    int folder_fd; /* the folder is locked, too, so that the lock holds even if its file is removed; some file systems
+                      cannot do that */
+    bool created;  /* the folder was created for the lock */
 } eab_run_lock;
 
-/* Locks FOLDER, which is created if it is missing, and FOLDER/.lock (flock), and writes the holder into the file.
- * EAB_BAD_INPUT with the holder where another process has it, or where FOLDER is no folder; EAB_IO where it cannot be
+/* Creates FOLDER if it is missing, locks it and FOLDER/.lock (flock), and writes the holder into the file.
+ * EAB_BAD_INPUT, with the holder, if another process has it, or if FOLDER is not a folder; EAB_IO if it cannot be
  * written. */
 int eab_run_lock_take(const char *folder, eab_run_lock *lock);
 
@@ -26,7 +26,7 @@ typedef struct {
     char host[128], started[32];
 } eab_run_lock_holder;
 
-/* Reads the holder from FOLDER/.lock, which a killed process leaves behind. False, and "?", where it names none. */
+/* Reads the holder from FOLDER/.lock, which a killed process leaves behind. False, and "?", if the file names none. */
 bool eab_run_lock_read(const char *folder, eab_run_lock_holder *holder);
 
 #endif

@@ -67,7 +67,7 @@ static int read_share(const table_reader *reader, const eab_csv_row *row, int co
 static int32_t find_part(const table_reader *reader, const eab_csv_row *row, int64_t index) {
     const eab_run_folder *folder = reader->folder;
     const char *task = row->field[reader->column[TASK]], *level = row->field[reader->column[LEVEL]];
-    const int32_t part = eab_accuracy_row_part(&folder->plan->cells[index].config, task, level);
+    const int32_t part = eab_accuracy_row_find(&folder->plan->cells[index].config, task, level);
     char shown[64], shown_level[112];
     if (part < 0)
         eab_fail(EAB_BAD_INPUT, "cell %s has no task '%s' with level '%s'; the spec's own is allowed", row->field[0],

@@ -63,12 +63,12 @@ static bool is_cell_id(const char *text) { return strlen(text) == 16 && strspn(t
 static bool read_text(const char *text, eab_run_state *state) {
     GKeyFile *file = g_key_file_new();
     gsize count = 0;
-    bool good = g_key_file_load_from_data(file, text, strlen(text), G_KEY_FILE_NONE, NULL) &&
-                g_key_file_has_key(file, SWEEP, "running", NULL);
+    const bool loaded = g_key_file_load_from_data(file, text, strlen(text), G_KEY_FILE_NONE, NULL) &&
+                        g_key_file_has_key(file, SWEEP, "running", NULL);
     char **groups = g_key_file_get_groups(file, &count);
     state->running_count = g_key_file_get_integer(file, SWEEP, "running", NULL);
-    good =
-        good && strcmp(groups[0], SWEEP) == 0 && (int32_t)count - 1 == MIN(state->running_count, EAB_STATE_MAX_RUNNING);
+    bool good = loaded && strcmp(groups[0], SWEEP) == 0 &&
+                (int32_t)count - 1 == MIN(state->running_count, EAB_STATE_MAX_RUNNING);
     for (gsize i = 1; i < count && good; i++) {
         eab_running *running = &state->running[i - 1];
         good = is_cell_id(groups[i]);

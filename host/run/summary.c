@@ -10,7 +10,7 @@
 
 enum { MAX_LEVELS_SHOWN = 60 };
 
-/* A level's name for people: a long mixture is cut and identified by its size. */
+/* A level's name for people: a long mixture is cut, and identified by its size. */
 static void name_level(const eab_config *config, char *text, size_t size) {
     char name[EAB_LEVEL_NAME_SIZE];
     enum { LONGEST = 72, KEPT = 34 };
@@ -40,28 +40,33 @@ typedef struct {
     tally by_mechanism[EAB_MECHANISM_COUNT];
 } level_row;
 
+static void free_row(gpointer row) {
+    g_free(((level_row *)row)->name);
+    g_free(row);
+}
+
 static bool has_several_tasks(const eab_plan *plan) {
     for (int64_t i = 1; i < plan->count; i++)
         if (eab_config_task_name(&plan->cells[i].config) != eab_config_task_name(&plan->cells[0].config)) return true;
     return false;
 }
 
-/* The row of the config's level, added where it is new. rows_by_name: full name -> place in rows. */
-static level_row *find_level(GArray *rows, GHashTable *rows_by_name, const eab_config *config, bool several_tasks) {
-    const char *task = several_tasks ? eab_config_task_name(config) : "", *space = several_tasks ? " " : "";
+/* The row of the config's level, created if it is new. rows_by_name: by the names of the task and the level. */
+static level_row *find_level(GPtrArray *rows, GHashTable *rows_by_name, const eab_config *config, bool several_tasks) {
     char name[EAB_LEVEL_NAME_SIZE], shown[256];
-    gpointer place;
     eab_config_level_name(config, name, sizeof name);
-    char *full = g_strconcat(task, space, name, NULL);
-    if (g_hash_table_lookup_extended(rows_by_name, full, NULL, &place)) {
-        g_free(full);
-        return &g_array_index(rows, level_row, GPOINTER_TO_UINT(place));
+    char *key = g_strconcat(eab_config_task_name(config), " ", name, NULL);
+    level_row *row = g_hash_table_lookup(rows_by_name, key);
+    if (row) {
+        g_free(key);
+        return row;
     }
-    g_hash_table_insert(rows_by_name, full, GUINT_TO_POINTER(rows->len));
+    row = g_new0(level_row, 1);
     name_level(config, shown, sizeof shown);
-    const level_row row = {.name = g_strconcat(task, space, shown, NULL)};
-    g_array_append_val(rows, row);
-    return &g_array_index(rows, level_row, rows->len - 1);
+    row->name = several_tasks ? g_strconcat(eab_config_task_name(config), " ", shown, NULL) : g_strdup(shown);
+    g_hash_table_insert(rows_by_name, key, row);
+    g_ptr_array_add(rows, row);
+    return row;
 }
 
 static void count_outcome(tally *at, const eab_cell_outcome *outcome) {
@@ -73,14 +78,12 @@ static void count_outcome(tally *at, const eab_cell_outcome *outcome) {
     at->accuracy_sum += outcome->token_accuracy;
 }
 
-static void clear_row(gpointer row) { g_free(((level_row *)row)->name); }
-
-/* The levels (level_row) in the plan's order; counted are the folder's results, or without one (NULL) all cells. */
-static GArray *tally_levels(const eab_plan *plan, eab_run_folder *folder, int *width) {
-    GArray *rows = g_array_new(FALSE, FALSE, sizeof(level_row));
+/* The levels (level_row) in the plan's order, with the folder's results, or without a folder (NULL) with all cells.
+ * *width: of the longest name. */
+static GPtrArray *tally_levels(const eab_plan *plan, eab_run_folder *folder, int *width) {
+    GPtrArray *rows = g_ptr_array_new_with_free_func(free_row);
     GHashTable *rows_by_name = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
     const bool several_tasks = has_several_tasks(plan);
-    g_array_set_clear_func(rows, clear_row);
     *width = (int)strlen("level");
     for (int64_t i = 0; i < plan->count; i++) {
         const eab_config *config = &plan->cells[i].config;
@@ -94,10 +97,12 @@ static GArray *tally_levels(const eab_plan *plan, eab_run_folder *folder, int *w
     return rows;
 }
 
-static guint shown_levels(const GArray *rows) { return MIN(rows->len, MAX_LEVELS_SHOWN); }
+static guint shown_levels(const GPtrArray *rows) { return MIN(rows->len, MAX_LEVELS_SHOWN); }
 
-static void print_left_out(FILE *file, const GArray *rows) {
+/* Ends a table of levels. */
+static void finish(FILE *file, GPtrArray *rows) {
     if (rows->len > MAX_LEVELS_SHOWN) fprintf(file, "... and %u more levels\n", rows->len - MAX_LEVELS_SHOWN);
+    g_ptr_array_unref(rows);
 }
 
 static void print_tally(FILE *file, int width, const char *level, int32_t mechanism, const tally *at) {
@@ -110,10 +115,10 @@ static void print_tally(FILE *file, int width, const char *level, int32_t mechan
 
 void eab_summary_print(FILE *file, const eab_plan *plan, eab_run_folder *folder) {
     int width;
-    GArray *rows = tally_levels(plan, folder, &width);
+    GPtrArray *rows = tally_levels(plan, folder, &width);
     fprintf(file, "%-*s  %-10s  %14s  %6s  %5s\n", width, "level", "mechanism", "token accuracy", "solved", "cells");
     for (guint i = 0; i < shown_levels(rows); i++) {
-        const level_row *row = &g_array_index(rows, level_row, i);
+        const level_row *row = rows->pdata[i];
         const char *name = row->name;
         for (int32_t mechanism = 0; mechanism < EAB_MECHANISM_COUNT; mechanism++) {
             if (!row->by_mechanism[mechanism].cells) continue;
@@ -121,13 +126,12 @@ void eab_summary_print(FILE *file, const eab_plan *plan, eab_run_folder *folder)
             name = "";
         }
     }
-    print_left_out(file, rows);
-    g_array_unref(rows);
+    finish(file, rows);
 }
 
 void eab_plan_print(FILE *file, const eab_plan *plan) {
     int width;
-    GArray *rows = tally_levels(plan, NULL, &width);
+    GPtrArray *rows = tally_levels(plan, NULL, &width);
     int64_t used[EAB_MECHANISM_COUNT] = {0};
     for (int64_t i = 0; i < plan->count; i++) used[plan->cells[i].config.mechanism]++;
     fprintf(file, "%-*s", width, "level");
@@ -135,7 +139,7 @@ void eab_plan_print(FILE *file, const eab_plan *plan) {
         if (used[i]) fprintf(file, "  %8s", eab_mechanism_name(i));
     fputc('\n', file);
     for (guint k = 0; k < shown_levels(rows); k++) {
-        const level_row *row = &g_array_index(rows, level_row, k);
+        const level_row *row = rows->pdata[k];
         fprintf(file, "%-*s", width, row->name);
         for (int32_t i = 0; i < EAB_MECHANISM_COUNT; i++)
             if (used[i])
@@ -143,6 +147,5 @@ void eab_plan_print(FILE *file, const eab_plan *plan) {
                         (long long)row->by_mechanism[i].cells);
         fputc('\n', file);
     }
-    print_left_out(file, rows);
-    g_array_unref(rows);
+    finish(file, rows);
 }

@@ -1,6 +1,7 @@
 #include "tables.h"
 
 #include <math.h>
+#include <pthread.h>
 #include <string.h>
 
 #include "model/cost.h"
@@ -10,169 +11,158 @@
 
 /* ---- columns ------------------------------------------------------------------------------------------------- */
 
-/* Keys of the tasks' options, NULL-terminated, in the registry's order; tasks that share a key share its column. */
-static char **task_columns(void) {
-    static char **columns;
-    static gsize ready;
-    if (g_once_init_enter(&ready)) {
-        GPtrArray *keys = g_ptr_array_new();
-        for (int family = 0; family < eab_task_count(); family++)
-            for (int32_t i = 0; i < eab_task_at(family)->option_count; i++) {
-                const char *key = eab_task_at(family)->options[i].key;
-                if (!g_ptr_array_find_with_equal_func(keys, key, g_str_equal, NULL))
-                    g_ptr_array_add(keys, g_strdup(key));
-            }
-        g_ptr_array_add(keys, NULL);
-        columns = (char **)g_ptr_array_free(keys, FALSE);
-        g_once_init_leave(&ready, 1);
-    }
-    return columns;
+/* Whether a family before this one has an option of this name: they share its column. */
+static bool has_column(int family, const char *key) {
+    for (int before = 0; before < family; before++)
+        if (eab_option_find(eab_family_name(before), key)) return true;
+    return false;
 }
 
 static char *accuracy_header(void) {
     GString *text = g_string_new("cell,status,reason,backend,dtype,task,level,complexity_bits,vocab,parameters");
-    for (char **key = task_columns(); *key; key++) g_string_append_printf(text, ",%s", *key);
+    for (int family = 0; family < eab_task_count(); family++)
+        for (int32_t i = 0; i < eab_task_at(family)->option_count; i++) {
+            const char *key = eab_task_at(family)->options[i].key;
+            if (!has_column(family, key)) g_string_append_printf(text, ",%s", key);
+        }
     for (int i = 0; i < eab_option_count; i++) g_string_append_printf(text, ",%s", eab_options[i].key);
     g_string_append(text, ",tokens,steps_done,loss_nats,validation_accuracy,token_accuracy,sequence_accuracy,"
                           "rollout_accuracy,chance_accuracy,seen_share,solved,steps_to_solve");
     return g_string_free(text, FALSE);
 }
 
-static const char throughput_header[] =
-    "cell,backend,device,dtype,mechanism,task,level,layers,d_model,heads,context,batch,seed,lr,fleet,workers,train_s,"
-    "wall_s,tokens_per_s,fleet_tokens_per_s,flop_per_token,gflop_per_s,peak_gflop_per_s,peak_fraction,memory_bytes";
+static eab_table_layout layouts[EAB_TABLE_COUNT];
+
+static void make_layouts(void) {
+    static const char *const names[] = {"accuracy.csv", "throughput.csv", "curves.csv", "geometry.csv"};
+    char *accuracy = accuracy_header();
+    const char *const headers[] = {
+        accuracy,
+        "cell,backend,device,dtype,mechanism,task,level,layers,d_model,heads,context,batch,seed,lr,fleet,workers,"
+        "train_s,wall_s,tokens_per_s,fleet_tokens_per_s,flop_per_token,gflop_per_s,peak_gflop_per_s,peak_fraction,"
+        "memory_bytes",
+        "cell,step,loss_nats,validation_accuracy", "cell,layer,head,quantity,low,high,value"};
+    for (int i = 0; i < EAB_TABLE_COUNT; i++)
+        layouts[i] = (eab_table_layout){names[i], (const char *const *)g_strsplit(headers[i], ",", -1)};
+    g_free(accuracy);
+}
 
 const eab_table_layout *eab_run_table(eab_table table) {
-    static const char *const names[] = {"accuracy.csv", "throughput.csv", "curves.csv", "geometry.csv"};
-    static eab_table_layout layouts[EAB_TABLE_COUNT];
-    static gsize ready;
-    if (g_once_init_enter(&ready)) {
-        char *accuracy = accuracy_header();
-        const char *const headers[] = {accuracy, throughput_header, "cell,step,loss_nats,validation_accuracy",
-                                       "cell,layer,head,quantity,low,high,value"};
-        for (int i = 0; i < EAB_TABLE_COUNT; i++)
-            layouts[i] = (eab_table_layout){names[i], (const char *const *)g_strsplit(headers[i], ",", -1)};
-        g_free(accuracy);
-        g_once_init_leave(&ready, 1);
-    }
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, make_layouts);
     return &layouts[table];
 }
 
-/* ---- rows ---------------------------------------------------------------------------------------------------- */
+/* ---- accuracy.csv and throughput.csv --------------------------------------------------------------------------- */
 
 int32_t eab_accuracy_row_count(const eab_config *config) {
     return config->mixture ? eab_config_part_count(config) + 1 : 1;
 }
 
-int32_t eab_accuracy_row_part(const eab_config *config, const char *task, const char *level) {
-    char name[EAB_LEVEL_NAME_SIZE];
-    eab_config_level_name(config, name, sizeof name);
-    if (strcmp(task, eab_config_task_name(config)) == 0 && strcmp(level, name) == 0) return 0;
-    for (int32_t part = 0; part < eab_config_part_count(config) && config->mixture; part++) {
-        const eab_level *own = eab_config_part(config, part);
-        eab_level_name(own, name, sizeof name);
-        if (strcmp(task, eab_task_at(own->family)->name) == 0 && strcmp(level, name) == 0) return part + 1;
+/* The task's name, and the level's into `level`, of the cell as a whole (row 0) or of a mixture's part (row - 1). */
+static const char *name_row(const eab_config *config, int32_t row, char level[EAB_LEVEL_NAME_SIZE]) {
+    if (row == 0) {
+        eab_config_level_name(config, level, EAB_LEVEL_NAME_SIZE);
+        return eab_config_task_name(config);
     }
+    const eab_level *part = eab_config_part(config, row - 1);
+    eab_level_name(part, level, EAB_LEVEL_NAME_SIZE);
+    return eab_task_at(part->family)->name;
+}
+
+int32_t eab_accuracy_row_find(const eab_config *config, const char *task, const char *level) {
+    char name[EAB_LEVEL_NAME_SIZE];
+    for (int32_t row = 0; row < eab_accuracy_row_count(config); row++)
+        if (strcmp(task, name_row(config, row, name)) == 0 && strcmp(level, name) == 0) return row;
     return -1;
 }
 
-/* The type of the matrix products' inputs: the backend's own, or the one that the cell asks for. */
-static void add_dtype(eab_csv_line *line, const eab_run_settings *settings, const eab_config *config) {
-    const eab_backend *backend = eab_backend_from_name(settings->backend);
-    char precision[16];
-    eab_option_print(eab_option_find("train", "precision"), config, precision, sizeof precision);
-    if (config->precision != EAB_PRECISION_FLOAT32) eab_csv_add_text(line, precision);
-    else eab_csv_add_text(line, backend ? backend->dtype : "");
-}
-
-static void add_task_and_level(eab_csv_line *line, const eab_config *config) {
+static void add_task_and_level(eab_csv_line *line, const eab_config *config, int32_t row) {
     char level[EAB_LEVEL_NAME_SIZE];
-    eab_config_level_name(config, level, sizeof level);
-    eab_csv_add_text(line, eab_config_task_name(config));
+    eab_csv_add_text(line, name_row(config, row, level));
     eab_csv_add_text(line, level);
 }
 
-/* A column stays empty where the level's family lacks the option; all are empty for the whole of a mixture (NULL). */
+static void add_option(eab_csv_line *line, const eab_option *option, const eab_config *config) {
+    char value[64];
+    eab_option_print(option, config, value, sizeof value);
+    eab_csv_add_text(line, value);
+}
+
+/* The type of the matrix products' inputs: the one that the cell requests, or else the backend's. */
+static void add_dtype(eab_csv_line *line, const eab_run_settings *settings, const eab_config *config) {
+    const eab_backend *backend = eab_backend_from_name(settings->backend);
+    if (config->precision != EAB_PRECISION_FLOAT32) add_option(line, eab_option_find("train", "precision"), config);
+    else eab_csv_add_text(line, backend ? backend->dtype : "");
+}
+
+/* The columns of task options, which lie between `parameters` and the first option of the model. They stay empty if
+ * the level's family lacks the option; all do for a mixture as a whole (NULL). */
 static void add_task_options(eab_csv_line *line, const eab_level *level) {
-    const eab_task *task = level ? eab_task_at(level->family) : NULL;
-    for (char **key = task_columns(); *key; key++) {
+    const eab_table_layout *layout = eab_run_table(EAB_TABLE_ACCURACY);
+    const int32_t begin = eab_table_column(layout, "parameters") + 1;
+    for (int32_t column = begin; strcmp(layout->columns[column], eab_options[0].key) != 0; column++) {
+        const eab_task *task = level ? eab_task_at(level->family) : NULL;
         char text[64] = "";
         for (int32_t i = 0; task && i < task->option_count; i++)
-            if (strcmp(task->options[i].key, *key) == 0)
+            if (strcmp(task->options[i].key, layout->columns[column]) == 0)
                 eab_option_print_value(eab_option_of_task(level->family, i), level->option[i], text, sizeof text);
         eab_csv_add_text(line, text);
     }
 }
 
-static void add_scores(eab_csv_line *line, const eab_part_result *scores, double chance_accuracy) {
-    eab_csv_add_real(line, scores->loss_nats);
-    eab_csv_add_real(line, scores->validation_accuracy);
-    eab_csv_add_real(line, scores->token_accuracy);
-    eab_csv_add_real(line, scores->sequence_accuracy);
-    eab_csv_add_real(line, scores->rollout_accuracy);
-    eab_csv_add_real(line, chance_accuracy);
-    eab_csv_add_real(line, scores->seen_share);
-    eab_csv_add_count(line, scores->solved);
-    eab_csv_add_count(line, scores->steps_to_solve);
-}
-
-/* The trained positions that lie in sequences of this part. */
+/* The trained positions in sequences of this part. */
 static int64_t part_tokens(const eab_config *config, int32_t part, const eab_cell_result *result) {
     if (result->steps_done < 0) return -1;
     return eab_config_part_sequences(config, part, result->steps_done * config->batch) * config->context;
 }
 
-/* part: of a mixture; -1: the cell as a whole. */
-static void add_accuracy_row(GString *text, const eab_run_settings *settings, const eab_cell *cell,
-                             const eab_cell_result *result, int32_t part) {
+static void add_accuracy_row(const eab_run_settings *settings, const eab_cell *cell, const eab_cell_result *result,
+                             int32_t row, GString *text) {
     const eab_config *config = &cell->config;
-    const bool whole = part < 0;
+    const int32_t part = row - 1;
+    const bool whole = row == 0;
     const eab_level *level = !whole ? eab_config_part(config, part) : config->mixture ? NULL : &config->level;
     const eab_task *task = whole ? NULL : eab_task_at(level->family);
     const eab_part_result all = {
         result->loss_nats,        result->validation_accuracy, result->token_accuracy, result->sequence_accuracy,
         result->rollout_accuracy, result->seen_share,          result->solved,         result->steps_to_solve};
+    const eab_part_result *scores = whole ? &all : &result->parts[part];
     eab_csv_line line = {.text = text};
-    char level_name[EAB_LEVEL_NAME_SIZE], value[64];
-    if (whole) eab_config_level_name(config, level_name, sizeof level_name);
-    else eab_level_name(level, level_name, sizeof level_name);
 
     eab_csv_add_text(&line, cell->id);
     eab_csv_add_text(&line, eab_cell_status_name(result->status));
     eab_csv_add_line(&line, result->reason);
     eab_csv_add_text(&line, settings->backend);
     add_dtype(&line, settings, config);
-    eab_csv_add_text(&line, whole ? eab_config_task_name(config) : task->name);
-    eab_csv_add_text(&line, level_name);
+    add_task_and_level(&line, config, row);
     eab_csv_add_real(&line, whole ? eab_config_complexity_bits(config)
                                   : task->complexity_bits(level, eab_config_part_context(config)));
     eab_csv_add_count(&line, whole ? eab_config_vocab(config) : task->vocab(level));
     eab_csv_add_count(&line, result->parameters);
     add_task_options(&line, level);
-    for (int i = 0; i < eab_option_count; i++) {
-        eab_option_print(&eab_options[i], config, value, sizeof value);
-        eab_csv_add_text(&line, value);
-    }
+    for (int i = 0; i < eab_option_count; i++) add_option(&line, &eab_options[i], config);
     eab_csv_add_count(&line, whole ? result->tokens : part_tokens(config, part, result));
     eab_csv_add_count(&line, result->steps_done);
-    add_scores(&line, whole ? &all : &result->parts[part],
-               whole ? eab_config_chance_accuracy(config) : task->chance_accuracy(level));
+    eab_csv_add_real(&line, scores->loss_nats);
+    eab_csv_add_real(&line, scores->validation_accuracy);
+    eab_csv_add_real(&line, scores->token_accuracy);
+    eab_csv_add_real(&line, scores->sequence_accuracy);
+    eab_csv_add_real(&line, scores->rollout_accuracy);
+    eab_csv_add_real(&line, whole ? eab_config_chance_accuracy(config) : task->chance_accuracy(level));
+    eab_csv_add_real(&line, scores->seen_share);
+    eab_csv_add_count(&line, scores->solved);
+    eab_csv_add_count(&line, scores->steps_to_solve);
     eab_csv_end(&line);
 }
 
-void eab_accuracy_rows(GString *text, const eab_run_settings *settings, const eab_cell *cell,
-                       const eab_cell_result *result) {
-    for (int32_t row = 0; row < eab_accuracy_row_count(&cell->config); row++)
-        add_accuracy_row(text, settings, cell, result, row - 1);
-}
-
-void eab_throughput_rows(GString *text, const eab_run_settings *settings, const eab_cell *cell,
-                         const eab_cell_result *result) {
-    if (!eab_cell_status_is_result(result->status)) return;
+static void add_throughput(const eab_run_settings *settings, const eab_cell *cell, const eab_cell_result *result,
+                           GString *text) {
+    static const char *const options[] = {"layers", "d_model", "heads", "context", "batch", "seed", "lr"};
     const eab_config *config = &cell->config;
     const double train_s = result->train_s > 0 ? result->train_s : NAN;
     const double fleet_tokens_per_s = (double)result->fleet_tokens / train_s;
-    /* The members of a fleet share one shape, so the device's rate is the fleet's tokens times one member's work per
+    /* The members of a fleet have one shape, so the device's rate is the fleet's tokens times one member's work per
      * token. */
     const double gflop_per_s = result->flop_per_token * fleet_tokens_per_s * 1e-9;
     /* The peak was measured in the backend's own type only. */
@@ -180,21 +170,16 @@ void eab_throughput_rows(GString *text, const eab_run_settings *settings, const 
     const double peak = has_peak ? settings->peak_gflop_per_s : NAN;
 
     eab_csv_line line = {.text = text};
-    char lr[64];
     eab_csv_add_text(&line, cell->id);
     eab_csv_add_text(&line, settings->backend);
     eab_csv_add_line(&line, settings->device ? settings->device : "");
     add_dtype(&line, settings, config);
     eab_csv_add_text(&line, eab_mechanism_name(config->mechanism));
-    add_task_and_level(&line, config);
-    eab_csv_add_count(&line, config->layers);
-    eab_csv_add_count(&line, config->d_model);
-    eab_csv_add_count(&line, config->heads);
-    eab_csv_add_count(&line, config->context);
-    eab_csv_add_count(&line, config->batch);
-    eab_csv_add_count(&line, config->seed);
-    eab_real_print(config->lr, lr, sizeof lr);
-    eab_csv_add_text(&line, lr);
+    add_task_and_level(&line, config, 0);
+    for (size_t i = 0; i < G_N_ELEMENTS(options); i++) {
+        const eab_option *option = eab_option_find("model", options[i]);
+        add_option(&line, option ? option : eab_option_find("train", options[i]), config);
+    }
     eab_csv_add_count(&line, result->fleet);
     eab_csv_add_count(&line, settings->workers);
     eab_csv_add_real(&line, result->train_s);
@@ -209,8 +194,9 @@ void eab_throughput_rows(GString *text, const eab_run_settings *settings, const 
     eab_csv_end(&line);
 }
 
-void eab_curves_rows(GString *text, const eab_cell *cell, const eab_cell_result *result) {
-    if (!eab_cell_status_is_result(result->status) || !result->curve) return;
+/* ---- curves.csv and geometry.csv ------------------------------------------------------------------------------- */
+
+static void add_curve(const eab_cell *cell, const eab_cell_result *result, GString *text) {
     eab_csv_line line = {.text = text};
     for (int32_t i = 0; i < result->curve_points; i++) {
         eab_csv_add_text(&line, cell->id);
@@ -221,6 +207,7 @@ void eab_curves_rows(GString *text, const eab_cell *cell, const eab_cell_result 
     }
 }
 
+/* bin: of the angles; -1 for a quantity without bins, which leaves low and high empty. */
 static void add_geometry_row(GString *text, const eab_cell *cell, const int32_t place[2], const char *quantity, int bin,
                              double value) {
     eab_csv_line line = {.text = text};
@@ -228,47 +215,59 @@ static void add_geometry_row(GString *text, const eab_cell *cell, const int32_t 
     eab_csv_add_count(&line, place[0]);
     eab_csv_add_count(&line, place[1]);
     eab_csv_add_text(&line, quantity);
-    eab_csv_add_count(&line, bin < 0 ? -1 : bin * 180 / EAB_GEOMETRY_BINS); /* -1: empty */
+    eab_csv_add_count(&line, bin < 0 ? -1 : bin * 180 / EAB_GEOMETRY_BINS);
     eab_csv_add_count(&line, bin < 0 ? -1 : (bin + 1) * 180 / EAB_GEOMETRY_BINS);
     eab_csv_add_real(&line, value);
     eab_csv_end(&line);
 }
 
-static const char *const geometry_scalars[] = {"row_entropy_nats", "row_entropy_share", "determining_mass",
-                                               "query_norm",       "query_norm_sd",     "key_norm",
-                                               "key_norm_sd"};
-enum { GEOMETRY_SCALARS = sizeof geometry_scalars / sizeof *geometry_scalars };
+enum { GEOMETRY_SCALARS = 7 };
 
 int64_t eab_geometry_row_count(const eab_config *config) {
     return (int64_t)config->layers * config->heads * (2 * EAB_GEOMETRY_BINS + GEOMETRY_SCALARS);
 }
 
-void eab_geometry_rows(GString *text, const eab_cell *cell, const eab_cell_result *result) {
-    const eab_geometry *geometry = result->geometry;
-    if (!geometry) return;
+static void add_geometry(const eab_cell *cell, const eab_geometry *geometry, GString *text) {
     for (int32_t i = 0; i < geometry->layers * geometry->heads; i++) {
         const eab_geometry_head *head = &geometry->head[i];
         const int32_t place[] = {i / geometry->heads, i % geometry->heads};
-        const double scalars[GEOMETRY_SCALARS] = {
-            head->row_entropy_nats, head->row_entropy_share, head->determining_mass, head->query_norm,
-            head->query_norm_sd,    head->key_norm,          head->key_norm_sd};
+        const struct {
+            const char *quantity;
+            double value;
+        } scalars[GEOMETRY_SCALARS] = {{"row_entropy_nats", head->row_entropy_nats},
+                                       {"row_entropy_share", head->row_entropy_share},
+                                       {"determining_mass", head->determining_mass},
+                                       {"query_norm", head->query_norm},
+                                       {"query_norm_sd", head->query_norm_sd},
+                                       {"key_norm", head->key_norm},
+                                       {"key_norm_sd", head->key_norm_sd}};
         for (int bin = 0; bin < EAB_GEOMETRY_BINS; bin++)
             add_geometry_row(text, cell, place, "angle_density", bin, head->angle_density[bin]);
         for (int bin = 0; bin < EAB_GEOMETRY_BINS; bin++)
             add_geometry_row(text, cell, place, "angle_mass", bin, head->angle_mass[bin]);
         for (int j = 0; j < GEOMETRY_SCALARS; j++)
-            add_geometry_row(text, cell, place, geometry_scalars[j], -1, scalars[j]);
+            add_geometry_row(text, cell, place, scalars[j].quantity, -1, scalars[j].value);
     }
 }
 
+/* ---- rows of a cell -------------------------------------------------------------------------------------------- */
+
+void eab_table_add_rows(eab_table table, const eab_run_settings *settings, const eab_cell *cell,
+                        const eab_cell_result *result, GString *text) {
+    const int32_t accuracy_rows = table == EAB_TABLE_ACCURACY ? eab_accuracy_row_count(&cell->config) : 0;
+    for (int32_t row = 0; row < accuracy_rows; row++) add_accuracy_row(settings, cell, result, row, text);
+    if (!eab_cell_status_is_result(result->status)) return;
+    if (table == EAB_TABLE_THROUGHPUT) add_throughput(settings, cell, result, text);
+    if (table == EAB_TABLE_CURVES) add_curve(cell, result, text);
+    if (table == EAB_TABLE_GEOMETRY && result->geometry) add_geometry(cell, result->geometry, text);
+}
+
 void eab_cell_rows(const eab_run_settings *settings, const eab_cell *cell, const eab_cell_result *result, char **rows) {
-    GString *text[EAB_TABLE_COUNT];
-    for (int table = 0; table < EAB_TABLE_COUNT; table++) text[table] = g_string_new(NULL);
-    eab_accuracy_rows(text[EAB_TABLE_ACCURACY], settings, cell, result);
-    eab_throughput_rows(text[EAB_TABLE_THROUGHPUT], settings, cell, result);
-    if (settings->save_curves) eab_curves_rows(text[EAB_TABLE_CURVES], cell, result);
-    if (settings->save_geometry) eab_geometry_rows(text[EAB_TABLE_GEOMETRY], cell, result);
-    for (int table = 0; table < EAB_TABLE_COUNT; table++) rows[table] = g_string_free(text[table], FALSE);
+    for (int table = 0; table < EAB_TABLE_COUNT; table++) {
+        GString *text = g_string_new(NULL);
+        eab_table_add_rows((eab_table)table, settings, cell, result, text);
+        rows[table] = g_string_free(text, FALSE);
+    }
 }
 
 /* ---- statuses ------------------------------------------------------------------------------------------------ */

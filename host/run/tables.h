@@ -1,5 +1,4 @@
-/* The tables of a run: their columns and rows. Columns of options come from the option table and from the task
- * families. */
+/* The tables of a run: their columns and rows. */
 #ifndef EAB_RUN_TABLES_H
 #define EAB_RUN_TABLES_H
 
@@ -16,35 +15,32 @@ typedef enum {
     EAB_TABLE_COUNT
 } eab_table;
 
+/* accuracy.csv has a column for each option of the option table and of the task families. */
 const eab_table_layout *eab_run_table(eab_table table);
 
-/* Rows that a cell has in accuracy.csv (at most 64): one, and for a mixture one more for each of its parts. */
+/* Appends the cell's rows of this table. Only ok and diverged cells have throughput rows and curves, only ok cells
+ * geometry. */
+void eab_table_add_rows(eab_table table, const eab_run_settings *settings, const eab_cell *cell,
+                        const eab_cell_result *result, GString *text);
+
+/* A cell's rows for all tables: rows[EAB_TABLE_COUNT], each for g_free. */
+void eab_cell_rows(const eab_run_settings *settings, const eab_cell *cell, const eab_cell_result *result, char **rows);
+
+/* The number of rows of a cell in accuracy.csv (at most 64): one, and for a mixture one more for each of its parts. */
 int32_t eab_accuracy_row_count(const eab_config *config);
 
 /* Which of them has this task and level: 0 the cell as a whole, n the n-th part of a mixture; -1 none. */
-int32_t eab_accuracy_row_part(const eab_config *config, const char *task, const char *level);
+int32_t eab_accuracy_row_find(const eab_config *config, const char *task, const char *level);
 
-/* Rows that a cell has in geometry.csv, if it is ok. */
+/* The number of rows of an ok cell in geometry.csv. */
 int64_t eab_geometry_row_count(const eab_config *config);
 
-/* Append a cell's rows. Only ok and diverged cells have throughput rows and curves, only ok cells geometry. */
-void eab_accuracy_rows(GString *text, const eab_run_settings *settings, const eab_cell *cell,
-                       const eab_cell_result *result);
-void eab_throughput_rows(GString *text, const eab_run_settings *settings, const eab_cell *cell,
-                         const eab_cell_result *result);
-void eab_curves_rows(GString *text, const eab_cell *cell, const eab_cell_result *result);
-void eab_geometry_rows(GString *text, const eab_cell *cell, const eab_cell_result *result);
-
-/* A cell's rows for all tables: rows[EAB_TABLE_COUNT], each to be freed with g_free. Curves and geometry only where the
- * settings save them. */
-void eab_cell_rows(const eab_run_settings *settings, const eab_cell *cell, const eab_cell_result *result, char **rows);
-
-/* "ok", "diverged", "fail", "oom", "timeout"; and back, -1 if unknown. Results are ok and diverged. */
+/* "ok", "diverged", "fail", "oom", "timeout"; from_name returns -1 for another name. Results are ok and diverged. */
 const char *eab_cell_status_name(eab_cell_status status);
 int eab_cell_status_from_name(const char *name);
 bool eab_cell_status_is_result(eab_cell_status status);
 
-/* A result with nothing measured: status and reason (made one line), every figure empty. */
+/* A result with nothing measured: status, and the reason as one line. */
 void eab_cell_result_failed(eab_cell_result *result, const eab_config *config, eab_cell_status status,
                             const char *reason);
 

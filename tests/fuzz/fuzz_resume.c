@@ -38,10 +38,8 @@ static void append_row(GString *text, eab_table table, const eab_cell *cell) {
                                     .steps_done = 2,
                                     .curve = (eab_curve_point *)(uintptr_t)&point,
                                     .curve_points = 1};
-    if (table == EAB_TABLE_ACCURACY) eab_accuracy_rows(text, &settings, cell, &result);
-    else if (table == EAB_TABLE_THROUGHPUT) eab_throughput_rows(text, &settings, cell, &result);
-    else if (table == EAB_TABLE_CURVES) eab_curves_rows(text, cell, &result);
-    else g_string_append_printf(text, "%s,0,0,query_norm,,,1\n", cell->id);
+    eab_table_add_rows(table, &settings, cell, &result, text);
+    if (table == EAB_TABLE_GEOMETRY) g_string_append_printf(text, "%s,0,0,query_norm,,,1\n", cell->id);
 }
 
 int LLVMFuzzerInitialize(int *argc, char ***argv) {

@@ -117,10 +117,8 @@ static void resume_from_every_byte(const char *spec) {
     for (int64_t i = plan.count - 1; i >= 0; i--) {
         eab_cell_result result = fixture_result(&plan.cells[i]);
         const size_t before[TABLES] = {log[0]->len, log[1]->len, log[2]->len, log[3]->len};
-        eab_accuracy_rows(log[EAB_TABLE_ACCURACY], &fixture_settings, &plan.cells[i], &result);
-        eab_throughput_rows(log[EAB_TABLE_THROUGHPUT], &fixture_settings, &plan.cells[i], &result);
-        eab_curves_rows(log[EAB_TABLE_CURVES], &plan.cells[i], &result);
-        eab_geometry_rows(log[EAB_TABLE_GEOMETRY], &plan.cells[i], &result);
+        for (int table = 0; table < TABLES; table++)
+            eab_table_add_rows((eab_table)table, &fixture_settings, &plan.cells[i], &result, log[table]);
         fixture_free(&result);
         memcpy(size, before, sizeof size);
         if (i == plan.count - 1) memset(size, 0, sizeof size); /* the headers, too */

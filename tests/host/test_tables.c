@@ -91,7 +91,7 @@ Test(tables, rows) {
     result.loss_nats = NAN;
     result.solved = -1;
     GString *row = g_string_new(NULL);
-    eab_accuracy_rows(row, &fixture_settings, &plan.cells[0], &result);
+    eab_table_add_rows(EAB_TABLE_ACCURACY, &fixture_settings, &plan.cells[0], &result, row);
     static const char *const accuracy[][2] = {{"cell", NULL},
                                               {"status", "ok"},
                                               {"reason", ""},
@@ -123,7 +123,7 @@ Test(tables, rows) {
     result.flop_per_token = 1e6;
     eab_run_settings settings = fixture_settings;
     settings.peak_gflop_per_s = 4;
-    eab_throughput_rows(row, &settings, &plan.cells[0], &result);
+    eab_table_add_rows(EAB_TABLE_THROUGHPUT, &settings, &plan.cells[0], &result, row);
     static const char *const throughput[][2] = {{"device", "A processor, \"quoted\""},
                                                 {"tokens_per_s", "500"},
                                                 {"fleet_tokens_per_s", "2000"},
@@ -137,7 +137,7 @@ Test(tables, rows) {
 
     g_string_truncate(row, 0);
     result.train_s = 0;
-    eab_throughput_rows(row, &fixture_settings, &plan.cells[0], &result);
+    eab_table_add_rows(EAB_TABLE_THROUGHPUT, &fixture_settings, &plan.cells[0], &result, row);
     expect_field(EAB_TABLE_THROUGHPUT, row, "tokens_per_s", "");
     expect_field(EAB_TABLE_THROUGHPUT, row, "gflop_per_s", "");
     expect_field(EAB_TABLE_THROUGHPUT, row, "peak_gflop_per_s", "");
@@ -156,10 +156,9 @@ Test(tables, failed_cells_have_a_reason_and_nothing_else) {
     memcpy(reason, "two\nlines, \"quoted\"", 19);
     reason[sizeof reason - 1] = '\0';
     eab_cell_result_failed(&result, &plan.cells[0].config, EAB_CELL_OOM, reason);
-    eab_accuracy_rows(row, &fixture_settings, &plan.cells[0], &result);
-    eab_throughput_rows(none, &fixture_settings, &plan.cells[0], &result);
-    eab_curves_rows(none, &plan.cells[0], &result);
-    eab_geometry_rows(none, &plan.cells[0], &result);
+    eab_table_add_rows(EAB_TABLE_ACCURACY, &fixture_settings, &plan.cells[0], &result, row);
+    for (int table = EAB_TABLE_THROUGHPUT; table < EAB_TABLE_COUNT; table++)
+        eab_table_add_rows((eab_table)table, &fixture_settings, &plan.cells[0], &result, none);
     cr_expect_eq(none->len, 0);
     cr_expect_eq(strchr(row->str, '\n') - row->str, (ptrdiff_t)row->len - 1);
     cr_expect_null(strstr(row->str, "nan"));
@@ -179,7 +178,7 @@ Test(tables, float64_of_the_reference) {
     settings.backend = "reference";
     eab_cell_result result = fixture_result(&plan.cells[0]);
     GString *row = g_string_new(NULL);
-    eab_accuracy_rows(row, &settings, &plan.cells[0], &result);
+    eab_table_add_rows(EAB_TABLE_ACCURACY, &settings, &plan.cells[0], &result, row);
     expect_field(EAB_TABLE_ACCURACY, row, "dtype", "float64");
     fixture_free(&result);
     g_string_free(row, TRUE);
@@ -195,7 +194,7 @@ Test(tables, geometry_of_each_head) {
     result.geometry->head[3].angle_density[17] = 0.25;
     result.geometry->head[3].determining_mass = NAN;
     result.geometry->head[3].key_norm_sd = 1.5;
-    eab_geometry_rows(text, &plan.cells[0], &result);
+    eab_table_add_rows(EAB_TABLE_GEOMETRY, &fixture_settings, &plan.cells[0], &result, text);
     char **lines = g_strsplit(text->str, "\n", -1), *expected;
     cr_assert_eq(g_strv_length(lines), 4 * 43 + 1);
     const struct {
