@@ -14,32 +14,44 @@ int eab_command_error(const char *command, int status) {
     return eab_exit_code(status);
 }
 
-int eab_command_refuse_option(const char *command, const GError *error, const char *const *names) {
+/* Prints GLib's error, with the nearest option's name if there is no option of that name. */
+static void refuse_option(const char *command, const GError *error, const GOptionEntry *entries) {
     char shown[160];
     const char *name = strstr(error->message, "--");
-    eab_excerpt(error->message, 100, shown, sizeof shown);
+    fprintf(stderr, "eabench %s: %s", command, eab_excerpt(error->message, 100, shown, sizeof shown));
     if (g_error_matches(error, G_OPTION_ERROR, G_OPTION_ERROR_UNKNOWN_OPTION) && name) {
         char *bare = g_strndup(name + 2, strcspn(name + 2, "= "));
-        fprintf(stderr, "eabench %s: %s; nearest: --%s; see eabench %s --help\n", command, shown,
-                eab_suggest(bare, names), command);
+        GPtrArray *names = g_ptr_array_new();
+        for (; entries->long_name; entries++)
+            if (*entries->long_name) g_ptr_array_add(names, (char *)(uintptr_t)entries->long_name);
+        g_ptr_array_add(names, (char *)(uintptr_t) "help");
+        g_ptr_array_add(names, NULL);
+        fprintf(stderr, "; nearest: --%s", eab_suggest(bare, (const char *const *)names->pdata));
+        g_ptr_array_unref(names);
         g_free(bare);
-    } else {
-        fprintf(stderr, "eabench %s: %s; see eabench %s --help\n", command, shown, command);
     }
-    return EAB_EXIT_BAD_INPUT;
+    fprintf(stderr, "; see eabench %s --help\n", command);
 }
 
-int eab_command_parse(const char *command, GOptionContext *context, int argc, char **argv, const char *const *names,
-                      const gboolean *help) {
+int eab_command_parse(const char *command, const char *summary, const char *description, const GOptionEntry *entries,
+                      int argc, char **argv) {
+    gboolean help = FALSE;
+    const GOptionEntry help_entry[] = {{"help", 'h', 0, G_OPTION_ARG_NONE, &help, "show this", NULL}, {0}};
     char **words = g_new0(char *, (gsize)argc + 1), *program = g_strconcat("eabench ", command, NULL);
+    GOptionContext *context = g_option_context_new(summary);
     GError *error = NULL;
     int code = -1;
-    for (int i = 0; i < argc; i++) words[i] = g_strdup(argv[i]); /* GLib takes out what it knows */
+    for (int i = 0; i < argc; i++) words[i] = g_strdup(argv[i]); /* GLib removes the options from its copy */
     g_set_prgname(program);
+    g_option_context_set_description(context, description);
+    g_option_context_set_help_enabled(context, FALSE);
+    g_option_context_add_main_entries(context, entries, NULL);
+    g_option_context_add_main_entries(context, help_entry, NULL);
     if (!g_option_context_parse_strv(context, &words, &error)) {
-        code = eab_command_refuse_option(command, error, names);
+        refuse_option(command, error, entries);
         g_error_free(error);
-    } else if (*help) {
+        code = EAB_EXIT_BAD_INPUT;
+    } else if (help) {
         char *text = g_option_context_get_help(context, TRUE, NULL);
         printf("%s", text);
         g_free(text);

@@ -13,10 +13,10 @@ typedef struct {
     char *axes[EAB_AXIS_COUNT], **sets, **rest, *out, *backend, *tag, *cache;
     gint device, min_samples;
     gdouble precision, max_seconds;
-    gboolean samples, resume, help;
+    gboolean samples, resume;
 } arguments;
 
-enum { OTHER_OPTIONS = 13, LARGEST_SAMPLES = 1000000, LARGEST_DEVICE = 1023 };
+enum { LARGEST_SAMPLES = 1000000, LARGEST_DEVICE = 1023 };
 
 /* The part of --help below the options. */
 static char *describe(void) {
@@ -42,15 +42,9 @@ static char *describe(void) {
     return g_string_free(text, FALSE);
 }
 
-static const char *const other_names[] = {"set",    "tag",       "cache",       "backend",     "device",  "out",
-                                          "resume", "precision", "min-samples", "max-seconds", "samples", "help"};
-
-static GOptionContext *make_context(arguments *a) {
-    GOptionEntry entries[EAB_AXIS_COUNT + OTHER_OPTIONS + 1] = {{0}};
-    for (int axis = 0; axis < EAB_AXIS_COUNT; axis++)
-        entries[axis] = (GOptionEntry){eab_bench_axes[axis].key,  0,     0, G_OPTION_ARG_FILENAME, &a->axes[axis],
-                                       eab_bench_axes[axis].help, "LIST"};
-    const GOptionEntry others[OTHER_OPTIONS] = {
+/* Returns an exit code, or -1 to continue. */
+static int parse(arguments *a, int argc, char **argv) {
+    const GOptionEntry others[] = {
         {"set", 0, 0, G_OPTION_ARG_FILENAME_ARRAY, &a->sets, "an option of the models measured; may be repeated",
          "SECTION.KEY=LIST"},
         {"tag", 0, 0, G_OPTION_ARG_FILENAME, &a->tag, "which cases: default, quick, models, long, gpu", "NAME"},
@@ -67,17 +61,19 @@ static GOptionContext *make_context(arguments *a) {
         {"max-seconds", 0, 0, G_OPTION_ARG_DOUBLE, &a->max_seconds, "and at most so many seconds a row (default: 1)",
          "S"},
         {"samples", 0, 0, G_OPTION_ARG_NONE, &a->samples, "keep every sample, in DIR/samples.csv", NULL},
-        {"help", 'h', 0, G_OPTION_ARG_NONE, &a->help, "show this", NULL},
         {G_OPTION_REMAINING, 0, 0, G_OPTION_ARG_FILENAME_ARRAY, &a->rest, NULL, NULL},
+        {0},
     };
+    GOptionEntry entries[EAB_AXIS_COUNT + G_N_ELEMENTS(others)];
+    for (int axis = 0; axis < EAB_AXIS_COUNT; axis++)
+        entries[axis] = (GOptionEntry){eab_bench_axes[axis].key,  0,     0, G_OPTION_ARG_FILENAME, &a->axes[axis],
+                                       eab_bench_axes[axis].help, "LIST"};
     memcpy(entries + EAB_AXIS_COUNT, others, sizeof others);
-    GOptionContext *context = g_option_context_new("- speed of the kernels, beside that of other implementations");
     char *description = describe();
-    g_option_context_set_description(context, description);
+    const int code = eab_command_parse("bench", "- speed of the kernels, beside that of other implementations",
+                                       description, entries, argc, argv);
     g_free(description);
-    g_option_context_set_help_enabled(context, FALSE);
-    g_option_context_add_main_entries(context, entries, NULL); /* copied */
-    return context;
+    return code;
 }
 
 static int check(const arguments *a) {
@@ -166,10 +162,7 @@ static int run(const arguments *a, int argc, char **argv) {
 
 int eab_command_bench(int argc, char **argv) {
     arguments a = {.precision = 0.005, .min_samples = 10, .max_seconds = 1};
-    const char *names[EAB_AXIS_COUNT + G_N_ELEMENTS(other_names) + 1] = {NULL};
-    for (int axis = 0; axis < EAB_AXIS_COUNT; axis++) names[axis] = eab_bench_axes[axis].key;
-    memcpy(names + EAB_AXIS_COUNT, other_names, sizeof other_names);
-    int code = eab_command_parse("bench", make_context(&a), argc, argv, names, &a.help);
+    int code = parse(&a, argc, argv);
     if (code < 0) code = run(&a, argc, argv);
     for (int axis = 0; axis < EAB_AXIS_COUNT; axis++) g_free(a.axes[axis]);
     g_strfreev(a.sets);

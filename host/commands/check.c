@@ -30,29 +30,25 @@ static void print_check(void *context, const eab_check_operation *operation, con
 typedef struct {
     gchar *backend, *operations, **rest;
     gint device;
-    gboolean failures_only, help;
+    gboolean failures_only;
 } arguments;
 
-static const char *const option_names[] = {"backend", "device", "op", "failures", "help", NULL};
-
-static GOptionContext *make_context(arguments *a) {
+/* Returns an exit code, or -1 to continue. */
+static int parse(arguments *a, int argc, char **argv) {
     const GOptionEntry entries[] = {
         {"backend", 0, 0, G_OPTION_ARG_FILENAME, &a->backend, "what to check (default: cpu)", "NAME"},
         {"device", 0, 0, G_OPTION_ARG_INT, &a->device, "which of its devices (default: 0)", "N"},
         {"op", 0, 0, G_OPTION_ARG_FILENAME, &a->operations, "only these operations, between commas (default: all)",
          "NAME[,NAME]..."},
         {"failures", 0, 0, G_OPTION_ARG_NONE, &a->failures_only, "print only the rows that miss their bound", NULL},
-        {"help", 'h', 0, G_OPTION_ARG_NONE, &a->help, "show this", NULL},
         {G_OPTION_REMAINING, 0, 0, G_OPTION_ARG_FILENAME_ARRAY, &a->rest, NULL, NULL},
         {0}};
-    GOptionContext *context = g_option_context_new("- every operation against the float64 reference");
-    g_option_context_set_description(
-        context, "error, plain: distance from float64, relative, of this backend and of a plain float32 program; "
-                 "ratio: the one over the other\n(the latter at least float32's rounding). A ratio over its bound is a "
-                 "miss, and so is what could not be run: exit code 1.");
-    g_option_context_set_help_enabled(context, FALSE);
-    g_option_context_add_main_entries(context, entries, NULL);
-    return context;
+    return eab_command_parse(
+        "check", "- every operation against the float64 reference",
+        "error, plain: distance from float64, relative, of this backend and of a plain float32 program; "
+        "ratio: the one over the other\n(the latter at least float32's rounding). A ratio over its bound is a "
+        "miss, and so is what could not be run: exit code 1.",
+        entries, argc, argv);
 }
 
 /* Refuses a list of names between commas in which one is no operation. */
@@ -103,7 +99,7 @@ static int run(const arguments *a) {
 
 int eab_command_check(int argc, char **argv) {
     arguments a = {.backend = NULL};
-    int code = eab_command_parse("check", make_context(&a), argc, argv, option_names, &a.help);
+    int code = parse(&a, argc, argv);
     if (code < 0) code = run(&a);
     g_free(a.backend);
     g_free(a.operations);

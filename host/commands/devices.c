@@ -28,30 +28,19 @@ static void print_device(const eab_backend *backend, int index) {
     eab_device_close(device);
 }
 
-static GOptionContext *make_context(gboolean *help, gchar ***rest) {
-    const GOptionEntry entries[] = {{"help", 'h', 0, G_OPTION_ARG_NONE, help, "show this", NULL},
-                                    {G_OPTION_REMAINING, 0, 0, G_OPTION_ARG_FILENAME_ARRAY, rest, NULL, NULL},
-                                    {0}};
-    GOptionContext *context = g_option_context_new("- backends, their devices and measured peaks");
-    g_option_context_set_description(
-        context,
+int eab_command_devices(int argc, char **argv) {
+    char **rest = NULL;
+    const GOptionEntry entries[] = {{G_OPTION_REMAINING, 0, 0, G_OPTION_ARG_FILENAME_ARRAY, &rest, NULL, NULL}, {0}};
+    const int code = eab_command_parse(
+        "devices", "- backends, their devices and measured peaks",
         "gflop/s: on cpu one core's multiply-adds in registers, on a GPU the best cuBLAS product of the dtype.\n"
         "gbyte/s: the better of a copy and y += x past the caches, read plus written. Each is measured for about "
-        "half a second.");
-    g_option_context_set_help_enabled(context, FALSE);
-    g_option_context_add_main_entries(context, entries, NULL);
-    return context;
-}
-
-int eab_command_devices(int argc, char **argv) {
-    const char *const option_names[] = {"help", NULL};
-    gboolean help = FALSE;
-    gchar **rest = NULL;
-    const int code = eab_command_parse("devices", make_context(&help, &rest), argc, argv, option_names, &help);
-    const bool arguments = rest != NULL;
+        "half a second.",
+        entries, argc, argv);
+    const bool has_arguments = rest != NULL;
     g_strfreev(rest);
     if (code >= 0) return code;
-    if (arguments) {
+    if (has_arguments) {
         fprintf(stderr, "eabench devices: takes no arguments\n");
         return EAB_EXIT_BAD_INPUT;
     }

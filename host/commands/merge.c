@@ -6,8 +6,6 @@
 #include "base/suggest.h"
 #include "run/merge.h"
 
-static const char *const option_names[] = {"out", "help", NULL};
-
 static int merge_run(const char *run, const char *out, const char *command) {
     eab_merge_counts counts;
     const int status = eab_merge(run, out, command, &counts);
@@ -22,19 +20,14 @@ static int merge_run(const char *run, const char *out, const char *command) {
 
 int eab_command_merge(int argc, char **argv) {
     char **runs = NULL, *out = NULL, shown[80];
-    gboolean help = FALSE;
     const GOptionEntry entries[] = {
         {"out", 0, 0, G_OPTION_ARG_FILENAME, &out,
          "the merged run's folder (default: RUN itself); cells that are there stay", "DIR"},
-        {"help", 'h', 0, G_OPTION_ARG_NONE, &help, "show this", NULL},
         {G_OPTION_REMAINING, 0, 0, G_OPTION_ARG_FILENAME_ARRAY, &runs, NULL, "RUN"},
         {0},
     };
-    GOptionContext *context =
-        g_option_context_new("- make one run of the shards that eabench sweep --shard filled in RUN");
-    g_option_context_set_help_enabled(context, FALSE);
-    g_option_context_add_main_entries(context, entries, NULL);
-    int code = eab_command_parse("merge", context, argc, argv, option_names, &help);
+    int code = eab_command_parse("merge", "- make one run of the shards that eabench sweep --shard filled in RUN", NULL,
+                                 entries, argc, argv);
     if (code >= 0) {
         /* printed: the help, or a wrong option */
     } else if (!runs || runs[1]) {

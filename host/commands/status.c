@@ -17,8 +17,6 @@
 #include "run/tables.h"
 #include "sweep/progress.h"
 
-static const char *const option_names[] = {"json", "help", NULL};
-
 typedef struct {
     const char *run;
     eab_plan plan;
@@ -237,20 +235,16 @@ static int print_status(const char *run, bool as_json) {
 
 int eab_command_status(int argc, char **argv) {
     char **runs = NULL, shown[80];
-    gboolean help = FALSE, as_json = FALSE;
+    gboolean as_json = FALSE;
     const GOptionEntry entries[] = {
         {"json", 0, 0, G_OPTION_ARG_NONE, &as_json, "as one object of JSON, for tools", NULL},
-        {"help", 'h', 0, G_OPTION_ARG_NONE, &help, "show this", NULL},
         {G_OPTION_REMAINING, 0, 0, G_OPTION_ARG_FILENAME_ARRAY, &runs, NULL, "RUN"},
         {0},
     };
-    GOptionContext *context =
-        g_option_context_new("- how far a run is, also while a sweep works on it, here or on another machine");
-    g_option_context_set_help_enabled(context, FALSE);
-    g_option_context_add_main_entries(context, entries, NULL);
-    g_option_context_set_description(
-        context, "Exit codes: 0 printed; 1 printed, and cells failed; 2 no run, or one that cannot be read.");
-    int code = eab_command_parse("status", context, argc, argv, option_names, &help);
+    int code =
+        eab_command_parse("status", "- how far a run is, also while a sweep works on it, here or on another machine",
+                          "Exit codes: 0 printed; 1 printed, and cells failed; 2 no run, or one that cannot be read.",
+                          entries, argc, argv);
     if (code >= 0) {
         /* printed: the help, or a wrong option */
     } else if (!runs || runs[1]) {

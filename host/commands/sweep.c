@@ -29,15 +29,11 @@ typedef struct {
     gdouble time_limit_s, checkpoint_every_s;
     eab_shard part;
     int progress_kind;
-    gboolean dry_run, list, save_models, save_curves, save_geometry, profile, search, help;
+    gboolean dry_run, list, save_models, save_curves, save_geometry, profile, search;
 } arguments;
 
-static const char *const option_names[] = {
-    "set",        "out",         "backend",     "device",        "fleet",   "workers", "dry-run",
-    "time-limit", "save-models", "save-curves", "save-geometry", "profile", "search",  "checkpoint-every",
-    "shard",      "list",        "progress",    "help",          NULL};
-
-static GOptionContext *make_context(arguments *a) {
+/* Returns an exit code, or -1 to continue. */
+static int parse(arguments *a, int argc, char **argv) {
     const GOptionEntry entries[] = {
         {"set", 0, 0, G_OPTION_ARG_FILENAME_ARRAY, &a->sets, "replace or add an option of the spec; may be repeated",
          "SECTION.KEY=VALUE"},
@@ -72,14 +68,17 @@ static GOptionContext *make_context(arguments *a) {
         {"save-geometry", 0, 0, G_OPTION_ARG_NONE, &a->save_geometry,
          "keep angles, entropies and norms of attention, in DIR/geometry.csv and DIR/geometry", NULL},
         {"profile", 0, 0, G_OPTION_ARG_NONE, &a->profile, "show the time of each operation", NULL},
-        {"help", 'h', 0, G_OPTION_ARG_NONE, &a->help, "show this and the options of a spec", NULL},
         {G_OPTION_REMAINING, 0, 0, G_OPTION_ARG_FILENAME_ARRAY, &a->specs, NULL, "SPEC.ini"},
         {0},
     };
-    GOptionContext *context = g_option_context_new("- train the cells of a spec; leaves tables that resume");
-    g_option_context_set_help_enabled(context, FALSE);
-    g_option_context_add_main_entries(context, entries, NULL);
-    return context;
+    const int code =
+        eab_command_parse("sweep", "- train the cells of a spec; leaves tables that resume", NULL, entries, argc, argv);
+    if (code == EAB_EXIT_DONE) { /* the help was printed */
+        puts("Options of a spec, in its file or by --set; a list (4, 8) or range (a:b, a:b:+step, a:b:*factor) makes\n"
+             "an axis; KEY[MECHANISM] gives values for the cells of one mechanism:\n");
+        eab_options_help(stdout);
+    }
+    return code;
 }
 
 static bool in_range(const char *name, gint value, gint low, gint high) {
@@ -293,15 +292,6 @@ static void restore_stderr(int kept) {
     close(kept);
 }
 
-static void print_help(GOptionContext *context) {
-    char *help = g_option_context_get_help(context, TRUE, NULL);
-    printf("%s", help);
-    printf("Options of a spec, in its file or by --set; a list (4, 8) or range (a:b, a:b:+step, a:b:*factor) makes\n"
-           "an axis; KEY[MECHANISM] gives values for the cells of one mechanism:\n\n");
-    eab_options_help(stdout);
-    g_free(help);
-}
-
 /* Runs the sweep of checked arguments; returns the exit code. */
 static int run(const arguments *a, const eab_launch *launch, int argc, char **argv) {
     const char *backend = eab_command_resolve_backend("sweep", a->backend);
@@ -335,35 +325,16 @@ static int run(const arguments *a, const eab_launch *launch, int argc, char **ar
     return code;
 }
 
-/* Reads the options from a copy of argv, from which GLib removes them; false after an error message. */
-static bool parse(GOptionContext *context, int argc, char **argv) {
-    GError *error = NULL;
-    char **words = g_new0(char *, (gsize)argc + 1);
-    for (int i = 0; i < argc; i++) words[i] = g_strdup(argv[i]);
-    const bool parsed = g_option_context_parse_strv(context, &words, &error);
-    if (!parsed) {
-        eab_command_refuse_option("sweep", error, option_names);
-        g_error_free(error);
-    }
-    g_strfreev(words);
-    return parsed;
-}
-
 int eab_command_sweep(int argc, char **argv) {
     arguments a = {.device = NOT_GIVEN, .fleet = NOT_GIVEN, .workers = NOT_GIVEN};
     const eab_launch launch = eab_launch_detect();
     const int stderr_kept = launch.rank > 0 ? hide_stderr() : -1;
-    g_set_prgname("eabench sweep");
-    GOptionContext *context = make_context(&a);
-    int code = EAB_EXIT_DONE;
-    if (!parse(context, argc, argv)) code = EAB_EXIT_BAD_INPUT;
-    else if (a.help) print_help(context);
-    else if (!check(&a)) code = EAB_EXIT_BAD_INPUT;
-    else {
+    int code = parse(&a, argc, argv);
+    if (code < 0 && !check(&a)) code = EAB_EXIT_BAD_INPUT;
+    if (code < 0) {
         restore_stderr(stderr_kept);
         code = run(&a, &launch, argc, argv);
     }
-    g_option_context_free(context);
     g_strfreev(a.specs);
     g_strfreev(a.sets);
     g_free(a.out);

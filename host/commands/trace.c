@@ -162,12 +162,10 @@ typedef struct {
     char **specs, **sets, *out, *backend;
     gint device;
     gint64 steps;
-    gboolean help;
 } arguments;
 
-static const char *const option_names[] = {"set", "steps", "out", "backend", "device", "help", NULL};
-
-static GOptionContext *make_context(arguments *a) {
+/* Returns an exit code, or -1 to continue. */
+static int parse(arguments *a, int argc, char **argv) {
     const GOptionEntry entries[] = {
         {"set", 0, 0, G_OPTION_ARG_FILENAME_ARRAY, &a->sets, "replace or add an option of the spec; may be repeated",
          "SECTION.KEY=VALUE"},
@@ -175,23 +173,20 @@ static GOptionContext *make_context(arguments *a) {
         {"out", 0, 0, G_OPTION_ARG_FILENAME, &a->out, "a new or empty folder", "DIR"},
         {"backend", 0, 0, G_OPTION_ARG_FILENAME, &a->backend, "cpu, cuda or reference (default: cpu)", "NAME"},
         {"device", 0, 0, G_OPTION_ARG_INT, &a->device, "index of the device (default: 0)", "N"},
-        {"help", 'h', 0, G_OPTION_ARG_NONE, &a->help, "show this", NULL},
         {G_OPTION_REMAINING, 0, 0, G_OPTION_ARG_FILENAME_ARRAY, &a->specs, NULL, "SPEC.ini"},
         {0},
     };
-    GOptionContext *context = g_option_context_new("- the first training steps of a cell, tensor by tensor");
-    g_option_context_set_description(
-        context, "The spec has one cell: --set gives an axis one value. Into DIR go, for each step S from 0:\n"
-                 "  weights-S.safetensors    the weights before it, as --save-models writes them\n"
-                 "  batch-S.safetensors      inputs, targets (negative: not determined), loss_nats, lr\n"
-                 "  gradients-S.safetensors  the gradient before clipping, named as the weights\n"
-                 "and the weights after the last step. float32; float64 with --backend reference.");
-    g_option_context_set_help_enabled(context, FALSE);
-    g_option_context_add_main_entries(context, entries, NULL);
-    return context;
+    return eab_command_parse(
+        "trace", "- the first training steps of a cell, tensor by tensor",
+        "The spec has one cell: --set gives an axis one value. Into DIR go, for each step S from 0:\n"
+        "  weights-S.safetensors    the weights before it, as --save-models writes them\n"
+        "  batch-S.safetensors      inputs, targets (negative: not determined), loss_nats, lr\n"
+        "  gradients-S.safetensors  the gradient before clipping, named as the weights\n"
+        "and the weights after the last step. float32; float64 with --backend reference.",
+        entries, argc, argv);
 }
 
-/* The exit code, or -1 to continue. */
+/* Returns an exit code, or -1 to continue. */
 static int check(const arguments *a) {
     char shown[80];
     static const char *const backends[] = {"cpu", "cuda", "reference", NULL};
@@ -251,7 +246,7 @@ static int trace_spec(const arguments *a) {
 
 int eab_command_trace(int argc, char **argv) {
     arguments a = {.steps = 3};
-    int code = eab_command_parse("trace", make_context(&a), argc, argv, option_names, &a.help);
+    int code = parse(&a, argc, argv);
     if (!a.backend) a.backend = g_strdup("cpu");
     if (code < 0) code = check(&a);
     if (code < 0) code = trace_spec(&a);
