@@ -15,30 +15,25 @@ enum { DEFAULT_SHOWN = 5, MAX_SHOWN = 1000000 };
 typedef struct {
     char **names, **sets, *context, *seed;
     gint64 show;
-    gboolean help;
 } arguments;
 
-static const char *const option_names[] = {"show", "set", "context", "seed", "help", NULL};
-
-static GOptionContext *make_context(arguments *a) {
+/* Returns an exit code, or -1 to continue. */
+static int parse(arguments *a, int argc, char **argv) {
     const GOptionEntry entries[] = {
         {"show", 0, 0, G_OPTION_ARG_INT64, &a->show, "how many sequences (default: 5)", "N"},
         {"set", 0, 0, G_OPTION_ARG_FILENAME_ARRAY, &a->sets, "an option of the family; may be repeated", "KEY=VALUE"},
         {"context", 0, 0, G_OPTION_ARG_FILENAME, &a->context, "input positions, as --set model.context=N of a sweep",
          "N"},
         {"seed", 0, 0, G_OPTION_ARG_FILENAME, &a->seed, "of the draws, as --set train.seed=N of a sweep", "N"},
-        {"help", 'h', 0, G_OPTION_ARG_NONE, &a->help, "show this", NULL},
         {G_OPTION_REMAINING, 0, 0, G_OPTION_ARG_FILENAME_ARRAY, &a->names, NULL, "[NAME]"},
         {0},
     };
-    GOptionContext *context = g_option_context_new("- the task families and example sequences");
-    g_option_context_set_description(
-        context, "Without NAME all families are listed; with it, its options, its level and sequences as training has\n"
-                 "them. Tokens in [brackets] are free: drawn at random, or fixed. All others are determined by those\n"
-                 "before them; only these are learned and scored.");
-    g_option_context_set_help_enabled(context, FALSE);
-    g_option_context_add_main_entries(context, entries, NULL);
-    return context;
+    return eab_command_parse(
+        "tasks", "- the task families and example sequences",
+        "Without NAME all families are listed; with it, its options, its level and sequences as training has\n"
+        "them. Tokens in [brackets] are free: drawn at random, or fixed. All others are determined by those\n"
+        "before them; only these are learned and scored.",
+        entries, argc, argv);
 }
 
 /* The sweep's --set that "basis=4", "task.basis=4" or "recurrence.basis=4" stands for. */
@@ -144,7 +139,7 @@ static int run_tasks(const arguments *a) {
 
 int eab_command_tasks(int argc, char **argv) {
     arguments a = {.show = DEFAULT_SHOWN};
-    int code = eab_command_parse("tasks", make_context(&a), argc, argv, option_names, &a.help);
+    int code = parse(&a, argc, argv);
     if (code < 0) {
         const int status = run_tasks(&a);
         code = status ? eab_command_error("tasks", status) : EAB_EXIT_DONE;
