@@ -6,8 +6,7 @@
 
 #include "check/error_ratio.h"
 #include "model/cost.h"
-#include "model/network.h"
-#include "model/train.h"
+#include "model/step.h"
 #include "operation.h"
 #include "statistics.h"
 #include "tasks/task.h"
@@ -22,22 +21,30 @@ static eab_config config_of(const eab_bench_point *point) {
     return config;
 }
 
-/* The task's own memory is the pointer to its stepper. */
-static eab_train_stepper *stepper_of(const eab_bench_task *task) { return *(eab_train_stepper **)task->own; }
+/* What is measured: the training of one cell, as a fleet of one. */
+typedef struct {
+    eab_config config;
+    eab_fleet_state fleet;
+} training;
 
 static int open_step(eab_bench_task *task) {
-    const eab_config config = config_of(task->point);
-    task->tokens = (double)config.batch * config.context;
-    task->flop = task->tokens * eab_config_flop_per_token(&config);
-    return eab_train_stepper_open(task->device, &config, task->own);
+    training *own = task->own;
+    own->config = config_of(task->point);
+    task->tokens = (double)own->config.batch * own->config.context;
+    task->flop = task->tokens * eab_config_flop_per_token(&own->config);
+    return eab_fleet_open(task->device, 1, &own->config, &own->fleet);
 }
 
 static int run_step(eab_bench_task *task, int32_t set) {
     (void)set;
-    return eab_train_stepper_step(stepper_of(task));
+    training *own = task->own;
+    return eab_fleet_step(&own->fleet);
 }
 
-static void close_step(eab_bench_task *task) { eab_train_stepper_close(stepper_of(task)); }
+static void close_step(eab_bench_task *task) {
+    training *own = task->own;
+    eab_fleet_close(&own->fleet);
+}
 
 /* ---- the check: the gradient of a batch ------------------------------------------------------------------------- */
 
@@ -177,7 +184,7 @@ const eab_bench_operation eab_bench_step = {
     .axes = EAB_AXIS_BIT(MECHANISM),
     .trains = true,
     .implementations = 1 << EAB_BENCH_EABENCH,
-    .own_bytes = sizeof(eab_train_stepper *),
+    .own_bytes = sizeof(training),
     .model_points = model_points,
     .open = open_step,
     .run = run_step,

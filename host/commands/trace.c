@@ -8,26 +8,20 @@
 
 #include "arguments.h"
 #include "base/suggest.h"
-#include "model/network.h"
 #include "model/safetensors.h"
+#include "model/step.h"
 #include "plan/cells.h"
-#include "spec/cell_task.h"
 
 enum { MAX_STEPS = 1000 };
 
+/* ---- the files ----------------------------------------------------------------------------------------------- */
+
 typedef struct {
-    eab_device *device;
-    const eab_config *config;
     const char *out;
-    eab_level *levels; /* of the parts: one, or several of a mixture */
-    uint8_t *held_out; /* of each part */
-    eab_parts parts;
-    eab_model model;
-    double *values;                    /* [parameters.count] */
-    int32_t *inputs, *targets;         /* on the device */
-    int32_t *own_inputs, *own_targets; /* on the host */
-    int64_t *counts;                   /* on the device */
-    eab_tally *tally;                  /* on the device */
+    const eab_config *config;
+    eab_fleet_state fleet;     /* of this one cell */
+    double *values;            /* [parameters.count] */
+    int32_t *inputs, *targets; /* [batch][context], on the host */
 } trace;
 
 static int make_folder(const char *out) {
@@ -44,40 +38,6 @@ static int make_folder(const char *out) {
                  : eab_fail(EAB_BAD_INPUT, "--out %s holds files already; a new or empty folder is allowed", shown);
 }
 
-static int allocate(trace *t) {
-    const eab_backend *backend = t->device->backend;
-    const size_t bytes = (size_t)t->config->batch * (size_t)t->config->context * sizeof(int32_t);
-    EAB_TRY(backend->allocate(t->device, bytes, (void **)&t->inputs));
-    EAB_TRY(backend->allocate(t->device, bytes, (void **)&t->targets));
-    EAB_TRY(backend->allocate(t->device, sizeof *t->counts, (void **)&t->counts));
-    EAB_TRY(backend->allocate(t->device, sizeof *t->tally, (void **)&t->tally));
-    t->parts = (eab_parts){0, eab_config_part_count(t->config), eab_config_cue_token(t->config)};
-    t->levels = calloc((size_t)t->parts.count, sizeof *t->levels);
-    t->held_out = calloc((size_t)t->parts.count, sizeof *t->held_out);
-    t->own_inputs = malloc(bytes);
-    t->own_targets = malloc(bytes);
-    t->values = malloc((size_t)t->model.parameters.count * sizeof *t->values);
-    if (!t->levels || !t->held_out || !t->own_inputs || !t->own_targets || !t->values)
-        return eab_fail(EAB_NO_MEMORY, "no memory for a trace");
-    for (int32_t part = 0; part < t->parts.count; part++) {
-        t->levels[part] = *eab_config_part(t->config, part);
-        t->held_out[part] = eab_config_part_held_out(t->config, part);
-    }
-    return EAB_OK;
-}
-
-static void release(trace *t) {
-    void *const on_device[] = {t->inputs, t->targets, t->counts, t->tally};
-    for (size_t i = 0; i < sizeof on_device / sizeof *on_device; i++)
-        if (on_device[i]) t->device->backend->release(t->device, on_device[i]);
-    if (t->model.device) eab_model_destroy(&t->model);
-    free(t->levels);
-    free(t->held_out);
-    free(t->own_inputs);
-    free(t->own_targets);
-    free(t->values);
-}
-
 static char *file_path(const trace *t, const char *what, int64_t step) {
     char *name = g_strdup_printf("%s-%" G_GINT64_FORMAT ".safetensors", what, step);
     char *path = g_build_filename(t->out, name, NULL);
@@ -86,77 +46,73 @@ static char *file_path(const trace *t, const char *what, int64_t step) {
 }
 
 static int write_parameters(trace *t, const char *what, int64_t step, eab_tensor from) {
-    const eab_backend *backend = t->device->backend;
-    EAB_TRY(backend->read_reals(t->device, t->values, from.data, t->model.parameters.count));
+    const eab_model *model = &t->fleet.model;
+    const eab_backend *backend = model->device->backend;
+    EAB_TRY(backend->read_reals(model->device, t->values, from.data, model->parameters.count));
     char *path = file_path(t, what, step);
-    const int status = eab_safetensors_write(
-        path, &t->model.parameters, t->config,
-        backend->real_bytes == sizeof(double) ? EAB_STORED_FLOAT64 : EAB_STORED_FLOAT32, t->values);
+    const int status = eab_safetensors_write_model(path, t->config, &model->parameters,
+                                                   backend->real_bytes == sizeof(double) ? "F64" : "F32", t->values);
     g_free(path);
     return status;
 }
 
+/* The tokens, the loss and the rate of a step after its passes. */
 static int write_batch(trace *t, int64_t step) {
-    const eab_backend *backend = t->device->backend;
-    const size_t bytes = (size_t)t->config->batch * (size_t)t->config->context * sizeof(int32_t);
-    eab_tally tally;
-    EAB_TRY(backend->download(t->device, t->own_inputs, t->inputs, bytes));
-    EAB_TRY(backend->download(t->device, t->own_targets, t->targets, bytes));
-    EAB_TRY(backend->download(t->device, &tally, t->tally, sizeof tally));
-    const double loss_nats = tally.loss_nats / (double)tally.tokens;
-    const double rate = eab_learning_rate(&t->model.optimizers[0], step);
+    eab_device *device = t->fleet.model.device;
     const int64_t batch = t->config->batch, context = t->config->context;
+    const size_t bytes = (size_t)(batch * context) * sizeof(int32_t);
+    EAB_TRY(device->backend->download(device, t->inputs, t->fleet.tokens.inputs, bytes));
+    EAB_TRY(device->backend->download(device, t->targets, t->fleet.tokens.targets, bytes));
+    EAB_TRY(eab_fleet_read_tallies(&t->fleet));
+    const double loss_nats = t->fleet.training->loss_nats / (double)t->fleet.training->tokens;
+    const double rate = eab_learning_rate(t->fleet.model.optimizers, step);
     const eab_safetensor tensors[] = {{"loss_nats", "F64", 0, {0}, &loss_nats},
                                       {"lr", "F64", 0, {0}, &rate},
-                                      {"inputs", "I32", 2, {batch, context}, t->own_inputs},
-                                      {"targets", "I32", 2, {batch, context}, t->own_targets}};
+                                      {"inputs", "I32", 2, {batch, context}, t->inputs},
+                                      {"targets", "I32", 2, {batch, context}, t->targets}};
     char *path = file_path(t, "batch", step);
-    const int status = eab_safetensors_write_tensors(path, t->config, tensors, G_N_ELEMENTS(tensors));
+    const int status = eab_safetensors_write(path, t->config, tensors, G_N_ELEMENTS(tensors));
     g_free(path);
     return status;
 }
 
-/* A training step as train.c does it, with files written between the pass and the optimizer. */
+/* A training step as a sweep does it, with the gradients written before the optimizer uses them. */
 static int trace_step(trace *t, int64_t step) {
-    const eab_backend *backend = t->device->backend;
-    const uint32_t seed = (uint32_t)t->config->seed;
-    const eab_generate_args generate = {.members = 1,
-                                        .batch = t->config->batch,
-                                        .context = t->config->context,
-                                        .levels = t->levels,
-                                        .held_out = t->held_out,
-                                        .parts = &t->parts,
-                                        .seeds = &seed,
-                                        .stream = EAB_STREAM_TRAINING,
-                                        .first_index = (uint64_t)step * (uint64_t)t->config->batch};
-    EAB_TRY(backend->zero(t->device, t->tally, sizeof *t->tally));
-    EAB_TRY(backend->generate(t->device, &generate, t->inputs, t->targets, t->counts));
-    EAB_TRY(eab_model_pass(&t->model, t->inputs, t->targets, t->counts, t->tally, NULL));
+    eab_model *model = &t->fleet.model;
+    EAB_TRY(model->device->backend->zero(model->device, t->fleet.tokens.training, sizeof(eab_tally)));
+    EAB_TRY(eab_fleet_gradients(&t->fleet, step));
     EAB_TRY(write_batch(t, step));
-    EAB_TRY(write_parameters(t, "gradients", step, t->model.gradients));
-    EAB_TRY(eab_model_step(&t->model, step));
-    return write_parameters(t, "weights", step + 1, t->model.weights);
+    EAB_TRY(write_parameters(t, "gradients", step, model->gradients));
+    EAB_TRY(eab_model_step(model, step));
+    return write_parameters(t, "weights", step + 1, model->weights);
 }
 
-static int run_trace(trace *t, int64_t steps) {
-    EAB_TRY(eab_model_create(t->device, 1, t->config, &t->model));
-    EAB_TRY(allocate(t));
-    EAB_TRY(make_folder(t->out)); /* last, so that a trace that does not fit leaves no folder */
-    EAB_TRY(write_parameters(t, "weights", 0, t->model.weights));
+static int trace_steps(trace *t, int64_t steps) {
+    const size_t tokens = (size_t)t->config->batch * (size_t)t->config->context;
+    t->values = malloc((size_t)t->fleet.model.parameters.count * sizeof *t->values);
+    t->inputs = malloc(tokens * sizeof *t->inputs);
+    t->targets = malloc(tokens * sizeof *t->targets);
+    if (!t->values || !t->inputs || !t->targets) return eab_fail(EAB_NO_MEMORY, "no memory for a trace");
+    EAB_TRY(make_folder(t->out)); /* last, so that no folder is left where memory is missing */
+    EAB_TRY(write_parameters(t, "weights", 0, t->fleet.model.weights));
     for (int64_t step = 0; step < steps; step++) EAB_TRY(trace_step(t, step));
     return EAB_OK;
 }
 
-/* Trains the cell for `steps` steps as a sweep does, and writes them into the folder `out`, which is made where it is
- * missing. EAB_BAD_INPUT where it holds files, EAB_IO where it cannot be written, or the device's error. */
+/* Trains `config` for `steps` steps as a sweep does. EAB_BAD_INPUT where `out` holds files, EAB_IO where it cannot be
+ * written, or the device's error. */
 static int write_trace(eab_device *device, const eab_config *config, int64_t steps, const char *out) {
-    trace t = {.device = device, .config = config, .out = out};
-    const int status = run_trace(&t, steps);
-    release(&t);
+    trace t = {.out = out, .config = config};
+    EAB_TRY(eab_fleet_open(device, 1, config, &t.fleet));
+    const int status = trace_steps(&t, steps);
+    eab_fleet_close(&t.fleet);
+    free(t.values);
+    free(t.inputs);
+    free(t.targets);
     return status;
 }
 
-/* ---- the command ------------------------------------------------------------------------------------------------- */
+/* ---- the command --------------------------------------------------------------------------------------------- */
 
 typedef struct {
     char **specs, **sets, *out, *backend;

@@ -1,13 +1,20 @@
-/* Which cells a checkpoint is of; eab_train_fleet reads the rest. */
+/* A fleet's checkpoint: options->checkpoint->path. */
 #ifndef EAB_MODEL_CHECKPOINT_H
 #define EAB_MODEL_CHECKPOINT_H
 
-#include <stdint.h>
+#include "fleet.h"
 
 enum { EAB_CELL_ID_BYTES = 16 };
 
-/* The ids of its cells, EAB_CELL_ID_BYTES each without anything between, malloc'd; NULL and 0 where there is no file.
- * EAB_BAD_INPUT with one line where it is no checkpoint of this program. Its checksum is not looked at. */
+/* The ids of the file's cells, EAB_CELL_ID_BYTES each without separators, malloc'd; NULL and 0 where there is no file.
+ * EAB_BAD_INPUT with one line where this build cannot read it. The checksum is not checked. */
 int eab_checkpoint_cells(const char *path, char **ids, int32_t *count);
+
+/* Writes the fleet's checkpoint, between two steps or before an evaluation; waits for the device. */
+int eab_fleet_save(eab_fleet_state *fleet);
+
+/* Restores the fleet from its checkpoint; a fleet without one stays as it is. EAB_BAD_INPUT with one line where the
+ * file is unusable; the fleet can then only be closed. */
+int eab_fleet_load(eab_fleet_state *fleet);
 
 #endif

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <glib.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,16 +16,16 @@
 
 enum { BLOCK_BYTES = 1 << 16, LANES = 4 };
 
-/* What every checkpoint begins with. byte_order is the same number on every machine that reads this one's. */
+/* What every checkpoint begins with. byte_order reads as the same number on machines with the same byte order. */
 typedef struct {
     char magic[8];
     uint32_t byte_order, format;
-    char version[32]; /* of the program: another one may train otherwise */
+    char build[96]; /* version and commit: another build may train differently */
 } preamble;
 
 static preamble our_preamble(void) {
     preamble own = {.magic = "EABCKPT", .byte_order = 0x01020304, .format = EAB_CHECKPOINT_FORMAT};
-    snprintf(own.version, sizeof own.version, "%s", eab_build_version());
+    snprintf(own.build, sizeof own.build, "%s %s", eab_build_version(), eab_build_commit());
     return own;
 }
 
@@ -67,7 +68,7 @@ struct eab_checkpoint_writer {
     char block[BLOCK_BYTES];
 };
 
-/* The folder is made with the first checkpoint in it. A link would lead out of the run. */
+/* Makes the folder for the first checkpoint. A link is refused, because it leads out of the run. */
 static int make_folder(const char *path) {
     char *folder = g_path_get_dirname(path);
     struct stat facts;
@@ -137,75 +138,45 @@ void eab_checkpoint_abandon(eab_checkpoint_writer *writer) {
 /* ---- reading ------------------------------------------------------------------------------------------------- */
 
 struct eab_checkpoint_reader {
-    int fd;
+    FILE *file;
     char *path;
-    int64_t at, end; /* in the file; end: where the checksum begins */
-    size_t used, filled;
-    char block[BLOCK_BYTES];
+    int64_t bytes, left; /* of data: everything between the preamble and the checksum; not yet read */
 };
 
-static int refuse(const eab_checkpoint_reader *reader, const char *what) {
+int eab_checkpoint_refuse(const eab_checkpoint_reader *reader, const char *what) {
     return eab_fail(EAB_BAD_INPUT, "%s: %s", reader->path, what);
 }
 
-/* Fills the block with what comes next, at least one byte. */
-static int fill(eab_checkpoint_reader *reader) {
-    const int64_t left = reader->end - reader->at;
-    const size_t wanted = left < BLOCK_BYTES ? (size_t)left : BLOCK_BYTES;
-    reader->used = reader->filled = 0;
-    if (!wanted) return refuse(reader, "cut off");
-    while (reader->filled < wanted) {
-        const ssize_t got = pread(reader->fd, reader->block + reader->filled, wanted - reader->filled,
-                                  (off_t)(reader->at + (int64_t)reader->filled));
-        if (got < 0 && errno == EINTR) continue;
-        if (got < 0) return refuse(reader, strerror(errno));
-        if (got == 0) return refuse(reader, "cut off while it was read");
-        reader->filled += (size_t)got;
-    }
-    reader->at += (int64_t)reader->filled;
-    return EAB_OK;
+static int read_bytes(eab_checkpoint_reader *reader, void *bytes, size_t size) {
+    if (fread(bytes, 1, size, reader->file) == size) return EAB_OK;
+    return eab_checkpoint_refuse(reader, ferror(reader->file) ? strerror(errno) : "cut off");
 }
 
 int eab_checkpoint_get(eab_checkpoint_reader *reader, void *bytes, size_t size) {
-    char *to = bytes;
-    while (size) {
-        if (reader->used == reader->filled) EAB_TRY(fill(reader));
-        const size_t there = reader->filled - reader->used, part = size < there ? size : there;
-        memcpy(to, reader->block + reader->used, part);
-        reader->used += part;
-        to += part;
-        size -= part;
-    }
-    return EAB_OK;
+    if ((int64_t)size > reader->left) return eab_checkpoint_refuse(reader, "cut off");
+    reader->left -= (int64_t)size;
+    return read_bytes(reader, bytes, size);
 }
 
-int64_t eab_checkpoint_left(const eab_checkpoint_reader *reader) {
-    return reader->end - reader->at + (int64_t)(reader->filled - reader->used);
-}
-
-int eab_checkpoint_skip(eab_checkpoint_reader *reader, int64_t size) {
-    if (size < 0 || size > eab_checkpoint_left(reader)) return refuse(reader, "cut off");
-    const int64_t place = reader->at - (int64_t)(reader->filled - reader->used) + size;
-    reader->at = place;
-    reader->used = reader->filled = 0;
-    return EAB_OK;
-}
+int64_t eab_checkpoint_left(const eab_checkpoint_reader *reader) { return reader->left; }
 
 static int read_preamble(eab_checkpoint_reader *reader) {
     const preamble own = our_preamble();
     preamble found;
     struct stat facts;
-    if (fstat(reader->fd, &facts)) return refuse(reader, strerror(errno));
-    if (!S_ISREG(facts.st_mode)) return refuse(reader, "not a regular file");
-    if (facts.st_size < (off_t)(sizeof found + sizeof(uint64_t))) return refuse(reader, "cut off");
-    reader->end = facts.st_size - (int64_t)sizeof(uint64_t);
-    EAB_TRY(eab_checkpoint_get(reader, &found, sizeof found));
-    if (memcmp(found.magic, own.magic, sizeof own.magic) != 0) return refuse(reader, "not a checkpoint of eabench");
-    if (found.byte_order != own.byte_order) return refuse(reader, "from a machine with another order of bytes");
+    if (fstat(fileno(reader->file), &facts)) return eab_checkpoint_refuse(reader, strerror(errno));
+    if (!S_ISREG(facts.st_mode)) return eab_checkpoint_refuse(reader, "not a regular file");
+    reader->bytes = reader->left = (int64_t)facts.st_size - (int64_t)(sizeof found + sizeof(uint64_t));
+    if (reader->bytes < 0) return eab_checkpoint_refuse(reader, "cut off");
+    EAB_TRY(read_bytes(reader, &found, sizeof found));
+    if (memcmp(found.magic, own.magic, sizeof own.magic) != 0)
+        return eab_checkpoint_refuse(reader, "not a checkpoint of eabench");
+    if (found.byte_order != own.byte_order)
+        return eab_checkpoint_refuse(reader, "from a machine with another order of bytes");
     if (found.format != own.format)
         return eab_fail(EAB_BAD_INPUT, "%s: format %u, this program reads %u", reader->path, found.format, own.format);
-    if (memcmp(found.version, own.version, sizeof own.version) != 0)
-        return refuse(reader, "from another version of eabench");
+    if (memcmp(found.build, own.build, sizeof own.build) != 0)
+        return eab_checkpoint_refuse(reader, "from another build of eabench");
     return EAB_OK;
 }
 
@@ -214,47 +185,42 @@ int eab_checkpoint_open(const char *path, eab_checkpoint_reader **opened) {
     const int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY);
     if (fd < 0 && errno == ENOENT) return EAB_OK;
     if (fd < 0) return eab_fail(EAB_BAD_INPUT, "%s: %s", path, errno == ELOOP ? "a symbolic link" : strerror(errno));
-    eab_checkpoint_reader *reader = malloc(sizeof *reader);
-    char *own_path = strdup(path);
-    if (!reader || !own_path) {
-        free(reader);
-        free(own_path);
+    FILE *file = fdopen(fd, "rb");
+    if (!file) {
         close(fd);
         return eab_fail(EAB_NO_MEMORY, "no memory for a checkpoint");
     }
-    reader->fd = fd;
-    reader->path = own_path;
-    reader->at = 0;
-    reader->used = reader->filled = 0;
+    eab_checkpoint_reader *reader = g_new0(eab_checkpoint_reader, 1);
+    reader->file = file;
+    reader->path = g_strdup(path);
     const int status = read_preamble(reader);
     if (status) eab_checkpoint_close(reader);
     else *opened = reader;
     return status;
 }
 
-int eab_checkpoint_verify(eab_checkpoint_reader *reader, int64_t most_bytes) {
+int eab_checkpoint_verify(eab_checkpoint_reader *reader) {
     eab_checksum sum;
     uint64_t written;
-    if (reader->end + (int64_t)sizeof written > most_bytes) return refuse(reader, "too large for its cells");
+    char block[BLOCK_BYTES];
     eab_checksum_begin(&sum);
-    reader->at = 0;
-    while (reader->at < reader->end) {
-        EAB_TRY(fill(reader));
-        eab_checksum_add(&sum, reader->block, reader->filled);
+    rewind(reader->file);
+    for (int64_t left = (int64_t)sizeof(preamble) + reader->bytes; left;) {
+        const size_t size = (size_t)MIN(left, BLOCK_BYTES);
+        EAB_TRY(read_bytes(reader, block, size));
+        eab_checksum_add(&sum, block, size);
+        left -= (int64_t)size;
     }
-    ssize_t got;
-    do got = pread(reader->fd, &written, sizeof written, (off_t)reader->end);
-    while (got < 0 && errno == EINTR);
-    if (got != (ssize_t)sizeof written) return refuse(reader, "cut off");
-    if (written != eab_checksum_end(&sum)) return refuse(reader, "damaged: its checksum is another");
-    reader->at = (int64_t)sizeof(preamble);
-    reader->used = reader->filled = 0;
+    EAB_TRY(read_bytes(reader, &written, sizeof written));
+    if (written != eab_checksum_end(&sum)) return eab_checkpoint_refuse(reader, "damaged: its checksum is another");
+    if (fseek(reader->file, sizeof(preamble), SEEK_SET)) return eab_checkpoint_refuse(reader, strerror(errno));
+    reader->left = reader->bytes;
     return EAB_OK;
 }
 
 void eab_checkpoint_close(eab_checkpoint_reader *reader) {
     if (!reader) return;
-    close(reader->fd);
-    free(reader->path);
-    free(reader);
+    fclose(reader->file);
+    g_free(reader->path);
+    g_free(reader);
 }

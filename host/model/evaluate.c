@@ -1,15 +1,13 @@
 #include "evaluate.h"
 
 #include <glib.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "spec/cell_task.h"
 
-/* Lets the model continue every sequence of the batch from its own predictions, greedily. Attention is causal, so
- * putting all predictions in at once and repeating reaches the same tokens as one after another: after n rounds the
- * first n are final. A model that is right everywhere needs no round at all. On return tokens->rollout holds the
- * batch's tally. */
+/* The model continues every sequence of the batch greedily from its own predictions. Attention is causal, so each
+ * round feeds all predictions back at once: after n rounds the first n tokens are final, the same as one after
+ * another. A model that is right everywhere needs no round. On return tokens->rollout holds the batch's tally. */
 static int roll_out(eab_model *model, eab_fleet_tokens *tokens) {
     const eab_backend *backend = model->device->backend;
     const size_t bytes = (size_t)model->shape.members * sizeof(eab_tally);
@@ -33,8 +31,8 @@ static void add_tally(eab_tally *sum, const eab_tally *more) {
     sum->sequences_right += more->sequences_right;
 }
 
-/* A continuation costs up to `context` passes, so a quarter of the tokens has to do. Counted for each member by itself,
- * so that its figure does not depend on the fleet. */
+/* A rollout costs up to `context` passes, so a quarter of the tokens must be enough. Counted for each member alone, so
+ * that its score does not depend on the fleet. */
 static bool wants_rollout(const eab_evaluation *evaluation, int64_t wanted) {
     return 4 * evaluation->rollout_tokens < wanted;
 }
@@ -61,15 +59,19 @@ eab_evaluation eab_evaluation_sum(const eab_evaluation *parts, int32_t count) {
     return sum;
 }
 
-/* Host copies of what a batch gave, [members]. */
+/* An evaluation in progress. */
 typedef struct {
-    eab_tally *batch, *rolled;
-} batch_tallies;
+    eab_model *model;
+    eab_fleet_tokens *tokens;
+    bool rollout;
+    const atomic_bool *stop;
+    eab_tally *batch, *rolled; /* [members]: host copies of a batch's tallies */
+} evaluation_run;
 
-/* One batch of part tokens->generate.only, sequences first, first + 1, ...: forward, and the continuations if
- * `rolling`. */
-static int evaluate_batch(eab_model *model, eab_fleet_tokens *tokens, uint64_t first, bool rolling,
-                          const batch_tallies *tallies) {
+/* One batch of part tokens->generate.only, from sequence `first` on: a forward pass, and the rollout if `rolling`. */
+static int evaluate_batch(const evaluation_run *run, uint64_t first, bool rolling) {
+    eab_model *model = run->model;
+    eab_fleet_tokens *tokens = run->tokens;
     const eab_backend *backend = model->device->backend;
     const size_t bytes = (size_t)model->shape.members * sizeof(eab_tally);
     tokens->generate.first_index = first;
@@ -79,37 +81,43 @@ static int evaluate_batch(eab_model *model, eab_fleet_tokens *tokens, uint64_t f
     if (rolling) {
         EAB_TRY(backend->copy(model->device, tokens->rollout, tokens->tally, bytes));
         EAB_TRY(roll_out(model, tokens));
-        EAB_TRY(backend->download(model->device, tallies->rolled, tokens->rollout, bytes));
+        EAB_TRY(backend->download(model->device, run->rolled, tokens->rollout, bytes));
     }
-    return backend->download(model->device, tallies->batch, tokens->tally, bytes);
+    return backend->download(model->device, run->batch, tokens->tally, bytes);
 }
 
-/* evaluations: the part's of the first member; those of the next are `stride` further. */
-static int evaluate_part(eab_model *model, eab_fleet_tokens *tokens, int32_t part, bool rollout,
-                         const atomic_bool *stop, const batch_tallies *tallies, eab_evaluation *evaluations,
-                         int32_t stride) {
-    const int32_t members = model->shape.members;
+/* Adds the batch to a member's evaluation, unless that is complete. */
+static void add_batch(const evaluation_run *run, int32_t member, bool rolling, eab_evaluation *evaluation) {
+    const int64_t wanted = run->model->config.eval_tokens;
+    if (evaluation->tally.tokens >= wanted) return;
+    add_tally(&evaluation->tally, &run->batch[member]);
+    evaluation->sequences += run->model->batch;
+    if (!rolling || !wants_rollout(evaluation, wanted)) return;
+    evaluation->rollout_tokens += run->rolled[member].tokens;
+    evaluation->rollout_right += run->rolled[member].tokens_right;
+}
+
+/* evaluations: of the part of the first member; the next member's is `stride` further. */
+static int evaluate_part(const evaluation_run *run, int32_t part, eab_evaluation *evaluations, int32_t stride) {
+    const eab_model *model = run->model;
     const int64_t wanted = model->config.eval_tokens;
-    bool all_done = false, rolling = rollout;
-    tokens->generate.only = part + 1;
-    for (uint64_t first = 0; !all_done; first += (uint64_t)model->batch) {
-        if (stop && atomic_load_explicit(stop, memory_order_relaxed)) return eab_fail(EAB_INTERRUPTED, "interrupted");
-        EAB_TRY(evaluate_batch(model, tokens, first, rolling, tallies));
-        const bool rolled_out = rolling;
-        all_done = true;
-        rolling = false;
-        for (int32_t member = 0; member < members; member++) {
+    bool incomplete = true, rolling = run->rollout;
+    run->tokens->generate.only = part + 1;
+    for (uint64_t first = 0; incomplete; first += (uint64_t)model->batch) {
+        if (run->stop && atomic_load_explicit(run->stop, memory_order_relaxed))
+            return eab_fail(EAB_INTERRUPTED, "interrupted");
+        EAB_TRY(evaluate_batch(run, first, rolling));
+        bool next_rolling = false;
+        incomplete = false;
+        for (int32_t member = 0; member < model->shape.members; member++) {
             eab_evaluation *evaluation = &evaluations[(int64_t)member * stride];
-            if (part >= part_count(tokens, member) || evaluation->tally.tokens >= wanted) continue;
-            add_tally(&evaluation->tally, &tallies->batch[member]);
-            evaluation->sequences += model->batch;
-            if (rolled_out && wants_rollout(evaluation, wanted)) {
-                evaluation->rollout_tokens += tallies->rolled[member].tokens;
-                evaluation->rollout_right += tallies->rolled[member].tokens_right;
-            }
-            if (evaluation->tally.tokens < wanted) all_done = false;
-            if (rollout && wants_rollout(evaluation, wanted)) rolling = true;
+            if (part >= part_count(run->tokens, member)) continue;
+            add_batch(run, member, rolling, evaluation);
+            if (evaluation->tally.tokens >= wanted) continue;
+            incomplete = true;
+            if (run->rollout && wants_rollout(evaluation, wanted)) next_rolling = true;
         }
+        rolling = next_rolling;
     }
     return EAB_OK;
 }
@@ -117,63 +125,60 @@ static int evaluate_part(eab_model *model, eab_fleet_tokens *tokens, int32_t par
 int eab_evaluate(eab_model *model, eab_fleet_tokens *tokens, uint32_t stream, bool rollout, const atomic_bool *stop,
                  eab_evaluation *evaluations) {
     const int32_t members = model->shape.members, most = eab_most_parts(tokens, members);
-    const size_t bytes = (size_t)members * sizeof(eab_tally);
-    const batch_tallies tallies = {malloc(bytes), malloc(bytes)};
+    const evaluation_run run = {model, tokens, rollout, stop, g_new(eab_tally, members), g_new(eab_tally, members)};
     int status = EAB_OK;
-    if (!tallies.batch || !tallies.rolled) status = eab_fail(EAB_NO_MEMORY, "no memory for %d tallies", members);
     memset(evaluations, 0, (size_t)members * (size_t)most * sizeof *evaluations);
     tokens->generate.stream = stream;
     tokens->generate.members = members;
-    for (int32_t part = 0; part < most && !status; part++)
-        status = evaluate_part(model, tokens, part, rollout, stop, &tallies, &evaluations[part], most);
+    for (int32_t part = 0; part < most && !status; part++) status = evaluate_part(&run, part, &evaluations[part], most);
     tokens->generate.only = 0;
-    free(tallies.batch);
-    free(tallies.rolled);
+    g_free(run.batch);
+    g_free(run.rolled);
     return status;
 }
 
-static guint64 sequence_key(const eab_config *config, int32_t part, uint32_t stream, int64_t index, int32_t *tokens,
-                            uint8_t *determined) {
-    return eab_sequence_generate(eab_config_part(config, part), (uint32_t)config->seed, stream,
-                                 eab_config_part_held_out(config, part), (uint64_t)index,
-                                 eab_config_part_context(config) + 1, tokens, determined);
+/* ---- seen sequences ------------------------------------------------------------------------------------------ */
+
+/* Sequences of one part, one after another. */
+typedef struct {
+    const eab_config *config;
+    int32_t part;
+    int32_t *tokens; /* [context + 1] */
+    uint8_t *determined;
+} sequence_source;
+
+static gint64 sequence_key(const sequence_source *source, uint32_t stream, int64_t index) {
+    const eab_config *config = source->config;
+    return (gint64)eab_sequence_generate(eab_config_part(config, source->part), (uint32_t)config->seed, stream,
+                                         eab_config_part_held_out(config, source->part), (uint64_t)index,
+                                         eab_config_part_context(config) + 1, source->tokens, source->determined);
 }
 
-int eab_seen_share(const eab_config *config, int32_t part, int64_t sequences, int64_t trained, double *share) {
-    *share = 0;
-    /* a held-out set keeps the two apart by construction: the training stream throws its sequences away */
-    if (eab_config_part_held_out(config, part) || sequences == 0) return EAB_OK;
-    const size_t length = (size_t)config->context + 1;
-    int32_t *tokens = malloc(length * sizeof *tokens);
-    uint8_t *determined = malloc(length);
-    guint64 *keys = malloc((size_t)sequences * sizeof *keys);
-    bool *seen = calloc((size_t)sequences, sizeof *seen);
-    int status = EAB_OK;
-    if (!tokens || !determined || !keys || !seen)
-        status = eab_fail(EAB_NO_MEMORY, "no memory for the keys of %lld sequences", (long long)sequences);
-    if (!status) {
-        GHashTable *first_with_key = g_hash_table_new(g_int64_hash, g_int64_equal);
-        for (int64_t i = 0; i < sequences; i++) {
-            keys[i] = sequence_key(config, part, EAB_STREAM_HELD_OUT, i, tokens, determined);
-            if (!g_hash_table_contains(first_with_key, &keys[i]))
-                g_hash_table_insert(first_with_key, &keys[i], &seen[i]);
-        }
-        guint left = g_hash_table_size(first_with_key);
-        for (int64_t i = 0; i < trained && left > 0; i++) {
-            guint64 key = sequence_key(config, part, EAB_STREAM_TRAINING, i, tokens, determined);
-            bool *mark = g_hash_table_lookup(first_with_key, &key);
-            if (!mark || *mark) continue;
-            *mark = true;
-            left--;
-        }
-        int64_t count = 0;
-        for (int64_t i = 0; i < sequences; i++) count += *(bool *)g_hash_table_lookup(first_with_key, &keys[i]);
-        *share = (double)count / (double)sequences;
-        g_hash_table_destroy(first_with_key);
+/* How many of the first `sequences` held-out sequences are among the first `trained` training sequences. */
+static int64_t count_seen(const sequence_source *source, int64_t sequences, int64_t trained) {
+    GHashTable *unseen = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, NULL); /* key: how many have it */
+    for (int64_t i = 0; i < sequences; i++) {
+        const gint64 key = sequence_key(source, EAB_STREAM_HELD_OUT, i);
+        const gsize count = GPOINTER_TO_SIZE(g_hash_table_lookup(unseen, &key));
+        g_hash_table_insert(unseen, g_memdup2(&key, sizeof key), GSIZE_TO_POINTER(count + 1));
     }
-    free(tokens);
-    free(determined);
-    free(keys);
-    free(seen);
-    return status;
+    int64_t seen = 0;
+    for (int64_t i = 0; i < trained && g_hash_table_size(unseen); i++) {
+        const gint64 key = sequence_key(source, EAB_STREAM_TRAINING, i);
+        seen += (int64_t)GPOINTER_TO_SIZE(g_hash_table_lookup(unseen, &key));
+        g_hash_table_remove(unseen, &key);
+    }
+    g_hash_table_destroy(unseen);
+    return seen;
+}
+
+double eab_seen_share(const eab_config *config, int32_t part, int64_t sequences, int64_t trained) {
+    /* A held-out set has none: the training stream leaves its sequences out. */
+    if (eab_config_part_held_out(config, part) || sequences == 0) return 0;
+    const sequence_source source = {config, part, g_new(int32_t, config->context + 1),
+                                    g_new(uint8_t, config->context + 1)};
+    const int64_t seen = count_seen(&source, sequences, trained);
+    g_free(source.tokens);
+    g_free(source.determined);
+    return (double)seen / (double)sequences;
 }

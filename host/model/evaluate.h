@@ -6,15 +6,15 @@
 
 #include "network.h"
 
-/* Token buffers of a fleet, for training and evaluation alike; on the device but for the host arrays. */
+/* Token buffers of a fleet, on the device, for training and evaluation. */
 typedef struct {
-    eab_generate_args generate; /* parts, seeds: of the members still in the fleet */
+    eab_generate_args generate; /* its arrays are on the host; parts, seeds: of the fleet's present members */
     int32_t *inputs, *targets, *predictions;
     int64_t *counts, *changed;
     eab_tally *training, *tally, *rollout; /* [members] */
 } eab_fleet_tokens;
 
-/* What an evaluation found of one part of one member, or of all its parts together. */
+/* The evaluation of one part of one member, or of all its parts together. */
 typedef struct {
     eab_tally tally;
     int64_t rollout_tokens, rollout_right; /* 0 without rollout */
@@ -26,16 +26,16 @@ int32_t eab_most_parts(const eab_fleet_tokens *tokens, int32_t members);
 
 /* Evaluates every member, part by part, on the part's first sequences of a stream: whole batches until its determined
  * tokens reach eval_tokens, so that the result depends neither on the fleet nor on the other parts. With `rollout` the
- * model also continues sequences from its own predictions. evaluations[members][most parts]; those past a member's last
- * part stay 0. EAB_INTERRUPTED when *stop (may be NULL) is set. */
+ * model also continues sequences from its own predictions. evaluations[members][most parts]: those after a member's
+ * last part are 0. EAB_INTERRUPTED when *stop is set (stop may be NULL). */
 int eab_evaluate(eab_model *model, eab_fleet_tokens *tokens, uint32_t stream, bool rollout, const atomic_bool *stop,
                  eab_evaluation *evaluations);
 
 /* The parts' evaluations, summed up. */
 eab_evaluation eab_evaluation_sum(const eab_evaluation *parts, int32_t count);
 
-/* The share of the part's first `sequences` held-out sequences that were among its first `trained` ones for
- * training. */
-int eab_seen_share(const eab_config *config, int32_t part, int64_t sequences, int64_t trained, double *share);
+/* The share of the part's first `sequences` held-out sequences that are among its first `trained` training
+ * sequences. */
+double eab_seen_share(const eab_config *config, int32_t part, int64_t sequences, int64_t trained);
 
 #endif

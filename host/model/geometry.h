@@ -1,6 +1,6 @@
-/* What attention looks like inside a trained model: angles between queries and keys, where the attention mass lies, how
- * spread rows are, how long queries and keys are. In float64, from the q and k that the kernels scored: after qk_norm
- * and rope, with the position bias in the mass. docs/reading-results.md has the definitions. */
+/* The geometry of attention in a trained model: angles between queries and keys, the attention mass at each angle, the
+ * entropy of rows, the lengths of queries and keys. Computed in float64 from the q and k that the kernels scored:
+ * after qk_norm and rope; the mass includes the position bias. Definitions: docs/reading-results.md. */
 #ifndef EAB_MODEL_GEOMETRY_H
 #define EAB_MODEL_GEOMETRY_H
 
@@ -9,8 +9,8 @@
 
 enum {
     EAB_GEOMETRY_BINS = 18,      /* of 10 degrees; the last one holds 180 */
-    EAB_GEOMETRY_SEQUENCES = 64, /* the held-out stream's first ones are measured, of a mixture its parts' in turn */
-    EAB_GEOMETRY_MAPS = 2        /* and of the first of these the whole attention is saved */
+    EAB_GEOMETRY_SEQUENCES = 64, /* measured: the first of the held-out stream; a mixture's parts alternate */
+    EAB_GEOMETRY_MAPS = 2        /* the first of these; their whole attention is saved */
 };
 
 /* Of one head; NAN: not measured. */
@@ -40,19 +40,20 @@ typedef struct {
     const eab_level *level;
     const int32_t *tokens;     /* [context + 1] */
     const uint8_t *determined; /* [context]: whether the token after this position is */
-    int32_t cued;              /* 1: the level's own sequence begins behind a task token */
+    int32_t cued;              /* 1: the level's own sequence begins after a task token */
 } eab_geometry_sequence;
 
-/* Adds head `head` of one sequence: q and k begin its rows as `args` says (batch entry 0), and
- * args->scores.mechanism[0] and .scale[0] score them. map: [context][context] where not NULL, becomes the attention, 0
- * where a key is not allowed. EAB_NO_MEMORY at worst. */
+/* Adds head `head` of one sequence. q and k are strided as `args` says (batch entry 0); args->scores.mechanism[0] and
+ * .scale[0] score them. map: [context][context] or NULL; gets the attention, 0 where a key is not allowed. Fails only
+ * with EAB_NO_MEMORY. */
 int eab_geometry_add(eab_geometry_sums *sums, const eab_attention_args *args, int32_t head, const double *q,
                      const double *k, const eab_geometry_sequence *sequence, float *map);
 void eab_geometry_finish(const eab_geometry_sums *sums, eab_geometry_head *head);
 
-/* Measures the members marked in wanted[] (others get NULL) and saves their maps to paths[member], unless that is NULL
- * or they would take more than 64 MiB. found[member]: malloc'd, the caller frees. */
-int eab_geometry_measure(eab_model *model, eab_fleet_tokens *tokens, const uint8_t *wanted,
-                         const eab_config *const *configs, const char *const *paths, eab_geometry **found);
+/* Measures all members: found[members] gets a malloc'd geometry each, which the caller frees, also after an error
+ * (NULL where there is none yet; found[] is NULL before the call). Saves a member's maps to paths[member], unless that
+ * is NULL or they take more than 64 MiB. */
+int eab_geometry_measure(eab_model *model, eab_fleet_tokens *tokens, const eab_config *const *configs,
+                         const char *const *paths, eab_geometry **found);
 
 #endif

@@ -1,5 +1,5 @@
-/* Geometry of a fleet's members: runs the model over held-out sequences and looks at the q and k that it leaves. */
-#include <math.h>
+/* Geometry of a fleet's members: runs the model over held-out sequences and reads the q and k of every layer. */
+#include <glib.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -10,7 +10,7 @@ static const int64_t MAX_MAP_BYTES = 64 << 20;
 
 /* Of one member. */
 typedef struct {
-    eab_geometry_sums *sums; /* [layers][heads]; NULL: not wanted */
+    eab_geometry_sums *sums; /* [layers][heads] */
     float *maps;             /* [EAB_GEOMETRY_MAPS][layers][heads][context][context], or NULL */
     int32_t *map_tokens;     /* [EAB_GEOMETRY_MAPS][context + 1] */
 } member_geometry;
@@ -30,7 +30,7 @@ static int64_t map_reals(const eab_shape *shape, int32_t layers) {
     return (int64_t)layers * shape->heads * shape->context * shape->context;
 }
 
-/* Puts the sequence together again from what the generator wrote: backend.h. */
+/* Restores the sequence from the inputs and targets that generate() wrote (backend.h). */
 static void read_sequence(const measurement *m, int32_t member, int32_t sequence) {
     const int32_t context = m->model->shape.context;
     const int64_t row = ((int64_t)member * m->model->batch + sequence) * context;
@@ -83,9 +83,8 @@ static int visit(void *context, int32_t first, int32_t count) {
     const eab_backend *backend = model->device->backend;
     const int64_t reals = (int64_t)model->shape.context * 3 * model->shape.d_model;
     for (int32_t member = 0; member < model->shape.members; member++)
-        for (int32_t layer = 0; layer < model->config.layers && m->members[member].sums; layer++) {
-            const eab_tensor qkv = model->attention_saved[layer].qkv;
-            const char *from = (const char *)qkv.data + member * qkv.stride * (int64_t)backend->real_bytes;
+        for (int32_t layer = 0; layer < model->config.layers; layer++) {
+            const void *from = eab_model_member(model, model->attention_saved[layer].qkv, member);
             EAB_TRY(backend->read_reals(model->device, m->qkv, from, count * reals));
             for (int32_t i = 0; i < count; i++) EAB_TRY(add_sequence(m, member, layer, first + i, m->qkv + i * reals));
         }
@@ -110,7 +109,7 @@ static int measure_batches(measurement *m, eab_fleet_tokens *tokens) {
         if (!status) status = backend->download(model->device, targets, tokens->targets, bytes);
         if (!status)
             status =
-                eab_model_look(model, tokens->inputs, left < model->batch ? (int32_t)left : model->batch, visit, m);
+                eab_model_forward(model, tokens->inputs, left < model->batch ? (int32_t)left : model->batch, visit, m);
     }
     free(inputs);
     free(targets);
@@ -123,7 +122,7 @@ static int save_maps(const eab_model *model, const member_geometry *own, const e
     const eab_safetensor tensors[] = {
         {"attention", "F32", 5, {EAB_GEOMETRY_MAPS, model->config.layers, shape->heads, context, context}, own->maps},
         {"tokens", "I32", 2, {EAB_GEOMETRY_MAPS, context + 1}, own->map_tokens}};
-    return eab_safetensors_write_tensors(path, config, tensors, 2);
+    return eab_safetensors_write(path, config, tensors, 2);
 }
 
 static int allocate_member(const eab_model *model, bool maps, member_geometry *own) {
@@ -148,38 +147,33 @@ static int finish_member(const eab_model *model, const member_geometry *own, con
     return own->maps ? save_maps(model, own, config, path) : EAB_OK;
 }
 
-int eab_geometry_measure(eab_model *model, eab_fleet_tokens *tokens, const uint8_t *wanted,
-                         const eab_config *const *configs, const char *const *paths, eab_geometry **found) {
+static void free_member(member_geometry *own) {
+    free(own->sums);
+    free(own->maps);
+    free(own->map_tokens);
+}
+
+int eab_geometry_measure(eab_model *model, eab_fleet_tokens *tokens, const eab_config *const *configs,
+                         const char *const *paths, eab_geometry **found) {
     const eab_shape *shape = &model->shape;
     const int32_t members = shape->members;
     const size_t context = (size_t)shape->context;
     measurement m = {.model = model,
                      .generate = &tokens->generate,
-                     .members = calloc((size_t)members, sizeof *m.members),
+                     .members = g_new0(member_geometry, members),
                      .qkv = malloc((size_t)model->micro_batch * context * 3 * (size_t)shape->d_model * sizeof *m.qkv),
-                     .tokens = malloc((context + 1) * sizeof *m.tokens),
-                     .determined = malloc(context)};
-    int status = m.members && m.qkv && m.tokens && m.determined
-                     ? EAB_OK
-                     : eab_fail(EAB_NO_MEMORY, "no memory for the geometry of %d models", members);
-    memset(found, 0, (size_t)members * sizeof(eab_geometry *));
+                     .tokens = g_new(int32_t, context + 1),
+                     .determined = g_new(uint8_t, context)};
+    int status = m.qkv ? EAB_OK : eab_fail(EAB_NO_MEMORY, "no memory for the geometry of %d models", members);
     for (int32_t member = 0; member < members && !status; member++)
-        if (wanted[member]) status = allocate_member(model, paths[member] != NULL, &m.members[member]);
+        status = allocate_member(model, paths[member] != NULL, &m.members[member]);
     if (!status) status = measure_batches(&m, tokens);
     for (int32_t member = 0; member < members && !status; member++)
-        if (wanted[member])
-            status = finish_member(model, &m.members[member], configs[member], paths[member], &found[member]);
-    for (int32_t member = 0; member < members && m.members; member++) {
-        free(m.members[member].sums);
-        free(m.members[member].maps);
-        free(m.members[member].map_tokens);
-        if (!status) continue;
-        free(found[member]);
-        found[member] = NULL;
-    }
-    free(m.members);
+        status = finish_member(model, &m.members[member], configs[member], paths[member], &found[member]);
+    for (int32_t member = 0; member < members; member++) free_member(&m.members[member]);
+    g_free(m.members);
     free(m.qkv);
-    free(m.tokens);
-    free(m.determined);
+    g_free(m.tokens);
+    g_free(m.determined);
     return status;
 }

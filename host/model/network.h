@@ -10,7 +10,7 @@
 
 typedef struct {
     eab_device *device;
-    eab_shape shape;   /* shape.members shrinks as members leave; shape.batch is the micro-batch at work */
+    eab_shape shape;   /* shape.members shrinks as members leave; shape.batch is the current micro-batch */
     eab_config config; /* what all members share */
     eab_parameters parameters;
     int32_t batch, micro_batch;
@@ -42,19 +42,21 @@ void eab_model_destroy(eab_model *model);
 int eab_model_pass(eab_model *model, const int32_t *inputs, const int32_t *targets, const int64_t *counts,
                    eab_tally *tally, int32_t *predictions);
 
-/* A forward pass over the first `sequences` of a batch, in micro-batches. After each, visit() is called with the place
- * of its first sequence and their number, while attention_saved holds what it left of them. */
-int eab_model_look(eab_model *model, const int32_t *inputs, int32_t sequences,
-                   int (*visit)(void *context, int32_t first, int32_t count), void *context);
+/* A forward pass over the first `sequences` of a batch, in micro-batches. After each, calls visit() with the index of
+ * its first sequence and their number, while attention_saved holds their activations. */
+int eab_model_forward(eab_model *model, const int32_t *inputs, int32_t sequences,
+                      int (*visit)(void *context, int32_t first, int32_t count), void *context);
 
 /* Clip, step, zero the gradients. */
 int eab_model_step(eab_model *model, int64_t step);
 
-/* Two members change places; between steps only, when their gradients are zero. */
-int eab_model_swap(eab_model *model, int32_t a, int32_t b);
+/* A member's part of a block of reals. */
+static inline void *eab_model_member(const eab_model *model, eab_tensor block, int32_t member) {
+    return (char *)block.data + member * block.stride * (int64_t)model->device->backend->real_bytes;
+}
 
-/* Takes a member out: the last one moves into its place, and the fleet has one less. */
-int eab_model_remove(eab_model *model, int32_t member);
+/* Swaps two members; between steps only, when their gradients are zero. */
+int eab_model_swap(eab_model *model, int32_t a, int32_t b);
 
 /* Reals of one sequence's activations, all layers; what decides the micro-batch. */
 int64_t eab_model_activation_reals(const eab_config *config, int32_t vocab);

@@ -3,91 +3,107 @@
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "spec/cell_task.h"
 
 enum { MAX_PER_LAYER = 14, MAX_OUTSIDE = 6 };
-enum { INITIAL_WEIGHTS_KEY = 0x57454947 }; /* keeps these draws apart from every task's */
+enum { INITIAL_WEIGHTS_KEY = 0x57454947 }; /* separates these draws from every task's */
+enum { LAYER_DRAWS = 16, QKV_DRAW = 2 };   /* numbers of draws for each layer; that of qkv.weight */
 
 /* The layout runs twice over the same calls: matrices and embeddings first, then gains and biases. */
 typedef struct {
     eab_parameters *parameters;
     bool decayed;
+    int32_t layer; /* of the tensors that are placed; -1: outside the layers */
 } layout;
 
-static int64_t place(layout *pass, const char *name, uint32_t draw, eab_parameter_kind kind, int32_t rows,
-                     int32_t columns, int64_t before) {
-    const bool decayed = kind == EAB_PARAMETER_MATRIX || kind == EAB_PARAMETER_EMBEDDING;
-    if (decayed != pass->decayed) return before;
-    eab_parameters *parameters = pass->parameters;
+static bool is_decayed(eab_parameter_kind kind) {
+    return kind == EAB_PARAMETER_MATRIX || kind == EAB_PARAMETER_EMBEDDING;
+}
+
+/* Appends a tensor and sets its offset, if it is of this run's kinds. draw: among the layer's, or the others'. */
+static void place(layout *run, int64_t *offset, const char *name, uint32_t draw, eab_parameter_kind kind, int32_t rows,
+                  int32_t columns) {
+    if (is_decayed(kind) != run->decayed) return;
+    eab_parameters *parameters = run->parameters;
     eab_parameter *parameter = &parameters->list[parameters->length++];
-    *parameter =
-        (eab_parameter){.kind = kind, .offset = parameters->count, .rows = rows, .columns = columns, .draw = draw};
-    snprintf(parameter->name, sizeof parameter->name, "%s", name);
+    *parameter = (eab_parameter){.kind = kind,
+                                 .offset = parameters->count,
+                                 .rows = rows,
+                                 .columns = columns,
+                                 .draw = LAYER_DRAWS * (uint32_t)(run->layer + 1) + draw};
+    if (run->layer < 0) snprintf(parameter->name, sizeof parameter->name, "%s", name);
+    else snprintf(parameter->name, sizeof parameter->name, "blocks.%d.%s", run->layer, name);
+    *offset = parameters->count;
     parameters->count += (int64_t)rows * columns;
-    return parameter->offset;
 }
 
-static void place_layer(layout *pass, const eab_config *config, int32_t layer) {
-    const int32_t d_model = config->d_model, mlp_dim = config->mlp_ratio * d_model;
-    const uint32_t draw = 16u * ((uint32_t)layer + 1);
-    char name[48];
-#define PLACE(field, suffix, number, kind, rows, columns)                                                   \
-    do {                                                                                                    \
-        snprintf(name, sizeof name, "blocks.%d." suffix, layer);                                            \
-        pass->parameters->layers[layer].field =                                                             \
-            place(pass, name, draw + (number), kind, rows, columns, pass->parameters->layers[layer].field); \
-    } while (0)
+static void place_matrix(layout *run, int64_t *offset, const char *name, uint32_t draw, int32_t rows, int32_t columns) {
+    place(run, offset, name, draw, EAB_PARAMETER_MATRIX, rows, columns);
+}
+
+static void place_gain(layout *run, int64_t *offset, const char *name, uint32_t draw, int32_t width) {
+    place(run, offset, name, draw, EAB_PARAMETER_GAIN, 1, width);
+}
+
+static void place_bias(layout *run, int64_t *offset, const char *name, uint32_t draw, int32_t width) {
+    place(run, offset, name, draw, EAB_PARAMETER_BIAS, 1, width);
+}
+
+static void place_attention(layout *run, const eab_config *config, eab_layer_offsets *own) {
+    const int32_t d_model = config->d_model, head_dim = d_model / config->heads;
     if (config->norm == EAB_NORM_LAYER) {
-        PLACE(norm_gain, "attention.norm.gain", 0, EAB_PARAMETER_GAIN, 1, d_model);
-        if (config->bias) PLACE(norm_bias, "attention.norm.bias", 1, EAB_PARAMETER_BIAS, 1, d_model);
+        place_gain(run, &own->norm_gain, "attention.norm.gain", 0, d_model);
+        if (config->bias) place_bias(run, &own->norm_bias, "attention.norm.bias", 1, d_model);
     }
-    PLACE(qkv, "attention.qkv.weight", 2, EAB_PARAMETER_MATRIX, d_model, 3 * d_model);
+    place_matrix(run, &own->qkv, "attention.qkv.weight", QKV_DRAW, d_model, 3 * d_model);
     if (config->qk_norm) {
-        PLACE(q_gain, "attention.q_norm.gain", 12, EAB_PARAMETER_GAIN, 1, d_model / config->heads);
-        PLACE(k_gain, "attention.k_norm.gain", 13, EAB_PARAMETER_GAIN, 1, d_model / config->heads);
+        place_gain(run, &own->q_gain, "attention.q_norm.gain", 12, head_dim);
+        place_gain(run, &own->k_gain, "attention.k_norm.gain", 13, head_dim);
     }
-    PLACE(out, "attention.out.weight", 4, EAB_PARAMETER_MATRIX, d_model, d_model);
-    if (config->bias) {
-        PLACE(qkv_bias, "attention.qkv.bias", 3, EAB_PARAMETER_BIAS, 1, 3 * d_model);
-        PLACE(out_bias, "attention.out.bias", 5, EAB_PARAMETER_BIAS, 1, d_model);
-    }
-    if (mlp_dim == 0) return;
-    if (config->norm == EAB_NORM_LAYER) {
-        PLACE(mlp_norm_gain, "mlp.norm.gain", 6, EAB_PARAMETER_GAIN, 1, d_model);
-        if (config->bias) PLACE(mlp_norm_bias, "mlp.norm.bias", 7, EAB_PARAMETER_BIAS, 1, d_model);
-    }
-    PLACE(up, "mlp.up.weight", 8, EAB_PARAMETER_MATRIX, d_model, mlp_dim);
-    PLACE(down, "mlp.down.weight", 10, EAB_PARAMETER_MATRIX, mlp_dim, d_model);
-    if (config->bias) {
-        PLACE(up_bias, "mlp.up.bias", 9, EAB_PARAMETER_BIAS, 1, mlp_dim);
-        PLACE(down_bias, "mlp.down.bias", 11, EAB_PARAMETER_BIAS, 1, d_model);
-    }
-#undef PLACE
+    place_matrix(run, &own->out, "attention.out.weight", 4, d_model, d_model);
+    if (!config->bias) return;
+    place_bias(run, &own->qkv_bias, "attention.qkv.bias", 3, 3 * d_model);
+    place_bias(run, &own->out_bias, "attention.out.bias", 5, d_model);
 }
 
-static void place_all(layout *pass, const eab_config *config, int32_t vocab) {
-    eab_parameters *parameters = pass->parameters;
-    const int32_t d_model = config->d_model;
-    if (config->embedding == EAB_EMBEDDING_LEARNED)
-        parameters->token =
-            place(pass, "embedding.token", 1, EAB_PARAMETER_EMBEDDING, vocab, d_model, parameters->token);
-    if (config->position == EAB_POSITION_LEARNED)
-        parameters->position = place(pass, "embedding.position", 2, EAB_PARAMETER_EMBEDDING, config->context, d_model,
-                                     parameters->position);
-    for (int32_t layer = 0; layer < config->layers; layer++) place_layer(pass, config, layer);
+static void place_mlp(layout *run, const eab_config *config, eab_layer_offsets *own) {
+    const int32_t d_model = config->d_model, mlp_dim = config->mlp_ratio * d_model;
     if (config->norm == EAB_NORM_LAYER) {
-        parameters->head.norm_gain =
-            place(pass, "head.norm.gain", 3, EAB_PARAMETER_GAIN, 1, d_model, parameters->head.norm_gain);
-        if (config->bias)
-            parameters->head.norm_bias =
-                place(pass, "head.norm.bias", 4, EAB_PARAMETER_BIAS, 1, d_model, parameters->head.norm_bias);
+        place_gain(run, &own->mlp_norm_gain, "mlp.norm.gain", 6, d_model);
+        if (config->bias) place_bias(run, &own->mlp_norm_bias, "mlp.norm.bias", 7, d_model);
     }
-    parameters->head.out =
-        place(pass, "head.out.weight", 5, EAB_PARAMETER_MATRIX, d_model, vocab, parameters->head.out);
-    if (config->bias)
-        parameters->head.out_bias =
-            place(pass, "head.out.bias", 6, EAB_PARAMETER_BIAS, 1, vocab, parameters->head.out_bias);
+    place_matrix(run, &own->up, "mlp.up.weight", 8, d_model, mlp_dim);
+    place_matrix(run, &own->down, "mlp.down.weight", 10, mlp_dim, d_model);
+    if (!config->bias) return;
+    place_bias(run, &own->up_bias, "mlp.up.bias", 9, mlp_dim);
+    place_bias(run, &own->down_bias, "mlp.down.bias", 11, d_model);
+}
+
+static void place_head(layout *run, const eab_config *config, int32_t vocab) {
+    eab_parameters *own = run->parameters;
+    if (config->norm == EAB_NORM_LAYER) {
+        place_gain(run, &own->head.norm_gain, "head.norm.gain", 3, config->d_model);
+        if (config->bias) place_bias(run, &own->head.norm_bias, "head.norm.bias", 4, config->d_model);
+    }
+    place_matrix(run, &own->head.out, "head.out.weight", 5, config->d_model, vocab);
+    if (config->bias) place_bias(run, &own->head.out_bias, "head.out.bias", 6, vocab);
+}
+
+static void place_all(layout *run, const eab_config *config, int32_t vocab) {
+    eab_parameters *own = run->parameters;
+    run->layer = -1;
+    if (config->embedding == EAB_EMBEDDING_LEARNED)
+        place(run, &own->token, "embedding.token", 1, EAB_PARAMETER_EMBEDDING, vocab, config->d_model);
+    if (config->position == EAB_POSITION_LEARNED)
+        place(run, &own->position, "embedding.position", 2, EAB_PARAMETER_EMBEDDING, config->context, config->d_model);
+    for (run->layer = 0; run->layer < config->layers; run->layer++) {
+        place_attention(run, config, &own->layers[run->layer]);
+        if (config->mlp_ratio) place_mlp(run, config, &own->layers[run->layer]);
+    }
+    run->layer = -1;
+    place_head(run, config, vocab);
 }
 
 int eab_parameters_layout(const eab_config *config, int32_t vocab, eab_parameters *parameters) {
@@ -99,15 +115,12 @@ int eab_parameters_layout(const eab_config *config, int32_t vocab, eab_parameter
         eab_parameters_free(parameters);
         return eab_fail(EAB_NO_MEMORY, "no memory for the names of %zu parameters", most);
     }
-    /* every offset of a layer is -1 until it is placed */
-    for (int64_t *offset = (int64_t *)parameters->layers; offset < (int64_t *)(parameters->layers + config->layers);
-         offset++)
-        *offset = -1;
-    layout pass = {parameters, true};
-    place_all(&pass, config, vocab);
+    memset(parameters->layers, 0xff, (size_t)config->layers * sizeof *parameters->layers); /* offsets of -1 */
+    layout run = {parameters, true, -1};
+    place_all(&run, config, vocab);
     parameters->decayed = parameters->count;
-    pass.decayed = false;
-    place_all(&pass, config, vocab);
+    run.decayed = false;
+    place_all(&run, config, vocab);
     for (int32_t i = 0; i < parameters->length; i++) {
         eab_parameter *parameter = &parameters->list[i];
         parameter->vocab_rows = parameter->offset == parameters->token;
@@ -130,18 +143,22 @@ static double draw_uniform(uint32_t seed, uint32_t draw, int32_t row, int32_t co
     return ((double)word + 0.5) / 2147483648.0 - 1.0;
 }
 
+/* The standard deviation of a tensor's initial values; 0: they are unused. */
+static double initial_std(const eab_parameter *parameter, const eab_config *config) {
+    if (parameter->kind == EAB_PARAMETER_MATRIX) return config->init_scale / sqrt(parameter->rows);
+    return parameter->kind == EAB_PARAMETER_EMBEDDING ? config->embedding_scale : 0;
+}
+
 void eab_parameters_initialize(const eab_parameters *parameters, const eab_config *config, double *values) {
     const int32_t vocab = eab_config_vocab(config);
     for (int32_t i = 0; i < parameters->length; i++) {
         const eab_parameter *parameter = &parameters->list[i];
-        double std = config->embedding_scale;
-        if (parameter->kind == EAB_PARAMETER_MATRIX) std = config->init_scale / sqrt(parameter->rows);
-        const bool is_qkv = parameter->kind == EAB_PARAMETER_MATRIX && parameter->columns == 3 * config->d_model &&
-                            parameter->draw % 16 == 2;
+        const double std = initial_std(parameter, config);
+        const bool is_qkv = parameter->kind == EAB_PARAMETER_MATRIX && parameter->draw % LAYER_DRAWS == QKV_DRAW;
         for (int32_t row = 0; row < parameter->rows; row++)
             for (int32_t column = 0; column < parameter->columns; column++) {
                 double value = parameter->kind == EAB_PARAMETER_GAIN ? 1 : 0;
-                if (parameter->kind == EAB_PARAMETER_MATRIX || parameter->kind == EAB_PARAMETER_EMBEDDING)
+                if (is_decayed(parameter->kind))
                     value = std * sqrt(3.0) * draw_uniform((uint32_t)config->seed, parameter->draw, row, column);
                 if (is_qkv && column < 2 * config->d_model) value *= config->qk_init;
                 if ((parameter->vocab_rows && row >= vocab) || (parameter->vocab_columns && column >= vocab)) value = 0;

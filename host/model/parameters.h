@@ -21,18 +21,20 @@ typedef struct {
     uint32_t draw;                     /* separates its random draws from other tensors'; does not depend on options */
 } eab_parameter;
 
+/* Where a layer's tensors begin in the block; -1: the model has none. */
+typedef struct {
+    int64_t norm_gain, norm_bias, qkv, qkv_bias, q_gain, k_gain, out, out_bias;
+    int64_t mlp_norm_gain, mlp_norm_bias, up, up_bias, down, down_bias;
+} eab_layer_offsets;
+
 /* A model's tensors; gains and biases last, so that [0, decayed) are those with weight decay. */
 typedef struct {
     eab_parameter *list;
     int32_t length;
     int64_t count; /* elements of a member's block */
     int64_t decayed;
-    /* The block parts by layer, as offsets; -1 where the model has none. */
-    int64_t token, position;
-    struct {
-        int64_t norm_gain, norm_bias, qkv, qkv_bias, q_gain, k_gain, out, out_bias;
-        int64_t mlp_norm_gain, mlp_norm_bias, up, up_bias, down, down_bias;
-    } * layers;
+    int64_t token, position;   /* as the offsets of a layer */
+    eab_layer_offsets *layers; /* [layers] */
     struct {
         int64_t norm_gain, norm_bias, out, out_bias;
     } head;

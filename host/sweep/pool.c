@@ -54,16 +54,9 @@ static void fail_pool(eab_pool *pool, int status) {
     pthread_mutex_unlock(&pool->mutex);
 }
 
-static void free_result(eab_cell_result *result) {
-    free(result->curve);
-    free(result->geometry);
-    result->curve = NULL;
-    result->geometry = NULL;
-}
-
 static int deliver(eab_pool *pool, int64_t index, eab_cell_result *result) {
     const int status = pool->settings.sink(pool->settings.context, index, result);
-    free_result(result);
+    eab_cell_result_free(result);
     if (status) {
         fail_pool(pool, status);
         eab_pool_stop(pool);
@@ -117,7 +110,6 @@ static int train_once(pool_worker *worker, const int64_t *indices, int32_t membe
         if (geometry_paths) geometry_paths[i] = settings->geometry_path(settings->context, indices[i]);
     }
     const eab_train_checkpoint checkpoint = {.path = path,
-                                             .going_on = true,
                                              .every_s = settings->checkpoints.every_s,
                                              .sparing = settings->checkpoints.sparing,
                                              .note = settings->checkpoints.note,
@@ -144,7 +136,7 @@ static int deliver_all(eab_pool *pool, const int64_t *indices, int32_t members, 
     int status = EAB_OK;
     for (int32_t i = 0; i < members; i++)
         if (!status) status = deliver(pool, indices[i], &results[i]);
-        else free_result(&results[i]);
+        else eab_cell_result_free(&results[i]);
     return status;
 }
 

@@ -48,8 +48,7 @@ int train_part(const char *backend, int calls, double every_s, const char *path,
     device->backend = &counting;
     atomic_store(&stop, false);
     calls_left = calls;
-    const eab_train_checkpoint checkpoint = {
-        .path = path, .going_on = true, .every_s = every_s, .note = take_note, .context = story};
+    const eab_train_checkpoint checkpoint = {.path = path, .every_s = every_s, .note = take_note, .context = story};
     const eab_train_options options = {.stop = &stop, .keep_curves = true, .checkpoint = path ? &checkpoint : NULL};
     const int status = eab_train_fleet(device, members, configs, &options, results);
     cr_expect_eq(device->bytes, 0, "%zu bytes were not given back", device->bytes);

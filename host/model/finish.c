@@ -1,0 +1,149 @@
+#include "finish.h"
+
+#include <glib.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "geometry.h"
+#include "kernels/clock.h"
+#include "safetensors.h"
+#include "spec/cell_task.h"
+
+static int save_model(const eab_fleet_state *fleet, int32_t member, const char *path) {
+    const eab_model *model = &fleet->model;
+    double *values = malloc((size_t)model->parameters.count * sizeof *values);
+    if (!values) return eab_fail(EAB_NO_MEMORY, "no memory to save the model");
+    int status = model->device->backend->read_reals(
+        model->device, values, eab_model_member(model, model->weights, member), model->parameters.count);
+    if (!status)
+        status =
+            eab_safetensors_write_model(path, &fleet->configs[fleet->cell[member]], &model->parameters, "F32", values);
+    free(values);
+    return status;
+}
+
+/* All scores that the held-out evaluation gives but seen_share. */
+static void take_scores(const eab_evaluation *held_out, eab_part_result *scores) {
+    const eab_tally *tally = &held_out->tally;
+    scores->loss_nats = tally->loss_nats / (double)tally->tokens;
+    scores->token_accuracy = (double)tally->tokens_right / (double)tally->tokens;
+    scores->sequence_accuracy = (double)tally->sequences_right / (double)tally->sequences;
+    scores->rollout_accuracy = (double)held_out->rollout_right / (double)held_out->rollout_tokens;
+    scores->solved = tally->tokens_right == tally->tokens;
+}
+
+/* The cell's scores are those of all its parts' counts together. held_out: its parts' evaluations. */
+static void take_all_scores(const eab_config *config, int64_t trained_sequences, const eab_evaluation *held_out,
+                            eab_cell_result *result) {
+    const int32_t count = eab_config_part_count(config);
+    const eab_evaluation all = eab_evaluation_sum(held_out, count);
+    eab_part_result whole;
+    double share = 0, seen = 0;
+    for (int32_t part = 0; part < count; part++) {
+        share = eab_seen_share(config, part, held_out[part].sequences,
+                               eab_config_part_sequences(config, part, trained_sequences));
+        seen += share * (double)held_out[part].sequences;
+        if (!config->mixture) continue;
+        take_scores(&held_out[part], &result->parts[part]);
+        result->parts[part].seen_share = share;
+    }
+    take_scores(&all, &whole);
+    result->loss_nats = whole.loss_nats;
+    result->token_accuracy = whole.token_accuracy;
+    result->sequence_accuracy = whole.sequence_accuracy;
+    result->rollout_accuracy = whole.rollout_accuracy;
+    result->solved = whole.solved;
+    result->seen_share = count == 1 ? share : seen / (double)all.sequences;
+}
+
+static void finish_hopeless(const eab_config *config, eab_cell_result *result) {
+    result->status = EAB_CELL_TIMEOUT;
+    snprintf(result->reason, sizeof result->reason,
+             "abandoned at step %lld of %lld: validation accuracy %.3f, chance is %.3f", (long long)result->steps_done,
+             (long long)config->steps, result->validation_accuracy, eab_config_chance_accuracy(config));
+}
+
+static void finish_diverged(eab_cell_result *result) {
+    result->status = EAB_CELL_DIVERGED;
+    snprintf(result->reason, sizeof result->reason, "the loss was not finite by step %lld",
+             (long long)result->steps_done);
+    eab_cell_result_clear(result);
+}
+
+static int finish_done(eab_fleet_state *fleet, int32_t member, const eab_evaluation *held_out,
+                       eab_cell_result *result) {
+    const int32_t cell = fleet->cell[member];
+    const eab_config *config = &fleet->configs[cell];
+    result->status = EAB_CELL_OK;
+    take_all_scores(config, fleet->step * config->batch, held_out, result);
+    return fleet->options->model_paths ? save_model(fleet, member, fleet->options->model_paths[cell]) : EAB_OK;
+}
+
+/* held_out: the evaluations of the member's parts; used where it is done. */
+static int finish_member(eab_fleet_state *fleet, int32_t member, eab_leaving leaving, const eab_evaluation *held_out) {
+    const eab_config *config = &fleet->configs[fleet->cell[member]];
+    eab_cell_result *result = &fleet->results[fleet->cell[member]];
+    result->steps_done = fleet->step;
+    result->tokens = fleet->step * config->batch * config->context;
+    result->train_s = fleet->training_s;
+    result->wall_s = eab_now_s() - fleet->started_s;
+    result->fleet_tokens = fleet->trained_tokens;
+    result->memory_bytes = (int64_t)fleet->model.device->peak_bytes;
+    if (leaving == EAB_HOPELESS) finish_hopeless(config, result);
+    if (leaving == EAB_DIVERGED) finish_diverged(result);
+    return leaving == EAB_DONE ? finish_done(fleet, member, held_out, result) : EAB_OK;
+}
+
+static int measure_geometry(eab_fleet_state *fleet) {
+    const int32_t members = fleet->model.shape.members;
+    const eab_config **configs = g_new(const eab_config *, members);
+    const char **paths = g_new(const char *, members);
+    eab_geometry **found = g_new0(eab_geometry *, members);
+    for (int32_t member = 0; member < members; member++) {
+        configs[member] = &fleet->configs[fleet->cell[member]];
+        paths[member] = fleet->options->geometry_paths[fleet->cell[member]];
+    }
+    const int status = eab_geometry_measure(&fleet->model, &fleet->tokens, configs, paths, found);
+    for (int32_t member = 0; member < members; member++) fleet->results[fleet->cell[member]].geometry = found[member];
+    g_free(configs);
+    g_free(paths);
+    g_free(found);
+    return status;
+}
+
+/* Evaluates the first `count` members alone on the held-out stream. */
+static int evaluate_first(eab_fleet_state *fleet, int32_t count) {
+    const int32_t members = fleet->model.shape.members;
+    fleet->model.shape.members = count;
+    int status = eab_evaluate(&fleet->model, &fleet->tokens, EAB_STREAM_HELD_OUT, true, fleet->options->stop,
+                              fleet->evaluations);
+    if (!status && fleet->options->geometry_paths) status = measure_geometry(fleet);
+    fleet->model.shape.members = members;
+    return status;
+}
+
+/* Moves the members that are done to the front, because the held-out evaluation takes up to `context` passes and
+ * should run over them alone. Returns how many they are. */
+static int move_done_to_front(eab_fleet_state *fleet, eab_leaving *leaving, int32_t *done) {
+    *done = 0;
+    for (int32_t member = 0; member < fleet->model.shape.members; member++) {
+        if (leaving[member] != EAB_DONE) continue;
+        if (member != *done) EAB_TRY(eab_fleet_swap(fleet, *done, member));
+        leaving[member] = leaving[*done];
+        leaving[(*done)++] = EAB_DONE;
+    }
+    return EAB_OK;
+}
+
+int eab_fleet_finish(eab_fleet_state *fleet, eab_leaving *leaving) {
+    int32_t done;
+    EAB_TRY(move_done_to_front(fleet, leaving, &done));
+    if (done) EAB_TRY(evaluate_first(fleet, done));
+    const int32_t stride = eab_most_parts(&fleet->tokens, done);
+    for (int32_t member = 0; member < fleet->model.shape.members; member++)
+        if (leaving[member] != EAB_STAYS)
+            EAB_TRY(finish_member(fleet, member, leaving[member], &fleet->evaluations[(int64_t)member * stride]));
+    for (int32_t member = fleet->model.shape.members - 1; member >= 0; member--)
+        if (leaving[member] != EAB_STAYS) EAB_TRY(eab_fleet_remove(fleet, member));
+    return EAB_OK;
+}

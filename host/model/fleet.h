@@ -1,0 +1,54 @@
+/* The state of a fleet in training: cells of one shape, trained in lockstep. A cell is a member until it is done. */
+#ifndef EAB_MODEL_FLEET_H
+#define EAB_MODEL_FLEET_H
+
+#include "evaluate.h"
+#include "result.h"
+#include "train_options.h"
+
+typedef struct {
+    int32_t cells;             /* at the start */
+    const eab_config *configs; /* [cells] */
+    const eab_train_options *options;
+    eab_cell_result *results; /* [cells] */
+
+    eab_model model; /* model.shape.members: the cells still in training */
+    eab_fleet_tokens tokens;
+    eab_level *levels; /* of all cells' parts */
+    uint8_t *held_out; /* of each level */
+
+    /* Of each member: */
+    int32_t *cell; /* its index in configs[] and results[] */
+    eab_parts *parts;
+    uint32_t *seeds;
+    eab_tally *training;         /* its steps since the previous evaluation: eab_fleet_read_tallies */
+    eab_evaluation *evaluations; /* [members][most parts] */
+
+    int64_t step;        /* steps done */
+    bool evaluation_due; /* The steps are done; the evaluation is still pending. */
+    double started_s, training_s;
+    int64_t trained_tokens; /* by all members together */
+
+    bool warm;       /* these members have done a step, so what it keeps on the device exists */
+    void *recording; /* of a step of these members, on devices that record; else NULL */
+    bool recording_failed;
+
+    double checkpoint_s; /* when the last checkpoint was written, or training began */
+    double checkpoint_took_s;
+} eab_fleet_state;
+
+/* Allocates everything and draws the initial weights. `configs` must outlive the fleet. EAB_NO_MEMORY or the device's
+ * error; the fleet is then closed. */
+int eab_fleet_open(eab_device *device, int32_t cells, const eab_config *configs, eab_fleet_state *fleet);
+void eab_fleet_close(eab_fleet_state *fleet); /* may be closed already */
+
+/* Swaps two members; between steps only. */
+int eab_fleet_swap(eab_fleet_state *fleet, int32_t a, int32_t b);
+
+/* Removes a member; the last one takes its place. */
+int eab_fleet_remove(eab_fleet_state *fleet, int32_t member);
+
+/* Copies the members' training tallies from the device to fleet->training. */
+int eab_fleet_read_tallies(eab_fleet_state *fleet);
+
+#endif
