@@ -115,11 +115,8 @@ static int put_all(eab_fleet_state *fleet, eab_checkpoint_writer *writer) {
 
 int eab_fleet_save(eab_fleet_state *fleet) {
     eab_checkpoint_writer *writer;
-    int status = eab_checkpoint_create(fleet->options->checkpoint->path, &writer);
-    if (!status) status = put_all(fleet, writer);
-    if (!status) return eab_checkpoint_commit(writer);
-    eab_checkpoint_abandon(writer);
-    return status;
+    EAB_TRY(eab_checkpoint_create(fleet->options->checkpoint->path, &writer));
+    return eab_checkpoint_end(writer, put_all(fleet, writer));
 }
 
 /* ---- reading ------------------------------------------------------------------------------------------------- */
@@ -274,7 +271,7 @@ static int load(eab_fleet_state *fleet, loading *l) {
 }
 
 int eab_fleet_load(eab_fleet_state *fleet) {
-    loading l = {NULL};
+    loading l = {.reader = NULL};
     EAB_TRY(eab_checkpoint_open(fleet->options->checkpoint->path, &l.reader));
     if (!l.reader) return EAB_OK;
     const int status = load(fleet, &l);

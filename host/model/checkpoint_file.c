@@ -3,7 +3,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <glib.h>
-#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,14 +13,19 @@
 #include "base/version.h"
 #include "kernels/status.h"
 
-enum { BLOCK_BYTES = 1 << 16, LANES = 4 };
+enum { BLOCK_BYTES = 1 << 16 };
 
-/* What every checkpoint begins with. byte_order reads as the same number on machines with the same byte order. */
+/* byte_order reads as the same number on machines with the same byte order. */
 typedef struct {
     char magic[8];
     uint32_t byte_order, format;
     char build[96]; /* version and commit: another build may train differently */
 } preamble;
+
+typedef struct {
+    int64_t file_bytes; /* this end included */
+    uint64_t sum;       /* of everything before this end */
+} ending;
 
 static preamble our_preamble(void) {
     preamble own = {.magic = "EABCKPT", .byte_order = 0x01020304, .format = EAB_CHECKPOINT_FORMAT};
@@ -29,41 +33,31 @@ static preamble our_preamble(void) {
     return own;
 }
 
-/* ---- checksum ------------------------------------------------------------------------------------------------ */
-
-static uint64_t mix(uint64_t state, uint64_t word) {
-    const uint64_t joined = state ^ word;
-    return (joined << 29 | joined >> 35) * UINT64_C(0x9E3779B97F4A7C15); /* odd: one-to-one */
+/* One-to-one in `sum` and in `word`. */
+static uint64_t mix(uint64_t sum, uint64_t word) {
+    const uint64_t joined = sum ^ word;
+    return (joined << 29 | joined >> 35) * UINT64_C(0x9E3779B97F4A7C15);
 }
 
-void eab_checksum_begin(eab_checksum *sum) { *sum = (eab_checksum){{1, 2, 3, 4}, 0}; }
-
-void eab_checksum_add(eab_checksum *sum, const void *bytes, size_t size) {
+uint64_t eab_checksum(uint64_t sum, const void *bytes, size_t size) {
     const char *at = bytes;
-    uint64_t words[LANES];
-    sum->bytes += size;
-    for (; size >= sizeof words; size -= sizeof words, at += sizeof words) {
-        memcpy(words, at, sizeof words);
-        for (int i = 0; i < LANES; i++) sum->lane[i] = mix(sum->lane[i], words[i]);
+    uint64_t word;
+    for (; size >= sizeof word; size -= sizeof word, at += sizeof word) {
+        memcpy(&word, at, sizeof word);
+        sum = mix(sum, word);
     }
-    if (!size) return;
-    memset(words, 0, sizeof words);
-    memcpy(words, at, size);
-    for (int i = 0; i < LANES; i++) sum->lane[i] = mix(sum->lane[i], words[i]);
-}
-
-uint64_t eab_checksum_end(const eab_checksum *sum) {
-    uint64_t all = sum->bytes;
-    for (int i = 0; i < LANES; i++) all = mix(all, sum->lane[i]);
-    return all ^ all >> 32;
+    if (!size) return sum;
+    word = 0;
+    memcpy(&word, at, size);
+    return mix(sum, word);
 }
 
 /* ---- writing ------------------------------------------------------------------------------------------------- */
 
 struct eab_checkpoint_writer {
     eab_replacement file;
-    bool open;
-    eab_checksum sum;
+    int64_t bytes; /* written before this block */
+    uint64_t sum;  /* of these */
     size_t used;
     char block[BLOCK_BYTES];
 };
@@ -82,32 +76,32 @@ static int make_folder(const char *path) {
 }
 
 int eab_checkpoint_create(const char *path, eab_checkpoint_writer **created) {
-    eab_checkpoint_writer *writer = malloc(sizeof *writer);
-    *created = NULL;
-    if (!writer) return eab_fail(EAB_NO_MEMORY, "no memory for a checkpoint");
-    writer->used = 0;
-    eab_checksum_begin(&writer->sum);
-    int status = make_folder(path);
-    if (!status) status = eab_replace_begin(path, &writer->file);
-    writer->open = !status;
-    *created = writer;
-    if (status) return status;
     const preamble own = our_preamble();
-    return eab_checkpoint_put(writer, &own, sizeof own);
+    EAB_TRY(make_folder(path));
+    eab_checkpoint_writer *writer = malloc(sizeof *writer);
+    if (!writer) return eab_fail(EAB_NO_MEMORY, "no memory for a checkpoint");
+    writer->bytes = 0;
+    writer->sum = 0;
+    writer->used = 0;
+    int status = eab_replace_begin(path, &writer->file);
+    if (!status) status = eab_checkpoint_put(writer, &own, sizeof own);
+    if (status) free(writer);
+    else *created = writer;
+    return status;
 }
 
 static int write_block(eab_checkpoint_writer *writer) {
-    eab_checksum_add(&writer->sum, writer->block, writer->used);
-    const int status = eab_replace_write(&writer->file, writer->block, writer->used);
+    const size_t used = writer->used;
+    writer->sum = eab_checksum(writer->sum, writer->block, used);
+    writer->bytes += (int64_t)used;
     writer->used = 0;
-    if (status) writer->open = false;
-    return status;
+    return eab_replace_write(&writer->file, writer->block, used);
 }
 
 int eab_checkpoint_put(eab_checkpoint_writer *writer, const void *bytes, size_t size) {
     const char *at = bytes;
     while (size) {
-        const size_t room = BLOCK_BYTES - writer->used, part = size < room ? size : room;
+        const size_t part = MIN(size, BLOCK_BYTES - writer->used);
         memcpy(writer->block + writer->used, at, part);
         writer->used += part;
         at += part;
@@ -117,22 +111,18 @@ int eab_checkpoint_put(eab_checkpoint_writer *writer, const void *bytes, size_t 
     return EAB_OK;
 }
 
-int eab_checkpoint_commit(eab_checkpoint_writer *writer) {
-    int status = writer->used ? write_block(writer) : EAB_OK;
-    const uint64_t sum = eab_checksum_end(&writer->sum);
-    if (!status) {
-        status = eab_replace_write(&writer->file, &sum, sizeof sum);
-        if (!status) status = eab_replace_commit(&writer->file, true);
-        writer->open = false; /* either way */
-    }
-    free(writer);
-    return status;
+static int write_ending(eab_checkpoint_writer *writer) {
+    EAB_TRY(write_block(writer));
+    const ending end = {writer->bytes + (int64_t)sizeof end, writer->sum};
+    EAB_TRY(eab_replace_write(&writer->file, &end, sizeof end));
+    return eab_replace_commit(&writer->file, true);
 }
 
-void eab_checkpoint_abandon(eab_checkpoint_writer *writer) {
-    if (!writer) return;
-    if (writer->open) eab_replace_abandon(&writer->file);
+int eab_checkpoint_end(eab_checkpoint_writer *writer, int status) {
+    if (status) eab_replace_abandon(&writer->file);
+    else status = write_ending(writer);
     free(writer);
+    return status;
 }
 
 /* ---- reading ------------------------------------------------------------------------------------------------- */
@@ -140,7 +130,8 @@ void eab_checkpoint_abandon(eab_checkpoint_writer *writer) {
 struct eab_checkpoint_reader {
     FILE *file;
     char *path;
-    int64_t bytes, left; /* of data: everything between the preamble and the checksum; not yet read */
+    ending end;
+    int64_t left; /* bytes of data not yet read */
 };
 
 int eab_checkpoint_refuse(const eab_checkpoint_reader *reader, const char *what) {
@@ -152,22 +143,23 @@ static int read_bytes(eab_checkpoint_reader *reader, void *bytes, size_t size) {
     return eab_checkpoint_refuse(reader, ferror(reader->file) ? strerror(errno) : "cut off");
 }
 
+int64_t eab_checkpoint_left(const eab_checkpoint_reader *reader) { return reader->left; }
+
 int eab_checkpoint_get(eab_checkpoint_reader *reader, void *bytes, size_t size) {
     if ((int64_t)size > reader->left) return eab_checkpoint_refuse(reader, "cut off");
     reader->left -= (int64_t)size;
     return read_bytes(reader, bytes, size);
 }
 
-int64_t eab_checkpoint_left(const eab_checkpoint_reader *reader) { return reader->left; }
+/* Goes to the start of the data. */
+static int seek_data(eab_checkpoint_reader *reader) {
+    reader->left = reader->end.file_bytes - (int64_t)(sizeof(preamble) + sizeof(ending));
+    return fseek(reader->file, sizeof(preamble), SEEK_SET) ? eab_checkpoint_refuse(reader, strerror(errno)) : EAB_OK;
+}
 
-static int read_preamble(eab_checkpoint_reader *reader) {
+static int check_preamble(eab_checkpoint_reader *reader) {
     const preamble own = our_preamble();
     preamble found;
-    struct stat facts;
-    if (fstat(fileno(reader->file), &facts)) return eab_checkpoint_refuse(reader, strerror(errno));
-    if (!S_ISREG(facts.st_mode)) return eab_checkpoint_refuse(reader, "not a regular file");
-    reader->bytes = reader->left = (int64_t)facts.st_size - (int64_t)(sizeof found + sizeof(uint64_t));
-    if (reader->bytes < 0) return eab_checkpoint_refuse(reader, "cut off");
     EAB_TRY(read_bytes(reader, &found, sizeof found));
     if (memcmp(found.magic, own.magic, sizeof own.magic) != 0)
         return eab_checkpoint_refuse(reader, "not a checkpoint of eabench");
@@ -178,6 +170,23 @@ static int read_preamble(eab_checkpoint_reader *reader) {
     if (memcmp(found.build, own.build, sizeof own.build) != 0)
         return eab_checkpoint_refuse(reader, "from another build of eabench");
     return EAB_OK;
+}
+
+static int check_size(eab_checkpoint_reader *reader, int64_t file_bytes) {
+    if (file_bytes < (int64_t)(sizeof(preamble) + sizeof(ending))) return eab_checkpoint_refuse(reader, "cut off");
+    if (fseek(reader->file, -(long)sizeof(ending), SEEK_END)) return eab_checkpoint_refuse(reader, strerror(errno));
+    EAB_TRY(read_bytes(reader, &reader->end, sizeof reader->end));
+    if (reader->end.file_bytes != file_bytes) return eab_checkpoint_refuse(reader, "cut off, or longer than written");
+    return EAB_OK;
+}
+
+static int check_file(eab_checkpoint_reader *reader) {
+    struct stat facts;
+    if (fstat(fileno(reader->file), &facts)) return eab_checkpoint_refuse(reader, strerror(errno));
+    if (!S_ISREG(facts.st_mode)) return eab_checkpoint_refuse(reader, "not a regular file");
+    EAB_TRY(check_preamble(reader));
+    EAB_TRY(check_size(reader, facts.st_size));
+    return seek_data(reader);
 }
 
 int eab_checkpoint_open(const char *path, eab_checkpoint_reader **opened) {
@@ -193,33 +202,27 @@ int eab_checkpoint_open(const char *path, eab_checkpoint_reader **opened) {
     eab_checkpoint_reader *reader = g_new0(eab_checkpoint_reader, 1);
     reader->file = file;
     reader->path = g_strdup(path);
-    const int status = read_preamble(reader);
+    const int status = check_file(reader);
     if (status) eab_checkpoint_close(reader);
     else *opened = reader;
     return status;
 }
 
 int eab_checkpoint_verify(eab_checkpoint_reader *reader) {
-    eab_checksum sum;
-    uint64_t written;
     char block[BLOCK_BYTES];
-    eab_checksum_begin(&sum);
+    uint64_t sum = 0;
     rewind(reader->file);
-    for (int64_t left = (int64_t)sizeof(preamble) + reader->bytes; left;) {
+    for (int64_t left = reader->end.file_bytes - (int64_t)sizeof(ending); left;) {
         const size_t size = (size_t)MIN(left, BLOCK_BYTES);
         EAB_TRY(read_bytes(reader, block, size));
-        eab_checksum_add(&sum, block, size);
+        sum = eab_checksum(sum, block, size);
         left -= (int64_t)size;
     }
-    EAB_TRY(read_bytes(reader, &written, sizeof written));
-    if (written != eab_checksum_end(&sum)) return eab_checkpoint_refuse(reader, "damaged: its checksum is another");
-    if (fseek(reader->file, sizeof(preamble), SEEK_SET)) return eab_checkpoint_refuse(reader, strerror(errno));
-    reader->left = reader->bytes;
-    return EAB_OK;
+    if (sum != reader->end.sum) return eab_checkpoint_refuse(reader, "damaged: wrong checksum");
+    return seek_data(reader);
 }
 
 void eab_checkpoint_close(eab_checkpoint_reader *reader) {
-    if (!reader) return;
     fclose(reader->file);
     g_free(reader->path);
     g_free(reader);

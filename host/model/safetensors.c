@@ -4,8 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/json.h"
 #include "base/files.h"
+#include "base/json.h"
 #include "spec/cell_task.h"
 #include "spec/options.h"
 
