@@ -23,7 +23,7 @@ static int save_model(const eab_fleet_state *fleet, int32_t member, const char *
 }
 
 /* All scores that the held-out evaluation gives but seen_share. */
-static void take_scores(const eab_evaluation *held_out, eab_part_result *scores) {
+static void take_scores(const eab_evaluation *held_out, eab_cell_scores *scores) {
     const eab_tally *tally = &held_out->tally;
     scores->loss_nats = tally->loss_nats / (double)tally->tokens;
     scores->token_accuracy = (double)tally->tokens_right / (double)tally->tokens;
@@ -37,7 +37,6 @@ static void take_all_scores(const eab_config *config, int64_t trained_sequences,
                             eab_cell_result *result) {
     const int32_t count = eab_config_part_count(config);
     const eab_evaluation all = eab_evaluation_sum(held_out, count);
-    eab_part_result whole;
     double share = 0, seen = 0;
     for (int32_t part = 0; part < count; part++) {
         share = eab_seen_share(config, part, held_out[part].sequences,
@@ -47,20 +46,15 @@ static void take_all_scores(const eab_config *config, int64_t trained_sequences,
         take_scores(&held_out[part], &result->parts[part]);
         result->parts[part].seen_share = share;
     }
-    take_scores(&all, &whole);
-    result->loss_nats = whole.loss_nats;
-    result->token_accuracy = whole.token_accuracy;
-    result->sequence_accuracy = whole.sequence_accuracy;
-    result->rollout_accuracy = whole.rollout_accuracy;
-    result->solved = whole.solved;
-    result->seen_share = count == 1 ? share : seen / (double)all.sequences;
+    take_scores(&all, &result->scores);
+    result->scores.seen_share = count == 1 ? share : seen / (double)all.sequences;
 }
 
 static void finish_hopeless(const eab_config *config, eab_cell_result *result) {
     result->status = EAB_CELL_TIMEOUT;
     snprintf(result->reason, sizeof result->reason,
              "abandoned at step %lld of %lld: validation accuracy %.3f, chance is %.3f", (long long)result->steps_done,
-             (long long)config->steps, result->validation_accuracy, eab_config_chance_accuracy(config));
+             (long long)config->steps, result->scores.validation_accuracy, eab_config_chance_accuracy(config));
 }
 
 static void finish_diverged(eab_cell_result *result) {

@@ -15,12 +15,15 @@ typedef struct {
     double validation_accuracy;
 } eab_curve_point;
 
-/* The scores of one part of a mixture; the fields mean the same as in eab_cell_result. */
+/* The scores of a cell, or of one part of a mixture. */
 typedef struct {
-    double loss_nats, validation_accuracy, token_accuracy, sequence_accuracy, rollout_accuracy, seen_share;
-    int32_t solved;
-    int64_t steps_to_solve;
-} eab_part_result;
+    double loss_nats;                                           /* held-out, mean per determined token */
+    double validation_accuracy;                                 /* of tokens, at the last evaluation */
+    double token_accuracy, sequence_accuracy, rollout_accuracy; /* held-out */
+    double seen_share;                                          /* of the held-out sequences, in training */
+    int32_t solved;                                             /* 0 or 1; -1: not known */
+    int64_t steps_to_solve; /* the first evaluation with every validation token right; -1: none */
+} eab_cell_scores;
 
 /* A double that is NAN was not measured (an empty field in the tables). */
 typedef struct {
@@ -29,13 +32,8 @@ typedef struct {
     int64_t parameters;
     int64_t tokens; /* trained input positions: steps_done * batch * context */
     int64_t steps_done;
-    double loss_nats;                                           /* held-out, mean per determined token */
-    double validation_accuracy;                                 /* of tokens, at the last evaluation */
-    double token_accuracy, sequence_accuracy, rollout_accuracy; /* held-out */
-    double seen_share;                    /* share of the held-out sequences that were trained on */
-    int32_t solved;                       /* 0 or 1; -1: not known */
-    int64_t steps_to_solve;               /* the first evaluation with every validation token right; -1: none */
-    eab_part_result parts[EAB_MAX_PARTS]; /* of a mixture's parts; unused for a plain task */
+    eab_cell_scores scores;
+    eab_cell_scores parts[EAB_MAX_PARTS]; /* of a mixture's parts; unused for a plain task */
     double train_s, wall_s;               /* training alone; with evaluation and set-up */
     double flop_per_token;                /* docs/design.md 5 */
     int32_t fleet;                        /* members that were trained together, this one included */

@@ -38,19 +38,19 @@ static int add_curve_point(eab_cell_result *result, eab_curve_point point) {
     return EAB_OK;
 }
 
-/* Fills in what the validation of a cell's parts gives; returns whether their loss was finite. */
+static void take_part_validation(const eab_tally *tally, int64_t step, eab_cell_scores *scores) {
+    scores->validation_accuracy = (double)tally->tokens_right / (double)tally->tokens;
+    if (tally->tokens_right == tally->tokens && scores->steps_to_solve < 0) scores->steps_to_solve = step;
+}
+
+/* Returns whether the loss of the cell's parts was finite. */
 static bool take_validation(const eab_config *config, int64_t step, const eab_evaluation *parts,
                             eab_cell_result *result) {
     const int32_t count = eab_config_part_count(config);
     const eab_tally all = eab_evaluation_sum(parts, count).tally;
-    for (int32_t part = 0; part < count && config->mixture; part++) {
-        const eab_tally *tally = &parts[part].tally;
-        eab_part_result *own = &result->parts[part];
-        own->validation_accuracy = (double)tally->tokens_right / (double)tally->tokens;
-        if (tally->tokens_right == tally->tokens && own->steps_to_solve < 0) own->steps_to_solve = step;
-    }
-    result->validation_accuracy = (double)all.tokens_right / (double)all.tokens;
-    if (all.tokens_right == all.tokens && result->steps_to_solve < 0) result->steps_to_solve = step;
+    take_part_validation(&all, step, &result->scores);
+    for (int32_t part = 0; part < count && config->mixture; part++)
+        take_part_validation(&parts[part].tally, step, &result->parts[part]);
     return isfinite(all.loss_nats);
 }
 
@@ -69,13 +69,14 @@ static int judge_member(eab_fleet_state *fleet, int32_t member, const eab_evalua
     const eab_tally *training = &fleet->training[member];
     const double loss = training->loss_nats / (double)training->tokens;
     const bool finite = take_validation(config, fleet->step, parts, result) && isfinite(loss);
-    const bool solved = result->validation_accuracy >= 1;
+    const bool solved = result->scores.validation_accuracy >= 1;
     *leaving = EAB_STAYS;
     if (!finite) *leaving = EAB_DIVERGED;
     else if (fleet->step == config->steps || (solved && config->stop_when_solved)) *leaving = EAB_DONE;
-    else if (options->abandon && is_hopeless(config, fleet->step, result->validation_accuracy)) *leaving = EAB_HOPELESS;
+    else if (options->abandon && is_hopeless(config, fleet->step, result->scores.validation_accuracy))
+        *leaving = EAB_HOPELESS;
     if (!finite || !options->keep_curves) return EAB_OK;
-    return add_curve_point(result, (eab_curve_point){fleet->step, loss, result->validation_accuracy});
+    return add_curve_point(result, (eab_curve_point){fleet->step, loss, result->scores.validation_accuracy});
 }
 
 /* Evaluates all members on the validation stream and finishes those that are done. */

@@ -124,10 +124,7 @@ static void add_accuracy_row(const eab_run_settings *settings, const eab_cell *c
     const bool whole = row == 0;
     const eab_level *level = !whole ? eab_config_part(config, part) : config->mixture ? NULL : &config->level;
     const eab_task *task = whole ? NULL : eab_task_at(level->family);
-    const eab_part_result all = {
-        result->loss_nats,        result->validation_accuracy, result->token_accuracy, result->sequence_accuracy,
-        result->rollout_accuracy, result->seen_share,          result->solved,         result->steps_to_solve};
-    const eab_part_result *scores = whole ? &all : &result->parts[part];
+    const eab_cell_scores *scores = whole ? &result->scores : &result->parts[part];
     eab_csv_line line = {.text = text};
 
     eab_csv_add_text(&line, cell->id);

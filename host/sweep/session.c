@@ -31,10 +31,10 @@ static int take_result(void *context, int64_t index, const eab_cell_result *resu
     memset(&end, 0, sizeof end); /* the padding is sent, too */
     end.index = index;
     end.status = result->status;
-    end.solved = result->solved;
-    end.token_accuracy = result->token_accuracy;
+    end.solved = result->scores.solved;
+    end.token_accuracy = result->scores.token_accuracy;
     end.wall_s = result->wall_s;
-    end.steps_to_solve = result->steps_to_solve;
+    end.steps_to_solve = result->scores.steps_to_solve;
     g_strlcpy(end.reason, result->reason, sizeof end.reason);
     eab_cell_rows(&session->run, &session->plan->cells[index], result, rows);
     if (session->follower) eab_follower_send(session->follower, &end, (const char *const *)rows);

@@ -33,8 +33,8 @@ static void append_row(GString *text, eab_table table, const eab_cell *cell) {
     const eab_run_settings settings = {.backend = "cpu", .device = "fuzz", .workers = 1, .fleet = 1};
     const eab_curve_point point = {.step = 1, .loss_nats = 1, .validation_accuracy = 0.5};
     const eab_cell_result result = {.status = EAB_CELL_OK,
-                                    .solved = 1,
-                                    .token_accuracy = 1,
+                                    .scores.solved = 1,
+                                    .scores.token_accuracy = 1,
                                     .steps_done = 2,
                                     .curve = (eab_curve_point *)(uintptr_t)&point,
                                     .curve_points = 1};

@@ -75,20 +75,20 @@ void expect_same_bits(const eab_cell_result *a, const eab_cell_result *b, const 
     const struct {
         const char *name;
         double a, b;
-    } reals[] = {{"loss_nats", a->loss_nats, b->loss_nats},
-                 {"validation_accuracy", a->validation_accuracy, b->validation_accuracy},
-                 {"token_accuracy", a->token_accuracy, b->token_accuracy},
-                 {"sequence_accuracy", a->sequence_accuracy, b->sequence_accuracy},
-                 {"rollout_accuracy", a->rollout_accuracy, b->rollout_accuracy},
-                 {"seen_share", a->seen_share, b->seen_share}};
+    } reals[] = {{"loss_nats", a->scores.loss_nats, b->scores.loss_nats},
+                 {"validation_accuracy", a->scores.validation_accuracy, b->scores.validation_accuracy},
+                 {"token_accuracy", a->scores.token_accuracy, b->scores.token_accuracy},
+                 {"sequence_accuracy", a->scores.sequence_accuracy, b->scores.sequence_accuracy},
+                 {"rollout_accuracy", a->scores.rollout_accuracy, b->scores.rollout_accuracy},
+                 {"seen_share", a->scores.seen_share, b->scores.seen_share}};
     for (size_t i = 0; i < sizeof reals / sizeof *reals; i++)
         cr_expect(same(reals[i].a, reals[i].b), "%s: %s is %.17g, %.17g", what, reals[i].name, reals[i].a, reals[i].b);
     cr_expect_eq(a->status, b->status, "%s", what);
     cr_expect_str_eq(a->reason, b->reason, "%s", what);
-    cr_expect_eq(a->solved, b->solved, "%s", what);
+    cr_expect_eq(a->scores.solved, b->scores.solved, "%s", what);
     cr_expect_eq(a->steps_done, b->steps_done, "%s: %lld steps, %lld", what, (long long)a->steps_done,
                  (long long)b->steps_done);
-    cr_expect_eq(a->steps_to_solve, b->steps_to_solve, "%s", what);
+    cr_expect_eq(a->scores.steps_to_solve, b->scores.steps_to_solve, "%s", what);
     cr_expect_eq(a->tokens, b->tokens, "%s", what);
     cr_expect_eq(a->fleet, b->fleet, "%s", what);
     cr_expect_eq(a->fleet_tokens, b->fleet_tokens, "%s", what);
@@ -100,7 +100,7 @@ void expect_same_bits(const eab_cell_result *a, const eab_cell_result *b, const 
                       same(a->curve[i].validation_accuracy, b->curve[i].validation_accuracy),
                   "%s: point %d of the curve", what, i);
     for (int i = 0; i < EAB_MAX_PARTS; i++) {
-        const eab_part_result *x = &a->parts[i], *y = &b->parts[i];
+        const eab_cell_scores *x = &a->parts[i], *y = &b->parts[i];
         cr_expect(same(x->loss_nats, y->loss_nats) && same(x->rollout_accuracy, y->rollout_accuracy) &&
                       same(x->validation_accuracy, y->validation_accuracy) && x->solved == y->solved &&
                       x->steps_to_solve == y->steps_to_solve,

@@ -64,14 +64,14 @@ eab_cell_result fixture_result(const eab_cell *cell) {
         .parameters = 1000 + number,
         .tokens = INT64_C(40) * 32 * 24,
         .steps_done = 40,
-        .loss_nats = diverged ? NAN : share * 3,
-        .validation_accuracy = diverged ? NAN : share,
-        .token_accuracy = diverged ? NAN : share,
-        .sequence_accuracy = diverged ? NAN : share / 2,
-        .rollout_accuracy = diverged ? NAN : share / 3,
-        .seen_share = 0,
-        .solved = diverged ? -1 : 0,
-        .steps_to_solve = -1,
+        .scores.loss_nats = diverged ? NAN : share * 3,
+        .scores.validation_accuracy = diverged ? NAN : share,
+        .scores.token_accuracy = diverged ? NAN : share,
+        .scores.sequence_accuracy = diverged ? NAN : share / 2,
+        .scores.rollout_accuracy = diverged ? NAN : share / 3,
+        .scores.seen_share = 0,
+        .scores.solved = diverged ? -1 : 0,
+        .scores.steps_to_solve = -1,
         .train_s = 0.5 + share,
         .wall_s = 1 + share,
         .flop_per_token = 5e4,
@@ -99,8 +99,10 @@ void fixture_free(eab_cell_result *result) {
 }
 
 int fixture_append(eab_run_folder *folder, const eab_plan *plan, int64_t index, const eab_cell_result *result) {
-    const eab_cell_end end = {
-        .index = index, .status = result->status, .solved = result->solved, .token_accuracy = result->token_accuracy};
+    const eab_cell_end end = {.index = index,
+                              .status = result->status,
+                              .solved = result->scores.solved,
+                              .token_accuracy = result->scores.token_accuracy};
     char *rows[EAB_TABLE_COUNT];
     eab_cell_rows(&fixture_settings, &plan->cells[index], result, rows);
     const int status = eab_run_folder_append(folder, &end, (const char *const *)rows);

@@ -207,9 +207,9 @@ Test(geometry, does_not_depend_on_the_fleet_and_changes_no_result) {
         OK(eab_train_fleet(device, 1, &configs[i], NULL, &without));
         eab_device_close(device);
         cr_expect_null(without.geometry);
-        cr_expect_eq(without.loss_nats, alone.loss_nats);
-        cr_expect_eq(without.token_accuracy, alone.token_accuracy);
-        cr_expect_eq(without.loss_nats, together[i].loss_nats);
+        cr_expect_eq(without.scores.loss_nats, alone.scores.loss_nats);
+        cr_expect_eq(without.scores.token_accuracy, alone.scores.token_accuracy);
+        cr_expect_eq(without.scores.loss_nats, together[i].scores.loss_nats);
         free(alone.geometry);
         free(together[i].geometry);
     }

@@ -301,7 +301,7 @@ Test(mixture, the_whole_is_the_sum_of_its_parts) {
         /* batches of 8 sequences of 12 tokens behind the task token, until 60 determined ones are reached */
         const int delay = part == 0 ? 3 : part == 1 ? 2 : 4, determined = 12 - delay;
         const int batches = (60 + 8 * determined - 1) / (8 * determined), count = batches * 8 * determined;
-        const eab_part_result *own = &result.parts[part];
+        const eab_cell_scores *own = &result.parts[part];
         cr_expect_float_eq(own->token_accuracy * count, round(own->token_accuracy * count), 1e-9);
         right += own->token_accuracy * count;
         validation += own->validation_accuracy * count;
@@ -312,10 +312,10 @@ Test(mixture, the_whole_is_the_sum_of_its_parts) {
         cr_expect(own->loss_nats > 0 && own->sequence_accuracy >= 0 && own->rollout_accuracy >= 0, "part %d", part);
         cr_expect_eq(own->solved, 0);
     }
-    cr_expect_float_eq(result.token_accuracy, right / tokens, 1e-12);
-    cr_expect_float_eq(result.validation_accuracy, validation / tokens, 1e-12);
-    cr_expect_float_eq(result.loss_nats, loss / tokens, 1e-9);
-    cr_expect_float_eq(result.seen_share, seen / sequences, 1e-12);
+    cr_expect_float_eq(result.scores.token_accuracy, right / tokens, 1e-12);
+    cr_expect_float_eq(result.scores.validation_accuracy, validation / tokens, 1e-12);
+    cr_expect_float_eq(result.scores.loss_nats, loss / tokens, 1e-9);
+    cr_expect_float_eq(result.scores.seen_share, seen / sequences, 1e-12);
     cr_expect_eq(result.parts[2].seen_share, 0); /* 4,096 sequences: held out */
     cr_expect_gt(result.parts[0].seen_share, 0); /* 64 */
 }
@@ -336,8 +336,8 @@ Test(mixture, is_solved_when_every_part_is) {
     cr_expect(result.parts[0].steps_to_solve > 0 && result.parts[0].steps_to_solve <= 800);
     cr_expect_eq(result.parts[1].solved, 0);
     cr_expect_eq(result.parts[1].steps_to_solve, -1);
-    cr_expect_eq(result.solved, 0);
-    cr_expect_eq(result.steps_to_solve, -1);
+    cr_expect_eq(result.scores.solved, 0);
+    cr_expect_eq(result.scores.steps_to_solve, -1);
     cr_expect_eq(result.steps_done, 800);
 
     config = mixture_config("recurrence(basis=2 delay=2 a=0) + recurrence(basis=2 delay=3 a=0)", EAB_CUE_TOKEN);
@@ -349,10 +349,10 @@ Test(mixture, is_solved_when_every_part_is) {
     config.eval_every = 100;
     config.eval_tokens = 200;
     train_on_cpu(1, &config, &result);
-    cr_expect_eq(result.solved, 1, "accuracy %g", result.token_accuracy);
+    cr_expect_eq(result.scores.solved, 1, "accuracy %g", result.scores.token_accuracy);
     cr_expect_lt(result.steps_done, 3000);
-    cr_expect_eq(result.steps_to_solve, result.steps_done);
-    cr_expect_eq(result.steps_to_solve, MAX(result.parts[0].steps_to_solve, result.parts[1].steps_to_solve));
+    cr_expect_eq(result.scores.steps_to_solve, result.steps_done);
+    cr_expect_eq(result.scores.steps_to_solve, MAX(result.parts[0].steps_to_solve, result.parts[1].steps_to_solve));
 }
 
 /* On the processor a member's result is the same bits in any fleet, also between members with other parts. */
@@ -365,10 +365,10 @@ Test(mixture, results_do_not_depend_on_the_fleet) {
     train_on_cpu(3, configs, together);
     for (int i = 0; i < 3; i++) {
         train_on_cpu(1, &configs[i], &alone);
-        cr_expect_eq(together[i].loss_nats, alone.loss_nats, "member %d", i);
-        cr_expect_eq(together[i].rollout_accuracy, alone.rollout_accuracy, "member %d", i);
+        cr_expect_eq(together[i].scores.loss_nats, alone.scores.loss_nats, "member %d", i);
+        cr_expect_eq(together[i].scores.rollout_accuracy, alone.scores.rollout_accuracy, "member %d", i);
         for (int part = 0; configs[i].mixture && part < eab_config_part_count(&configs[i]); part++) {
-            const eab_part_result *found = &together[i].parts[part], *expected = &alone.parts[part];
+            const eab_cell_scores *found = &together[i].parts[part], *expected = &alone.parts[part];
             cr_expect_eq(found->loss_nats, expected->loss_nats, "member %d, part %d", i, part);
             cr_expect_eq(found->validation_accuracy, expected->validation_accuracy, "member %d, part %d", i, part);
             cr_expect_eq(found->seen_share, expected->seen_share, "member %d, part %d", i, part);

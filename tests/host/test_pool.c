@@ -40,8 +40,8 @@ static int stand_in(eab_device *device, int32_t members, const eab_config *confi
         atomic_fetch_add(options->steps_done, members);
     }
     for (int32_t i = 0; i < members; i++) {
-        results[i] =
-            (eab_cell_result){.status = EAB_CELL_OK, .token_accuracy = (double)configs[i].seed, .fleet = members};
+        results[i] = (eab_cell_result){
+            .status = EAB_CELL_OK, .scores.token_accuracy = (double)configs[i].seed, .fleet = members};
         if (options->keep_curves) results[i].curve = malloc(sizeof(eab_curve_point));
     }
     return EAB_OK;

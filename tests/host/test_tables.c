@@ -87,9 +87,9 @@ Test(tables, rows) {
     eab_cell_result result = fixture_result(&plan.cells[0]);
     result.status = EAB_CELL_OK;
     result.reason[0] = '\0';
-    result.token_accuracy = 1.0 / 3;
-    result.loss_nats = NAN;
-    result.solved = -1;
+    result.scores.token_accuracy = 1.0 / 3;
+    result.scores.loss_nats = NAN;
+    result.scores.solved = -1;
     GString *row = g_string_new(NULL);
     eab_table_add_rows(EAB_TABLE_ACCURACY, &fixture_settings, &plan.cells[0], &result, row);
     static const char *const accuracy[][2] = {{"cell", NULL},

@@ -23,14 +23,14 @@ static void train_on(const char *backend, int32_t members, const eab_config *con
 static void expect_same_science(const eab_cell_result *a, const eab_cell_result *b) {
     cr_expect_eq(a->status, b->status);
     cr_expect_eq(a->steps_done, b->steps_done);
-    cr_expect_eq(a->loss_nats, b->loss_nats, "%.17g, %.17g", a->loss_nats, b->loss_nats);
-    cr_expect_eq(a->validation_accuracy, b->validation_accuracy);
-    cr_expect_eq(a->token_accuracy, b->token_accuracy);
-    cr_expect_eq(a->sequence_accuracy, b->sequence_accuracy);
-    cr_expect_eq(a->rollout_accuracy, b->rollout_accuracy);
-    cr_expect_eq(a->seen_share, b->seen_share);
-    cr_expect_eq(a->solved, b->solved);
-    cr_expect_eq(a->steps_to_solve, b->steps_to_solve);
+    cr_expect_eq(a->scores.loss_nats, b->scores.loss_nats, "%.17g, %.17g", a->scores.loss_nats, b->scores.loss_nats);
+    cr_expect_eq(a->scores.validation_accuracy, b->scores.validation_accuracy);
+    cr_expect_eq(a->scores.token_accuracy, b->scores.token_accuracy);
+    cr_expect_eq(a->scores.sequence_accuracy, b->scores.sequence_accuracy);
+    cr_expect_eq(a->scores.rollout_accuracy, b->scores.rollout_accuracy);
+    cr_expect_eq(a->scores.seen_share, b->scores.seen_share);
+    cr_expect_eq(a->scores.solved, b->scores.solved);
+    cr_expect_eq(a->scores.steps_to_solve, b->scores.steps_to_solve);
 }
 
 Test(train, twice_gives_the_same_bits) {
@@ -72,7 +72,7 @@ Test(train, result_does_not_depend_on_the_fleet) {
         if (i == 2) {
             cr_expect_eq(alone.status, EAB_CELL_DIVERGED);
             cr_expect_eq(alone.steps_done, together[2].steps_done);
-            cr_expect(isnan(together[2].token_accuracy));
+            cr_expect(isnan(together[2].scores.token_accuracy));
         } else {
             expect_same_science(&together[i], &alone);
         }
@@ -146,13 +146,13 @@ Test(train, solves_an_easy_level_and_stops) {
     eab_train_options options = {.keep_curves = true};
     train_on("cpu", 1, &config, &options, &result);
     cr_expect_eq(result.status, EAB_CELL_OK);
-    cr_expect_eq(result.solved, 1);
-    cr_expect_eq(result.token_accuracy, 1.0);
-    cr_expect_eq(result.rollout_accuracy, 1.0);
-    cr_expect_eq(result.sequence_accuracy, 1.0);
+    cr_expect_eq(result.scores.solved, 1);
+    cr_expect_eq(result.scores.token_accuracy, 1.0);
+    cr_expect_eq(result.scores.rollout_accuracy, 1.0);
+    cr_expect_eq(result.scores.sequence_accuracy, 1.0);
     cr_expect_lt(result.steps_done, 2000);
-    cr_expect_eq(result.steps_to_solve, result.steps_done);
-    cr_expect_eq(result.seen_share, 1.0); /* there are four sequences */
+    cr_expect_eq(result.scores.steps_to_solve, result.steps_done);
+    cr_expect_eq(result.scores.seen_share, 1.0); /* there are four sequences */
     cr_assert_eq(result.curve_points, result.steps_done / 100);
     cr_expect_lt(result.curve[result.curve_points - 1].loss_nats, result.curve[0].loss_nats);
     cr_expect_eq(result.curve[result.curve_points - 1].validation_accuracy, 1.0);
@@ -169,8 +169,8 @@ Test(train, does_not_stop_where_it_is_told_not_to) {
     eab_cell_result result;
     train_on("cpu", 1, &config, NULL, &result);
     cr_expect_eq(result.steps_done, 300);
-    cr_expect_eq(result.solved, 1);
-    cr_expect(result.steps_to_solve > 0 && result.steps_to_solve <= 300);
+    cr_expect_eq(result.scores.solved, 1);
+    cr_expect(result.scores.steps_to_solve > 0 && result.scores.steps_to_solve <= 300);
 }
 
 /* Same data, same start, float32 against float64: a few steps agree to rounding, for every mechanism. */

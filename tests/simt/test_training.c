@@ -268,7 +268,7 @@ Test(training, recorded_steps_are_the_steps, .timeout = 200) {
     setenv("EAB_CUDA_GRAPH", "0", 1);
     train("simt", configs, plain);
     for (int member = 0; member < MEMBERS; member++) {
-        cr_expect_eq(recorded[member].loss_nats, plain[member].loss_nats, "member %d", member);
+        cr_expect_eq(recorded[member].scores.loss_nats, plain[member].scores.loss_nats, "member %d", member);
         free(recorded[member].curve);
         free(plain[member].curve);
     }
