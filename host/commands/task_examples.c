@@ -33,11 +33,7 @@ int eab_task_examples_print(const eab_config *config, int32_t count, uint32_t se
     uint8_t *determined = malloc((size_t)length);
     eab_level levels[EAB_MAX_PARTS];
     uint8_t held_out[EAB_MAX_PARTS];
-    const eab_parts parts = {0, eab_config_part_count(config), eab_config_cue_token(config)};
-    for (int32_t part = 0; part < parts.count; part++) {
-        levels[part] = *eab_config_part(config, part);
-        held_out[part] = eab_config_part_held_out(config, part);
-    }
+    const eab_parts parts = eab_config_list_parts(config, 0, levels, held_out);
     int status = EAB_OK;
     if (!tokens || !determined) status = eab_fail(EAB_NO_MEMORY, "no memory for sequences of %d tokens", length);
     for (int32_t i = 0; i < count && !status && !ferror(stdout); i++) {

@@ -1,5 +1,4 @@
 /* eabench trace: the first training steps of a cell, tensor by tensor, for a program that computes the same model. */
-#include <dirent.h>
 #include <errno.h>
 #include <glib.h>
 #include <stdio.h>
@@ -28,14 +27,12 @@ static int make_folder(const char *out) {
     char shown[160];
     eab_excerpt(out, 120, shown, sizeof shown);
     if (g_mkdir_with_parents(out, 0777)) return eab_fail(EAB_IO, "cannot make %s: %s", shown, g_strerror(errno));
-    DIR *folder = opendir(out);
+    GDir *folder = g_dir_open(out, 0, NULL);
     if (!folder) return eab_fail(EAB_IO, "cannot read %s: %s", shown, g_strerror(errno));
-    bool empty = true;
-    for (const struct dirent *entry; empty && (entry = readdir(folder));)
-        empty = strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0;
-    closedir(folder);
-    return empty ? EAB_OK
-                 : eab_fail(EAB_BAD_INPUT, "--out %s holds files already; a new or empty folder is allowed", shown);
+    const bool empty = !g_dir_read_name(folder);
+    g_dir_close(folder);
+    if (empty) return EAB_OK;
+    return eab_fail(EAB_BAD_INPUT, "--out %s holds files already; a new or empty folder is allowed", shown);
 }
 
 static char *file_path(const trace *t, const char *what, int64_t step) {
@@ -99,19 +96,6 @@ static int trace_steps(trace *t, int64_t steps) {
     return EAB_OK;
 }
 
-/* Trains `config` for `steps` steps as a sweep does. EAB_BAD_INPUT where `out` holds files, EAB_IO where it cannot be
- * written, or the device's error. */
-static int write_trace(eab_device *device, const eab_config *config, int64_t steps, const char *out) {
-    trace t = {.out = out, .config = config};
-    EAB_TRY(eab_fleet_open(device, 1, config, &t.fleet));
-    const int status = trace_steps(&t, steps);
-    eab_fleet_close(&t.fleet);
-    free(t.values);
-    free(t.inputs);
-    free(t.targets);
-    return status;
-}
-
 /* ---- the command --------------------------------------------------------------------------------------------- */
 
 typedef struct {
@@ -142,70 +126,71 @@ static int parse(arguments *a, int argc, char **argv) {
         entries, argc, argv);
 }
 
-/* Returns an exit code, or -1 to continue. */
 static int check(const arguments *a) {
-    char shown[80];
     static const char *const backends[] = {"cpu", "cuda", "reference", NULL};
-    if (!a->specs) fprintf(stderr, "eabench trace: no spec; usage: eabench trace SPEC.ini --out DIR, see --help\n");
-    else if (a->specs[1])
-        fprintf(stderr, "eabench trace: %s: a second spec; one is allowed\n",
-                eab_excerpt(a->specs[1], 60, shown, sizeof shown));
-    else if (!a->out || !*a->out) fprintf(stderr, "eabench trace: no --out; a new or empty folder is allowed\n");
-    else if (!g_strv_contains(backends, a->backend))
-        fprintf(stderr, "eabench trace: --backend is '%s'; cpu, cuda, reference are allowed; nearest: %s\n",
-                eab_excerpt(a->backend, 40, shown, sizeof shown), eab_suggest(a->backend, backends));
-    else if (a->device < 0 || a->device > 1023)
-        fprintf(stderr, "eabench trace: --device is %d; 0..1023 is allowed\n", a->device);
-    else if (a->steps < 1 || a->steps > MAX_STEPS)
-        fprintf(stderr, "eabench trace: --steps is %" G_GINT64_FORMAT "; 1..%d is allowed\n", a->steps, MAX_STEPS);
-    else return -1;
-    return EAB_EXIT_BAD_INPUT;
-}
-
-static int refuse_plan(const char *spec, const eab_plan *plan) {
     char shown[80];
-    fprintf(stderr,
-            "eabench trace: %s: %" G_GINT64_FORMAT " cells; one is allowed: give each axis one value by --set\n",
-            eab_excerpt(spec, 60, shown, sizeof shown), plan->count);
-    return EAB_EXIT_BAD_INPUT;
+    if (!a->specs) return eab_fail(EAB_BAD_INPUT, "no spec; usage: eabench trace SPEC.ini --out DIR, see --help");
+    if (a->specs[1])
+        return eab_fail(EAB_BAD_INPUT, "%s: a second spec; one is allowed",
+                        eab_excerpt(a->specs[1], 60, shown, sizeof shown));
+    if (!a->out || !*a->out) return eab_fail(EAB_BAD_INPUT, "no --out; a new or empty folder is allowed");
+    if (!g_strv_contains(backends, a->backend))
+        return eab_fail(EAB_BAD_INPUT, "--backend is '%s'; cpu, cuda, reference are allowed; nearest: %s",
+                        eab_excerpt(a->backend, 40, shown, sizeof shown), eab_suggest(a->backend, backends));
+    if (a->device < 0 || a->device > 1023)
+        return eab_fail(EAB_BAD_INPUT, "--device is %d; 0..1023 is allowed", a->device);
+    if (a->steps < 1 || a->steps > MAX_STEPS)
+        return eab_fail(EAB_BAD_INPUT, "--steps is %lld; 1..%d is allowed", (long long)a->steps, MAX_STEPS);
+    return EAB_OK;
 }
 
-static int refuse_steps(const arguments *a, const eab_config *config) {
-    fprintf(stderr, "eabench trace: --steps is %" G_GINT64_FORMAT "; the cell has steps = %" G_GINT64_FORMAT "\n",
-            a->steps, config->steps);
-    return EAB_EXIT_BAD_INPUT;
-}
-
-static int trace_cell(const arguments *a, const eab_config *config) {
-    eab_device *device;
-    int status = eab_device_open(a->backend, a->device, &device);
-    if (status) return eab_command_error("trace", status);
-    status = write_trace(device, config, a->steps, a->out);
-    eab_device_close(device);
-    if (status) return eab_command_error("trace", status);
+static int trace_cell(eab_device *device, const arguments *a, const eab_config *config) {
+    trace t = {.out = a->out, .config = config};
     char shown[160];
-    printf("%s: %" G_GINT64_FORMAT " steps\n", eab_excerpt(a->out, 120, shown, sizeof shown), a->steps);
-    return EAB_EXIT_DONE;
+    EAB_TRY(eab_fleet_open(device, 1, config, &t.fleet));
+    const int status = trace_steps(&t, a->steps);
+    eab_fleet_close(&t.fleet);
+    free(t.values);
+    free(t.inputs);
+    free(t.targets);
+    if (!status) printf("%s: %lld steps\n", eab_excerpt(a->out, 120, shown, sizeof shown), (long long)a->steps);
+    return status;
+}
+
+static int open_and_trace(const arguments *a, const eab_config *config) {
+    eab_device *device;
+    EAB_TRY(eab_device_open(a->backend, a->device, &device));
+    const int status = trace_cell(device, a, config);
+    eab_device_close(device);
+    return status;
 }
 
 static int trace_spec(const arguments *a) {
+    char shown[80];
     eab_plan plan;
-    const int status = eab_plan_load(a->specs[0], (const char *const *)a->sets, &plan);
-    if (status) return eab_command_error("trace", status);
-    int code;
-    if (plan.count != 1) code = refuse_plan(a->specs[0], &plan);
-    else if (a->steps > plan.cells[0].config.steps) code = refuse_steps(a, &plan.cells[0].config);
-    else code = trace_cell(a, &plan.cells[0].config);
+    EAB_TRY(check(a));
+    EAB_TRY(eab_plan_load(a->specs[0], (const char *const *)a->sets, &plan));
+    const eab_config *config = &plan.cells[0].config;
+    int status;
+    if (plan.count != 1)
+        status = eab_fail(EAB_BAD_INPUT, "%s: %lld cells; one is allowed: give each axis one value by --set",
+                          eab_excerpt(a->specs[0], 60, shown, sizeof shown), (long long)plan.count);
+    else if (a->steps > config->steps)
+        status = eab_fail(EAB_BAD_INPUT, "--steps is %lld; the cell has steps = %lld", (long long)a->steps,
+                          (long long)config->steps);
+    else status = open_and_trace(a, config);
     eab_plan_free(&plan);
-    return code;
+    return status;
 }
 
 int eab_command_trace(int argc, char **argv) {
     arguments a = {.steps = 3};
     int code = parse(&a, argc, argv);
     if (!a.backend) a.backend = g_strdup("cpu");
-    if (code < 0) code = check(&a);
-    if (code < 0) code = trace_spec(&a);
+    if (code < 0) {
+        const int status = trace_spec(&a);
+        code = status ? eab_command_error("trace", status) : EAB_EXIT_DONE;
+    }
     g_strfreev(a.specs);
     g_strfreev(a.sets);
     g_free(a.out);

@@ -12,13 +12,8 @@ static void list_parts(eab_fleet_state *fleet) {
     fleet->held_out = g_new0(uint8_t, levels);
     int32_t listed = 0;
     for (int32_t cell = 0; cell < fleet->cells; cell++) {
-        const eab_config *config = &fleet->configs[cell];
-        const int32_t count = eab_config_part_count(config);
-        fleet->parts[cell] = (eab_parts){listed, count, eab_config_cue_token(config)};
-        for (int32_t part = 0; part < count; part++, listed++) {
-            fleet->levels[listed] = *eab_config_part(config, part);
-            fleet->held_out[listed] = eab_config_part_held_out(config, part);
-        }
+        fleet->parts[cell] = eab_config_list_parts(&fleet->configs[cell], listed, fleet->levels, fleet->held_out);
+        listed += fleet->parts[cell].count;
     }
 }
 

@@ -1,54 +1,47 @@
 #include "shard.h"
 
-#include <errno.h>
 #include <glib.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "fleets.h"
 #include "kernels/status.h"
 
-static bool read_number(const char **text, long most, int32_t *number) {
-    char *end;
-    if (!g_ascii_isdigit(**text)) return false;
-    errno = 0;
-    const long value = strtol(*text, &end, 10);
-    if (errno || value < 1 || value > most) return false;
-    *text = end;
-    *number = (int32_t)value;
-    return true;
+/* parts 0 where the text is no pair. */
+static eab_shard read_pair(const char *text, const char *between) {
+    guint64 part = 0, parts = 0;
+    char **numbers = g_strsplit(text, between, 2);
+    const bool valid = g_strv_length(numbers) == 2 &&
+                       g_ascii_string_to_unsigned(numbers[0], 10, 1, EAB_SHARD_MAX, &part, NULL) &&
+                       g_ascii_string_to_unsigned(numbers[1], 10, 1, EAB_SHARD_MAX, &parts, NULL) && part <= parts;
+    g_strfreev(numbers);
+    return valid ? (eab_shard){(int32_t)part, (int32_t)parts} : (eab_shard){0, 0};
 }
 
-static bool read_pair(const char *text, const char *between, eab_shard *shard) {
-    if (!read_number(&text, EAB_SHARD_MAX, &shard->part) || !g_str_has_prefix(text, between)) return false;
-    text += strlen(between);
-    return read_number(&text, EAB_SHARD_MAX, &shard->parts) && !*text && shard->part <= shard->parts;
+bool eab_shard_read(const char *text, eab_shard *shard) {
+    *shard = read_pair(text, "/");
+    return shard->parts > 0;
 }
-
-bool eab_shard_read(const char *text, eab_shard *shard) { return read_pair(text, "/", shard); }
 
 char *eab_shard_folder(const char *run, eab_shard shard) {
     return g_strdup_printf("%s/shards/%d-of-%d", run, shard.part, shard.parts);
 }
 
 /* Reads "2-of-8", but not "02-of-8". */
-static bool read_name(const char *name, eab_shard *shard) {
+static eab_shard read_name(const char *name) {
     char written[64];
-    if (!read_pair(name, "-of-", shard)) return false;
-    g_snprintf(written, sizeof written, "%d-of-%d", shard->part, shard->parts);
-    return strcmp(name, written) == 0;
+    const eab_shard shard = read_pair(name, "-of-");
+    g_snprintf(written, sizeof written, "%d-of-%d", shard.part, shard.parts);
+    return strcmp(name, written) == 0 ? shard : (eab_shard){0, 0};
 }
 
 eab_shard eab_shard_of_folder(const char *folder) {
-    char *whole = g_canonicalize_filename(folder, NULL), *above = g_path_get_dirname(whole);
-    char *name = g_path_get_basename(whole), *kind = g_path_get_basename(above);
-    eab_shard shard = {0, 0};
-    if (strcmp(kind, "shards") != 0 || !read_name(name, &shard)) shard.parts = 0;
+    char *whole = g_canonicalize_filename(folder, NULL);
+    char **names = g_strsplit(whole, G_DIR_SEPARATOR_S, -1);
+    const guint count = g_strv_length(names);
+    const bool in_shards = count >= 2 && strcmp(names[count - 2], "shards") == 0;
+    const eab_shard shard = in_shards ? read_name(names[count - 1]) : (eab_shard){0, 0};
+    g_strfreev(names);
     g_free(whole);
-    g_free(above);
-    g_free(name);
-    g_free(kind);
     return shard;
 }
 
@@ -71,8 +64,8 @@ int eab_shard_list(const char *run, GArray **shards) {
     }
     const char *name;
     while (folder && (name = g_dir_read_name(folder))) {
-        eab_shard shard;
-        if (read_name(name, &shard)) g_array_append_val(*shards, shard);
+        const eab_shard shard = read_name(name);
+        if (shard.parts) g_array_append_val(*shards, shard);
     }
     if (folder) g_dir_close(folder);
     g_array_sort(*shards, compare_shards);
@@ -82,42 +75,38 @@ int eab_shard_list(const char *run, GArray **shards) {
 
 /* ---- splitting -------------------------------------------------------------------------------------------- */
 
-/* A part's load, in a heap with the least one on top; of equal loads the first part's. */
 typedef struct {
     double flop;
     int32_t part;
 } load;
 
-static bool is_less(const load *a, const load *b) {
-    return a->flop < b->flop || (!(a->flop > b->flop) && a->part < b->part);
-}
-
-static void sink_top(load *heap, int32_t count) {
-    for (int32_t at = 0;;) {
-        int32_t least = at;
-        for (int32_t child = 2 * at + 1; child <= 2 * at + 2 && child < count; child++)
-            if (is_less(&heap[child], &heap[least])) least = child;
-        if (least == at) return;
-        const load moved = heap[at];
-        heap[at] = heap[least];
-        heap[least] = moved;
-        at = least;
-    }
+static int compare_loads(const void *a, const void *b, void *unused) {
+    const load *left = a, *right = b;
+    (void)unused;
+    if (left->flop < right->flop || left->flop > right->flop) return left->flop < right->flop ? -1 : 1;
+    return left->part - right->part;
 }
 
 int32_t *eab_shard_split(const eab_plan *plan, int32_t parts) {
     int32_t *part_of = g_new(int32_t, (gsize)plan->count);
     int64_t *order = g_new(int64_t, (gsize)plan->count);
-    load *heap = g_new(load, (gsize)parts);
+    load *loads = g_new0(load, (gsize)parts);
+    GSequence *sorted = g_sequence_new(NULL); /* the least load first */
     for (int64_t i = 0; i < plan->count; i++) order[i] = i;
-    for (int32_t i = 0; i < parts; i++) heap[i] = (load){0, i + 1};
+    for (int32_t i = 0; i < parts; i++) {
+        loads[i].part = i + 1;
+        g_sequence_append(sorted, &loads[i]);
+    }
     eab_cells_sort_by_length(plan->cells, order, plan->count);
     for (int64_t i = 0; i < plan->count; i++) {
-        part_of[order[i]] = heap[0].part;
-        heap[0].flop += eab_cell_flop(&plan->cells[order[i]].config);
-        sink_top(heap, parts);
+        GSequenceIter *least = g_sequence_get_begin_iter(sorted);
+        load *chosen = g_sequence_get(least);
+        part_of[order[i]] = chosen->part;
+        chosen->flop += eab_cell_flop(&plan->cells[order[i]].config);
+        g_sequence_sort_changed(least, compare_loads, NULL);
     }
-    g_free(heap);
+    g_sequence_free(sorted);
+    g_free(loads);
     g_free(order);
     return part_of;
 }

@@ -33,6 +33,15 @@ bool eab_config_part_held_out(const eab_config *config, int32_t part) {
     return config->heldout == EAB_HELD_OUT_HASH;
 }
 
+eab_parts eab_config_list_parts(const eab_config *config, int32_t first, eab_level *levels, uint8_t *held_out) {
+    const int32_t count = eab_config_part_count(config);
+    for (int32_t part = 0; part < count; part++) {
+        levels[first + part] = *eab_config_part(config, part);
+        held_out[first + part] = eab_config_part_held_out(config, part);
+    }
+    return (eab_parts){first, count, eab_config_cue_token(config)};
+}
+
 int64_t eab_config_part_sequences(const eab_config *config, int32_t part, int64_t sequences) {
     const int64_t count = eab_config_part_count(config);
     return (sequences - part + count - 1) / count; /* those whose index is part modulo count */

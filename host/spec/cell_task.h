@@ -21,6 +21,9 @@ int32_t eab_config_part_context(const eab_config *config);
 /* Whether sequences of this part are set apart for evaluation (the option `heldout`, auto resolved part by part). */
 bool eab_config_part_held_out(const eab_config *config, int32_t part);
 
+/* Writes the parts to levels[first ...], whether they are held out to held_out[first ...], and returns their place. */
+eab_parts eab_config_list_parts(const eab_config *config, int32_t first, eab_level *levels, uint8_t *held_out);
+
 /* Of `sequences` trained sequences those that were of this part. */
 int64_t eab_config_part_sequences(const eab_config *config, int32_t part, int64_t sequences);
 

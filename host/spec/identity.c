@@ -15,13 +15,17 @@ static void add_option(GPtrArray *lines, const eab_option *option, const eab_con
     g_ptr_array_add(lines, g_strdup_printf("%s.%s=%s", option->section, option->key, value));
 }
 
-/* A part of a mixture counts like a plain cell, by the options that are not at their default: a new option of its
- * family does not change the mixture's identity. */
-static void add_part(GPtrArray *lines, const eab_level *level) {
+static void add_level(GPtrArray *lines, const eab_level *level) {
     const eab_config config = {.level = *level};
-    GPtrArray *options = g_ptr_array_new_with_free_func(g_free);
     for (int i = 0; eab_option_of_task(level->family, i); i++)
-        add_option(options, eab_option_of_task(level->family, i), &config);
+        add_option(lines, eab_option_of_task(level->family, i), &config);
+}
+
+/* A part of a mixture, too, is identified by the options that are not at their default: a new option of its family does
+ * not change the mixture's identity. */
+static void add_part(GPtrArray *lines, const eab_level *level) {
+    GPtrArray *options = g_ptr_array_new_with_free_func(g_free);
+    add_level(options, level);
     g_ptr_array_add(options, NULL);
     char *joined = g_strjoinv(" ", (char **)options->pdata);
     g_ptr_array_add(lines, g_strdup_printf("mixture.part=%s %s", eab_task_at(level->family)->name, joined));
@@ -35,21 +39,20 @@ void eab_config_id(const eab_config *config, char id[17]) {
     GPtrArray *lines = g_ptr_array_new_with_free_func(g_free);
     g_ptr_array_add(lines, g_strdup_printf("task=%s", eab_config_task_name(config)));
     if (config->mixture) {
-        for (int32_t i = 0; i < eab_config_part_count(config); i++) add_part(lines, eab_config_part(config, i));
+        for (int32_t i = 0; i < config->mixture->count; i++) add_part(lines, &config->mixture->levels[i]);
         add_option(lines, eab_option_find("mixture", "cue"), config);
     } else {
-        for (int i = 0; eab_option_of_task(config->level.family, i); i++)
-            add_option(lines, eab_option_of_task(config->level.family, i), config);
+        add_level(lines, &config->level);
     }
     for (int i = 0; i < eab_option_count; i++) add_option(lines, &eab_options[i], config);
     g_ptr_array_sort(lines, compare_lines);
 
-    GChecksum *checksum = g_checksum_new(G_CHECKSUM_SHA256);
-    for (guint i = 0; i < lines->len; i++) {
-        g_checksum_update(checksum, (const guchar *)lines->pdata[i], -1);
-        g_checksum_update(checksum, (const guchar *)"\n", 1);
-    }
-    g_strlcpy(id, g_checksum_get_string(checksum), 17);
-    g_checksum_free(checksum);
+    g_ptr_array_add(lines, g_strdup("")); /* ends the last line */
+    g_ptr_array_add(lines, NULL);
+    char *text = g_strjoinv("\n", (char **)lines->pdata);
+    char *hash = g_compute_checksum_for_string(G_CHECKSUM_SHA256, text, -1);
+    g_strlcpy(id, hash, 17);
+    g_free(hash);
+    g_free(text);
     g_ptr_array_unref(lines);
 }

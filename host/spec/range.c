@@ -35,38 +35,17 @@ static bool is_integer(const eab_option *option) {
     return option->kind == EAB_OPTION_INT32 || option->kind == EAB_OPTION_INT64;
 }
 
-static const char *skip_digits(const char *text) {
-    while (g_ascii_isdigit(*text)) text++;
-    return text;
-}
-
-/* Reads all of `text` as a plain decimal number. strtod would also take hex, nan, inf and leading spaces. */
+/* Reads all of `text` as a plain decimal number; strtod also takes hexadecimal numbers, nan, inf and leading spaces. */
 static int read_number(const value_reader *reader, const char *text, double *value) {
-    const char *digits = text + (*text == '+' || *text == '-');
-    const char *end = skip_digits(digits);
-    size_t digit_count = (size_t)(end - digits);
-    bool real = false;
-    if (*end == '.') {
-        const char *fraction = end + 1;
-        end = skip_digits(fraction);
-        digit_count += (size_t)(end - fraction);
-        real = true;
-    }
-    if (digit_count && (*end == 'e' || *end == 'E')) {
-        const char *exponent = end + 1 + (end[1] == '+' || end[1] == '-');
-        end = skip_digits(exponent);
-        if (end == exponent) digit_count = 0;
-        real = true;
-    }
-    char shown[64] = "";
+    char *end, shown[64] = "";
+    *value = g_ascii_strtod(text, &end);
     if (strcmp(text, reader->item) != 0) { /* a part of a range */
         eab_excerpt(text, 32, shown, sizeof shown - 2);
         g_strlcat(shown, *text ? ": " : "", sizeof shown);
     }
     if (!*text) return refuse(reader, "a number is missing");
-    if (!digit_count || *end) return refuse(reader, "%snot a number", shown);
-    if (is_integer(reader->option) && real) return refuse(reader, "%snot written as an integer", shown);
-    *value = g_ascii_strtod(text, NULL);
+    if (end == text || *end || text[strspn(text, "+-.0123456789eE")]) return refuse(reader, "%snot a number", shown);
+    if (is_integer(reader->option) && strpbrk(text, ".eE")) return refuse(reader, "%snot written as an integer", shown);
     if (!isfinite(*value) || (is_integer(reader->option) && fabs(*value) > 0x1p53))
         return refuse(reader, "%stoo large", shown);
     if (*value == 0) *value = 0; /* -0 would be another cell than 0 */
@@ -186,12 +165,9 @@ static int read_item(const value_reader *reader, GArray *values) {
 
 int eab_range_parse(const eab_option *option, const char *text, const char *where, GArray *values) {
     char **items = g_strsplit(text, ",", -1);
-    value_reader reader = {.option = option, .where = where};
+    value_reader reader = {.option = option, .where = where, .item = ""};
     int status = EAB_OK;
-    if (!items[0] || (!*g_strstrip(items[0]) && !items[1])) {
-        reader.item = "";
-        status = refuse(&reader, "no value");
-    }
+    if (!text[strspn(text, " \t\r\n\f\v")]) status = refuse(&reader, "no value");
     reader.several = items[0] && items[1];
     for (int i = 0; items[i] && !status; i++) {
         reader.item = g_strstrip(items[i]);

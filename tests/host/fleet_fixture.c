@@ -37,12 +37,8 @@ void fleet_open(fleet_fixture *fleet, const char *backend_name, int32_t members,
     const eab_backend *backend = fleet->device->backend;
     int32_t listed = 0;
     for (int32_t member = 0; member < members; member++) {
-        const int32_t count = eab_config_part_count(&configs[member]);
-        fleet->parts[member] = (eab_parts){listed, count, eab_config_cue_token(&configs[member])};
-        for (int32_t part = 0; part < count; part++, listed++) {
-            fleet->levels[listed] = *eab_config_part(&configs[member], part);
-            fleet->held_out[listed] = eab_config_part_held_out(&configs[member], part);
-        }
+        fleet->parts[member] = eab_config_list_parts(&configs[member], listed, fleet->levels, fleet->held_out);
+        listed += fleet->parts[member].count;
         fleet->seeds[member] = (uint32_t)configs[member].seed;
     }
     const eab_generate_args generate = {.members = members,
