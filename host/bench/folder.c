@@ -134,7 +134,7 @@ static int append(eab_table_file *file, GString *text) {
 
 /* The samples first, so that every row has its samples. */
 int eab_bench_folder_append(eab_bench_folder *folder, const eab_bench_row *row, const GArray *seconds) {
-    if (folder->samples && row->status == EAB_BENCH_OK) {
+    if (folder->samples && !row->status) {
         GString *samples = g_string_new(NULL);
         eab_bench_samples_csv(samples, row, seconds);
         EAB_TRY(append(&folder->files[1], samples));

@@ -10,6 +10,7 @@
 #include "folder.h"
 #include "kernels/clock.h"
 #include "kernels/cpu/isa.h"
+#include "library.h"
 #include "peak.h"
 #include "sampler.h"
 #include "terminal.h"
@@ -18,34 +19,26 @@
 typedef struct {
     const eab_bench *bench;
     const eab_bench_plan *plan;
-    eab_bench_outcome *outcome;
     eab_bench_terminal terminal;
     eab_bench_folder *folder; /* or NULL */
     eab_bench_clocks clocks;
     char device[256];
     double peak_gflop_per_s[3]; /* by dtype; negative: not measured yet */
     double peak_gbyte_per_s;
-    guint number; /* of the current point, from 0 */
+    eab_bench_cost cost;       /* of the harness itself */
+    double largest_cost_share; /* of it in a row; 0: no row has one */
+    guint number;              /* of the current point, from 0 */
+    int rows, skipped, failed; /* measured; left out, as the folder had them; measured without a result */
 } bench_run;
 
 static void show_progress(void *context, const eab_bench_summary *summary) {
     const bench_run *run = context;
-    const eab_bench_point *point = &g_array_index(run->plan->points, eab_bench_point, run->number);
-    char name[32], prefix[100];
-    eab_bench_print(EAB_AXIS_IMPLEMENTATION, point, name, sizeof name);
-    g_snprintf(prefix, sizeof prefix, "%u/%u %s %s", run->number + 1, run->plan->points->len,
-               eab_bench_operation_at(point->op)->name, name);
-    eab_bench_show_progress(&run->terminal, prefix, summary);
+    const GArray *points = run->plan->points;
+    eab_bench_show_progress(&run->terminal, run->number + 1, points->len,
+                            &g_array_index(points, eab_bench_point, run->number), summary);
 }
 
 /* ---- one row ---------------------------------------------------------------------------------------------------- */
-
-static void set_status(eab_bench_row *row, int status) {
-    row->status = status == EAB_NO_MEMORY     ? EAB_BENCH_OOM
-                  : status == EAB_UNSUPPORTED ? EAB_BENCH_UNSUPPORTED
-                                              : EAB_BENCH_FAIL;
-    g_strlcpy(row->reason, eab_last_error(), sizeof row->reason);
-}
 
 /* Measured when a row first needs it. */
 static double peak_of(bench_run *run, eab_device *device, int32_t dtype) {
@@ -75,9 +68,8 @@ static int measure_task(bench_run *run, eab_bench_task *task, eab_bench_row *row
     EAB_TRY(eab_bench_sample(task, &run->bench->rule, show_progress, run, samples));
     const int after = eab_bench_clocks_throttled(&run->clocks, device);
     if (row->point.op != EAB_BENCH_NOTHING)
-        run->outcome->largest_cost_share =
-            fmax(run->outcome->largest_cost_share,
-                 eab_bench_cost_share(&run->outcome->cost, samples->summary.median, samples->calls));
+        run->largest_cost_share =
+            fmax(run->largest_cost_share, eab_bench_cost_share(&run->cost, samples->summary.median, samples->calls));
     row->throttled = before == 1 || after == 1 ? 1 : before < 0 ? after : before;
     row->seconds = samples->summary;
     row->memory_bytes = (int64_t)(device->peak_bytes - (size_t)(task->operands.sets - 1) * task->operands.set_bytes);
@@ -97,9 +89,11 @@ static int measure(bench_run *run, eab_bench_row *row, eab_bench_samples *sample
     eab_device *device = NULL;
     int status = eab_device_open(run->bench->backend, run->bench->device, &device);
     if (!status) status = measure_on(run, device, row, samples);
-    if (status && status != EAB_INTERRUPTED) set_status(row, status);
-    if (device) eab_device_close(device);
-    return status == EAB_INTERRUPTED ? status : EAB_OK;
+    eab_device_close(device);
+    if (status == EAB_INTERRUPTED) return status;
+    row->status = status;
+    if (status) g_strlcpy(row->reason, eab_last_error(), sizeof row->reason);
+    return EAB_OK;
 }
 
 static int measure_point(bench_run *run, const eab_bench_point *point) {
@@ -114,14 +108,14 @@ static int measure_point(bench_run *run, const eab_bench_point *point) {
                          .throttled = -1};
     if (eab_interrupt_count()) return eab_fail(EAB_INTERRUPTED, "interrupted");
     if (run->folder && run->bench->resume && eab_bench_folder_has(run->folder, &row)) {
-        run->outcome->skipped++;
+        run->skipped++;
         return EAB_OK;
     }
     show_progress(run, NULL);
     int status = measure(run, &row, &samples);
     if (!status) {
-        run->outcome->rows++;
-        run->outcome->failed += row.status == EAB_BENCH_FAIL;
+        run->rows++;
+        run->failed += row.status && row.status != EAB_NO_MEMORY && row.status != EAB_UNSUPPORTED;
         eab_bench_print_row(&run->terminal, &row);
         if (run->folder) status = eab_bench_folder_append(run->folder, &row, samples.seconds);
     }
@@ -154,7 +148,7 @@ static int prepare_on(bench_run *run, eab_device *device) {
     if (run->bench->out) EAB_TRY(open_folder(run, peak_gflop_per_s));
     run->peak_gbyte_per_s = eab_peak_gbyte_per_s(device);
     eab_bench_clocks_open(&run->clocks, device);
-    EAB_TRY(eab_bench_cost_measure(device, &run->outcome->cost));
+    EAB_TRY(eab_bench_cost_measure(device, &run->cost));
     fprintf(stderr, "%s: %s; peak %.1f GFLOP/s, copy %.1f GB/s; %s caches; %u rows\n", run->bench->backend, run->device,
             peak_gflop_per_s, run->peak_gbyte_per_s, run->bench->cold ? "cold" : "warm", run->plan->points->len);
     return EAB_OK;
@@ -168,14 +162,22 @@ static int prepare(bench_run *run) {
     return status;
 }
 
-int eab_bench_run(const eab_bench *bench, const eab_bench_plan *plan, eab_bench_outcome *outcome) {
+static void print_end(const bench_run *run, double elapsed_s, bool interrupted) {
+    if (eab_openblas_core()) fprintf(stderr, "openblas: its kernels for %s, one thread\n", eab_openblas_core());
+    if (run->largest_cost_share > 0)
+        fprintf(stderr, "the harness: %.2g ns a call and %.2g ns a sample, at most %.2g %% of a row\n",
+                1e9 * run->cost.call_s, 1e9 * run->cost.sample_s, 100 * run->largest_cost_share);
+    fprintf(stderr, "%d of %u rows in %.1f s", run->rows, run->plan->points->len, elapsed_s);
+    if (run->skipped) fprintf(stderr, ", %d already measured", run->skipped);
+    if (run->failed) fprintf(stderr, ", %d failed", run->failed);
+    if (run->bench->out) fprintf(stderr, "; %s/kernels.csv", run->bench->out);
+    fprintf(stderr, "%s\n", interrupted ? "; interrupted, finished rows are kept: resume with --resume" : "");
+}
+
+int eab_bench_run(const eab_bench *bench, const eab_bench_plan *plan, int *failed) {
     const double begin_s = eab_now_s();
-    bench_run run = {.bench = bench,
-                     .plan = plan,
-                     .outcome = outcome,
-                     .terminal = eab_bench_terminal_open(),
-                     .peak_gflop_per_s = {-1, -1, -1}};
-    *outcome = (eab_bench_outcome){.rows = 0};
+    bench_run run = {
+        .bench = bench, .plan = plan, .terminal = eab_bench_terminal_open(), .peak_gflop_per_s = {-1, -1, -1}};
     eab_interrupt_watch();
     eab_interrupt_handle_second(true);
     eab_system_pin_thread();
@@ -183,7 +185,8 @@ int eab_bench_run(const eab_bench *bench, const eab_bench_plan *plan, eab_bench_
     for (; !status && run.number < plan->points->len; run.number++)
         status = measure_point(&run, &g_array_index(plan->points, eab_bench_point, run.number));
     eab_bench_clear_progress(&run.terminal);
-    outcome->elapsed_s = eab_now_s() - begin_s;
     eab_bench_folder_close(run.folder);
+    if (!status || status == EAB_INTERRUPTED) print_end(&run, eab_now_s() - begin_s, status != EAB_OK);
+    *failed = run.failed;
     return status;
 }

@@ -15,16 +15,9 @@ typedef struct {
     const char *command;  /* the command line */
 } eab_bench;
 
-/* How a run ended. */
-typedef struct {
-    int rows, skipped, failed; /* measured now; left out, as the folder had them; measured without a result */
-    double elapsed_s;
-    eab_bench_cost cost;       /* of the harness itself */
-    double largest_cost_share; /* of it in a row; 0: no row has one */
-} eab_bench_outcome;
-
-/* Measures every point; prints rows to stdout and progress to stderr. Rows that failed are results: EAB_OK.
- * EAB_INTERRUPTED after a signal: finished rows are kept. */
-int eab_bench_run(const eab_bench *bench, const eab_bench_plan *plan, eab_bench_outcome *outcome);
+/* Measures every point; prints rows to stdout, and progress and an account of the run to stderr. *failed counts the
+ * rows measured now that have an error over its bound or a fault; they are results: EAB_OK. EAB_INTERRUPTED after a
+ * signal: finished rows are kept. */
+int eab_bench_run(const eab_bench *bench, const eab_bench_plan *plan, int *failed);
 
 #endif

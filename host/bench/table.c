@@ -19,34 +19,33 @@ static const char *const sample_columns[] = {FIRST_KEY, SECOND_KEY, "sample", "t
 const eab_table_layout eab_kernels_table = {"kernels.csv", columns},
                        eab_samples_table = {"samples.csv", sample_columns};
 
-const char *eab_bench_status_name(eab_bench_status status) {
-    static const char *const names[] = {"ok", "fail", "oom", "unsupported"};
-    return names[status];
-}
-
 /* ---- results ---------------------------------------------------------------------------------------------------- */
 
-double eab_bench_seconds(const eab_bench_row *row) { return row->status == EAB_BENCH_OK ? row->seconds.median : NAN; }
-
-double eab_bench_relative_error(const eab_bench_row *row) { return row->seconds.median_error / eab_bench_seconds(row); }
-
-double eab_bench_gflop_per_s(const eab_bench_row *row) {
-    return row->flop > 0 ? 1e-9 * row->flop / eab_bench_seconds(row) : NAN;
+const char *eab_bench_status_name(int status) {
+    return status == EAB_OK            ? "ok"
+           : status == EAB_NO_MEMORY   ? "oom"
+           : status == EAB_UNSUPPORTED ? "unsupported"
+                                       : "fail";
 }
 
-double eab_bench_gbyte_per_s(const eab_bench_row *row) {
-    return row->bytes > 0 ? 1e-9 * row->bytes / eab_bench_seconds(row) : NAN;
-}
-
-double eab_bench_tokens_per_s(const eab_bench_row *row) {
-    return row->tokens > 0 ? row->tokens / eab_bench_seconds(row) : NAN;
-}
-
-double eab_bench_roof_fraction(const eab_bench_row *row) {
-    const double peak = row->peak_gflop_per_s, band = row->peak_gbyte_per_s;
-    if ((row->flop > 0 && !(peak > 0)) || !(band > 0)) return NAN;
-    return fmax(eab_bench_gflop_per_s(row) / peak,
-                eab_bench_gbyte_per_s(row) / band); /* of NAN and a number: the number */
+eab_bench_results eab_bench_results_of(const eab_bench_row *row) {
+    const bool ok = row->status == EAB_OK,
+               roofs = row->peak_gbyte_per_s > 0 && (!(row->flop > 0) || row->peak_gflop_per_s > 0);
+    const double seconds = ok ? row->seconds.median : NAN;
+    eab_bench_results results = {.samples = ok ? (double)row->seconds.samples : NAN,
+                                 .median_us = 1e6 * seconds,
+                                 .p05_us = ok ? 1e6 * row->seconds.p05 : NAN,
+                                 .p95_us = ok ? 1e6 * row->seconds.p95 : NAN,
+                                 .relative_error = row->seconds.median_error / seconds,
+                                 .gflop_per_s = row->flop > 0 ? 1e-9 * row->flop / seconds : NAN,
+                                 .gbyte_per_s = row->bytes > 0 ? 1e-9 * row->bytes / seconds : NAN,
+                                 .tokens_per_s = row->tokens > 0 ? row->tokens / seconds : NAN,
+                                 .roof_fraction = NAN,
+                                 .error_ratio = row->error_ratio};
+    if (roofs) /* fmax of NAN and a number: the number */
+        results.roof_fraction =
+            fmax(results.gflop_per_s / row->peak_gflop_per_s, results.gbyte_per_s / row->peak_gbyte_per_s);
+    return results;
 }
 
 /* ---- CSV -------------------------------------------------------------------------------------------------------- */
@@ -67,26 +66,27 @@ static void add_key(eab_csv_line *line, const eab_bench_row *row, const char *co
 }
 
 void eab_bench_row_csv(GString *text, const eab_bench_row *row) {
-    const bool ok = row->status == EAB_BENCH_OK;
+    const eab_bench_results results = eab_bench_results_of(row);
+    const bool ok = row->status == EAB_OK;
     eab_csv_line line = {.text = text};
     add_key(&line, row, first_key);
     eab_csv_add_text(&line, eab_bench_status_name(row->status));
     eab_csv_add_line(&line, row->reason);
-    eab_csv_add_count(&line, ok ? (int64_t)row->seconds.samples : -1);
-    eab_csv_add_real(&line, 1e6 * eab_bench_seconds(row));
-    eab_csv_add_real(&line, ok ? 1e6 * row->seconds.p05 : NAN);
-    eab_csv_add_real(&line, ok ? 1e6 * row->seconds.p95 : NAN);
+    eab_csv_add_real(&line, results.samples);
+    eab_csv_add_real(&line, results.median_us);
+    eab_csv_add_real(&line, results.p05_us);
+    eab_csv_add_real(&line, results.p95_us);
     eab_csv_add_real(&line, row->flop > 0 ? 1e-9 * row->flop : NAN);
     eab_csv_add_real(&line, row->bytes > 0 ? 1e-9 * row->bytes : NAN);
-    eab_csv_add_real(&line, 1e-3 * eab_bench_gflop_per_s(row));
-    eab_csv_add_real(&line, eab_bench_gbyte_per_s(row));
-    eab_csv_add_real(&line, eab_bench_roof_fraction(row));
+    eab_csv_add_real(&line, 1e-3 * results.gflop_per_s);
+    eab_csv_add_real(&line, results.gbyte_per_s);
+    eab_csv_add_real(&line, results.roof_fraction);
     eab_csv_add_count(&line, ok ? row->memory_bytes : -1);
-    eab_csv_add_real(&line, row->error_ratio);
+    eab_csv_add_real(&line, results.error_ratio);
     eab_csv_add_count(&line, ok ? row->throttled : -1);
     add_key(&line, row, second_key);
-    eab_csv_add_real(&line, eab_bench_relative_error(row));
-    eab_csv_add_real(&line, eab_bench_tokens_per_s(row));
+    eab_csv_add_real(&line, results.relative_error);
+    eab_csv_add_real(&line, results.tokens_per_s);
     eab_csv_end(&line);
 }
 

@@ -15,90 +15,71 @@ enum { BY_SIZE = -1 }; /* digits of a time in us: fewer for longer times */
 
 typedef struct {
     const char *name, *unit;
-    int width;            /* negative: left-aligned */
-    eab_bench_axis axis;  /* shown for operations with this axis; EAB_AXIS_OP: for all */
-    bool wide;            /* only on wide terminals */
-    bool training, other; /* only for operations that train; only for others */
-    /* The value: text, a figure, or the axis. */
-    void (*text)(const eab_bench_row *row, char *text, size_t size);
-    double (*figure)(const eab_bench_row *row); /* NAN prints as "" */
+    int width; /* negative: left-aligned */
+    enum { AXES, LABEL, THROTTLED, RESULT } kind;
+    eab_bench_axis axes[4]; /* shown for operations with one of them; without axes: for all. AXES: the values */
+    bool wide;              /* only on wide terminals */
+    bool training, other;   /* only for operations that train; only for others */
+    size_t result;          /* RESULT: offset in eab_bench_results */
+    double factor;          /* of the result, into the unit */
     int digits;
 } column;
+#define FIGURE(field, factor_) .kind = RESULT, .result = offsetof(eab_bench_results, field), .factor = factor_
 
-static void join_axes(const eab_bench_axis *axes, size_t count, const eab_bench_row *row, char *text, size_t size) {
-    text[0] = '\0';
-    for (size_t i = 0; i < count; i++) {
+static const column point_columns[] = {
+    {"implem.", "", -8, .axes = {EAB_AXIS_IMPLEMENTATION}},
+    {"mechanism", "", -10, .axes = {EAB_AXIS_MECHANISM}},
+    {"pass", "", -8, .axes = {EAB_AXIS_PASS}},
+    {"dtype", "", -7, .axes = {EAB_AXIS_DTYPE}, .wide = true},
+    {"BxHxTxD", "", -15, .axes = {EAB_AXIS_BATCH, EAB_AXIS_HEADS, EAB_AXIS_CONTEXT, EAB_AXIS_HEAD_DIM}},
+    {"caus", "", -4, .axes = {EAB_AXIS_CAUSAL}},
+    {"posit", "", -5, .axes = {EAB_AXIS_POSITION}},
+    {"m x n x k", "", -15, .axes = {EAB_AXIS_M, EAB_AXIS_N, EAB_AXIS_K}},
+    {"transp.", "", -7, .axes = {EAB_AXIS_TRANSPOSE}},
+    {"of", "", -20, LABEL, .axes = {EAB_AXIS_N}},
+    {"model", "", -31, LABEL, .training = true},
+};
+static const column result_columns[] = {
+    {"median", "us", 9, FIGURE(median_us, 1), .digits = BY_SIZE},
+    {"p05", "us", 10, FIGURE(p05_us, 1), .digits = BY_SIZE, .wide = true},
+    {"p95", "us", 10, FIGURE(p95_us, 1), .digits = BY_SIZE, .wide = true},
+    {"samples", "", 7, FIGURE(samples, 1), .wide = true},
+    {"+-", "%", 5, FIGURE(relative_error, 100), .digits = 2},
+    {"speed", "Mtoken/s", 8, FIGURE(tokens_per_s, 1e-6), .digits = 3, .training = true},
+    {"speed", "GFLOP/s", 7, FIGURE(gflop_per_s, 1), .digits = 1},
+    {"traffic", "GB/s", 7, FIGURE(gbyte_per_s, 1), .digits = 1, .other = true},
+    {"roof", "share", 5, FIGURE(roof_fraction, 1), .digits = 2},
+    {"error", "ratio", 5, FIGURE(error_ratio, 1), .digits = 2},
+    {"throttled", "", -9, THROTTLED, .wide = true},
+};
+
+static bool is_shown(const column *c, const eab_bench_operation *operation, int columns) {
+    bool has_axis = !c->axes[0];
+    for (int i = 0; i < 4 && c->axes[i]; i++) has_axis = has_axis || eab_bench_has_axis(operation, c->axes[i]);
+    return has_axis && (!c->wide || columns >= WIDE) && !(c->training && !operation->trains) &&
+           !(c->other && operation->trains);
+}
+
+static void print_axes(const column *c, const eab_bench_point *point, char *text, size_t size) {
+    for (int i = 0; i < 4 && c->axes[i]; i++) {
         char value[32];
-        eab_bench_print(axes[i], &row->point, value, sizeof value);
+        eab_bench_print(c->axes[i], point, value, sizeof value);
         if (*value && *text) g_strlcat(text, "x", size);
         g_strlcat(text, value, size);
     }
 }
 
-static void heads_text(const eab_bench_row *row, char *text, size_t size) {
-    static const eab_bench_axis axes[] = {EAB_AXIS_BATCH, EAB_AXIS_HEADS, EAB_AXIS_CONTEXT, EAB_AXIS_HEAD_DIM};
-    join_axes(axes, G_N_ELEMENTS(axes), row, text, size);
-}
-
-static void matrix_text(const eab_bench_row *row, char *text, size_t size) {
-    static const eab_bench_axis axes[] = {EAB_AXIS_M, EAB_AXIS_N, EAB_AXIS_K};
-    join_axes(axes, G_N_ELEMENTS(axes), row, text, size);
-}
-
-static void label_text(const eab_bench_row *row, char *text, size_t size) { g_strlcpy(text, row->point.label, size); }
-
-static void throttled_text(const eab_bench_row *row, char *text, size_t size) {
-    g_strlcpy(text, row->throttled == 1 ? "yes" : row->throttled == 0 ? "no" : "?", size);
-}
-
-static double median_us(const eab_bench_row *row) { return 1e6 * row->seconds.median; }
-static double p05_us(const eab_bench_row *row) { return 1e6 * row->seconds.p05; }
-static double p95_us(const eab_bench_row *row) { return 1e6 * row->seconds.p95; }
-static double samples(const eab_bench_row *row) { return (double)row->seconds.samples; }
-static double precision_percent(const eab_bench_row *row) { return 100 * eab_bench_relative_error(row); }
-static double mtokens_per_s(const eab_bench_row *row) { return 1e-6 * eab_bench_tokens_per_s(row); }
-static double error_ratio(const eab_bench_row *row) { return row->error_ratio; }
-
-static const column point_columns[] = {
-    {"implem.", "", -8, .axis = EAB_AXIS_IMPLEMENTATION},
-    {"mechanism", "", -10, .axis = EAB_AXIS_MECHANISM},
-    {"pass", "", -8, .axis = EAB_AXIS_PASS},
-    {"dtype", "", -7, .axis = EAB_AXIS_DTYPE, .wide = true},
-    {"BxHxTxD", "", -15, .axis = EAB_AXIS_CONTEXT, .text = heads_text},
-    {"caus", "", -4, .axis = EAB_AXIS_CAUSAL},
-    {"posit", "", -5, .axis = EAB_AXIS_POSITION},
-    {"m x n x k", "", -15, .axis = EAB_AXIS_N, .text = matrix_text},
-    {"transp.", "", -7, .axis = EAB_AXIS_TRANSPOSE},
-    {"of", "", -20, .axis = EAB_AXIS_N, .text = label_text},
-    {"model", "", -31, .training = true, .text = label_text},
-};
-static const column result_columns[] = {
-    {"median", "us", 9, .figure = median_us, .digits = BY_SIZE},
-    {"p05", "us", 10, .wide = true, .figure = p05_us, .digits = BY_SIZE},
-    {"p95", "us", 10, .wide = true, .figure = p95_us, .digits = BY_SIZE},
-    {"samples", "", 7, .wide = true, .figure = samples},
-    {"+-", "%", 5, .figure = precision_percent, .digits = 2},
-    {"speed", "Mtoken/s", 8, .training = true, .figure = mtokens_per_s, .digits = 3},
-    {"speed", "GFLOP/s", 7, .figure = eab_bench_gflop_per_s, .digits = 1},
-    {"traffic", "GB/s", 7, .other = true, .figure = eab_bench_gbyte_per_s, .digits = 1},
-    {"roof", "share", 5, .figure = eab_bench_roof_fraction, .digits = 2},
-    {"error", "ratio", 5, .figure = error_ratio, .digits = 2},
-    {"throttled", "", -9, .wide = true, .text = throttled_text},
-};
-
-static bool is_shown(const column *c, const eab_bench_operation *operation, int columns) {
-    return (!c->wide || columns >= WIDE) && eab_bench_has_axis(operation, c->axis) &&
-           !(c->training && !operation->trains) && !(c->other && operation->trains);
-}
-
 static void print_value(const column *c, const eab_bench_row *row, char *text, size_t size) {
-    if (c->text) c->text(row, text, size);
-    else if (!c->figure) eab_bench_print(c->axis, &row->point, text, size);
+    const eab_bench_results results = eab_bench_results_of(row);
+    text[0] = '\0';
+    if (c->kind == AXES) print_axes(c, &row->point, text, size);
+    else if (c->kind == LABEL) g_strlcpy(text, row->point.label, size);
+    else if (c->kind == THROTTLED)
+        g_strlcpy(text, row->throttled == 1 ? "yes" : row->throttled == 0 ? "no" : "?", size);
     else {
-        const double value = c->figure(row);
+        const double value = c->factor * *(const double *)(const void *)((const char *)&results + c->result);
         const int digits = c->digits != BY_SIZE ? c->digits : value < 1e3 ? 3 : value < 1e6 ? 1 : 0;
         if (isfinite(value)) g_snprintf(text, (gulong)size, "%.*f", digits, value);
-        else text[0] = '\0';
     }
 }
 
@@ -126,8 +107,7 @@ char *eab_bench_heading(int op, int columns, int which) {
 char *eab_bench_line(const eab_bench_row *row, int columns) {
     GString *line = g_string_new(NULL);
     add_columns(line, point_columns, G_N_ELEMENTS(point_columns), row->point.op, columns, row, 0);
-    if (row->status != EAB_BENCH_OK)
-        g_string_append_printf(line, "%s: %s", eab_bench_status_name(row->status), row->reason);
+    if (row->status) g_string_append_printf(line, "%s: %s", eab_bench_status_name(row->status), row->reason);
     else {
         add_columns(line, result_columns, G_N_ELEMENTS(result_columns), row->point.op, columns, row, 0);
         if (row->throttled == 1 && columns < WIDE) g_string_append(line, "throttled");
@@ -153,16 +133,19 @@ eab_bench_terminal eab_bench_terminal_open(void) {
                                 .heading = -1};
 }
 
-void eab_bench_show_progress(const eab_bench_terminal *terminal, const char *prefix, const eab_bench_summary *summary) {
-    char text[160] = "";
+void eab_bench_show_progress(const eab_bench_terminal *terminal, guint number, guint points,
+                             const eab_bench_point *point, const eab_bench_summary *summary) {
     if (!terminal->live) return;
+    char name[32];
+    GString *line = g_string_new(NULL);
+    eab_bench_print(EAB_AXIS_IMPLEMENTATION, point, name, sizeof name);
+    g_string_printf(line, "%u/%u %s %s", number, points, eab_bench_operation_at(point->op)->name, name);
     if (summary && summary->median > 0)
-        g_snprintf(text, sizeof text, ": %zu samples, median to %.2g %%", summary->samples,
-                   100 * summary->median_error / summary->median);
-    char *line = g_strconcat(prefix, text, NULL);
-    fprintf(stderr, "\r\033[K%.*s", terminal->columns - 1, line);
+        g_string_append_printf(line, ": %zu samples, median to %.2g %%", summary->samples,
+                               100 * summary->median_error / summary->median);
+    fprintf(stderr, "\r\033[K%.*s", terminal->columns - 1, line->str);
     fflush(stderr);
-    g_free(line);
+    g_string_free(line, TRUE);
 }
 
 void eab_bench_clear_progress(const eab_bench_terminal *terminal) {

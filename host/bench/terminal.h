@@ -12,8 +12,9 @@ typedef struct {
 
 eab_bench_terminal eab_bench_terminal_open(void);
 
-/* The live line: `prefix` (what is measured) and the current summary, if any. */
-void eab_bench_show_progress(const eab_bench_terminal *terminal, const char *prefix, const eab_bench_summary *summary);
+/* The live line: the number (from 1) of the point among `points`, its operation, and the current summary or NULL. */
+void eab_bench_show_progress(const eab_bench_terminal *terminal, guint number, guint points,
+                             const eab_bench_point *point, const eab_bench_summary *summary);
 void eab_bench_clear_progress(const eab_bench_terminal *terminal);
 
 /* Prints the row, below a heading where the operation changes. */

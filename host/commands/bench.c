@@ -5,7 +5,6 @@
 
 #include "arguments.h"
 #include "base/suggest.h"
-#include "bench/library.h"
 #include "bench/operation.h"
 #include "bench/session.h"
 
@@ -111,26 +110,10 @@ static char *print_request(const arguments *a) {
     return g_string_free(text, FALSE);
 }
 
-/* Prints the run's last lines; returns the exit code. */
-static int finish(const eab_bench *bench, const eab_bench_plan *plan, const eab_bench_outcome *outcome,
-                  bool interrupted) {
-    if (eab_openblas_core()) fprintf(stderr, "openblas: its kernels for %s, one thread\n", eab_openblas_core());
-    if (outcome->largest_cost_share > 0)
-        fprintf(stderr, "the harness: %.2g ns a call and %.2g ns a sample, at most %.2g %% of a row\n",
-                1e9 * outcome->cost.call_s, 1e9 * outcome->cost.sample_s, 100 * outcome->largest_cost_share);
-    fprintf(stderr, "%d of %u rows in %.1f s", outcome->rows, plan->points->len, outcome->elapsed_s);
-    if (outcome->skipped) fprintf(stderr, ", %d already measured", outcome->skipped);
-    if (outcome->failed) fprintf(stderr, ", %d failed", outcome->failed);
-    if (bench->out) fprintf(stderr, "; %s/kernels.csv", bench->out);
-    fprintf(stderr, "%s\n", interrupted ? "; interrupted, finished rows are kept: resume with --resume" : "");
-    return interrupted ? EAB_EXIT_INTERRUPTED : outcome->failed ? EAB_EXIT_FAILED : EAB_EXIT_DONE;
-}
-
 static int run(const arguments *a, int argc, char **argv) {
     eab_bench_request request = {.tag = a->tag, .sets = (const char *const *)a->sets};
     eab_bench_plan plan;
-    eab_bench_outcome outcome;
-    int status = check(a);
+    int failed, status = check(a);
     if (status) return eab_command_error("bench", status);
     if (!eab_command_backend_is_known("bench", a->backend)) return EAB_EXIT_BAD_INPUT;
     request.backend = eab_command_resolve_backend("bench", a->backend);
@@ -150,14 +133,13 @@ static int run(const arguments *a, int argc, char **argv) {
         .rule = {.precision = a->precision, .min_samples = a->min_samples, .max_s = a->max_seconds},
         .resolved = resolved,
         .command = command};
-    status = eab_bench_run(&bench, &plan, &outcome);
-    const bool interrupted = status == EAB_INTERRUPTED;
-    const int code =
-        status && !interrupted ? eab_command_error("bench", status) : finish(&bench, &plan, &outcome, interrupted);
+    status = eab_bench_run(&bench, &plan, &failed);
     eab_bench_plan_free(&plan);
     g_free(resolved);
     g_free(command);
-    return code;
+    if (status == EAB_INTERRUPTED) return EAB_EXIT_INTERRUPTED;
+    if (status) return eab_command_error("bench", status);
+    return failed ? EAB_EXIT_FAILED : EAB_EXIT_DONE;
 }
 
 int eab_command_bench(int argc, char **argv) {

@@ -230,7 +230,7 @@ Test(bench, a_row_has_a_field_for_every_column) {
 
 Test(bench, a_row_without_ok_reports_no_speed) {
     eab_bench_row row = example_row();
-    row.status = EAB_BENCH_FAIL;
+    row.status = EAB_DEVICE_FAULT;
     row.error_ratio = 50;
     g_strlcpy(row.reason, "error_ratio 50 is over its bound 2", sizeof row.reason);
     GString *text = g_string_new(NULL);
@@ -262,9 +262,9 @@ Test(bench, roof_is_the_lower_of_two) {
     eab_bench_row row = example_row();
     row.flop = 4e6; /* 1 FLOP a byte: 10 GFLOP/s are the roof, and 2 GFLOP/s and 1 GB/s were reached */
     row.bytes = 4e6;
-    cr_assert_float_eq(eab_bench_roof_fraction(&row), 0.2, 1e-12);
+    cr_assert_float_eq(eab_bench_results_of(&row).roof_fraction, 0.2, 1e-12);
     row.peak_gbyte_per_s = 0;
-    cr_assert(isnan(eab_bench_roof_fraction(&row)));
+    cr_assert(isnan(eab_bench_results_of(&row).roof_fraction));
 }
 
 /* ---- sampling --------------------------------------------------------------------------------------------------- */
