@@ -10,55 +10,56 @@
 #include "spec/range.h"
 #include "tasks/task.h"
 
-/* What is measured by default. To add a case: one entry. Words are separated by blanks. `axes` has a value, list or
- * range for every axis of the operation; with `models`, options of models give the shapes instead. */
+static const char *const tags[] = {"default", "quick", "models", "long", "gpu", NULL};
+static const uint32_t COMMON_AXES = EAB_AXIS_BIT(OP) | EAB_AXIS_BIT(IMPLEMENTATION); /* of all operations */
+enum { DEFAULT = 1, QUICK = 2, MODELS = 4, LONG = 8, GPU = 16 };                     /* bits in the order of `tags` */
+
+/* What is measured by default. To add a case: one entry. `axes` has a value, list or range for every axis of the
+ * operation, between blanks; with `models`, options of models give the shapes instead. */
 typedef struct {
     eab_bench_op op;
-    const char *tags, *axes, *models;
+    unsigned tags;
+    const char *axes, *models;
 } bench_case;
 
 static const bench_case cases[] = {
-    {EAB_BENCH_ATTENTION, " default ",
+    {EAB_BENCH_ATTENTION, DEFAULT,
      "mechanism=dpa,ea position=none causal=on head-dim=64 batch=1 heads=4 context=128:2048:*4 pass=forward,backward "
      "dtype=float32 implementation=fused,unfused",
      NULL},
-    {EAB_BENCH_ATTENTION, " default quick ", /* the models of the quick ladder */
+    {EAB_BENCH_ATTENTION, DEFAULT | QUICK, /* the models of the quick ladder */
      "mechanism=dpa,ea position=alibi causal=on head-dim=8 batch=32 heads=4 context=24 pass=forward,backward "
      "dtype=float32 implementation=fused,unfused",
      NULL},
-    {EAB_BENCH_ATTENTION, " models ",
+    {EAB_BENCH_ATTENTION, MODELS,
      "mechanism=dpa,ea,ea-scaled,ea-softmax position=alibi causal=on head-dim=4,8,16 batch=32 heads=4 context=32 "
      "pass=forward,backward dtype=float32 implementation=fused,unfused",
      NULL},
-    {EAB_BENCH_ATTENTION, " long ",
+    {EAB_BENCH_ATTENTION, LONG,
      "mechanism=dpa,ea,ea-scaled,ea-softmax position=none causal=on head-dim=16:128:*2 batch=1 heads=1 "
      "context=64:8192:*2 pass=forward,backward dtype=float32 implementation=fused,unfused",
      NULL},
-    {EAB_BENCH_GEMM, " default quick ", "m=256,1024 n=1024 k=1024 transpose=none implementation=eabench,openblas",
-     NULL},
-    {EAB_BENCH_GEMM, " default quick ", "implementation=eabench,openblas", "model.d_model=32"},
-    {EAB_BENCH_GEMM, " models ", "implementation=eabench,openblas,libxsmm", "model.d_model=16,32,64 model.context=32"},
-    {EAB_BENCH_GEMM, " models ", "m=1024 n=1024 k=1024 transpose=none,a,b implementation=eabench,openblas,libxsmm",
-     NULL},
-    {EAB_BENCH_GEMM, " gpu ", "m=1024:8192:*2 n=4096 k=4096 transpose=none,a,b implementation=eabench", NULL},
-    {EAB_BENCH_NORM, " default quick models ", "pass=forward,backward implementation=eabench",
+    {EAB_BENCH_GEMM, DEFAULT | QUICK, "m=256,1024 n=1024 k=1024 transpose=none implementation=eabench,openblas", NULL},
+    {EAB_BENCH_GEMM, DEFAULT | QUICK, "implementation=eabench,openblas", "model.d_model=32"},
+    {EAB_BENCH_GEMM, MODELS, "implementation=eabench,openblas,libxsmm", "model.d_model=16,32,64 model.context=32"},
+    {EAB_BENCH_GEMM, MODELS, "m=1024 n=1024 k=1024 transpose=none,a,b implementation=eabench,openblas,libxsmm", NULL},
+    {EAB_BENCH_GEMM, GPU, "m=1024:8192:*2 n=4096 k=4096 transpose=none,a,b implementation=eabench", NULL},
+    {EAB_BENCH_NORM, DEFAULT | QUICK | MODELS, "pass=forward,backward implementation=eabench",
      "model.d_model=16,32,64"},
-    {EAB_BENCH_NORM, " gpu default ", "m=4096 n=1024 pass=forward,backward implementation=eabench", NULL},
-    {EAB_BENCH_LOSS, " default quick models ", "implementation=eabench", "task.basis=8,16"},
-    {EAB_BENCH_LOSS, " gpu default ", "m=4096 n=1024 implementation=eabench", NULL},
-    {EAB_BENCH_OPTIMIZER, " default quick models ", "implementation=eabench", "model.d_model=16,32,64"},
-    {EAB_BENCH_OPTIMIZER, " gpu default ", "n=1048576 implementation=eabench", NULL},
-    {EAB_BENCH_STEP, " default quick ", "mechanism=dpa,ea implementation=eabench", "model.alibi_span=4"},
-    {EAB_BENCH_STEP, " models gpu ", "mechanism=dpa,ea implementation=eabench",
+    {EAB_BENCH_NORM, GPU | DEFAULT, "m=4096 n=1024 pass=forward,backward implementation=eabench", NULL},
+    {EAB_BENCH_LOSS, DEFAULT | QUICK | MODELS, "implementation=eabench", "task.basis=8,16"},
+    {EAB_BENCH_LOSS, GPU | DEFAULT, "m=4096 n=1024 implementation=eabench", NULL},
+    {EAB_BENCH_OPTIMIZER, DEFAULT | QUICK | MODELS, "implementation=eabench", "model.d_model=16,32,64"},
+    {EAB_BENCH_OPTIMIZER, GPU | DEFAULT, "n=1048576 implementation=eabench", NULL},
+    {EAB_BENCH_STEP, DEFAULT | QUICK, "mechanism=dpa,ea implementation=eabench", "model.alibi_span=4"},
+    {EAB_BENCH_STEP, MODELS | GPU, "mechanism=dpa,ea implementation=eabench",
      "model.d_model=16,32,64 model.layers=1,2 model.context=32"},
-    {EAB_BENCH_NOTHING, " default quick ", "implementation=eabench", NULL},
-    {EAB_BENCH_ATTENTION, " gpu ",
+    {EAB_BENCH_NOTHING, DEFAULT | QUICK, "implementation=eabench", NULL},
+    {EAB_BENCH_ATTENTION, GPU,
      "mechanism=dpa,ea position=none causal=on head-dim=64,128 batch=4 heads=16 context=512:16384:*2 "
      "pass=forward,backward dtype=float32,bf16,fp16 implementation=fused,unfused",
      NULL},
 };
-
-static const char *const tags[] = {"default", "quick", "models", "long", "gpu", NULL};
 
 const char *const *eab_bench_tags(void) { return tags; }
 
@@ -212,43 +213,20 @@ static bool allows(const GArray *values, double value) {
     return !values;
 }
 
+/* EAB_AXIS_BIT of every given axis. */
+static uint32_t given_axes(const eab_bench_request *request) {
+    uint32_t given = 0;
+    for (int axis = 0; axis < EAB_AXIS_COUNT; axis++)
+        if (request->values[axis]) given |= UINT32_C(1) << axis;
+    return given;
+}
+
 /* Whether the operation has every given axis and one of the given implementations. */
 static bool fits(const eab_bench_operation *operation, const eab_bench_request *request) {
-    for (int axis = 0; axis < EAB_AXIS_COUNT; axis++)
-        if (request->values[axis] && !eab_bench_has_axis(operation, (eab_bench_axis)axis)) return false;
+    if (given_axes(request) & ~(operation->axes | COMMON_AXES)) return false;
     for (int i = 0; i < EAB_BENCH_IMPLEMENTATION_COUNT; i++)
         if (offers(operation, i) && allows(request->values[EAB_AXIS_IMPLEMENTATION], i)) return true;
     return false;
-}
-
-/* Whether an axis or option is given that changes a case. */
-static bool changes(const eab_bench_request *request) {
-    for (int axis = EAB_AXIS_OP + 1; axis < EAB_AXIS_COUNT; axis++)
-        if (request->values[axis] && axis != EAB_AXIS_IMPLEMENTATION && axis != EAB_AXIS_DTYPE) return true;
-    return request->sets != NULL;
-}
-
-/* Whether an axis is given that a model would determine. */
-static bool gives_shape(const eab_bench_operation *operation, const eab_bench_request *request) {
-    static const eab_bench_axis shape[] = {EAB_AXIS_M, EAB_AXIS_N, EAB_AXIS_K, EAB_AXIS_TRANSPOSE};
-    for (size_t i = 0; i < G_N_ELEMENTS(shape); i++)
-        if (request->values[shape[i]] && eab_bench_has_axis(operation, shape[i])) return true;
-    return false;
-}
-
-static bool has_tag(const bench_case *entry, const char *tag) {
-    char *word = g_strdup_printf(" %s ", tag);
-    const bool found = strstr(entry->tags, word);
-    g_free(word);
-    return found;
-}
-
-static int check_tag(const char *tag) {
-    char allowed[128], shown[80];
-    if (g_strv_contains((const gchar *const *)tags, tag)) return EAB_OK;
-    eab_join(tags, allowed, sizeof allowed);
-    return eab_fail(EAB_BAD_INPUT, "--tag %s: no such tag; nearest: %s; allowed: %s",
-                    eab_excerpt(tag, 60, shown, sizeof shown), eab_suggest(tag, tags), allowed);
 }
 
 /* Reports that no case is left, with what is allowed. */
@@ -276,15 +254,31 @@ static int refuse_nothing(const eab_bench_request *request, const char *tag) {
     return status;
 }
 
+/* The bit of a tag; 0 with a message if there is none of that name. */
+static unsigned tag_from_name(const char *name) {
+    char allowed[128], shown[80];
+    for (unsigned i = 0; tags[i]; i++)
+        if (strcmp(tags[i], name) == 0) return 1U << i;
+    eab_join(tags, allowed, sizeof allowed);
+    eab_fail(EAB_BAD_INPUT, "--tag %s: no such tag; nearest: %s; allowed: %s",
+             eab_excerpt(name, 60, shown, sizeof shown), eab_suggest(name, tags), allowed);
+    return 0;
+}
+
 static int make(plan_maker *maker, const eab_bench_request *request, const char *tag) {
-    const bool one_each = changes(request);
-    EAB_TRY(check_tag(tag));
+    const uint32_t given = given_axes(request),
+                   shape = EAB_AXIS_BIT(M) | EAB_AXIS_BIT(N) | EAB_AXIS_BIT(K) | EAB_AXIS_BIT(TRANSPOSE);
+    /* Whether an axis or option is given that changes a case. */
+    const bool one_each = (given & ~(COMMON_AXES | EAB_AXIS_BIT(DTYPE))) || request->sets;
+    const unsigned tag_bit = tag_from_name(tag);
+    if (!tag_bit) return EAB_BAD_INPUT;
     for (int op = 0; op < EAB_BENCH_OP_COUNT; op++) {
         maker->operation = eab_bench_operation_at(op);
         if (!allows(request->values[EAB_AXIS_OP], op) || !fits(maker->operation, request)) continue;
         for (size_t i = 0; i < G_N_ELEMENTS(cases); i++) {
-            if (cases[i].op != (eab_bench_op)op || !has_tag(&cases[i], tag)) continue;
-            if (cases[i].models ? gives_shape(maker->operation, request) : request->sets != NULL) continue;
+            if (cases[i].op != (eab_bench_op)op || !(cases[i].tags & tag_bit)) continue;
+            /* A model determines its shapes. */
+            if (cases[i].models ? (given & maker->operation->axes & shape) != 0 : request->sets != NULL) continue;
             EAB_TRY(add_case(maker, &cases[i], request));
             if (one_each) break;
         }

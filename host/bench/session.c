@@ -134,12 +134,9 @@ static int open_folder(bench_run *run, double peak_gflop_per_s) {
                                        .isa = processor ? eab_isa_name(isa) : "",
                                        .workers = 1,
                                        .fleet = 1,
+                                       .peak_gflop_per_s = peak_gflop_per_s,
                                        .command = bench->command};
-    EAB_TRY(
-        eab_bench_folder_open(bench->out, bench->resolved, &settings, peak_gflop_per_s, bench->samples, &run->folder));
-    const char *warning = eab_bench_folder_warning(run->folder);
-    if (warning) fprintf(stderr, "eabench bench: %s\n", warning);
-    return EAB_OK;
+    return eab_bench_folder_open(bench->out, bench->resolved, &settings, bench->samples, &run->folder);
 }
 
 static int prepare_on(bench_run *run, eab_device *device) {

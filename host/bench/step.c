@@ -50,16 +50,11 @@ static void close_step(eab_bench_task *task) {
 
 static const double CHECK_BUDGET = 2e8; /* FLOP of the reference */
 
-typedef struct {
-    int32_t *inputs, *targets;
-    int64_t *counts;
-    eab_tally *tally;
-} batch;
-
-/* Allocates a batch on the device and generates sequences number `first` and following. */
-static int batch_open(eab_device *device, const eab_config *config, uint64_t first, batch *b) {
-    const eab_backend *backend = device->backend;
-    const size_t bytes = (size_t)config->batch * (size_t)config->context * sizeof(int32_t);
+/* The gradient of a batch's mean loss at the model's initial weights, read into `gradient`. The batch has sequences
+ * number `first` and following. memory: of the device, zeroed, for the batch. */
+static int compute_gradient(eab_model *model, const eab_config *config, uint64_t first, void *memory,
+                            double *gradient) {
+    eab_device *device = model->device;
     const uint32_t seed = 1;
     const uint8_t held_out = 0;
     const eab_generate_args args = {.members = 1,
@@ -70,32 +65,28 @@ static int batch_open(eab_device *device, const eab_config *config, uint64_t fir
                                     .seeds = &seed,
                                     .stream = EAB_STREAM_TRAINING,
                                     .first_index = first};
-    EAB_TRY(backend->allocate(device, bytes, (void **)&b->inputs));
-    EAB_TRY(backend->allocate(device, bytes, (void **)&b->targets));
-    EAB_TRY(backend->allocate(device, sizeof *b->counts, (void **)&b->counts));
-    EAB_TRY(backend->allocate(device, sizeof *b->tally, (void **)&b->tally));
-    EAB_TRY(backend->zero(device, b->tally, sizeof *b->tally));
-    return backend->generate(device, &args, b->inputs, b->targets, b->counts);
+    eab_tally *tally = memory;
+    int64_t *counts = (int64_t *)(tally + 1);
+    int32_t *inputs = (int32_t *)(counts + 1), *targets = inputs + config->batch * config->context;
+    EAB_TRY(device->backend->generate(device, &args, inputs, targets, counts));
+    EAB_TRY(eab_model_pass(model, inputs, targets, counts, tally, NULL));
+    return device->backend->read_reals(device, gradient, model->gradients.data, model->parameters.count);
 }
 
-static void batch_close(eab_device *device, batch *b) {
-    void *const all[] = {b->inputs, b->targets, b->counts, b->tally};
-    for (size_t i = 0; i < G_N_ELEMENTS(all); i++)
-        if (all[i]) device->backend->release(device, all[i]);
-}
-
-/* The gradient of the batch's mean loss at the model's initial weights. Free with g_free. */
+/* The same for a new model on a device. *gradient: free with g_free, also after an error. */
 static int gradient_on(eab_device *device, const eab_config *config, uint64_t first, double **gradient,
                        int64_t *count) {
-    batch b = {0};
+    const size_t tokens = (size_t)config->batch * (size_t)config->context;
+    const size_t bytes = sizeof(eab_tally) + sizeof(int64_t) + 2 * tokens * sizeof(int32_t);
     eab_model model;
+    void *memory = NULL;
     EAB_TRY(eab_model_create(device, 1, config, &model));
-    int status = batch_open(device, config, first, &b);
-    if (!status) status = eab_model_pass(&model, b.inputs, b.targets, b.counts, b.tally, NULL);
     *count = model.parameters.count;
     *gradient = g_new(double, *count);
-    if (!status) status = device->backend->read_reals(device, *gradient, model.gradients.data, *count);
-    batch_close(device, &b);
+    int status = device->backend->allocate(device, bytes, &memory);
+    if (!status) status = device->backend->zero(device, memory, bytes);
+    if (!status) status = compute_gradient(&model, config, first, memory, *gradient);
+    if (memory) device->backend->release(device, memory);
     eab_model_destroy(&model);
     return status;
 }

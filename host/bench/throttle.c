@@ -1,8 +1,8 @@
 #include "throttle.h"
 
 #include <dlfcn.h>
+#include <glib.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "base/module.h"
 #include "peak.h"
@@ -45,17 +45,16 @@ static bool load_nvml(void) {
 static void *find_gpu(int index) {
     nvml_device device = NULL;
     const char *visible = getenv("CUDA_VISIBLE_DEVICES");
-    char entry[96], *end;
     if (!load_nvml()) return NULL;
     if (!visible || !*visible) return nvml.by_index((unsigned)index, &device) == NVML_OK ? device : NULL;
-    for (; index > 0 && (visible = strchr(visible, ',')); index--) visible++;
-    const size_t length = visible ? strcspn(visible, ",") : sizeof entry;
-    if (length >= sizeof entry) return NULL;
-    memcpy(entry, visible, length);
-    entry[length] = '\0';
-    const unsigned long number = strtoul(entry, &end, 10);
-    const bool is_number = *end == '\0' && end != entry;
-    const int status = is_number ? nvml.by_index((unsigned)number, &device) : nvml.by_uuid(entry, &device);
+    char **entries = g_strsplit(visible, ",", -1), *end;
+    int status = !NVML_OK;
+    if (index < (int)g_strv_length(entries)) {
+        const unsigned long number = strtoul(entries[index], &end, 10);
+        const bool is_number = *end == '\0' && end != entries[index];
+        status = is_number ? nvml.by_index((unsigned)number, &device) : nvml.by_uuid(entries[index], &device);
+    }
+    g_strfreev(entries);
     return status == NVML_OK ? device : NULL;
 }
 
