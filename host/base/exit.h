@@ -1,4 +1,4 @@
-/* The exit codes of the program, and the one for a status of the library. */
+/* The program's exit codes. */
 #ifndef EAB_BASE_EXIT_H
 #define EAB_BASE_EXIT_H
 
@@ -10,6 +10,7 @@ enum {
     EAB_EXIT_INTERRUPTED = 130
 };
 
-int eab_exit_code(int status); /* of an eab_status */
+/* The exit code for an eab_status. */
+int eab_exit_code(int status);
 
 #endif

@@ -32,6 +32,14 @@ int eab_small_file_read(const char *path, size_t most, const char *allowed, char
     return eab_fail(EAB_BAD_INPUT, "%s: it has NUL bytes; %s", path, allowed);
 }
 
+int eab_folder_make(const char *path) {
+    struct stat facts;
+    if (mkdir(path, 0777) && errno != EEXIST)
+        return eab_fail(EAB_IO, "%s: cannot be created: %s", path, g_strerror(errno));
+    if (lstat(path, &facts) == 0 && S_ISDIR(facts.st_mode)) return EAB_OK;
+    return eab_fail(EAB_BAD_INPUT, "%s: not a folder; a folder, or a name that is free, is allowed", path);
+}
+
 /* ---- writing ------------------------------------------------------------------------------------------------- */
 
 int eab_write_all(int fd, const void *bytes, size_t size, size_t *written) {

@@ -1,13 +1,18 @@
-/* Small text files, and files that are replaced atomically. */
+/* Small text files, folders, and files that are replaced atomically. */
 #ifndef EAB_BASE_FILES_H
 #define EAB_BASE_FILES_H
 
 #include <stdbool.h>
 #include <stddef.h>
 
-/* Reads a regular file of at most `most` bytes without NUL bytes; *text is NULL if there is no file. Never waits for the
- * other end of a pipe. EAB_BAD_INPUT for any other file, with `allowed` at the end of the message; EAB_IO. g_free */
+/* Reads a regular file of at most `most` bytes without NUL bytes; *text is NULL if there is no file. Never waits for
+ * the other end of a pipe. EAB_BAD_INPUT for any other file, with `allowed` at the end of the message; EAB_IO.
+ * g_free */
 int eab_small_file_read(const char *path, size_t most, const char *allowed, char **text);
+
+/* Creates a folder if it is missing. EAB_BAD_INPUT if its name is that of a file, or of a symbolic link, which would
+ * lead out of the run; EAB_IO. */
+int eab_folder_make(const char *path);
 
 /* Replacing a file so that a crash leaves the old file or the new one, never a part: written under a temporary name,
  * synced, renamed, and the folder synced. */

@@ -1,4 +1,4 @@
-/* Objects of JSON (RFC 8259), always valid: texts from outside become one line of UTF-8, numbers that are none null. */
+/* Writes valid JSON (RFC 8259): texts become one line of UTF-8, NAN and infinities become null. */
 #ifndef EAB_BASE_JSON_H
 #define EAB_BASE_JSON_H
 
@@ -6,7 +6,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* {"key":value,...}: begin, any number of members, end. A NULL key adds an element of an array. */
+/* An object or array: begin, any number of members, end. A key of NULL adds an element of an array. */
 void eab_json_begin(GString *json, const char *key, char bracket); /* '{' or '[' */
 void eab_json_end(GString *json, char bracket);                    /* '}' or ']' */
 void eab_json_text(GString *json, const char *key, const char *text);

@@ -14,7 +14,7 @@
 
 /* ---- files of /proc and /sys ----------------------------------------------------------------------------------- */
 
-/* The value of the first line "key: value"; NULL if there is none. g_free */
+/* The value in the file's first line "key: value"; NULL if there is none. g_free */
 static char *read_value(const char *path, const char *key) {
     char *text = NULL, *value = NULL;
     if (!g_file_get_contents(path, &text, NULL, NULL)) return NULL;
@@ -30,7 +30,7 @@ static char *read_value(const char *path, const char *key) {
     return value;
 }
 
-/* The number at the beginning of a file, in bytes if it ends with K or M; `otherwise` if there is none. */
+/* The number at the beginning of a file, times 2^10 if K follows it, times 2^20 for M; `otherwise` if there is none. */
 static double read_number(const char *path, double otherwise) {
     char *text = NULL, *end;
     double number = otherwise;
@@ -45,7 +45,7 @@ static double read_number(const char *path, double otherwise) {
 
 /* ---- cores and memory ---------------------------------------------------------------------------------------- */
 
-/* The cores that this process may run on, as a mask of *size bytes; NULL: unknown. CPU_FREE */
+/* The mask of the cores that this process may run on, of *size bytes; NULL: unknown. CPU_FREE */
 static cpu_set_t *core_mask(size_t *size) {
     for (size_t bits = 1024; bits <= 1 << 20; bits *= 4) { /* the kernel's mask may be wider than cpu_set_t */
         cpu_set_t *set = CPU_ALLOC(bits);
@@ -61,13 +61,9 @@ static cpu_set_t *core_mask(size_t *size) {
 int eab_system_cores(void) {
     size_t size;
     cpu_set_t *set = core_mask(&size);
-    if (set) {
-        const int cores = CPU_COUNT_S(size, set);
-        CPU_FREE(set);
-        return cores;
-    }
-    const long online = sysconf(_SC_NPROCESSORS_ONLN);
-    return online > 0 && online < 1 << 20 ? (int)online : 1;
+    const int cores = set ? CPU_COUNT_S(size, set) : (int)sysconf(_SC_NPROCESSORS_ONLN);
+    if (set) CPU_FREE(set);
+    return MAX(1, cores);
 }
 
 uint64_t eab_system_core_hash(void) {

@@ -3,6 +3,6 @@
 #define EAB_BASE_VERSION_H
 
 const char *eab_build_version(void);
-const char *eab_build_commit(void); /* "" if it was not built in a git checkout */
+const char *eab_build_commit(void); /* "" if it was built outside a git checkout */
 
 #endif

@@ -10,12 +10,13 @@ static int merge_run(const char *run, const char *out, const char *command) {
     eab_merge_counts counts;
     const int status = eab_merge(run, out, command, &counts);
     if (status) return eab_command_error("merge", status);
-    printf("%lld of %lld cells are done", (long long)counts.done, (long long)counts.cells);
-    if (counts.diverged) printf(", %lld of them diverged", (long long)counts.diverged);
-    if (counts.failed) printf("; %lld failed", (long long)counts.failed);
-    if (counts.missing) printf("; %lld missing", (long long)counts.missing);
+    const int64_t done = counts.run.done, failed = counts.run.failed, missing = counts.cells - done - failed;
+    printf("%lld of %lld cells are done", (long long)done, (long long)counts.cells);
+    if (counts.run.diverged) printf(", %lld of them diverged", (long long)counts.run.diverged);
+    if (failed) printf("; %lld failed", (long long)failed);
+    if (missing) printf("; %lld missing", (long long)missing);
     printf("; %lld added\ntables  %s/accuracy.csv, throughput.csv\n", (long long)counts.added, out);
-    return counts.failed || counts.missing ? EAB_EXIT_FAILED : EAB_EXIT_DONE;
+    return failed || missing ? EAB_EXIT_FAILED : EAB_EXIT_DONE;
 }
 
 int eab_command_merge(int argc, char **argv) {

@@ -60,7 +60,7 @@ static void add_fleet(GArray *fleets, const char *run, const char *path, const e
         return;
     }
     g_array_append_val(fleets, fleet);
-    /* The cell that gave the file its name may have ended before the sweep was killed. */
+    /* The cell that the file is named after may have ended before the sweep was killed. */
     char *expected = eab_run_checkpoint_path(run, &plan->cells[fleet.indices[0]]);
     if (strcmp(path, expected) != 0) (void)!rename(path, expected);
     g_free(expected);

@@ -1,17 +1,15 @@
 /* Why a crash costs no rows:
  *
  * - A cell's accuracy rows are its commit. They are appended once its other rows are on the disk, so a crash leaves at
- *   worst rows without a commit or a torn last line; the next open drops both.
- * - Rows leave a table only by replacing the whole file (replace.h), so the tables are readable at every instant.
- * - Nothing is written before all tables were read and found to be in order.
+ *   worst rows without a commit or a torn last line; the next open removes both.
+ * - Rows are removed only by replacing the whole file (base/files.h), so the tables are readable at every instant.
+ * - Nothing is written before all tables were read without an error.
  */
-#include <errno.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
+#include "base/files.h"
 #include "folder_state.h"
 #include "kernels/status.h"
 #include "manifest.h"
@@ -55,7 +53,7 @@ static void folder_free(eab_run_folder *folder) {
     g_free(folder);
 }
 
-/* Warns of differences, and keeps what still holds of the old manifest. */
+/* Warns of differences, and keeps the values of the old manifest that are still right. */
 static void compare_environments(eab_run_folder *folder, eab_environment *old) {
     eab_environment *now = folder->environment;
     char *differences = eab_environment_differences(old, now, "now");
@@ -75,15 +73,9 @@ static int write_manifest(const eab_run_folder *folder) {
     return eab_manifest_write(folder->path, folder->plan->resolved, folder->environment);
 }
 
-/* A link would lead out of the run. */
 static int make_subfolder(const eab_run_folder *folder, const char *name) {
     char *path = g_build_filename(folder->path, name, NULL);
-    struct stat facts;
-    int status = EAB_OK;
-    if (mkdir(path, 0777) && errno != EEXIST)
-        status = eab_fail(EAB_IO, "%s: cannot be created: %s", path, g_strerror(errno));
-    else if (lstat(path, &facts) || !S_ISDIR(facts.st_mode))
-        status = eab_fail(EAB_BAD_INPUT, "%s: not a folder; a folder, or a name that is free, is allowed", path);
+    const int status = eab_folder_make(path);
     g_free(path);
     return status;
 }
@@ -94,8 +86,8 @@ static bool all_done(const eab_run_folder *folder) {
     return true;
 }
 
-/* The commits go first: a crash right after leaves rows without a commit, which the next open drops. Curves and
- * geometry are continued where they exist, even if the settings do not save them. */
+/* accuracy.csv first: a crash right after leaves rows without a commit, which the next open removes. Existing curves
+ * and geometry are continued even if the settings do not save them. */
 static int repair_tables(eab_run_folder *folder, const eab_run_settings *settings) {
     const bool wanted[EAB_TABLE_COUNT] = {true, true, settings->save_curves, settings->save_geometry};
     for (int table = 0; table < EAB_TABLE_COUNT; table++) {
@@ -114,7 +106,6 @@ static int prepare(eab_run_folder *folder, const eab_run_settings *settings) {
     if (old) compare_environments(folder, old);
     eab_environment_free(old);
     EAB_TRY(eab_run_folder_read(folder));
-    /* Nothing was written up to here. */
     eab_run_state_remove(folder->path); /* a killed sweep's */
     /* The manifest describes the sweep that filled the tables, so a sweep with nothing to do leaves it. */
     if (!has_manifest || !all_done(folder)) EAB_TRY(write_manifest(folder));
@@ -157,7 +148,7 @@ int eab_run_folder_close(eab_run_folder *folder) {
     return status;
 }
 
-/* ---- questions ----------------------------------------------------------------------------------------------- */
+/* ---- contents ------------------------------------------------------------------------------------------------ */
 
 const char *eab_run_folder_warning(const eab_run_folder *folder) { return folder->warning; }
 
@@ -209,7 +200,7 @@ int eab_run_folder_set_peak(eab_run_folder *folder, double gflop_per_s) {
     return write_manifest(folder);
 }
 
-/* With the mutex held. From the last table to the first: accuracy commits. */
+/* With the mutex held. From the last table to the first, as accuracy.csv commits. */
 static int append_waiting(eab_run_folder *folder) {
     for (int table = EAB_TABLE_COUNT - 1; table >= 0; table--) {
         if (!folder->files[table].path || !folder->waiting_rows[table]->len) continue;

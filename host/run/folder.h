@@ -66,8 +66,8 @@ int eab_run_folder_append(eab_run_folder *folder, const eab_cell_end *end, const
 /* Writes and syncs all waiting rows. Thread-safe. */
 int eab_run_folder_sync(eab_run_folder *folder);
 
-/* Sorts the rows into the plan's order (atomically), so that equal sweeps leave equal tables, and closes. If that fails,
- * all rows are kept. */
+/* Sorts the rows into the plan's order (atomically), so that equal sweeps leave equal tables, and closes. If that
+ * fails, all rows are kept. */
 int eab_run_folder_close(eab_run_folder *folder);
 
 /* The file of a cell's model (kind "models") or attention maps (kind "geometry"): RUN/KIND/ID.safetensors; g_free. */

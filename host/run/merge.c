@@ -1,12 +1,10 @@
-/* All shards are read first, so that a mistake in any of them changes nothing. Then the rows of each shard are appended to
- * the merged run, accuracy.csv last: its rows commit. An interrupted merge leaves rows without a commit, which the next
- * one removes and adds again. */
+/* All shards are read first, so that a mistake in any of them changes nothing. Then the rows of each shard are appended
+ * to the merged run, accuracy.csv last: its rows commit. An interrupted merge leaves rows without a commit, which the
+ * next one removes and adds again. */
 #include "merge.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/files.h"
@@ -125,27 +123,33 @@ static int read_all(merge *self) {
 
 /* ---- adding -------------------------------------------------------------------------------------------------- */
 
-/* A model or an attention map: a hard link where the file system allows one, else a copy. */
-static int bring_file(const char *from, const char *to, const char *kind, const eab_cell *cell) {
-    char *old = eab_run_cell_file(from, kind, cell), *new = eab_run_cell_file(to, kind, cell), *bytes = NULL;
-    char *parent = g_path_get_dirname(new);
+/* A hard link if the file system allows one, else a copy. */
+static int link_or_copy(const char *old, const char *new) {
+    char *folder = g_path_get_dirname(new), *bytes = NULL;
     gsize size;
     GError *error = NULL;
-    int status = EAB_OK;
-    if (access(old, F_OK) == 0 && access(new, F_OK) != 0 && (mkdir(parent, 0777) == 0 || errno == EEXIST) &&
-        link(old, new) != 0) {
+    int status = eab_folder_make(folder);
+    if (!status && link(old, new)) {
         if (g_file_get_contents(old, &bytes, &size, &error)) status = eab_replace_file(new, bytes, size, true);
         else status = eab_fail(EAB_IO, "%s", error->message);
         g_clear_error(&error);
     }
     g_free(bytes);
-    g_free(parent);
+    g_free(folder);
+    return status;
+}
+
+/* A model or an attention map, if the shard has it and OUT does not. */
+static int bring_file(const char *from, const char *to, const char *kind, const eab_cell *cell) {
+    char *old = eab_run_cell_file(from, kind, cell), *new = eab_run_cell_file(to, kind, cell);
+    const bool wanted = access(old, F_OK) == 0 && access(new, F_OK) != 0;
+    const int status = wanted ? link_or_copy(old, new) : EAB_OK;
     g_free(new);
     g_free(old);
     return status;
 }
 
-/* Whether the cell comes from this shard. */
+/* Whether the cell is to be added from this shard. */
 static bool is_added(const eab_run_folder *shard, eab_run_folder *out, int64_t index) {
     return shard->cells[index].status >= 0 && !eab_run_folder_has(out, index);
 }
@@ -200,42 +204,30 @@ static int add_shard(const merge *self, guint i, eab_run_folder *out) {
     return status;
 }
 
-/* ---- the whole ----------------------------------------------------------------------------------------------- */
+/* ---- the merged run ------------------------------------------------------------------------------------------ */
 
-/* A line for each shard that is missing or lacks cells. */
-static void report_missing(const merge *self, eab_run_folder *folder) {
+/* Prints a line for each shard that is missing or lacks cells. */
+static void report_missing(const merge *self, eab_run_folder *out) {
     int32_t *part_of = eab_shard_split(&self->plan, self->parts);
     int64_t *lacking = g_new0(int64_t, (gsize)self->parts + 1), *first = g_new0(int64_t, (gsize)self->parts + 1);
     for (int64_t i = self->plan.count - 1; i >= 0; i--) {
         eab_cell_outcome outcome;
-        if (eab_run_folder_outcome(folder, i, &outcome)) continue;
+        if (eab_run_folder_outcome(out, i, &outcome)) continue;
         lacking[part_of[i]]++;
         first[part_of[i]] = i;
     }
-    guint next = 0;
     for (int32_t part = 1; part <= self->parts; part++) {
-        const bool there = next < self->shards->len && shard_at(self, next).part == part;
-        next += there;
-        if (!there)
-            fprintf(stderr, "eabench merge: shard %d/%d is missing: %s/shards/%d-of-%d\n", part, self->parts, self->run,
-                    part, self->parts);
+        char *folder = eab_shard_folder(self->run, (eab_shard){part, self->parts});
+        if (!g_file_test(folder, G_FILE_TEST_IS_DIR))
+            fprintf(stderr, "eabench merge: shard %d/%d is missing: %s\n", part, self->parts, folder);
         else if (lacking[part])
             fprintf(stderr, "eabench merge: shard %d/%d lacks %lld cell%s, the first of them %s\n", part, self->parts,
                     (long long)lacking[part], lacking[part] == 1 ? "" : "s", self->plan.cells[first[part]].id);
+        g_free(folder);
     }
     g_free(first);
     g_free(lacking);
     g_free(part_of);
-}
-
-static void count_cells(const merge *self, eab_run_folder *out, eab_merge_counts *counts) {
-    eab_run_summary summary;
-    eab_run_folder_summary(out, &summary);
-    counts->cells = self->plan.count;
-    counts->done = summary.done;
-    counts->diverged = summary.diverged;
-    counts->failed = summary.failed;
-    counts->missing = self->plan.count - summary.done - summary.failed;
 }
 
 /* The manifest describes the machine that trained, not the one that merges. */
@@ -259,10 +251,9 @@ static int write_run(merge *self, eab_merge_counts *counts) {
     EAB_TRY(eab_run_folder_open(self->out, &self->plan, &settings, &out));
     if (self->difference) fprintf(stderr, "eabench merge: %s; results may differ in the last bits\n", self->difference);
     const int status = add_shards(self, out, counts);
-    if (!status) {
-        count_cells(self, out, counts);
-        report_missing(self, out);
-    }
+    counts->cells = self->plan.count;
+    eab_run_folder_summary(out, &counts->run);
+    if (!status) report_missing(self, out);
     const int closed = eab_run_folder_close(out);
     return closed ? closed : status;
 }

@@ -2,15 +2,16 @@
 #ifndef EAB_RUN_MERGE_H
 #define EAB_RUN_MERGE_H
 
-#include <stdint.h>
+#include "folder.h"
 
 typedef struct {
-    int64_t cells, done, diverged, failed, missing, added; /* cells: of the plan; added: by this merge */
+    int64_t cells, added; /* of the plan; by this merge */
+    eab_run_summary run;  /* the merged run */
 } eab_merge_counts;
 
-/* Adds the cells of RUN/shards to OUT (a run's folder, or RUN itself): OUT ends as if one process had done the sweep.
- * Prints a line on stderr for each shard that lacks cells. Cells that OUT has stay. EAB_BAD_INPUT where shards are of
- * different specs or numbers of parts, a cell is in two of them, or a table is damaged; then nothing is changed. */
+/* Adds the cells of RUN/shards to OUT (a run's folder, or RUN itself): OUT is then as if one process had done the
+ * sweep. Cells that OUT has stay. Prints a line on stderr for each shard that lacks cells. EAB_BAD_INPUT if shards are
+ * of different specs or numbers of parts, a cell is in two of them, or a table is damaged; then nothing is changed. */
 int eab_merge(const char *run, const char *out, const char *command, eab_merge_counts *counts);
 
 #endif

@@ -12,7 +12,7 @@
 #include "base/files.h"
 #include "kernels/status.h"
 
-/* The file has this group, then one for each listed fleet, named after its first cell. */
+/* The file's first group. The others are the listed fleets, each named after its first cell. */
 static const char SWEEP[] = "sweep";
 static const char ALLOWED[] = "it may be removed";
 enum { MAX_BYTES = 1 << 16 };
@@ -48,7 +48,7 @@ void eab_run_state_remove(const char *run) {
 
 /* ---- reading ------------------------------------------------------------------------------------------------- */
 
-/* NAN where it is missing or out of range. */
+/* NAN if it is missing or out of range. */
 static double read_real(GKeyFile *file, const char *group, const char *key, double most) {
     GError *error = NULL;
     const double value = g_key_file_get_double(file, group, key, &error);
@@ -59,7 +59,7 @@ static double read_real(GKeyFile *file, const char *group, const char *key, doub
 
 static bool is_cell_id(const char *text) { return strlen(text) == 16 && strspn(text, "0123456789abcdef") == 16; }
 
-/* Whether it is what a sweep writes. */
+/* False if a sweep does not write such a text. */
 static bool read_text(const char *text, eab_run_state *state) {
     GKeyFile *file = g_key_file_new();
     gsize count = 0;

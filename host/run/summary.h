@@ -1,4 +1,4 @@
-/* What a sweep prints on stdout: aligned tables of levels and mechanisms. */
+/* Aligned tables of levels and mechanisms, which a sweep prints on stdout. */
 #ifndef EAB_RUN_SUMMARY_H
 #define EAB_RUN_SUMMARY_H
 
@@ -6,10 +6,10 @@
 
 #include "folder.h"
 
-/* Mean token accuracy, share solved and number of results for each level and mechanism. */
+/* Prints the mean token accuracy, share solved and number of results for each level and mechanism. */
 void eab_summary_print(FILE *file, const eab_plan *plan, eab_run_folder *folder);
 
-/* Cells of the plan for each level and mechanism. */
+/* Prints the number of the plan's cells for each level and mechanism. */
 void eab_plan_print(FILE *file, const eab_plan *plan);
 
 /* A cell on one line: "ea  recurrence basis=8 delay=4  lr=0.01 seed=1". */

@@ -159,8 +159,8 @@ static void add_throughput(const eab_run_settings *settings, const eab_cell *cel
     const eab_config *config = &cell->config;
     const double train_s = result->train_s > 0 ? result->train_s : NAN;
     const double fleet_tokens_per_s = (double)result->fleet_tokens / train_s;
-    /* The members of a fleet have one shape, so the device's rate is the fleet's tokens times one member's work per
-     * token. */
+    /* The members of a fleet have one shape, so the device's rate is the fleet's rate of tokens times one member's work
+     * per token. */
     const double gflop_per_s = result->flop_per_token * fleet_tokens_per_s * 1e-9;
     /* The peak was measured in the backend's own type only. */
     const bool has_peak = settings->peak_gflop_per_s > 0 && config->precision == EAB_PRECISION_FLOAT32;
