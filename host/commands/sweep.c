@@ -17,7 +17,7 @@
 #include "plan/shard.h"
 #include "spec/options.h"
 #include "sweep/dry_run.h"
-#include "sweep/launch.h"
+#include "sweep/ranks.h"
 #include "sweep/run.h"
 
 enum { MAX_WORKERS = 4096, MAX_FLEET = 65536, NOT_GIVEN = INT_MIN };

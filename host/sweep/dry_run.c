@@ -64,7 +64,8 @@ static double measure_rate(eab_pool *pool, const eab_config *config, double step
     bool ended = false;
     while (!ended && now_s < SAMPLE_LIMIT_S && !(tokens_per_s > 0 && now_s > first_s + SAMPLE_S)) {
         eab_pool_progress progress;
-        ended = eab_pool_wait(pool, 0.01);
+        g_usleep(10000);
+        ended = eab_pool_has_ended(pool);
         eab_pool_measure(pool, &progress);
         now_s = eab_now_s() - begin_s;
         if (first_s > 0) {
@@ -90,18 +91,20 @@ static calibration calibrate(const eab_sweep *sweep, const eab_config *config, d
         cells[i].config.warmup = 0;
         indices[i] = i;
     }
+    eab_queue *queue = eab_queue_new(eab_fleets_make(NULL, cells, indices, copies, sweep->fleet, NULL));
     const eab_pool_settings settings = {.backend = sweep->backend,
                                         .device = sweep->device,
                                         .workers = (int32_t)workers,
-                                        .fleet = sweep->fleet,
+                                        .queue = queue,
                                         .sink = drop_result};
     eab_pool *pool;
-    if (eab_pool_start(&settings, cells, indices, copies, &pool) == EAB_OK) {
+    if (eab_pool_start(&settings, cells, &pool) == EAB_OK) {
         const double step_tokens = (double)config->batch * config->context * (double)copies;
         found.flop_per_s = measure_rate(pool, config, step_tokens) / workers;
         eab_pool_stop(pool);
         eab_pool_finish(pool);
     }
+    eab_queue_free(queue);
     g_free(indices);
     g_free(cells);
     return found;

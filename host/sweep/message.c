@@ -2,61 +2,49 @@
 
 #include <string.h>
 
-GByteArray *eab_rank_write(eab_rank_message_kind kind) {
-    const guint8 byte = (guint8)kind;
-    return g_byte_array_append(g_byte_array_new(), &byte, 1);
+eab_rank_message *eab_rank_message_new(eab_rank_message_kind kind, const void *tail, size_t size) {
+    eab_rank_message *message = g_malloc0(sizeof *message + size);
+    message->kind = kind;
+    message->size = size;
+    if (size) memcpy(message->tail, tail, size);
+    return message;
 }
 
-void eab_rank_put(GByteArray *message, const void *bytes, size_t size) {
-    g_byte_array_append(message, bytes, (guint)size);
+void eab_rank_send(const eab_ranks *ranks, int to, eab_rank_message *message) {
+    ranks->send(to, message, sizeof *message + message->size);
+    g_free(message);
 }
 
-void eab_rank_put_count(GByteArray *message, int64_t value) { eab_rank_put(message, &value, sizeof value); }
-
-void eab_rank_put_real(GByteArray *message, double value) { eab_rank_put(message, &value, sizeof value); }
-
-void eab_rank_put_text(GByteArray *message, const char *text) {
-    eab_rank_put(message, text ? text : "", (text ? strlen(text) : 0) + 1);
+eab_rank_message *eab_rank_receive(const eab_ranks *ranks, int *from) {
+    size_t size;
+    eab_rank_message *message = ranks->receive(from, &size);
+    if (!message || (size >= sizeof *message && size - sizeof *message == message->size)) return message;
+    g_free(message);
+    return eab_rank_message_new(EAB_RANK_DAMAGED, NULL, 0);
 }
 
-eab_rank_message_kind eab_rank_read(eab_rank_reader *message, const void *bytes, size_t size) {
-    *message = (eab_rank_reader){bytes, (const char *)bytes + size, false};
-    guint8 kind = 0;
-    eab_rank_get(message, &kind, sizeof kind);
-    return (eab_rank_message_kind)kind;
+void eab_outbox_init(eab_outbox *outbox) {
+    pthread_mutex_init(&outbox->mutex, NULL);
+    g_queue_init(&outbox->messages);
 }
 
-void eab_rank_get(eab_rank_reader *message, void *bytes, size_t size) {
-    if ((size_t)(message->end - message->at) < size) {
-        memset(bytes, 0, size);
-        message->at = message->end;
-        message->bad = true;
-        return;
-    }
-    memcpy(bytes, message->at, size);
-    message->at += size;
+void eab_outbox_destroy(eab_outbox *outbox) {
+    g_queue_clear_full(&outbox->messages, g_free);
+    pthread_mutex_destroy(&outbox->mutex);
 }
 
-int64_t eab_rank_get_count(eab_rank_reader *message) {
-    int64_t value;
-    eab_rank_get(message, &value, sizeof value);
-    return value;
+void eab_outbox_post(eab_outbox *outbox, eab_rank_message *message) {
+    pthread_mutex_lock(&outbox->mutex);
+    g_queue_push_tail(&outbox->messages, message);
+    pthread_mutex_unlock(&outbox->mutex);
 }
 
-double eab_rank_get_real(eab_rank_reader *message) {
-    double value;
-    eab_rank_get(message, &value, sizeof value);
-    return value;
-}
-
-const char *eab_rank_get_text(eab_rank_reader *message) {
-    const char *text = message->at;
-    const char *zero = text == message->end ? NULL : memchr(text, '\0', (size_t)(message->end - text));
-    if (!zero) {
-        message->at = message->end;
-        message->bad = true;
-        return "";
-    }
-    message->at = zero + 1;
-    return text;
+void eab_outbox_send(eab_outbox *outbox, const eab_ranks *ranks, int to) {
+    eab_rank_message *message;
+    do {
+        pthread_mutex_lock(&outbox->mutex);
+        message = g_queue_pop_head(&outbox->messages);
+        pthread_mutex_unlock(&outbox->mutex);
+        if (message) eab_rank_send(ranks, to, message);
+    } while (message);
 }

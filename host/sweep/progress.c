@@ -1,28 +1,28 @@
 #include "progress.h"
 
-#include <glib.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
 
-#include "base/json.h"
 #include "base/files.h"
+#include "base/json.h"
+#include "base/system.h"
 #include "kernels/attention.h"
 #include "kernels/clock.h"
 
-static const char PROGRAM_PREFIX[] = "eabench sweep: "; /* of messages */
-enum { RATE_SAMPLES = 32 };                             /* one in 0.1 s: the rate of the last 3 seconds */
+enum { RATE_SAMPLES = 32 }; /* one in 0.1 s: the rate of the last 3 seconds */
 static const double REDRAW_S = 0.1, QUIET_S = 30, JSON_EVERY_S = 1, LINE_EVERY_S = 5, LINE_BURST = 100;
 
 struct eab_progress {
     int fd;
     eab_progress_kind kind; /* AUTO is LINES here, or live */
     bool live, colour, drawn;
-    double started_s, line_s;
-    double drawn_s; /* when the live line or the last plain line was written */
-    double lines;   /* plain lines that may be written now */
+    double started_s; /* of the first update; 0: there was none */
+    double drawn_s;   /* when the live line or the last plain line was written */
+    double lines;     /* plain lines that may be written */
+    double line_s;    /* when `lines` was computed */
     struct {
         double s, tokens;
     } sample[RATE_SAMPLES];
@@ -55,45 +55,33 @@ void eab_quantity_print(double value, const char *unit, char *text, size_t size)
 }
 
 /* Appends a part after two spaces if the line has room for it. After the first part that does not fit, none is
- * added. */
-static void add_part(GString *line, bool *full, size_t columns, const char *part) {
-    const size_t gap = line->len ? 2 : 0;
-    if (*full || line->len + gap + strlen(part) > columns) {
-        *full = true;
-        return;
-    }
-    if (gap) g_string_append(line, "  ");
-    g_string_append(line, part);
+ * added: *columns is 0 then. */
+__attribute__((format(printf, 3, 4))) static void add_part(GString *line, size_t *columns, const char *format, ...) {
+    va_list arguments;
+    va_start(arguments, format);
+    char *part = g_strdup_vprintf(format, arguments);
+    va_end(arguments);
+    const char *gap = line->len ? "  " : "";
+    if (line->len + strlen(gap) + strlen(part) > *columns) *columns = 0;
+    else g_string_append_printf(line, "%s%s", gap, part);
+    g_free(part);
 }
 
-void eab_progress_line(const eab_progress_state *state, double eta_s, double rate, size_t columns, char *text,
-                       size_t size) {
-    char part[96], number[32];
-    bool full = false;
+char *eab_progress_line(const eab_progress_state *state, double eta_s, double rate, size_t columns) {
+    char eta[32], speed[32];
     GString *line = g_string_new(NULL);
-    g_snprintf(part, sizeof part, "%" G_GINT64_FORMAT "/%" G_GINT64_FORMAT " cells", (gint64)state->cells_done,
-               (gint64)state->cells_total);
-    add_part(line, &full, columns, part);
-    g_snprintf(part, sizeof part, "%d%%",
-               (int)(100 * state->cells_done / (state->cells_total > 0 ? state->cells_total : 1)));
-    add_part(line, &full, columns, part);
-    if (state->failed) {
-        g_snprintf(part, sizeof part, "%" G_GINT64_FORMAT " failed", (gint64)state->failed);
-        add_part(line, &full, columns, part);
-    }
-    eab_duration_print(eta_s, number, sizeof number);
-    g_snprintf(part, sizeof part, "ETA %s", number);
-    add_part(line, &full, columns, part);
-    eab_quantity_print(rate, "tok/s", part, sizeof part);
-    add_part(line, &full, columns, part);
-    for (int32_t i = 0; i < EAB_MECHANISM_COUNT; i++) {
-        const char *name = state->accuracy_count[i] ? eab_mechanism_name(i) : NULL;
-        if (!name) continue;
-        g_snprintf(part, sizeof part, "%s %.3f", name, state->accuracy_sum[i] / (double)state->accuracy_count[i]);
-        add_part(line, &full, columns, part);
-    }
-    g_strlcpy(text, line->str, size);
-    g_string_free(line, TRUE);
+    eab_duration_print(eta_s, eta, sizeof eta);
+    eab_quantity_print(rate, "tok/s", speed, sizeof speed);
+    add_part(line, &columns, "%lld/%lld cells", (long long)state->cells_done, (long long)state->cells_total);
+    add_part(line, &columns, "%d%%", (int)(100 * state->cells_done / MAX(1, state->cells_total)));
+    if (state->failed) add_part(line, &columns, "%lld failed", (long long)state->failed);
+    add_part(line, &columns, "ETA %s", eta);
+    add_part(line, &columns, "%s", speed);
+    for (int32_t i = 0; i < EAB_MECHANISM_COUNT; i++)
+        if (state->accuracy_count[i])
+            add_part(line, &columns, "%s %.3f", eab_mechanism_name(i),
+                     state->accuracy_sum[i] / (double)state->accuracy_count[i]);
+    return g_string_free(line, FALSE);
 }
 
 /* The terminal's columns but one, so that the line never wraps. */
@@ -105,12 +93,11 @@ static size_t columns_of(int fd) {
     return columns > 1 && columns <= 1000 ? (size_t)columns - 1 : 79;
 }
 
-/* Write errors are ignored: progress is not a result. */
 static void put(const eab_progress *progress, const char *text) {
     (void)eab_write_all(progress->fd, text, strlen(text), NULL);
 }
 
-static void clear(eab_progress *progress) {
+void eab_progress_clear(eab_progress *progress) {
     if (progress->drawn) put(progress, "\r\033[K");
     progress->drawn = false;
 }
@@ -122,15 +109,15 @@ eab_progress *eab_progress_new(int fd, eab_progress_kind kind) {
     progress->kind = kind;
     progress->live = kind == EAB_PROGRESS_AUTO && isatty(fd) && terminal && *terminal && strcmp(terminal, "dumb") != 0;
     progress->colour = progress->live && !(no_colour && *no_colour);
-    progress->started_s = progress->line_s = eab_now_s();
-    progress->drawn_s = progress->live ? 0 : progress->started_s;
+    progress->line_s = eab_now_s();
+    progress->drawn_s = progress->live ? 0 : progress->line_s;
     progress->lines = LINE_BURST;
     progress->tokens_per_s = NAN;
     return progress;
 }
 
 void eab_progress_free(eab_progress *progress) {
-    clear(progress);
+    eab_progress_clear(progress);
     g_free(progress);
 }
 
@@ -144,32 +131,45 @@ static double current_rate(eab_progress *progress, double now, double tokens) {
     return since > 0 ? (tokens - progress->sample[oldest % RATE_SAMPLES].tokens) / since : NAN;
 }
 
-static double eta_of(const eab_progress *progress, const eab_progress_state *state, double now) {
-    const double elapsed = now - progress->started_s;
-    if (state->flop_done <= 0 || elapsed < 0.5) return NAN;
-    return elapsed * (state->flop_total - state->flop_done) / state->flop_done;
-}
-
 double eab_progress_eta_s(const eab_progress *progress, const eab_progress_state *state) {
-    return eta_of(progress, state, eab_now_s());
+    const double elapsed = eab_now_s() - progress->started_s;
+    if (progress->started_s <= 0 || state->flop_done <= 0 || elapsed < 0.5) return NAN;
+    return elapsed * (state->flop_total - state->flop_done) / state->flop_done;
 }
 
 double eab_progress_tokens_per_s(const eab_progress *progress) { return progress->tokens_per_s; }
 
-static void put_json(const eab_progress *progress, const eab_progress_state *state, double now) {
+/* ---- events ---------------------------------------------------------------------------------------------------- */
+
+GString *eab_progress_begin_event(const eab_progress *progress, const char *name) {
+    char now[32];
+    if (progress->kind != EAB_PROGRESS_JSON) return NULL;
     GString *json = g_string_new(NULL);
+    eab_time_print(now, sizeof now);
     eab_json_begin(json, NULL, '{');
-    eab_json_text(json, "event", "progress");
-    eab_json_count(json, "cells", state->cells_total);
-    eab_json_count(json, "done", state->cells_done);
-    eab_json_count(json, "failed", state->failed);
-    eab_json_real(json, "eta_s", eta_of(progress, state, now));
-    eab_json_real(json, "tokens_per_s", progress->tokens_per_s);
+    eab_json_text(json, "event", name);
+    eab_json_text(json, "time", now);
+    return json;
+}
+
+void eab_progress_end_event(const eab_progress *progress, GString *json) {
     eab_json_end(json, '}');
     g_string_append_c(json, '\n');
     put(progress, json->str);
     g_string_free(json, TRUE);
 }
+
+static void put_event(const eab_progress *progress, const eab_progress_state *state) {
+    GString *json = eab_progress_begin_event(progress, "progress");
+    eab_json_count(json, "cells", state->cells_total);
+    eab_json_count(json, "done", state->cells_done);
+    eab_json_count(json, "failed", state->failed);
+    eab_json_real(json, "eta_s", eab_progress_eta_s(progress, state));
+    eab_json_real(json, "tokens_per_s", progress->tokens_per_s);
+    eab_progress_end_event(progress, json);
+}
+
+/* ---- lines ----------------------------------------------------------------------------------------------------- */
 
 /* Limits the plain lines, so that the log of a large sweep has not one line for each cell. */
 static bool line_allowed(eab_progress *progress, double now) {
@@ -180,61 +180,69 @@ static bool line_allowed(eab_progress *progress, double now) {
     return true;
 }
 
+static void put_live_line(eab_progress *progress, const char *text) {
+    const size_t head = strcspn(text, " ");
+    char *line = progress->colour ? g_strdup_printf("\r\033[1m%.*s\033[0m%s\033[K", (int)head, text, text + head)
+                                  : g_strdup_printf("\r%s\033[K", text);
+    put(progress, line);
+    progress->drawn = true;
+    g_free(line);
+}
+
+static void put_line(eab_progress *progress, const char *text) {
+    char *line = g_strconcat(text, "\n", NULL);
+    put(progress, line);
+    g_free(line);
+}
+
 void eab_progress_update(eab_progress *progress, const eab_progress_state *state) {
-    char text[512];
     const double now = eab_now_s();
     const double every_s = progress->live                        ? REDRAW_S * 0.9
                            : progress->kind == EAB_PROGRESS_JSON ? JSON_EVERY_S
                                                                  : QUIET_S;
+    if (progress->started_s <= 0) progress->started_s = now;
     progress->tokens_per_s = current_rate(progress, now, state->tokens);
     if (now - progress->drawn_s < every_s || progress->kind == EAB_PROGRESS_OFF) return;
     progress->drawn_s = now;
     if (progress->kind == EAB_PROGRESS_JSON) {
-        put_json(progress, state, now);
+        put_event(progress, state);
         return;
     }
-    eab_progress_line(state, eta_of(progress, state, now), progress->tokens_per_s,
-                      progress->live ? columns_of(progress->fd) : 400, text, sizeof text);
-    char *line;
-    if (!progress->live) line = g_strconcat(text, "\n", NULL);
-    else {
-        const size_t head = strcspn(text, " ");
-        line = progress->colour ? g_strdup_printf("\r\033[1m%.*s\033[0m%s\033[K", (int)head, text, text + head)
-                                : g_strdup_printf("\r%s\033[K", text);
-    }
-    put(progress, line);
-    progress->drawn = progress->live;
-    g_free(line);
+    char *text = eab_progress_line(state, eab_progress_eta_s(progress, state), progress->tokens_per_s,
+                                   progress->live ? columns_of(progress->fd) : 400);
+    if (progress->live) put_live_line(progress, text);
+    else put_line(progress, text);
+    g_free(text);
 }
 
 void eab_progress_cell(eab_progress *progress, const eab_progress_state *state, const char *text) {
     if (progress->live || progress->kind == EAB_PROGRESS_JSON || progress->kind == EAB_PROGRESS_OFF) return;
     char eta[32] = "";
-    const double now = eab_now_s(), eta_s = eta_of(progress, state, now);
+    const double now = eab_now_s(), eta_s = eab_progress_eta_s(progress, state);
     if (!line_allowed(progress, now)) return;
     if (isfinite(eta_s)) eab_duration_print(eta_s, eta, sizeof eta);
-    char *line = g_strdup_printf("%" G_GINT64_FORMAT "/%" G_GINT64_FORMAT "  %s%s%s\n", (gint64)state->cells_done,
-                                 (gint64)state->cells_total, text, *eta ? "  ETA " : "", eta);
-    put(progress, line);
+    char *line = g_strdup_printf("%lld/%lld  %s%s%s", (long long)state->cells_done, (long long)state->cells_total, text,
+                                 *eta ? "  ETA " : "", eta);
+    put_line(progress, line);
     progress->drawn_s = now;
     g_free(line);
 }
 
-void eab_progress_note(eab_progress *progress, const char *text) {
-    if (progress->kind == EAB_PROGRESS_JSON) {
-        GString *json = g_string_new(NULL);
-        eab_json_begin(json, NULL, '{');
-        eab_json_text(json, "event", "note");
-        eab_json_text(json, "text", g_str_has_prefix(text, PROGRAM_PREFIX) ? text + strlen(PROGRAM_PREFIX) : text);
-        eab_json_end(json, '}');
-        g_string_append_c(json, '\n');
-        put(progress, json->str);
-        g_string_free(json, TRUE);
-        return;
+void eab_progress_note(eab_progress *progress, const char *format, ...) {
+    va_list arguments;
+    va_start(arguments, format);
+    char *text = g_strdup_vprintf(format, arguments);
+    va_end(arguments);
+    GString *json = eab_progress_begin_event(progress, "note");
+    if (json) {
+        eab_json_text(json, "text", text);
+        eab_progress_end_event(progress, json);
+    } else {
+        char *line = g_strconcat("eabench sweep: ", text, NULL);
+        eab_progress_clear(progress);
+        put_line(progress, line);
+        progress->drawn_s = progress->live ? 0 : eab_now_s();
+        g_free(line);
     }
-    char *line = g_strdup_printf("%s%s\n", progress->drawn ? "\r\033[K" : "", text);
-    put(progress, line);
-    progress->drawn = false;
-    progress->drawn_s = progress->live ? 0 : eab_now_s();
-    g_free(line);
+    g_free(text);
 }

@@ -1,5 +1,6 @@
-/* The processes of one sweep, called ranks, and messages between them. MPI is behind it: in a library of its own
- * (ranks_mpi.c), loaded only where a launcher started several processes, so that the program starts without it.
+/* The processes of one sweep, called ranks, that a launcher (mpirun, mpiexec, srun, flux, jsrun) started, and messages
+ * between them. MPI is in a library of its own (ranks_mpi.c), loaded only where a launcher started several processes,
+ * so that the program starts without MPI.
  *
  * One thread calls these. Messages from one rank to another arrive in the order in which they were sent. */
 #ifndef EAB_SWEEP_RANKS_H
@@ -9,29 +10,38 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* What the launcher left in the environment. */
+typedef struct {
+    const char *launcher; /* "mpirun"; NULL: none */
+    int tasks, rank;      /* 1 and 0 without one */
+    bool can_connect;     /* the launcher lets its tasks find each other (PMI, PMIx) */
+} eab_launch;
+
+eab_launch eab_launch_detect(void);
+
 typedef struct {
     int rank, count;           /* among all */
     int node_rank, node_count; /* among those on this machine */
     int same_rank, same_count; /* among those on this machine with the same token */
 } eab_ranks_place;
 
-/* What the library exports, as `eab_ranks_by_mpi`. Functions that return bool are true where all is well. */
+/* What the library exports, as `eab_ranks_by_mpi`. Functions that return bool are true on success. */
 typedef struct {
     int version; /* EAB_RANKS_VERSION */
-    /* Connects. `token`: whatever the ranks of a machine are to be told apart by. */
+    /* Connects. Ranks of a machine with the same `token` share their cores. */
     bool (*open)(uint64_t token, eab_ranks_place *place, char *error, size_t size);
     /* Sends a copy of the bytes (1..2^31-1), without waiting for it to arrive. */
     bool (*send)(int to, const void *bytes, size_t size);
     /* A message that has arrived: malloc'd, with one more byte, 0, behind it; NULL if there is none. */
     void *(*receive)(int *from, size_t *size);
-    /* Whether all that was sent has left. */
+    /* Whether all messages have left. */
     bool (*is_idle)(void);
     /* Disconnects; every rank must do so, and waits for the others. */
     void (*close)(void);
 } eab_ranks;
 enum { EAB_RANKS_VERSION = 1 };
 
-/* Loads the library and connects. EAB_UNSUPPORTED, EAB_BAD_INPUT with a line where that cannot be. */
+/* Loads the library and connects. EAB_UNSUPPORTED or EAB_BAD_INPUT with a line if that fails. */
 int eab_ranks_open(uint64_t token, const eab_ranks **api, eab_ranks_place *place);
 
 #endif

@@ -1,81 +1,43 @@
 #include "report.h"
 
 #include <math.h>
-#include <stdio.h>
-#include <string.h>
-#include <unistd.h>
 
 #include "base/json.h"
-#include "base/files.h"
-#include "base/system.h"
 #include "base/version.h"
 #include "kernels/clock.h"
 #include "kernels/status.h"
+#include "leader.h"
+#include "run/state.h"
+#include "run/summary.h"
 #include "run/tables.h"
 #include "spec/cell_task.h"
 
+enum { MAX_FAILURES_SHOWN = 10 };
 static const double STATE_EVERY_S = 2;
 
-static bool in_json(const eab_sweep *sweep) { return sweep->progress == EAB_PROGRESS_JSON; }
+/* ---- events of --progress json ----------------------------------------------------------------------------------- */
 
-static GString *begin_event(const char *name) {
-    char now[32];
-    GString *json = g_string_new(NULL);
-    eab_time_print(now, sizeof now);
-    eab_json_begin(json, NULL, '{');
-    eab_json_text(json, "event", name);
-    eab_json_text(json, "time", now);
-    return json;
-}
-
-/* Write errors are ignored: progress is not a result. */
-static void end_event(GString *json) {
-    eab_json_end(json, '}');
-    g_string_append_c(json, '\n');
-    (void)eab_write_all(STDERR_FILENO, json->str, json->len, NULL);
-    g_string_free(json, TRUE);
-}
-
-void eab_report_note(const eab_sweep *sweep, const char *format, ...) {
-    va_list arguments;
-    va_start(arguments, format);
-    char *text = g_strdup_vprintf(format, arguments);
-    va_end(arguments);
-    if (in_json(sweep)) {
-        GString *json = begin_event("note");
-        eab_json_text(json, "text", text);
-        end_event(json);
-    } else {
-        fprintf(stderr, "eabench sweep: %s\n", text);
-    }
-    g_free(text);
-}
-
-void eab_report_start(const eab_sweep *sweep, int64_t cells, int64_t done, int64_t todo) {
-    if (!in_json(sweep)) return;
-    GString *json = begin_event("start");
+void eab_report_start(const eab_sweep_session *session, int64_t done, int64_t todo) {
+    const eab_sweep *sweep = session->sweep;
+    GString *json = eab_progress_begin_event(session->progress, "start");
+    if (!json) return;
     eab_json_text(json, "version", eab_build_version());
     eab_json_text(json, "run", sweep->out);
     eab_json_text(json, "backend", sweep->backend);
     eab_json_text(json, "device", sweep->description);
     eab_json_count(json, "workers", sweep->workers);
-    eab_json_count(json, "cells", cells);
+    eab_json_count(json, "cells", session->plan->count);
     eab_json_count(json, "done", done);
     eab_json_count(json, "todo", todo);
-    end_event(json);
+    eab_progress_end_event(session->progress, json);
 }
 
-static void add_step(GString *json, int64_t step) {
-    if (step >= 0) eab_json_count(json, "steps_to_solve", step);
-    else eab_json_real(json, "steps_to_solve", NAN);
-}
-
-void eab_report_cell(const eab_sweep_session *session, const eab_cell_end *end) {
-    if (!in_json(session->sweep)) return;
+static void report_event(const eab_sweep_session *session, const eab_cell_end *end) {
+    GString *json = eab_progress_begin_event(session->progress, "cell");
+    if (!json) return;
     const eab_cell *cell = &session->plan->cells[end->index];
     const eab_progress_state *state = &session->state;
     char level[EAB_LEVEL_NAME_SIZE];
-    GString *json = begin_event("cell");
     eab_config_level_name(&cell->config, level, sizeof level);
     eab_json_text(json, "cell", cell->id);
     eab_json_text(json, "status", eab_cell_status_name(end->status));
@@ -86,23 +48,23 @@ void eab_report_cell(const eab_sweep_session *session, const eab_cell_end *end) 
     eab_json_real(json, "lr", cell->config.lr);
     eab_json_count(json, "seed", cell->config.seed);
     eab_json_real(json, "token_accuracy", end->token_accuracy);
-    add_step(json, end->steps_to_solve);
+    eab_json_real(json, "steps_to_solve", end->steps_to_solve >= 0 ? (double)end->steps_to_solve : NAN);
     eab_json_real(json, "wall_s", end->wall_s);
     eab_json_count(json, "cells", state->cells_total);
     eab_json_count(json, "done", state->cells_done);
     eab_json_count(json, "failed", state->failed);
     eab_json_real(json, "eta_s", eab_progress_eta_s(session->progress, state));
-    end_event(json);
+    eab_progress_end_event(session->progress, json);
 }
 
 void eab_report_end(const eab_sweep_session *session, const eab_run_summary *summary, int status, int code,
                     const char *reason) {
-    if (!in_json(session->sweep)) return;
+    GString *json = eab_progress_begin_event(session->progress, "end");
+    if (!json) return;
     const char *name = status == EAB_INTERRUPTED ? session->over_time ? "time_limit" : "interrupted"
                        : status                  ? "error"
                        : code                    ? "failed"
                                                  : "done";
-    GString *json = begin_event("end");
     eab_json_text(json, "status", name);
     eab_json_text(json, "reason", status && status != EAB_INTERRUPTED ? reason : "");
     eab_json_count(json, "exit_code", code);
@@ -111,27 +73,89 @@ void eab_report_end(const eab_sweep_session *session, const eab_run_summary *sum
     eab_json_count(json, "diverged", summary->diverged);
     eab_json_count(json, "failed", summary->failed);
     eab_json_text(json, "again", session->sweep->resume_command);
-    end_event(json);
+    eab_progress_end_event(session->progress, json);
 }
+
+/* ---- cells that ended, messages and sums of work ----------------------------------------------------------------- */
+
+static void report_failure(eab_sweep_session *session, const char *label, const eab_cell_end *end) {
+    if (session->state.failed > MAX_FAILURES_SHOWN) return;
+    eab_progress_note(session->progress, "%s: %s: %s%s", label, eab_cell_status_name(end->status), end->reason,
+                      session->state.failed == MAX_FAILURES_SHOWN ? " (further failures are shown in accuracy.csv only)"
+                                                                  : "");
+}
+
+/* "LABEL  accuracy 0.9871, solved at step 400  1.2s", "LABEL  diverged  1.2s" or "LABEL  abandoned at ...". */
+static void report_result(eab_sweep_session *session, const char *label, const eab_cell_end *end) {
+    char solved[64] = "", took[32] = "--", *line;
+    if (end->steps_to_solve >= 0)
+        g_snprintf(solved, sizeof solved, ", solved at step %" G_GINT64_FORMAT, (gint64)end->steps_to_solve);
+    if (end->wall_s < 60) g_snprintf(took, sizeof took, "%.1fs", end->wall_s);
+    else eab_duration_print(end->wall_s, took, sizeof took);
+    if (end->status == EAB_CELL_TIMEOUT) line = g_strdup_printf("%s  %s", label, end->reason);
+    else if (end->status == EAB_CELL_DIVERGED) line = g_strdup_printf("%s  diverged  %s", label, took);
+    else line = g_strdup_printf("%s  accuracy %.4f%s  %s", label, end->token_accuracy, solved, took);
+    eab_progress_cell(session->progress, &session->state, line);
+    g_free(line);
+}
+
+static void report_end(eab_sweep_session *session, const eab_cell_end *end) {
+    const eab_config *config = &session->plan->cells[end->index].config;
+    eab_progress_state *state = &session->state;
+    const bool is_result = eab_cell_status_is_result(end->status);
+    char label[512];
+    eab_cell_label(config, label, sizeof label);
+    state->cells_done += is_result;
+    state->failed += !is_result && end->status != EAB_CELL_TIMEOUT;
+    if (is_result && !isnan(end->token_accuracy)) {
+        state->accuracy_sum[config->mechanism] += end->token_accuracy;
+        state->accuracy_count[config->mechanism]++;
+    }
+    report_event(session, end);
+    if (is_result || end->status == EAB_CELL_TIMEOUT) report_result(session, label, end);
+    else report_failure(session, label, end);
+}
+
+/* Updates the sums of work done, in this process and in the followers. */
+static void measure(eab_sweep_session *session) {
+    eab_progress_state *state = &session->state;
+    const eab_pool_progress *earlier = &session->earlier;
+    eab_pool_measure(session->pool, &session->work);
+    if (session->leader) eab_leader_add_progress(session->leader, &session->work);
+    state->flop_done = earlier->flop_done + session->work.flop_done;
+    state->flop_total = earlier->flop_total + session->work.flop_total;
+    state->tokens = earlier->tokens + session->work.tokens;
+}
+
+void eab_report_cells(eab_sweep_session *session) {
+    pthread_mutex_lock(&session->mutex);
+    GArray *ends = session->ends;
+    session->ends = g_array_new(FALSE, FALSE, sizeof(eab_cell_end));
+    GPtrArray *notes = session->notes;
+    session->notes = g_ptr_array_new_with_free_func(g_free);
+    pthread_mutex_unlock(&session->mutex);
+
+    for (guint i = 0; i < notes->len; i++) eab_progress_note(session->progress, "%s", (const char *)notes->pdata[i]);
+    measure(session);
+    for (guint i = 0; i < ends->len; i++) report_end(session, &g_array_index(ends, eab_cell_end, i));
+    g_ptr_array_free(notes, TRUE);
+    g_array_free(ends, TRUE);
+}
+
+/* ---- RUN/.state -------------------------------------------------------------------------------------------------- */
 
 void eab_report_state(eab_sweep_session *session, bool stopping, bool now) {
     const double time_s = eab_now_s();
     if (!now && time_s - session->published_s < STATE_EVERY_S) return;
     session->published_s = time_s;
-    eab_run_state *state = &session->published;
-    eab_pool_fleet fleets[EAB_STATE_MAX_RUNNING];
-    state->running_count = session->pool ? eab_pool_list(session->pool, fleets, EAB_STATE_MAX_RUNNING) : 0;
-    const int32_t own = MIN(state->running_count, EAB_STATE_MAX_RUNNING);
-    if (session->leader)
-        state->running_count += eab_leader_list(session->leader, fleets + own, EAB_STATE_MAX_RUNNING - own);
-    for (int32_t i = 0; i < MIN(state->running_count, EAB_STATE_MAX_RUNNING); i++) {
-        eab_running *running = &state->running[i];
-        g_strlcpy(running->cell, session->plan->cells[fleets[i].index].id, sizeof running->cell);
-        running->members = fleets[i].members;
-        running->share = fleets[i].share;
+    eab_run_state state = {.eta_s = eab_progress_eta_s(session->progress, &session->state),
+                           .tokens_per_s = eab_progress_tokens_per_s(session->progress),
+                           .stopping = stopping,
+                           .running_count = session->work.running_count};
+    for (int32_t i = 0; i < MIN(state.running_count, EAB_STATE_MAX_RUNNING); i++) {
+        const eab_pool_fleet *fleet = &session->work.running[i];
+        state.running[i] = (eab_running){.members = fleet->members, .share = fleet->share};
+        g_strlcpy(state.running[i].cell, session->plan->cells[fleet->index].id, sizeof state.running[i].cell);
     }
-    state->stopping = stopping;
-    state->eta_s = session->progress ? eab_progress_eta_s(session->progress, &session->state) : NAN;
-    state->tokens_per_s = session->progress ? eab_progress_tokens_per_s(session->progress) : NAN;
-    eab_run_state_write(session->sweep->out, state);
+    eab_run_state_write(session->sweep->out, &state);
 }

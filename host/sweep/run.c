@@ -7,15 +7,12 @@
 #include "base/csv.h"
 #include "base/exit.h"
 #include "base/interrupt.h"
-#include "base/version.h"
 #include "bench/peak.h"
 #include "kernels/clock.h"
-#include "profile_print.h"
+#include "leader.h"
 #include "report.h"
+#include "results.h"
 #include "run/checkpoints.h"
-#include "run/summary.h"
-#include "search.h"
-#include "session.h"
 
 static const double POLL_EVERY_S = 0.1;
 
@@ -28,16 +25,12 @@ static void stop(eab_sweep_session *session, double patience_s) {
 
 /* Waits at most `seconds` for the workers of all processes to end; whether they have. */
 static bool wait_for_workers(eab_sweep_session *session, double seconds) {
-    static const double SERVE_EVERY_S = 0.001;
-    if (!session->leader) return eab_pool_wait(session->pool, seconds);
     const double until_s = eab_now_s() + seconds;
     for (;;) {
-        if (eab_leader_serve(session->leader)) stop(session, 0); /* closing the folder reports the error */
-        const bool own_ended = eab_pool_wait(session->pool, 0);
-        if (own_ended && !eab_leader_is_busy(session->leader)) return true;
+        if (session->leader) eab_leader_serve(session->leader);
+        if (eab_pool_has_ended(session->pool) && !(session->leader && eab_leader_is_busy(session->leader))) return true;
         if (eab_now_s() >= until_s) return false;
-        if (own_ended) g_usleep((gulong)(SERVE_EVERY_S * 1e6));
-        else eab_pool_wait(session->pool, SERVE_EVERY_S);
+        g_usleep(1000);
     }
 }
 
@@ -48,15 +41,14 @@ static bool is_interrupted(const eab_sweep_session *session) {
 static void begin_stopping(eab_sweep_session *session) {
     /* After an interrupt the launcher may kill the ranks within about a second. */
     stop(session, is_interrupted(session) ? 0.4 : 10);
-    eab_progress_note(session->progress, is_interrupted(session)
-                                             ? "eabench sweep: stopping; interrupt again to end at once"
-                                             : "eabench sweep: the time limit is reached; stopping");
+    eab_progress_note(session->progress, "%s",
+                      is_interrupted(session) ? "stopping; interrupt again to end at once"
+                                              : "the time limit is reached; stopping");
 }
 
 /* Like a kill, which the tables survive at any instant. */
 static void end_at_once(eab_sweep_session *session) {
-    eab_progress_note(session->progress, EAB_INTERRUPTED_AGAIN);
-    eab_progress_free(session->progress);
+    eab_progress_note(session->progress, "interrupted again: ended at once; what is on the disk stays");
     _exit(EAB_EXIT_INTERRUPTED);
 }
 
@@ -74,7 +66,7 @@ static void watch(eab_sweep_session *session) {
         }
         if (eab_interrupt_count() > 1) end_at_once(session);
         if (eab_run_folder_sync(session->folder)) stop(session, 0); /* closing the folder reports the error */
-        eab_session_report_ends(session);
+        eab_report_cells(session);
         if (ended) break;
         eab_progress_update(session->progress, &session->state);
         eab_report_state(session, stopping, false);
@@ -84,72 +76,65 @@ static void watch(eab_sweep_session *session) {
 
 /* ---- training ------------------------------------------------------------------------------------------------ */
 
-/* Fleets that must stay together: those that have a checkpoint, and those that a device failed at. NULL: none. */
+/* Fleets that must stay together: those that have a checkpoint, and those that a device failed at. */
 static GArray *find_begun(eab_sweep_session *session, const int64_t *todo, int64_t count) {
     const eab_sweep *sweep = session->sweep;
-    GArray *begun = NULL;
-    if (sweep->checkpoint_every_s > 0) begun = eab_run_checkpoints_find(sweep->out, session->plan, todo, count);
-    if (session->suspects.cells > 0) {
-        if (!begun) begun = g_array_new(FALSE, FALSE, sizeof(eab_fleet));
+    GArray *begun = sweep->checkpoint_every_s > 0 ? eab_run_checkpoints_find(sweep->out, session->plan, todo, count)
+                                                  : g_array_new(FALSE, FALSE, sizeof(eab_fleet));
+    if (session->suspects.cells > 0)
         eab_fleets_add_suspects(begun, session->plan->cells, todo, count, &session->suspects);
-    }
     session->suspects = (eab_suspects){0, 0, 0};
     return begun;
 }
 
-static int watch_pool(eab_sweep_session *session, eab_queue *queue) {
+/* Waits for the pool and adds its work to the sums of the earlier pools. */
+static int finish_pool(eab_sweep_session *session, eab_queue *queue) {
     eab_sweep_restart *restart = session->sweep->restart;
+    eab_pool_progress own;
+    session->earlier.flop_total = session->state.flop_done;
     if (session->leader) eab_leader_set_queue(session->leader, queue);
     watch(session);
+    if (session->leader) eab_leader_set_queue(session->leader, NULL);
     if (restart && !is_interrupted(session) && !session->over_time)
         restart->wanted = eab_pool_lost_device(session->pool, &restart->suspects);
-    const int status = eab_pool_finish(session->pool);
-    if (session->leader) eab_leader_set_queue(session->leader, NULL);
-    return status;
+    eab_pool_measure(session->pool, &own);
+    session->earlier.flop_done += own.flop_done;
+    session->earlier.tokens += own.tokens;
+    return eab_pool_finish(session->pool);
 }
 
 /* Trains the cells todo[0..count). fleets: cells per fleet by a cell's index, or NULL. Returns an eab_status. */
 static int train(eab_sweep_session *session, const int64_t *todo, int64_t count, const int32_t *fleets) {
     const eab_cell *cells = session->plan->cells;
-    eab_pool_settings settings = eab_session_pool_settings(session, fleets);
     GArray *begun = find_begun(session, todo, count);
-    settings.begun = begun;
-    if (session->leader)
-        settings.queue = eab_queue_new(eab_fleets_make(begun, cells, todo, count, session->sweep->fleet, fleets));
-    session->before = session->state;
-    session->own_before = session->own;
-    int status = eab_pool_start(&settings, cells, todo, count, &session->pool);
-    if (begun) eab_fleets_free(begun);
-    if (!status) status = watch_pool(session, settings.queue);
-    if (settings.queue) eab_queue_free(settings.queue);
+    eab_queue *queue = eab_queue_new(eab_fleets_make(begun, cells, todo, count, session->sweep->fleet, fleets));
+    const eab_pool_settings settings = eab_session_pool_settings(session, queue);
+    int status = eab_pool_start(&settings, cells, &session->pool);
+    if (!status) status = finish_pool(session, queue);
+    eab_fleets_free(begun);
+    eab_queue_free(queue);
     return status;
 }
 
-/* The tables' outcomes for the search: a cell that ended without a solution counts as unsolved. */
-static void list_outcomes(const eab_sweep_session *session, uint8_t *known) {
+/* Reads the tables' outcomes into the search: a cell that ended without a solution counts as unsolved. */
+static void read_outcomes(const eab_sweep_session *session) {
     for (int64_t i = 0; i < session->plan->count; i++) {
         eab_cell_outcome outcome;
-        known[i] = !eab_run_folder_outcome(session->folder, i, &outcome) ? EAB_SEARCH_UNKNOWN
-                   : outcome.solved == 1                                 ? EAB_SEARCH_SOLVED
-                                                                         : EAB_SEARCH_UNSOLVED;
+        if (eab_run_folder_outcome(session->folder, i, &outcome))
+            eab_search_set(session->search, i, outcome.solved == 1 ? EAB_SEARCH_SOLVED : EAB_SEARCH_UNSOLVED);
     }
 }
 
 /* Trains round by round the cells that the search asks for. */
 static int train_search(eab_sweep_session *session, const int32_t *fleets) {
-    eab_search *search = eab_search_new(session->plan);
-    uint8_t *known = g_new(uint8_t, (gsize)session->plan->count);
     int64_t *wanted = g_new(int64_t, (gsize)session->plan->count), count;
     int status = EAB_OK;
-    list_outcomes(session, known);
-    while (!status && (count = eab_search_next(search, known, wanted)) > 0) {
+    while (!status && (count = eab_search_next(session->search, wanted)) > 0) {
         status = train(session, wanted, count, fleets);
         if (!status) status = eab_run_folder_sync(session->folder);
-        list_outcomes(session, known);
+        read_outcomes(session);
     }
     g_free(wanted);
-    g_free(known);
-    eab_search_free(search);
     return status;
 }
 
@@ -179,19 +164,14 @@ static int measure_device(eab_sweep_session *session, const int64_t *todo, int64
 }
 
 static int train_all(eab_sweep_session *session, const int64_t *todo, int64_t count) {
-    const eab_sweep *sweep = session->sweep;
     int32_t *fleets;
     EAB_TRY(measure_device(session, todo, count, &fleets));
     int status = eab_run_folder_set_peak(session->folder, session->run.peak_gflop_per_s);
     if (!status) {
-        const eab_leader_sinks sinks = {eab_session_take_rows, eab_session_take_note, eab_session_remove_checkpoint};
-        if (session->leader)
-            eab_leader_begin(session->leader, sweep->description, session->run.peak_gflop_per_s, &sinks, session);
-        session->progress = eab_progress_new(STDERR_FILENO, sweep->progress);
-        status = sweep->search ? train_search(session, fleets) : train(session, todo, count, fleets);
+        if (session->leader) eab_leader_begin(session->leader, session);
+        status = session->search ? train_search(session, fleets) : train(session, todo, count, fleets);
         if (session->leader) status = stop_followers(session, status);
-        eab_progress_free(session->progress);
-        session->progress = NULL;
+        eab_progress_clear(session->progress);
     }
     g_free(fleets);
     return status;
@@ -207,13 +187,14 @@ static int train_rest(eab_sweep_session *session) {
     memcpy(session->state.accuracy_sum, before.accuracy_sum, sizeof before.accuracy_sum);
     memcpy(session->state.accuracy_count, before.accuracy_count, sizeof before.accuracy_count);
 
+    if (session->search) read_outcomes(session);
     int64_t *todo = g_new(int64_t, (gsize)plan->count), count = 0;
     for (int64_t i = 0; i < plan->count; i++)
         if (!eab_run_folder_has(session->folder, i)) todo[count++] = i;
     if (count && before.done)
-        eab_report_note(session->sweep, "%lld of %lld cells are done already in %s", (long long)before.done,
-                        (long long)plan->count, session->sweep->out);
-    eab_report_start(session->sweep, plan->count, before.done, count);
+        eab_progress_note(session->progress, "%lld of %lld cells are done already in %s", (long long)before.done,
+                          (long long)plan->count, session->sweep->out);
+    eab_report_start(session, before.done, count);
     if (count) eab_report_state(session, false, true);
     const int status = count ? train_all(session, todo, count) : EAB_OK;
     g_free(todo);
@@ -222,46 +203,15 @@ static int train_rest(eab_sweep_session *session) {
 
 /* ---- the end ------------------------------------------------------------------------------------------------- */
 
-/* A search abandons cells on purpose. */
-static int64_t failures(const eab_sweep *sweep, const eab_run_summary *summary) {
-    return summary->failed - (sweep->search ? summary->timeouts : 0);
-}
-
-static void print_frontiers(const eab_sweep_session *session) {
-    eab_search *search = eab_search_new(session->plan);
-    uint8_t *known = g_new(uint8_t, (gsize)session->plan->count);
-    list_outcomes(session, known);
-    putchar('\n');
-    eab_search_print(stdout, search, known);
-    g_free(known);
-    eab_search_free(search);
-}
-
-static void print_results(const eab_sweep_session *session, const eab_run_summary *summary) {
-    static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/._-+=";
-    const eab_sweep *sweep = session->sweep;
-    eab_summary_print(stdout, session->plan, session->folder);
-    if (sweep->search) print_frontiers(session);
-    printf("\n%lld of %lld cells are done", (long long)summary->done, (long long)session->plan->count);
-    if (summary->diverged) printf(", %lld of them diverged", (long long)summary->diverged);
-    if (sweep->search && summary->timeouts) printf("; %lld abandoned", (long long)summary->timeouts);
-    if (failures(sweep, summary)) printf("; %lld failed", (long long)failures(sweep, summary));
-    printf("\ntables  %s/accuracy.csv, throughput.csv%s%s\n", sweep->out, sweep->save_curves ? ", curves.csv" : "",
-           sweep->save_geometry ? ", geometry.csv" : "");
-    char *quoted = g_shell_quote(sweep->out);
-    printf("report  scripts/report %s\n", sweep->out[strspn(sweep->out, plain)] ? quoted : sweep->out);
-    g_free(quoted);
-}
-
 /* Prints the results and closes the folder. Returns `status`, or the folder's error where that is the first. */
 static int close_folder(eab_sweep_session *session, int status, eab_run_summary *summary) {
     const eab_sweep *sweep = session->sweep;
     char *reason = g_strdup(status ? eab_last_error() : "");
     const int synced = eab_run_folder_sync(session->folder);
     eab_run_folder_summary(session->folder, summary);
-    if (!status && !synced) print_results(session, summary);
+    if (!status && !synced) eab_results_print(session, summary);
     if (summary->done == session->plan->count || (!status && sweep->search)) eab_run_checkpoints_remove(sweep->out);
-    if (sweep->profile && session->profile.seconds > 0) eab_profile_print(stdout, &session->profile);
+    if (sweep->profile && session->profile.seconds > 0) eab_results_print_profile(&session->profile);
     fflush(stdout);
     eab_run_state_remove(sweep->out);
     const int closed = eab_run_folder_close(session->folder);
@@ -276,15 +226,16 @@ static int report_outcome(eab_sweep_session *session, int status, const eab_run_
     const eab_sweep *sweep = session->sweep;
     const long long done = (long long)summary->done, count = (long long)session->plan->count;
     char *reason = g_strdup(status ? eab_last_error() : "");
-    int code = status ? eab_exit_code(status) : failures(sweep, summary) ? EAB_EXIT_FAILED : EAB_EXIT_DONE;
+    const int code = status                                   ? eab_exit_code(status)
+                     : eab_results_failures(session, summary) ? EAB_EXIT_FAILED
+                                                              : EAB_EXIT_DONE;
     if (status == EAB_INTERRUPTED) {
-        eab_report_note(sweep, "%s; %lld of %lld cells are done. To resume%s:\n  %s",
-                        session->over_time ? "the time limit was reached" : "interrupted", done, count,
-                        sweep->ranks ? " with any number of processes" : "", sweep->resume_command);
-        code = EAB_EXIT_INTERRUPTED;
+        eab_progress_note(session->progress, "%s; %lld of %lld cells are done. To resume%s:\n  %s",
+                          session->over_time ? "the time limit was reached" : "interrupted", done, count,
+                          sweep->ranks ? " with any number of processes" : "", sweep->resume_command);
     } else if (status) {
-        eab_report_note(sweep, "%s; %lld of %lld cells are done, to resume: %s", reason, done, count,
-                        sweep->resume_command);
+        eab_progress_note(session->progress, "%s; %lld of %lld cells are done, to resume: %s", reason, done, count,
+                          sweep->resume_command);
     }
     eab_report_end(session, summary, status, code, reason);
     g_free(reason);
@@ -298,33 +249,24 @@ static bool needs_restart(eab_sweep_session *session, int status) {
     restart->wanted = restart->wanted && status && status != EAB_IO;
     if (!restart->wanted) return false;
     restart->elapsed_s = eab_now_s() - session->started_s;
-    eab_report_note(session->sweep, "the device cannot be opened again (%s); resuming in a new process",
-                    eab_last_error());
+    eab_progress_note(session->progress, "the device cannot be opened again (%s); resuming in a new process",
+                      eab_last_error());
     return true;
 }
 
 /* ---- from begin to end --------------------------------------------------------------------------------------- */
 
-char *eab_sweep_fingerprint(const eab_sweep *sweep, const eab_plan *plan) {
-    GChecksum *sum = g_checksum_new(G_CHECKSUM_SHA256);
-    for (int64_t i = 0; i < plan->count; i++) g_checksum_update(sum, (const guchar *)plan->cells[i].id, 16);
-    char *fingerprint = g_strdup_printf("%s %s %s %s", eab_build_version(), eab_build_commit(), sweep->backend,
-                                        g_checksum_get_string(sum));
-    g_checksum_free(sum);
-    return fingerprint;
-}
-
 /* Connects to the followers, if there are any, and opens the folder. */
 static int open_session(eab_sweep_session *session) {
     const eab_sweep *sweep = session->sweep;
     if (sweep->ranks) {
-        char *fingerprint = eab_sweep_fingerprint(sweep, session->plan);
-        const int status = eab_leader_meet(sweep->ranks, &sweep->place, fingerprint, &session->leader);
-        g_free(fingerprint);
-        EAB_TRY(status);
+        char fingerprint[EAB_FINGERPRINT_SIZE];
+        eab_session_fingerprint(sweep, session->plan, fingerprint);
+        EAB_TRY(eab_leader_meet(sweep->ranks, &sweep->place, fingerprint, &session->leader));
     }
     EAB_TRY(eab_run_folder_open(sweep->out, session->plan, &session->run, &session->folder));
-    if (*eab_run_folder_warning(session->folder)) eab_report_note(sweep, "%s", eab_run_folder_warning(session->folder));
+    if (*eab_run_folder_warning(session->folder))
+        eab_progress_note(session->progress, "%s", eab_run_folder_warning(session->folder));
     return EAB_OK;
 }
 
@@ -332,7 +274,7 @@ static int run_session(eab_sweep_session *session) {
     int status = open_session(session);
     if (status) {
         char *line = eab_line_clean(eab_last_error()); /* file names may have control characters */
-        eab_report_note(session->sweep, "%s", line);
+        eab_progress_note(session->progress, "%s", line);
         g_free(line);
         return eab_exit_code(status);
     }
@@ -347,11 +289,15 @@ int eab_sweep_run(const eab_sweep *sweep, const eab_plan *plan) {
                                  .run = eab_session_run_settings(sweep),
                                  .started_s = eab_now_s() - sweep->elapsed_s,
                                  .suspects = sweep->suspects,
+                                 .progress = eab_progress_new(STDERR_FILENO, sweep->progress),
+                                 .search = sweep->search ? eab_search_new(plan) : NULL,
                                  .ends = g_array_new(FALSE, FALSE, sizeof(eab_cell_end)),
                                  .notes = g_ptr_array_new_with_free_func(g_free)};
     pthread_mutex_init(&session.mutex, NULL);
     eab_interrupt_watch();
     const int code = run_session(&session);
+    eab_progress_free(session.progress);
+    if (session.search) eab_search_free(session.search);
     g_array_free(session.ends, TRUE);
     g_ptr_array_free(session.notes, TRUE);
     pthread_mutex_destroy(&session.mutex);

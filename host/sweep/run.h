@@ -48,7 +48,4 @@ int eab_sweep_follow(const eab_sweep *sweep, const eab_plan *plan, int status);
 /* Where the leader cannot begin: ends the other processes with `code` and returns it. */
 int eab_sweep_refuse(const eab_sweep *sweep, int code);
 
-/* A text that must be the same in all processes of a sweep: build, backend, cells. g_free. */
-char *eab_sweep_fingerprint(const eab_sweep *sweep, const eab_plan *plan);
-
 #endif

@@ -1,32 +1,30 @@
 #include "search.h"
 
-#include <glib.h>
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "spec/cell_task.h"
 
-/* A rung of a ladder; cells are the plan's indices. */
+/* A rung of a ladder. */
 typedef struct {
     double complexity_bits;
     char *name;
-    int64_t *cells; /* [seeds][rates]; -1: the plan does not have it */
+    GArray *cells; /* int64_t */
 } rung;
 
 typedef struct {
     char *name;
-    GArray *seeds, *rates; /* int64_t, double: in the plan's order */
-    GArray *rungs;         /* of rung, from the easiest to the hardest */
-    GArray *members;       /* int64_t: its cells in the plan */
+    GArray *seeds, *rates; /* double, in the plan's order */
+    GPtrArray *rungs;      /* from the easiest to the hardest */
+    int64_t cells;
 } group;
 
 struct eab_search {
     const eab_plan *plan;
-    GPtrArray *groups; /* of group, in the plan's order */
+    GPtrArray *groups;  /* in the plan's order */
+    guint *seed, *rate; /* [plan->count]: places in the lists of the cell's group */
+    uint8_t *known;     /* [plan->count]: eab_search_outcome */
 };
-
-typedef enum { OPEN, NOT_SOLVED, SOLVED } verdict;
 
 /* ---- groups -------------------------------------------------------------------------------------------------- */
 
@@ -34,7 +32,7 @@ static bool is_searched_over(const eab_option *option) {
     return strcmp(option->key, "lr") == 0 || strcmp(option->key, "seed") == 0;
 }
 
-/* Every option of model and train but rate and seed, as text; two cells with equal ones are of one group. */
+/* Every option of model and train but rate and seed, as text: equal for the cells of a group. */
 static char *group_key(const eab_config *config) {
     GString *key = g_string_new(eab_config_task_name(config));
     if (config->mixture) g_string_append_printf(key, " %d", config->cue);
@@ -47,7 +45,7 @@ static char *group_key(const eab_config *config) {
     return g_string_free(key, FALSE);
 }
 
-/* What tells this group from others: the mechanism, the family and each option that varies within the plan. */
+/* What distinguishes this group from others: mechanism, family and each option that varies within the plan. */
 static char *group_name(const eab_plan *plan, const eab_config *config) {
     GString *name = g_string_new(eab_mechanism_name(config->mechanism));
     g_string_append_printf(name, "  %s", eab_config_task_name(config));
@@ -66,227 +64,246 @@ static char *group_name(const eab_plan *plan, const eab_config *config) {
     return g_string_free(name, FALSE);
 }
 
-static guint place_of_seed(GArray *seeds, int64_t seed) {
-    for (guint i = 0; i < seeds->len; i++)
-        if (g_array_index(seeds, int64_t, i) == seed) return i;
-    g_array_append_val(seeds, seed);
-    return seeds->len - 1;
+/* The value's place in the list, to whose end it is added if it is new. */
+static guint place_of(GArray *values, double value) {
+    for (guint i = 0; i < values->len; i++)
+        if (g_array_index(values, double, i) == value) return i;
+    g_array_append_val(values, value);
+    return values->len - 1;
 }
 
-static guint place_of_rate(GArray *rates, double rate) {
-    for (guint i = 0; i < rates->len; i++)
-        if (g_array_index(rates, double, i) == rate) return i;
-    g_array_append_val(rates, rate);
-    return rates->len - 1;
+static void rung_free(gpointer pointer) {
+    rung *self = pointer;
+    g_array_free(self->cells, TRUE);
+    g_free(self->name);
+    g_free(self);
+}
+
+static void group_free(gpointer pointer) {
+    group *self = pointer;
+    g_ptr_array_free(self->rungs, TRUE);
+    g_array_free(self->seeds, TRUE);
+    g_array_free(self->rates, TRUE);
+    g_free(self->name);
+    g_free(self);
+}
+
+static group *group_new(const eab_plan *plan, const eab_config *config) {
+    group *self = g_new0(group, 1);
+    self->name = group_name(plan, config);
+    self->seeds = g_array_new(FALSE, FALSE, sizeof(double));
+    self->rates = g_array_new(FALSE, FALSE, sizeof(double));
+    self->rungs = g_ptr_array_new_with_free_func(rung_free);
+    return self;
+}
+
+static rung *rung_new(const eab_config *config, const char *name) {
+    rung *self = g_new0(rung, 1);
+    self->complexity_bits = eab_config_complexity_bits(config);
+    self->name = g_strdup(name);
+    self->cells = g_array_new(FALSE, FALSE, sizeof(int64_t));
+    return self;
+}
+
+/* Adds the cell to its group and rung; both are made if they are new. The tables have them by their keys. */
+static void add_cell(eab_search *search, int64_t index, GHashTable *groups, GHashTable *rungs) {
+    const eab_config *config = &search->plan->cells[index].config;
+    char level[EAB_LEVEL_NAME_SIZE], *key = group_key(config);
+    group *own = g_hash_table_lookup(groups, key);
+    if (!own) {
+        own = group_new(search->plan, config);
+        g_ptr_array_add(search->groups, own);
+        g_hash_table_insert(groups, g_strdup(key), own);
+    }
+    eab_config_level_name(config, level, sizeof level);
+    char *rung_key = g_strconcat(key, "\n", level, NULL);
+    rung *at = g_hash_table_lookup(rungs, rung_key);
+    if (!at) {
+        at = rung_new(config, level);
+        g_ptr_array_add(own->rungs, at);
+        g_hash_table_insert(rungs, g_strdup(rung_key), at);
+    }
+    g_array_append_val(at->cells, index);
+    own->cells++;
+    search->seed[index] = place_of(own->seeds, (double)config->seed);
+    search->rate[index] = place_of(own->rates, config->lr);
+    g_free(rung_key);
+    g_free(key);
 }
 
 static int compare_rungs(const void *a, const void *b) {
-    const rung *left = a, *right = b;
+    const rung *left = *(const rung *const *)a, *right = *(const rung *const *)b;
     if (left->complexity_bits < right->complexity_bits) return -1;
     if (left->complexity_bits > right->complexity_bits) return 1;
     return strcmp(left->name, right->name);
 }
 
-/* Seeds, rates and rungs of a group whose members are known. */
-static void fill_group(group *self, const eab_plan *plan) {
-    GHashTable *places = g_hash_table_new(g_str_hash, g_str_equal); /* a level's name -> its rung, while unsorted */
-    for (guint i = 0; i < self->members->len; i++) {
-        const eab_config *config = &plan->cells[g_array_index(self->members, int64_t, i)].config;
-        place_of_seed(self->seeds, config->seed);
-        place_of_rate(self->rates, config->lr);
-    }
-    const gsize width = (gsize)self->seeds->len * self->rates->len;
-    for (guint i = 0; i < self->members->len; i++) {
-        const int64_t index = g_array_index(self->members, int64_t, i);
-        const eab_config *config = &plan->cells[index].config;
-        char name[EAB_LEVEL_NAME_SIZE];
-        gpointer place;
-        eab_config_level_name(config, name, sizeof name);
-        if (!g_hash_table_lookup_extended(places, name, NULL, &place)) {
-            const rung fresh = {.complexity_bits = eab_config_complexity_bits(config),
-                                .name = g_strdup(name),
-                                .cells = g_new(int64_t, width)};
-            for (gsize k = 0; k < width; k++) fresh.cells[k] = -1;
-            place = GUINT_TO_POINTER(self->rungs->len);
-            g_array_append_val(self->rungs, fresh);
-            g_hash_table_insert(places, fresh.name, place);
-        }
-        const guint seed = place_of_seed(self->seeds, config->seed), rate = place_of_rate(self->rates, config->lr);
-        g_array_index(self->rungs, rung, GPOINTER_TO_UINT(place)).cells[seed * self->rates->len + rate] = index;
-    }
-    g_hash_table_destroy(places);
-    qsort(self->rungs->data, self->rungs->len, sizeof(rung), compare_rungs);
-}
-
-static void group_free(gpointer pointer) {
-    group *self = pointer;
-    for (guint i = 0; i < self->rungs->len; i++) {
-        g_free(g_array_index(self->rungs, rung, i).name);
-        g_free(g_array_index(self->rungs, rung, i).cells);
-    }
-    g_array_free(self->rungs, TRUE);
-    g_array_free(self->seeds, TRUE);
-    g_array_free(self->rates, TRUE);
-    g_array_free(self->members, TRUE);
-    g_free(self->name);
-    g_free(self);
-}
-
 eab_search *eab_search_new(const eab_plan *plan) {
     eab_search *search = g_new(eab_search, 1);
-    *search = (eab_search){plan, g_ptr_array_new_with_free_func(group_free)};
+    *search = (eab_search){.plan = plan,
+                           .groups = g_ptr_array_new_with_free_func(group_free),
+                           .seed = g_new(guint, (gsize)plan->count),
+                           .rate = g_new(guint, (gsize)plan->count),
+                           .known = g_new0(uint8_t, (gsize)plan->count)};
     GHashTable *groups = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
-    for (int64_t i = 0; i < plan->count; i++) {
-        char *key = group_key(&plan->cells[i].config);
-        group *found = g_hash_table_lookup(groups, key);
-        if (!found) {
-            found = g_new(group, 1);
-            *found = (group){.name = group_name(plan, &plan->cells[i].config),
-                             .seeds = g_array_new(FALSE, FALSE, sizeof(int64_t)),
-                             .rates = g_array_new(FALSE, FALSE, sizeof(double)),
-                             .rungs = g_array_new(FALSE, FALSE, sizeof(rung)),
-                             .members = g_array_new(FALSE, FALSE, sizeof(int64_t))};
-            g_ptr_array_add(search->groups, found);
-            g_hash_table_insert(groups, g_strdup(key), found);
-        }
-        g_array_append_val(found->members, i);
-        g_free(key);
-    }
+    GHashTable *rungs = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+    for (int64_t i = 0; i < plan->count; i++) add_cell(search, i, groups, rungs);
     g_hash_table_destroy(groups);
-    for (guint i = 0; i < search->groups->len; i++) fill_group(search->groups->pdata[i], plan);
+    g_hash_table_destroy(rungs);
+    for (guint i = 0; i < search->groups->len; i++) {
+        const group *own = search->groups->pdata[i];
+        g_ptr_array_sort(own->rungs, compare_rungs);
+    }
     return search;
 }
 
 void eab_search_free(eab_search *search) {
     g_ptr_array_free(search->groups, TRUE);
+    g_free(search->seed);
+    g_free(search->rate);
+    g_free(search->known);
     g_free(search);
+}
+
+void eab_search_set(eab_search *search, int64_t cell, eab_search_outcome outcome) {
+    search->known[cell] = (uint8_t)outcome;
 }
 
 /* ---- the search ---------------------------------------------------------------------------------------------- */
 
-/* What is known of one seed on one rung. A seed that the plan lacks there counts neither way. */
+/* What is known of one seed on one rung. A seed without cells there counts neither way. */
 typedef struct {
     int32_t cells, known, solved;
 } seed_state;
 
-static seed_state look_at_seed(const group *self, const rung *at, guint seed, const uint8_t *known) {
-    seed_state state = {0};
-    for (guint rate = 0; rate < self->rates->len; rate++) {
-        const int64_t cell = at->cells[seed * self->rates->len + rate];
-        if (cell < 0) continue;
-        state.cells++;
-        state.known += known[cell] != EAB_SEARCH_UNKNOWN;
-        state.solved += known[cell] == EAB_SEARCH_SOLVED;
+/* [seeds]; g_free. */
+static seed_state *measure_seeds(const eab_search *search, const group *self, const rung *at) {
+    seed_state *states = g_new0(seed_state, self->seeds->len);
+    for (guint i = 0; i < at->cells->len; i++) {
+        const int64_t cell = g_array_index(at->cells, int64_t, i);
+        seed_state *state = &states[search->seed[cell]];
+        state->cells++;
+        state->known += search->known[cell] != EAB_SEARCH_UNKNOWN;
+        state->solved += search->known[cell] == EAB_SEARCH_SOLVED;
     }
-    return state;
+    return states;
 }
 
-static verdict judge(const group *self, const rung *at, const uint8_t *known) {
+static eab_search_outcome judge(const eab_search *search, const group *self, const rung *at) {
     int32_t seeds = 0, solved = 0, open = 0;
+    seed_state *states = measure_seeds(search, self, at);
     for (guint seed = 0; seed < self->seeds->len; seed++) {
-        const seed_state state = look_at_seed(self, at, seed, known);
-        seeds += state.cells > 0;
-        solved += state.solved > 0;
-        open += !state.solved && state.known < state.cells;
+        seeds += states[seed].cells > 0;
+        solved += states[seed].solved > 0;
+        open += !states[seed].solved && states[seed].known < states[seed].cells;
     }
-    if (2 * solved >= seeds) return SOLVED;
-    return 2 * (solved + open) < seeds ? NOT_SOLVED : OPEN;
+    g_free(states);
+    if (2 * solved >= seeds) return EAB_SEARCH_SOLVED;
+    return 2 * (solved + open) < seeds ? EAB_SEARCH_UNSOLVED : EAB_SEARCH_UNKNOWN;
 }
 
-/* The hardest rung that is solved and the easiest above it that is not; -1 and the number of rungs where there is
- * none. */
-static void bracket(const group *self, const uint8_t *known, int32_t *solved, int32_t *not_solved) {
+/* The hardest rung that is solved and the easiest above it that is not; -1 and the number of rungs if there is none. */
+static void bracket(const eab_search *search, const group *self, int32_t *solved, int32_t *not_solved) {
+    const int32_t count = (int32_t)self->rungs->len;
     *solved = -1;
-    *not_solved = (int32_t)self->rungs->len;
-    for (int32_t i = 0; i < (int32_t)self->rungs->len; i++)
-        if (judge(self, &g_array_index(self->rungs, rung, i), known) == SOLVED) *solved = i;
-    for (int32_t i = (int32_t)self->rungs->len - 1; i > *solved; i--)
-        if (judge(self, &g_array_index(self->rungs, rung, i), known) == NOT_SOLVED) *not_solved = i;
+    *not_solved = count;
+    for (int32_t i = 0; i < count; i++)
+        if (judge(search, self, self->rungs->pdata[i]) == EAB_SEARCH_SOLVED) *solved = i;
+    for (int32_t i = count - 1; i > *solved; i--)
+        if (judge(search, self, self->rungs->pdata[i]) == EAB_SEARCH_UNSOLVED) *not_solved = i;
 }
 
-/* The rates, those that solved most cells of the group first, then those in the middle of the list. */
-static void order_rates(const group *self, const uint8_t *known, guint *order) {
-    const guint count = self->rates->len;
-    int32_t *solved = g_new0(int32_t, count);
-    for (guint i = 0; i < self->rungs->len; i++)
-        for (guint cell = 0; cell < self->seeds->len * count; cell++) {
-            const int64_t index = g_array_index(self->rungs, rung, i).cells[cell];
-            solved[cell % count] += index >= 0 && known[index] == EAB_SEARCH_SOLVED;
+/* Solved cells of the group by rate; g_free. */
+static int32_t *count_solved(const eab_search *search, const group *self) {
+    int32_t *solved = g_new0(int32_t, self->rates->len);
+    for (guint i = 0; i < self->rungs->len; i++) {
+        const GArray *cells = ((const rung *)self->rungs->pdata[i])->cells;
+        for (guint k = 0; k < cells->len; k++) {
+            const int64_t cell = g_array_index(cells, int64_t, k);
+            solved[search->rate[cell]] += search->known[cell] == EAB_SEARCH_SOLVED;
         }
-    for (guint i = 0; i < count; i++) { /* insertion: a handful */
-        guint place = i;
-        const int32_t off_centre = abs(2 * (int32_t)i - (int32_t)count + 1);
-        while (place > 0) {
-            const guint other = order[place - 1];
-            const int32_t other_off = abs(2 * (int32_t)other - (int32_t)count + 1);
-            if (solved[other] > solved[i] || (solved[other] == solved[i] && other_off <= off_centre)) break;
-            order[place] = other;
-            place--;
-        }
-        order[place] = i;
     }
-    g_free(solved);
+    return solved;
+}
+
+/* Rates that solved most cells come first, then those in the middle of the list of `count`. */
+static bool is_tried_before(guint a, guint b, const int32_t *solved, guint count) {
+    const int centre = (int)count - 1, off_a = abs(2 * (int)a - centre), off_b = abs(2 * (int)b - centre);
+    if (solved[a] != solved[b]) return solved[a] > solved[b];
+    return off_a != off_b ? off_a < off_b : a < b;
 }
 
 /* One cell for each seed that is still open on this rung. */
-static int64_t want_rung(const group *self, const rung *at, const uint8_t *known, int64_t *wanted) {
-    guint *order = g_new(guint, self->rates->len);
-    int64_t count = 0;
-    order_rates(self, known, order);
-    for (guint seed = 0; seed < self->seeds->len; seed++) {
-        if (look_at_seed(self, at, seed, known).solved) continue;
-        for (guint i = 0; i < self->rates->len; i++) {
-            const int64_t cell = at->cells[seed * self->rates->len + order[i]];
-            if (cell < 0 || known[cell] != EAB_SEARCH_UNKNOWN) continue;
-            wanted[count++] = cell;
-            break;
-        }
+static int64_t want_rung(const eab_search *search, const group *self, const rung *at, int64_t *wanted) {
+    seed_state *states = measure_seeds(search, self, at);
+    int32_t *solved = count_solved(search, self);
+    int64_t *best = g_new(int64_t, self->seeds->len), count = 0;
+    for (guint seed = 0; seed < self->seeds->len; seed++) best[seed] = -1;
+    for (guint i = 0; i < at->cells->len; i++) {
+        const int64_t cell = g_array_index(at->cells, int64_t, i);
+        const guint seed = search->seed[cell], rate = search->rate[cell];
+        if (states[seed].solved || search->known[cell] != EAB_SEARCH_UNKNOWN) continue;
+        if (best[seed] < 0 || is_tried_before(rate, search->rate[best[seed]], solved, self->rates->len))
+            best[seed] = cell;
     }
-    g_free(order);
+    for (guint seed = 0; seed < self->seeds->len; seed++)
+        if (best[seed] >= 0) wanted[count++] = best[seed];
+    g_free(best);
+    g_free(solved);
+    g_free(states);
     return count;
 }
 
-int64_t eab_search_next(const eab_search *search, const uint8_t *known, int64_t *wanted) {
+int64_t eab_search_next(const eab_search *search, int64_t *wanted) {
     int64_t count = 0;
     for (guint i = 0; i < search->groups->len; i++) {
         const group *self = search->groups->pdata[i];
         int32_t solved, not_solved;
-        bracket(self, known, &solved, &not_solved);
+        bracket(search, self, &solved, &not_solved);
         if (not_solved - solved <= 1) continue;
         const int32_t middle = solved + (not_solved - solved) / 2;
-        count += want_rung(self, &g_array_index(self->rungs, rung, middle), known, wanted + count);
+        count += want_rung(search, self, self->rungs->pdata[middle], wanted + count);
     }
     return count;
 }
 
 /* ---- the end ------------------------------------------------------------------------------------------------- */
 
-void eab_search_print(FILE *file, const eab_search *search, const uint8_t *known) {
+static int64_t count_known(const eab_search *search, const group *self) {
+    int64_t known = 0;
+    for (guint i = 0; i < self->rungs->len; i++) {
+        const GArray *cells = ((const rung *)self->rungs->pdata[i])->cells;
+        for (guint k = 0; k < cells->len; k++)
+            known += search->known[g_array_index(cells, int64_t, k)] != EAB_SEARCH_UNKNOWN;
+    }
+    return known;
+}
+
+static const char *rung_name(const group *self, int32_t place) {
+    const bool exists = place >= 0 && place < (int32_t)self->rungs->len;
+    return exists ? ((const rung *)self->rungs->pdata[place])->name : "none";
+}
+
+void eab_search_print(FILE *file, const eab_search *search) {
     size_t width = strlen("group"), level = strlen("not solved");
     int64_t trained = 0;
     for (guint i = 0; i < search->groups->len; i++) {
         const group *self = search->groups->pdata[i];
         width = MAX(width, strlen(self->name));
-        for (guint k = 0; k < self->rungs->len; k++)
-            level = MAX(level, strlen(g_array_index(self->rungs, rung, k).name));
+        for (guint k = 0; k < self->rungs->len; k++) level = MAX(level, strlen(rung_name(self, (int32_t)k)));
     }
-    for (int64_t i = 0; i < search->plan->count; i++) trained += known[i] != EAB_SEARCH_UNKNOWN;
     fprintf(file, "%-*s  %-*s  %-*s  %s\n", (int)width, "group", (int)level, "solved up to", (int)level, "not solved",
             "cells");
     for (guint i = 0; i < search->groups->len; i++) {
         const group *self = search->groups->pdata[i];
+        const int64_t known = count_known(search, self);
         int32_t solved, not_solved;
-        int64_t own = 0;
-        bracket(self, known, &solved, &not_solved);
-        for (guint k = 0; k < self->members->len; k++)
-            own += known[g_array_index(self->members, int64_t, k)] != EAB_SEARCH_UNKNOWN;
-        fprintf(file, "%-*s  %-*s  %-*s  %lld of %u\n", (int)width, self->name, (int)level,
-                solved < 0 ? "none" : g_array_index(self->rungs, rung, solved).name, (int)level,
-                not_solved == (int32_t)self->rungs->len ? "none" : g_array_index(self->rungs, rung, not_solved).name,
-                (long long)own, self->members->len);
+        bracket(search, self, &solved, &not_solved);
+        fprintf(file, "%-*s  %-*s  %-*s  %lld of %lld\n", (int)width, self->name, (int)level, rung_name(self, solved),
+                (int)level, rung_name(self, not_solved), (long long)known, (long long)self->cells);
+        trained += known;
     }
-    const int64_t saved = search->plan->count - trained;
+    const int64_t count = search->plan->count, saved = count - trained;
     fprintf(file, "\nthe search trained %lld of %lld cells and saved %lld (%.0f%%)\n", (long long)trained,
-            (long long)search->plan->count, (long long)saved,
-            100.0 * (double)saved / (double)MAX(1, search->plan->count));
+            (long long)count, (long long)saved, 100.0 * (double)saved / (double)MAX(1, count));
 }

@@ -16,6 +16,7 @@ typedef struct {
     pthread_mutex_t mutex;
     int32_t results[4096], status[4096], order[4096];
     int64_t count, refuse_after;
+    eab_queue *queue;
     char reason[256];
 } collector;
 
@@ -69,35 +70,43 @@ static collector collector_of(const eab_plan *plan) {
     return all;
 }
 
-static eab_pool *start(collector *all, int32_t workers, int32_t fleet) {
+/* A pool that trains all cells of the collector's plan. */
+static eab_pool *start(collector *all, eab_pool_settings settings, int32_t fleet) {
     GArray *begun = g_array_new(FALSE, FALSE, sizeof(eab_fleet));
-    const eab_pool_settings settings = {.backend = "cpu",
-                                        .workers = workers,
-                                        .fleet = fleet,
-                                        .keep_curves = true,
-                                        .sink = collect,
-                                        .context = all,
-                                        .train = stand_in,
-                                        .begun = begun};
-    int64_t *indices = g_new(int64_t, (gsize)all->plan->count);
-    for (int64_t i = 0; i < all->plan->count; i++) indices[i] = i;
+    const eab_cell *cells = all->plan->cells;
+    const int64_t count = all->plan->count;
+    int64_t *indices = g_new(int64_t, (gsize)count);
+    for (int64_t i = 0; i < count; i++) indices[i] = i;
+    eab_fleets_add_suspects(begun, cells, indices, count, &suspects);
+    all->queue = eab_queue_new(eab_fleets_make(begun, cells, indices, count, fleet, NULL));
+    settings.queue = all->queue;
+    settings.context = all;
+    settings.sink = collect;
+    settings.train = stand_in;
     eab_pool *pool;
-    eab_fleets_add_suspects(begun, all->plan->cells, indices, all->plan->count, &suspects);
-    cr_assert_eq(eab_pool_start(&settings, all->plan->cells, indices, all->plan->count, &pool), EAB_OK);
+    cr_assert_eq(eab_pool_start(&settings, cells, &pool), EAB_OK);
     eab_fleets_free(begun);
     g_free(indices);
     return pool;
 }
 
-static int run(collector *all, int32_t workers, int32_t fleet) {
-    eab_pool *pool = start(all, workers, fleet);
-    while (!eab_pool_wait(pool, 0.01)) {
+static eab_pool *start_plain(collector *all, int32_t workers, int32_t fleet) {
+    return start(all, (eab_pool_settings){.backend = "cpu", .workers = workers, .keep_curves = true}, fleet);
+}
+
+static int finish(collector *all, eab_pool *pool) {
+    while (!eab_pool_has_ended(pool)) {
         eab_pool_progress progress;
         eab_pool_measure(pool, &progress);
         cr_expect(progress.flop_done >= 0 && progress.flop_done <= progress.flop_total * (1 + 1e-9));
+        g_usleep(1000);
     }
-    return eab_pool_finish(pool);
+    const int status = eab_pool_finish(pool);
+    eab_queue_free(all->queue);
+    return status;
 }
+
+static int run(collector *all, int32_t workers, int32_t fleet) { return finish(all, start_plain(all, workers, fleet)); }
 
 static void expect_each_once(const collector *all) {
     cr_expect_eq(all->count, all->plan->count);
@@ -208,15 +217,16 @@ Test(pool, faults_cost_one_cell) {
 Test(pool, stops_within_a_step) {
     eab_plan plan = fixture_plan("[task recurrence]\n[train]\nsteps = 1000000\nseed = 1:9\n");
     collector all = collector_of(&plan);
-    eab_pool *pool = start(&all, 4, 1);
+    eab_pool *pool = start_plain(&all, 4, 1);
     eab_pool_progress progress = {0};
     while (progress.tokens <= 0) {
-        cr_expect_not(eab_pool_wait(pool, 0.01));
+        cr_expect_not(eab_pool_has_ended(pool));
         eab_pool_measure(pool, &progress);
     }
     eab_pool_stop(pool);
-    cr_expect(eab_pool_wait(pool, 5));
-    cr_expect_eq(eab_pool_finish(pool), EAB_INTERRUPTED);
+    for (int i = 0; i < 5000 && !eab_pool_has_ended(pool); i++) g_usleep(1000);
+    cr_expect(eab_pool_has_ended(pool));
+    cr_expect_eq(finish(&all, pool), EAB_INTERRUPTED);
     cr_expect_eq(all.count, 0);
     eab_plan_free(&plan);
 }
@@ -236,14 +246,8 @@ Test(pool, the_sinks_error_ends_it) {
 Test(pool, no_device_for_any_worker) {
     eab_plan plan = fixture_plan("[task recurrence]\n[train]\nseed = 1:3\n");
     collector all = collector_of(&plan);
-    const eab_pool_settings settings = {
-        .backend = "no such", .workers = 2, .fleet = 1, .sink = collect, .context = &all, .train = stand_in};
-    const int64_t indices[] = {0, 1, 2};
-    eab_pool *pool;
-    cr_assert_eq(eab_pool_start(&settings, plan.cells, indices, 3, &pool), EAB_OK);
-    while (!eab_pool_wait(pool, 1)) {
-    }
-    cr_expect_eq(eab_pool_finish(pool), EAB_NO_DEVICE, "%s", eab_last_error());
+    eab_pool *pool = start(&all, (eab_pool_settings){.backend = "no such", .workers = 2}, 1);
+    cr_expect_eq(finish(&all, pool), EAB_NO_DEVICE, "%s", eab_last_error());
     cr_expect_eq(all.count, 0);
     eab_plan_free(&plan);
 }
@@ -253,14 +257,17 @@ Test(pool, no_device_for_any_worker) {
 Test(progress, fits_every_width) {
     eab_progress_state state = {
         .cells_done = 37, .cells_total = 72, .failed = 1, .accuracy_sum = {8, 9, 3}, .accuracy_count = {10, 10, 10}};
-    char text[512];
+    char *text = NULL;
     for (size_t columns = 0; columns < 200; columns++) {
-        eab_progress_line(&state, 83, 1.434e6, columns, text, sizeof text);
+        g_free(text);
+        text = eab_progress_line(&state, 83, 1.434e6, columns);
         cr_expect_leq(strlen(text), columns);
     }
     cr_expect_str_eq(text, "37/72 cells  51%  1 failed  ETA 1m23s  1.43 Mtok/s  dpa 0.800  ea 0.900  ea-scaled 0.300");
-    eab_progress_line(&state, NAN, NAN, 40, text, sizeof text);
+    g_free(text);
+    text = eab_progress_line(&state, NAN, NAN, 40);
     cr_expect_str_eq(text, "37/72 cells  51%  1 failed  ETA --");
+    g_free(text);
 }
 
 Test(progress, durations_and_quantities) {
@@ -291,32 +298,21 @@ Test(progress, durations_and_quantities) {
 
 static atomic_int removed[4096];
 
-static char *name_by_index(void *context, int64_t index) {
-    (void)context;
-    return g_strdup_printf("%lld", (long long)index);
-}
-
+/* path: RUN/checkpoints/ID.ckpt. */
 static void count_removed(void *context, const char *path) {
-    (void)context;
-    atomic_fetch_add(&removed[g_ascii_strtoll(path, NULL, 10)], 1);
+    const collector *all = context;
+    char *id = g_path_get_basename(path);
+    *strchr(id, '.') = '\0';
+    const int64_t index = eab_plan_find(all->plan, id);
+    cr_assert_geq(index, 0, "%s", path);
+    atomic_fetch_add(&removed[index], 1);
+    g_free(id);
 }
 
 static void run_with_checkpoints(collector *all, int32_t fleet) {
-    const eab_pool_settings settings = {.backend = "cpu",
-                                        .workers = 2,
-                                        .fleet = fleet,
-                                        .checkpoints = {.path = name_by_index, .remove = count_removed, .every_s = 1},
-                                        .sink = collect,
-                                        .context = all,
-                                        .train = stand_in};
-    int64_t *indices = g_new(int64_t, (gsize)all->plan->count);
-    for (int64_t i = 0; i < all->plan->count; i++) indices[i] = i;
-    eab_pool *pool;
-    cr_assert_eq(eab_pool_start(&settings, all->plan->cells, indices, all->plan->count, &pool), EAB_OK);
-    while (!eab_pool_wait(pool, 1)) {
-    }
-    cr_expect_eq(eab_pool_finish(pool), EAB_OK, "%s", eab_last_error());
-    g_free(indices);
+    const eab_pool_settings settings = {
+        .backend = "cpu", .workers = 2, .run = "run", .checkpoint_every_s = 1, .remove_checkpoint = count_removed};
+    cr_expect_eq(finish(all, start(all, settings, fleet)), EAB_OK, "%s", eab_last_error());
     expect_each_once(all);
 }
 

@@ -1,9 +1,11 @@
-/* The queue: each fleet goes to one worker of some process, and no worker waits in vain. */
+/* The queue: each fleet goes to one worker, and a worker waits only for a fleet that it requested. Shards. Messages
+ * between ranks. */
 #include <criterion/criterion.h>
 #include <math.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "host/plan/shard.h"
@@ -24,111 +26,148 @@ static const char lengths[] = "[task recurrence]\nbasis = 4, 8, 16\n[train]\nste
 Test(queue, the_longest_first_and_each_once) {
     eab_plan plan = fixture_plan(lengths);
     eab_queue *queue = queue_of(&plan);
-    const eab_fleet *fleet;
-    double before = INFINITY, sum = 0, total, done;
+    eab_fleet fleet;
+    double before = INFINITY, sum = 0;
     int64_t count = 0;
-    for (; (fleet = eab_queue_next(queue)); count++) {
-        cr_expect_leq(fleet->flop, before);
-        before = fleet->flop;
-        sum += fleet->flop;
-        cr_expect_not(eab_queue_is_complete(queue));
-        eab_queue_complete(queue, fleet);
+    for (; eab_queue_next(queue, &fleet); count++) {
+        cr_expect_leq(fleet.flop, before);
+        before = fleet.flop;
+        sum += fleet.flop;
+        cr_expect_not(eab_queue_measure(queue).complete);
+        cr_expect_eq(eab_queue_measure(queue).running, 1);
+        cr_expect_eq(eab_queue_measure(queue).waiting, plan.count - count - 1);
+        eab_queue_end(queue, true);
     }
-    eab_queue_measure(queue, &total, &done);
     cr_expect_eq(count, plan.count);
-    cr_expect_eq(count, eab_queue_count(queue));
-    cr_expect_float_eq(total, sum, 1e-9 * sum);
-    cr_expect_float_eq(done, sum, 1e-9 * sum);
-    cr_expect(eab_queue_is_complete(queue));
+    cr_expect_float_eq(eab_queue_measure(queue).flop, sum, 1e-9 * sum);
+    cr_expect(eab_queue_measure(queue).complete);
     eab_queue_free(queue);
     eab_plan_free(&plan);
 }
 
+Test(queue, a_fleet_that_is_left_undone) {
+    eab_plan plan = fixture_plan(lengths);
+    eab_queue *queue = queue_of(&plan);
+    eab_fleet fleet;
+    for (int64_t i = 0; eab_queue_next(queue, &fleet); i++) eab_queue_end(queue, i != 3);
+    cr_expect_eq(eab_queue_measure(queue).running, 0);
+    cr_expect_eq(eab_queue_measure(queue).waiting, 0);
+    cr_expect_not(eab_queue_measure(queue).complete);
+    eab_queue_free(queue);
+    eab_plan_free(&plan);
+}
+
+Test(queue, stopped) {
+    eab_plan plan = fixture_plan(lengths);
+    eab_queue *queue = queue_of(&plan);
+    eab_fleet fleet;
+    cr_expect(eab_queue_next(queue, &fleet));
+    eab_queue_stop(queue);
+    cr_expect_not(eab_queue_next(queue, &fleet));
+    cr_expect_eq(eab_queue_measure(queue).waiting, 0);
+    cr_expect_eq(eab_queue_measure(queue).running, 1);
+    eab_queue_free(queue);
+    eab_plan_free(&plan);
+}
+
+/* ---- a follower's queue ------------------------------------------------------------------------------------------ */
+
+static void count_request(void *context) { atomic_fetch_add((atomic_int *)context, 1); }
+
 typedef struct {
     eab_queue *queue;
     atomic_int taken;
-    atomic_bool ended;
 } worker;
 
 static void *work(void *argument) {
     worker *self = argument;
-    const eab_fleet *fleet;
-    while ((fleet = eab_queue_next(self->queue))) {
+    eab_fleet fleet;
+    while (eab_queue_next(self->queue, &fleet)) {
         atomic_fetch_add(&self->taken, 1);
-        eab_queue_complete(self->queue, fleet);
+        eab_queue_end(self->queue, true);
     }
-    atomic_store(&self->ended, true);
     return NULL;
 }
 
-/* A worker waits while fleets that were given away may come back, and has them if they do. */
-Test(queue, returned_fleets_are_taken_again) {
-    eab_plan plan = fixture_plan(lengths);
-    worker self = {.queue = queue_of(&plan)};
-    const eab_fleet *fleet, *first = NULL;
-    pthread_t thread;
-    int64_t numbers[3];
-    for (int i = 0; i < 3; i++) {
-        numbers[i] = eab_queue_assign(self.queue, &fleet);
-        cr_assert_geq(numbers[i], 0);
-        if (i == 0) first = fleet;
-    }
-    cr_expect_eq(eab_queue_assigned(self.queue), 3);
-    cr_expect_eq(eab_queue_waiting(self.queue), plan.count - 3);
-    cr_assert_eq(pthread_create(&thread, NULL, work, &self), 0);
-    while (atomic_load(&self.taken) < plan.count - 3) sched_yield();
-    cr_expect_not(atomic_load(&self.ended));
-    eab_queue_return(self.queue, numbers[1], EAB_RETURN_COMPLETE);
-    eab_queue_return(self.queue, numbers[1], EAB_RETURN_REQUEUE); /* twice is once */
-    eab_queue_return(self.queue, numbers[0], EAB_RETURN_REQUEUE);
-    eab_queue_return(self.queue, -1, EAB_RETURN_REQUEUE);
-    eab_queue_return(self.queue, 1 << 20, EAB_RETURN_REQUEUE);
-    while (atomic_load(&self.taken) < plan.count - 2) sched_yield();
-    cr_expect_not(atomic_load(&self.ended));
-    eab_queue_return(self.queue, numbers[2], EAB_RETURN_UNDONE);
-    pthread_join(thread, NULL);
-    cr_expect_eq(atomic_load(&self.taken), (int)plan.count - 2);
-    cr_expect_not(eab_queue_is_complete(self.queue));
-    cr_expect_eq(eab_queue_assigned(self.queue), 0);
-    cr_expect_eq(eab_queue_assign(self.queue, &fleet), -1);
-    cr_expect_not_null(first);
-    eab_queue_free(self.queue);
-    eab_plan_free(&plan);
-}
-
-Test(queue, stopping_frees_who_waits) {
-    eab_plan plan = fixture_plan(lengths);
-    worker self = {.queue = queue_of(&plan)};
-    const eab_fleet *fleet;
-    pthread_t thread;
-    cr_assert_geq(eab_queue_assign(self.queue, &fleet), 0);
-    cr_assert_eq(pthread_create(&thread, NULL, work, &self), 0);
-    while (atomic_load(&self.taken) < plan.count - 1) sched_yield();
-    eab_queue_stop(self.queue);
-    pthread_join(thread, NULL);
-    cr_expect_eq(eab_queue_waiting(self.queue), 0);
-    eab_queue_free(self.queue);
-    eab_plan_free(&plan);
-}
-
-static void count_wish(void *context) { atomic_fetch_add((atomic_int *)context, 1); }
-
-Test(queue, granted_fleets) {
-    atomic_int wishes = 0;
-    worker self = {.queue = eab_queue_new_remote(count_wish, &wishes)};
+/* A worker waits for each fleet that it requested, until the queue is stopped. */
+Test(queue, requested_fleets) {
+    atomic_int requests = 0;
+    worker self = {.queue = eab_queue_new_remote(count_request, &requests)};
     pthread_t thread;
     cr_assert_eq(pthread_create(&thread, NULL, work, &self), 0);
     for (int i = 0; i < 5; i++) {
-        while (atomic_load(&wishes) <= i) sched_yield();
+        while (atomic_load(&requests) <= i) sched_yield();
         const eab_fleet fleet = {.indices = g_new0(int64_t, 1), .members = 1, .flop = 2};
-        eab_queue_add(self.queue, &fleet, 100 + i);
+        eab_queue_add(self.queue, &fleet);
     }
-    while (atomic_load(&wishes) < 6) sched_yield();
+    while (atomic_load(&requests) < 6) sched_yield();
     eab_queue_stop(self.queue);
     pthread_join(thread, NULL);
     cr_expect_eq(atomic_load(&self.taken), 5);
-    cr_expect_eq(atomic_load(&wishes), 6);
+    cr_expect_eq(atomic_load(&requests), 6);
+    cr_expect_eq(eab_queue_measure(self.queue).flop, 10);
     eab_queue_free(self.queue);
+}
+
+/* ---- messages ------------------------------------------------------------------------------------------------ */
+
+static GQueue arrived = G_QUEUE_INIT; /* GBytes */
+
+static bool deliver(int to, const void *bytes, size_t size) {
+    (void)to;
+    g_queue_push_tail(&arrived, g_bytes_new(bytes, size));
+    return true;
+}
+
+static void *receive(int *from, size_t *size) {
+    GBytes *bytes = g_queue_pop_head(&arrived);
+    if (!bytes) return NULL;
+    *from = 3;
+    *size = g_bytes_get_size(bytes);
+    char *copy = malloc(*size + 1); /* exactly as long as a library's, for the sanitizers */
+    memcpy(copy, g_bytes_get_data(bytes, NULL), *size);
+    copy[*size] = '\0';
+    g_bytes_unref(bytes);
+    return copy;
+}
+
+static const eab_ranks loopback = {.send = deliver, .receive = receive};
+
+Test(rank_message, arrives_in_order_with_its_tail) {
+    eab_outbox outbox;
+    int from = 0;
+    eab_outbox_init(&outbox);
+    eab_rank_message *message = eab_rank_message_new(EAB_RANK_END, NULL, 0);
+    message->end = (eab_rank_end){130, true};
+    eab_outbox_post(&outbox, message);
+    eab_outbox_post(&outbox, eab_rank_message_new(EAB_RANK_NOTE, "a line, with \"quotes\"", 21));
+    eab_outbox_send(&outbox, &loopback, 0);
+
+    message = eab_rank_receive(&loopback, &from);
+    cr_expect_eq(from, 3);
+    cr_expect_eq(message->kind, EAB_RANK_END);
+    cr_expect(message->end.code == 130 && message->end.orderly);
+    g_free(message);
+    message = eab_rank_receive(&loopback, &from);
+    cr_expect_eq(message->kind, EAB_RANK_NOTE);
+    cr_expect_str_eq(message->tail, "a line, with \"quotes\"");
+    g_free(message);
+    cr_expect_null(eab_rank_receive(&loopback, &from));
+    eab_outbox_destroy(&outbox);
+}
+
+/* A rank of another build may have messages of other sizes. */
+Test(rank_message, of_another_size_is_damaged) {
+    eab_rank_message *sent = eab_rank_message_new(EAB_RANK_NOTE, "text", 5);
+    const size_t whole = sizeof *sent + sent->size;
+    int from;
+    for (size_t size = 1; size <= whole; size++) {
+        deliver(0, sent, size);
+        eab_rank_message *message = eab_rank_receive(&loopback, &from);
+        cr_expect_eq(message->kind, size == whole ? EAB_RANK_NOTE : EAB_RANK_DAMAGED, "%zu bytes", size);
+        g_free(message);
+    }
+    g_free(sent);
 }
 
 /* ---- shards -------------------------------------------------------------------------------------------------- */
@@ -193,34 +232,4 @@ Test(shard, every_cell_in_one_part_and_none_much_heavier) {
         g_free(again);
     }
     eab_plan_free(&plan);
-}
-
-/* ---- messages ------------------------------------------------------------------------------------------------ */
-
-Test(rank_message, reads_back_and_bears_any_cut) {
-    GByteArray *written = eab_rank_write(EAB_RANK_GOODBYE);
-    eab_rank_put_count(written, -7);
-    eab_rank_put_text(written, "a line, with \"quotes\"");
-    eab_rank_put_real(written, 0.5);
-    eab_rank_put_text(written, NULL);
-    for (guint size = 0; size <= written->len; size++) {
-        char *bytes = g_memdup2(written->data, size); /* exactly as long, for the sanitizers */
-        eab_rank_reader message;
-        const eab_rank_message_kind kind = eab_rank_read(&message, bytes, size);
-        const int64_t count = eab_rank_get_count(&message);
-        const char *text = eab_rank_get_text(&message);
-        const size_t length = strlen(text);
-        const double real = eab_rank_get_real(&message);
-        const char *none = eab_rank_get_text(&message);
-        cr_expect_eq(message.bad, size < written->len);
-        cr_expect_str_empty(none);
-        if (!message.bad) {
-            cr_expect_eq(kind, EAB_RANK_GOODBYE);
-            cr_expect_eq(count, -7);
-            cr_expect_eq(length, strlen("a line, with \"quotes\""));
-            cr_expect_eq(real, 0.5);
-        }
-        g_free(bytes);
-    }
-    g_byte_array_free(written, TRUE);
 }

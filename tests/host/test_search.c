@@ -7,37 +7,50 @@
 enum { MAX_CELLS = 4096 };
 
 static eab_plan plan;
-static uint8_t known[MAX_CELLS];
+static eab_search *search;
+static bool trained_before[MAX_CELLS];
 
 static void setup(const char *text) {
     char error[1024];
     cr_assert_eq(load_text(text, NULL, &plan, error), EAB_OK, "%s", error);
     cr_assert_leq(plan.count, MAX_CELLS);
-    memset(known, EAB_SEARCH_UNKNOWN, sizeof known);
+    search = eab_search_new(&plan);
+}
+
+static void forget(void) {
+    memset(trained_before, 0, sizeof trained_before);
+    for (int64_t i = 0; i < plan.count; i++) eab_search_set(search, i, EAB_SEARCH_UNKNOWN);
+}
+
+static void teardown(void) {
+    eab_search_free(search);
+    eab_plan_free(&plan);
 }
 
 /* A world: whether the cell solves its level. */
 typedef bool (*truth)(const eab_config *config, guint32 salt);
 
-/* Lets the search train until it wants nothing; returns the cells that it trained. No cell is wanted twice. */
-static int64_t run(const eab_search *search, truth solves, guint32 salt) {
+/* Trains the cells that the search wants, until it wants none; returns how many. No cell is wanted twice. */
+static int64_t run(truth solves, guint32 salt) {
     int64_t wanted[MAX_CELLS], trained = 0, count;
-    while ((count = eab_search_next(search, known, wanted)) > 0) {
+    while ((count = eab_search_next(search, wanted)) > 0) {
         for (int64_t i = 0; i < count; i++) {
             cr_assert(wanted[i] >= 0 && wanted[i] < plan.count);
-            cr_assert_eq(known[wanted[i]], EAB_SEARCH_UNKNOWN, "cell %lld is wanted again", (long long)wanted[i]);
-            known[wanted[i]] = solves(&plan.cells[wanted[i]].config, salt) ? EAB_SEARCH_SOLVED : EAB_SEARCH_UNSOLVED;
+            cr_assert_not(trained_before[wanted[i]], "cell %lld is wanted twice", (long long)wanted[i]);
+            trained_before[wanted[i]] = true;
+            eab_search_set(search, wanted[i],
+                           solves(&plan.cells[wanted[i]].config, salt) ? EAB_SEARCH_SOLVED : EAB_SEARCH_UNSOLVED);
         }
         trained += count;
     }
     return trained;
 }
 
-static char *printed(const eab_search *search) {
+static char *printed(void) {
     char *text = NULL;
     size_t size = 0;
     FILE *file = open_memstream(&text, &size);
-    eab_search_print(file, search, known);
+    eab_search_print(file, search);
     fclose(file);
     return text;
 }
@@ -55,9 +68,8 @@ static bool two_frontiers(const eab_config *config, guint32 salt) {
 
 Test(search, finds_both_frontiers_by_bisection) {
     setup(ladder);
-    eab_search *search = eab_search_new(&plan);
-    const int64_t trained = run(search, two_frontiers, 0);
-    char *text = printed(search), *row = g_strdup_printf("trained %lld of 384", (long long)trained);
+    const int64_t trained = run(two_frontiers, 0);
+    char *text = printed(), *row = g_strdup_printf("trained %lld of 384", (long long)trained);
     cr_expect(strstr(text, "dpa  recurrence  basis=4 delay=6   basis=4 delay=7 "), "%s", text);
     cr_expect(strstr(text, "ea  recurrence   basis=4 delay=11  basis=4 delay=12"), "%s", text);
     cr_expect(strstr(text, row), "%s", text);
@@ -66,8 +78,7 @@ Test(search, finds_both_frontiers_by_bisection) {
     cr_expect_lt(trained, plan.count / 3);
     g_free(row);
     g_free(text);
-    eab_search_free(search);
-    eab_plan_free(&plan);
+    teardown();
 }
 
 static bool never(const eab_config *config, guint32 salt) {
@@ -84,19 +95,17 @@ static bool always(const eab_config *config, guint32 salt) {
 
 Test(search, a_ladder_that_nobody_or_everybody_climbs) {
     setup(ladder);
-    eab_search *search = eab_search_new(&plan);
-    run(search, never, 0);
-    char *text = printed(search);
+    run(never, 0);
+    char *text = printed();
     cr_expect(strstr(text, "dpa  recurrence  none              basis=4 delay=2"), "%s", text);
     g_free(text);
-    memset(known, EAB_SEARCH_UNKNOWN, sizeof known);
+    forget();
     /* One rate and, since half of the seeds are enough and all are tried at once, one round a rung. */
-    cr_expect_leq(run(search, always, 0), 2 * 5 * 4);
-    text = printed(search);
+    cr_expect_leq(run(always, 0), 2 * 5 * 4);
+    text = printed();
     cr_expect(strstr(text, "dpa  recurrence  basis=4 delay=17  none"), "%s", text);
     g_free(text);
-    eab_search_free(search);
-    eab_plan_free(&plan);
+    teardown();
 }
 
 /* Each seed has a frontier of its own at each rate. */
@@ -123,11 +132,10 @@ static int32_t frontier_of_all(int32_t mechanism, guint32 salt) {
 
 Test(search, agrees_with_the_whole_grid_where_ladders_are_monotonous) {
     setup(ladder);
-    eab_search *search = eab_search_new(&plan);
     for (guint32 salt = 0; salt < 200; salt++) {
-        memset(known, EAB_SEARCH_UNKNOWN, sizeof known);
-        run(search, by_hash, salt);
-        char *text = printed(search);
+        forget();
+        run(by_hash, salt);
+        char *text = printed();
         for (int32_t mechanism = 0; mechanism < 2; mechanism++) {
             const int32_t delay = frontier_of_all(mechanism, salt);
             char level[32] = "none";
@@ -139,34 +147,29 @@ Test(search, agrees_with_the_whole_grid_where_ladders_are_monotonous) {
         }
         g_free(text);
     }
-    eab_search_free(search);
-    eab_plan_free(&plan);
+    teardown();
 }
 
 Test(search, what_is_known_is_not_asked_for_again) {
     setup(ladder);
-    eab_search *search = eab_search_new(&plan);
     for (int64_t i = 0; i < plan.count; i++)
-        known[i] = two_frontiers(&plan.cells[i].config, 0) ? EAB_SEARCH_SOLVED : EAB_SEARCH_UNSOLVED;
+        eab_search_set(search, i, two_frontiers(&plan.cells[i].config, 0) ? EAB_SEARCH_SOLVED : EAB_SEARCH_UNSOLVED);
     int64_t wanted[MAX_CELLS];
-    cr_expect_eq(eab_search_next(search, known, wanted), 0);
-    char *text = printed(search);
+    cr_expect_eq(eab_search_next(search, wanted), 0);
+    char *text = printed();
     cr_expect(strstr(text, "trained 384 of 384 cells and saved 0 (0%)"), "%s", text);
     g_free(text);
-    eab_search_free(search);
-    eab_plan_free(&plan);
+    teardown();
 }
 
 Test(search, models_are_searched_apart) {
     setup("[task recurrence]\nbasis = 4\ndelay = 2:5\n[model]\nd_model = 16, 32\n[train]\nmechanism = dpa, ea\n");
-    eab_search *search = eab_search_new(&plan);
     int64_t wanted[MAX_CELLS];
-    cr_expect_eq(eab_search_next(search, known, wanted), 4); /* one cell on the middle rung of each of four groups */
-    run(search, always, 0);
-    char *text = printed(search);
+    cr_expect_eq(eab_search_next(search, wanted), 4); /* one cell on the middle rung of each of four groups */
+    run(always, 0);
+    char *text = printed();
     cr_expect(strstr(text, "dpa  recurrence d_model=16"), "%s", text);
     cr_expect(strstr(text, "ea  recurrence d_model=32"), "%s", text);
     g_free(text);
-    eab_search_free(search);
-    eab_plan_free(&plan);
+    teardown();
 }

@@ -299,12 +299,13 @@ static void train_cells(int32_t count, int32_t fleet, found_results *found) {
         indices[i] = i;
     }
     eab_pool *pool;
+    eab_queue *queue = eab_queue_new(eab_fleets_make(NULL, cells, indices, count, fleet, NULL));
     const eab_pool_settings settings = {
-        .backend = "simt", .workers = 1, .fleet = fleet, .sink = take_result, .context = found};
-    OK(eab_pool_start(&settings, cells, indices, count, &pool));
-    while (!eab_pool_wait(pool, 1)) {
-    }
+        .backend = "simt", .workers = 1, .queue = queue, .sink = take_result, .context = found};
+    OK(eab_pool_start(&settings, cells, &pool));
+    while (!eab_pool_has_ended(pool)) g_usleep(1000);
     OK(eab_pool_finish(pool));
+    eab_queue_free(queue);
     found->failed = 0;
     for (int i = 0; i < count; i++) found->failed += found->status[i] != EAB_CELL_OK;
 }
