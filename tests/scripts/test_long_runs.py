@@ -197,6 +197,6 @@ def test_checkpoints_cannot_lead_out_of_the_run(spec: Path, tmp_path: Path):
     assert sweep(spec, "--out", run, *LONG, "--time-limit", "1e-9", "--checkpoint-every", "0").returncode == 130
     outside.mkdir()
     (run / "checkpoints").symlink_to(outside)
-    done = sweep(spec, "--out", run, *LONG, "--time-limit", "0.3", "--checkpoint-every", "0.05", "--workers", "1")
+    done = sweep(spec, "--out", run, *LONG, "--time-limit", "2", "--checkpoint-every", "0.05", "--workers", "1")
     assert done.returncode == 130 and "not a folder; no checkpoint is kept" in done.stderr, done.stderr
     assert not list(outside.iterdir())
