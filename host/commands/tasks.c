@@ -1,13 +1,14 @@
 /* eabench tasks: the task families, their options, and what their sequences look like. */
 #include <glib.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "arguments.h"
 #include "base/suggest.h"
 #include "plan/cells.h"
 #include "spec/cell_task.h"
-#include "task_examples.h"
 #include "tasks/task.h"
 
 enum { DEFAULT_SHOWN = 5, MAX_SHOWN = 1000000 };
@@ -79,13 +80,14 @@ static int make_plan(const arguments *a, int family, eab_plan *plan) {
 
 static void print_family(int family) {
     const bool is_mixture = family == EAB_FAMILY_MIXTURE;
+    const char *name = eab_family_name(family);
     const eab_option *option;
     int width = 8;
-    for (int i = 0; (option = eab_option_of_task(family, i)); i++) width = MAX(width, (int)strlen(option->key));
-    printf("%s: %s\n", eab_family_name(family),
+    for (int i = 0; (option = eab_option_at(name, i)); i++) width = MAX(width, (int)strlen(option->key));
+    printf("%s: %s\n", name,
            is_mixture ? "several levels, of one family or of several, learned by one model"
                       : eab_task_at(family)->summary);
-    for (int i = 0; (option = eab_option_of_task(family, i)); i++) {
+    for (int i = 0; (option = eab_option_at(name, i)); i++) {
         char value[EAB_OPTION_TEXT_SIZE], allowed[128];
         eab_option_allowed(option, allowed, sizeof allowed);
         if (is_mixture) {
@@ -98,6 +100,47 @@ static void print_family(int family) {
     }
 }
 
+/* The length of the longest name of a token; task tokens of a mixture are numbers. */
+static int token_width(const eab_config *config) {
+    char name[32];
+    int width = 1;
+    if (eab_config_cue_token(config) >= 0) width = snprintf(name, sizeof name, "%d", eab_config_vocab(config) - 1);
+    for (int32_t part = 0; part < eab_config_part_count(config); part++) {
+        const eab_level *level = eab_config_part(config, part);
+        for (int32_t token = 0; token < eab_task_at(level->family)->vocab(level); token++) {
+            eab_token_name(level, token, name, sizeof name);
+            width = MAX(width, (int)strlen(name));
+        }
+    }
+    return width;
+}
+
+/* Prints the first training sequences: free tokens in brackets, bold on a terminal, and all of the same width. */
+static void print_examples(const eab_config *config, int32_t count, uint32_t seed) {
+    const int32_t length = config->context + 1;
+    const int width = token_width(config);
+    const bool terminal = isatty(STDOUT_FILENO) && !getenv("NO_COLOR");
+    int32_t *tokens = g_new(int32_t, length);
+    uint8_t *determined = g_new(uint8_t, length);
+    eab_level levels[EAB_MAX_PARTS];
+    uint8_t held_out[EAB_MAX_PARTS];
+    const eab_parts parts = eab_config_list_parts(config, 0, levels, held_out);
+    for (int32_t i = 0; i < count && !ferror(stdout); i++) {
+        eab_parts_generate(levels, held_out, parts, 0, seed, EAB_STREAM_TRAINING, (uint64_t)i, length, tokens,
+                           determined);
+        for (int32_t t = 0; t < length; t++) {
+            char token[32];
+            if (t == 0 && parts.cue >= 0) snprintf(token, sizeof token, "%d", tokens[t]);
+            else eab_token_name(&levels[i % parts.count], tokens[t], token, sizeof token);
+            if (determined[t]) printf(" %*s ", width, token);
+            else printf("%s[%*s]%s", terminal ? "\033[1;36m" : "", width, token, terminal ? "\033[0m" : "");
+        }
+        putchar('\n');
+    }
+    g_free(tokens);
+    g_free(determined);
+}
+
 static int show_family(const arguments *a, int family) {
     char name[EAB_LEVEL_NAME_SIZE];
     eab_plan plan;
@@ -107,15 +150,14 @@ static int show_family(const arguments *a, int family) {
     eab_config_level_name(config, name, sizeof name);
     printf("\nlevel %s: %d tokens, %.4g bits of complexity, chance accuracy %.4g\n", name, eab_config_vocab(config),
            eab_config_complexity_bits(config), eab_config_chance_accuracy(config));
-    int status = EAB_OK;
     if (a->show > 0) {
         printf("context %d, seed %lld, training stream; [free] tokens are drawn or not scored, the others are to be "
                "predicted\n\n",
                config->context, (long long)config->seed);
-        status = eab_task_examples_print(config, (int32_t)a->show, (uint32_t)config->seed);
+        print_examples(config, (int32_t)a->show, (uint32_t)config->seed);
     }
     eab_plan_free(&plan);
-    return status;
+    return EAB_OK;
 }
 
 static int run_tasks(const arguments *a) {

@@ -102,15 +102,8 @@ static void make_variant(sweep_product *product, const eab_spec *spec, const eab
     }
 }
 
-static const eab_axis *find_mechanisms(const eab_spec *spec) {
-    const eab_axis *axis = NULL;
-    for (guint i = 0; i < spec->sections->len && !axis; i++)
-        axis = eab_section_axis(section_at(spec, i), eab_option_find("train", "mechanism"), -1);
-    return axis;
-}
-
 static void make_variants(sweep_product *product, const eab_spec *spec) {
-    const eab_axis *mechanisms = find_mechanisms(spec);
+    const eab_axis *mechanisms = eab_spec_mechanisms(spec);
     const sweep_variant *of_mechanism[EAB_MECHANISM_COUNT] = {NULL};
     for (guint i = 0; i < spec->sections->len; i++)
         if (section_at(spec, i)->family >= 0) product->level_count += count_section(section_at(spec, i));

@@ -102,11 +102,10 @@ static void add_task_options(eab_csv_line *line, const eab_level *level) {
     const eab_table_layout *layout = eab_run_table(EAB_TABLE_ACCURACY);
     const int32_t begin = eab_table_column(layout, "parameters") + 1;
     for (int32_t column = begin; strcmp(layout->columns[column], eab_options[0].key) != 0; column++) {
-        const eab_task *task = level ? eab_task_at(level->family) : NULL;
+        const char *family = level ? eab_task_at(level->family)->name : "";
+        const eab_option *option = eab_option_find(family, layout->columns[column]);
         char text[64] = "";
-        for (int32_t i = 0; task && i < task->option_count; i++)
-            if (strcmp(task->options[i].key, layout->columns[column]) == 0)
-                eab_option_print_value(eab_option_of_task(level->family, i), level->option[i], text, sizeof text);
+        if (option) eab_option_print(option, &(eab_config){.level = *level}, text, sizeof text);
         eab_csv_add_text(line, text);
     }
 }

@@ -121,6 +121,10 @@ eab_axis *eab_section_axis(const eab_section *section, const eab_option *option,
     return NULL;
 }
 
+const eab_axis *eab_spec_mechanisms(const eab_spec *spec) {
+    return eab_section_axis(find_section(spec, "train"), eab_option_find("train", "mechanism"), -1);
+}
+
 static int read_mechanism(const char *name, const char *where, eab_axis *axis) {
     const eab_option *mechanism = eab_option_find("train", "mechanism");
     char shown[64], allowed[256];
@@ -341,8 +345,7 @@ static int refuse_mechanism(const char *path, const eab_section *section, const 
 
 /* A list for a mechanism that the sweep does not have would be ignored silently. */
 static int check_mechanisms(const eab_spec *spec, const char *path) {
-    const eab_option *mechanism = eab_option_find("train", "mechanism");
-    const GArray *listed = eab_section_axis(find_section(spec, "train"), mechanism, -1)->values;
+    const GArray *listed = eab_spec_mechanisms(spec)->values;
     const char *names[EAB_MECHANISM_COUNT + 1] = {NULL};
     for (guint i = 0, count = 0; i < listed->len; i++) {
         const char *name = eab_mechanism_name((int32_t)g_array_index(listed, double, i));

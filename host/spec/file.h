@@ -36,6 +36,9 @@ typedef struct {
 /* The option's axis for `mechanism` (-1: the one for all others), or NULL. */
 eab_axis *eab_section_axis(const eab_section *section, const eab_option *option, int32_t mechanism);
 
+/* The axis that lists the sweep's mechanisms. */
+const eab_axis *eab_spec_mechanisms(const eab_spec *spec);
+
 /* Reads a file and applies `sets` (NULL-terminated "section.key=value", or NULL). EAB_BAD_INPUT with one line (file and
  * line, what, what is allowed, the nearest valid name) for every mistake; the spec is then empty. */
 int eab_spec_read(const char *path, const char *const *sets, eab_spec *spec);

@@ -5,7 +5,6 @@
 
 #include "cell_task.h"
 #include "options.h"
-#include "tasks/task.h"
 
 /* "section.key=value" of an option that is not at its default. */
 static void add_option(GPtrArray *lines, const eab_option *option, const eab_config *config) {
@@ -17,8 +16,8 @@ static void add_option(GPtrArray *lines, const eab_option *option, const eab_con
 
 static void add_level(GPtrArray *lines, const eab_level *level) {
     const eab_config config = {.level = *level};
-    for (int i = 0; eab_option_of_task(level->family, i); i++)
-        add_option(lines, eab_option_of_task(level->family, i), &config);
+    const char *family = eab_family_name(level->family);
+    for (int i = 0; eab_option_at(family, i); i++) add_option(lines, eab_option_at(family, i), &config);
 }
 
 /* A part of a mixture, too, is identified by the options that are not at their default: a new option of its family does
@@ -28,7 +27,7 @@ static void add_part(GPtrArray *lines, const eab_level *level) {
     add_level(options, level);
     g_ptr_array_add(options, NULL);
     char *joined = g_strjoinv(" ", (char **)options->pdata);
-    g_ptr_array_add(lines, g_strdup_printf("mixture.part=%s %s", eab_task_at(level->family)->name, joined));
+    g_ptr_array_add(lines, g_strdup_printf("mixture.part=%s %s", eab_family_name(level->family), joined));
     g_free(joined);
     g_ptr_array_unref(options);
 }

@@ -107,47 +107,41 @@ static int compare_levels(const void *a, const void *b) {
     return 0;
 }
 
+/* Fills in the mixture's text from its sorted levels. */
 static int write_text(const char *where, eab_mixture *mixture) {
-    char level[256], problem[128];
-    GString *text = g_string_new(NULL);
+    char level[256], part[300], last[300] = "";
+    gsize length = 0;
     for (int32_t i = 0; i < mixture->count; i++) {
-        const eab_level *part = &mixture->levels[i];
-        eab_level_name(part, level, sizeof level);
-        g_string_append_printf(text, "%s%s", i ? " + " : "", eab_task_at(part->family)->name);
-        if (*level) g_string_append_printf(text, "(%s)", level);
+        eab_level_name(&mixture->levels[i], level, sizeof level);
+        g_snprintf(part, sizeof part, "%s%s%s%s", eab_family_name(mixture->levels[i].family), *level ? "(" : "", level,
+                   *level ? ")" : "");
+        if (strcmp(part, last) == 0) return refuse(where, part, "the part stands twice in a mixture", "once");
+        if (i) g_strlcat(mixture->text, " + ", sizeof mixture->text);
+        length = g_strlcat(mixture->text, part, sizeof mixture->text);
+        g_strlcpy(last, part, sizeof last);
     }
-    const gsize length = text->len;
-    g_strlcpy(mixture->text, text->str, sizeof mixture->text);
-    g_string_free(text, TRUE);
     if (length < sizeof mixture->text) return EAB_OK;
-    g_snprintf(problem, sizeof problem, "written out, its parts take %zu bytes", length);
-    return refuse(where, mixture->text, problem, "at most 1499");
+    return refuse(where, mixture->text, "its parts are too long when written out", "at most 1499 bytes");
 }
 
 /* "PART + PART + ..."; changes `text`. */
 static int read_parts(char *text, const char *where, eab_mixture *mixture) {
-    char shown[80], name[300], level[256];
+    char shown[80], count[32];
     eab_excerpt(text, 60, shown, sizeof shown);
     if (!*text) return refuse(where, "", "no mixture", example);
     if (!is_balanced(text)) return refuse(where, text, "( and ) do not match", example);
     GPtrArray *pieces = split(text, '+');
     int status = EAB_OK;
     if (pieces->len < EAB_MIXTURE_MIN_PARTS || pieces->len > EAB_MAX_PARTS) {
-        g_snprintf(name, sizeof name, "%u part%s", pieces->len, pieces->len == 1 ? "" : "s");
+        g_snprintf(count, sizeof count, "%u part%s", pieces->len, pieces->len == 1 ? "" : "s");
         status =
-            refuse(where, shown, name, "2..16 parts joined by +, such as recurrence(basis=8 delay=2) + recurrence");
+            refuse(where, shown, count, "2..16 parts joined by +, such as recurrence(basis=8 delay=2) + recurrence");
     }
     for (guint i = 0; i < pieces->len && !status; i++)
         status = read_part(g_ptr_array_index(pieces, i), where, &mixture->levels[mixture->count++]);
     g_ptr_array_free(pieces, TRUE);
     EAB_TRY(status);
     qsort(mixture->levels, (size_t)mixture->count, sizeof *mixture->levels, compare_levels);
-    for (int32_t i = 1; i < mixture->count; i++)
-        if (compare_levels(&mixture->levels[i - 1], &mixture->levels[i]) == 0) {
-            eab_level_name(&mixture->levels[i], level, sizeof level);
-            g_snprintf(name, sizeof name, "%s(%s)", eab_task_at(mixture->levels[i].family)->name, level);
-            return refuse(where, name, "the part stands twice in a mixture", "once");
-        }
     return write_text(where, mixture);
 }
 

@@ -141,16 +141,12 @@ static void fill_task_options(void) {
     }
 }
 
-const eab_option *eab_option_of_task(int family, int index) {
-    static pthread_once_t filled = PTHREAD_ONCE_INIT;
-    if (family == EAB_FAMILY_MIXTURE) return index < MIXTURE_OPTION_COUNT ? &mixture_options[index] : NULL;
-    pthread_once(&filled, fill_task_options);
-    return index < eab_task_at(family)->option_count ? &task_options[family][index] : NULL;
-}
-
 const eab_option *eab_option_at(const char *section, int index) {
-    for (int family = 0; family < EAB_FAMILY_COUNT; family++)
-        if (strcmp(section, eab_family_name(family)) == 0) return eab_option_of_task(family, index);
+    static pthread_once_t filled = PTHREAD_ONCE_INIT;
+    pthread_once(&filled, fill_task_options);
+    if (strcmp(section, "mixture") == 0) return index < MIXTURE_OPTION_COUNT ? &mixture_options[index] : NULL;
+    const int family = eab_task_from_name(section);
+    if (family >= 0) return index < eab_task_at(family)->option_count ? &task_options[family][index] : NULL;
     for (int i = 0; i < eab_option_count; i++)
         if (strcmp(eab_options[i].section, section) == 0 && index-- == 0) return &eab_options[i];
     return NULL;
@@ -268,10 +264,10 @@ static void print_help_line(FILE *file, const char *section, const eab_option *o
 void eab_options_help(FILE *file) {
     fprintf(file, "  %-20s %-17s %-8s %-31s %s\n", "section", "key", "default", "allowed", "");
     for (int family = 0; family < EAB_FAMILY_COUNT; family++) {
+        const char *name = eab_family_name(family);
         char section[64];
-        snprintf(section, sizeof section, "task %s", eab_family_name(family));
-        for (int i = 0; eab_option_of_task(family, i); i++)
-            print_help_line(file, section, eab_option_of_task(family, i));
+        snprintf(section, sizeof section, "task %s", name);
+        for (int i = 0; eab_option_at(name, i); i++) print_help_line(file, section, eab_option_at(name, i));
     }
     for (int i = 0; i < eab_option_count; i++) print_help_line(file, eab_options[i].section, &eab_options[i]);
 }

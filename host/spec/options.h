@@ -43,10 +43,8 @@ typedef struct {
 extern const eab_option eab_options[];
 extern const int eab_option_count;
 
-/* Option 0, 1, ... of a task family, presented as one of the table; NULL past the last. Thread-safe. */
-const eab_option *eab_option_of_task(int family, int index);
-
-/* Option 0, 1, ... of "model", "train" or the family of this name; NULL past the last. */
+/* Option 0, 1, ... of "model", "train" or the family of this name, whose options are presented as those of the table;
+ * NULL past the last. Thread-safe. */
 const eab_option *eab_option_at(const char *section, int index);
 
 /* The option of this key, or NULL; `section` as above. */

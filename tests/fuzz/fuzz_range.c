@@ -16,8 +16,8 @@ static const eab_option *choose_option(unsigned number) {
     if (!count) {
         for (int i = 0; i < eab_option_count; i++) options[count++] = &eab_options[i];
         for (int family = 0; family < EAB_FAMILY_COUNT; family++)
-            for (int i = 0; eab_option_of_task(family, i) && count < 256; i++)
-                options[count++] = eab_option_of_task(family, i);
+            for (int i = 0; eab_option_at(eab_family_name(family), i) && count < 256; i++)
+                options[count++] = eab_option_at(eab_family_name(family), i);
     }
     return options[number % count];
 }

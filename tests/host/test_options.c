@@ -95,9 +95,9 @@ Test(options, task_options_come_from_the_families) {
     for (int family = 0; family < eab_task_count(); family++) {
         const eab_task *task = eab_task_at(family);
         const eab_config config = eab_config_default(family);
-        cr_expect_null(eab_option_of_task(family, task->option_count));
+        cr_expect_null(eab_option_at(task->name, task->option_count));
         for (int i = 0; i < task->option_count; i++) {
-            const eab_option *option = eab_option_of_task(family, i);
+            const eab_option *option = eab_option_at(task->name, i);
             cr_expect_str_eq(option->section, task->name);
             cr_expect_eq(option, eab_option_find(task->name, task->options[i].key));
             cr_expect_eq(eab_option_get(option, &config), task->options[i].default_value);
@@ -262,7 +262,7 @@ Test(options, every_option_changes_the_id) {
     eab_config config = eab_config_default(0);
     eab_config_id(&config, standard);
     for (int i = -eab_task_at(0)->option_count; i < eab_option_count; i++) {
-        const eab_option *option = i < 0 ? eab_option_of_task(0, -1 - i) : &eab_options[i];
+        const eab_option *option = i < 0 ? eab_option_at(eab_family_name(0), -1 - i) : &eab_options[i];
         eab_option_set(option, &config, option->default_value == 1 ? 0 : 1);
         eab_config_id(&config, id);
         cr_expect_str_neq(id, standard, "%s", option->key);
