@@ -24,10 +24,7 @@ enum { EVALUATION_DUE = 1, WITH_CURVES = 2, WITH_GEOMETRY = 4, WITH_MODELS = 8, 
 
 typedef struct {
     char backend[16];
-    uint32_t real_bytes, flags;
-    int32_t cells, members;
-    int32_t vocab, blocks; /* the widest vocabulary; blocks of reals for each member */
-    int64_t count;         /* reals of a block */
+    int32_t flags, cells, members, vocab;
     int64_t step, trained_tokens, peak_bytes;
     double training_s, wall_s;
 } checkpoint_head;
@@ -40,26 +37,21 @@ static int32_t list_blocks(const eab_model *model, eab_tensor blocks[MAX_BLOCKS]
     return model->moment2.data ? 3 : 2;
 }
 
-static uint32_t option_flags(const eab_train_options *options) {
-    return (options->keep_curves ? WITH_CURVES : 0u) | (options->geometry_paths ? WITH_GEOMETRY : 0u) |
-           (options->model_paths ? WITH_MODELS : 0u);
-}
-
 /* ---- writing ------------------------------------------------------------------------------------------------- */
 
 static checkpoint_head make_head(const eab_fleet_state *fleet) {
     const eab_model *model = &fleet->model;
-    eab_tensor blocks[MAX_BLOCKS];
+    const eab_train_options *options = fleet->options;
     checkpoint_head head;
     memset(&head, 0, sizeof head);
     snprintf(head.backend, sizeof head.backend, "%s", model->device->backend->name);
-    head.real_bytes = (uint32_t)model->device->backend->real_bytes;
-    head.flags = option_flags(fleet->options) | (fleet->evaluation_due ? EVALUATION_DUE : 0u);
+    if (fleet->evaluation_due) head.flags |= EVALUATION_DUE;
+    if (options->keep_curves) head.flags |= WITH_CURVES;
+    if (options->geometry_paths) head.flags |= WITH_GEOMETRY;
+    if (options->model_paths) head.flags |= WITH_MODELS;
     head.cells = fleet->cells;
     head.members = model->shape.members;
     head.vocab = model->shape.vocab;
-    head.blocks = list_blocks(model, blocks);
-    head.count = model->parameters.count;
     head.step = fleet->step;
     head.trained_tokens = fleet->trained_tokens;
     head.peak_bytes = (int64_t)model->device->peak_bytes;
@@ -138,18 +130,6 @@ static int get_head(eab_checkpoint_reader *reader, checkpoint_head *head) {
     return EAB_OK;
 }
 
-static int check_head(const eab_fleet_state *fleet, const loading *l) {
-    const checkpoint_head own = make_head(fleet), *head = &l->head;
-    if (strncmp(head->backend, own.backend, sizeof own.backend) != 0 || head->real_bytes != own.real_bytes)
-        return eab_checkpoint_refuse(l->reader, "from another backend");
-    if (head->count != own.count || head->vocab != own.vocab || head->blocks != own.blocks)
-        return eab_checkpoint_refuse(l->reader, "of models of another size");
-    if (own.flags & ~head->flags)
-        return eab_checkpoint_refuse(l->reader, "made without the --save-curves, --save-geometry or --save-models "
-                                                "that is asked for now");
-    return EAB_OK;
-}
-
 static int find_cells(const eab_fleet_state *fleet, loading *l) {
     GHashTable *places = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
     for (int32_t cell = 0; cell < fleet->cells; cell++) {
@@ -168,6 +148,20 @@ static int find_cells(const eab_fleet_state *fleet, loading *l) {
     g_hash_table_destroy(places);
     if (status) return status;
     return found == fleet->cells ? EAB_OK : eab_checkpoint_refuse(l->reader, "of other cells");
+}
+
+/* Whether the file can be used. The fleet stays as it is. */
+static int check(const eab_fleet_state *fleet, loading *l) {
+    const checkpoint_head own = make_head(fleet);
+    EAB_TRY(eab_checkpoint_verify(l->reader));
+    EAB_TRY(get_head(l->reader, &l->head));
+    if (strcmp(l->head.backend, own.backend) != 0) return eab_checkpoint_refuse(l->reader, "from another backend");
+    if (own.flags & ~l->head.flags)
+        return eab_checkpoint_refuse(l->reader, "made without the --save-curves, --save-geometry or --save-models "
+                                                "that is requested now");
+    l->wanted = g_new(int32_t, l->head.cells);
+    EAB_TRY(find_cells(fleet, l));
+    return l->head.vocab == own.vocab ? EAB_OK : eab_checkpoint_refuse(l->reader, "of a fleet with another vocabulary");
 }
 
 static int get_curve(loading *l, eab_cell_result *result) {
@@ -216,7 +210,7 @@ static int arrange_members(eab_fleet_state *fleet, const loading *l) {
 
 static int get_reals(const eab_fleet_state *fleet, loading *l) {
     const eab_model *model = &fleet->model;
-    const size_t bytes = (size_t)l->head.count * l->head.real_bytes;
+    const size_t bytes = (size_t)model->parameters.count * model->device->backend->real_bytes;
     eab_tensor blocks[MAX_BLOCKS];
     const int32_t count = list_blocks(model, blocks);
     void *reals = malloc(bytes);
@@ -236,7 +230,7 @@ static int get_reals(const eab_fleet_state *fleet, loading *l) {
     return status;
 }
 
-static int restore_fleet(eab_fleet_state *fleet, const checkpoint_head *head) {
+static int restore_counts(eab_fleet_state *fleet, const checkpoint_head *head) {
     eab_device *device = fleet->model.device;
     _Atomic int64_t *steps_restored = fleet->options->checkpoint->steps_restored;
     const int32_t members = fleet->model.shape.members;
@@ -253,28 +247,27 @@ static int restore_fleet(eab_fleet_state *fleet, const checkpoint_head *head) {
                                    (size_t)members * sizeof *fleet->training);
 }
 
-static int load(eab_fleet_state *fleet, loading *l) {
-    EAB_TRY(eab_checkpoint_verify(l->reader));
-    EAB_TRY(get_head(l->reader, &l->head));
-    EAB_TRY(check_head(fleet, l));
+static int restore(eab_fleet_state *fleet, loading *l) {
     const size_t members = (size_t)l->head.members;
-    l->wanted = g_new(int32_t, l->head.cells);
+    for (int32_t i = 0; i < l->head.cells; i++) EAB_TRY(get_result(fleet, l, l->wanted[i]));
     l->cell = g_new(int32_t, members);
     l->training = g_new(eab_tally, members);
-    EAB_TRY(find_cells(fleet, l));
-    for (int32_t i = 0; i < l->head.cells; i++) EAB_TRY(get_result(fleet, l, l->wanted[i]));
     EAB_TRY(eab_checkpoint_get(l->reader, l->cell, members * sizeof *l->cell));
     EAB_TRY(eab_checkpoint_get(l->reader, l->training, members * sizeof *l->training));
     EAB_TRY(arrange_members(fleet, l));
     EAB_TRY(get_reals(fleet, l));
-    return restore_fleet(fleet, &l->head);
+    return restore_counts(fleet, &l->head);
 }
 
 int eab_fleet_load(eab_fleet_state *fleet) {
     loading l = {.reader = NULL};
     EAB_TRY(eab_checkpoint_open(fleet->options->checkpoint->path, &l.reader));
     if (!l.reader) return EAB_OK;
-    const int status = load(fleet, &l);
+    int status = check(fleet, &l);
+    if (!status) {
+        status = restore(fleet, &l);
+        if (status == EAB_BAD_INPUT) status = EAB_IO; /* the file can no longer be read */
+    }
     eab_checkpoint_close(l.reader);
     g_free(l.wanted);
     g_free(l.cell);

@@ -14,7 +14,7 @@ int eab_checkpoint_cells(const char *path, char **ids, int32_t *count);
 int eab_fleet_save(eab_fleet_state *fleet);
 
 /* Restores the fleet from its checkpoint; a fleet without one stays as it is. EAB_BAD_INPUT with one line where the
- * file is unusable; the fleet can then only be closed. */
+ * file is unusable; the fleet is then as before. After another error the fleet can only be closed. */
 int eab_fleet_load(eab_fleet_state *fleet);
 
 #endif

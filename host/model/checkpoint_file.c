@@ -15,11 +15,10 @@
 
 enum { BLOCK_BYTES = 1 << 16 };
 
-/* byte_order reads as the same number on machines with the same byte order. */
 typedef struct {
     char magic[8];
-    uint32_t byte_order, format;
-    char build[96]; /* version and commit: another build may train differently */
+    uint32_t format;
+    char build[100]; /* version and commit: another build may train differently */
 } preamble;
 
 typedef struct {
@@ -28,7 +27,7 @@ typedef struct {
 } ending;
 
 static preamble our_preamble(void) {
-    preamble own = {.magic = "EABCKPT", .byte_order = 0x01020304, .format = EAB_CHECKPOINT_FORMAT};
+    preamble own = {.magic = "EABCKPT", .format = EAB_CHECKPOINT_FORMAT};
     snprintf(own.build, sizeof own.build, "%s %s", eab_build_version(), eab_build_commit());
     return own;
 }
@@ -163,8 +162,6 @@ static int check_preamble(eab_checkpoint_reader *reader) {
     EAB_TRY(read_bytes(reader, &found, sizeof found));
     if (memcmp(found.magic, own.magic, sizeof own.magic) != 0)
         return eab_checkpoint_refuse(reader, "not a checkpoint of eabench");
-    if (found.byte_order != own.byte_order)
-        return eab_checkpoint_refuse(reader, "from a machine with another order of bytes");
     if (found.format != own.format)
         return eab_fail(EAB_BAD_INPUT, "%s: format %u, this program reads %u", reader->path, found.format, own.format);
     if (memcmp(found.build, own.build, sizeof own.build) != 0)

@@ -1,4 +1,4 @@
-/* A checkpoint as a file: a preamble that names its format and build, then data in the machine's byte order, then the
+/* A checkpoint as a file: a preamble that names its format and build, then data, then the
  * file's size and a checksum of everything before. A crash while writing leaves the old file or the new one. */
 #ifndef EAB_MODEL_CHECKPOINT_FILE_H
 #define EAB_MODEL_CHECKPOINT_FILE_H

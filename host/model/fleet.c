@@ -99,18 +99,10 @@ void eab_fleet_close(eab_fleet_state *fleet) {
 int eab_fleet_swap(eab_fleet_state *fleet, int32_t a, int32_t b) {
     forget_recording(fleet);
     EAB_TRY(eab_model_swap(&fleet->model, a, b));
-    const int32_t cell = fleet->cell[a];
-    const eab_parts parts = fleet->parts[a];
-    const uint32_t seed = fleet->seeds[a];
-    const eab_tally training = fleet->training[a];
-    fleet->cell[a] = fleet->cell[b];
-    fleet->parts[a] = fleet->parts[b];
-    fleet->seeds[a] = fleet->seeds[b];
-    fleet->training[a] = fleet->training[b];
-    fleet->cell[b] = cell;
-    fleet->parts[b] = parts;
-    fleet->seeds[b] = seed;
-    fleet->training[b] = training;
+    eab_swap_elements(fleet->cell, sizeof *fleet->cell, a, b);
+    eab_swap_elements(fleet->parts, sizeof *fleet->parts, a, b);
+    eab_swap_elements(fleet->seeds, sizeof *fleet->seeds, a, b);
+    eab_swap_elements(fleet->training, sizeof *fleet->training, a, b);
     return EAB_OK;
 }
 

@@ -19,11 +19,12 @@ typedef struct {
     eab_model *model;
     const eab_generate_args *generate;
     member_geometry *members;
-    const int32_t *inputs, *targets; /* of the batch, on the host */
-    int64_t done;                    /* sequences before this batch */
-    double *qkv;                     /* of one layer of one member's micro-batch */
-    int32_t *tokens;                 /* [context + 1] */
-    uint8_t *determined;             /* [context] */
+    int32_t *inputs, *targets; /* of the batch, on the host */
+    size_t token_bytes;        /* of each */
+    int64_t done;              /* sequences before this batch */
+    double *qkv;               /* of one layer of one member's micro-batch */
+    int32_t *tokens;           /* [context + 1] */
+    uint8_t *determined;       /* [context] */
 } measurement;
 
 static int64_t map_reals(const eab_shape *shape, int32_t layers) {
@@ -76,9 +77,8 @@ static int add_sequence(const measurement *m, int32_t member, int32_t layer, int
     return EAB_OK;
 }
 
-/* After each micro-batch's forward pass: sequences first..first + count - 1 of the batch. */
-static int visit(void *context, int32_t first, int32_t count) {
-    const measurement *m = context;
+/* Adds sequences first..first + count - 1 of the batch, after their forward pass. */
+static int add_micro_batch(const measurement *m, int32_t first, int32_t count) {
     const eab_model *model = m->model;
     const eab_backend *backend = model->device->backend;
     const int64_t reals = (int64_t)model->shape.context * 3 * model->shape.d_model;
@@ -91,29 +91,21 @@ static int visit(void *context, int32_t first, int32_t count) {
     return EAB_OK;
 }
 
-static int measure_batches(measurement *m, eab_fleet_tokens *tokens) {
+/* The next batch of the held-out stream, or as much of it as is measured. */
+static int measure_batch(const measurement *m, eab_fleet_tokens *tokens) {
     eab_model *model = m->model;
     const eab_backend *backend = model->device->backend;
-    const size_t bytes = (size_t)model->shape.members * (size_t)model->batch * (size_t)model->shape.context * 4;
-    int32_t *inputs = malloc(bytes), *targets = malloc(bytes);
-    int status = inputs && targets ? EAB_OK : eab_fail(EAB_NO_MEMORY, "no memory for a batch of tokens");
-    m->inputs = inputs;
-    m->targets = targets;
-    for (m->done = 0; m->done < EAB_GEOMETRY_SEQUENCES && !status; m->done += model->batch) {
-        const int64_t left = EAB_GEOMETRY_SEQUENCES - m->done;
-        tokens->generate.members = model->shape.members;
-        tokens->generate.stream = EAB_STREAM_HELD_OUT;
-        tokens->generate.first_index = (uint64_t)m->done;
-        status = backend->generate(model->device, &tokens->generate, tokens->inputs, tokens->targets, tokens->counts);
-        if (!status) status = backend->download(model->device, inputs, tokens->inputs, bytes);
-        if (!status) status = backend->download(model->device, targets, tokens->targets, bytes);
-        if (!status)
-            status =
-                eab_model_forward(model, tokens->inputs, left < model->batch ? (int32_t)left : model->batch, visit, m);
+    const int32_t sequences = (int32_t)MIN(model->batch, EAB_GEOMETRY_SEQUENCES - m->done);
+    tokens->generate.first_index = (uint64_t)m->done;
+    EAB_TRY(backend->generate(model->device, &tokens->generate, tokens->inputs, tokens->targets, tokens->counts));
+    EAB_TRY(backend->download(model->device, m->inputs, tokens->inputs, m->token_bytes));
+    EAB_TRY(backend->download(model->device, m->targets, tokens->targets, m->token_bytes));
+    for (int32_t first = 0; first < sequences; first += model->micro_batch) {
+        const int32_t count = MIN(model->micro_batch, sequences - first);
+        EAB_TRY(eab_model_forward(model, tokens->inputs, first, count));
+        EAB_TRY(add_micro_batch(m, first, count));
     }
-    free(inputs);
-    free(targets);
-    return status;
+    return EAB_OK;
 }
 
 static int save_maps(const eab_model *model, const member_geometry *own, const eab_config *config, const char *path) {
@@ -158,20 +150,28 @@ int eab_geometry_measure(eab_model *model, eab_fleet_tokens *tokens, const eab_c
     const eab_shape *shape = &model->shape;
     const int32_t members = shape->members;
     const size_t context = (size_t)shape->context;
+    const size_t token_bytes = (size_t)members * (size_t)model->batch * context * sizeof(int32_t);
     measurement m = {.model = model,
                      .generate = &tokens->generate,
                      .members = g_new0(member_geometry, members),
+                     .inputs = malloc(token_bytes),
+                     .targets = malloc(token_bytes),
+                     .token_bytes = token_bytes,
                      .qkv = malloc((size_t)model->micro_batch * context * 3 * (size_t)shape->d_model * sizeof *m.qkv),
                      .tokens = g_new(int32_t, context + 1),
                      .determined = g_new(uint8_t, context)};
-    int status = m.qkv ? EAB_OK : eab_fail(EAB_NO_MEMORY, "no memory for the geometry of %d models", members);
+    int status = m.inputs && m.targets && m.qkv ? EAB_OK : eab_fail(EAB_NO_MEMORY, "no memory for the geometry");
+    tokens->generate.members = members;
+    tokens->generate.stream = EAB_STREAM_HELD_OUT;
     for (int32_t member = 0; member < members && !status; member++)
         status = allocate_member(model, paths[member] != NULL, &m.members[member]);
-    if (!status) status = measure_batches(&m, tokens);
+    for (; m.done < EAB_GEOMETRY_SEQUENCES && !status; m.done += model->batch) status = measure_batch(&m, tokens);
     for (int32_t member = 0; member < members && !status; member++)
         status = finish_member(model, &m.members[member], configs[member], paths[member], &found[member]);
     for (int32_t member = 0; member < members; member++) free_member(&m.members[member]);
     g_free(m.members);
+    free(m.inputs);
+    free(m.targets);
     free(m.qkv);
     g_free(m.tokens);
     g_free(m.determined);

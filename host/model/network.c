@@ -90,7 +90,8 @@ static eab_shape config_shape(const eab_config *config, int32_t members, int32_t
                        .precision = (eab_precision)config->precision};
 }
 
-int64_t eab_model_activation_reals(const eab_config *config, int32_t vocab) {
+/* Reals of one sequence's activations, all layers. */
+static int64_t activation_reals(const eab_config *config, int32_t vocab) {
     /* one layer of each kind counted by the very code that lays them out, then times the layers */
     eab_attention_saved attention;
     eab_mlp_saved mlp;
@@ -110,7 +111,7 @@ int64_t eab_model_activation_reals(const eab_config *config, int32_t vocab) {
 int32_t eab_model_micro_batch(const eab_backend *backend, const eab_config *config) {
     const int64_t limit = backend->micro_batch_bytes;
     if (limit == 0) return config->batch;
-    const int64_t sequence_bytes = eab_model_activation_reals(config, config->d_model) * (int64_t)backend->real_bytes;
+    const int64_t sequence_bytes = activation_reals(config, config->d_model) * (int64_t)backend->real_bytes;
     int64_t most = limit / sequence_bytes;
     if (most < 1) most = 1;
     if (most > config->batch) most = config->batch;
@@ -267,6 +268,15 @@ void eab_model_destroy(eab_model *model) {
     *model = (eab_model){0};
 }
 
+void eab_swap_elements(void *array, size_t size, int32_t a, int32_t b) {
+    char *first = (char *)array + (size_t)a * size, *second = (char *)array + (size_t)b * size;
+    for (size_t i = 0; i < size; i++) {
+        const char byte = first[i];
+        first[i] = second[i];
+        second[i] = byte;
+    }
+}
+
 /* Uses the first one's gradients as spare memory: between steps they are zero, and they are zeroed again. */
 int eab_model_swap(eab_model *model, int32_t a, int32_t b) {
     const eab_tensor blocks[] = {model->weights, model->moment1, model->moment2};
@@ -281,16 +291,9 @@ int eab_model_swap(eab_model *model, int32_t a, int32_t b) {
         EAB_TRY(backend->copy(model->device, first, second, bytes));
         EAB_TRY(backend->copy(model->device, second, aside, bytes));
     }
-    const int32_t mechanism = model->mechanism[a], vocab = model->vocab[a];
-    const float scale = model->scale[a];
-    const eab_optimizer optimizer = model->optimizers[a];
-    model->mechanism[a] = model->mechanism[b];
-    model->vocab[a] = model->vocab[b];
-    model->scale[a] = model->scale[b];
-    model->optimizers[a] = model->optimizers[b];
-    model->mechanism[b] = mechanism;
-    model->vocab[b] = vocab;
-    model->scale[b] = scale;
-    model->optimizers[b] = optimizer;
+    eab_swap_elements(model->mechanism, sizeof *model->mechanism, a, b);
+    eab_swap_elements(model->vocab, sizeof *model->vocab, a, b);
+    eab_swap_elements(model->scale, sizeof *model->scale, a, b);
+    eab_swap_elements(model->optimizers, sizeof *model->optimizers, a, b);
     return backend->zero(model->device, aside, bytes);
 }

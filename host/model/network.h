@@ -42,10 +42,9 @@ void eab_model_destroy(eab_model *model);
 int eab_model_pass(eab_model *model, const int32_t *inputs, const int32_t *targets, const int64_t *counts,
                    eab_tally *tally, int32_t *predictions);
 
-/* A forward pass over the first `sequences` of a batch, in micro-batches. After each, calls visit() with the index of
- * its first sequence and their number, while attention_saved holds their activations. */
-int eab_model_forward(eab_model *model, const int32_t *inputs, int32_t sequences,
-                      int (*visit)(void *context, int32_t first, int32_t count), void *context);
+/* A forward pass over `count` sequences of a batch, at most micro_batch, from sequence `first` on; their activations are
+ * in attention_saved, mlp_saved and head_saved until the next pass. */
+int eab_model_forward(eab_model *model, const int32_t *inputs, int32_t first, int32_t count);
 
 /* Clip, step, zero the gradients. */
 int eab_model_step(eab_model *model, int64_t step);
@@ -55,11 +54,11 @@ static inline void *eab_model_member(const eab_model *model, eab_tensor block, i
     return (char *)block.data + member * block.stride * (int64_t)model->device->backend->real_bytes;
 }
 
+/* Swaps elements a and b of an array whose elements have `size` bytes. */
+void eab_swap_elements(void *array, size_t size, int32_t a, int32_t b);
+
 /* Swaps two members; between steps only, when their gradients are zero. */
 int eab_model_swap(eab_model *model, int32_t a, int32_t b);
-
-/* Reals of one sequence's activations, all layers; what decides the micro-batch. */
-int64_t eab_model_activation_reals(const eab_config *config, int32_t vocab);
 
 /* Sequences of a batch that pass through the model together. */
 int32_t eab_model_micro_batch(const eab_backend *backend, const eab_config *config);

@@ -39,56 +39,44 @@ static void place(layout *run, int64_t *offset, const char *name, uint32_t draw,
     parameters->count += (int64_t)rows * columns;
 }
 
-static void place_matrix(layout *run, int64_t *offset, const char *name, uint32_t draw, int32_t rows, int32_t columns) {
-    place(run, offset, name, draw, EAB_PARAMETER_MATRIX, rows, columns);
-}
-
-static void place_gain(layout *run, int64_t *offset, const char *name, uint32_t draw, int32_t width) {
-    place(run, offset, name, draw, EAB_PARAMETER_GAIN, 1, width);
-}
-
-static void place_bias(layout *run, int64_t *offset, const char *name, uint32_t draw, int32_t width) {
-    place(run, offset, name, draw, EAB_PARAMETER_BIAS, 1, width);
-}
-
 static void place_attention(layout *run, const eab_config *config, eab_layer_offsets *own) {
     const int32_t d_model = config->d_model, head_dim = d_model / config->heads;
     if (config->norm == EAB_NORM_LAYER) {
-        place_gain(run, &own->norm_gain, "attention.norm.gain", 0, d_model);
-        if (config->bias) place_bias(run, &own->norm_bias, "attention.norm.bias", 1, d_model);
+        place(run, &own->norm_gain, "attention.norm.gain", 0, EAB_PARAMETER_GAIN, 1, d_model);
+        if (config->bias) place(run, &own->norm_bias, "attention.norm.bias", 1, EAB_PARAMETER_BIAS, 1, d_model);
     }
-    place_matrix(run, &own->qkv, "attention.qkv.weight", QKV_DRAW, d_model, 3 * d_model);
+    place(run, &own->qkv, "attention.qkv.weight", QKV_DRAW, EAB_PARAMETER_MATRIX, d_model, 3 * d_model);
     if (config->qk_norm) {
-        place_gain(run, &own->q_gain, "attention.q_norm.gain", 12, head_dim);
-        place_gain(run, &own->k_gain, "attention.k_norm.gain", 13, head_dim);
+        place(run, &own->q_gain, "attention.q_norm.gain", 12, EAB_PARAMETER_GAIN, 1, head_dim);
+        place(run, &own->k_gain, "attention.k_norm.gain", 13, EAB_PARAMETER_GAIN, 1, head_dim);
     }
-    place_matrix(run, &own->out, "attention.out.weight", 4, d_model, d_model);
+    place(run, &own->out, "attention.out.weight", 4, EAB_PARAMETER_MATRIX, d_model, d_model);
     if (!config->bias) return;
-    place_bias(run, &own->qkv_bias, "attention.qkv.bias", 3, 3 * d_model);
-    place_bias(run, &own->out_bias, "attention.out.bias", 5, d_model);
+    place(run, &own->qkv_bias, "attention.qkv.bias", 3, EAB_PARAMETER_BIAS, 1, 3 * d_model);
+    place(run, &own->out_bias, "attention.out.bias", 5, EAB_PARAMETER_BIAS, 1, d_model);
 }
 
 static void place_mlp(layout *run, const eab_config *config, eab_layer_offsets *own) {
     const int32_t d_model = config->d_model, mlp_dim = config->mlp_ratio * d_model;
     if (config->norm == EAB_NORM_LAYER) {
-        place_gain(run, &own->mlp_norm_gain, "mlp.norm.gain", 6, d_model);
-        if (config->bias) place_bias(run, &own->mlp_norm_bias, "mlp.norm.bias", 7, d_model);
+        place(run, &own->mlp_norm_gain, "mlp.norm.gain", 6, EAB_PARAMETER_GAIN, 1, d_model);
+        if (config->bias) place(run, &own->mlp_norm_bias, "mlp.norm.bias", 7, EAB_PARAMETER_BIAS, 1, d_model);
     }
-    place_matrix(run, &own->up, "mlp.up.weight", 8, d_model, mlp_dim);
-    place_matrix(run, &own->down, "mlp.down.weight", 10, mlp_dim, d_model);
+    place(run, &own->up, "mlp.up.weight", 8, EAB_PARAMETER_MATRIX, d_model, mlp_dim);
+    place(run, &own->down, "mlp.down.weight", 10, EAB_PARAMETER_MATRIX, mlp_dim, d_model);
     if (!config->bias) return;
-    place_bias(run, &own->up_bias, "mlp.up.bias", 9, mlp_dim);
-    place_bias(run, &own->down_bias, "mlp.down.bias", 11, d_model);
+    place(run, &own->up_bias, "mlp.up.bias", 9, EAB_PARAMETER_BIAS, 1, mlp_dim);
+    place(run, &own->down_bias, "mlp.down.bias", 11, EAB_PARAMETER_BIAS, 1, d_model);
 }
 
 static void place_head(layout *run, const eab_config *config, int32_t vocab) {
     eab_parameters *own = run->parameters;
     if (config->norm == EAB_NORM_LAYER) {
-        place_gain(run, &own->head.norm_gain, "head.norm.gain", 3, config->d_model);
-        if (config->bias) place_bias(run, &own->head.norm_bias, "head.norm.bias", 4, config->d_model);
+        place(run, &own->head.norm_gain, "head.norm.gain", 3, EAB_PARAMETER_GAIN, 1, config->d_model);
+        if (config->bias) place(run, &own->head.norm_bias, "head.norm.bias", 4, EAB_PARAMETER_BIAS, 1, config->d_model);
     }
-    place_matrix(run, &own->head.out, "head.out.weight", 5, config->d_model, vocab);
-    if (config->bias) place_bias(run, &own->head.out_bias, "head.out.bias", 6, vocab);
+    place(run, &own->head.out, "head.out.weight", 5, EAB_PARAMETER_MATRIX, config->d_model, vocab);
+    if (config->bias) place(run, &own->head.out_bias, "head.out.bias", 6, EAB_PARAMETER_BIAS, 1, vocab);
 }
 
 static void place_all(layout *run, const eab_config *config, int32_t vocab) {

@@ -43,11 +43,14 @@ static eab_head_weights head_weights(const eab_model *model, eab_tensor block) {
                               .out_bias = at(model, block, model->parameters.head.out_bias)};
 }
 
-static int forward(eab_model *model, const int32_t *inputs, int64_t stride) {
+int eab_model_forward(eab_model *model, const int32_t *inputs, int32_t first, int32_t count) {
+    const int64_t stride = (int64_t)model->batch * model->shape.context;
     const eab_backend *backend = model->device->backend;
     const eab_shape *shape = &model->shape;
     const eab_scores scores = {model->mechanism, model->scale};
     const eab_embedding tokens = embedding(model, model->weights, false);
+    model->shape.batch = count;
+    inputs += (int64_t)first * shape->context;
     EAB_TRY(backend->embed_forward(model->device, shape, &tokens, inputs, stride, model->x));
     for (int32_t layer = 0; layer < model->config.layers; layer++) {
         const eab_attention_weights attention = attention_weights(model, model->weights, layer);
@@ -92,8 +95,7 @@ int eab_model_pass(eab_model *model, const int32_t *inputs, const int32_t *targe
     for (int32_t first = 0; first < model->batch; first += model->micro_batch) {
         const int64_t offset = (int64_t)first * context;
         const int32_t left = model->batch - first;
-        model->shape.batch = left < model->micro_batch ? left : model->micro_batch;
-        EAB_TRY(forward(model, inputs + offset, stride));
+        EAB_TRY(eab_model_forward(model, inputs, first, left < model->micro_batch ? left : model->micro_batch));
         const eab_loss_args loss = {.members = model->shape.members,
                                     .batch = model->shape.batch,
                                     .context = context,
@@ -107,18 +109,6 @@ int eab_model_pass(eab_model *model, const int32_t *inputs, const int32_t *targe
                                     .counts = counts};
         EAB_TRY(model->device->backend->loss(model->device, &loss));
         if (counts) EAB_TRY(backward(model, inputs + offset, stride));
-    }
-    return EAB_OK;
-}
-
-int eab_model_forward(eab_model *model, const int32_t *inputs, int32_t sequences,
-                      int (*visit)(void *context, int32_t first, int32_t count), void *context) {
-    const int64_t stride = (int64_t)model->batch * model->shape.context;
-    for (int32_t first = 0; first < sequences; first += model->micro_batch) {
-        const int32_t left = sequences - first;
-        model->shape.batch = left < model->micro_batch ? left : model->micro_batch;
-        EAB_TRY(forward(model, inputs + (int64_t)first * model->shape.context, stride));
-        EAB_TRY(visit(context, first, model->shape.batch));
     }
     return EAB_OK;
 }

@@ -9,6 +9,8 @@
 #include "spec/cell_task.h"
 #include "spec/options.h"
 
+_Static_assert(G_BYTE_ORDER == G_LITTLE_ENDIAN, "safetensors files hold little-endian numbers");
+
 static void append_metadata(GString *json, const eab_config *config) {
     char text[EAB_LEVEL_NAME_SIZE];
     eab_json_begin(json, "__metadata__", '{');
@@ -53,27 +55,8 @@ static GString *make_header(const eab_config *config, const eab_safetensor *tens
     for (int32_t i = 0; i < count; i++) append_tensor(json, &tensors[i], &offset);
     eab_json_end(json, '}');
     while (json->len % 8) g_string_append_c(json, ' '); /* aligns the tensors in a mapped file */
-    const guint64 length = GUINT64_TO_LE((guint64)json->len);
+    const uint64_t length = json->len;
     return g_string_prepend_len(json, (const char *)&length, sizeof length);
-}
-
-static void swap_words(char *words, size_t bytes, size_t word) {
-    for (char *at = words; at < words + bytes; at += word)
-        for (size_t i = 0; i < word / 2; i++) {
-            const char byte = at[i];
-            at[i] = at[word - 1 - i];
-            at[word - 1 - i] = byte;
-        }
-}
-
-static int write_tensor(eab_replacement *file, const eab_safetensor *tensor) {
-    const size_t bytes = (size_t)tensor_bytes(tensor);
-    if (G_BYTE_ORDER == G_LITTLE_ENDIAN) return eab_replace_write(file, tensor->words, bytes);
-    char *words = g_memdup2(tensor->words, bytes);
-    swap_words(words, bytes, (size_t)word_bytes(tensor->dtype));
-    const int status = eab_replace_write(file, words, bytes);
-    g_free(words);
-    return status;
 }
 
 int eab_safetensors_write(const char *path, const eab_config *config, const eab_safetensor *tensors, int32_t count) {
@@ -81,7 +64,8 @@ int eab_safetensors_write(const char *path, const eab_config *config, const eab_
     EAB_TRY(eab_replace_begin(path, &file));
     GString *header = make_header(config, tensors, count);
     int status = eab_replace_write(&file, header->str, header->len);
-    for (int32_t i = 0; i < count && !status; i++) status = write_tensor(&file, &tensors[i]);
+    for (int32_t i = 0; i < count && !status; i++)
+        status = eab_replace_write(&file, tensors[i].words, (size_t)tensor_bytes(&tensors[i]));
     g_string_free(header, TRUE);
     return status ? status : eab_replace_commit(&file, false);
 }

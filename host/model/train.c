@@ -181,39 +181,24 @@ static void begin_result(eab_cell_result *result, const eab_config *config, int3
     eab_cell_result_clear(result);
 }
 
-/* The fleet before its first step. */
-static int begin(eab_device *device, int32_t cells, const eab_config *configs, const eab_train_options *options,
-                 eab_cell_result *results, eab_fleet_state *fleet) {
-    for (int32_t cell = 0; cell < cells; cell++) begin_result(&results[cell], &configs[cell], cells);
-    device->peak_bytes = device->bytes;
-    EAB_TRY(eab_fleet_open(device, cells, configs, fleet));
-    fleet->options = options;
-    fleet->results = results;
-    return EAB_OK;
-}
-
-static void free_results(eab_cell_result *results, int32_t cells) {
-    for (int32_t cell = 0; cell < cells; cell++) eab_cell_result_free(&results[cell]);
-}
-
 int eab_train_fleet(eab_device *device, int32_t cells, const eab_config *configs, const eab_train_options *options,
                     eab_cell_result *results) {
     static const eab_train_options no_options;
     eab_fleet_state fleet;
-    if (!options) options = &no_options;
-    EAB_TRY(begin(device, cells, configs, options, results, &fleet));
-    int status = options->checkpoint ? eab_fleet_load(&fleet) : EAB_OK;
+    device->peak_bytes = device->bytes;
+    EAB_TRY(eab_fleet_open(device, cells, configs, &fleet));
+    fleet.options = options ? options : &no_options;
+    fleet.results = results;
+    for (int32_t cell = 0; cell < cells; cell++) begin_result(&results[cell], &configs[cell], cells);
+    int status = fleet.options->checkpoint ? eab_fleet_load(&fleet) : EAB_OK;
     if (status == EAB_BAD_INPUT) { /* An unusable file is reported and ignored. */
         note(&fleet);
-        eab_fleet_close(&fleet);
-        free_results(results, cells);
-        status = begin(device, cells, configs, options, results, &fleet);
-        if (status) return status;
+        status = EAB_OK;
     }
     if (!status) status = train(&fleet);
     const int64_t step = fleet.step;
-    if (status == EAB_INTERRUPTED && options->checkpoint && step > 0) save(&fleet);
+    if (status == EAB_INTERRUPTED && fleet.options->checkpoint && step > 0) save(&fleet);
     eab_fleet_close(&fleet);
-    if (status) free_results(results, cells);
+    for (int32_t cell = 0; cell < cells && status; cell++) eab_cell_result_free(&results[cell]);
     return status == EAB_INTERRUPTED ? eab_fail(EAB_INTERRUPTED, "interrupted at step %lld", (long long)step) : status;
 }

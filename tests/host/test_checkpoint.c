@@ -265,14 +265,14 @@ Test(checkpoint, checkpoints_of_others_are_refused) {
     other = tiny_config();
     other.d_model = 8;
     g_string_free(make_checkpoint(&other), TRUE);
-    expect_refused(&config, &whole, "of models of another size", "another width");
+    expect_refused(&config, &whole, "of other cells", "another width");
 
     GString *bytes = make_checkpoint(&config);
-    bytes->str[12]++; /* the format's number, after 8 bytes of name and 4 of byte order */
+    bytes->str[8]++; /* the format's number, after 8 bytes of name */
     put(bytes->str, bytes->len);
     expect_refused(&config, &whole, "format 3, this program reads 2", "another format");
-    bytes->str[12]--;
-    bytes->str[16]++;
+    bytes->str[8]--;
+    bytes->str[12]++;
     put(bytes->str, bytes->len);
     expect_refused(&config, &whole, "from another build of eabench", "another build");
     g_string_free(bytes, TRUE);

@@ -345,7 +345,7 @@ static void expect_same_bits(const eab_cell_result *found, const eab_cell_result
     for (int member = 0; member < MEMBERS; member++) {
         cr_expect_eq(found[member].status, expected[member].status);
         cr_expect_eq(found[member].steps_done, expected[member].steps_done);
-        cr_expect_eq(memcmp(&found[member].loss_nats, &expected[member].loss_nats, sizeof(double)), 0);
+        cr_expect_eq(memcmp(&found[member].scores.loss_nats, &expected[member].scores.loss_nats, sizeof(double)), 0);
         cr_assert_eq(found[member].curve_points, expected[member].curve_points);
         for (int point = 0; point < found[member].curve_points; point++)
             cr_expect_eq(
