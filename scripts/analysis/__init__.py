@@ -1,1 +1,1 @@
-"""The analysis side of eabench: reads run folders, writes plots, a page and comparisons."""
+"""Reads run folders of eabench, and writes plots, a page and comparisons."""

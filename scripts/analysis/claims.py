@@ -1,8 +1,8 @@
 """The claims about expressive attention, tested on a run: claims.csv and the page's lead.
 
-Each mechanism is compared with the baseline on its own, each at its best learning rate (by validation accuracy), paired
-by (task, level, every other option, seed). A verdict is `supported`, `contradicted` (the opposite is shown), `not
-supported` (neither is), or `too few data`, which says what is lacking.
+Each mechanism is compared with the baseline separately, both at their best learning rates (by validation accuracy),
+paired by (task, level, every other option, seed). A verdict is `supported`, `contradicted` (the opposite is shown),
+`not supported` (neither is shown), or `too few data`, with what is missing.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from .stats import holm
 from .summary import at_best_rate
 
 PRIMARY = "ea"
-MARGIN = 0.01              # of token accuracy: a smaller loss is none
+MARGIN = 0.01              # of token accuracy: a smaller loss does not count
 SIGNIFICANT = 0.05
 FEWEST_SEEDS = 3           # two seeds have one degree of freedom: no test
-FEW_SEEDS = 5              # fewer are warned about
+FEW_SEEDS = 5              # with fewer there is a warning
 # A level's skill is the mean of both mechanisms' accuracy, 0 at chance and 1 when all is right. The mean treats both
 # alike, so choosing levels by it favours neither.
 SKILL_ANY = (0.02, 0.995)  # outside: nobody learned it, or everybody did; such levels would dilute any difference
@@ -70,12 +70,12 @@ class Level:
     skill: float
     differences: dict[float, float]     # per seed: token accuracy minus the baseline's
     solved: tuple[int, int, int, int]   # at its best rate of its seeds; by the baseline at any rate of its seeds
-    lost: tuple[int, int, int, int]     # the same the other way round
+    lost: tuple[int, int, int, int]     # the same with mechanism and baseline exchanged
 
 
 @dataclass
 class Compared:
-    """A group as one mechanism and the baseline see it."""
+    """The rows of a group that belong to one mechanism and the baseline."""
 
     title: str
     family: str
@@ -182,15 +182,14 @@ def growing(claim: Claim, levels: Sequence[Level]) -> Claim:
     claim.low, claim.high = estimate.low, estimate.high
     if result.smallest_p_levels > SIGNIFICANT:
         return _too_few(claim, f"only {_levels(len(used))} between chance and ceiling; five of different complexity in "
-                               "one "
-                        "family, or several families, are the least that can show a trend")
+                               "one family, or several families, are the least that can show a trend")
     lacking = _lacking_seeds(estimate.clusters)
     if lacking:
         return _too_few(claim, lacking)
     claim.decide = SUPPORTED if estimate.value > 0 else CONTRADICTED
     rising = [(level.bits, float(np.mean(list(level.differences.values())))) for level in used]
     first, last = min(rising), max(rising)
-    # Bits compare nothing across families, so the ends are told for a single one only.
+    # Bits cannot be compared across families, so the ends are given for a single group only.
     ends = (f"; from {first[1]:+.3f} at {first[0]:.4g} bits to {last[1]:+.3f} at {last[0]:.4g} bits"
             if len({level.group for level in used}) == 1 else "")
     claim.words = (f"margin of {claim.mechanism} over {BASELINE} and complexity: rank correlation "
@@ -211,7 +210,7 @@ def _only_some(level: Level, reverse: bool = False) -> bool:
 
 
 def exclusive(claim: Claim, levels: Sequence[Level]) -> Claim:
-    """Levels that at least half of one's seeds solve at its best rate, and none of the other's at any rate."""
+    """Levels that at least half of one side's seeds solve at its best rate, and none of the other's at any rate."""
     claim.measure = f"levels solved by {claim.mechanism} alone minus levels solved by {BASELINE} alone"
     claim.levels = len(levels)
     claim.seeds = max((min(level.solved[1], level.solved[3]) for level in levels), default=0)
@@ -231,8 +230,7 @@ def exclusive(claim: Claim, levels: Sequence[Level]) -> Claim:
     if not any(2 * tests.fisher_greater(level.solved[1], level.solved[1], 0, level.solved[3]) <= SIGNIFICANT
                for level in levels):
         return _too_few(claim, f"{claim.seeds} seeds cannot show that a level is exclusive; 4 on one level are the "
-                               "least, 5 or "
-                        "more on several")
+                               "least, 5 or more on several")
     anyone = [level.solved[0] + level.solved[2] + level.lost[0] + level.lost[2] for level in levels]
     if not any(anyone):
         return _too_few(claim, "no seed solved any level: the ladder starts too high")
@@ -256,7 +254,7 @@ def exclusive(claim: Claim, levels: Sequence[Level]) -> Claim:
 
 
 def _ranges(every: Sequence[Level], found: Sequence[Level]) -> str:
-    """Where the found levels lie: neighbours on the ladder are one range."""
+    """The found levels in words; neighbours on the ladder are joined to one range."""
     said: list[str] = []
     for title in dict.fromkeys(level.group for level in found):
         run: list[Level] = []
@@ -291,12 +289,12 @@ def _lacking_seeds(seeds: int) -> str:
 
 def _too_few(claim: Claim, lacking: str) -> Claim:
     claim.decide, claim.words = TOO_FEW, f"Too few data: {lacking}."
-    claim.p_value = claim.low = claim.high = math.nan  # a bound would suggest what the data cannot carry
+    claim.p_value = claim.low = claim.high = math.nan  # bounds would suggest more than the data show
     return claim
 
 
 def _settle(claims: Sequence[Claim], corrected: bool) -> None:
-    """Verdicts from p-values: each on its own, or corrected by Holm over all that are given."""
+    """Sets verdicts from p-values, uncorrected or corrected by Holm over all of `claims`."""
     tested = [claim for claim in claims if not math.isnan(claim.p_value)]
     adjusted = holm([claim.p_value for claim in tested]) if corrected else [claim.p_value for claim in tested]
     for claim, p_value in zip(tested, adjusted):
@@ -312,7 +310,7 @@ TESTS = {AS_GOOD: as_good, GROWING: growing, EXCLUSIVE: exclusive}
 
 
 def _missing(pool: Pool, mechanism: str, mixed: bool) -> list[str]:
-    """Cells without a result are seldom missing at random: the slow and the unstable are."""
+    """Warnings about cells without a result. They are seldom missing at random: slow and unstable cells fail more."""
     said = []
     for name in (mechanism, BASELINE):
         rows = pool.left_out[(pool.left_out["mechanism"] == name) & ((pool.left_out["task"] == MIXTURE) == mixed)]
@@ -331,7 +329,7 @@ def _missing(pool: Pool, mechanism: str, mixed: bool) -> list[str]:
 
 
 def _merged(warnings: Sequence[tuple[str, list[str]]]) -> list[str]:
-    """One list for several groups: what all say is said once, the rest with a count."""
+    """One list for several groups: a warning of all groups is given once, others with the number of groups."""
     counts: dict[str, int] = {}
     for _, said in warnings:
         for text in said:
@@ -343,7 +341,7 @@ def _merged(warnings: Sequence[tuple[str, list[str]]]) -> list[str]:
 
 
 def judge(pool: Pool) -> tuple[list[Claim], list[Claim]]:
-    """The verdicts of the run, and their details group by group. Nothing without the baseline and another mechanism."""
+    """The verdicts of the run, and their details group by group. Empty without the baseline and another mechanism."""
     names = mechanisms_of(pool.rows)
     if BASELINE not in names or len(names) < 2:
         return [], []

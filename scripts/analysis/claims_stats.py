@@ -1,4 +1,4 @@
-"""The tests behind the verdicts. The cluster is the seed: what one seed does on several levels is not independent.
+"""The tests behind the verdicts. The cluster is the seed, since results of one seed on several levels are dependent.
 
 Seeds are few, so intervals and p-values over seeds are Student's with (seeds - 1) degrees of freedom. A percentile
 bootstrap over five seeds misses in one of six cases: tests/scripts/test_claims_calibration.py measures both.
@@ -19,14 +19,14 @@ from scipy import stats as scipy_stats
 from .stats import BOOTSTRAP_SEED, holm
 
 LEVEL = 0.95
-MOST_EXACT = 5040     # so many orders of the levels are enumerated (7 levels); of more, DRAWS are drawn
+MOST_EXACT = 5040     # up to so many orders of the levels (7 levels) are enumerated; beyond, DRAWS are drawn
 DRAWS = 4999
 SAME = 1e-12          # margins that differ by less are tied
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A value with its 95% interval and the two-sided p-value of 'it is the null value'."""
+    """A value with its 95% interval and the two-sided p-value of 'the value is the null value'."""
 
     value: float
     low: float
@@ -40,7 +40,7 @@ def cluster_mean(differences: Sequence[float], units: Sequence[object], seeds: S
     """Mean over units (levels) of their mean difference, tested against `null`; one value per unit and seed.
 
     Every unit weighs the same, however many seeds it has. The variance is that of the seeds' sums of weighted
-    deviations from their unit's mean, with n/(n-1): for a complete table this is the t-test over the seeds' means.
+    deviations from their unit's mean, times n/(n-1): for a complete table this is the t-test over the seeds' means.
     """
     values = np.asarray(differences, dtype=float)
     if len(values) == 0:
@@ -63,7 +63,7 @@ def _student(mean: float, error: float, count: int, null: float) -> Estimate:
     distance = abs(mean - null)
     if distance <= SAME:
         p_value = 1.0
-    else:  # seeds that agree to the last bit leave no error: then only equality is possible
+    else:  # if all seeds agree exactly the error is 0, and any distance is significant
         p_value = 2 * float(scipy_stats.t.sf(distance / error, count - 1)) if error > SAME else 0.0
     return Estimate(mean, mean - half, mean + half, p_value, count)
 
@@ -86,22 +86,23 @@ class Trend:
     estimate: Estimate
     p_seeds: float
     p_levels: float
-    smallest_p_levels: float   # what this many levels can show at best
+    smallest_p_levels: float   # the smallest p-value that this many levels can reach
     per_bit: float             # the margin's least-squares slope, levels within strata
 
 
 def _signs(values: np.ndarray) -> np.ndarray:
     gaps = values[:, None] - values[None, :]
-    return np.where(np.abs(gaps) > SAME, np.sign(gaps), 0.0)  # NaN stays NaN: it compares as not larger
+    return np.where(np.abs(gaps) > SAME, np.sign(gaps), 0.0)  # NaN becomes 0: it compares as not larger
 
 
 def trend(strata: Sequence[Stratum]) -> Trend:
-    """Tests whether the margin rises with the bits: two tests, of which the larger p-value counts.
+    """Tests whether the margin rises with the bits, by two tests; the larger p-value counts.
 
     Over seeds: within each seed the pairs of levels where the margin rises minus those where it falls, as a share of
     the pairs of different complexity (Kendall's S without pairs tied in bits), summed over strata; Student's t over
-    seeds. Over levels: the same statistic of the mean margins, against shuffled levels. Without it any pattern of the
-    levels, rising or not, would become certain with enough seeds. A family's levels are shuffled alike in all settings.
+    seeds. Over levels: the same statistic of the mean margins, against shuffled levels. Without the second test any
+    pattern of the levels would become significant with enough seeds. A family's levels are shuffled alike in all
+    settings.
     """
     score: dict[float, float] = defaultdict(float)
     pairs: dict[float, int] = defaultdict(int)
@@ -145,7 +146,7 @@ def _slope(strata: Sequence[Stratum]) -> float:
 
 
 def _shuffled_levels(strata: Sequence[Stratum]) -> tuple[float, float, float]:
-    """Of the combined S of the mean margins: two-sided p-value, the smallest that so many levels can reach, and S."""
+    """Two-sided p-value of S, the smallest that so many levels can reach, and S, combined over the mean margins."""
     tables: list[tuple[np.ndarray, np.ndarray]] = []  # per family: signs of the bits, signs of the margins
     orders = 1.0
     for family in sorted({part.family for part in strata}):
@@ -192,7 +193,7 @@ def fisher_greater(solved: int, seeds: int, other_solved: int, other_seeds: int)
 
 
 def smallest_fisher(solved: int, seeds: int, other_solved: int, other_seeds: int) -> float:
-    """The smallest p-value that any split of as many solved seeds could have had: all of them the first's."""
+    """The smallest p-value of any split of as many solved seeds: the first side has all of them."""
     total = solved + other_solved
     return fisher_greater(min(total, seeds), seeds, max(0, total - seeds), other_seeds)
 
@@ -207,7 +208,7 @@ def corrected_fisher(tables: Sequence[tuple[int, int, int, int]]) -> list[float]
 
 
 def binomial_split(mine: int, theirs: int) -> tuple[float, float, float]:
-    """Exact test that a level is as likely the one's alone as the other's: (p-value, low, high) of mine - theirs."""
+    """Exact test that exclusive levels are as likely on either side: (p-value, low, high) of mine - theirs."""
     total = mine + theirs
     if total == 0:
         return 1.0, math.nan, math.nan

@@ -1,4 +1,4 @@
-"""scripts/compare: is NEW as good as BASE? Exact for equal CPU runs, statistical otherwise."""
+"""scripts/compare: reports where a run is worse than a baseline, exactly for equal CPU runs, else statistically."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .pool import sort_key
 from .tables import DEFAULT_LIMIT_MB, DataError, Run, printable, read_run
 
 EXACT_TOLERANCE, STATISTICAL_TOLERANCE, THROUGHPUT_TOLERANCE = 0.0, 0.005, 20.0
-MOST_LINES = 60  # of cells that are the same in kind; --csv has them all
+MOST_LINES = 60  # lines without a regression; --csv has all
 
 
 def parser() -> argparse.ArgumentParser:
@@ -27,16 +27,16 @@ def parser() -> argparse.ArgumentParser:
         "correction.",
         epilog="Exit codes: 0 no regression, 1 a regression or missing cells, 2 bad input or usage.")
     command.add_argument("base", metavar="BASE", type=Path, help="run folder of the baseline")
-    command.add_argument("new", metavar="NEW", type=Path, help="run folder that is judged")
+    command.add_argument("new", metavar="NEW", type=Path, help="run folder to compare with it")
     kind = command.add_mutually_exclusive_group()
     kind.add_argument("--exact", action="store_true", help="compare row by row, whatever the manifests say")
     kind.add_argument("--statistical", action="store_true", help="compare statistically, whatever the manifests say")
-    command.add_argument("--tolerance", metavar="X", type=_fraction, help="differences in accuracy up to X are the "
-                                                                          "same "
+    command.add_argument("--tolerance", metavar="X", type=_fraction,
+                         help="allowed difference in accuracy "
                          f"(0 to 1; default: {EXACT_TOLERANCE:g} exact, {STATISTICAL_TOLERANCE:g} statistical)")
     command.add_argument("--throughput-tolerance", metavar="PERCENT", type=_percent,
-                         help=f"training may be slower by PERCENT (default: {THROUGHPUT_TOLERANCE:g}, and judged only "
-                         "between runs of one machine; given, it is judged in any case)")
+                         help=f"allowed slowdown of training (default: {THROUGHPUT_TOLERANCE:g}, and speeds are "
+                         "judged only between runs on one machine; with this option always)")
     command.add_argument("--no-throughput", action="store_true", help="leave the training speed out")
     command.add_argument("--csv", metavar="FILE", type=Path, help="write the table to FILE as well")
     command.add_argument("--max-mb", metavar="N", type=_megabytes, default=DEFAULT_LIMIT_MB,
@@ -67,7 +67,7 @@ def _megabytes(value: str) -> int:
 
 
 def exact_or_why_not(base: Run, new: Run) -> str:
-    """Empty when the two runs must agree bit for bit; otherwise the reason why they need not."""
+    """Empty if the two runs must agree bit for bit, else the reason why they may differ."""
     for run in (base, new):
         if run.environment.get("backend") != "cpu":
             return f"backend of {run.path} is '{run.environment.get('backend', '')}', not cpu"
@@ -96,11 +96,10 @@ def print_table(rows: list[Finding]) -> None:
 
 
 def shorten(findings: list[Finding]) -> tuple[list[Finding], int]:
-    """What is worth a line: everything but the surplus of rows that are the same, better or new."""
-    urgent = [row for row in findings if row.fails]
-    calm = [row for row in findings if not row.fails]
-    room = max(0, MOST_LINES - len(urgent))
-    kept = urgent[:500] + calm[:room]
+    """The findings to print, and the number of others: regressions first, then up to MOST_LINES."""
+    failing = [row for row in findings if row.fails]
+    others = [row for row in findings if not row.fails]
+    kept = failing[:500] + others[:max(0, MOST_LINES - len(failing))]
     return kept, len(findings) - len(kept)
 
 
@@ -115,8 +114,8 @@ def _run(options: argparse.Namespace) -> int:
     tolerance = options.tolerance
     if not why_not:
         findings += compare_exact(pairs, EXACT_TOLERANCE if tolerance is None else tolerance)
-        print("exact, row by row" + (" (--exact)" if options.exact else ": both runs are cpu, same isa, version and "
-                                                                        "compiler"))
+        print("exact, row by row"
+              + (" (--exact)" if options.exact else ": both runs are cpu, same isa, version and compiler"))
     else:
         findings += compare_statistical(pairs, STATISTICAL_TOLERANCE if tolerance is None else tolerance)
         print(f"statistical, paired by cell: {why_not}")

@@ -11,14 +11,14 @@ from . import stats
 from .pool import MIXTURE, RESULTS, count_diverged_as_chance, mechanisms_of, mixture_cells
 from .tables import MEASURED, Run
 
-KEY = ["cell", "task", "level"]  # not the backend: the same cell on a GPU is the same question
+KEY = ["cell", "task", "level"]  # without the backend, so that a cell on a GPU is compared with the same on a CPU
 SIGNIFICANT = 0.05
 LOWER_IS_BETTER = ("loss_nats", "steps_to_solve")
 
 
 @dataclass
 class Finding:
-    """One line of the table; `count` cells stand behind it, `fails` makes the exit code 1."""
+    """One line of the table, about `count` cells; `fails` makes the exit code 1."""
 
     verdict: str
     what: str
@@ -37,7 +37,8 @@ def _where(row: pd.Series, side: str = "") -> str:
 
 
 def _one_per_key(run: Run) -> pd.DataFrame:
-    """A run that was resumed on another backend may hold a cell twice; the measured, first row stands for it."""
+    """One row per cell. A run that was resumed on another backend may hold a cell twice; the first measured row
+    counts."""
     rows = run.accuracy.assign(_unmeasured=~run.accuracy["status"].isin(MEASURED))
     return rows.sort_values("_unmeasured", kind="stable").drop_duplicates(KEY).sort_index().drop(columns="_unmeasured")
 
@@ -101,13 +102,13 @@ def _exact_row(row: pd.Series, tolerance: float) -> Finding | None:
                        fails=worse)
     changed = [name for name in RESULTS if not _equal(row[f"{name}_base"], row[f"{name}_new"])]
     if tolerance > 0:
-        # With a tolerance the accuracies decide; losses and step counts may then differ as they like.
+        # With a tolerance only the accuracies are compared.
         changed = [name for name in changed if name.endswith("_accuracy")
                    and not abs(row[f"{name}_new"] - row[f"{name}_base"]) <= tolerance]
     if not changed:
         return None
-    # The column that matters most says which way it went; a change without a direction is worse, because none is
-    # allowed.
+    # The first changed column of this order decides whether the row is better or worse. A change without a direction
+    # counts as worse, since no change is allowed.
     order = ["token_accuracy", "solved", "rollout_accuracy", "sequence_accuracy", "validation_accuracy", "loss_nats",
              "steps_to_solve"]
     name = next((column for column in order if column in changed), changed[0])
@@ -135,7 +136,7 @@ def compare_statistical(pairs: pd.DataFrame, tolerance: float) -> list[Finding]:
         for name in ("token_accuracy", "solved"):
             rows[name + side] = filled[name]
     tests: list[tuple[Finding, float, float, float, float, int]] = []
-    # What is learned beside other tasks is another question than what is learned alone.
+    # Parts of mixtures make groups of their own: learning beside other tasks differs from learning alone.
     part = rows["cell"].isin(mixture_cells(pairs)) & (rows["task"] != MIXTURE)
     for task, family in rows.groupby(rows["task"].mask(part, rows["task"] + " in mixtures"), sort=True):
         for mechanism in mechanisms_of(family.rename(columns={"mechanism_base": "mechanism"})):
@@ -171,16 +172,15 @@ def compare_throughput(base: Run, new: Run, tolerance: float, judged: bool) -> l
     for mechanism in mechanisms_of(tables[0]):
         cells = both[both["mechanism_base"] == mechanism]
         if cells.empty:
-            findings.append(Finding("missing", "tokens_per_s", mechanism, fails=judged,
-                                    note="no cell with a throughput in "
-                                    "both runs (--no-throughput leaves the speed out)"))
+            findings.append(Finding("missing", "tokens_per_s", mechanism, fails=judged, note="no cell with a "
+                                    "throughput in both runs (--no-throughput leaves the speed out)"))
             continue
         before, after = float(cells["tokens_per_s_base"].median()), float(cells["tokens_per_s_new"].median())
         ratio = after / before if before > 0 else math.nan
         finding = Finding("same", "tokens_per_s", mechanism, f"{before:.0f}", f"{after:.0f}", f"{ratio:.3f}x",
                           f"{len(cells)} cells, tolerance {100 * tolerance:g}%")
         if not judged:
-            finding.note += "; not judged, the runs are of different machines"
+            finding.note += "; not judged, the runs are from different machines"
         elif ratio < 1 - tolerance:
             finding.verdict, finding.fails = "worse", True
         elif ratio > 1 + tolerance:

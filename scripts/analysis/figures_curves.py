@@ -15,7 +15,7 @@ from .style import INK, MUTED, Looks, Plot, label, legend_above
 
 X_LABEL = "complexity (bits: log2 of the number of distinct sequences)"
 SIZE = (7.4, 4.3)
-DENSE = 24  # rungs; beyond, bars and counts would run into each other: bands instead, and the table has the counts
+DENSE = 24  # rungs; beyond, bars and counts would overlap: intervals become bands, and the table has the counts
 
 
 def _canvas(x_values: np.ndarray) -> tuple[Figure, Axes]:
@@ -30,7 +30,7 @@ def _canvas(x_values: np.ndarray) -> tuple[Figure, Axes]:
 
 
 def _offsets(names: list[str], x_values: np.ndarray) -> dict[str, float]:
-    """Mechanisms stand side by side at each rung: equal points would hide each other."""
+    """Horizontal shifts: mechanisms stand side by side at each rung, since equal points would hide each other."""
     if len(np.unique(x_values)) > DENSE:
         return dict.fromkeys(names, 0.0)
     step = 0.017 * ((float(x_values.max()) - float(x_values.min())) or 4.0)
@@ -39,11 +39,11 @@ def _offsets(names: list[str], x_values: np.ndarray) -> dict[str, float]:
 
 def _line(axes: Axes, points: pd.DataFrame, shift: float, columns: tuple[str, str, str], mechanism: str, looks: Looks
           ) -> None:
-    """A mechanism's line through the column of the middle, with the columns of its interval as bars or as a band."""
+    """A mechanism's line with its interval as bars or as a band; `columns`: middle, low, high."""
     middle, low, high = (points[column] for column in columns)
     x_values = points["complexity_bits"] + shift
     dense = len(points) > DENSE
-    # Nothing where there is no interval; rounding may make a length a hair negative.
+    # No bar where there is no interval; rounding may make a length slightly negative.
     lengths = np.clip(np.nan_to_num(np.vstack([middle - low, high - middle])), 0, None)
     axes.errorbar(x_values, middle, yerr=None if dense else lengths, color=looks.colour(mechanism),
                   marker=looks.marker(mechanism), markersize=3.5 if dense else 6, linewidth=1.2 if dense else 1.8,
@@ -53,7 +53,7 @@ def _line(axes: Axes, points: pd.DataFrame, shift: float, columns: tuple[str, st
 
 
 def _spread(count: int, width: float) -> np.ndarray:
-    """Small fixed shifts, so that seeds that agree are still counted by eye."""
+    """Small fixed shifts, so that equal seeds can be counted by eye."""
     return np.zeros(1) if count == 1 else np.linspace(-width, width, count)
 
 
@@ -67,8 +67,8 @@ def _mark_edges(axes: Axes, points: pd.DataFrame, x_shift: float, column: str, f
     return False
 
 
-def _spoken(curve: pd.DataFrame, column: str, form: str) -> str:
-    """The curve in words: its first, middle and last rung, and its lowest and highest."""
+def _in_words(curve: pd.DataFrame, column: str, form: str) -> str:
+    """The curve in words: its first, middle and last rung."""
     sentences = []
     for mechanism, points in curve.groupby("mechanism", sort=False):
         points = points[points[column].notna()]
@@ -105,7 +105,7 @@ def accuracy_plot(group: Group, name: str, chosen: pd.DataFrame, curve: pd.DataF
     legend_above(figure, axes)
     words = ("Mean token accuracy of each mechanism at its own best learning rate, with the 95% bootstrap interval "
              "over seeds; a faint dot is one seed; "
-             "a ring says that the best rate is at the edge of its grid. " + _spoken(curve, "token_accuracy", ".3f"))
+             "a ring says that the best rate is at the edge of its grid. " + _in_words(curve, "token_accuracy", ".3f"))
     data = curve[["mechanism", "complexity_bits", "levels", "cells", "token_accuracy", "low", "high",
                   "chance_accuracy", "lr_at_edge"]]
     return Plot(name, f"Accuracy against complexity: {group.title}", words, figure, data)
@@ -124,13 +124,13 @@ def solved_plot(group: Group, name: str, chosen: pd.DataFrame, curve: pd.DataFra
     axes.set_ylabel("share of seeds that solved the level")
     legend_above(figure, axes)
     words = ("Share of seeds that solved the level, with Wilson's 95% interval. "
-             + _spoken(curve, "solved_share", ".0%"))
+             + _in_words(curve, "solved_share", ".0%"))
     data = curve[["mechanism", "complexity_bits", "cells", "solved", "solved_share", "solved_low", "solved_high"]]
     return Plot(name, f"Share of seeds solved: {group.title}", words, figure, data)
 
 
 def steps_plot(group: Group, name: str, chosen: pd.DataFrame, curve: pd.DataFrame, looks: Looks) -> Plot | None:
-    """None when nothing was solved: an empty figure would say less than the sentence on the page."""
+    """None if nothing was solved; the page then says so in a sentence."""
     solved = chosen[chosen["steps_to_solve"].notna() & chosen["complexity_bits"].notna()]
     if solved.empty:
         return None
@@ -147,7 +147,7 @@ def steps_plot(group: Group, name: str, chosen: pd.DataFrame, curve: pd.DataFram
                   markersize=4, color=colour, alpha=0.4, markeredgewidth=0)
         axes.plot(points["complexity_bits"] + shift[mechanism], points["median_steps"], color=colour, marker=marker,
                   markersize=3.5 if dense else 6, label=label(mechanism))
-    # Unsolved seeds are drawn where they would be at the earliest, above all that were solved.
+    # Unsolved seeds are drawn above all solved ones.
     top = float(solved["steps_to_solve"].max())
     rank = {mechanism: index for index, mechanism in enumerate(names)}
     unsolved = chosen[chosen["steps_to_solve"].isna() & chosen["complexity_bits"].notna()]
@@ -157,7 +157,7 @@ def steps_plot(group: Group, name: str, chosen: pd.DataFrame, curve: pd.DataFram
                   markerfacecolor="none", markeredgecolor=looks.colour(mechanism), markeredgewidth=1.1)
         if dense:
             continue
-        # Counts of neighbours stand at two heights, so that they do not run into each other.
+        # Counts of neighbours stand at two heights, so that they do not overlap.
         axes.annotate(str(len(cells)), (bits + shift[mechanism], ceiling), (0, 6 + 9 * (rank[mechanism] % 2)),
                       textcoords="offset points", ha="center", fontsize=7.5, color=looks.colour(mechanism))
     axes.set_ylim(0, 1.3 * top if len(unsolved) else 1.08 * top)
@@ -170,8 +170,8 @@ def steps_plot(group: Group, name: str, chosen: pd.DataFrame, curve: pd.DataFram
     axes.set_ylabel("training steps until solved")
     legend_above(figure, axes)
     words = ("Steps until solved; a dot is one seed, the line the median over all seeds, drawn where more than half of "
-             "them solved the level; hollow marks count the seeds that did not. " + _spoken(curve, "median_steps",
-                                                                                            ".0f"))
+             "them solved the level; hollow marks count the seeds that did not. "
+             + _in_words(curve, "median_steps", ".0f"))
     data = chosen[["mechanism", "level", "complexity_bits", "seed", "lr", "solved", "steps_to_solve"]]
     return Plot(name, f"Steps to solve: {group.title}", words, figure, data)
 

@@ -1,4 +1,4 @@
-"""The geometry of attention space: angles of queries and keys, where the mass goes, entropy, norms, attention maps."""
+"""The geometry of attention: angles of queries and keys, attention mass by angle, entropy, norms, attention maps."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SCALARS = (("row_entropy_share", "entropy of a row / its maximum"),
            ("determining_mass", "mass on determining positions"),
            ("query_norm", "norm of queries"), ("key_norm", "norm of keys"))
 MOST_LAYERS, MOST_HEADS, MOST_CONTEXT = 4, 8, 64
-WANTED_SKILL = 0.7   # a level that is learned, not yet solved by all: there the mechanisms differ
+WANTED_SKILL = 0.7   # of the shown level: learned, but not solved by all, so that the mechanisms differ
 
 
 def shown_level(chosen: pd.DataFrame, cells: set[str]) -> str | None:
@@ -44,15 +44,15 @@ def _of(geometry: pd.DataFrame, chosen: pd.DataFrame, quantities: tuple[str, ...
 
 
 def angle_plot(group: Group, name: str, chosen: pd.DataFrame, geometry: pd.DataFrame, looks: Looks) -> Plot | None:
-    """Mechanisms side by side, a layer in each line: share of pairs and of attention mass per angle."""
+    """Mechanisms in columns, layers in rows: share of pairs and of attention mass per angle."""
     rows = _of(geometry, chosen, ("angle_density", "angle_mass"))
     rows = rows[rows["low"].notna() & rows["high"].notna()]
     level = shown_level(chosen, set(rows["cell"]))
     if level is None:
         return None
     rows = rows[rows["level"] == level]
-    table = (rows.groupby(["mechanism", "layer", "quantity", "low", "high"])["value"].agg(["mean", "min",
-                                                                                           "max"]).reset_index())
+    table = rows.groupby(["mechanism", "layer", "quantity", "low", "high"])["value"].agg(["mean", "min", "max"])
+    table = table.reset_index()
     names = mechanisms_of(rows)
     layers = sorted(rows["layer"].unique())[:MOST_LAYERS]
     figure = Figure(figsize=(max(4.6, 2.7 * len(names) + 0.6), 2.0 * len(layers) + 0.9), layout="constrained")
@@ -70,9 +70,8 @@ def angle_plot(group: Group, name: str, chosen: pd.DataFrame, geometry: pd.DataF
                 part = part.sort_values("low")
                 edges = np.append(part["low"].to_numpy(), part["high"].iloc[-1])
                 mass = quantity == "angle_mass"
-                panel.stairs(part["mean"], edges, color=colour if mass else MUTED, fill=not mass, alpha=1 if mass
-                             else 0.35,
-                             linewidth=1.7)
+                panel.stairs(part["mean"], edges, color=colour if mass else MUTED, fill=not mass,
+                             alpha=1 if mass else 0.35, linewidth=1.7)
                 if mass:
                     middle = (part["low"] + part["high"]) / 2
                     folded = np.abs(middle - 90)
@@ -119,8 +118,7 @@ def scalar_plot(group: Group, name: str, chosen: pd.DataFrame, geometry: pd.Data
             colour = looks.colour(mechanism)
             panel.fill_between(part["complexity_bits"], part["min"], part["max"], color=colour, alpha=0.15, linewidth=0)
             panel.plot(part["complexity_bits"], part["mean"], color=colour, marker=looks.marker(mechanism),
-                       markersize=4.5,
-                       linewidth=1.5, label=label(mechanism))
+                       markersize=4.5, linewidth=1.5, label=label(mechanism))
             said.append(f"{text}, {label(mechanism)}: {part['mean'].min():.3g} to {part['mean'].max():.3g}")
         panel.set_ylabel(text, fontsize=9)
         panel.set_ylim(0, 1.04 if quantity in ("row_entropy_share", "determining_mass") else None)
@@ -144,7 +142,7 @@ def best_cells(chosen: pd.DataFrame, maps: dict[str, Path]) -> tuple[str | None,
 
 
 def map_plot(group: Group, name: str, chosen: pd.DataFrame, maps: dict[str, Path]) -> Plot | None:
-    """Attention of one example sequence: a line per mechanism and layer, a column per head. DataError on a bad file."""
+    """Attention of one example sequence: a row per mechanism and layer, a column per head. DataError on a bad file."""
     level, cells = best_cells(chosen, maps)
     if not cells:
         return None
@@ -166,7 +164,7 @@ def map_plot(group: Group, name: str, chosen: pd.DataFrame, maps: dict[str, Path
             if index >= len(heads):
                 panel.set_axis_off()
                 continue
-            # Square roots, so that faint attention is seen beside full; the colour bar says so.
+            # Square roots make faint attention visible; the colour bar is labelled accordingly.
             mesh = panel.imshow(np.sqrt(np.clip(heads[index], 0, 1)), cmap=colormaps["cividis"], vmin=0, vmax=1,
                                 interpolation="nearest")
             panel.set_xticks([])
@@ -180,8 +178,7 @@ def map_plot(group: Group, name: str, chosen: pd.DataFrame, maps: dict[str, Path
             back = np.bincount((rows[:, None] - rows[None, :])[np.tril_indices(len(mean))],
                                mean[np.tril_indices(len(mean))], minlength=len(mean)) / len(mean)
             records += [{"mechanism": mechanism, "cell": cells[mechanism], "layer": layer, "head": index,
-                         "distance": distance,
-                         "mean_attention": value} for distance, value in enumerate(back)]
+                         "distance": distance, "mean_attention": value} for distance, value in enumerate(back)]
     bar = figure.colorbar(mesh, ax=list(panels.flatten()), shrink=min(0.9, 3 / len(lines)), aspect=20, pad=0.02)
     bar.set_ticks(np.sqrt([0, 0.05, 0.25, 0.5, 1]), labels=["0", "0.05", "0.25", "0.5", "1"])
     bar.set_label("attention (root scale)", fontsize=9)

@@ -17,7 +17,7 @@ MOST_PARTS = 6       # maps of one group when the ladder has further axes
 
 
 def heat_plots(group: Group, name: str, chosen: pd.DataFrame, looks: Looks) -> list[Plot]:
-    """Nothing for a ladder of fewer than two axes: the curves show it all."""
+    """No map for a ladder of fewer than two axes, since the curves show all of it."""
     axes_here = [axis for axis in group.axes if chosen[axis].nunique() > 1]
     if len(axes_here) < 2:
         return []
@@ -68,7 +68,7 @@ def _map(name: str, title: str, table: pd.DataFrame, names: list[str], x_axis: s
     height = max(1.5, min(6.0, 0.42 * len(ys) + 0.8))
     figure = Figure(figsize=(max(4.2, columns * width + 0.9), rows * height + 0.3), layout="constrained")
     if column == "margin":
-        # Symmetric about 0; a floor keeps noise of a hundredth from being painted as a contrast.
+        # Symmetric about 0, and at least 0.05 wide, so that noise of 0.01 does not get a strong colour.
         reach = max(0.05, float(table[column].abs().max()))
         colours, scale = colormaps["PuOr_r"].resampled(21), Normalize(-reach, reach)
     else:
@@ -121,8 +121,7 @@ def _dress(panel: Axes, grid: np.ndarray, colours: object, scale: Normalize, sig
     for (row, column), value in np.ndenumerate(grid):
         if np.isfinite(value):
             red, green, blue, _ = colours(scale(value))
-            # Black or white, whichever reads better on the cell (relative luminance); the cell is the same in dark
-            # mode.
+            # Black or white by the cell's relative luminance; the cell has the same colour in dark mode.
             bright = 0.2126 * red + 0.7152 * green + 0.0722 * blue > 0.5
             shown = f"{value:+.2f}" if signed and abs(value) >= 0.005 else f"{abs(value):.2f}"
             panel.text(column + 0.5, row + 0.5, shown, ha="center", va="center", fontsize=8.5,

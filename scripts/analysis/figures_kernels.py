@@ -14,7 +14,7 @@ from .style import GRID, INK, MUTED, Looks, Plot, label, slug
 
 LINES = ("-", "--", ":", "-.", (0, (3, 1, 1, 1, 1, 1)), (0, (6, 2)), (0, (1, 3)), (0, (8, 1, 1, 1)))
 MOST_PANELS = 6
-OURS = ("fused", "eabench")   # drawn with a full line; the others with broken ones
+OURS = ("fused", "eabench")   # drawn with a solid line, others with broken lines
 
 
 def implementations_of(rows: pd.DataFrame) -> list[str]:
@@ -26,7 +26,7 @@ def _look(mechanism: str, looks: Looks) -> str:
 
 
 def _log_axis(axis: Axis, base: int = 10) -> None:
-    """Plain numbers, enough of them: a range of less than two decades gets ticks at 2 and 5 as well."""
+    """Plain numbers as ticks; a range of less than two decades has ticks at 2 and 5 as well."""
     low, high = axis.get_view_interval()
     few = base == 10 and low > 0 and high / low < 100
     axis.set_major_locator(LogLocator(base=base, subs=(1, 2, 5) if few else (1,), numticks=20))
@@ -35,7 +35,7 @@ def _log_axis(axis: Axis, base: int = 10) -> None:
 
 
 def _legend(figure: Figure, mechanisms: list[str], names: list[str], looks: Looks, markers: bool) -> None:
-    """Colour says the mechanism, the line (or the fill of the mark) the implementation."""
+    """Colours show mechanisms; lines (or the fill of marks) show implementations."""
     entries = [Line2D([], [], color=_look(name, looks), marker=looks.marker(name) if name else ".", linestyle="none",
                       label=label(name or "no mechanism")) for name in mechanisms]
     entries += [Line2D([], [], color=INK, linestyle="none" if markers else LINES[index % len(LINES)],
@@ -49,10 +49,10 @@ def _legend(figure: Figure, mechanisms: list[str], names: list[str], looks: Look
 
 
 def roofs(rows: pd.DataFrame) -> tuple[float, float]:
-    """Peak in TFLOP/s and bandwidth in TB/s as the rows measured them: the roof over a row is its speed / its share.
+    """Peak in TFLOP/s and bandwidth in TB/s, from the rows: the roof over a row is its speed / roof_fraction.
 
-    Under the slope the roof is bandwidth times intensity, elsewhere the peak. So the largest roof is the peak if any
-    row is bound by it, and the largest roof per intensity is the bandwidth. NaN where no row has a share.
+    The roof is the smaller of the peak and bandwidth times intensity. So the largest roof is the peak if any row is
+    bound by it, and the largest roof per intensity is the bandwidth. NaN where no row has a roof_fraction.
     """
     known = rows[(rows["roof_fraction"] > 0) & (rows["tflop_per_s"] > 0)]
     if known.empty:
@@ -135,8 +135,7 @@ def speed_plot(name: str, where: str, rows: pd.DataFrame, looks: Looks) -> Plot 
                 # The 5% and 95% quantiles of the time, turned into speeds.
                 scale = part["tflop_per_s"] * part["time_median_us"]
                 panel.fill_between(part["length"], scale / part["time_p95_us"], scale / part["time_p05_us"],
-                                   color=colour,
-                                   alpha=0.15, linewidth=0)
+                                   color=colour, alpha=0.15, linewidth=0)
         panel.set_xscale("log", base=2)
         panel.set_yscale("log")
         _log_axis(panel.xaxis, 2)
@@ -161,15 +160,15 @@ def speed_plot(name: str, where: str, rows: pd.DataFrame, looks: Looks) -> Plot 
 
 
 def kernel_figures(kernels: pd.DataFrame, looks: Looks, most: int = 12) -> tuple[list[Plot], int]:
-    """Rooflines per device and dtype, speed per device, op, dtype, pass and other options; how many were left out."""
+    """Rooflines per device and dtype, speeds per device, op, dtype, pass and other options; and how many figures were
+    left out."""
     rows = kernels[(kernels["status"] == "ok") & kernels["time_median_us"].notna()]
     plots: list[Plot | None] = []
     for values, part in rows.groupby(["backend", "device", "dtype"], sort=True):
         where = ", ".join(label(value, 60) for value in values if value)
         plots.append(roofline_plot(f"roofline-{slug(where)}", where, part, looks))
     curves = [name for name in ("backend", "device", "op", "dtype", "pass", "causal", "position", "cache", "label", "m",
-                                "n", "k",
-                                "transpose") if name in ("op", "pass") or rows[name].nunique() > 1]
+                                "n", "k", "transpose") if name in ("op", "pass") or rows[name].nunique() > 1]
     for values, part in rows.groupby(curves, sort=True):
         where = ", ".join(value if name in ("op", "pass", "dtype", "backend", "device") else f"{name}={value}"
                           for name, value in zip(curves, values) if value)
@@ -180,9 +179,9 @@ def kernel_figures(kernels: pd.DataFrame, looks: Looks, most: int = 12) -> tuple
 
 
 def _by_shape(rows: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
-    """Separates batch and heads where one context has several of them; a batch that depends on the context is fine."""
+    """Splits rows by batch and heads if one context has several of them."""
     keys = ["implementation", "mechanism", "head_dim", "context"]
     if not rows.duplicated(keys).any():
         return [("", rows)]
-    return [(f", batch {batch}, heads {heads}", part) for (batch, heads),
-            part in rows.groupby(["batch", "heads"], sort=True)]
+    return [(f", batch {batch}, heads {heads}", part)
+            for (batch, heads), part in rows.groupby(["batch", "heads"], sort=True)]

@@ -14,8 +14,8 @@ MOST_LEVELS = 12
 def learning_table(chosen: pd.DataFrame, curves: pd.DataFrame) -> pd.DataFrame:
     """Median and quartiles over the seeds per mechanism, level and step.
 
-    Training stops when a level is solved; such a seed keeps its last value, for otherwise the median would fall as the
-    good ones leave.
+    Training stops when a level is solved. Such a seed keeps its last value; without it the median would fall whenever a
+    good seed stops.
     """
     columns = ["mechanism", "level", "step", "seeds", "median", "low", "high"]
     points = curves[curves["validation_accuracy"].notna()].drop_duplicates(["cell", "step"], keep="last")
@@ -23,17 +23,16 @@ def learning_table(chosen: pd.DataFrame, curves: pd.DataFrame) -> pd.DataFrame:
     parts = []
     for (mechanism, level), part in points.groupby(["mechanism", "level"], sort=False):
         wide = part.pivot(index="step", columns="cell", values="validation_accuracy").sort_index().ffill()
-        wide = wide.dropna()  # before the last seed's first evaluation nothing is known of all of them
+        wide = wide.dropna()  # start at the step where every seed has been evaluated
         if len(wide):
             parts.append(pd.DataFrame({"mechanism": mechanism, "level": level, "step": wide.index,
-                                       "seeds": wide.shape[1],
-                                       "median": wide.median(axis=1), "low": wide.quantile(0.25, axis=1),
-                                       "high": wide.quantile(0.75, axis=1)}))
+                                       "seeds": wide.shape[1], "median": wide.median(axis=1),
+                                       "low": wide.quantile(0.25, axis=1), "high": wide.quantile(0.75, axis=1)}))
     return pd.concat(parts, ignore_index=True)[columns] if parts else pd.DataFrame(columns=columns)
 
 
 def learning_plot(group: Group, name: str, chosen: pd.DataFrame, curves: pd.DataFrame, looks: Looks) -> Plot | None:
-    """Small multiples, one level each; of a long ladder the levels are spread over it. None without curves."""
+    """One panel per level; a long ladder is represented by MOST_LEVELS levels spread over it. None without curves."""
     table = learning_table(chosen, curves)
     if table.empty:
         return None
@@ -65,8 +64,8 @@ def learning_plot(group: Group, name: str, chosen: pd.DataFrame, curves: pd.Data
     figure.legend(entries.values(), entries.keys(), loc="outside upper center", ncols=6)
     figure.supxlabel("training step", fontsize=10)
     figure.supylabel("validation accuracy", fontsize=10)
-    last = table.loc[table.groupby(["mechanism", "level"], sort=False)["step"].idxmax()].groupby("mechanism",
-                                                                                                 sort=False)
+    last = table.loc[table.groupby(["mechanism", "level"], sort=False)["step"].idxmax()]
+    last = last.groupby("mechanism", sort=False)
     words = ("Median over seeds at each mechanism's best rate, with the quartiles as a band; a seed that stopped "
              "because it solved the level keeps its last value; dotted: chance."
              + (f" {len(levels)} of {every} levels, spread over the ladder; the CSV has all." if every > len(levels)

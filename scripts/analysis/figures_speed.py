@@ -11,7 +11,7 @@ from .pool import mechanisms_of
 from .style import Looks, Plot, label
 from .summary import median
 
-MOST_DOTS = 300  # per mechanism; of more cells that many quantiles are drawn
+MOST_DOTS = 300  # per mechanism; for more cells so many quantiles are drawn
 
 
 def _si(value: float, _: object = None) -> str:

@@ -1,4 +1,4 @@
-"""The HTML page: plain data structures in, one self-contained file out. All text passes through autoescape."""
+"""Renders plain data structures to one self-contained HTML page. All text passes through autoescape."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ MOST_ROWS = 1000  # of a table on the page; the CSV has them all
 @dataclass
 class Cell:
     text: str
-    value: str | None = None  # what sorts; None: the text does
+    value: str | None = None  # sort key; None: the text
     kind: str = ""
-    chip: str = ""  # a coloured frame around the text, which says the same: yes, no, open, thin
-    note: str = ""  # a smaller line below
+    chip: str = ""  # colour of a frame around the text: yes, no, open, thin
+    note: str = ""  # a line in small print below
 
 
 @dataclass
@@ -53,7 +53,7 @@ class Table:
 
 @dataclass
 class Drawing:
-    """A plot as the template wants it."""
+    """A plot in the form that the template needs."""
 
     name: str
     title: str
@@ -81,12 +81,12 @@ def text(value: object, kind: str = "") -> Cell:
 
 
 def _unsigned_zero(shown: str) -> str:
-    """'+0.000' and '-0.000' claim a direction that the digits do not show."""
+    """Removes the sign of '+0.000' and '-0.000'."""
     return shown.lstrip("+-") if shown[:1] in ("+", "-") and not shown.strip("+-0.%") else shown
 
 
 def number(value: float, form: str = ".3f", mark: str = "") -> Cell:
-    """A right-aligned number that sorts by its value; nothing where it is not known."""
+    """A right-aligned number that sorts by its value; empty if unknown."""
     if value is None or math.isnan(value):
         return Cell("", "", "number")
     return Cell(_unsigned_zero(f"{value:{form}}") + mark, repr(float(value)), "number")
@@ -99,12 +99,12 @@ def interval(low: float, high: float, form: str = ".3f") -> Cell:
 
 
 def heading(*titles: str) -> list[Column]:
-    """'#title' is a column of numbers."""
+    """Columns with these titles; '#title' is a column of numbers."""
     return [Column(title.lstrip("#"), title.startswith("#")) for title in titles]
 
 
 def data_table(data: pd.DataFrame, caption: str) -> Table:
-    """Any frame as a table: the text alternative of a figure."""
+    """A frame as a table, the text alternative of a figure."""
     shown = data.iloc[:MOST_ROWS]
     if len(data) > MOST_ROWS:
         caption += f" (the first {MOST_ROWS} of {len(data)} rows; the CSV has all)"

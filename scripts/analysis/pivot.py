@@ -1,4 +1,4 @@
-"""scripts/pivot: a run's accuracy as a small table in Markdown, by whatever options its rows and columns name."""
+"""scripts/pivot: prints the results of runs as a small Markdown table, by the options of --rows and --columns."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .plain_csv import csv_text
 from .pool import mechanisms_of, pool_runs, sort_key
 from .tables import DEFAULT_LIMIT_MB, DataError, printable, read_run
 
-RUN = "run"  # the column that tells apart what several folders hold
+RUN = "run"  # the column with the folder's name
 
 
 def parser() -> argparse.ArgumentParser:
@@ -31,8 +31,8 @@ def parser() -> argparse.ArgumentParser:
                          help="solved: how many of the cells solved their level, and their median steps to solve; "
                          "accuracy: the mean token accuracy (default)")
     command.add_argument("--best", metavar="NAME",
-                         help="of this option take, for each level and each field of the table, the value of the best "
-                         "mean validation accuracy over seeds, such as lr")
+                         help="for each level and each field of the table use only the value of this option (such as "
+                         "lr) with the best mean validation accuracy over seeds")
     command.add_argument("--digits", metavar="N", type=int, choices=range(1, 9), default=4,
                          help="of an accuracy (default: 4)")
     command.add_argument("--csv", metavar="FILE", type=Path, help="write the table to FILE as well")
@@ -52,19 +52,19 @@ def _names(text: str, frame: pd.DataFrame, option: str) -> list[str]:
 
 
 def _cells(folders: Sequence[Path], limit_mb: int) -> pd.DataFrame:
-    """Each folder is read by itself: what stands in two of them, such as a base setting, belongs to both."""
-    frames, twice = [], set()
+    """Reads each folder separately, so that cells that are in two folders, such as a base setting, count in both."""
+    frames, names = [], set()
     for folder in folders:
         name = folder.resolve().name
-        if name in twice:
+        if name in names:
             raise DataError(f"{folder}: a second folder called '{printable(name, 40)}'; names have to differ")
-        twice.add(name)
+        names.add(name)
         frames.append(pool_runs([read_run(folder, limit_mb)]).rows.assign(**{RUN: name}))
     return pd.concat(frames, ignore_index=True)
 
 
 def take_best(cells: pd.DataFrame, keys: list[str], name: str) -> pd.DataFrame:
-    """The cells of the best value of `name` (the smaller of equals) for each level and each value of `keys`."""
+    """The cells with the best value of `name` (of equals the smallest) for each level and each value of `keys`."""
     keys = list(dict.fromkeys(["task", "level", *keys]))
     means = cells.groupby([*keys, name], dropna=False, sort=True)["validation_accuracy"].mean().reset_index()
     best = means.loc[means.groupby(keys, dropna=False)["validation_accuracy"].idxmax(), [*keys, name]]
@@ -82,8 +82,8 @@ def _field(cells: pd.DataFrame, show: str, digits: int) -> str:
 
 
 def _values(cells: pd.DataFrame, names: list[str]) -> list[tuple[str, ...]]:
-    """The existing combinations: numbers by value, mechanisms with the baseline first, levels by their bits, folders in
-    the order of the command line."""
+    """The existing combinations, in order: numbers by value, mechanisms with the baseline first, levels by bits,
+    folders as on the command line."""
     orders = {}
     for name in names:
         if name == "mechanism":
@@ -112,8 +112,8 @@ def table_of(cells: pd.DataFrame, rows: list[str], columns: list[str], show: str
         here = cells[(cells[rows] == list(row)).all(axis=1)]
         line = {name: _text(value) for name, value in zip(rows, row)}
         for column in across:
-            line[", ".join(map(_text, column))] = _field(here[(here[columns] == list(column)).all(axis=1)], show,
-                                                         digits)
+            cell = here[(here[columns] == list(column)).all(axis=1)]
+            line[", ".join(map(_text, column))] = _field(cell, show, digits)
         lines.append(line)
     return pd.DataFrame(lines)
 

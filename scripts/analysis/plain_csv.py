@@ -6,7 +6,7 @@ import pandas as pd
 
 
 def csv_text(data: pd.DataFrame) -> str:
-    """A table as CSV. A text that a spreadsheet would run as a formula gets an apostrophe in front."""
+    """A table as CSV. Texts that a spreadsheet would run as a formula get a leading apostrophe."""
     safe = data.copy()
     for name in safe.columns:
         if not pd.api.types.is_numeric_dtype(safe[name]):

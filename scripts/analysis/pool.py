@@ -1,7 +1,7 @@
-"""Puts run folders together and splits the rows into groups within which averaging is honest.
+"""Merges run folders and splits their rows into groups of comparable cells.
 
-A group is one task family at one setting: every option except the mechanism, the learning rate, the seed and the
-task's own axes is equal in it. Whatever else was varied makes further groups.
+A group is one task family at one setting: all its cells have the same options, except for the mechanism, the learning
+rate, the seed and the task's own axes.
 """
 
 from __future__ import annotations
@@ -14,18 +14,16 @@ import pandas as pd
 from .tables import MEASURED, DataError, Run, printable
 
 BASELINE = "dpa"
-MIXTURE = "mixture"  # the task of the row that holds the whole of a mixture; its cell's other rows are the parts
+MIXTURE = "mixture"  # the task of a mixture's whole; the other rows of the same cell are its parts
 # The reason that eabench sweep --search writes.
 ABANDONED = r"^abandoned at step [0-9]+ of [0-9]+: validation accuracy ([01](?:\.[0-9]+)?)(?![0-9.])"
 KEY = ["cell", "task", "level", "backend"]
 RESULTS = ["status", "loss_nats", "validation_accuracy", "token_accuracy", "sequence_accuracy", "rollout_accuracy",
            "chance_accuracy", "seen_share", "solved", "steps_to_solve", "tokens", "steps_done"]
-# Compared, averaged over or shown themselves, so they never make a setting.
-# How a model is initialised and trained, not what it is: a mechanism may have its own values, as it has its own best
-# rate.
+# Options of initialisation and training, for which each mechanism may have its own value, as for the learning rate.
 OWN = ("scale", "qk_norm", "init_scale", "embedding_scale", "qk_init", "beta1", "beta2", "momentum", "weight_decay",
-       "clip",
-       "warmup", "schedule", "lr_final")
+       "clip", "warmup", "schedule", "lr_final")
+# Compared or averaged over, so they never make a setting.
 NOT_A_SETTING = ("mechanism", "lr", "seed")
 
 
@@ -46,7 +44,7 @@ class Group:
 @dataclass
 class Pool:
     runs: list[Run]
-    rows: pd.DataFrame       # ok and diverged, and what a search abandoned
+    rows: pd.DataFrame       # ok, diverged, and cells that a search abandoned
     left_out: pd.DataFrame   # fail, oom, timeout
     throughput: pd.DataFrame
     parts: pd.DataFrame      # ok and diverged rows of the parts of mixtures, with `mixture`, the whole's level
@@ -55,12 +53,12 @@ class Pool:
 
 
 def pool_runs(runs: list[Run]) -> Pool:
-    """Merges the runs. Equal rows of several runs become one, different ones are an error."""
+    """Merges the runs. Rows of one cell in several runs must agree, and become one."""
     warnings = [warning for run in runs for warning in run.warnings]
     task_options = list(dict.fromkeys(name for run in runs for name in run.task_options))
     options = list(dict.fromkeys(name for run in runs for name in run.options))
     frames = [run.accuracy.assign(_file=str(run.path / "accuracy.csv")) for run in runs]
-    # An empty frame has no types of its own and would spoil those of the others.
+    # Empty frames are left out, since their columns have no types.
     rows = pd.concat([frame for frame in frames if len(frame)] or frames[:1], ignore_index=True)
     for name in (*task_options, *options):
         if name not in ("lr", "seed"):
@@ -91,8 +89,10 @@ def mixture_cells(rows: pd.DataFrame) -> set[str]:
 
 
 def _take_parts(rows: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The rows without those of mixtures' parts, and these: a part was learned beside others, so it is no level of its
-    family. A mixture without bits of its own gets the mean of its parts'."""
+    """Splits the rows of mixtures' parts off: a part was learned beside others, so it is no level of its family.
+
+    A mixture without complexity_bits gets the mean of its parts' bits.
+    """
     wholes = rows["task"] == MIXTURE
     if not wholes.any():
         return rows, rows.iloc[:0].assign(mixture=pd.Series(dtype=object))
@@ -101,7 +101,7 @@ def _take_parts(rows: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     parts = parts.assign(mixture=parts["cell"].map(rows[wholes].drop_duplicates("cell").set_index("cell")["level"]))
     rows = rows[~within].reset_index(drop=True)
     bits = rows["cell"].map(parts.groupby("cell")["complexity_bits"].mean())
-    if "cue" not in rows:  # the level's name ends with it: told the task or not is a setting, no rung of a ladder
+    if "cue" not in rows:  # the end of the level's name; the cue is a setting, no rung of a ladder
         rows["cue"] = rows["level"].str.extract(r" cue=(\w+)$", expand=False).where(rows["task"] == MIXTURE).fillna("")
     rows["complexity_bits"] = rows["complexity_bits"].fillna(bits.where(rows["task"] == MIXTURE).astype(float))
     return rows, parts.reset_index(drop=True)
@@ -115,7 +115,7 @@ def _merge(rows: pd.DataFrame, warnings: list[str]) -> pd.DataFrame:
     replaced = 0
     for _, same in rows[rows.duplicated(KEY, keep=False)].groupby(KEY, sort=False):
         measured = same[same["status"].isin(MEASURED)]
-        # A cell that failed in one run and was measured in another has a result; there is nothing to contradict it.
+        # A cell that failed in one run and was measured in another has a result.
         replaced += int(0 < len(measured) < len(same))
         keep = measured if len(measured) else same.iloc[:1]
         first = keep.iloc[0]
@@ -137,8 +137,8 @@ def abandoned(rows: pd.DataFrame) -> pd.Series:
 
 
 def _count_abandoned(rows: pd.DataFrame) -> pd.DataFrame:
-    """A cell that a search abandoned after half of its steps counts with its validation accuracy at that time, as not
-    solved. Without it only the survivors would be compared."""
+    """A cell that a search abandoned counts as not solved, with its validation accuracy at that time. Without these
+    cells only the successful ones would be compared."""
     gone = abandoned(rows)
     accuracy = rows["reason"].str.extract(ABANDONED, expand=False).astype(float).clip(0, 1)
     for name in ("validation_accuracy", "token_accuracy"):
@@ -148,7 +148,7 @@ def _count_abandoned(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def count_diverged_as_chance(rows: pd.DataFrame) -> pd.DataFrame:
-    """A diverged cell counts as chance accuracy, not solved. Without it the mean of the others would be too high."""
+    """A diverged cell counts as not solved, with chance accuracy. Leaving it out would make the mean too high."""
     diverged = rows["status"] == "diverged"
     chance = rows["chance_accuracy"].fillna(1 / rows["vocab"].where(rows["vocab"] >= 1)).fillna(0.0)
     for name in ("validation_accuracy", "token_accuracy"):
@@ -176,9 +176,8 @@ def _split(rows: pd.DataFrame, task_options: list[str], options: list[str]) -> l
     for task, family in rows.groupby("task", sort=True):
         axes = [name for name in task_options if family[name].nunique() > 1]
         settings = [name for name in (*options, "backend", "dtype") if family[name].nunique() > 1]
-        # `heldout` may be resolved by the size of the level, `scale` by the mechanism (and the head), and a spec may
-        # give a mechanism its own values. What follows those says nothing new and splits nothing; but see
-        # `own_settings`.
+        # `heldout` may depend on the size of the level, `scale` on the mechanism (and the head), and a spec may give a
+        # mechanism its own values. An option that depends on these alone makes no further group (see own_settings).
         others = [name for name in settings if name not in (*OWN, "heldout")]
         for name in [name for name in settings if name not in others]:
             if _depends_only_on(family, name, ["level" if name == "heldout" else "mechanism", *others]):
@@ -193,7 +192,8 @@ def _split(rows: pd.DataFrame, task_options: list[str], options: list[str]) -> l
 
 
 def own_settings(group: Group) -> str:
-    """Options of which each mechanism of a group has a value of its own, in words; `scale` has one by definition."""
+    """The options whose value differs between the mechanisms of a group, in words; without `scale`, which always
+    may."""
     said = []
     for name in OWN:
         if name != "scale" and name in group.rows and group.rows[name].nunique() > 1:
@@ -204,13 +204,13 @@ def own_settings(group: Group) -> str:
 
 
 def sort_key(text: str) -> tuple[tuple[int, float, str], ...]:
-    """Sorts 'd_model=8' before 'd_model=16': digits by value, the rest as text."""
+    """Sorts numbers within a text by value, so that 'd_model=8' comes before 'd_model=16'."""
     parts = re.split(r"(\d+(?:\.\d+)?)", text)
     return tuple((0, float(part), "") if index % 2 else (1, 0.0, part) for index, part in enumerate(parts))
 
 
 def mechanisms_of(rows: pd.DataFrame) -> list[str]:
-    """The baseline first, then by name: the same order everywhere."""
+    """The baseline first, the others by name."""
     return sorted(rows["mechanism"].unique(), key=lambda name: (name != BASELINE, name))
 
 

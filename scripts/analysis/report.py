@@ -38,10 +38,10 @@ def parser() -> argparse.ArgumentParser:
         description="Verdicts (claims.csv), plots (PNG, SVG, CSV) and one self-contained report.html from the tables "
         "of one or more runs of eabench. Several runs are pooled; cells that they share must agree.",
         epilog="Exit codes: 0 done, 2 bad input or usage, 3 the report cannot be written.")
-    command.add_argument("runs", metavar="RUN", nargs="+", type=Path, help="a folder that eabench sweep or eabench "
-                                                                           "bench wrote")
-    command.add_argument("--out", metavar="DIR", type=Path, help="where report.html and plots/ go (default: the first "
-                                                                 "RUN)")
+    command.add_argument("runs", metavar="RUN", nargs="+", type=Path,
+                         help="a folder that eabench sweep or eabench bench wrote")
+    command.add_argument("--out", metavar="DIR", type=Path,
+                         help="folder for report.html and plots/ (default: the first RUN)")
     command.add_argument("--max-groups", metavar="N", type=_count, default=24,
                          help="figures for at most N groups of equal settings; the tables have all (default: 24)")
     command.add_argument("--max-mb", metavar="N", type=_count, default=DEFAULT_LIMIT_MB,
@@ -56,7 +56,7 @@ def _count(value: str) -> int:
 
 
 class _Folder:
-    """Where plots are written; two figures never get one name."""
+    """The folder of the plots; gives each figure a unique name."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -78,7 +78,7 @@ class _Folder:
         save(plot, self.path)
         for axes in plot.figure.axes:  # a logarithmic axis cannot be cleared to its linear default
             axes.set(xscale="linear", yscale="linear")
-        plot.figure.clear()  # figures of a long report would otherwise all stay in memory
+        plot.figure.clear()  # frees the memory of the figure
         return plot
 
 
@@ -113,7 +113,7 @@ def _group_section(group: Group, index: int, looks: Looks, folder: _Folder, figu
 
 
 def _inside(group: Group, name: str, chosen: pd.DataFrame, looks: Looks, more: More, section: Section) -> list[Plot]:
-    """Learning curves, geometry and attention maps, as far as the run has their tables."""
+    """Learning curves, geometry and attention maps, if the run has their tables."""
     plots = [learning_plot(group, f"learning-{name}", chosen, more.curves, looks),
              angle_plot(group, f"angles-{name}", chosen, more.geometry, looks),
              scalar_plot(group, f"geometry-{name}", chosen, more.geometry, looks)]
@@ -170,7 +170,7 @@ def build(pool: Pool, more: More, folder: _Folder, most_groups: int) -> tuple[st
 
 
 def _write(path: Path, content: str) -> None:
-    """Whole or not at all: a reader of the old page never sees half of the new one."""
+    """Replaces the file in one step, so that readers never see half a page."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         temporary.write_text(content, encoding="utf-8")

@@ -1,4 +1,4 @@
-"""What the sections of the report's page say."""
+"""The contents of the report's sections."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ from .pool import BASELINE, MIXTURE, Group, Pool, abandoned, mechanisms_of, own_
 from .tables import Run, printable
 
 ENVIRONMENT = ("version", "commit", "started", "backend", "device", "driver", "clocks", "cpu", "cores", "isa",
-               "workers",
-               "fleet", "os", "compiler", "flags", "libraries", "peak_gflop_per_s", "command")
+               "workers", "fleet", "os", "compiler", "flags", "libraries", "peak_gflop_per_s", "command")
 MOST_FINDINGS = 12
 MOST_OPEN_ROWS = 24  # longer tables start folded
 
@@ -47,7 +46,7 @@ def header(pool: Pool) -> tuple[str, list[str]]:
 
 
 def findings(pool: Pool) -> Section:
-    """The verdict first: every mechanism against the baseline, pooled and per rung."""
+    """Every mechanism against the baseline, pooled and per rung."""
     section = Section("findings", "What this run shows")
     if pool.rows.empty:
         section.findings.append("No results yet: the tables hold no cell with status ok or diverged.")
@@ -114,7 +113,7 @@ def _sentence(group: Group, row: object, pairs: pd.DataFrame) -> str:
 
 
 def notes(pool: Pool) -> Section | None:
-    """What a reader must know before trusting the numbers: rows left out, divergence, warnings."""
+    """Rows that were left out, diverged cells, warnings."""
     section = Section("notes", "Left out and warned about", warning=True)
     section.findings = [printable(warning, 400) for warning in pool.warnings]
     diverged = int((pool.rows["status"] == "diverged").sum())
@@ -188,8 +187,8 @@ def mixture_parts(pool: Pool) -> Section:
         "mixture", "part", "level", "#bits", "mechanism", "#cells", "#accuracy", "#sequence", "#solved", "#chance"), [])
     means = rows.groupby(["mixture", "task", "level", "mechanism"], sort=True).agg(
         bits=("complexity_bits", "first"), cells=("cell", "size"), accuracy=("token_accuracy", "mean"),
-        sequence=("sequence_accuracy", "mean"), solved=("solved", "mean"), chance=("chance_accuracy",
-                                                                                   "mean")).reset_index()
+        sequence=("sequence_accuracy", "mean"), solved=("solved", "mean"),
+        chance=("chance_accuracy", "mean")).reset_index()
     table.rows = [Row([text(row.mixture), text(row.task), text(row.level), number(row.bits, ".4g"), text(row.mechanism),
                        number(row.cells, ".0f"), number(row.accuracy), number(row.sequence), number(row.solved, ".0%"),
                        number(row.chance)]) for row in means.itertuples()]
@@ -210,10 +209,9 @@ def throughput(pool: Pool) -> Section:
     for label, rows in groups:
         for row in summary.throughput_table(label, rows).itertuples():
             table.rows.append(Row([
-                text(label or "all cells"), text(row.mechanism), number(row.cells, ".0f"), number(row.tokens_per_s,
-                                                                                                  ",.0f"),
-                interval(row.tokens_per_s_min, row.tokens_per_s_max, ",.0f"), number(row.fleet_tokens_per_s, ",.0f"),
-                number(row.gflop_per_s, ".2f"), number(row.peak_fraction, ".1%"),
+                text(label or "all cells"), text(row.mechanism), number(row.cells, ".0f"),
+                number(row.tokens_per_s, ",.0f"), interval(row.tokens_per_s_min, row.tokens_per_s_max, ",.0f"),
+                number(row.fleet_tokens_per_s, ",.0f"), number(row.gflop_per_s, ".2f"), number(row.peak_fraction, ".1%"),
                 interval(row.peak_fraction_min, row.peak_fraction_max, ".1%")]))
     section.tables.append(table)
     return section

@@ -1,4 +1,4 @@
-"""The page's lead: the verdict on each claim, with its words and what to beware of."""
+"""The page's first section: the verdict on each claim, in words, with its warnings."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .tables import printable
 MOST_WORDS = 900
 MOST_DETAILS = 400
 CHIPS = {judge.SUPPORTED: "yes", judge.CONTRADICTED: "no", judge.NOT_SUPPORTED: "open", judge.TOO_FEW: "thin"}
-# What is asked, once, so that a row of the table can be short.
+# The question of each claim.
 QUESTIONS = {
     judge.AS_GOOD: "is it as good as {base}, up to {margin} of token accuracy?",
     judge.GROWING: "does its lead over {base} grow with the task's complexity?",
@@ -36,10 +36,9 @@ def _row(claim: Claim, scope: bool, alone: bool = False) -> Row:
     beware = f"Beware: {'; '.join(claim.warnings)}." if claim.warnings else ""
     words = Cell(printable(claim.words, MOST_WORDS), kind="words", note=printable(beware, MOST_WORDS))
     return Row([text(claim.claim), *([] if alone else [text(claim.mechanism)]), *([text(claim.scope)] if scope else []),
-                Cell(claim.verdict, kind="chip", chip=CHIPS[claim.verdict]), _effect(claim), number(claim.p_value,
-                                                                                                    ".3g"),
-                *([number(claim.p_adjusted, ".3g")] if scope else []), number(claim.levels, ".0f"),
-                number(claim.seeds, ".0f"), words])
+                Cell(claim.verdict, kind="chip", chip=CHIPS[claim.verdict]), _effect(claim),
+                number(claim.p_value, ".3g"), *([number(claim.p_adjusted, ".3g")] if scope else []),
+                number(claim.levels, ".0f"), number(claim.seeds, ".0f"), words])
 
 
 COLUMNS = ("claim", "mechanism", "verdict", "#effect, 95%", "#p", "#levels", "#seeds", "in words")
@@ -75,9 +74,8 @@ def claims_section(pool: Pool, verdicts: Sequence[Claim], details: Sequence[Clai
         if len(details) > MOST_DETAILS:
             more = f" (the first {MOST_DETAILS} of {len(details)}; claims.csv has all)"
         section.tables.append(Table("Group by group: one task family at one setting (p corrected by Holm over the "
-                                    f"groups of a row above){more}", heading(*COLUMNS[:2], "group", *COLUMNS[2:5],
-                                                                             "#corrected",
-                                                                 *COLUMNS[5:]),
+                                    f"groups of a row above){more}",
+                                    heading(*COLUMNS[:2], "group", *COLUMNS[2:5], "#corrected", *COLUMNS[5:]),
                                     [_row(claim, True) for claim in shown], folded=True))
     section.paragraphs = [
         f"A verdict holds at 5% (two-sided) for its own claim; {judge.PRIMARY} is the mechanism that was named "

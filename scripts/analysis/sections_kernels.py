@@ -1,4 +1,4 @@
-"""The sections about kernels and peers: what was measured, what was not and why, and ratios ours to theirs."""
+"""The sections about kernels and peers: measured points, points without a result, and ratios of speed."""
 
 from __future__ import annotations
 
@@ -11,10 +11,9 @@ from .page import Cell, Row, Section, Table, data_table, heading, interval, numb
 from .tables_more import as_number
 
 MOST_ROWS = 2000
-# The same work: rows that agree in these differ in the implementation only. Peers may spell the device differently.
+# Rows that agree in these columns did the same work. `device` is not among them, since peers may spell it differently.
 SAME_WORK = ["backend", "op", "mechanism", "dtype", "pass", "batch", "heads", "context", "head_dim", "causal",
-             "position", "m",
-             "n", "k", "transpose", "label", "cache"]
+             "position", "m", "n", "k", "transpose", "label", "cache"]
 RATIO_COLUMNS = ["ratio", "low", "high"]
 
 
@@ -44,7 +43,7 @@ def _peer(rows: pd.DataFrame) -> str:
 
 
 def _shown_columns(rows: pd.DataFrame) -> list[str]:
-    """Text columns that say something; one that is the same everywhere is said once in the caption."""
+    """The columns that vary; the caption has those that do not."""
     return [name for name in rows.columns if name not in RATIO_COLUMNS and rows[name].fillna("").nunique() > 1]
 
 
@@ -72,7 +71,7 @@ def _ratio_table(rows: pd.DataFrame, caption: str) -> Table:
 
 
 def _summary(rows: pd.DataFrame) -> list[str]:
-    """Per op, pass and peer: the range of the ratios, and on how many shapes which side wins."""
+    """The range of the ratios, and the number of shapes on which either side is faster, per op, pass and peer."""
     said = []
     keys = [name for name in dict.fromkeys(("op", "mechanism", "pass", _peer(rows))) if name in rows]
     for values, part in rows.groupby(keys, sort=True, dropna=False):
@@ -128,8 +127,8 @@ def kernel_section(kernels: pd.DataFrame) -> Section:
     lost = kernels[kernels["status"] != "ok"]
     if len(lost):
         reasons = lost.groupby(["status", "implementation", "mechanism", "reason"]).size().reset_index(name="points")
-        table = data_table(reasons.sort_values("points", ascending=False), f"{len(lost)} points without a result, and "
-                                                                           "why")
+        table = data_table(reasons.sort_values("points", ascending=False),
+                           f"{len(lost)} points without a result, and why")
         table.after, table.folded = True, True
         section.tables.append(table)
     shown = ok.loc[:, [name for name in ok.columns if name not in ("status", "reason")

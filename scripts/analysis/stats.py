@@ -1,6 +1,6 @@
-"""The statistics of report and compare: small, seeded, and the same every time they run.
+"""The statistics of report and compare; random draws have a fixed seed, so results are repeatable.
 
-Seeds are few (2 to 10), so nothing here assumes a normal distribution, and an interval that cannot be known is NaN.
+Seeds are few (2 to 10), so nothing here assumes a normal distribution, and an interval that cannot be computed is NaN.
 """
 
 from __future__ import annotations
@@ -21,10 +21,9 @@ def bootstrap_mean(strata: Sequence[Sequence[float]], level: float = 0.95, resam
                    bounds: tuple[float, float] = (-math.inf, math.inf)) -> tuple[float, float, float]:
     """Mean of the strata's means, with the percentile bootstrap interval.
 
-    Seeds are resampled within each stratum (a rung): the rungs of a ladder were chosen, not drawn. Resampling n values
-    scatters like variance (n-1)/n of theirs, half the truth for two seeds, so deviations are widened by
-    sqrt(n/(n-1)) and the result kept within `bounds`. A stratum of one seed says nothing about the scatter, so the
-    interval is then NaN rather than too narrow.
+    Seeds are resampled within each stratum (a rung), since the rungs of a ladder were chosen, not drawn. The mean of n
+    resampled values has (n-1)/n of the true variance (half for two seeds), so deviations are widened by sqrt(n/(n-1)).
+    The result is clipped to `bounds`. A stratum of one seed has no scatter to estimate, so the interval is then NaN.
     """
     parts = [np.asarray(part, dtype=float) for part in strata if len(part)]
     if not parts:
@@ -40,13 +39,13 @@ def bootstrap_mean(strata: Sequence[Sequence[float]], level: float = 0.95, resam
         means = part[generator.integers(len(part), size=(resamples, len(part)))].mean(axis=1)
         total += part.mean() + (means - part.mean()) * math.sqrt(len(part) / (len(part) - 1))
     low, high = np.quantile(total / len(parts), [(1 - level) / 2, (1 + level) / 2])
-    # Rounding of the sums must not push the interval past a mean that all resamples share.
+    # If all resamples are equal, rounding must not exclude the mean from the interval.
     low, high = min(float(low), mean), max(float(high), mean)
     return mean, max(low, bounds[0]), min(high, bounds[1])
 
 
 def wilson(successes: int, trials: int, level: float = 0.95) -> tuple[float, float]:
-    """Wilson's score interval for a share (Wilson 1927); right also at 0 of n and n of n."""
+    """Wilson's score interval for a share (Wilson 1927); valid also for 0 of n and n of n."""
     if trials == 0:
         return math.nan, math.nan
     z = float(ndtri((1 + level) / 2))
@@ -58,7 +57,7 @@ def wilson(successes: int, trials: int, level: float = 0.95) -> tuple[float, flo
 
 
 def censored_median(values: Sequence[float]) -> float:
-    """Median where NaN means 'not reached': infinite, and so NaN, unless more than half were reached."""
+    """Median where NaN means 'not reached', that is infinite; NaN unless more than half are reached."""
     if len(values) == 0:
         return math.nan
     ordered = np.sort(np.where(np.isnan(values), math.inf, values))
@@ -70,9 +69,9 @@ def censored_median(values: Sequence[float]) -> float:
 def choose_rate(validation: pd.Series, rates: pd.Series) -> tuple[float, bool, int]:
     """The best rate of one mechanism at one level: (rate, at the edge of the grid, size of the grid).
 
-    `validation` holds one value per cell, `rates` the cell's rate. The rate with the highest mean wins. Of equally
-    good ones the innermost is taken, then the lower. The edge mark says 'a better rate may lie outside the grid'; it
-    is left off when all rates do equally well, because then the rate did not matter, and on a grid of one.
+    `validation` holds one value per cell, `rates` the cell's rate. The rate with the highest mean is chosen; of equals
+    the innermost of the grid, then the lower. At the edge a better rate may lie outside the grid. The edge is not
+    flagged if all rates are equally good, since then the rate does not matter, nor on a grid of one rate.
     """
     means = validation.groupby(rates).mean().sort_index()
     grid = means.index.to_numpy(dtype=float)
@@ -86,13 +85,13 @@ def choose_rate(validation: pd.Series, rates: pd.Series) -> tuple[float, bool, i
 def sign_flip(differences: Sequence[float]) -> float:
     """Two-sided p-value of the sign-flip permutation test that the differences are symmetric about 0.
 
-    Zeros carry no sign and drop out. All patterns are enumerated for few differences, else drawn with a fixed seed
-    (and counted with the observed one, so that p is never 0).
+    Zeros have no sign and are left out. All patterns are enumerated for few differences, else drawn with a fixed seed
+    (the observed pattern counts as one draw, so p is never 0).
     """
     values = np.asarray([value for value in differences if value != 0], dtype=float)
     if len(values) == 0:
         return 1.0
-    observed = abs(values.sum()) * (1 - 1e-12)  # the observed pattern must count itself in spite of rounding
+    observed = abs(values.sum()) * (1 - 1e-12)  # so that rounding cannot exclude the observed pattern
     if len(values) <= EXACT_SIGNS:
         bits = np.arange(1 << len(values))[:, None] >> np.arange(len(values)) & 1
         return float(np.mean(np.abs((1 - 2 * bits) @ values) >= observed))

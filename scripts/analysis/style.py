@@ -1,4 +1,4 @@
-"""One look for every figure, and their files: PNG, SVG, CSV, and an inline SVG that follows the page's colours.
+"""The common style of all figures, and their files: PNG, SVG, CSV, and an inline SVG in the page's colours.
 
 A mechanism has the same colour and marker everywhere. The colours are Okabe and Ito's, darkened where thin lines on
 white need it; the marker carries the same information, so that no reader depends on colour.
@@ -24,14 +24,14 @@ from matplotlib.figure import Figure  # noqa: E402
 from .plain_csv import csv_text  # noqa: E402
 from .tables import printable  # noqa: E402
 
-# These stand for the page's colours: in the inline SVG each becomes a CSS variable.
+# In the inline SVG each of these becomes a CSS variable of the page.
 INK, MUTED, GRID, PAPER = "#1b1f24", "#5d6673", "#d9dde3", "#fffffe"
 KNOWN = {"dpa": ("#0072b2", "o"), "ea": ("#c8500a", "s"), "ea-scaled": ("#00875f", "^"), "ea-softmax": ("#b0508f", "D")}
 FURTHER = (("#8a6d00", "v"), ("#4b5fc4", "P"), ("#a03030", "X"), ("#3f7f8c", "*"), ("#6b4f2a", "<"), ("#666666", ">"))
 VARIABLES = {INK: "ink", MUTED: "muted", GRID: "grid", PAPER: "paper",
              **{colour: f"c{index}" for index, (colour, _) in enumerate((*KNOWN.values(), *FURTHER))}}
 
-logging.getLogger("matplotlib").setLevel(logging.ERROR)  # a missing glyph is no news to the reader of a report
+logging.getLogger("matplotlib").setLevel(logging.ERROR)  # no warnings about missing glyphs
 matplotlib.rcdefaults()  # a user's matplotlibrc must not change a committed figure
 matplotlib.rcParams.update({
     "svg.fonttype": "none", "font.family": "sans-serif", "font.sans-serif": ["DejaVu Sans", "Verdana"],
@@ -47,7 +47,7 @@ matplotlib.rcParams.update({
 
 @dataclass
 class Plot:
-    """A figure with what a reader who cannot see it needs: words and the numbers."""
+    """A figure with its description and its numbers, for readers who cannot see it."""
 
     name: str           # of its files
     title: str
@@ -59,7 +59,7 @@ class Plot:
 
 
 class Looks:
-    """Colour and marker of each mechanism of a report; unknown ones get the further pairs, by name."""
+    """Colour and marker of each mechanism of a report; unknown mechanisms get those of FURTHER, by name."""
 
     def __init__(self, mechanisms: list[str]) -> None:
         unknown = sorted(set(mechanisms) - set(KNOWN))
@@ -94,7 +94,7 @@ def save(plot: Plot, folder: Path) -> None:
     """Writes NAME.png, NAME.svg and NAME.csv into `folder` and keeps the inline SVG and the CSV for the page."""
     plot.csv = csv_text(plot.data)
     with warnings.catch_warnings(), matplotlib.rc_context({"svg.hashsalt": plot.name}):
-        warnings.simplefilter("ignore")  # glyphs that the font lacks, labels that leave no room: the page has the table
+        warnings.simplefilter("ignore")  # missing glyphs, labels that are too long: the page has the table
         plot.figure.savefig(folder / f"{plot.name}.png", dpi=150, metadata={"Software": None})
         buffer = io.StringIO()
         plot.figure.savefig(buffer, format="svg",
@@ -106,11 +106,11 @@ def save(plot: Plot, folder: Path) -> None:
 
 
 def inline_svg(svg: str, name: str) -> str:
-    """The drawing as part of an HTML page: own ids, page colours, nothing that points outside."""
+    """The drawing as part of an HTML page: unique ids, the page's colours, no references outside."""
     svg = re.sub(r"<\?xml[^>]*\?>\s*", "", svg)
     svg = re.sub(r'\sxmlns(:\w+)?="[^"]*"', "", svg, count=2)
     svg = svg.replace("xlink:href", "href")
-    # A tag is matched as a whole, so that text which merely looks like an attribute stays as it is.
+    # Tags are matched as a whole, so that text that looks like an attribute is not changed.
     svg = re.sub(r"<[a-zA-Z][^<>]*>", lambda tag: _inline_tag(tag.group(), name), svg)
     size = re.match(r'<svg[^>]*? width="([0-9.]+)pt"', svg)
     width = float(size.group(1)) if size else 500.0

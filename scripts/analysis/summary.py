@@ -1,4 +1,4 @@
-"""Turns the rows of a group into the numbers that figures and tables show."""
+"""Computes the numbers of figures and tables from the rows of a group."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from .pool import BASELINE, Group, levels_of, mechanisms_of
 def at_best_rate(group: Group) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Rows at each mechanism's own best rate per level, and a table of those rates.
 
-    Chosen by validation accuracy, reported by held-out accuracy: otherwise more rates would look like more skill.
+    Rates are chosen by validation accuracy and reported by held-out accuracy. With one accuracy for both, trying more
+    rates would raise the result.
     """
     parts: list[pd.DataFrame] = []
     rates: list[dict[str, object]] = []
@@ -55,9 +56,9 @@ def level_table(chosen: pd.DataFrame, rates: pd.DataFrame) -> pd.DataFrame:
 
 
 def curve_table(chosen: pd.DataFrame, rates: pd.DataFrame) -> pd.DataFrame:
-    """One row per complexity and mechanism: what the lines of the curves go through.
+    """One row per complexity and mechanism: the points of the curves.
 
-    Levels of equal complexity are one rung here; their seeds are resampled level by level.
+    Levels of equal complexity are one rung; their seeds are resampled level by level.
     """
     edges = set(rates.loc[rates["edge"], ["mechanism", "level"]].itertuples(index=False, name=None))
     table: list[dict[str, object]] = []
@@ -80,7 +81,7 @@ def curve_table(chosen: pd.DataFrame, rates: pd.DataFrame) -> pd.DataFrame:
 
 
 def pair_table(chosen: pd.DataFrame) -> pd.DataFrame:
-    """Differences to the baseline, paired by level and seed; level None pools them (each rung weighs the same)."""
+    """Differences to the baseline, paired by level and seed; level None is the mean over rungs of equal weight."""
     columns = ["mechanism", "level", "complexity_bits", "pairs", "baseline_accuracy", "accuracy", "difference",
                "low", "high"]
     table: list[dict[str, object]] = []
@@ -114,11 +115,11 @@ def _pair_row(mechanism: str, level: str | None, bits: float, parts: list[pd.Dat
 
 
 FEW_PAIRS = 5       # a single rung with fewer pairs is not judged
-NEGLIGIBLE = 0.005  # a smaller difference in accuracy is none, however certain
+NEGLIGIBLE = 0.005  # a smaller difference in accuracy does not count, even if significant
 
 
 def verdict(row: object) -> str:
-    """What a row of pair_table says, in words."""
+    """A row of pair_table in words."""
     if row.pairs < FEW_PAIRS:
         return "too few pairs"
     if math.isnan(row.low):
@@ -133,7 +134,7 @@ THROUGHPUT_SETTING = ["backend", "device", "dtype", "layers", "d_model", "heads"
 
 
 def throughput_groups(throughput: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
-    """Rows of one configuration each, most rows first; the label names only what varies."""
+    """The rows of each configuration, the largest first; the label names only the options that vary."""
     if throughput.empty:
         return []
     varying = [name for name in THROUGHPUT_SETTING if throughput[name].nunique() > 1]
@@ -146,7 +147,7 @@ def throughput_groups(throughput: pd.DataFrame) -> list[tuple[str, pd.DataFrame]
 
 
 def median(values: pd.Series) -> float:
-    """NaN for nothing measured, without numpy's warning about it."""
+    """The median, or NaN if all are NaN (without numpy's warning)."""
     return float(values.median()) if values.notna().any() else math.nan
 
 

@@ -1,7 +1,7 @@
 """Reads and validates run folders: accuracy.csv, throughput.csv, manifest.ini.
 
-A CSV file is hostile until proven otherwise: it may be cut off, come from another program or hold text that was
-written to be run. Everything is checked here, once, with the file and the line; what leaves this module is clean.
+A CSV file may be cut off, come from another program or hold text that a spreadsheet or a browser would run. All fields
+are checked here, once; errors name the file and the line. Other modules rely on these checks.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pandas as pd
 
-MEASURED = ("ok", "diverged")  # these rows are results; the other statuses say why there is none
+MEASURED = ("ok", "diverged")  # rows with a result; rows of the other statuses have none
 STATUSES = (*MEASURED, "fail", "oom", "timeout")
 DEFAULT_LIMIT_MB = 128
 TEXT_LIMIT = 500  # characters of a name or a level; they become labels of figures
@@ -35,7 +35,7 @@ THROUGHPUT_COUNTS = ("train_s", "wall_s", "tokens_per_s", "fleet_tokens_per_s", 
 THROUGHPUT_SHAPE = ("layers", "d_model", "heads", "context", "batch", "fleet", "workers")
 THROUGHPUT_REQUIRED = (*THROUGHPUT_TEXT, *THROUGHPUT_COUNTS, *THROUGHPUT_SHAPE, "seed", "lr")
 
-# Python's float() also takes 'nan', 'inf', '1_0' and digits of other scripts; a table of eabench has none of them.
+# Python's float() also accepts 'nan', 'inf', '1_0' and digits of other scripts, which eabench never writes.
 NUMBER = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff\u202a-\u202e\u2066-\u2069]")
 
@@ -59,13 +59,13 @@ class Run:
 
 
 def printable(text: str, limit: int = 120) -> str:
-    """Text for one line of a message or a figure: no control characters, not endless."""
+    """Text for one line of a message or a figure: without control characters, at most `limit` long."""
     text = CONTROL.sub("\N{REPLACEMENT CHARACTER}", re.sub(r"\s+", " ", text))
     return text if len(text) <= limit else text[: limit - 3] + "..."
 
 
 def canonical(text: str) -> str:
-    """One spelling per value, so that 1e-2 and 0.01 of two runs are the same rate."""
+    """One spelling per value, so that 1e-2 and 0.01 are the same rate."""
     if not NUMBER.fullmatch(text):
         return text
     value = float(text)
@@ -93,7 +93,8 @@ def _read_text(path: Path, limit_mb: int) -> str:
 
 def read_csv(path: Path, required: tuple[str, ...], limit_mb: int = DEFAULT_LIMIT_MB
              ) -> tuple[pd.DataFrame, list[str]]:
-    """The rows as text columns plus `_line`, and warnings. Drops a torn last line, which a live run may be writing."""
+    """The rows as text columns plus `_line`, and warnings. Drops an incomplete last line, which a running sweep may be
+    writing."""
     text = _read_text(path, limit_mb)
     warnings: list[str] = []
     end = text.rfind("\n") + 1
@@ -101,14 +102,14 @@ def read_csv(path: Path, required: tuple[str, ...], limit_mb: int = DEFAULT_LIMI
         raise DataError(f"{path}:1: no complete header line; the header starts with {','.join(required[:4])}")
     if end < len(text):
         line = text.count("\n") + 1
-        warnings.append(f"{path}:{line}: the last line is cut off and was dropped (a live run may be writing it)")
+        warnings.append(f"{path}:{line}: the last line is cut off and was dropped (a running sweep may be writing it)")
     reader = csv.reader(io.StringIO(text[:end], newline=""), strict=True)
     del text
     try:
         header = next(reader, [])
         _check_header(path, header, required)
         columns: list[list[str]] = [[] for _ in header]
-        seen: list[dict[str, str]] = [{} for _ in header]  # one object per distinct value keeps large files small
+        seen: list[dict[str, str]] = [{} for _ in header]  # one object per distinct value saves memory
         lines: list[int] = []
         line = reader.line_num + 1
         for row in reader:
@@ -139,7 +140,7 @@ def _check_header(path: Path, header: list[str], required: tuple[str, ...]) -> N
 
 
 class Checker:
-    """Checks columns of one table and names the line of the first bad field."""
+    """Checks columns of one table; errors name the line of the first bad field."""
 
     def __init__(self, path: Path, frame: pd.DataFrame) -> None:
         self.path = path
@@ -162,7 +163,7 @@ class Checker:
 
     def number(self, name: str, low: float, high: float = math.inf, *, needed: bool = False,
                open_low: bool = False, whole: bool = False) -> None:
-        """Turns the column into floats; an empty field means not measured (NaN)."""
+        """Converts the column to floats; an empty field becomes NaN (not measured)."""
         left = "more than" if open_low else "from"
         kind = "a whole number" if whole else "a number"
         span = f"{left} {low:g}" + (f" to {high:g}" if high < math.inf else "") if low > -math.inf else "finite"
@@ -178,9 +179,9 @@ class Checker:
         self.frame[name] = self.frame[name].map(values).astype(float)
 
     def unique(self, key: list[str]) -> None:
-        again = self.frame.duplicated(key, keep="first")
-        if again.any():
-            index = int(again.to_numpy().argmax())
+        duplicated = self.frame.duplicated(key, keep="first")
+        if duplicated.any():
+            index = int(duplicated.to_numpy().argmax())
             row = self.frame.iloc[index]
             same = (self.frame[key] == row[key]).all(axis=1)
             first = int(self.frame["_line"].iloc[int(same.to_numpy().argmax())])
@@ -235,7 +236,7 @@ def read_throughput(path: Path, limit_mb: int = DEFAULT_LIMIT_MB) -> tuple[pd.Da
 
 
 def read_manifest(path: Path) -> dict[str, dict[str, str]]:
-    """Sections of an INI file in their order; the same grammar as a spec."""
+    """Sections of an INI file in order, in the grammar of a spec."""
     sections: dict[str, dict[str, str]] = {}
     current: dict[str, str] | None = None
     for number, raw in enumerate(_read_text(path, 4).splitlines(), 1):
@@ -254,7 +255,7 @@ def read_manifest(path: Path) -> dict[str, dict[str, str]]:
 
 
 def empty_accuracy() -> pd.DataFrame:
-    """What read_accuracy gives for a table without rows."""
+    """The frame that read_accuracy returns for a table without rows."""
     text = (*ACCURACY_TEXT, *ACCURACY_OPTIONS)
     return pd.DataFrame({name: pd.Series(dtype=object if name in text else float)
                          for name in (*ACCURACY_REQUIRED, "_line")})

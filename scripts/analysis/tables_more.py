@@ -1,6 +1,6 @@
 """Reads the tables that only some runs have: kernels.csv, ratios.csv (bench), curves.csv, geometry.csv (sweep).
 
-Each is optional, may lack optional columns and may have more; what is there is checked as strictly as accuracy.csv.
+Each is optional, may lack optional columns and may have further ones; fields are checked as in accuracy.csv.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ KERNEL_KEY = ("backend", "device", "op", "implementation", "mechanism", "dtype",
 KERNEL_NUMBERS = ("time_median_us", "time_p05_us", "time_p95_us", "gflop", "gbyte", "tflop_per_s", "gbyte_per_s",
                   "roof_fraction", "error_ratio", "tokens_per_s")
 KERNEL_REQUIRED = (*KERNEL_TEXT, "mechanism", "dtype", "pass", "context", "head_dim", "time_median_us")
-RATIO_REQUIRED = ("op", "ratio")  # the speed of ours over that of theirs; `theirs` or `implementation` names the other
+RATIO_REQUIRED = ("op", "ratio")  # eabench's speed over the peer's; `theirs` or `implementation` names the peer
 CURVE_REQUIRED = ("cell", "step", "loss_nats", "validation_accuracy")
 GEOMETRY_REQUIRED = ("cell", "layer", "head", "quantity", "low", "high", "value")
 FILES = ("kernels.csv", "ratios.csv", "curves.csv", "geometry.csv")
@@ -30,7 +30,7 @@ MOST_MAP_BYTES = 64 << 20
 
 @dataclass
 class More:
-    """Of all runs together; a table that no run has is empty. `maps` names the file of attention maps of a cell."""
+    """The tables of all runs; a table that no run has is empty. `maps`: the file of attention maps of each cell."""
 
     kernels: pd.DataFrame
     ratios: pd.DataFrame
@@ -98,7 +98,7 @@ READERS = dict(zip(FILES, (_kernels, _ratios, _curves, _geometry)))
 
 
 def is_bench(path: Path) -> bool:
-    """A folder of eabench bench or of the peers: it has speeds and no accuracies."""
+    """Whether the folder is one of eabench bench or of the peers, which have speeds and no accuracies."""
     return not (path / "accuracy.csv").exists() and any((path / name).is_file()
                                                         for name in ("kernels.csv", "ratios.csv"))
 
@@ -106,9 +106,8 @@ def is_bench(path: Path) -> bool:
 def read_more(paths: list[Path], limit_mb: int = DEFAULT_LIMIT_MB) -> More:
     frames: dict[str, list[pd.DataFrame]] = {name: [] for name in FILES}
     more = More(*(pd.DataFrame(columns=list(columns)) for columns in (
-        (*KERNEL_KEY, "status", "reason", "throttled", *KERNEL_NUMBERS), (*RATIO_REQUIRED, "low",
-                                                                          "high"), CURVE_REQUIRED,
-        GEOMETRY_REQUIRED)))
+        (*KERNEL_KEY, "status", "reason", "throttled", *KERNEL_NUMBERS), (*RATIO_REQUIRED, "low", "high"),
+        CURVE_REQUIRED, GEOMETRY_REQUIRED)))
     for path in dict.fromkeys(paths):
         for name, read in READERS.items():
             if (path / name).exists():
@@ -131,7 +130,7 @@ def read_attention(path: Path) -> tuple[np.ndarray, np.ndarray]:
 
     try:
         if not path.is_file() or path.stat().st_size > MOST_MAP_BYTES:
-            raise DataError(f"{path}: larger than {MOST_MAP_BYTES >> 20} MiB or no regular file")
+            raise DataError(f"{path}: larger than {MOST_MAP_BYTES >> 20} MiB or not a regular file")
         with safe_open(path, framework="numpy") as file:
             maps = file.get_slice("attention")
             shape, kind = maps.get_shape(), maps.get_dtype()

@@ -1,9 +1,9 @@
-"""docs/tasks/*.svg: three example sequences of each task family, as `eabench tasks NAME --show 3` prints them.
+"""Draws docs/tasks/*.svg: three example sequences of each task family, as `eabench tasks NAME --show 3` prints them.
 
     python3 scripts/analysis/task_pictures.py build/release/eabench docs/tasks
 
-One row is a sequence, one cell a token. Predicted tokens are filled with the token's colour and have a frame; free and
-unscored tokens are pale.
+A row is a sequence, a square a token. Predicted tokens are filled with the token's colour and framed; free and unscored
+tokens are pale.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ FAMILIES = ("recurrence", "task_switch", "delay_copy", "recall", "modular", "par
 
 
 def sequences(text: str) -> list[list[tuple[str, bool]]]:
-    """Of each printed sequence its tokens, and whether each is to be predicted."""
+    """The tokens of each printed sequence, and whether each is to be predicted."""
     lines = text.split("\n\n")[-1].splitlines()
     return [[(free or scored, bool(scored)) for free, scored in re.findall(r"\[ *([^\]]+)\]|([^\s\[\]]+)", line)]
             for line in lines if line.strip()]
@@ -36,8 +36,7 @@ def picture(rows: list[list[tuple[str, bool]]]) -> str:
     width = 2 * MARGIN + max(map(len, rows)) * (CELL + GAP) - GAP
     height = 2 * MARGIN + len(rows) * (CELL + 3 * GAP) - 3 * GAP
     parts = [f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" '
-             f'height="{height}" '
-             f'font-family="sans-serif" font-size="13" text-anchor="middle">',
+             f'height="{height}" font-family="sans-serif" font-size="13" text-anchor="middle">',
              f'<rect width="{width}" height="{height}" fill="#ffffff"/>']
     for i, row in enumerate(rows):
         for j, (token, scored) in enumerate(row):

@@ -1,1 +1,1 @@
-"""What a user would use instead of eabench, and how to hold it against eabench. Never needed by eabench itself."""
+"""PyTorch and JAX beside eabench: the same model, timed side by side. eabench itself needs none of this."""

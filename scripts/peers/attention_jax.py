@@ -1,4 +1,4 @@
-"""Attention as a user of JAX would have it, compiled, made ready for timing."""
+"""Attention as a user of JAX would write it, compiled, prepared for timing."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ IMPLEMENTATIONS = ("jax-jit",)
 
 
 def prepare(point: dict, device: str) -> Callable[[int], float]:
-    """take(calls) for measure.sample; raises Unsupported, or what JAX raises."""
+    """Returns take(calls) for measure.sample; raises Unsupported or JAX's own exceptions."""
     if point["position"] != "none":
         raise Unsupported("only timed without positions")
     shape = [point[axis] for axis in ("batch", "heads", "context", "head_dim")]
     dtype, backward = DTYPES[point["dtype"]], point["pass"] == "backward"
     jax.config.update("jax_default_matmul_precision", "highest" if point["dtype"] == "float32" else "default")
     sets = sets_for((8 if backward else 4) * math.prod(shape) * jnp.dtype(dtype).itemsize, device)
-    scale, causal, mechanism = default_scale(point["mechanism"],
-                                             point["head_dim"]), point["causal"] == "on", point["mechanism"]
+    causal, mechanism = point["causal"] == "on", point["mechanism"]
+    scale = default_scale(mechanism, point["head_dim"])
     forward = jax.jit(lambda q, k, v: attend(q, k, v, mechanism, scale, None, causal))
     keep = jax.jit(lambda q, k, v: jax.vjp(lambda *x: attend(*x, mechanism, scale, None, causal), q, k, v)[1])
     pull = jax.jit(lambda vjp, dout: vjp(dout))

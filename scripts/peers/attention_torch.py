@@ -1,4 +1,4 @@
-"""Attention as a user of PyTorch would have it, made ready for timing."""
+"""Attention as a user of PyTorch would write it, prepared for timing."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def _flex(mechanism: str, scale: float, context: int, device: str) -> Callable:
             return square
         return torch.clamp(torch.log(square) - torch.log1p(square), min=FLOOR)
 
-    torch._dynamo.reset()  # noqa: SLF001  (each shape gets code of its own)
+    torch._dynamo.reset()  # noqa: SLF001  (each shape is compiled anew)
     mask = create_block_mask(lambda b, h, i, j: i >= j, None, None, context, context, device=device)
     compiled = torch.compile(flex_attention, dynamic=False)
     return lambda q, k, v: compiled(q, k, v, score_mod=log_weight, block_mask=mask, scale=scale)
@@ -51,9 +51,9 @@ def _function(point: dict, device: str) -> Callable:
         return lambda q, k, v: eabench_torch.attention(q, k, v, mechanism, causal=causal)
     if name in SDPA:
         if mechanism != "dpa":
-            raise Unsupported("scaled_dot_product_attention knows no score function but dpa's")
+            raise Unsupported("scaled_dot_product_attention has no score function but dpa's")
         if name in ON_GPU_ONLY and device == "cpu":
-            raise Unsupported("PyTorch has this way of scaled_dot_product_attention for GPUs only")
+            raise Unsupported("PyTorch has this backend of scaled_dot_product_attention for GPUs only")
         if not hasattr(SDPBackend, SDPA[name]):
             raise Unsupported(f"PyTorch {torch.__version__} has no SDPBackend.{SDPA[name]}")
         return lambda q, k, v: F.scaled_dot_product_attention(q, k, v, is_causal=causal, scale=scale)
@@ -63,7 +63,7 @@ def _function(point: dict, device: str) -> Callable:
 
 
 def prepare(point: dict, device: str) -> Callable[[int], float]:
-    """take(calls) for measure.sample; raises Unsupported, or what PyTorch raises."""
+    """Returns take(calls) for measure.sample; raises Unsupported or PyTorch's own exceptions."""
     dtype = DTYPES[point["dtype"]]
     shape = [point[axis] for axis in ("batch", "heads", "context", "head_dim")]
     tensors = 8 if point["pass"] == "backward" else 4

@@ -1,7 +1,8 @@
-"""Runs ours and theirs in turn on the same cores (or GPU) and writes the tables; scripts/peers/run.sh calls it.
+"""Measures eabench and a peer in turn on the same cores (or GPU) and writes the tables; scripts/peers/run.sh calls it.
 
-Each measured pair is appended to pairs.csv, from which --resume continues. kernels.csv and throughput.csv, with the
-columns of eabench's own tables, and ratios.csv are made from it.
+Each measured pair is appended to pairs.csv, from which --resume continues. At the end kernels.csv and throughput.csv
+(with the columns of eabench's own tables) and ratios.csv are computed from it. In all names `ours` is eabench and
+`theirs` the peer.
 """
 
 from __future__ import annotations
@@ -26,30 +27,29 @@ SHAPE = ("mechanism", "dtype", "pass", "batch", "heads", "context", "head_dim", 
          "d_model")
 KEY = ("op", *SHAPE, "implementation", "fleet")
 COLUMNS = (*KEY, "pair", "status", "reason", "ours_us", "ours_p05_us", "ours_p95_us", "ours_samples", "theirs_us",
-           "theirs_p05_us",
-           "theirs_p95_us", "theirs_samples", "ours_tokens_per_s", "theirs_tokens_per_s", "spent_s")
-SLOW_S, SLOW_PAIRS = 3.0, 3  # a pair that takes longer; how many of such are enough
-MEASURED = ("pairs.csv", "kernels-ours.csv", "throughput-ours.csv")  # what the other tables are made of
+           "theirs_p05_us", "theirs_p95_us", "theirs_samples", "ours_tokens_per_s", "theirs_tokens_per_s", "spent_s")
+SLOW_S, SLOW_PAIRS = 3.0, 3  # a pair that takes longer than SLOW_S is slow; SLOW_PAIRS slow pairs are enough
+MEASURED = ("pairs.csv", "kernels-ours.csv", "throughput-ours.csv")  # the other tables are computed from these
 
 
 def key(row: dict) -> tuple:
     return tuple(str(row.get(name, "")) for name in KEY)
 
 
-class TimeIsUp(Exception):
-    """--time-limit"""
+class TimeLimit(Exception):
+    """--time-limit was reached."""
 
 
-class OursFailed(Exception):
-    """eabench could not; a row, as for a peer."""
+class EabenchFailed(Exception):
+    """eabench ended with an error, which becomes a row as a peer's error does."""
 
 
 class Stopped(Exception):
-    """By a signal."""
+    """A signal arrived."""
 
 
 def expected_s(jobs: list[Job], pairs: int, known: dict[tuple, float]) -> float:
-    """How long jobs take, from what such pairs took: those of the job itself, else of its operation, else 3 s."""
+    """Expected time of jobs, from the times of earlier pairs: of the same job, else of its operation, else 3 s."""
     by_op: dict[str, list[float]] = {}
     for row, spent_s in known.items():
         by_op.setdefault(row[0], []).append(spent_s)
@@ -66,21 +66,21 @@ class Run:
         self.begin_s = time.monotonic()
         self.end_s = self.begin_s + arguments.time_limit
         self.scratch = Path(tempfile.mkdtemp(prefix="eabench-peers-"))
-        self.done: dict[tuple, dict[int, str]] = {}  # status of the pairs that are there
-        self.known: dict[tuple, float] = {}  # seconds of a pair
+        self.done: dict[tuple, dict[int, str]] = {}  # status of the measured pairs
+        self.known: dict[tuple, float] = {}  # mean time of a pair in s
         self.traces: dict[tuple, tuple[Path, int]] = {}
         self.number = 0
         self.read(self.out / "pairs.csv", arguments.resume)
 
     # ---- the table of pairs -----------------------------------------------------------------------------------------
 
-    def read(self, path: Path, go_on: bool) -> None:
-        """What an earlier run measured says how long pairs take; with --resume they also count as done."""
+    def read(self, path: Path, resume: bool) -> None:
+        """Reads how long the pairs of an earlier run took; with `resume` these pairs also count as done."""
         spent: dict[tuple, list[float]] = {}
         for row in ratios.read(path):
             if row.get("spent_s"):
                 spent.setdefault(key(row), []).append(float(row["spent_s"]))
-            if go_on and row["status"] in ("ok", "unsupported"):
+            if resume and row["status"] in ("ok", "unsupported"):
                 self.done.setdefault(key(row), {})[int(row["pair"])] = row["status"]
         self.known = {row: sum(values) / len(values) for row, values in spent.items()}
 
@@ -94,13 +94,12 @@ class Run:
                 (before / name).unlink(missing_ok=True)
                 if (self.out / name).exists():
                     (self.out / name).rename(before / name)
-            say(f"the tables of an earlier run are now in {before}; --resume would have gone on with them")
+            say(f"the tables of an earlier run were moved to {before} (--resume would have continued that run)")
         new = not path.exists() or path.stat().st_size == 0
         if not new:
             with open(path, newline="") as file:
                 if next(csv.reader(file), []) != list(COLUMNS):
-                    sys.exit(f"peers: {path} has other columns, of another version; without --resume a new one is "
-                             "begun")
+                    sys.exit(f"peers: {path} has the columns of another version; start a new run without --resume")
         self.file = open(path, "a", newline="")  # noqa: SIM115  (lives as long as the run)
         self.table = csv.DictWriter(self.file, COLUMNS, restval="")
         if new:
@@ -126,22 +125,21 @@ class Run:
                               preexec_fn=start)
         if done.returncode not in allowed:
             said = done.stderr.strip().splitlines() or [f"ended with {done.returncode}"]
-            raise OursFailed(f"eabench {arguments[0]}: {said[-1][-200:]}")
+            raise EabenchFailed(f"eabench {arguments[0]}: {said[-1][-200:]}")
 
     def ours_attention(self, point: dict) -> dict:
         folder = Path(tempfile.mkdtemp(dir=self.scratch))
         axes = [word for name, value in point.items() for word in ("--" + name.replace("_", "-"), value)]
         self.eabench("bench", "--op", "attention", "--implementation", "fused", *axes, "--backend", self.backend,
-                     "--max-seconds",
-                     self.a.seconds, "--out", folder, core=None if self.gpu else self.cores[0], allowed=(0, 1))
+                     "--max-seconds", self.a.seconds, "--out", folder,
+                     core=None if self.gpu else self.cores[0], allowed=(0, 1))
         (row,) = ratios.read(folder / "kernels.csv")
         return row
 
     def spec(self, point: dict) -> Path:
         path = self.scratch / "spec.ini"
         options = {"train": {"mechanism": point["mechanism"], "batch": point["batch"], "steps": 1000000,
-                             "eval_every": 1000000,
-                             "eval_tokens": 1, "stop_when_solved": "off"},
+                             "eval_every": 1000000, "eval_tokens": 1, "stop_when_solved": "off"},
                    "model": {name: point[name] for name in ("layers", "d_model", "heads", "context")}}
         text = "[task recurrence]\nbasis = 16\ndelay = 4\n"
         for section, values in options.items():
@@ -150,13 +148,12 @@ class Run:
         return path
 
     def ours_training(self, point: dict, steps: int, keep: bool = True) -> float:
-        """Tokens per second of all cells together: each core trains one, a GPU the fleet that fills it."""
+        """Tokens per second of all cells together: one cell on each core, or on a GPU a fleet of --fleet cells."""
         folder = Path(tempfile.mkdtemp(dir=self.scratch))
         members, workers = (self.a.fleet, 1) if self.gpu else (len(self.cores), len(self.cores))
         self.eabench("sweep", self.spec(point), "--out", folder, "--backend", self.backend, "--workers", workers,
-                     "--set",
-                     f"train.seed=1:{members}" if members > 1 else "train.seed=1", "--set", f"train.steps={steps}",
-                     "--set", f"train.eval_every={steps}")
+                     "--set", f"train.seed=1:{members}" if members > 1 else "train.seed=1",
+                     "--set", f"train.steps={steps}", "--set", f"train.eval_every={steps}")
         rows = ratios.read(folder / "throughput.csv")
         if keep:
             ratios.keep_template(self.out, rows[0], "throughput")
@@ -166,7 +163,7 @@ class Run:
     # ---- a job ------------------------------------------------------------------------------------------------------
 
     def attention(self, point: dict, job: Job) -> tuple[dict, Callable[[], dict]]:
-        """The answer to being made ready, and what measures a pair."""
+        """The worker's answer to the preparation, and a function that measures a pair."""
         request = {"op": "attention", "point": {**point, "implementation": job.implementation}, "max_s": self.a.seconds,
                    "prepare": False}
         (ready,) = self.workers.ask(job.framework, [{**request, "prepare": True}])
@@ -192,8 +189,8 @@ class Run:
         if where not in self.traces:
             trace = Path(tempfile.mkdtemp(dir=self.scratch)) / "trace"
             self.eabench("trace", self.spec(point), "--steps", 64, "--out", trace)
-            rate = 1.0 if self.a.prepare else self.ours_training(point, 100, keep=False) / (self.a.fleet if self.gpu
-                                                                                            else count)
+            models = self.a.fleet if self.gpu else count
+            rate = 1.0 if self.a.prepare else self.ours_training(point, 100, keep=False) / models
             self.traces[where] = trace, max(100, int(self.a.training_seconds * rate / tokens))
         trace, steps = self.traces[where]
         request = {"op": "training", "implementation": job.implementation, "folder": str(trace), "fleet": job.fleet,
@@ -202,7 +199,7 @@ class Run:
 
         def pair() -> dict:
             line = {"ours_tokens_per_s": self.ours_training(point, steps)}
-            start = time.time() + 0.05  # the other core's process begins at the same moment
+            start = time.time() + 0.05  # the processes on all cores start at this time
             answers = self.workers.ask(job.framework, [{**request, "start": start}] * count)
             bad = [answer for answer in answers if answer["status"] != "ok"]
             if bad:
@@ -214,23 +211,23 @@ class Run:
 
     def pairs(self, job: Job) -> Iterator[int]:
         """The pairs still to be measured: none after a row without a result, fewer for slow shapes."""
-        there = self.done.get(key(job.row()), {})
-        if len(there) >= SLOW_PAIRS and self.known.get(key(job.row()), 0) > SLOW_S:
+        done = self.done.get(key(job.row()), {})
+        if len(done) >= SLOW_PAIRS and self.known.get(key(job.row()), 0) > SLOW_S:
             return
-        if all(status == "ok" for status in there.values()):
-            yield from (pair for pair in range(self.a.pairs) if pair not in there)
+        if all(status == "ok" for status in done.values()):
+            yield from (pair for pair in range(self.a.pairs) if pair not in done)
 
     def do(self, job: Job) -> None:
         ready, pair, point = None, None, dict(job.point)
         for number in self.pairs(job):
             if time.monotonic() > self.end_s:
-                raise TimeIsUp
+                raise TimeLimit
             before_s = time.monotonic()
             try:
                 if ready is None:
                     ready, pair = (self.attention if job.op == "attention" else self.training)(point, job)
                 found = ready if self.a.prepare or ready["status"] != "ok" else pair()
-            except OursFailed as reason:
+            except EabenchFailed as reason:
                 found = {"status": "fail", "reason": str(reason)}
             if self.a.prepare:
                 say(f"{time.monotonic() - self.begin_s:5.0f} s {' '.join(map(str, key(job.row())))}: {found['status']}")
@@ -247,8 +244,8 @@ class Run:
         names = self.a.implementations.split(",") if self.a.implementations else (*points.ATTENTION, *points.TRAINING)
 
         def wanted(job: Job) -> bool:
-            return job.implementation in names and self.a.only in (None, job.op) and (job.compiled
-                                                                                      or not self.a.prepare)
+            return (job.implementation in names and self.a.only in (None, job.op)
+                    and (job.compiled or not self.a.prepare))
 
         stages = [(title, [job for job in jobs if wanted(job)]) for title, jobs in points.plan(self.gpu, self.a.quick)]
         return [(title, jobs) for title, jobs in stages if jobs]
@@ -257,7 +254,7 @@ class Run:
         for title, jobs in self.plan():
             print(f"{title}: {len(jobs)} ratios of {self.a.pairs} pairs, about "
                   f"{expected_s(jobs, self.a.pairs, self.known):.0f} s"
-                  + ("" if self.known else " (a guess: no earlier run is in the folder)"))
+                  + ("" if self.known else " (a guess: the folder holds no earlier run)"))
 
     def go(self) -> None:
         stages = self.plan()
@@ -268,7 +265,7 @@ class Run:
                 "allowed")
             for job in jobs:
                 self.do(job)
-            self.read(self.out / "pairs.csv", go_on=False)
+            self.read(self.out / "pairs.csv", resume=False)
 
 
 def say(text: str) -> None:
@@ -286,7 +283,7 @@ def write_manifest(run: Run) -> None:
     path = run.out / "manifest.ini"
     old = dict(line.split(" = ", 1) for line in path.read_text().splitlines()
                if " = " in line) if path.exists() and run.a.resume else {}
-    if old.get("eabench", version) != version:  # what --resume found there
+    if old.get("eabench", version) != version:  # earlier rows are of another version
         lines["eabench_of_earlier_rows"] = " ".join(filter(None, (old.get("eabench_of_earlier_rows"), old["eabench"])))
     path.write_text("[peers]\n" + "".join(f"{name} = {value}\n" for name, value in {**old, **lines}.items()))
 
@@ -295,8 +292,7 @@ def parse(words: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="run.sh")
     for name in ("gpu", "quick", "resume", "prepare", "dry-run"):
         parser.add_argument("--" + name, action="store_true")
-    parser.add_argument("--device", choices=("cpu", "cuda"), help="cpu with --gpu: the GPU's plan on the processor, as "
-                                                                  "a test of it")
+    parser.add_argument("--device", choices=("cpu", "cuda"), help="cpu with --gpu: tests the GPU's plan on a processor")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--only", choices=("attention", "training"))
     parser.add_argument("--implementations", default="")
@@ -321,7 +317,7 @@ def stop(number: int, frame: object) -> None:  # noqa: ARG001
 
 
 def main() -> None:
-    run, code, at_once = Run(parse()), 0, False
+    run, code, kill = Run(parse()), 0, False
     if run.a.dry_run:
         run.show_plan()
         return
@@ -331,13 +327,13 @@ def main() -> None:
         if not run.a.prepare:
             run.open()
         run.go()
-    except TimeIsUp:
-        say("the time limit is reached: --resume goes on")
+    except TimeLimit:
+        say("the time limit is reached: --resume continues")
     except Stopped:
-        say("stopped: --resume goes on")
-        code, at_once = 130, True
+        say("stopped: --resume continues")
+        code, kill = 130, True
     finally:
-        run.workers.close(at_once or sys.exc_info()[0] is not None)
+        run.workers.close(kill or sys.exc_info()[0] is not None)
         shutil.rmtree(run.scratch, ignore_errors=True)
     if not run.a.prepare:
         write_manifest(run)

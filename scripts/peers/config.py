@@ -1,4 +1,4 @@
-"""A cell's options, from the metadata of the safetensors files that eabench writes; no framework is needed here."""
+"""A cell's options, from the metadata of the safetensors files that eabench writes; needs no framework."""
 
 from __future__ import annotations
 
@@ -47,13 +47,13 @@ class Config:
 
     @property
     def slopes(self) -> list[float]:
-        """ALiBi's, one per head (Press et al. 2021); none where the position is told otherwise."""
+        """ALiBi's slopes, one per head (Press et al. 2021); none for other positions."""
         if self.position != "alibi":
             return []
         return [float32(2 ** (-self.alibi_span * (head + 1) / self.heads)) for head in range(self.heads)]
 
     def rate(self, step: int) -> float:
-        """The learning rate of step 0, 1, ...: the ramp, then the way to lr_final * lr, which the last step has."""
+        """The learning rate of step 0, 1, ...: warm-up, then the schedule down to lr_final * lr at the last step."""
         if step < self.warmup:
             return self.lr * (step + 1) / self.warmup
         span = self.steps - 1 - self.warmup
@@ -65,7 +65,7 @@ class Config:
 
 
 def float32(value: float) -> float:
-    """Rounded: scale and slopes are float32 constants of the model, whatever it is computed in."""
+    """Rounded to float32: scale and slopes are float32 constants of the model, in every precision."""
     return struct.unpack("<f", struct.pack("<f", value))[0]
 
 
@@ -89,5 +89,5 @@ def read_config(path: Path) -> Config:
 
 
 def is_decayed(name: str) -> bool:
-    """Weight decay acts on matrices and embeddings, not on gains and biases."""
+    """Weight decay applies to matrices and embeddings, not to gains and biases."""
     return not name.endswith((".gain", ".bias"))

@@ -5,8 +5,8 @@
 
 Tensors are [..., context, head_dim], as for scaled_dot_product_attention, on a CPU (float32) or on a CUDA device
 (float32, bfloat16, float16; on PyTorch's current stream). Needs PyTorch and libeabench.so, and nothing else of eabench:
-this file may be copied. The library is found in EABENCH_LIBRARY (a path), else among the builds of this tree, else by
-the system's loader.
+this file may be copied. The library is loaded from the path EABENCH_LIBRARY, else from the newest build of this tree,
+else by the system's loader.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ DTYPES = {torch.float32: 0, torch.bfloat16: 1, torch.float16: 2}  # EAB_F32, EAB
 
 
 class EabenchError(RuntimeError):
-    """libeabench is not there, or refused; the message is the library's line."""
+    """libeabench was not found, or returned an error; the message is the library's own."""
 
 
 class _Attention(ctypes.Structure):
@@ -101,8 +101,8 @@ class _Device:
 
 
 class _Devices(threading.local):
-    """A device is used by one thread at a time (attention.h), and PyTorch's backward pass has threads of its own: each
-    thread opens the devices that it uses."""
+    """The open devices of a thread. A device is used by one thread at a time (attention.h), and PyTorch runs backward
+    passes in other threads, so each thread opens its own."""
 
     def __init__(self) -> None:
         self.open: dict[tuple[str, int], _Device] = {}
@@ -121,7 +121,7 @@ def _device(tensor: Tensor, backend: str | None) -> ctypes.c_void_p:
     if tensor.device.type == "cpu":
         return _devices.of(backend or "cpu", 0)
     handle = _devices.of("cuda", tensor.device.index)
-    # PyTorch's default stream is 0, which here would be the device's own; 1 is CUDA's name for that default stream.
+    # PyTorch's default stream is 0, which would select the device's own stream; 1 is CUDA's name for the default one.
     stream = torch.cuda.current_stream(tensor.device).cuda_stream or CUDA_STREAM_LEGACY
     _check(library().eab_device_set_stream(handle, stream))
     return handle
@@ -136,7 +136,7 @@ class _Function(torch.autograd.Function):
     def forward(ctx, q, k, v, mechanism, scale, causal, slopes, backend):  # noqa: ANN001, PLR0913
         q, k, v = q.contiguous(), k.contiguous(), v.contiguous()
         batch, heads, context, head_dim = q.shape
-        ctx.slopes = (ctypes.c_float * heads)(*slopes) if slopes else None  # lives as long as the pointer below
+        ctx.slopes = (ctypes.c_float * heads)(*slopes) if slopes else None  # keeps the pointer below valid
         ctx.arguments = _Attention(batch, heads, context, head_dim, mechanism, DTYPES[q.dtype], int(causal), scale,
                                    ctypes.cast(ctx.slopes, ctypes.POINTER(ctypes.c_float)))
         ctx.backend = backend
@@ -167,14 +167,15 @@ def _refuse(message: str) -> None:
 def _check_tensors(q: Tensor, k: Tensor, v: Tensor, backend: str | None) -> None:
     for name, tensor in (("k", k), ("v", v)):
         if tensor.shape != q.shape:
-            _refuse(f"{name} is {list(tensor.shape)} and q is {list(q.shape)}; they must be alike, [..., context, "
-                    "head_dim]")
+            _refuse(f"{name} is {list(tensor.shape)} and q is {list(q.shape)}; both must be the same "
+                    "[..., context, head_dim]")
         if tensor.dtype != q.dtype or tensor.device != q.device:
-            _refuse(f"{name} is {tensor.dtype} on {tensor.device} and q is {q.dtype} on {q.device}; they must be alike")
+            _refuse(f"{name} is {tensor.dtype} on {tensor.device} and q is {q.dtype} on {q.device}; both must be the "
+                    "same")
     if q.dim() < 2:
-        _refuse(f"q is {list(q.shape)}; [..., context, head_dim] is wanted")
+        _refuse(f"q is {list(q.shape)}; [..., context, head_dim] is allowed")
     if 0 in q.shape:
-        _refuse(f"q is {list(q.shape)}, which holds nothing")
+        _refuse(f"q is {list(q.shape)}; sizes above 0 are allowed")
     if q.dtype not in DTYPES:
         _refuse(f"dtype {q.dtype}; allowed: float32, bfloat16, float16 (on a CPU float32)")
     if q.device.type not in ("cpu", "cuda"):
@@ -184,14 +185,14 @@ def _check_tensors(q: Tensor, k: Tensor, v: Tensor, backend: str | None) -> None
 
 
 def attention(q: Tensor, k: Tensor, v: Tensor, mechanism: str = "ea", *, causal: bool = True,
-              scale: float | None = None,
-              slopes: Sequence[float] | Tensor | None = None, backend: str | None = None) -> Tensor:
+              scale: float | None = None, slopes: Sequence[float] | Tensor | None = None,
+              backend: str | None = None) -> Tensor:
     """Fused attention, differentiable once in q, k and v; [..., context, head_dim] in and out.
 
-    mechanism: dpa, ea, ea-scaled, ea-softmax. scale: z = scale * (q . k), above 0; the mechanism's own without it.
-    slopes: ALiBi's, one per head (the last dimension before context); none without it. backend: "reference" computes
+    mechanism: dpa, ea, ea-scaled, ea-softmax. scale: z = scale * (q . k), above 0; None: the mechanism's default.
+    slopes: ALiBi's, one per head (the last dimension before context); None: no ALiBi. backend: "reference" computes
     float32 tensors on the CPU in float64, slowly, for checks. Inputs that are not contiguous are copied. Raises
-    ValueError for arguments that cannot be, EabenchError with the library's line for what it refuses.
+    ValueError for invalid arguments and EabenchError with the library's message for its errors.
     """
     _check_tensors(q, k, v, backend)
     if mechanism not in MECHANISMS:

@@ -1,9 +1,9 @@
-"""How a call is timed: by the rules of `eabench bench`, so that the rows are comparable.
+"""Times calls by the rules of `eabench bench`, so that the rows are comparable.
 
 Warm up for 20 ms and at least two calls. A sample is the mean of enough calls to last 50 us (100 us on a GPU). Sample
-at least ten times, until the median's relative standard error is 0.5 % or the time is over. Each call uses the next of
-many sets of random operands, so that none is still in a cache. On a GPU PyTorch is timed by events on its stream. JAX
-has no events and is timed by the clock, from the first call of a sample until the last result is available.
+at least ten times, until the median's relative standard error is 0.5 % or the time limit is reached. Each call uses the
+next of many sets of random operands, so that no operand is in a cache. On a GPU PyTorch is timed by events on its
+stream. JAX has no events and is timed by the clock, from the first call of a sample until the last result is available.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from pathlib import Path
 
 PRECISION, MIN_SAMPLES, WARM_UP_S = 0.005, 10, 20e-3
 LARGEST_SETS = 4096
-LONG_CALL_US = 50e3  # one that lasts so long needs no warm-up after its first
+LONG_CALL_US = 50e3  # calls of this length need no warm-up after the first sample
 
 
 class Unsupported(Exception):
-    """This peer cannot do this here; the message is the row's reason."""
+    """The peer does not support this point here; the message is the row's reason."""
 
 
 @dataclass
@@ -34,7 +34,7 @@ class Timing:
 
 
 def cache_bytes(device: str) -> int:
-    """The largest cache, which the operands must outgrow twice to be cold."""
+    """Size of the largest cache. Operands are cold when their sets are twice as large together."""
     if device != "cpu":
         return 128 << 20
     sizes = [32 << 20]
@@ -92,20 +92,20 @@ def sample(take: Callable[[int], float], max_s: float, device: str = "cpu", last
         if (warm >= 2 and spent_s >= WARM_UP_S) or spent_s >= max_s:
             break
     samples: list[float] = []
-    begin_s, look = time.perf_counter(), MIN_SAMPLES
+    begin_s, next_check = time.perf_counter(), MIN_SAMPLES
     while True:
         samples.append(take(calls) / calls)
-        over = time.perf_counter() - begin_s >= max_s
-        if len(samples) < look and not over:
+        time_limit = time.perf_counter() - begin_s >= max_s
+        if len(samples) < next_check and not time_limit:
             continue
         ordered = sorted(samples)
-        if over or _median_error(ordered) <= PRECISION * quantile(ordered, 0.5):
+        if time_limit or _median_error(ordered) <= PRECISION * quantile(ordered, 0.5):
             return Timing(len(samples), *(1e6 * quantile(ordered, share) for share in (0.5, 0.05, 0.95)), calls)
-        look = max(len(samples) + 1, int(1.25 * len(samples)))
+        next_check = max(len(samples) + 1, int(1.25 * len(samples)))
 
 
 def free_bytes() -> int:
-    """Memory that programs may still have; pages of files that are only kept in case are among it."""
+    """Memory that programs can still allocate, page cache included."""
     for line in Path("/proc/meminfo").read_text().splitlines():
         if line.startswith("MemAvailable:"):
             return int(line.split()[1]) << 10

@@ -1,4 +1,4 @@
-"""The model of docs/model.md in JAX, written plainly; the counterpart of model_torch.py, function by function.
+"""The model of docs/model.md in plain JAX, function by function as in model_torch.py.
 
 A model is a dictionary of arrays with the names of eabench's safetensors files; matrices are [in][out], y = x W.
 """
@@ -25,7 +25,7 @@ def position_bias(config: Config, dtype: jnp.dtype) -> Array | None:
 
 def attend(q: Array, k: Array, v: Array, mechanism: str, scale: float, bias: Array | None,
            causal: bool = True) -> Array:
-    """Attention as one writes it down; q, k, v are [batch][heads][context][head_dim]."""
+    """Attention with an explicit context x context matrix of weights; q, k, v are [batch][heads][context][head_dim]."""
     z = scale * jnp.einsum("bhid,bhjd->bhij", q, k)
     context = z.shape[-1]
     allowed = jnp.tril(jnp.ones((context, context), bool)) if causal else jnp.ones((context, context), bool)
@@ -113,8 +113,7 @@ def loss(weights: Weights, inputs: Array, targets: Array, config: Config) -> Arr
 
 def start(weights: Weights) -> tuple[Weights, Weights]:
     """The optimizer's state before the first step: two moments, or sgd's velocity in the first."""
-    return {name: jnp.zeros_like(x) for name, x in weights.items()}, {name: jnp.zeros_like(x) for name,
-                                                                      x in weights.items()}
+    return tuple({name: jnp.zeros_like(x) for name, x in weights.items()} for _ in range(2))
 
 
 def take_step(weights: Weights, gradients: Weights, state: tuple[Weights, Weights], config: Config, rate: Array | float,

@@ -1,4 +1,4 @@
-"""The model of docs/model.md in PyTorch, written plainly: what autograd makes of it is what eabench must compute.
+"""The model of docs/model.md in plain PyTorch. eabench's gradients are tested against its automatic derivatives.
 
 A model is a dictionary of tensors with the names of eabench's safetensors files; matrices are [in][out], y = x W.
 """
@@ -19,7 +19,7 @@ Attention = Callable[[Tensor, Tensor, Tensor], Tensor]  # q, k, v -> out; all [b
 
 
 def position_bias(config: Config, like: Tensor) -> Tensor | None:
-    """[heads][context][context]: -slope |i - j|, which is added to the logarithm of a weight; None without ALiBi."""
+    """[heads][context][context]: -slope |i - j|, added to the logarithm of a weight; None without ALiBi."""
     if not config.slopes:
         return None
     time = torch.arange(config.context, device=like.device)
@@ -29,7 +29,7 @@ def position_bias(config: Config, like: Tensor) -> Tensor | None:
 
 def attend(q: Tensor, k: Tensor, v: Tensor, mechanism: str, scale: float, bias: Tensor | None,
            causal: bool = True) -> Tensor:
-    """Attention as one writes it down (weights: docs/design.md 1): a context x context matrix of weights."""
+    """Attention with an explicit context x context matrix of weights (docs/design.md 1)."""
     z = scale * (q @ k.transpose(-2, -1))
     allowed = torch.ones(z.shape[-2:], dtype=torch.bool, device=z.device)
     if causal:
@@ -125,14 +125,15 @@ def loss(weights: Weights, inputs: Tensor, targets: Tensor, config: Config, atte
 
 
 def clip(gradients: list[Tensor], longest: float) -> None:
-    """Scales all gradients to the common norm `longest` if theirs is longer, without reading the norm on the host."""
+    """Scales the gradients so that their common norm is at most `longest`, without reading the norm on the host."""
     if longest > 0:
         length = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))  # noqa: SLF001
         torch._foreach_mul_(gradients, (longest / length).clamp(max=1))  # noqa: SLF001
 
 
 def make_optimizer(weights: Weights, config: Config, **how: bool) -> torch.optim.Optimizer:
-    """PyTorch's optimizer; `how`: fused=True or foreach=True. take_step decouples sgd's decay, unlike PyTorch."""
+    """PyTorch's optimizer; `how`: fused=True or foreach=True. take_step applies sgd's decoupled weight decay itself,
+    since PyTorch's SGD has none."""
     decayed = [tensor for name, tensor in weights.items() if is_decayed(name)]
     others = [tensor for name, tensor in weights.items() if not is_decayed(name)]
     groups = [{"params": decayed, "decay": config.weight_decay}, {"params": others, "decay": 0.0}]
@@ -146,7 +147,7 @@ def make_optimizer(weights: Weights, config: Config, **how: bool) -> torch.optim
 
 @torch.no_grad()
 def take_step(optimizer: torch.optim.Optimizer, config: Config, step: int) -> None:
-    """Clips what the backward pass left in .grad, and steps at the rate of `step`."""
+    """Clips the gradients in .grad and takes a step at the rate of `step`."""
     clip([tensor.grad for group in optimizer.param_groups for tensor in group["params"]], config.clip)
     for group in optimizer.param_groups:
         group["lr"] = config.rate(step)

@@ -1,11 +1,12 @@
-"""The measured shapes in their order: those that docs/benchmarks.md and the goals need come first."""
+"""The measured shapes in order: those that docs/benchmarks.md and the goals need come first."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import product
 
-COMPILED = ("torch-flex", "torch-compile", "jax-jit", "jax-vmap")  # seconds to half a minute a shape, then from a cache
+# Compile for up to half a minute a shape; later runs use a cache.
+COMPILED = ("torch-flex", "torch-compile", "jax-jit", "jax-vmap")
 SDPA = ("torch-sdpa-flash", "torch-sdpa-efficient", "torch-sdpa-cudnn", "torch-sdpa-math")
 ATTENTION = (*SDPA, "torch-flex", "torch-eager", "eabench-torch", "jax-jit")
 TRAINING = ("torch-eager", "torch-eager-sdpa", "torch-compile", "torch-vmap", "jax-jit", "jax-vmap")
@@ -13,7 +14,7 @@ TRAINING = ("torch-eager", "torch-eager-sdpa", "torch-compile", "torch-vmap", "j
 
 @dataclass(frozen=True)
 class Job:
-    """A shape and a peer: some pairs of measurements."""
+    """A shape and a peer, measured in pairs (ours, theirs)."""
 
     op: str  # attention, training
     point: tuple[tuple[str, object], ...]  # in the columns of the tables
@@ -41,10 +42,9 @@ def attention(contexts: tuple[int, ...], head_dims: tuple[int, ...], implementat
     for dtype, context, head_dim, direction, mechanism, name in product(
             dtypes, contexts, head_dims, ("forward", "backward"), ("dpa", "ea"), implementations):
         if mechanism != "dpa" and name in SDPA[1:]:
-            continue  # the first of them says for all that they know dpa only
+            continue  # they support dpa only; the row of the first says so for all
         point = {"mechanism": mechanism, "dtype": dtype, "pass": direction, "batch": batch, "heads": heads,
-                 "context": context,
-                 "head_dim": head_dim, "causal": "on", "position": "none"}
+                 "context": context, "head_dim": head_dim, "causal": "on", "position": "none"}
         jobs.append(Job("attention", tuple(point.items()), name))
     return jobs
 
@@ -59,7 +59,7 @@ def plan(gpu: bool, quick: bool) -> list[Stage]:
     return gpu_plan(quick) if gpu else cpu_plan(quick)
 
 
-SHORT = {"batch": 8, "heads": 4}  # for context 64: with one head eabench leaves most lanes of its vectors empty
+SHORT = {"batch": 8, "heads": 4}  # for context 64: one head alone would leave most vector lanes of eabench empty
 
 
 def by_context(contexts: tuple[int, ...], head_dims: tuple[int, ...], implementations: tuple[str, ...]) -> list[Job]:
@@ -73,30 +73,30 @@ def cpu_plan(quick: bool) -> list[Stage]:
     main = ("torch-sdpa-flash", "torch-eager", "jax-jit")
     others = ("torch-sdpa-math", "torch-sdpa-efficient", "torch-sdpa-cudnn", "torch-flex", "eabench-torch")
     stages = [
-        ("training", training(layers, widths,
-                              (("torch-eager", 1), ("torch-eager-sdpa", 1), ("torch-vmap", 4), ("jax-jit", 1),
-                                               ("jax-vmap", 4)))),
+        ("training", training(layers, widths, (("torch-eager", 1), ("torch-eager-sdpa", 1), ("torch-vmap", 4),
+                                               ("jax-jit", 1), ("jax-vmap", 4)))),
         ("attention", by_context(contexts, head_dims, main)),
         ("training with torch.compile", training(layers, widths, (("torch-compile", 1),)))]
     if not quick:
         stages += [("attention, one head of context 64", attention((64,), head_dims, main)),
                    ("attention, context 8192", by_context((8192,), (64, 128, 32, 16), main))]
-    stages.append(("other ways of attention", by_context(contexts, head_dims, others)))
+    stages.append(("other attention implementations", by_context(contexts, head_dims, others)))
     if not quick:
         stages += [("larger fleets", training(layers, widths, (("torch-vmap", 16), ("jax-vmap", 16)))),
-                   ("other ways of attention, context 8192", by_context((8192,), (64, 128, 32, 16), others[:-1]))]
+                   ("other attention implementations, context 8192",
+                    by_context((8192,), (64, 128, 32, 16), others[:-1]))]
     return stages
 
 
 def gpu_plan(quick: bool) -> list[Stage]:
-    """Half precision first, as that is what a GPU's attention is used in."""
+    """Half precision first, since attention on GPUs is mostly used in it."""
     shape = {"batch": 4, "heads": 16}
     main, others = ("torch-sdpa-flash", "torch-flex", "jax-jit"), ("torch-sdpa-cudnn", "torch-eager")
-    fleets, single = (("torch-vmap", 512), ("jax-vmap", 512)), (("torch-compile", 1), ("torch-eager", 1),
-                                                                ("jax-jit", 1))
+    fleets = (("torch-vmap", 512), ("jax-vmap", 512))
+    single = (("torch-compile", 1), ("torch-eager", 1), ("jax-jit", 1))
     stages = [("attention", attention((2048,), (128,), main, ("bf16",), **shape)),
               ("training", training((1,), (32,), fleets)),
-              ("other ways of attention", attention((2048,), (128,), others, ("bf16",), **shape)),
+              ("other attention implementations", attention((2048,), (128,), others, ("bf16",), **shape)),
               ("one model at a time", training((1,), (32,), single))]
     if not quick:
         every = (*main, *others, "torch-sdpa-efficient", "torch-sdpa-math", "eabench-torch")

@@ -1,6 +1,6 @@
-"""From pairs.csv: ratios with intervals, and the rows of kernels.csv and throughput.csv.
+"""Computes ratios with intervals, and the rows of kernels.csv and throughput.csv, from pairs.csv.
 
-By itself, for a run of another machine: cd scripts && python3 -m peers.ratios FOLDER
+For the folder of a run on another machine: cd scripts && python3 -m peers.ratios FOLDER
 """
 
 from __future__ import annotations
@@ -15,12 +15,11 @@ import numpy as np
 SHAPE = ("op", "mechanism", "dtype", "pass", "batch", "heads", "context", "head_dim", "causal", "position", "layers",
          "d_model")
 RATIO_COLUMNS = (*SHAPE, "implementation", "fleet", "status", "reason", "pairs", "ratio", "ratio_low", "ratio_high",
-                 "ours",
-                 "theirs", "unit")
+                 "ours", "theirs", "unit")
 
 
 def keep_template(out: Path, row: dict, name: str = "kernels") -> None:
-    """Ours, as eabench wrote it: the columns, the device and what a shape costs, for the rows of the peers."""
+    """Keeps a row that eabench wrote. The peers' rows take its columns, its device and the cost of a shape from it."""
     path = out / f"{name}-ours.csv"
     new = not path.exists()
     with open(path, "a", newline="") as file:
@@ -31,7 +30,7 @@ def keep_template(out: Path, row: dict, name: str = "kernels") -> None:
 
 
 def student_t(freedom: int) -> float:
-    """The 97.5 % quantile of Student's t; nan where SciPy is missing (then read pairs.csv elsewhere)."""
+    """The 97.5 % quantile of Student's t; NaN where SciPy is missing (then compute the intervals elsewhere)."""
     try:
         from scipy import stats
     except ImportError:
@@ -40,7 +39,7 @@ def student_t(freedom: int) -> float:
 
 
 def interval(ratios: list[float]) -> tuple[float, float, float]:
-    """Geometric mean and its 95 % interval by Student's t on the logarithms, as pairs are few; none from one pair."""
+    """Geometric mean and its 95 % interval by Student's t on the logarithms, since pairs are few; NaN for one pair."""
     logs = np.log(np.asarray(ratios))
     mean, count = float(logs.mean()), len(logs)
     half = student_t(count - 1) * float(logs.std(ddof=1)) / math.sqrt(count) if count > 1 else math.nan
@@ -59,7 +58,7 @@ def number(value: float) -> str:
 
 
 def ratio_rows(pairs: list[dict]) -> list[dict]:
-    """One row for each shape and peer; a ratio above 1: eabench is that many times as fast."""
+    """One row for each shape and peer; above 1 eabench is that many times as fast."""
     groups: dict[tuple, list[dict]] = {}
     for pair in pairs:
         groups.setdefault(tuple(pair[name] for name in (*SHAPE, "implementation", "fleet")), []).append(pair)
@@ -75,8 +74,7 @@ def ratio_rows(pairs: list[dict]) -> list[dict]:
                         for who in ("ours", "theirs"))
         mean, low, high = interval(list(ours / theirs if training else theirs / ours))
         rows.append({**row, "status": "ok", "reason": "", "pairs": len(good), "ratio": number(mean),
-                     "ratio_low": number(low),
-                     "ratio_high": number(high), "ours": number(float(np.median(ours))),
+                     "ratio_low": number(low), "ratio_high": number(high), "ours": number(float(np.median(ours))),
                      "theirs": number(float(np.median(theirs))), "unit": "tokens/s" if training else "us"})
     return rows
 
@@ -93,7 +91,7 @@ def _median(rows: list[dict], name: str) -> float:
 
 
 def kernel_rows(pairs: list[dict], ours: list[dict]) -> tuple[list[str], list[dict]]:
-    """One row for each shape and implementation, the medians over its pairs; what a shape costs is eabench's count."""
+    """One row for each shape and implementation: medians over its pairs; eabench counts the cost of a shape."""
     if not ours:
         return [], []
     key = ("mechanism", "dtype", "pass", "batch", "heads", "context", "head_dim", "causal", "position")
@@ -109,8 +107,8 @@ def kernel_rows(pairs: list[dict], ours: list[dict]) -> tuple[list[str], list[di
         samples = sum(int(row["samples"]) for row in good)
         own = {**good[0], "samples": samples, "throttled": max(row["throttled"] for row in good)}
         for name in (*times, "tflop_per_s", "gbyte_per_s", "roof_fraction", "median_error"):
-            own[name] = number(_median([row for row in good if row[name]], name)) if any(row[name]
-                                                                                         for row in good) else ""
+            known = [row for row in good if row[name]]
+            own[name] = number(_median(known, name)) if known else ""
         rows.append(own)
         mine = [pair for pair in pairs if pair["op"] == "attention" and tuple(pair[name] for name in key) == shape]
         for implementation in dict.fromkeys(pair["implementation"] for pair in mine):
@@ -134,31 +132,30 @@ def kernel_rows(pairs: list[dict], ours: list[dict]) -> tuple[list[str], list[di
 
 
 def throughput_rows(ratios: list[dict], ours: list[dict]) -> tuple[list[str], list[dict]]:
-    """One row for each model and implementation, `tokens_per_s` of a core; ours once for each model."""
+    """One row for each model and implementation, `tokens_per_s` of one core; eabench has one row for each model."""
     if not ours:
         return [], []
     columns, rows = [*ours[0], "implementation"], []
     key = ("mechanism", "layers", "d_model", "context", "batch")
     cost = {tuple(row[name] for name in key): row for row in ours}
-    peaks: dict[str, float] = {}  # the best that was seen: a neighbour only takes away
+    peaks: dict[str, float] = {}  # the largest measured peak: other programs only lower it
     for row in ours:
         peaks[row["device"]] = max(float(row["peak_gflop_per_s"] or 0), peaks.get(row["device"], 0.0))
-    told = set()
+    written = set()
     for ratio in (row for row in ratios if row["op"] == "training" and row["status"] == "ok"):
         shape = tuple(ratio[name] for name in key)
         template = cost[shape]
         workers = int(template["workers"]) if template["backend"] == "cpu" else 1
         for who, name, fleet in (("ours", "eabench", template["fleet"]),
                                  ("theirs", ratio["implementation"], ratio["fleet"])):
-            if name == "eabench" and shape in told:
+            if name == "eabench" and shape in written:
                 continue
-            told.add(shape)
+            written.add(shape)
             fleet_rate = float(ratio[who]) / workers
             gflop = fleet_rate * float(template["flop_per_token"]) / 1e9
             peak = peaks[template["device"]] or math.nan
             rows.append({**template, "peak_gflop_per_s": number(peak), "implementation": name, "fleet": fleet,
-                         "train_s": "",
-                         "wall_s": "", "memory_bytes": "",
+                         "train_s": "", "wall_s": "", "memory_bytes": "",
                          "tokens_per_s": number(fleet_rate / int(fleet)), "fleet_tokens_per_s": number(fleet_rate),
                          "gflop_per_s": number(gflop), "peak_fraction": number(gflop / peak)})
     return columns, rows
@@ -194,5 +191,5 @@ def write(out: Path) -> None:
 
 if __name__ == "__main__":
     if len(sys.argv) != 2 or not (Path(sys.argv[1]) / "pairs.csv").exists():
-        sys.exit("peers.ratios: a folder with a pairs.csv is wanted")
+        sys.exit("peers.ratios: no pairs.csv; one folder of a run of scripts/peers/run.sh is allowed")
     write(Path(sys.argv[1]))

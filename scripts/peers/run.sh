@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# eabench beside PyTorch and JAX; see --help.
+# Measures eabench beside PyTorch and JAX; see --help.
 set -uo pipefail
 program=peers
 source "$(dirname -- "${BASH_SOURCE[0]}")/../common.sh" || exit 3
@@ -8,28 +8,28 @@ usage() {
     cat <<'END'
 Usage: scripts/peers/run.sh [--gpu] [--out DIR] [--quick] [--resume] [OPTION...]
 
-Builds eabench, sets up the peers (scripts/peers/setup), and measures ours and theirs in turn (ours, theirs, ours,
-theirs) on the same two cores, a process of one thread on each; attention on one. Appends each pair to DIR/pairs.csv,
-first those that the goals and docs/benchmarks.md need; then writes kernels.csv, throughput.csv and ratios.csv, and
-prints the ratios.
+Builds eabench, sets up the peers (scripts/peers/setup), and measures eabench and each peer in turn (ours, theirs, ours,
+theirs) on the same two cores, with a process of one thread on each; attention on one core. Appends each pair to
+DIR/pairs.csv, first those that the goals and docs/benchmarks.md need. Then writes kernels.csv, throughput.csv and
+ratios.csv, and prints the ratios.
 
-  --gpu                  on the GPU, with the PyTorch, JAX and Triton that this machine's python3 has; installs nothing
-                         and needs no network. EAB_PEERS_PYTHON names another Python.
-  --out DIR              by default runs/peers. Tables of an earlier run there are put aside in DIR/before
-  --resume               go on with the run in DIR: what it has measured stays
-  --time-limit S         stop after this time (default: 2100); what is measured is kept
+  --gpu                  on the GPU, with the PyTorch, JAX and Triton of this machine's python3; installs nothing and
+                         needs no network. EAB_PEERS_PYTHON names another Python.
+  --out DIR              default: runs/peers. Tables of an earlier run are moved to DIR/before
+  --resume               continue the run in DIR and keep its pairs
+  --time-limit S         stop after this time (default: 2100); measured pairs are kept
   --quick                fewer shapes
-  --dry-run              say what would be measured, and how long that takes by the times of the run in DIR
+  --dry-run              print what would be measured and the expected time, from the times of the run in DIR
   --prepare              only compile for torch.compile, FlexAttention and JAX: a later run finds the code in their
                          caches and has more of its time for measuring
   --only WHAT            attention or training
-  --implementations LIST these peers, between commas
+  --implementations LIST these peers, separated by commas
   --pairs N              pairs for each ratio (default: 5; 3 with --gpu, and where a pair takes longer than 3 s)
   --fleet N              with --gpu: models that eabench trains at once (default: 512)
-  --seconds S            for a sample of attention (default: 0.1), as eabench bench --max-seconds
-  --training-seconds S   of training for a sample (default: 0.4)
+  --seconds S            time for a sample of attention (default: 0.1), as eabench bench --max-seconds
+  --training-seconds S   time for a sample of training (default: 0.4)
   --device cpu           with --gpu: the same on the processor, as a test
-  --no-build             take the eabench that is there (EABENCH names it)
+  --no-build             use the program of an earlier build (EABENCH names it)
   --help                 show this
 
 Exit codes: 0 done, 1 the build failed, 2 misuse, 3 something is missing, 130 stopped.
@@ -58,7 +58,7 @@ case $out in /*) ;; *) out=$PWD/$out ;; esac
 if ((gpu)); then
     python=${EAB_PEERS_PYTHON:-python3}
     "$python" -c 'import numpy, torch' 2>/dev/null || "$python" -c 'import jax, numpy' 2>/dev/null ||
-        lacking "'$python' has neither PyTorch nor JAX beside NumPy; EAB_PEERS_PYTHON names a Python that has"
+        lacking "'$python' lacks NumPy, or both PyTorch and JAX; set EAB_PEERS_PYTHON to a Python that has them"
 else
     "$root/scripts/peers/setup" || exit
     python=${EAB_PEERS_VENV:-$root/.venv-peers}/bin/python
@@ -67,7 +67,7 @@ if ((build)); then
     cuda=(-DEAB_CUDA=OFF)
     if ((gpu)); then
         capability=$(nvidia-smi --query-gpu=compute_cap --format=csv,noheader 2>/dev/null | head -n 1 | tr -cd 0-9)
-        case $capability in '') lacking 'no NVIDIA driver here' ;; 90) capability=90a ;; esac
+        case $capability in '') lacking 'no NVIDIA driver is installed' ;; 90) capability=90a ;; esac
         cuda=(-DEAB_CUDA=ON "-DCMAKE_CUDA_ARCHITECTURES=$capability-real")
     fi
     configure "$root/build/peers" -DCMAKE_BUILD_TYPE=Release -DEAB_TESTS=OFF "${cuda[@]}"
@@ -78,7 +78,7 @@ if ((build)); then
     EABENCH=$root/build/peers/eabench
 fi
 EABENCH=${EABENCH:-$root/build/release/eabench}
-[[ -x $EABENCH ]] || lacking "$EABENCH is not there; without --no-build it is built"
+[[ -x $EABENCH ]] || lacking "$EABENCH does not exist; omit --no-build to build it"
 if [[ -z ${EABENCH_LIBRARY:-} ]]; then
     EABENCH_LIBRARY=$(find "$(dirname -- "$EABENCH")" -name libeabench.so | head -n 1)
 fi

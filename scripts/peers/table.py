@@ -1,9 +1,9 @@
 """Prints the tables of docs/benchmarks.md from a run's ratios.csv: python3 scripts/peers/table.py results/MACHINE/peers
 
-A cell is eabench's speed over the peer's: the range over the shapes of its row, and in brackets on how many of them the
-interval lies below 1, so that the peer wins. Then a line for each goal: its worst shape, and how many shapes meet it.
-Then every shape below the goal with its shares of the peak (kernels.csv, throughput.csv): at the whole peak no code is
-faster than the peer by more than one over the peer's share.
+A field of a table is eabench's speed over the peer's: the range over the shapes of its row, and in brackets the number
+of shapes where the peer is faster (the interval lies below 1). A line for each goal follows: how many shapes reach it,
+and the worst shape. Last comes every shape below its goal with the shares of the peak (kernels.csv, throughput.csv):
+the ratio cannot exceed one over the peer's share.
 """
 
 from __future__ import annotations
@@ -15,8 +15,7 @@ from pathlib import Path
 
 SDPA = ("torch-sdpa-flash", "torch-sdpa-efficient", "torch-sdpa-cudnn", "torch-sdpa-math")
 ATTENTION = {"PyTorch's fused attention, its best": SDPA, "plain PyTorch": ("torch-eager",),
-             "FlexAttention": ("torch-flex",),
-             "JAX, jit": ("jax-jit",)}
+             "FlexAttention": ("torch-flex",), "JAX, jit": ("jax-jit",)}
 TRAINING = {"PyTorch, eager": ("torch-eager", "torch-eager-sdpa"), "`torch.compile`": ("torch-compile",),
             "`torch.func.vmap`": ("torch-vmap",), "JAX, jit": ("jax-jit",), "JAX, jit(vmap)": ("jax-vmap",)}
 TORCH = ("torch-eager", "torch-eager-sdpa", "torch-compile", "torch-vmap")
@@ -25,7 +24,7 @@ SHAPE = ("op", "mechanism", "dtype", "pass", "batch", "heads", "context", "head_
 
 
 def best(rows: Iterable[dict], peers: tuple[str, ...]) -> list[dict]:
-    """For each shape the fastest of these peers, which is the one with the least ratio."""
+    """The fastest of these peers for each shape: the one with the smallest ratio."""
     least: dict[tuple, dict] = {}
     for row in rows:
         if row["status"] != "ok" or row["implementation"] not in peers:
@@ -71,7 +70,7 @@ def describe(row: dict) -> str:
 
 
 def goal(rows: list[dict], what: str, least: float, peers: tuple[str, ...]) -> tuple[str, list[dict]]:
-    """What is said of it, and the rows below the mark."""
+    """The goal's line, and the rows below the goal."""
     found = sorted(best(rows, peers), key=lambda row: float(row["ratio"]))
     if not found:
         return f"- {what}: not measured.", []
@@ -83,14 +82,14 @@ def goal(rows: list[dict], what: str, least: float, peers: tuple[str, ...]) -> t
 
 
 def shares(folder: Path) -> Callable[[dict], tuple[float, float] | None]:
-    """Of a row of ratios.csv: which shares of the peak ours and the peer reach; None where that is not known."""
+    """A function of a row of ratios.csv: the shares of the peak that eabench and the peer reach; None if unknown."""
     models = ("mechanism", "layers", "d_model", "context", "batch")
     kernels = {(*(row[name] for name in SHAPE[:10]), row["implementation"]): row["roof_fraction"]
                for row in read(folder / "kernels.csv")}
     steps: dict[tuple, str] = {}
     for row in read(folder / "throughput.csv"):
         key = (*(row[name] for name in models), row["implementation"])
-        steps[key, row["fleet"]] = steps[key] = row["peak_fraction"]  # ours by any fleet
+        steps[key, row["fleet"]] = steps[key] = row["peak_fraction"]  # eabench's row is found for any fleet
 
     def of(row: dict) -> tuple[float, float] | None:
         if row["op"] == "training":
@@ -105,12 +104,11 @@ def shares(folder: Path) -> Callable[[dict], tuple[float, float] | None]:
 
 
 def peak_goals(kernels: list[dict]) -> list[str]:
-    """Of eabench's own rows: forward 0.6 and backward 0.5 of the peak, from head_dim 64 and context 512."""
+    """The goals for eabench's own rows: forward 0.6, backward 0.5 of the peak, from head_dim 64 and context 512."""
     lines = []
     for direction, least in (("forward", 0.6), ("backward", 0.5)):
         rows = [row for row in kernels if row["implementation"] == "fused" and row["pass"] == direction
-                and row["roof_fraction"]
-                and int(row["head_dim"]) >= 64 and int(row["context"]) >= 512]
+                and row["roof_fraction"] and int(row["head_dim"]) >= 64 and int(row["context"]) >= 512]
         if rows:
             worst = min(rows, key=lambda row: float(row["roof_fraction"]))
             met = sum(float(row["roof_fraction"]) >= least for row in rows)
@@ -120,7 +118,7 @@ def peak_goals(kernels: list[dict]) -> list[str]:
     return lines
 
 
-def below_the_mark(below: list[tuple[float, dict]],
+def below_the_goal(below: list[tuple[float, dict]],
                    shares_of: Callable[[dict], tuple[float, float] | None]) -> list[str]:
     lines = []
     for least, row in below:
@@ -128,8 +126,8 @@ def below_the_mark(below: list[tuple[float, dict]],
         known = f"{own:.2f} | {theirs:.2f} | {1 / theirs:.1f} | {least * theirs:.2f}" if theirs else " | | | "
         lines.append(f"| {describe(row)}, over {row['implementation']} | {float(row['ratio']):.2f} of {least:g} | "
                      f"{known} |")
-    heading = ["| below the mark | ratio | ours, of the peak | the peer | at the whole peak, times | the mark wants of "
-               "the peak |", "|---" * 6 + "|"]
+    heading = ["| below the goal | ratio | eabench's share of the peak | the peer's | largest possible ratio | share "
+               "that the goal needs |", "|---" * 6 + "|"]
     return heading + lines if lines else []
 
 
@@ -143,8 +141,8 @@ def markdown(rows: list[dict], shares_of: Callable[[dict], tuple[float, float] |
                 lambda row, kind=(mechanism, context, heads, direction):
                 (row["mechanism"], int(row["context"]), int(row["batch"]) * int(row["heads"]), row["pass"]) == kind
                 for mechanism, context, heads, direction in kinds}
-    by_model = {f"{mechanism}, d_model {width}": lambda row,
-                key=(mechanism, str(width)): (row["mechanism"], row["d_model"]) == key
+    by_model = {f"{mechanism}, d_model {width}":
+                lambda row, key=(mechanism, str(width)): (row["mechanism"], row["d_model"]) == key
                 for mechanism in ("dpa", "ea") for width in sorted({int(row["d_model"]) for row in training})}
     head_dims = sorted({int(row["head_dim"]) for row in attention})
     layers = sorted({int(row["layers"]) for row in training})
@@ -157,14 +155,14 @@ def markdown(rows: list[dict], shares_of: Callable[[dict], tuple[float, float] |
     goals, below = ["Goals:", ""], []
     for of, what, least, peers in ((training, "training, over PyTorch's best", 5, TORCH),
                                    (training, "training, over JAX's best", 3, ("jax-jit", "jax-vmap")),
-                                   (dpa, "dpa, over PyTorch's fused attention", 1.5,
-                                    SDPA), (ea, "ea, over plain PyTorch", 5, ("torch-eager",))):
+                                   (dpa, "dpa, over PyTorch's fused attention", 1.5, SDPA),
+                                   (ea, "ea, over plain PyTorch", 5, ("torch-eager",))):
         line, missed = goal(of, what, least, peers)
         goals.append(line)
         below += [(least, row) for row in missed]
     goals += peak_goals(list(kernels))
     said = [f"From {pairs[0]}{f' to {pairs[-1]}' if len(pairs) > 1 else ''} pairs a ratio."] if pairs else []
-    return "\n\n".join("\n".join(part) for part in [*parts, said, goals, below_the_mark(below, shares_of)] if part)
+    return "\n\n".join("\n".join(part) for part in [*parts, said, goals, below_the_goal(below, shares_of)] if part)
 
 
 def read(path: Path) -> list[dict]:
@@ -176,11 +174,11 @@ def read(path: Path) -> list[dict]:
 
 def main() -> None:
     if len(sys.argv) != 2 or sys.argv[1].startswith("-"):
-        sys.exit(f"usage: table.py FOLDER\n{__doc__}" if "--help" in sys.argv else "table.py: the folder of a run is "
-                                                                                   "wanted")
+        sys.exit(f"usage: table.py FOLDER\n{__doc__}" if "--help" in sys.argv
+                 else "table.py: no folder; one folder of a run of scripts/peers/run.sh is allowed")
     folder = Path(sys.argv[1])
     if not (folder / "ratios.csv").exists():
-        sys.exit(f"table.py: {folder / 'ratios.csv'} is not there; scripts/peers/run.sh writes it")
+        sys.exit(f"table.py: {folder / 'ratios.csv'}: no such file; scripts/peers/run.sh writes it")
     print(markdown(read(folder / "ratios.csv"), shares(folder), read(folder / "kernels.csv")))
 
 

@@ -1,4 +1,4 @@
-"""Reads eabench's safetensors files with NumPy alone, so that a GPU machine needs no package beyond its frameworks."""
+"""Reads eabench's safetensors files with NumPy alone, so that the peers need no package beyond their frameworks."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ DTYPES = {"F32": np.float32, "F64": np.float64, "I32": np.int32, "I64": np.int64
 
 
 def read_header(path: Path) -> tuple[dict, int]:
-    """What the file says of its tensors, and where their bytes begin."""
+    """The file's JSON header, and the offset of the tensors' bytes."""
     with open(path, "rb") as file:
         length = struct.unpack("<Q", file.read(8))[0]
         if length > path.stat().st_size:
-            raise ValueError(f"{path}: no safetensors file")
+            raise ValueError(f"{path}: not a safetensors file")
         return json.loads(file.read(length)), 8 + length
 
 
 def read_tensors(path: Path) -> dict[str, np.ndarray]:
     header, begin = read_header(path)
     data = path.read_bytes()
-    found = {}
-    for name, told in header.items():
+    tensors = {}
+    for name, entry in header.items():
         if name == "__metadata__":
             continue
-        first, last = (begin + offset for offset in told["data_offsets"])
-        found[name] = np.frombuffer(data[first:last], DTYPES[told["dtype"]]).reshape(told["shape"]).copy()
-    return found
+        first, last = (begin + offset for offset in entry["data_offsets"])
+        tensors[name] = np.frombuffer(data[first:last], DTYPES[entry["dtype"]]).reshape(entry["shape"]).copy()
+    return tensors

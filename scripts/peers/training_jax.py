@@ -1,4 +1,4 @@
-"""A training step of eabench's model as a user of JAX would have it, made ready for timing."""
+"""A training step of eabench's model as a user of JAX would write it, prepared for timing."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ IMPLEMENTATIONS = ("jax-jit", "jax-vmap")
 
 
 def prepare(implementation: str, folder: Path, fleet: int, device: str) -> Callable[[], None]:  # noqa: ARG001
-    """step(): one step of `fleet` models (1 but for jax-vmap); step.finish() waits for the device."""
+    """Returns step(), which trains `fleet` models (1 except for jax-vmap) for one step; step.finish() waits for it."""
     config = read_config(folder / "weights-0.safetensors")
     weights = {name: jnp.asarray(x) for name, x in read_tensors(folder / "weights-0.safetensors").items()}
     batches = []
@@ -28,8 +28,7 @@ def prepare(implementation: str, folder: Path, fleet: int, device: str) -> Calla
     if implementation == "jax-vmap":
         weights = {name: jnp.stack([x * (1 + 1e-3 * member) for member in range(fleet)]) for name, x in weights.items()}
         batches = [tuple(jnp.stack([batches[(i + member) % len(batches)][part] for member in range(fleet)])
-                         for part in (0, 1))
-                   for i in range(len(batches))]
+                         for part in (0, 1)) for i in range(len(batches))]
         train = jax.vmap(train, in_axes=(0, 0, 0, 0, None, None))
     train = jax.jit(train, donate_argnums=(0, 1))
     state, done = model_jax.start(weights), 0

@@ -1,4 +1,4 @@
-"""A training step of eabench's model as a user of PyTorch would have it, made ready for timing."""
+"""A training step of eabench's model as a user of PyTorch would write it, prepared for timing."""
 
 from __future__ import annotations
 
@@ -20,18 +20,19 @@ def load_file(path: Path, device: str) -> dict[str, torch.Tensor]:
 
 
 def _batches(folder: Path, device: str) -> list[tuple[torch.Tensor, torch.Tensor]]:
-    """The traced batches, which are trained on again and again."""
+    """The traced batches; training cycles through them."""
     loaded = [load_file(path, device) for path in sorted(folder.glob("batch-*.safetensors"))]
     return [(batch["inputs"].long(), batch["targets"].long()) for batch in loaded]
 
 
 def prepare(implementation: str, folder: Path, fleet: int, device: str) -> Callable[[], None]:
-    """step(): one step of `fleet` models (1 but for torch-vmap), which a GPU may not have ended yet."""
+    """Returns step(), which trains `fleet` models (1 except for torch-vmap) for one step; a GPU may still be running
+    it when step() returns."""
     config = read_config(folder / "weights-0.safetensors")
     weights = load_file(folder / "weights-0.safetensors", device)
     batches = _batches(folder, device)
     if implementation == "torch-eager-sdpa" and config.mechanism != "dpa":
-        raise Unsupported("scaled_dot_product_attention knows no score function but dpa's")
+        raise Unsupported("scaled_dot_product_attention has no score function but dpa's")
     if implementation == "torch-vmap":
         return _fleet(config, weights, batches, fleet)
     make = model_torch.sdpa_attention if implementation == "torch-eager-sdpa" else model_torch.plain_attention
@@ -43,7 +44,7 @@ def prepare(implementation: str, folder: Path, fleet: int, device: str) -> Calla
         return model_torch.loss(leaves, inputs, targets, config, attention)
 
     if implementation == "torch-compile":
-        # Without it the ninth model of a process would silently run in eager mode.
+        # Without the reset the ninth model of a process would silently run in eager mode.
         torch._dynamo.reset()  # noqa: SLF001
         torch._dynamo.config.suppress_errors = False  # noqa: SLF001
         loss = torch.compile(loss, dynamic=False, fullgraph=True)
@@ -60,16 +61,15 @@ def prepare(implementation: str, folder: Path, fleet: int, device: str) -> Calla
 
 
 def _fleet(config: Config, weights: dict, batches: list, fleet: int) -> Callable[[], None]:
-    """torch.func: gradients of `fleet` models at once, and AdamW over their stacked weights."""
-    stacked = {name: torch.stack([tensor * (1 + 1e-3 * member) for member in range(fleet)]) for name,
-               tensor in weights.items()}
+    """The gradients of `fleet` models at once by torch.func, and AdamW over their stacked weights."""
+    stacked = {name: torch.stack([tensor * (1 + 1e-3 * member) for member in range(fleet)])
+               for name, tensor in weights.items()}
     moments = [{name: torch.zeros_like(x) for name, x in stacked.items()} for _ in range(2)]
     attention = model_torch.plain_attention(config, weights["head.out.weight"])
     gradients_of = torch.func.vmap(torch.func.grad(
         lambda own, inputs, targets: model_torch.loss(own, inputs, targets, config, attention)), in_dims=(0, 0, 0))
     batches = [tuple(torch.stack([batches[(i + member) % len(batches)][part] for member in range(fleet)])
-                     for part in (0, 1))
-               for i in range(len(batches))]
+                     for part in (0, 1)) for i in range(len(batches))]
     done = 0
 
     @torch.no_grad()

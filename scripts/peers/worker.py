@@ -1,7 +1,7 @@
-"""A process that times one framework: requests come as lines of JSON on stdin, answers go as lines to stdout.
+"""A process that times one framework: it reads requests from stdin and writes answers to stdout, each a line of JSON.
 
 Usage: python -m peers.worker torch|jax CORE|- cpu|cuda; with a core the process is pinned to it and has one thread. A
-request with "prepare" compiles and allocates and is not timed.
+request with "prepare" compiles and allocates, and times nothing.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ if CORE != "-":
     os.environ.update(OMP_NUM_THREADS="1", MKL_NUM_THREADS="1",
                       XLA_FLAGS="--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1")
 os.environ["JAX_PLATFORMS"] = DEVICE
-os.environ["XLA_PYTHON_CLIENT_PREALLOCATE"] = "false"  # the other framework and eabench use the same GPU
+os.environ["XLA_PYTHON_CLIENT_PREALLOCATE"] = "false"  # the other framework and eabench use the same GPU memory
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "eabench" / "jax"
-os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(CACHE))  # as PyTorch has one without being asked
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(CACHE))  # PyTorch has a cache by default
 answers = os.fdopen(os.dup(1), "w")
-os.dup2(2, 1)  # what libraries print does not belong among the answers
+os.dup2(2, 1)  # libraries print to stderr, not among the answers
 
 from . import measure  # noqa: E402
 
@@ -55,32 +55,33 @@ else:
 
     from . import attention_jax as attention, training_jax as training
 
-    jax.config.update("jax_default_matmul_precision",
-                      "highest")  # float32 is float32 on a GPU, as in PyTorch and eabench
+    # No TF32 for float32 on a GPU, as in PyTorch and eabench.
+    jax.config.update("jax_default_matmul_precision", "highest")
     DETAILS = f"JAX {jax.__version__}, {jax.devices()[0].device_kind}"
 
     def finish(step: object) -> None:
         step.finish()  # type: ignore[attr-defined]
 
 
-def give_back() -> None:
-    """To the device, what PyTorch would keep for itself: eabench and the other framework use it too."""
+def free_memory() -> None:
+    """Frees the GPU memory that PyTorch caches, for eabench and the other framework."""
     gc.collect()
     if FRAMEWORK == "torch" and DEVICE == "cuda":
         torch.cuda.empty_cache()
 
 
-def enough_memory(point: dict) -> None:
-    """A plain implementation keeps several context x context matrices for two sets: a row is lost, not the process."""
+def check_memory(point: dict) -> None:
+    """Raises MemoryError if the context x context matrices of a plain implementation would not fit: the system would
+    kill the process, while an exception costs one row."""
     if DEVICE == "cuda":
         return
-    wanted, free = 20 * 4 * point["batch"] * point["heads"] * point["context"] ** 2, measure.free_bytes()
-    if wanted > 0.6 * free and point["implementation"] in ("torch-eager", "torch-sdpa-math", "jax-jit"):
-        raise MemoryError(f"about {wanted >> 20} MiB of context x context matrices, {free >> 20} MiB are free")
+    needed, free = 20 * 4 * point["batch"] * point["heads"] * point["context"] ** 2, measure.free_bytes()
+    if needed > 0.6 * free and point["implementation"] in ("torch-eager", "torch-sdpa-math", "jax-jit"):
+        raise MemoryError(f"about {needed >> 20} MiB of context x context matrices, {free >> 20} MiB are free")
 
 
 class Worker:
-    """Keeps the last thing that it was asked for ready."""
+    """Keeps the last prepared function, since most requests repeat the point before."""
 
     def __init__(self) -> None:
         self.key, self.ready, self.last = None, None, None
@@ -88,9 +89,9 @@ class Worker:
     def attention(self, request: dict) -> dict:
         point = request["point"]
         if self.key != point:
-            self.key = self.ready = self.last = None  # frees the last one's operands first
-            give_back()
-            enough_memory(point)
+            self.key = self.ready = self.last = None  # frees the operands of the point before
+            free_memory()
+            check_memory(point)
             self.ready, self.key = attention.prepare(point, DEVICE), point
         if request["prepare"]:
             return {}
@@ -101,7 +102,7 @@ class Worker:
         key = [request[name] for name in ("implementation", "folder", "fleet")]
         if self.key != key:
             self.key = self.ready = None
-            give_back()
+            free_memory()
             self.ready = training.prepare(request["implementation"], Path(request["folder"]), request["fleet"], DEVICE)
             for _ in range(3):
                 self.ready()
@@ -109,14 +110,14 @@ class Worker:
         finish(self.ready)
         if request["prepare"]:
             return {}
-        time.sleep(max(0.0, request["start"] - time.time()))  # together with the process on the other core
+        time.sleep(max(0.0, request["start"] - time.time()))  # the processes on all cores start together
         begin_s, steps = time.perf_counter(), 0
         while time.perf_counter() - begin_s < request["max_s"]:
             for _ in range(4 if steps >= 4 else 1):
                 self.ready()
                 steps += 1
             if FRAMEWORK == "jax":
-                finish(self.ready)  # or the queue, not the work, would be timed
+                finish(self.ready)  # step() only queues the work
         finish(self.ready)
         return {"steps": steps, "seconds": time.perf_counter() - begin_s}
 
@@ -132,7 +133,7 @@ def main() -> None:
             answer = {"status": "unsupported", "reason": measure.one_line(reason)}
         except MemoryError as reason:
             answer = {"status": "oom", "reason": measure.one_line(reason)}
-        except Exception as reason:  # noqa: BLE001  (whatever a peer does wrong is a row, not the end)
+        except Exception as reason:  # noqa: BLE001  (any error of a peer becomes a row)
             status = "oom" if "out of memory" in str(reason).lower() else "unsupported"
             answer = {"status": status, "reason": f"{type(reason).__name__}: {measure.one_line(reason)}"}
         print(json.dumps(answer), file=answers, flush=True)

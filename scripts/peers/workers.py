@@ -1,4 +1,4 @@
-"""The processes that time the peers: one for each framework and core."""
+"""Starts the processes that time the peers, one for each framework and core, and sends them requests."""
 
 from __future__ import annotations
 
@@ -16,15 +16,14 @@ class Worker:
         command = [sys.executable, "-m", "peers.worker", framework, "-" if core is None else str(core), device]
         self.errors = tempfile.TemporaryFile("w+")  # noqa: SIM115  (lives as long as the process)
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.errors,
-                                        text=True,
-                                        cwd=SCRIPTS)
+                                        text=True, cwd=SCRIPTS)
         self.hello = self.receive()
 
     def send(self, request: dict) -> None:
         try:
             print(json.dumps(request), file=self.process.stdin, flush=True)
         except BrokenPipeError:
-            pass  # told by receive()
+            pass  # receive() reports it
 
     def receive(self) -> dict:
         line = self.process.stdout.readline()
@@ -40,7 +39,7 @@ class Workers:
     def __init__(self, cores: list[int] | None, device: str) -> None:
         self.cores, self.device, self.running = cores, device, {}
         self.details: dict[str, str] = {}
-        self.absent: dict[str, dict] = {}  # frameworks that cannot even be started, and the answer that says so
+        self.absent: dict[str, dict] = {}  # frameworks that cannot be started, and the answer to all their requests
 
     def _get(self, framework: str, place: int) -> Worker | None:
         if framework in self.absent:
@@ -56,7 +55,7 @@ class Workers:
         return self.running[key]
 
     def ask(self, framework: str, requests: list[dict]) -> list[dict]:
-        """One request for each core, at the same time. A process that died meanwhile is started anew the next time."""
+        """Sends one request to each core at the same time. A process that died is restarted by the next call."""
         workers = [self._get(framework, place) for place in range(len(requests))]
         if None in workers:
             return [self.absent[framework]]
@@ -68,9 +67,9 @@ class Workers:
                 del self.running[framework, place]
         return answers
 
-    def close(self, at_once: bool = False) -> None:
+    def close(self, kill: bool = False) -> None:
         for worker in self.running.values():
-            if at_once:
+            if kill:
                 worker.process.kill()
             worker.process.stdin.close()
             worker.process.wait()

@@ -1,4 +1,4 @@
-"""The cells that the trainer is held against autograd with: every mechanism with every variant of the model."""
+"""The cells whose training is compared with autograd: every mechanism with every variant of the model."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ SMALL = ["task.basis=5", "task.delay=2", "model.d_model=16", "model.heads=2", "m
          "train.steps=8", "train.warmup=3"]
 ODD = ["task.basis=7", "model.d_model=21", "model.heads=3", "model.context=17", "train.batch=5", "model.mlp_ratio=3"]
 
-# Named by what differs from the defaults (alibi, layer norm, relu, biases, learned embeddings, adamw, one layer).
+# Named after the difference from the defaults (alibi, layer norm, relu, biases, learned embeddings, adamw, one layer).
 VARIANTS: dict[str, list[str]] = {
     "default": [],
     "two-layers": ["model.layers=2"],

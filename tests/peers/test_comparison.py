@@ -1,4 +1,4 @@
-"""The tables of scripts/peers/run.sh, and its rule for when to stop sampling."""
+"""The tables of scripts/peers/run.sh, its rule for the number of samples, and whole runs."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ def pair(number: int, ours: float, theirs: float, **other: object) -> dict[str, 
     row = {"op": "attention", "mechanism": "ea", "dtype": "float32", "pass": "forward", "batch": 1, "heads": 1,
            "context": 64, "head_dim": 32, "causal": "on", "position": "none", "layers": "", "d_model": "",
            "implementation": "torch-eager", "fleet": "", "pair": number, "status": "ok", "reason": "",
-           "ours_us": ours, "theirs_us": theirs,
-           "theirs_p05_us": theirs, "theirs_p95_us": theirs, "theirs_samples": 10}
+           "ours_us": ours, "theirs_us": theirs, "theirs_p05_us": theirs, "theirs_p95_us": theirs,
+           "theirs_samples": 10}
     return {name: str(value) for name, value in {**row, **other}.items()}
 
 
@@ -31,8 +31,8 @@ def ours(time_us: float) -> dict[str, str]:
     row = {**{name: value for name, value in pair(0, 1, 1).items() if name in ratios.SHAPE}, "backend": "cpu",
            "device": "x", "implementation": "fused", "status": "ok", "reason": "", "samples": 10,
            "time_median_us": time_us, "time_p05_us": time_us, "time_p95_us": time_us, "gflop": 1, "gbyte": 1,
-           "tflop_per_s": 0.2, "gbyte_per_s": 4, "roof_fraction": 0.5,
-           "memory_bytes": 8, "error_ratio": 1, "throttled": 0, "median_error": 0.1, "cache": "cold"}
+           "tflop_per_s": 0.2, "gbyte_per_s": 4, "roof_fraction": 0.5, "memory_bytes": 8, "error_ratio": 1,
+           "throttled": 0, "median_error": 0.1, "cache": "cold"}
     return {name: str(value) for name, value in row.items()}
 
 
@@ -45,8 +45,8 @@ def test_interval():
 
 
 @pytest.mark.parametrize("pairs", [2, 3, 5])
-def test_intervals_of_few_pairs_hold_the_truth_as_often_as_they_say(pairs):
-    """Of 2,000 experiments with known ratios; a share of 95 % has a standard error of 0.5 %."""
+def test_intervals_of_few_pairs_have_the_right_coverage(pairs):
+    """2,000 experiments with a known ratio: the standard error of a coverage of 95 % is 0.5 %."""
     draws = np.random.default_rng(pairs).normal(math.log(3), 0.1, (2000, pairs))
     found = [ratios.interval(list(np.exp(logs))) for logs in draws]
     assert np.mean([low <= 3 <= high for _, low, high in found]) == pytest.approx(0.95, abs=0.015)
@@ -73,8 +73,8 @@ def test_rows_in_eabench_s_columns():
     columns, rows = ratios.kernel_rows(pairs, [ours(2.0), ours(2.0)])
     assert columns == list(ours(2.0))
     assert [row["implementation"] for row in rows] == ["fused", "torch-eager", "torch-flex"]
-    assert [rows[1][name] for name in ("time_median_us", "samples", "gflop", "error_ratio", "device")] == ["6", 20, "1",
-                                                                                                           "", "x"]
+    assert [rows[1][name] for name in ("time_median_us", "samples", "gflop", "error_ratio", "device")] == [
+        "6", 20, "1", "", "x"]
     assert float(rows[1]["tflop_per_s"]) == pytest.approx(0.2 / 3, rel=1e-5)
     assert (rows[2]["status"], rows[2]["time_median_us"], rows[2]["context"]) == ("oom", "", "64")
 
@@ -108,33 +108,33 @@ def test_a_long_call_is_warmed_up_once():
 
 
 def test_a_gpu_is_timed_by_events_on_its_stream():
-    told = []
+    calls = []
 
     class Event:
         def __init__(self, enable_timing: bool) -> None:
             assert enable_timing
 
         def record(self) -> None:
-            told.append("record")
+            calls.append("record")
 
         def synchronize(self) -> None:
-            told.append("synchronize")
+            calls.append("synchronize")
 
         def elapsed_time(self, other: Event) -> float:
             assert isinstance(other, Event)
             return 250.0  # milliseconds
 
-    seconds = measure.timed(lambda: told.append("work"), "cuda", types.SimpleNamespace(Event=Event))
-    assert seconds == 0.25 and told == ["record", "work", "record", "synchronize"]
+    seconds = measure.timed(lambda: calls.append("work"), "cuda", types.SimpleNamespace(Event=Event))
+    assert seconds == 0.25 and calls == ["record", "work", "record", "synchronize"]
 
 
-def test_cold_operands_outgrow_the_cache_twice():
+def test_cold_operands_are_twice_as_large_as_the_cache():
     assert measure.sets_for(1 << 20, "cpu") * (1 << 20) >= 2 * (32 << 20)
     assert measure.sets_for(1 << 20, "cuda") * (1 << 20) == 256 << 20
     assert measure.sets_for(1 << 40, "cpu") == 2
 
 
-def test_tensors_are_read_as_safetensors_reads_them(trace):
+def test_tensors_agree_with_the_package_safetensors(trace):
     folder = trace("cpu", 1, [])
     for name in ("weights-0", "batch-0"):
         own, theirs = tensors.read_tensors(folder / f"{name}.safetensors"), load_file(folder / f"{name}.safetensors")
@@ -159,13 +159,13 @@ def test_a_plan_has_each_ratio_once_and_the_goals_first(gpu, quick):
         assert models == {(m, layers, d) for m in ("dpa", "ea") for layers in (1, 2) for d in (16, 32, 64)}
 
 
-def test_how_long_it_takes_is_known_from_what_was_measured():
+def test_expected_time_comes_from_earlier_pairs():
     job, other = points.training((1,), (16,), (("torch-eager", 1),))
     assert compare.expected_s([job, other], 5, {compare.key(job.row()): 2.0}) == pytest.approx(20)
     assert compare.expected_s([job], 2, {}) == pytest.approx(6)
 
 
-def test_slow_pairs_are_fewer_and_stay_so(tmp_path):
+def test_slow_shapes_get_fewer_pairs(tmp_path):
     run = compare.Run(compare.parse(["--eabench", "x", "--out", str(tmp_path)]))
     job, _ = points.training((1,), (16,), (("torch-eager", 1),))
     name = compare.key(job.row())
@@ -183,7 +183,7 @@ def ratio(value: float, **other: object) -> dict[str, str]:
             "ratio_high": str(1.1 * value)}
 
 
-def test_the_table_takes_a_peer_s_best_way_and_says_where_it_wins():
+def test_the_table_has_a_peer_s_fastest_variant_and_where_it_is_faster():
     rows = [ratio(3, mechanism="dpa", implementation="torch-sdpa-flash"),
             ratio(2, mechanism="dpa", implementation="torch-sdpa-math"),
             ratio(0.5, mechanism="dpa", implementation="torch-sdpa-flash", head_dim=64),
@@ -197,22 +197,19 @@ def test_the_table_takes_a_peer_s_best_way_and_says_where_it_wins():
     assert "training, over JAX's best: not measured" in text
 
 
-def test_what_is_below_the_mark_has_its_shares_of_the_peak(tmp_path):
+def test_shapes_below_a_goal_have_their_shares_of_the_peak(tmp_path):
     pairs = [pair(0, 2, 8), pair(1, 2, 8)]
     ratios._write(tmp_path / "ratios.csv", list(ratios.RATIO_COLUMNS), ratios.ratio_rows(pairs))
     ratios._write(tmp_path / "kernels.csv", *ratios.kernel_rows(pairs, [ours(2.0)]))
     text = table.markdown(table.read(tmp_path / "ratios.csv"), table.shares(tmp_path))
     assert "| ea forward, context 64, head_dim 32, over torch-eager | 4.00 of 5 | 0.50 | 0.12 | 8.0 | 0.62 |" in text
     own = [{**ours(2.0), "context": "512", "head_dim": "64", "roof_fraction": share} for share in ("0.59", "0.61")]
-    assert ("- forward, 0.6 of the peak from head_dim 64 and context 512: 1 of 2 shapes; "
-            "the least is 0.59 (ea") in table.markdown(
-        [], kernels=[*own, ours(2.0)])
+    assert ("- forward, 0.6 of the peak from head_dim 64 and context 512: 1 of 2 shapes; the least is 0.59 (ea"
+            in table.markdown([], kernels=[*own, ours(2.0)]))
     trained = [pair(i, 0, 0, op="training", layers=1, d_model=64, head_dim="", fleet=1, ours_tokens_per_s=8e6,
-                    theirs_tokens_per_s=2e6,
-                    **{"pass": ""}) for i in range(2)]
+                    theirs_tokens_per_s=2e6, **{"pass": ""}) for i in range(2)]
     template = {"backend": "cpu", "device": "x", "mechanism": "ea", "layers": "1", "d_model": "64", "context": "64",
-                "batch": "1", "fleet": "1",
-                "workers": "2", "flop_per_token": "100000", "peak_gflop_per_s": "500",
+                "batch": "1", "fleet": "1", "workers": "2", "flop_per_token": "100000", "peak_gflop_per_s": "500",
                 "gflop_per_s": "", "peak_fraction": ""}
     rows = ratios.ratio_rows(trained)
     ratios._write(tmp_path / "throughput.csv", *ratios.throughput_rows(rows, [template]))
@@ -234,13 +231,12 @@ def peers(out: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
                    "EABENCH_LIBRARY": str(next(binary.parent.rglob("libeabench.so"))),
                    "EAB_PEERS_VENV": str(Path(sys.executable).parents[1]), "EAB_PEERS_PYTHON": sys.executable}
     return subprocess.run([ROOT / "scripts/peers/run.sh", "--no-build", "--out", out, *map(str, arguments)],
-                          capture_output=True, text=True,
-                          check=False, env=environment, timeout=600)
+                          capture_output=True, text=True, check=False, env=environment, timeout=600)
 
 
-def test_a_run_that_is_stopped_goes_on_and_a_new_one_puts_it_aside(tmp_path):
-    small = ("--quick", "--only", "attention", "--implementations", "torch-sdpa-flash", "--pairs", 1, "--seconds",
-             "0.01")
+def test_a_stopped_run_is_resumed_and_a_new_run_keeps_its_tables(tmp_path):
+    small = ("--quick", "--only", "attention", "--implementations", "torch-sdpa-flash", "--pairs", 1,
+             "--seconds", "0.01")
     done = peers(tmp_path, *small, "--time-limit", "0.5")
     assert done.returncode == 0 and "the time limit is reached" in done.stderr, done.stderr
     counts = [len(ratios.read(tmp_path / "pairs.csv"))]
@@ -263,34 +259,33 @@ def test_a_run_that_is_stopped_goes_on_and_a_new_one_puts_it_aside(tmp_path):
     assert len(ratios.read(tmp_path / "before/pairs.csv")) == 24 > len(ratios.read(tmp_path / "pairs.csv")) > 0
 
 
-def test_the_way_of_a_gpu_on_the_processor(tmp_path):
+def test_the_plan_of_a_gpu_on_the_processor(tmp_path):
     """As on a GPU, but on the processor: no core is pinned, one eabench with a fleet, the GPU's shapes and peers."""
-    way = ("--gpu", "--device", "cpu", "--quick", "--pairs", 1, "--training-seconds", "0.05", "--seconds", "0.01")
-    done = peers(tmp_path, *way, "--only", "training", "--fleet", 2, "--implementations", "torch-eager,jax-jit")
+    gpu = ("--gpu", "--device", "cpu", "--quick", "--pairs", 1, "--training-seconds", "0.05", "--seconds", "0.01")
+    done = peers(tmp_path, *gpu, "--only", "training", "--fleet", 2, "--implementations", "torch-eager,jax-jit")
     assert done.returncode == 0, done.stderr
     rows = ratios.read(tmp_path / "pairs.csv")
     assert {(row["implementation"], row["status"]) for row in rows} == {("torch-eager", "ok"), ("jax-jit", "ok")}
     assert all(float(row["theirs_tokens_per_s"]) > 0 for row in rows)
-    done = peers(tmp_path, *way, "--only", "attention", "--implementations", "torch-sdpa-cudnn,torch-sdpa-flash",
+    done = peers(tmp_path, *gpu, "--only", "attention", "--implementations", "torch-sdpa-cudnn,torch-sdpa-flash",
                  "--resume")
     assert done.returncode == 0, done.stderr
     rows = [row for row in ratios.read(tmp_path / "pairs.csv") if row["op"] == "attention"]
     assert {row["status"] for row in rows} == {"unsupported"} and all(row["reason"] for row in rows)
-    assert any(row["reason"].startswith("eabench: ") for row in rows), "the processor has no bf16, and says so"
+    assert any(row["reason"].startswith("eabench: ") for row in rows), "bf16 is not supported on the processor"
     throughput = ratios.read(tmp_path / "throughput.csv")
     assert {row["implementation"] for row in throughput} == {"eabench", "torch-eager", "jax-jit"}
 
 
-def test_what_eabench_cannot_do_is_a_row(tmp_path):
+def test_an_error_of_eabench_is_a_row(tmp_path):
     fake = tmp_path / "eabench"
-    fake.write_text("#!/bin/sh\n[ $1 = --version ] && echo eabench 0 && exit\necho 'eabench: no memory for this' "
-                    ">&2\nexit 3\n")
+    fake.write_text("#!/bin/sh\n[ $1 = --version ] && echo eabench 0 && exit\n"
+                    "echo 'eabench: no memory for this' >&2\nexit 3\n")
     fake.chmod(0o755)
-    small = ["--quick", "--only", "training", "--implementations", "torch-eager", "--pairs", "2", "--out",
-             str(tmp_path / "run")]
+    small = ["--quick", "--only", "training", "--implementations", "torch-eager", "--pairs", "2",
+             "--out", str(tmp_path / "run")]
     done = subprocess.run([sys.executable, "-m", "peers.compare", "--eabench", fake, *small], capture_output=True,
-                          text=True, check=False,
-                          cwd=ROOT / "scripts", timeout=300)
+                          text=True, check=False, cwd=ROOT / "scripts", timeout=300)
     assert done.returncode == 0, done.stderr
     rows = ratios.read(tmp_path / "run/ratios.csv")
     assert len(rows) == 6
@@ -299,14 +294,14 @@ def test_what_eabench_cannot_do_is_a_row(tmp_path):
 
 def test_gpu_check_runs_it(tmp_path):
     binary = Path(os.environ.get("EABENCH", ROOT / "build/release/eabench"))
-    done = subprocess.run([ROOT / "scripts/gpu_check.sh", "--simt", "--binary", binary, "--only", "peers", "--out",
-                           tmp_path],
-                          capture_output=True, text=True, check=False, timeout=600,
-                          env={**os.environ, "EAB_PEERS_PYTHON": sys.executable})
+
+    def gpu_check(out: Path, python: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run([ROOT / "scripts/gpu_check.sh", "--simt", "--binary", binary, "--only", "peers",
+                               "--out", out], capture_output=True, text=True, check=False, timeout=600,
+                              env={**os.environ, "EAB_PEERS_PYTHON": python})
+
+    done = gpu_check(tmp_path, sys.executable)
     assert done.returncode == 0, done.stderr
     assert "peers     passed   4 ratios in" in (tmp_path / "summary.txt").read_text()
-    without = subprocess.run([ROOT / "scripts/gpu_check.sh", "--simt", "--binary", binary, "--only", "peers", "--out",
-                              tmp_path / "b"],
-                             capture_output=True, text=True, check=False, timeout=60,
-                              env={**os.environ, "EAB_PEERS_PYTHON": "/bin/false"})
+    without = gpu_check(tmp_path / "b", "/bin/false")
     assert without.returncode == 0 and "peers     skipped" in without.stdout

@@ -27,8 +27,9 @@ def expected(q, k, v, mechanism, causal=True, slopes=None, scale=None):
     q, k, v = (x.detach().double().requires_grad_() for x in (q, k, v))
     time = torch.arange(q.shape[-2], device=q.device)
     distance = (time[:, None] - time).abs()
-    bias = None if slopes is None else -torch.tensor(slopes, dtype=torch.float64, device=q.device)[:, None,
-                                                                                                   None] * distance
+    bias = None
+    if slopes is not None:
+        bias = -torch.tensor(slopes, dtype=torch.float64, device=q.device)[:, None, None] * distance
     out = attend(q, k, v, mechanism, scale or default_scale(mechanism, q.shape[-1]), bias, causal)
     out.backward(weight_of(out))
     return [out.detach(), q.grad, k.grad, v.grad]
@@ -75,7 +76,7 @@ def test_half_types(dtype, mechanism):
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
 def test_the_current_stream():
-    """The kernels run behind what the stream does before them, and before what it does behind them."""
+    """The kernels run after the stream's earlier work and before its later work."""
     q, k, v = draw(4, 8, 512, 64, device="cuda")
     stream = torch.cuda.Stream()
     stream.wait_stream(torch.cuda.current_stream())
@@ -91,7 +92,7 @@ def test_the_current_stream():
 @pytest.mark.filterwarnings("ignore:Input #.*double precision")
 @pytest.mark.parametrize("mechanism", MECHANISMS)
 def test_gradcheck(mechanism):
-    """Finite differences of the float64 reference, as fine as its float32 arguments allow."""
+    """Finite differences of the float64 reference; float32 arguments limit their step."""
     q, k, v = draw(1, 2, 7, 4)
 
     def function(*arguments):
@@ -108,7 +109,7 @@ def test_the_reference_is_exact(mechanism):
 
 @pytest.mark.parametrize("device", DEVICES)
 def test_strides(device):
-    """What a model has at hand: heads cut from one projection, and broadcast gradients."""
+    """As in a model: heads are slices of one projection, and gradients are broadcast."""
     generator = torch.Generator().manual_seed(3)
     qkv = torch.randn(2, 21, 3, 4, 8, generator=generator).to(device).requires_grad_()
     q, k, v = qkv.permute(2, 0, 3, 1, 4)
@@ -131,7 +132,7 @@ def test_other_ranks():
     assert torch.equal(attention(q[0, 0, 0], k[0, 0, 0], v[0, 0, 0]), attention(q, k, v)[0, 0, 0])
 
 
-def test_only_some_gradients_are_wanted():
+def test_gradients_of_some_arguments():
     q, k, v = draw(1, 2, 9, 8)
     (dk,) = torch.autograd.grad(attention(q.detach(), k, v.detach(), "ea").sum(), k)
     assert torch.equal(dk, torch.autograd.grad(attention(q, k, v, "ea").sum(), k)[0])
@@ -147,7 +148,7 @@ def test_a_second_derivative_is_refused():
 
 
 def test_threads():
-    """Each thread has its own devices, so that threads do not disturb one another."""
+    """Each thread opens its own devices, so results do not depend on other threads."""
     problems = [draw(2, 2, 40, 16, seed=seed) for seed in range(8)]
     alone = [found(*problem, "ea") for problem in problems]
     wrong = []
@@ -166,7 +167,7 @@ def test_threads():
 
 
 def test_it_trains():
-    """One line in a model of one's own, and an optimizer that lowers the loss."""
+    """An optimizer lowers the loss of a model that uses the function."""
     torch.manual_seed(1)
     maps = torch.nn.Linear(16, 48), torch.nn.Linear(16, 16)
     x, y = torch.randn(4, 12, 16), torch.randn(4, 12, 16)
@@ -190,7 +191,7 @@ def test_it_trains():
     (lambda q, k, v: attention(q, k, v, scale=-1), "above 0"),
     (lambda q, k, v: attention(q, k, v, slopes=[1.0]), "1 slopes for 2 heads"),
     (lambda q, k, v: attention(q, k, v, backend="cuda"), "allowed: cpu, reference"),
-    (lambda q, k, v: attention(q[:0], k[:0], v[:0]), "holds nothing"),
+    (lambda q, k, v: attention(q[:0], k[:0], v[:0]), "sizes above 0"),
     (lambda q, k, v: attention(q.to("meta"), k.to("meta"), v.to("meta")), "device meta"),
 ])
 def test_errors(change, says):

@@ -1,4 +1,4 @@
-"""The model in JAX, which is also timed: its loss, gradients and optimizer against the float64 traces."""
+"""The model in JAX: its loss, gradients and optimizer against eabench's float64 traces."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from peers import model_jax  # noqa: E402  (after the configuration)
 
 STEPS = 2
 SOME = ["dpa-learned", "dpa-onehot", "ea-odd-qk-norm", "ea-odd-rope", "ea-sgd", "ea-scaled-no-norm-no-bias",
-        "ea-scaled-odd-everything",
-        "ea-softmax-default", "ea-softmax-no-mlp"]  # compiling costs seconds a cell; each option once
+        "ea-scaled-odd-everything", "ea-softmax-default",
+        "ea-softmax-no-mlp"]  # each option once, since compiling takes seconds a cell
 
 
 @pytest.mark.parametrize("cell", SOME)
@@ -30,8 +30,8 @@ def test_float64(cell: str, trace) -> None:
         batch = load_file(folder / f"batch-{step}.safetensors")
         loss, gradients = gradients_of(weights, batch["inputs"], batch["targets"], config)
         assert abs(float(loss) - float(batch["loss_nats"])) < 1e-11
-        whole = sum(float((g * g).sum()) for g in gradients.values()) ** 0.5 / sum(g.size
-                                                                                   for g in gradients.values()) ** 0.5
+        squares, count = sum(float((g * g).sum()) for g in gradients.values()), sum(g.size for g in gradients.values())
+        whole = (squares / count) ** 0.5
         for name, traced in load_file(folder / f"gradients-{step}.safetensors").items():
             error, size = abs(traced - gradients[name]).max(), max(abs(gradients[name]).max(), 1e-3 * whole)
             assert error < 1e-9 * size, f"{name}, step {step}"

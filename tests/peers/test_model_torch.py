@@ -1,8 +1,8 @@
-"""eabench's trainer against automatic differentiation that nobody here wrote.
+"""eabench's trainer against PyTorch's automatic differentiation.
 
-The float64 backend must agree with PyTorch in float64 to its rounding. The processor's float32 kernels are held against
-PyTorch in float64 from the same weights, and their error against that of PyTorch in float32: norm by norm, element by
-element.
+The float64 backend must agree with PyTorch in float64 up to rounding. The CPU's float32 kernels are compared with
+PyTorch in float64 from the same weights. Their error is bounded by a multiple of the error of PyTorch in float32, in
+norms and element by element.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from safetensors.torch import load_file
 
 STEPS = 4
 UNIT = 2.0**-24  # float32's rounding
-# What a float32 gradient may be off, in units of the larger of PyTorch's own error and FLOOR roundings: a sum over all
-# rows of a batch is PyTorch's in pairs and eabench's in order, which costs a few bits in the biases of long batches.
+# Allowed error of a float32 gradient, in units of the larger of PyTorch's own error and FLOOR roundings. PyTorch sums
+# the rows of a batch in pairs and eabench in order, which costs a few bits in the biases of long batches.
 FLOOR = 4
 WHOLE, TENSOR, ELEMENT = 6, 8, 12
 
@@ -36,8 +36,8 @@ def gradients_of(weights: Tensors, batch: Tensors, config: Config, dtype: torch.
 
 def train(folder: Path, config: Config, dtype: torch.dtype) -> Tensors:
     """PyTorch's own training from the traced initial weights on the traced batches."""
-    leaves = {name: tensor.to(dtype).requires_grad_() for name,
-              tensor in load_file(folder / "weights-0.safetensors").items()}
+    leaves = {name: tensor.to(dtype).requires_grad_()
+              for name, tensor in load_file(folder / "weights-0.safetensors").items()}
     attention = model_torch.plain_attention(config, leaves["head.out.weight"])
     optimizer = model_torch.make_optimizer(leaves, config)
     for step in range(STEPS):
@@ -65,13 +65,13 @@ def test_float64(cell: str, trace) -> None:
         assert traced.keys() == expected.keys()
         whole = together(expected).norm() / len(together(expected)) ** 0.5
         for name, gradient in traced.items():
-            size = max(expected[name].abs().max(),
-                       1e-3 * whole)  # a key's bias has no gradient under dpa without positions
+            # The gradient of a key's bias is 0 under dpa without positions.
+            size = max(expected[name].abs().max(), 1e-3 * whole)
             assert (gradient - expected[name]).abs().max() < 1e-10 * size, f"{name}, step {step}"
     trained, last = train(folder, config, torch.float64), load_file(folder / f"weights-{STEPS}.safetensors")
     first = load_file(folder / "weights-0.safetensors")
     for name, weight in last.items():
-        assert (weight - trained[name]).abs().max() < 1e-7 * config.lr, name  # adamw makes 1e-17 of 0 visible
+        assert (weight - trained[name]).abs().max() < 1e-7 * config.lr, name  # adamw amplifies 1e-17 beside 0
         assert not torch.equal(weight, first[name]), f"{name} was not trained"
 
 
@@ -97,7 +97,7 @@ def test_float32(cell: str, trace) -> None:
 
 @pytest.mark.parametrize("cell", CELLS)
 def test_optimizer(cell: str, trace) -> None:
-    """PyTorch's optimizer, given the traced gradients, makes the traced weights."""
+    """PyTorch's optimizer computes the traced weights from the traced gradients."""
     folder = trace("cpu", STEPS, CELLS[cell])
     config = read_config(folder / "weights-0.safetensors")
     made = {}
@@ -120,7 +120,7 @@ def test_optimizer(cell: str, trace) -> None:
 
 @pytest.mark.parametrize("cell", [name for name in CELLS if name.endswith(("-default", "-sgd", "-odd", "-benchmark"))])
 def test_training(cell: str, trace) -> None:
-    """After the steps the weights are as near to float64's training as PyTorch's in float32 are."""
+    """After STEPS steps the weights are as near to training in float64 as PyTorch's in float32."""
     folder = trace("cpu", STEPS, CELLS[cell])
     config = read_config(folder / "weights-0.safetensors")
     exact, plain = (together(train(folder, config, dtype)) for dtype in (torch.float64, torch.float32))
@@ -130,7 +130,7 @@ def test_training(cell: str, trace) -> None:
 
 
 def test_fused_attention_is_the_same_model(trace) -> None:
-    """sdpa_attention, which the timings use, computes what plain_attention does."""
+    """sdpa_attention, which the timings use, agrees with plain_attention."""
     for position in ("alibi", "none"):
         folder = trace("cpu", 1, [*CELLS["dpa-two-layers"], f"model.position={position}"])
         config = read_config(folder / "weights-0.safetensors")

@@ -1,4 +1,4 @@
-"""scripts/cluster/simulate_dealing.py: cases whose answer is known, and the figure that docs/cluster.md has."""
+"""scripts/cluster/simulate_queue.py: cases with known answers, and the figure of docs/cluster.md."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 from sweeps import EABENCH, ROOT, needs_eabench
 
-SCRIPT = ROOT / "scripts/cluster/simulate_dealing.py"
-SPEC = importlib.util.spec_from_file_location("simulate_dealing", SCRIPT)
+SCRIPT = ROOT / "scripts/cluster/simulate_queue.py"
+SPEC = importlib.util.spec_from_file_location("simulate_queue", SCRIPT)
 simulator = importlib.util.module_from_spec(SPEC)
-sys.modules["simulate_dealing"] = simulator
+sys.modules["simulate_queue"] = simulator
 SPEC.loader.exec_module(simulator)
 RUNS = [ROOT / "results/epyc-zen5" / name for name in ("quick", "long", "recurrence")]  # as in docs/cluster.md
 HEADER = "order,fleet,cell,steps,flop,flop_with_evaluation\n"
@@ -23,27 +23,28 @@ HEADER = "order,fleet,cell,steps,flop,flop_with_evaluation\n"
 
 def test_equal_cells_fill_the_ranks():
     for ranks in (1, 3, 8):
-        assert simulator.deal([2.0] * 24, ranks) == pytest.approx(2 * 24 / ranks)
-        assert simulator.deal([2.0] * 25, ranks) == pytest.approx(2 * (24 // ranks + 1))
+        assert simulator.queue_makespan([2.0] * 24, ranks) == pytest.approx(2 * 24 / ranks)
+        assert simulator.queue_makespan([2.0] * 25, ranks) == pytest.approx(2 * (24 // ranks + 1))
 
 
 def test_one_rank_pays_every_fetch():
-    assert simulator.deal([1.0] * 10, 1, fetch_s=0.25, latency_s=0.5, startup_s=3) == pytest.approx(3 + 10 * 1.75)
+    makespan_s = simulator.queue_makespan([1.0] * 10, 1, fetch_s=0.25, latency_s=0.5, startup_s=3)
+    assert makespan_s == pytest.approx(3 + 10 * 1.75)
 
 
-def test_requests_wait_for_each_other():
-    """A hundred ranks that ask at once: the last of them begins after a hundred answers."""
-    assert simulator.deal([5.0] * 100, 100, fetch_s=0.1) == pytest.approx(100 * 0.1 + 5)
-    assert simulator.deal([5.0] * 100, 100, fetch_s=0.1, latency_s=0.2) == pytest.approx(100 * 0.1 + 0.2 + 5)
+def test_the_leader_answers_one_request_at_a_time():
+    """A hundred ranks send requests at once: the last of them starts after a hundred answers."""
+    assert simulator.queue_makespan([5.0] * 100, 100, fetch_s=0.1) == pytest.approx(100 * 0.1 + 5)
+    assert simulator.queue_makespan([5.0] * 100, 100, fetch_s=0.1, latency_s=0.2) == pytest.approx(100 * 0.1 + 0.2 + 5)
 
 
 def test_the_longest_first():
-    """Graham's example for two ranks: 7/6 of the best, which is 6."""
-    assert simulator.deal([3, 3, 2, 2, 2], 2) == 7
-    assert simulator.deal([1, 1, 1, 1, 4], 2) == 6 and simulator.deal([4, 1, 1, 1, 1], 2) == 4
+    """Graham's example for two ranks: 7/6 of the optimum, which is 6."""
+    assert simulator.queue_makespan([3, 3, 2, 2, 2], 2) == 7
+    assert simulator.queue_makespan([1, 1, 1, 1, 4], 2) == 6 and simulator.queue_makespan([4, 1, 1, 1, 1], 2) == 4
 
 
-def test_dealing_is_what_a_slow_simulation_does():
+def test_the_heap_agrees_with_a_plain_simulation():
     drawn = random.Random(3)
     for _ in range(30):
         times = [drawn.uniform(0, 3) for _ in range(drawn.randrange(1, 40))]
@@ -52,13 +53,13 @@ def test_dealing_is_what_a_slow_simulation_does():
         for time_s in times:
             first = ends.index(min(ends))
             ends[first] += time_s
-        assert simulator.deal(times, ranks) == pytest.approx(max(ends))
+        assert simulator.queue_makespan(times, ranks) == pytest.approx(max(ends))
 
 
-def test_shards_know_only_the_work():
-    assert simulator.split([1, 1, 1, 1], [4, 3, 2, 1], 2) == 2
-    assert simulator.split([9, 1, 1, 1], [1, 1, 1, 1], 2) == 10  # the long one looked like the others
-    assert simulator.split([2, 2], [1, 1], 4, startup_s=1) == 3
+def test_shards_are_split_by_predicted_work():
+    assert simulator.shard_makespan([1, 1, 1, 1], [4, 3, 2, 1], 2) == 2
+    assert simulator.shard_makespan([9, 1, 1, 1], [1, 1, 1, 1], 2) == 10  # the long one was predicted like the others
+    assert simulator.shard_makespan([2, 2], [1, 1], 4, startup_s=1) == 3
 
 
 @needs_eabench
@@ -70,11 +71,11 @@ def test_shards_are_split_as_eabench_does(tmp_path: Path):
     work = [float(row.split(",")[-2]) for row in listed]
     longest = 0.0
     for part in range(1, 6):
-        shard = subprocess.run([EABENCH, "sweep", spec, "--backend", "cpu", "--dry-run", "--list", "--shard",
-                                f"{part}/5"],
+        shard = subprocess.run([EABENCH, "sweep", spec, "--backend", "cpu", "--dry-run", "--list",
+                                "--shard", f"{part}/5"],
                                check=True, capture_output=True, text=True).stdout.splitlines()[1:]
         longest = max(longest, sum(float(row.split(",")[-2]) for row in shard))
-    assert simulator.split(work, work, 5) == pytest.approx(longest)
+    assert simulator.shard_makespan(work, work, 5) == pytest.approx(longest)
 
 
 def test_prediction_takes_the_nearest_size():
@@ -88,8 +89,8 @@ def test_cells_without_spread_have_no_loss(tmp_path: Path):
     measured = simulator.Measured(np.array([100.0]), np.array([1.0]), np.array([1.0]))
     outcomes, total_s = simulator.simulate(cells, measured, (1, 8, 64, 128), 2, 1, 0, 0, 0)
     assert total_s == pytest.approx(64 * 1200)
-    assert [float(one.dealt.mean()) for one in outcomes] == pytest.approx([1, 1, 1, 0.5])
-    assert [float(one.at_best.mean()) for one in outcomes] == pytest.approx([1, 1, 1, 0.5])
+    assert [float(one.queue.mean()) for one in outcomes] == pytest.approx([1, 1, 1, 0.5])
+    assert [float(one.bound.mean()) for one in outcomes] == pytest.approx([1, 1, 1, 0.5])
 
 
 @needs_eabench
@@ -101,16 +102,16 @@ def test_the_paper_ladder_at_512_ranks(tmp_path: Path):
     measured = simulator.read_measured(RUNS)
     assert len(measured.ratios) > 500
     outcomes, _ = simulator.simulate(cells, measured, (8, 512, 4096), 3, 1, 20e-6, 3000e-6, 2)
-    dealt = [float(one.dealt.min()) for one in outcomes]
-    assert dealt[1] >= 0.95
-    assert dealt[0] > dealt[1] > dealt[2]
-    assert all((one.dealt <= one.at_best + 1e-12).all() for one in outcomes)
-    assert all((one.dealt > one.shards).all() for one in outcomes)
+    efficiency = [float(one.queue.min()) for one in outcomes]
+    assert efficiency[1] >= 0.95
+    assert efficiency[0] > efficiency[1] > efficiency[2]
+    assert all((one.queue <= one.bound + 1e-12).all() for one in outcomes)
+    assert all((one.queue > one.shards).all() for one in outcomes)
 
 
 @needs_eabench
 def test_the_script(tmp_path: Path):
-    spec, cells, picture = tmp_path / "few.ini", tmp_path / "cells.csv", tmp_path / "dealing.svg"
+    spec, cells, picture = tmp_path / "few.ini", tmp_path / "cells.csv", tmp_path / "queue.svg"
     spec.write_text("[task recurrence]\n[train]\nsteps = 1000\nseed = 1:20\n")
     with cells.open("w") as output:
         subprocess.run([EABENCH, "sweep", spec, "--backend", "cpu", "--dry-run", "--list"], check=True, stdout=output)
@@ -122,4 +123,4 @@ def test_the_script(tmp_path: Path):
     assert subprocess.run([sys.executable, SCRIPT, cells, *RUNS, "--ranks", "0"], check=False,
                           capture_output=True).returncode == 2
     wrong = subprocess.run([sys.executable, SCRIPT, spec, *RUNS], check=False, capture_output=True, text=True)
-    assert wrong.returncode == 1 and wrong.stderr.startswith("simulate_dealing: ") and wrong.stderr.count("\n") == 1
+    assert wrong.returncode == 1 and wrong.stderr.startswith("simulate_queue: ") and wrong.stderr.count("\n") == 1
