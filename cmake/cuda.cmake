@@ -11,7 +11,7 @@ if(NOT EAB_CUDA MATCHES "^(AUTO|ON|OFF)$")
 elseif(EAB_CUDA STREQUAL "OFF")
   return()
 elseif(EAB_CUDA STREQUAL "AUTO" AND EAB_SANITIZE)
-  message(STATUS "CUDA: off, as EAB_SANITIZE is set (EAB_CUDA=ON forces it)")
+  message(STATUS "CUDA: off, since EAB_SANITIZE is set (EAB_CUDA=ON forces it)")
   return()
 endif()
 
@@ -23,8 +23,7 @@ if(NOT CMAKE_CUDA_COMPILER AND NOT DEFINED ENV{CUDACXX})
   endif()
 endif()
 
-# Never `native`, because a binary may run on another machine. 9.0a has wgmma. The last one adds PTX, which newer
-# devices can compile.
+# Not `native`, because the program may run on another machine. 90a has wgmma. The last one adds PTX for newer devices.
 if(NOT DEFINED CMAKE_CUDA_ARCHITECTURES)
   set(version 0)
   set(nvcc ${CMAKE_CUDA_COMPILER} $ENV{CUDACXX})

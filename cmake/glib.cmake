@@ -1,5 +1,5 @@
-# Makes the target eab_glib: GLib as a shared library, or with EAB_STATIC as an archive. The C library stays shared,
-# since a GPU driver loads it.
+# Defines the target eab_glib: GLib as a shared library, or as an archive if EAB_STATIC is on. The C library stays
+# shared, since a GPU driver loads it.
 find_package(PkgConfig QUIET)
 if(PKG_CONFIG_FOUND)
   pkg_check_modules(GLIB QUIET IMPORTED_TARGET glib-2.0>=2.72)

@@ -1,6 +1,6 @@
-# Hardening options for the program, which reads files of others; tests/scripts/test_hardening.py checks the result. The
-# kernels, which read no files, are configured before this file and keep their speed. Debug builds are left out, since
-# checked copies need optimisation, and so are builds with sanitizers, which check more.
+# Hardening options for host/, which reads files from others; tests/scripts/test_hardening.py checks the result. The
+# kernels read no files; they are configured before this file is included and keep their speed. Debug builds are not
+# hardened, since checked copies need optimisation, nor are builds with sanitizers, which check more.
 include(CheckCCompilerFlag)
 include(CheckPIESupported)
 if(NOT EAB_HARDEN OR EAB_SANITIZE OR EAB_FUZZ OR NOT EAB_HOST
@@ -9,8 +9,8 @@ if(NOT EAB_HARDEN OR EAB_SANITIZE OR EAB_FUZZ OR NOT EAB_HOST
 endif()
 check_pie_supported(LANGUAGES C)
 
-# Some systems' compilers set a level themselves, which must be undone first. Level 3 also checks sizes that are known
-# only at run time; gcc before 12 does not have it, and glibc then warns.
+# Some compilers define a level themselves, which must be undefined first. Level 3 also checks sizes that are known only
+# at run time; gcc before 12 does not have it, and glibc then warns.
 set(fortify 3)
 if(CMAKE_C_COMPILER_ID STREQUAL "GNU" AND CMAKE_C_COMPILER_VERSION VERSION_LESS 12)
   set(fortify 2)

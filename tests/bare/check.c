@@ -1,6 +1,6 @@
 /* Tests the processor's kernels with the C library alone, so that a cross compiler and an emulator are enough: every
- * operation against the float64 reference, unaligned operands, and a short training compared with the reference's.
- * Prints a summary; exit code 1 if something was wrong. */
+ * operation against the float64 reference, unaligned operands, and a short training of either backend. Prints a
+ * summary; exit code 1 if a check failed. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -21,7 +21,7 @@ static void expect(bool right, const char *what) {
 
 static void must(int status) {
     if (!status) return;
-    printf("cannot be run: %s\n", eab_last_error());
+    printf("cannot run: %s\n", eab_last_error());
     exit(1);
 }
 
@@ -140,7 +140,7 @@ static void check_training(int32_t mechanism, eab_activation activation, int32_t
              mechanism, (int)activation, width, here.first, here.early, here.last, reference.first, reference.early,
              reference.last);
     puts(line);
-    /* Two trainings diverge later: rounding differences grow from step to step, most of all with ea. */
+    /* Later losses differ more: rounding differences grow from step to step, fastest with ea. */
     expect(fabs(here.first - reference.first) < 1e-5 * reference.first &&
                fabs(here.early - reference.early) < 1e-3 * reference.early && here.last < 0.75 * here.first,
            line);

@@ -1,11 +1,11 @@
-"""Disturbs sweeps at random instants, resumes them to their end, and compares their tables with those of an undisturbed
-sweep: no row lost, doubled or different, timing aside.
+"""Injects faults into sweeps at random instants, resumes the sweeps to their end, and compares their tables with those
+of an undisturbed sweep: no row may be lost, doubled or different (timing columns aside).
 
     faults.py [--rounds N] [--seed S] [--kinds KIND,...] [--program FILE] [--shim FILE] [--folder DIR]
 
-Each round is one start of the sweep and one disturbance (a kind, below). When the sweep is done, and sometimes earlier,
-it is run to its end and compared, and a new one begins. Instants are drawn from --seed (printed) within the
-measurements of the undisturbed sweep on this machine: seconds, bytes, syncs and renames. Exit codes: 0 no
+Each round is one start of the sweep with one fault (the kinds below). At random rounds, and at the last, the sweep is
+resumed to its end without a fault and compared, and the next round begins a new sweep. Instants are drawn from --seed
+(printed) within the seconds, bytes, syncs and renames of the undisturbed sweep on this machine. Exit codes: 0 no
 finding, 1 a finding, 2 misuse.
 """
 
@@ -43,7 +43,7 @@ context = 12
 mechanism = dpa, ea
 optimizer = sgd
 clip = 0
-# At the third rate all cells diverge: that workers return NaN is no less common than that they do not.
+# At the third rate all cells diverge.
 lr = 0.01, 0.05, 10
 steps = 400
 stop_when_solved = off
@@ -56,26 +56,25 @@ TABLES = ("accuracy.csv", "throughput.csv", "curves.csv", "geometry.csv")
 TIMING = {"train_s", "wall_s", "tokens_per_s", "fleet_tokens_per_s", "gflop_per_s", "peak_gflop_per_s", "peak_fraction",
           "memory_bytes", "fleet", "workers"}
 NOBODY = 65534
-PATIENCE_S = 600
+TIMEOUT_S = 600
 
 
 class Finding(Exception):
-    """What a sweep did that it should not have done."""
+    """A sweep behaved wrongly."""
 
 
 @dataclass
 class World:
-    """One machine with a sweep on it."""
+    """A sweep under test, its folders, and the measurements that instants are drawn from."""
 
     program: str
     shim: str
     base: Path
     instants: random.Random
-    small_disk: bool  # the run's folder is on a file system of its own, which can be filled
+    small_disk: bool  # the run's folder is on a small file system, which can be filled
     seconds: float = 0
     counts: dict[str, int] = field(default_factory=dict)
-    started: int = 0
-    told: str = ""
+    stderr: str = ""  # of the last sweep
 
     @property
     def run(self) -> Path:
@@ -83,29 +82,27 @@ class World:
 
     def command(self, *options: str) -> list[str]:
         return [self.program, "sweep", str(self.base / "spec.ini"), "--backend", "cpu", "--out", str(self.run),
-                "--save-curves",
-                "--save-models", "--save-geometry", *options]
+                "--save-curves", "--save-models", "--save-geometry", *options]
 
-    def variety(self) -> list[str]:
-        """Options that no result depends on."""
+    def random_options(self) -> list[str]:
+        """Options that do not change results."""
         choose = self.instants.choice
         return ["--workers", choose("123"), "--fleet", choose("1123"), "--checkpoint-every",
                 choose(["0", "0.001", "0.01"])]
 
     def start(self, *options: str, before: tuple[str, ...] = (), **keywords) -> subprocess.Popen:
-        environment = {**os.environ, "XDG_CACHE_HOME": str(self.base / "cache"), **keywords.pop("environment", {})}
-        self.started += 1
+        environment = {**os.environ, **keywords.pop("environment", {})}
         with (self.base / "stderr").open("w") as stderr:
-            return subprocess.Popen([*before, *self.command(*(options or self.variety()))], stdout=subprocess.DEVNULL,
-                                    stderr=stderr, env=environment, **keywords)
+            return subprocess.Popen([*before, *self.command(*(options or self.random_options()))],
+                                    stdout=subprocess.DEVNULL, stderr=stderr, env=environment, **keywords)
 
     def wait(self, process: subprocess.Popen, *allowed: int) -> int:
-        code = process.wait(timeout=PATIENCE_S)
-        self.told = (self.base / "stderr").read_text(errors="replace")
+        code = process.wait(timeout=TIMEOUT_S)
+        self.stderr = (self.base / "stderr").read_text(errors="replace")
         if code not in allowed:
-            raise Finding(f"exit code {code}, not one of {allowed}: {self.told[-400:]}")
-        if code not in (0, -signal.SIGKILL) and not self.told.strip().splitlines()[-1].startswith(("eabench", " ")):
-            raise Finding(f"exit code {code} without a line that says why: {self.told[-400:]!r}")
+            raise Finding(f"exit code {code}, not one of {allowed}: {self.stderr[-400:]}")
+        if code not in (0, -signal.SIGKILL) and not self.stderr.strip().splitlines()[-1].startswith(("eabench", " ")):
+            raise Finding(f"exit code {code} without a message: {self.stderr[-400:]!r}")
         return code
 
     def pause(self, most: float = 0.9) -> None:
@@ -117,7 +114,7 @@ class World:
                                        "EAB_FAULT_FOLDER": str(self.run)})
 
     def has_lock(self, process: subprocess.Popen) -> bool:
-        """Whether the run is locked by this sweep, which a busy machine may not have let come so far."""
+        """Whether this sweep holds the run's lock; on a busy machine it may not have started yet."""
         try:
             return process.poll() is None and (self.run / ".lock").read_text().split()[:1] == [str(process.pid)]
         except OSError:
@@ -127,21 +124,21 @@ class World:
         table, whole = self.run / "accuracy.csv", self.base / "whole/accuracy.csv"
         return table.exists() and table.read_bytes().count(b"\n") < whole.read_bytes().count(b"\n")
 
-    def second_is_refused(self) -> None:
+    def expect_second_refused(self) -> None:
         second = subprocess.run(self.command("--workers", "1"), check=False, capture_output=True, text=True,
-                                timeout=PATIENCE_S)
+                                timeout=TIMEOUT_S)
         if second.returncode != 2 or "is in use by" not in second.stderr:
             raise Finding(f"a second sweep was not refused: exit code {second.returncode}: {second.stderr[-400:]}")
 
 
-# ---- the kinds: each disturbs one start ------------------------------------------------------------------------------
+# ---- kinds of fault: each is injected into one start -----------------------------------------------------------------
 
 KINDS: dict[str, Callable[[World], None]] = {}
 
 
-def kind(disturb: Callable[[World], None]) -> Callable[[World], None]:
-    KINDS[disturb.__name__.replace("_", "-")] = disturb
-    return disturb
+def kind(inject: Callable[[World], None]) -> Callable[[World], None]:
+    KINDS[inject.__name__.replace("_", "-")] = inject
+    return inject
 
 
 @kind
@@ -159,7 +156,7 @@ def start_ranks(world: World) -> subprocess.Popen:
 
 
 def signal_rank(world: World, launcher: subprocess.Popen, number: int) -> int:
-    """One of them, or 0 where it has ended before."""
+    """Signals a random rank and returns its process id, or 0 if it had ended."""
     try:
         chosen = world.instants.choice(launchers.ranks_of(launcher.pid, world.program))
         os.kill(chosen, number)
@@ -170,16 +167,16 @@ def signal_rank(world: World, launcher: subprocess.Popen, number: int) -> int:
 
 @kind
 def kill_rank(world: World) -> None:
-    """SIGKILL of one rank of a sweep of two by MPI, and of all that the launcher leaves."""
+    """SIGKILL of one rank of a sweep with two ranks by MPI."""
     launcher = start_ranks(world)
     world.pause()
     signal_rank(world, launcher, signal.SIGKILL)
-    launchers.finish(launcher, world.program, PATIENCE_S)
+    launchers.finish(launcher, world.program, TIMEOUT_S)
 
 
 @kind
 def stopped_rank(world: World) -> None:
-    """SIGSTOP of one rank of a sweep of two by MPI; then it goes on, and the sweep ends well, or it is killed."""
+    """SIGSTOP of one rank of a sweep with two ranks by MPI; then SIGCONT, and the sweep ends normally, or SIGKILL."""
     launcher = start_ranks(world)
     world.pause()
     rank = signal_rank(world, launcher, signal.SIGSTOP)
@@ -192,39 +189,39 @@ def stopped_rank(world: World) -> None:
             os.kill(rank, signal.SIGCONT)
     except ProcessLookupError:
         pass
-    launchers.finish(launcher, world.program, PATIENCE_S)
+    launchers.finish(launcher, world.program, TIMEOUT_S)
     if launcher.returncode not in (0, -signal.SIGKILL) and not kill:
-        told = (world.base / "stderr").read_text(errors="replace")
-        raise Finding(f"exit code {launcher.returncode} though the rank went on: {told[-400:]}")
+        stderr = (world.base / "stderr").read_text(errors="replace")
+        raise Finding(f"exit code {launcher.returncode} after SIGCONT: {stderr[-400:]}")
 
 
 @kind
 def kill_in_a_row(world: World) -> None:
-    """Killed in the middle of a write, of which only a part reaches the file."""
+    """Killed within a write, of which only a part reaches the file."""
     world.wait(world.with_shim("kill-write", "bytes"), 0, -signal.SIGKILL)
 
 
 @kind
 def kill_at_a_sync(world: World) -> None:
-    """Killed between what was written and its fsync."""
+    """Killed between a write and its fsync."""
     world.wait(world.with_shim("kill-sync", "syncs"), 0, -signal.SIGKILL)
 
 
 @kind
 def kill_at_a_rename(world: World) -> None:
-    """Killed right before or behind the rename of a whole file."""
+    """Killed right before or after the rename of a complete file."""
     world.wait(world.with_shim("kill-rename", "renames"), 0, -signal.SIGKILL)
 
 
 @kind
 def disk_full(world: World) -> None:
-    """ENOSPC from some byte on."""
+    """ENOSPC after a random number of bytes."""
     world.wait(world.with_shim("full", "bytes"), 0, 1, 3)
 
 
 @kind
-def disk_full_in_fact(world: World) -> None:
-    """A file system with little room left, by another file on it."""
+def small_disk_full(world: World) -> None:
+    """A small file system that another file leaves little room on."""
     ballast = world.base / "disk/ballast"
     space = os.statvfs(world.base / "disk")
     room = world.instants.randrange(max(1, world.counts["bytes"]))
@@ -232,19 +229,19 @@ def disk_full_in_fact(world: World) -> None:
         os.posix_fallocate(file.fileno(), 0, max(1, space.f_bavail * space.f_frsize - room))
     code = world.wait(world.start(), 0, 1, 3)
     ballast.unlink()
-    if code == 3 and "space" not in world.told:
-        raise Finding(f"a full disk is not told: {world.told[-400:]}")
+    if code == 3 and "space" not in world.stderr:
+        raise Finding(f"a full disk is not reported: {world.stderr[-400:]}")
 
 
 @kind
 def write_error(world: World) -> None:
-    """EIO of a write."""
+    """EIO from a write."""
     world.wait(world.with_shim("write-error", "bytes"), 0, 1, 3)
 
 
 @kind
 def sync_error(world: World) -> None:
-    """EIO of an fsync: what was written may not be on the disk."""
+    """EIO from an fsync: written bytes may not be on the disk."""
     world.wait(world.with_shim("sync-error", "syncs"), 0, 1, 3)
 
 
@@ -256,30 +253,30 @@ def rename_error(world: World) -> None:
 
 @kind
 def files_forbidden(world: World) -> None:
-    """No file can be opened for writing any more."""
+    """From some byte on no file can be opened for writing."""
     world.wait(world.with_shim("forbidden", "bytes"), 0, 1, 3)
 
 
 @kind
 def folder_forbidden(world: World) -> None:
-    """The folder's permission to write is revoked; as root, of a sweep that somebody else runs."""
+    """The folder becomes read-only; as root the sweep runs as another user."""
     world.run.mkdir(exist_ok=True)
     other = {"user": NOBODY, "group": NOBODY, "extra_groups": []} if os.geteuid() == 0 else {}
     if other:
-        for path in (world.run, *world.run.rglob("*"), world.base / "cache", *(world.base / "cache").rglob("*")):
+        for path in (world.run, *world.run.rglob("*")):
             os.chown(path, NOBODY, NOBODY, follow_symlinks=False)
     process = world.start(**other)
     world.pause()
     world.run.chmod(0o555)
     world.wait(process, 0, 1, 3)
-    if world.wait(world.start(**other), 3) == 3 and "ermission" not in world.told:
-        raise Finding(f"a folder that cannot be written is not told: {world.told[-400:]}")
+    if world.wait(world.start(**other), 3) == 3 and "ermission" not in world.stderr:
+        raise Finding(f"a read-only folder is not reported: {world.stderr[-400:]}")
     world.run.chmod(0o755)
 
 
 @kind
 def tail_corrupted(world: World) -> None:
-    """The last bytes of a table are gone, zeros, or anything but a line's end, as after a crash of the machine."""
+    """The last bytes of a table are lost, zeros, or anything but a newline, as after a crash of the machine."""
     tables = [world.run / name for name in TABLES if (world.run / name).exists()]
     if tables:
         table = world.instants.choice(tables)
@@ -287,20 +284,17 @@ def tail_corrupted(world: World) -> None:
         body = len(text) - text.find(b"\n") - 1
         if body > 0:
             lost = world.instants.randrange(1, min(body, 3000) + 1)
-            # Curves and geometry of a cell that are gone to the last byte cannot be told from a cell trained without
-            # them.
+            # If all rows of a cell are lost, its curves look as if it had been trained without --save-curves.
             if table.name in ("curves.csv", "geometry.csv") and text[len(text) - lost - 1:len(text) - lost] == b"\n":
                 lost -= 1 if lost > 1 else -1
-            way = world.instants.choice(["gone", "zeros", "noise"])
-            tail = {"gone": b"", "zeros": bytes(lost),
-                    "noise": bytes(b for b in world.instants.randbytes(lost) if b not in b"\r\n") or b"x"}[way]
-            table.write_bytes(text[:len(text) - lost] + tail)
+            noise = bytes(b for b in world.instants.randbytes(lost) if b not in b"\r\n") or b"x"
+            table.write_bytes(text[:len(text) - lost] + world.instants.choice([b"", bytes(lost), noise]))
     kill(world)
 
 
 @kind
 def lock_removed(world: World) -> None:
-    """The lock's file is removed under a sweep; still no second one may write there."""
+    """The lock file of a running sweep is removed; a second sweep must still be refused."""
     process = world.start()
     while process.poll() is None and not world.has_lock(process):
         time.sleep(0.001)
@@ -308,9 +302,9 @@ def lock_removed(world: World) -> None:
     (world.run / ".lock").unlink(missing_ok=True)
     process.send_signal(signal.SIGSTOP)
     try:
-        if process.poll() is None and world.rows_are_missing():  # else it may be behind its work, and the folder free
+        if process.poll() is None and world.rows_are_missing():  # otherwise the sweep may have released the lock
             (world.run / ".lock").unlink(missing_ok=True)
-            world.second_is_refused()
+            world.expect_second_refused()
     finally:
         process.send_signal(signal.SIGCONT)
     world.wait(process, 0)
@@ -318,7 +312,7 @@ def lock_removed(world: World) -> None:
 
 @kind
 def lock_stale(world: World) -> None:
-    """A lock's file that somebody left."""
+    """A lock file that another process left."""
     world.run.mkdir(exist_ok=True)
     (world.run / ".lock").write_bytes(world.instants.choice([b"", b"1 elsewhere 2020-01-01T00:00:00Z\n",
                                                              b"\xff\x00" * 500]))
@@ -327,13 +321,13 @@ def lock_stale(world: World) -> None:
 
 @kind
 def stopped(world: World) -> None:
-    """SIGSTOP; a second sweep is refused; then it goes on or is killed."""
+    """SIGSTOP; a second sweep is refused; then SIGCONT or SIGKILL."""
     process = world.start()
     world.pause(0.5)
     process.send_signal(signal.SIGSTOP)
     try:
         if world.has_lock(process) and (world.run / "accuracy.csv").exists():
-            world.second_is_refused()
+            world.expect_second_refused()
     finally:
         if world.instants.random() < 0.5:
             process.kill()
@@ -343,7 +337,7 @@ def stopped(world: World) -> None:
 
 @kind
 def interrupted(world: World) -> None:
-    """SIGTERM, and half of the times once more."""
+    """SIGTERM, in half of the rounds twice."""
     process = world.start()
     world.pause()
     process.terminate()
@@ -353,7 +347,7 @@ def interrupted(world: World) -> None:
     world.wait(process, 0, 130, -signal.SIGTERM)
 
 
-# ---- the rounds ------------------------------------------------------------------------------------------------------
+# ---- rounds ----------------------------------------------------------------------------------------------------------
 
 def table_rows(path: Path) -> list[dict[str, str]]:
     with path.open(newline="") as file:
@@ -365,7 +359,7 @@ def compare(world: World) -> None:
     whole, run = world.base / "whole", world.run
     names = [sorted(str(path.relative_to(folder)) for path in folder.rglob("*")) for folder in (whole, run)]
     if names[0] != names[1]:
-        raise Finding(f"other files: {sorted(set(names[0]) ^ set(names[1]))}")
+        raise Finding(f"different files: {sorted(set(names[0]) ^ set(names[1]))}")
     for name in names[0]:
         if name == "throughput.csv":
             same = table_rows(whole / name) == table_rows(run / name)
@@ -383,7 +377,7 @@ def finish(world: World) -> None:
 
 
 def measure(world: World) -> None:
-    """The undisturbed sweep: its tables, and what instants are drawn from."""
+    """Runs the undisturbed sweep: its tables, and the ranges that instants are drawn from."""
     began = time.monotonic()
     world.wait(world.start("--workers", "2"), 0)
     world.seconds = time.monotonic() - began
@@ -393,25 +387,24 @@ def measure(world: World) -> None:
         "LD_PRELOAD": world.shim, "EAB_FAULT_FOLDER": str(world.run), "EAB_FAULT_COUNTS": str(counts)}), 0)
     world.counts = dict(zip(("bytes", "syncs", "renames"), map(int, counts.read_text().split())))
     if not all(world.counts.values()):
-        raise Finding(f"the shim sees nothing: {world.counts}")
+        raise Finding(f"the shim is not loaded or counts nothing: {world.counts}")
     shutil.move(world.run, world.base / "whole")
 
 
 def usable_kinds(world: World) -> tuple[list[str], list[str]]:
-    """Those that can be had here, and why the others cannot."""
+    """The kinds that work on this machine, and a line for each of the others."""
     lacking = {}
     if not world.small_disk:
-        lacking["disk-full-in-fact"] = "no file system of its own can be mounted"
+        lacking["small-disk-full"] = "no small file system can be mounted"
     if not shutil.which("mpirun") or not list(Path(world.program).resolve().parent.glob("libeabench_mpi*")):
         lacking["kill-rank"] = lacking["stopped-rank"] = "no mpirun, or a program without MPI"
     if os.geteuid() == 0:
         for path in (world.base, world.base / "disk"):
             path.chmod(0o755)
         probe = subprocess.run([world.program, "--version"], check=False, capture_output=True, user=NOBODY,
-                               group=NOBODY,
-                               extra_groups=[]) if os.access(world.program, os.X_OK) else None
+                               group=NOBODY, extra_groups=[]) if os.access(world.program, os.X_OK) else None
         if probe is None or probe.returncode:
-            lacking["folder-forbidden"] = "nobody else can run the program"
+            lacking["folder-forbidden"] = "other users cannot run the program"
     return [name for name in KINDS if name not in lacking], [f"{name}: skipped, {why}" for name, why in lacking.items()]
 
 
@@ -445,9 +438,8 @@ def rounds(world: World, count: int, chosen: list[str]) -> int:
 
 
 def mount_small_disk(base: Path) -> bool:
-    return os.geteuid() == 0 and subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64m,mode=755", "eabench-faults",
-                                                 base / "disk"],
-                                                check=False, capture_output=True).returncode == 0
+    mount = ["mount", "-t", "tmpfs", "-o", "size=64m,mode=755", "eabench-faults", base / "disk"]
+    return os.geteuid() == 0 and subprocess.run(mount, check=False, capture_output=True).returncode == 0
 
 
 def main() -> int:
@@ -466,12 +458,11 @@ def main() -> int:
     shim = options.shim or str(Path(program).parent / "tests/fault_shim.so")
     for path in (program, shim):
         if not Path(path).exists():
-            parser.error(f"{path} is not there")
+            parser.error(f"{path} does not exist")
     seed = random.randrange(1 << 32) if options.seed is None else options.seed
     base = Path(tempfile.mkdtemp(prefix="eabench-faults-", dir=options.folder))
     (base / "spec.ini").write_text(SPEC)
     (base / "disk").mkdir()
-    (base / "cache").mkdir()
     world = World(program, shim, base, random.Random(seed), mount_small_disk(base))
     findings = 1
     try:

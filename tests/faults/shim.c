@@ -1,11 +1,11 @@
-/* Preloaded into eabench by faults.py: disturbs what it does with the files of one folder. The environment says what:
+/* Preloaded into eabench by faults.py: injects a fault into file operations in one folder. The environment sets it:
  *
- *   EAB_FAULT_FOLDER  the folder; nothing else is touched
- *   EAB_FAULT         kill-write, kill-sync, kill-rename, full, write-error, sync-error, rename-error, forbidden; else
- *   none EAB_FAULT_AT      when: at this byte of all that is written there (full, write-error, kill-write, forbidden),
- *   counted from 0,
- *                     or at this fsync or rename, counted from 0
- *   EAB_FAULT_COUNTS  a file that gets "bytes fsyncs renames" when the process ends: what there is to choose from
+ *   EAB_FAULT_FOLDER  the folder; operations elsewhere are unchanged
+ *   EAB_FAULT         kill-write, kill-sync, kill-rename, full, write-error, sync-error, rename-error, forbidden;
+ *                     anything else: no fault
+ *   EAB_FAULT_AT      when, counted from 0: at this byte of all bytes written there (full, write-error, kill-write,
+ *                     forbidden), or at this fsync or rename
+ *   EAB_FAULT_COUNTS  a file that gets the totals "bytes fsyncs renames" when the process ends
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -38,7 +38,7 @@ static int is_in_folder(const char *path) {
     return length && strncmp(path, folder, length) == 0 && path[length] == '/';
 }
 
-static int is_file_there(int fd) {
+static int is_open_in_folder(int fd) {
     char name[64], path[4096];
     snprintf(name, sizeof name, "/proc/self/fd/%d", fd);
     const ssize_t length = readlink(name, path, sizeof path - 1);
@@ -55,7 +55,7 @@ static int refuse(int error) {
 __attribute__((visibility("default"))) ssize_t write(int fd, const void *from, size_t size) {
     static ssize_t (*real)(int, const void *, size_t);
     if (!real) *(void **)&real = dlsym(RTLD_NEXT, "write");
-    if (!size || !is_file_there(fd)) return real(fd, from, size);
+    if (!size || !is_open_in_folder(fd)) return real(fd, from, size);
     const long long before = atomic_fetch_add(&bytes, (long long)size), at = fault_at(), room = at - before;
     if (room >= (long long)size) return real(fd, from, size);
     if (fault_is("kill-write")) {
@@ -70,7 +70,7 @@ __attribute__((visibility("default"))) ssize_t write(int fd, const void *from, s
 __attribute__((visibility("default"))) int fsync(int fd) {
     static int (*real)(int);
     if (!real) *(void **)&real = dlsym(RTLD_NEXT, "fsync");
-    if (!is_file_there(fd)) return real(fd);
+    if (!is_open_in_folder(fd)) return real(fd);
     const long long number = atomic_fetch_add(&syncs, 1);
     if (number == fault_at() && fault_is("kill-sync")) raise(SIGKILL);
     if (number >= fault_at() && fault_is("sync-error")) return refuse(EIO);
@@ -83,7 +83,7 @@ __attribute__((visibility("default"))) int rename(const char *from, const char *
     if (!is_in_folder(to)) return real(from, to);
     const long long number = atomic_fetch_add(&renames, 1);
     if (number == fault_at() && fault_is("kill-rename")) {
-        if (number % 2 && real(from, to)) return -1; /* before it, or behind it */
+        if (number % 2 && real(from, to)) return -1; /* killed before or after the rename */
         raise(SIGKILL);
     }
     if (number >= fault_at() && fault_is("rename-error")) return refuse(EACCES);
@@ -106,7 +106,7 @@ __attribute__((visibility("default"))) int open(const char *path, int flags, ...
     return real(path, flags, mode);
 }
 
-__attribute__((destructor)) static void tell(void) {
+__attribute__((destructor)) static void write_counts(void) {
     const char *path = getenv("EAB_FAULT_COUNTS");
     FILE *file = path ? fopen(path, "w") : NULL;
     if (!file) return;

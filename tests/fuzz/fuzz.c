@@ -12,7 +12,7 @@
 
 void fuzz_expect(bool condition, const char *what) {
     if (condition) return;
-    dprintf(STDERR_FILENO, "fuzz: expected: %s\n", what); /* stderr may be somewhere else */
+    dprintf(STDERR_FILENO, "fuzz: expected: %s\n", what); /* the target may have redirected stderr */
     abort();
 }
 

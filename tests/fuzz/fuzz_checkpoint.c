@@ -1,8 +1,7 @@
-/* The reader of checkpoints, from which a sweep resumes within its cells. The input is a list of edits (two bytes:
- * where, one: how many, then these bytes) of a checkpoint that the target has made of two tiny cells; its first two
- * bytes, if not 0, are the length to cut it to. The checksum stays that of the unedited file. A file that differs from
- * it is refused with one line, and training starts anew; eab_checkpoint_cells, which does not check the sum, returns
- * ids or one line. */
+/* The reader of checkpoints. The target writes a checkpoint of two tiny cells, and the input edits it: the first two
+ * bytes, if not 0, are the length to cut it to; then come edits, each of a position (two bytes), a count (one byte) and
+ * the new bytes. The checksum stays that of the unedited file, so an edited file must be refused with one line, and
+ * training must start anew. eab_checkpoint_cells, which does not check the sum, must return ids or one line. */
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -71,7 +70,7 @@ int LLVMFuzzerInitialize(int *argc, char ***argv) {
     whole_size = fread(whole, 1, sizeof whole, file);
     fclose(file);
     notes = 0;
-    fuzz_expect(train(true) != 0 && notes == 0, "a checkpoint that is taken");
+    fuzz_expect(train(true) != 0 && notes == 0, "an unedited checkpoint that is used");
     return 0;
 }
 

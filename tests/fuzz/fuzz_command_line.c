@@ -1,7 +1,6 @@
-/* The command line, up to the work: words between newlines, the first of them the command. Whatever they are, the exit
- * code is one of the documented ones, and bad input is told by one line on standard error. The work (specs, devices,
- * training) is taken out by the linker (CMakeLists.txt): what stands in its place fails as a machine does where nothing
- * is to be had. */
+/* The command line: words separated by newlines, the first of them the command. The exit code must be a documented one,
+ * and bad input must give one line on stderr. The linker (CMakeLists.txt) replaces the functions that do the work
+ * (specs, devices, training) by stubs that fail as without a device. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,16 +14,16 @@ int eabench_main(int argc, char **argv);
 
 enum { MAX_WORDS = 32 };
 
-/* ---- in place of the work ------------------------------------------------------------------------------------ */
+/* ---- stubs ----------------------------------------------------------------------------------------------------- */
 
-static bool worked; /* the command line was taken */
+static bool worked; /* the command line was accepted and a stub called */
 
 static int no_device(void) {
     worked = true;
     return eab_fail(EAB_NO_DEVICE, "no device");
 }
 
-/* The linker's names for what stands in for a function. */
+/* The linker's names for the stubs. */
 /* NOLINTBEGIN(bugprone-reserved-identifier) */
 int __wrap_eab_plan_load(void);
 int __wrap_eab_merge(void);
@@ -43,22 +42,22 @@ int __wrap_eab_plan_make(void) { return no_device(); }
 
 /* ---- the target ---------------------------------------------------------------------------------------------- */
 
-static FILE *said, *nowhere;
+static FILE *messages, *nowhere;
 static char lines[1 << 14];
 
 int LLVMFuzzerInitialize(int *argc, char ***argv) {
     (void)argc;
     (void)argv;
-    said = fmemopen(lines, sizeof lines, "w");
+    messages = fmemopen(lines, sizeof lines, "w");
     nowhere = fopen("/dev/null", "w");
-    fuzz_expect(said && nowhere, "streams");
+    fuzz_expect(messages && nowhere, "streams");
     return 0;
 }
 
 static void expect_code(int code) {
     const bool documented = code == EAB_EXIT_DONE || code == EAB_EXIT_BAD_INPUT || code == EAB_EXIT_ENVIRONMENT;
-    fuzz_expect(documented, "an exit code that is documented");
-    fuzz_expect(code != EAB_EXIT_ENVIRONMENT || worked, "3 only for what the machine lacks");
+    fuzz_expect(documented, "a documented exit code");
+    fuzz_expect(code != EAB_EXIT_ENVIRONMENT || worked, "exit code 3 only after the command line was accepted");
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
@@ -69,20 +68,20 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         word = strchr(word, '\n');
         if (word) *word++ = '\0';
     }
-    rewind(said);
+    rewind(messages);
     worked = false;
     FILE *const out = stdout, *const err = stderr;
     stdout = nowhere;
-    stderr = said;
+    stderr = messages;
     const int code = run(count, words);
     fflush(stdout);
     fflush(stderr);
-    const long length = ftell(said);
+    const long length = ftell(messages);
     stdout = out;
     stderr = err;
 
     expect_code(code);
-    fuzz_expect(length >= 0 && (size_t)length < sizeof lines, "few words on standard error");
+    fuzz_expect(length >= 0 && (size_t)length < sizeof lines, "a short output on stderr");
     if (code == EAB_EXIT_BAD_INPUT) {
         fuzz_expect(length > 1 && lines[length - 1] == '\n', "a whole line for bad input");
         lines[length - 1] = '\0';

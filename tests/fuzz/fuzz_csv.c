@@ -1,5 +1,5 @@
-/* The CSV reader. Rows follow one another without a gap, and a row written again as the writer does it reads as the
- * same fields. */
+/* The CSV reader and writer. Rows must follow each other without a gap, and rows that are written and read again must
+ * have the same fields. */
 #include <glib.h>
 #include <string.h>
 
@@ -17,7 +17,7 @@ int LLVMFuzzerInitialize(int *argc, char ***argv) {
     return 0;
 }
 
-/* Reads what the rows were written as; the reader of the input goes on behind this. */
+/* Reads the written rows, and compares them with the fields of the input. */
 static void expect_same_again(const GString *text, int64_t rows, const GString *fields) {
     eab_csv_row row;
     GString *again = g_string_new(NULL);
@@ -58,8 +58,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         end = row.end;
     }
     fuzz_expect(event != EAB_CSV_UNREADABLE, "no error of a file in memory");
-    fuzz_expect(event != EAB_CSV_END || end == (int64_t)size, "the end at the end");
-    fuzz_expect(event == EAB_CSV_END || row.begin == end, "what is torn or damaged right behind the last row");
+    fuzz_expect(event != EAB_CSV_END || end == (int64_t)size, "the end of the file after the last row");
+    fuzz_expect(event == EAB_CSV_END || row.begin == end, "torn or damaged text right after the last row");
     if (event == EAB_CSV_DAMAGED) fuzz_expect_line(eab_last_error());
     eab_csv_reader_free(reader);
     fclose(stream);

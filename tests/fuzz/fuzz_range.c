@@ -1,5 +1,5 @@
-/* The grammar of values: one byte chooses the option, the rest is its text. Values that are taken are within the
- * option's bounds, and each reads back from what it is printed as. */
+/* The grammar of values: the first byte chooses the option, the rest is its text. Accepted values must be within the
+ * option's bounds, and a printed value must be read as the same value. */
 #include <glib.h>
 #include <stdlib.h>
 #include <string.h>

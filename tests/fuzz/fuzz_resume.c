@@ -1,7 +1,7 @@
-/* Resuming from hostile tables. One byte chooses the table and whether our own header is put before the rest of the
- * input, in which "$N$" stands for the row of the plan's cell N as a sweep writes it, and "$N:COLUMN=TEXT$" for the
- * same with TEXT in a column, so that what is tested stays the same as columns come and go. The tables are read as a
- * resume reads them, without changing anything. */
+/* Resuming from damaged tables. The first byte chooses the table, and whether a correct header comes before the rest of
+ * the input. There "$N$" stands for the row of the plan's cell N as a sweep writes it, and "$N:COLUMN=TEXT$" for that
+ * row with TEXT in a column, so that inputs stay useful when columns are added. The tables are read as a resume reads
+ * them, without writing. */
 #include <glib.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,11 +15,12 @@ static const char spec_text[] =
     "[task recurrence low]\nbasis = 4\ndelay = 2\n[task parity]\n[task mixture]\n"
     "parts = recurrence(basis=4 delay=2) + recurrence(basis=4 delay=3)\n[model]\nd_model = 8\n"
     "[train]\nseed = 1:3\nsteps = 2\n";
-enum { ROWS = 10 }; /* of cells that an input can name */
+enum { ROWS = 10 }; /* the number of cells that an input can name */
 
 static eab_plan plan;
 static fuzz_file file;
-static char *folders[EAB_TABLE_COUNT], *links[EAB_TABLE_COUNT]; /* each with one table, which is the file in memory */
+static char *folders[EAB_TABLE_COUNT],
+    *links[EAB_TABLE_COUNT]; /* each folder has one table, a link to the file in memory */
 static GString *headers[EAB_TABLE_COUNT], *rows[EAB_TABLE_COUNT][ROWS];
 
 static void remove_folders(void) {
@@ -66,7 +67,7 @@ int LLVMFuzzerInitialize(int *argc, char ***argv) {
     return 0;
 }
 
-/* Puts `value` into the column of the text's rows from `begin` on; our own rows quote nothing. */
+/* Replaces the column by `value` in the rows of `text` from `begin` on; these rows have no quoted fields. */
 static void replace_column(GString *text, gsize begin, int32_t column, const char *value) {
     char **lines = g_strsplit(text->str + begin, "\n", -1);
     g_string_truncate(text, begin);
@@ -80,7 +81,7 @@ static void replace_column(GString *text, gsize begin, int32_t column, const cha
     g_strfreev(lines);
 }
 
-/* The input with the cells' rows in it. */
+/* Appends the input, with the rows of cells in place of $...$. */
 static void append_input(GString *text, eab_table table, const char *input) {
     while (*input) {
         const char *end = input[0] == '$' && g_ascii_isdigit(input[1]) ? strchr(input + 1, '$') : NULL;
@@ -121,13 +122,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     }
     eab_run_summary summary;
     eab_run_folder_summary(run, &summary);
-    fuzz_expect(summary.done >= 0 && summary.done <= plan.count, "no more cells than there are");
-    fuzz_expect(summary.diverged <= summary.done && summary.solved <= summary.done, "parts not above the whole");
+    fuzz_expect(summary.done >= 0 && summary.done <= plan.count, "no more cells than the plan has");
+    fuzz_expect(summary.diverged <= summary.done && summary.solved <= summary.done,
+                "diverged and solved cells among those done");
     for (int64_t i = 0; i < plan.count; i++) {
         eab_cell_outcome outcome;
         const bool known = eab_run_folder_outcome(run, i, &outcome);
         const bool result = known && eab_cell_status_is_result(outcome.status);
-        fuzz_expect(result == eab_run_folder_has(run, i), "that a cell is there where its result is");
+        fuzz_expect(result == eab_run_folder_has(run, i), "a cell that is done if and only if it has a result");
     }
     eab_run_folder_close(run);
     return 0;

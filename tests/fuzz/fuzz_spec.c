@@ -1,5 +1,5 @@
-/* The spec parser and --set: a file's text, then what --set says, each behind a byte 0x1F. A spec that is taken prints
- * as a text that reads as the same spec, and makes a plan or is refused. */
+/* The spec parser and --set: the text of a file, then the values of --set, each after a byte 0x1F. A printed spec must
+ * be read as the same spec, and an accepted one must give a plan or be refused. */
 #include <glib.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,7 +14,7 @@ static void expect_same_again(const eab_spec *spec) {
     char *text = eab_spec_print(spec);
     eab_spec again;
     fuzz_expect(eab_spec_parse("again.ini", text, strlen(text), NULL, &again) == 0,
-                "a printed spec that is read again");
+                "a printed spec that is accepted");
     char *printed = eab_spec_print(&again);
     fuzz_expect(strcmp(text, printed) == 0, "the same text of a spec printed and read");
     g_free(printed);
@@ -30,7 +30,7 @@ static void make_plan(const eab_spec *spec) {
         return;
     }
     fuzz_expect(plan.count > 0 && plan.count <= EAB_PLAN_MAX_CELLS, "a number of cells within the bounds");
-    for (int64_t i = 0; i < plan.count; i++) fuzz_expect(eab_cell_flop(&plan.cells[i].config) > 0, "cells that cost");
+    for (int64_t i = 0; i < plan.count; i++) fuzz_expect(eab_cell_flop(&plan.cells[i].config) > 0, "cells with a cost");
     eab_plan_free(&plan);
 }
 

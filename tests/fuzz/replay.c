@@ -1,5 +1,5 @@
-/* libFuzzer's place in an ordinary build: gives the target each file that the arguments name, and each file of each
- * folder. */
+/* Replaces libFuzzer in an ordinary build: runs the target on each file, and on each file of each folder, among the
+ * arguments. */
 #include <dirent.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -28,7 +28,7 @@ static int replay_file(const char *path) {
         size += got;
     }
     fclose(file);
-    printf("%s\n", path); /* that which fails is the last one */
+    printf("%s\n", path); /* after a failure the last line names the input */
     fflush(stdout);
     uint8_t *exact = malloc(size ? size : 1); /* so that the sanitizer sees a read past the end */
     fuzz_expect(exact, "memory");

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# Builds examples/attention with the library in each way that another project can, and runs it: by the CMake package and
-# pkg-config from an installed tree that has moved, from folders that are absolute, below DESTDIR, and with the sources
-# as a part of its own build. Paths hold blanks and letters beyond ASCII; the rest of the tree is not in reach.
+# Builds examples/attention against the library in each way that another project can, and runs it: by the CMake package
+# and by pkg-config from an installed tree that was moved, from absolute install folders, below DESTDIR, and with the
+# sources as a part of its own build. Paths have blanks and non-ASCII letters. The example is copied, so that it cannot
+# use the rest of the tree.
 # Usage: run.sh BUILD
 set -euo pipefail
 build=$(realpath -- "${1:?the build folder}")
@@ -54,7 +55,7 @@ outside=$(sed -n 's/^-- \(Installing\|Up-to-date\|Symlink\): //p' "$scratch/log"
 [[ -z $outside ]] || fail "written outside the prefix: $outside"
 if grep -r -l -I -F -e "$root" -e "$build" "$prefix"; then fail "these name the source or build folder"; fi
 
-# ---- what is there ---------------------------------------------------------------------------------------------------
+# ---- installed files -------------------------------------------------------------------------------------------------
 
 library=$(find "$prefix" -name 'libeabench.so')
 [[ -n $library ]] || fail "no libeabench.so"
@@ -67,11 +68,11 @@ foreign=$(nm -D --defined-only "$library" |
     awk '$2 ~ /[TDBRVW]/ && $3 !~ /^eab_/ { print $3 }')
 [[ -z $foreign ]] || fail "libeabench.so exports foreign names: $foreign"
 
-# Each public header stands alone, in C and, where a compiler is here, in C++; includes outside the prefix would fail.
+# Each public header compiles alone, in C and, if a compiler is installed, in C++.
 while IFS= read -r header; do
-    $cc -std=c17 -Wall -Wextra -Wpedantic -Werror -fsyntax-only -x c "$header" || fail "$header is no C17"
+    $cc -std=c17 -Wall -Wextra -Wpedantic -Werror -fsyntax-only -x c "$header" || fail "$header is not C17"
     if command -v c++ >/dev/null; then
-        c++ -std=c++17 -Wall -Wextra -Wpedantic -Werror -fsyntax-only -x c++ "$header" || fail "$header is no C++"
+        c++ -std=c++17 -Wall -Wextra -Wpedantic -Werror -fsyntax-only -x c++ "$header" || fail "$header is not C++"
     fi
 done < <(find "$prefix/include" -name '*.h')
 

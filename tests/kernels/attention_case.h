@@ -20,9 +20,9 @@ typedef struct {
     eab_attention_args args;
     float slopes[16], scale;
     int64_t qkv_count, out_count, rows; /* floats in the q, k, v buffer, in out, and rows of row_stat */
-    int64_t part[3];                    /* where q, k, v begin */
+    int64_t part[3];                    /* offsets of q, k, v */
     guarded qkv, dout;
-    double *exact[RESULT_COUNT], *terms[RESULT_COUNT]; /* float64 results, and the size of their terms; contiguous */
+    double *exact[RESULT_COUNT], *terms[RESULT_COUNT]; /* float64 results and the sizes of their terms; contiguous */
     double plain_error[RESULT_COUNT];                  /* norm of plain - exact */
     double term_norm[RESULT_COUNT];
     double *row_stat; /* exact */
@@ -37,17 +37,17 @@ typedef struct {
 attention_problem attention_problem_new(attention_case spec, uint32_t seed, bool with_references);
 void attention_problem_free(attention_problem *problem);
 
-/* The case as one line. */
+/* The case in one line. */
 const char *attention_case_name(const attention_case *spec);
 
-/* Runs forward and backward of a SIMD level; fails the test on a bad status or a broken guard. */
+/* Runs the forward and backward kernels of a SIMD level; fails the test on a bad status or a changed guard. */
 attention_results attention_run(const attention_problem *problem, const eab_cpu_kernels *kernels);
 void attention_results_free(attention_results *results);
 
-/* docs/design.md 1; infinite if any value is not finite. */
+/* error_ratio (docs/design.md 1); infinite if any value is not finite. */
 double attention_error_ratio(const attention_problem *problem, const attention_results *results, int which);
 
-/* Where element (batch, head, time, i) of result `which` is. */
+/* The address of element (batch, head, time, i) of result `which`. */
 float *attention_at(const attention_problem *problem, const attention_results *results, int which, int32_t batch,
                     int32_t head, int32_t time, int32_t i);
 

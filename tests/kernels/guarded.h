@@ -1,4 +1,4 @@
-/* Buffers of floats between guard zones: a kernel must write all of a result and nothing else. */
+/* Buffers of floats between guard zones. Tests check that a kernel writes all of its result and nothing else. */
 #ifndef EAB_TESTS_KERNELS_GUARDED_H
 #define EAB_TESTS_KERNELS_GUARDED_H
 
@@ -11,7 +11,7 @@ typedef struct {
     void *memory;
 } guarded;
 
-/* All of it, with the guards, is filled with a NaN pattern that no arithmetic produces. */
+/* Data and guards are filled with a NaN pattern that no arithmetic produces. */
 guarded guarded_new(int64_t count);
 void guarded_free(guarded *buffer);
 
@@ -24,7 +24,7 @@ bool guarded_intact(const guarded *buffer);
 /* Whether a value still has guarded_new's pattern. */
 bool guarded_untouched(float value);
 
-/* Whether two results have the same bits: NaN equals itself, 0 and -0 differ. */
+/* Whether two results have the same bits: equal NaN are the same, 0 and -0 are not. */
 bool same_floats(const float *x, const float *y, int64_t count);
 
 #endif

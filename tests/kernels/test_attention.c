@@ -207,7 +207,7 @@ Test(attention, same_bits_standalone) {
 Test(attention, same_bits_twice) { for_every_variant(70, 17, 1, same_twice); }
 
 static void same_alone(attention_problem *problem, const eab_cpu_kernels *kernels) {
-    /* The last batch element and head, alone and contiguous, against the same inside the batch. */
+    /* Compares the last batch element and head, computed alone and contiguous, with its results in the batch. */
     const attention_case *spec = &problem->spec;
     const int32_t batch = spec->batch - 1, head = spec->heads - 1;
     attention_case alone_spec = *spec;
@@ -289,10 +289,10 @@ Test(attention, memory_grows_linearly_with_context) {
     cr_expect_leq(workspace_of(65536, false, false, true), 300000, "without slopes the forward pass needs tiles only");
 }
 
-/* ---- NaN and infinity in masked pairs ------------------------------------------------------------------------------ */
+/* ---- NaN and infinity in masked pairs ---------------------------------------------------------------------------- */
 
-/* Puts `bad` into operand `part` (q, k, v: 0 to 2; dout: 3) at (batch 0, head 1, time), and expects results that do not
- * depend on it to be finite: rows before it for a key or value, keys after it for a query or dout. */
+/* Writes `bad` to operand `part` (q, k, v: 0 to 2; dout: 3) at (batch 0, head 1, time), and expects the results that do
+ * not depend on it to be finite: rows before it for a key or value, keys after it for a query or dout. */
 static void masked_pairs_stay_out(attention_problem *problem, const eab_cpu_kernels *kernels, int part, int32_t time,
                                   float bad) {
     const attention_case *spec = &problem->spec;

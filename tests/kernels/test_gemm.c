@@ -33,7 +33,7 @@ static gemm_problem problem_new(gemm_case spec, uint32_t seed) {
     const int32_t b_rows = spec.transpose_b ? spec.n : spec.k, b_width = spec.transpose_b ? spec.k : spec.n;
     const int32_t lda = a_width + spec.extra, ldb = b_width + spec.extra, ldc = spec.n + spec.extra;
     gemm_problem p = {.spec = spec};
-    /* The last row has no gap after it: to read or write there is out of bounds. */
+    /* The last row has no gap after it, so that an access beyond it is out of bounds. */
     p.a = guarded_new((int64_t)(a_rows - 1) * lda + a_width);
     p.b = guarded_new((int64_t)(b_rows - 1) * ldb + b_width);
     p.c_before = guarded_new((int64_t)(spec.m - 1) * ldc + spec.n);
@@ -201,7 +201,7 @@ Test(gemm, same_bits_in_any_size) {
     }
 }
 
-/* The finished product is the plain one with the finish applied to each element afterwards. */
+/* A product with a finish has the bits of the plain product with the finish applied to each element. */
 Test(gemm, finishes_each_element) {
     static const int32_t sizes[][3] = {{1, 1, 1}, {9, 7, 5}, {17, 21, 21}, {31, 50, 40}, {70, 67, 300}, {200, 8, 31}};
     for (int level = 0; level < LEVELS; level++)
@@ -239,7 +239,7 @@ static void gelu(double x, double *value, double *slope) {
     *slope = (1 + t) / 2 + x / 2 * (1 - t * t) * factor * (1 + 3 * cube * x * x);
 }
 
-/* Values and slopes are those of the plain product; nothing is written between rows, before or after. */
+/* Values and slopes agree with gelu of the plain product; nothing is written between, before or after the rows. */
 Test(gemm, finishes_by_gelu) {
     static const int32_t sizes[][3] = {{1, 1, 1}, {9, 7, 5}, {17, 21, 21}, {49, 50, 40}, {70, 67, 300}, {200, 8, 31}};
     for (int level = 0; level < LEVELS; level++)

@@ -51,7 +51,7 @@ Test(exp, below_1_3_ulp_over_its_range) {
     expect_below("exp of floats", results, 1, 1.3);
 }
 
-/* Below the range 0, above it the value at its end, for floats of all sizes and infinities; NaN stays NaN. */
+/* Below the range the result is 0, above it the value at its end, also for infinities; NaN stays NaN. */
 Test(exp, ends) {
     float x[SWEEP_BLOCK], y[SWEEP_BLOCK], y2[SWEEP_BLOCK];
     const uint32_t below = bits_of(EAB_EXP_LOWEST), above = bits_of(EAB_EXP_HIGHEST);
@@ -101,7 +101,7 @@ static void exact_log(double x, double exact[SWEEP_RESULTS], double unit[SWEEP_R
 Test(log, below_two_ulp) {
     sweep_result results[LEVELS] = {0};
     sweep_floats(LEAST_NORMAL, LARGEST, sweep_step(), run_log, exact_log, results);
-    sweep_floats(ONE - 4096, ONE + 4096, 1, run_log, exact_log, results); /* where the result is small */
+    sweep_floats(ONE - 4096, ONE + 4096, 1, run_log, exact_log, results); /* near 1, where the result is small */
     expect_below("log", results, 0, 2);
     cr_expect_eq(eab_log_vec(eab_splat(1))[0], 0);
     cr_expect(isnan(eab_log_vec(eab_splat(NAN))[0]));

@@ -1,4 +1,4 @@
-/* kernels/mechanism.h: names, classes, scales, and formulas against float64 and finite differences. */
+/* kernels/mechanism.h: names, classes, scales; formulas against float64 and finite differences. */
 #include <criterion/criterion.h>
 #include <math.h>
 #include <string.h>

@@ -1,6 +1,6 @@
-/* Attention's prefetches (kernels/cpu/prefetch.h): every line of the next block, and no other line. They are in
- * time, except for the last lines of the last matrix, which wait until there is one for each term of a product and
- * come first in the next block. test_attention.c checks that prefetching changes no result. */
+/* Attention's prefetches (kernels/cpu/prefetch.h): every cache line of the next block and few others, before the block
+ * begins. Only the last lines of the last matrix may come in the next block, since a product prefetches one line for
+ * each of its terms. test_attention.c checks that prefetching changes no result. */
 #include <criterion/criterion.h>
 #include <stdlib.h>
 
@@ -66,7 +66,8 @@ static void multiply(problem *p, double work, int32_t depth) {
     }
 }
 
-/* All lines of rows [first, first + rows) of a head were prefetched, in matrices [from, to), and few others. */
+/* Expects that the lines of rows [first, first + rows) of a head in matrices [from, to), and few others, were
+ * prefetched. */
 static void expect_block(problem *p, const char *what, int64_t index, int32_t first, int32_t rows, int from, int to) {
     const int64_t lines = p->floats / LINE_FLOATS;
     const int64_t begin = head_place_at(&p->args, index).in + (int64_t)first * p->args.head_dim;
@@ -80,7 +81,7 @@ static void expect_block(problem *p, const char *what, int64_t index, int32_t fi
             *(matrix + 1 == MATRICES ? &late : &missing) += wanted && !times;
             others += !wanted && times;
         }
-    /* A matrix may end inside a line, and the last steps of a product may go past it. */
+    /* A matrix may end within a line, and the last steps of a product may prefetch beyond it. */
     cr_expect(missing == 0, "%s: %ld lines missing", what, (long)missing);
     cr_expect(late <= p->args.head_dim, "%s: %ld lines of the last matrix missing", what, (long)late);
     cr_expect(others <= p->args.head_dim + 3 * MATRICES, "%s: %ld other lines", what, (long)others);
@@ -99,7 +100,7 @@ static void walk_through(int32_t batch, int32_t heads, int32_t context, int32_t 
         const int32_t next = first + MOST < context ? first + MOST : 0;
         const int64_t next_index = next ? index : index + 1;
         prefetch_behind(&p.ahead, index, first, MOST, 2 * pairs * head_dim);
-        multiply(&p, 2.3 * pairs * head_dim, head_dim); /* tiles on the diagonal do more than their pairs */
+        multiply(&p, 2.3 * pairs * head_dim, head_dim); /* tiles on the diagonal also compute masked pairs */
         if (!begins && next_index < head_places(&p.args))
             expect_block(&p, "the next block", next_index, next, context - next < MOST ? context - next : MOST, 0,
                          MATRICES);
@@ -128,7 +129,7 @@ Test(prefetch, the_second_half_of_the_first_block) {
     problem_free(&p);
 }
 
-/* With a long context little is due at a time; no line is prefetched more than twice. */
+/* With a long context each product prefetches little; no line is prefetched more than twice. */
 Test(prefetch, is_spread_over_the_work) {
     problem p = problem_new(1, 2, 64, 64);
     problem_start(&p);

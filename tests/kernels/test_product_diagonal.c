@@ -1,5 +1,5 @@
-/* Products on the diagonal (kernels/cpu/product.h) at every SIMD level, against float64. Inputs that may not be read
- * are NaN; memory that may not be written must not change. */
+/* Products on the diagonal (kernels/cpu/product.h) at every SIMD level, against float64. Inputs that must not be read
+ * are NaN; memory that must not be written is checked. */
 #include <criterion/criterion.h>
 #include <math.h>
 #include <string.h>
@@ -37,7 +37,8 @@ enum { SIZES = sizeof sizes / sizeof *sizes };
 static int32_t triangle_step(const level *at) { return at->lanes < 8 ? at->lanes : 8; }
 static int32_t stair_rows(const level *at) { return at->lanes > 8 ? at->lanes : 8; }
 
-/* `sum` of terms whose sizes add up to `size`, in any order, with or without contraction. */
+/* Expects `sum`, up to rounding in any order of the terms, with or without contraction; `size`: the terms' sum of
+ * sizes. */
 static void expect_close(const level *at, const char *name, int32_t rows, int32_t columns, float value, double sum,
                          double size, int32_t terms) {
     cr_assert(fabs((double)value - sum) <= 1.2e-7 * (terms + 1) * size, "%s, %s, %d x %d: %g, not %g",

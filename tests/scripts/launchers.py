@@ -1,4 +1,4 @@
-"""What the tests of MPI and of faults share: a launcher's ranks, and its end."""
+"""Helpers of the tests with MPI: the ranks of a launcher, and waiting for its end."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 
 def ranks_of(launcher: int, program: str) -> list[int]:
-    """The process ids of a launcher's ranks that live, in any depth below it."""
+    """The process ids of a launcher's running ranks, at any depth below it."""
     parents = {}
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
@@ -29,8 +29,8 @@ def ranks_of(launcher: int, program: str) -> list[int]:
 
 
 def finish(launcher: subprocess.Popen, program: str, seconds: float) -> tuple[str, str]:
-    """The launcher's output after its end. Open MPI's launcher may hang once its ranks are gone (seen in 4.1.4, within
-    PMIx_server_finalize); it is then killed, as only the end of all ranks matters."""
+    """Waits for the launcher and returns its output. Open MPI's launcher may hang after its ranks have ended (seen in
+    4.1.4, within PMIx_server_finalize); it is then killed, since only the end of all ranks matters."""
     deadline, alone = time.monotonic() + seconds, 0
     while True:
         try:

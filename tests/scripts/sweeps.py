@@ -1,5 +1,5 @@
-"""What the tests of the sweep share: a small spec, its tables, starting and killing. EABENCH names the binary (default:
-build/release/eabench)."""
+"""Helpers of the tests that run eabench: a small spec, starting and killing sweeps, reading tables. EABENCH names the
+program (default: build/release/eabench)."""
 
 from __future__ import annotations
 
@@ -15,8 +15,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 EABENCH = os.environ.get("EABENCH", str(ROOT / "build/release/eabench"))
-needs_eabench = pytest.mark.skipif(not Path(EABENCH).exists(), reason=f"{EABENCH} is not built; EABENCH names the "
-                                                                      "binary")
+needs_eabench = pytest.mark.skipif(not Path(EABENCH).exists(), reason=f"{EABENCH} is not built; EABENCH names another")
 
 TINY = """[task recurrence]
 basis = 4, 8
@@ -36,31 +35,6 @@ seed = 1:3
 CELLS = 24
 LONG = ["--set", "train.steps=100000000", "--set", "train.stop_when_solved=off", "--set", "train.eval_every=1000000"]
 TIMES = ("train_s", "wall_s", "tokens_per_s", "fleet_tokens_per_s", "gflop_per_s", "peak_gflop_per_s", "peak_fraction")
-
-
-@pytest.fixture(autouse=True)
-def cache(tmp_path_factory, monkeypatch):
-    """One cache of measured peaks for all tests, away from the user's. For sanitizers: GLib's slices hide from them who
-    owns memory, and a process that ends at once does not join its threads."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "cache"))
-    monkeypatch.setenv("G_SLICE", "always-malloc")
-    monkeypatch.setenv("TSAN_OPTIONS", os.environ.get("TSAN_OPTIONS", "") + ":report_thread_leaks=0")
-
-
-@pytest.fixture
-def spec(tmp_path: Path) -> Path:
-    path = tmp_path / "tiny.ini"
-    path.write_text(TINY)
-    return path
-
-
-@pytest.fixture(scope="session")
-def undisturbed(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("undisturbed")
-    (folder / "tiny.ini").write_text(TINY)
-    done = sweep(folder / "tiny.ini", "--out", folder / "run", "--workers", "1", "--save-curves")
-    assert done.returncode == 0, done.stderr
-    return folder / "run"
 
 
 def command(spec: Path | str, *options) -> list[str]:
@@ -98,7 +72,7 @@ def one_line(done: subprocess.CompletedProcess, code: int, *parts: str) -> None:
 def wait_until(condition, seconds: float = 60) -> None:
     end = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < end, "nothing happened"
+        assert time.monotonic() < end, f"the condition is still false after {seconds} s"
         time.sleep(0.01)
 
 
@@ -106,7 +80,7 @@ LONGER = ("--set", "train.steps=400", "--set", "train.stop_when_solved=off")  # 
 
 
 def kill_within(seconds: float, instants: random.Random, *call) -> bool:
-    """Starts a sweep and kills it at a random instant; whether it was killed, and had not ended before."""
+    """Starts a sweep and kills it at a random instant; False if it ended before."""
     process = start(*call, "--workers", "2", stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     time.sleep(instants.uniform(0, seconds))
     process.kill()
@@ -114,7 +88,7 @@ def kill_within(seconds: float, instants: random.Random, *call) -> bool:
 
 
 def timed(*call) -> float:
-    """The seconds that a sweep takes on this machine: instants drawn within them are neither too early nor too late."""
+    """The time of a sweep on this machine in s, within which tests draw their instants."""
     began = time.monotonic()
     done = sweep(*call, "--workers", "2")
     assert done.returncode == 0, done.stderr

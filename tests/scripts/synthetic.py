@@ -24,20 +24,19 @@ DEFAULTS = dict(
     mlp_ratio=4, context=24, position="alibi", alibi_span=4, norm="layer", activation="relu", bias="on",
     embedding="learned", init_scale=1, embedding_scale=0.5, qk_init=1, qk_norm="off", mechanism="dpa",
     optimizer="adamw", lr=0.01, beta1=0.9, beta2=0.98, momentum=0.9, weight_decay=0.01, clip=1, steps=3000, batch=32,
-    warmup=100, schedule="cosine",
-    lr_final=0.1, seed=1, eval_every=250, eval_tokens=10000, stop_when_solved="on")
+    warmup=100, schedule="cosine", lr_final=0.1, seed=1, eval_every=250, eval_tokens=10000, stop_when_solved="on")
 ENVIRONMENT = dict(
     version="0.1.0", commit="0123456789abcdef0123456789abcdef01234567", compiler="gcc 12.2.0", flags="-O3",
     os="Linux 6.1", cpu="Synthetic CPU @ 2.0 GHz", cores="2", isa="avx512", backend="cpu",
-    device="Synthetic CPU @ 2.0 GHz", driver="",
-    clocks="", libraries="glib 2.74", workers="2", fleet="1", started="2026-01-02T03:04:05Z",
+    device="Synthetic CPU @ 2.0 GHz", driver="", clocks="", libraries="glib 2.74", workers="2", fleet="1",
+    started="2026-01-02T03:04:05Z",
     command="eabench sweep tasks/ladders/quick.ini", peak_gflop_per_s="61.5")
 QUICK_LEVELS = [(8, 2), (4, 3), (4, 4), (8, 4), (16, 4), (16, 6)]
-REACH = {"dpa": 10.0, "ea": 15.0, "ea-scaled": 13.0, "ea-softmax": 9.0}  # bits that a mechanism masters
+REACH = {"dpa": 10.0, "ea": 15.0, "ea-scaled": 13.0, "ea-softmax": 9.0}  # bits of the hardest level that a mechanism learns
 
 
 def row(basis: int = 8, delay: int = 2, axes: dict[str, str] | None = None, **changes: object) -> dict[str, object]:
-    """One row of accuracy.csv, solved unless told otherwise; `axes` replaces basis and delay in their columns."""
+    """One row of accuracy.csv, solved unless `changes` differ; `axes` replaces basis and delay in their columns."""
     cell = {**DEFAULTS, "basis": basis, "delay": delay, "vocab": basis, "parameters": 13000 + 64 * basis,
             "level": f"basis={basis} delay={delay}", "complexity_bits": round(delay * math.log2(basis), 6),
             "chance_accuracy": 1 / basis, "tokens": 768 * 3000, "steps_done": 3000, "loss_nats": 0.01,
@@ -69,7 +68,7 @@ def speed(cell: dict[str, object], tokens_per_s: float = 700e3) -> dict[str, obj
 def sweep(levels: Iterable[tuple[int, int]] = QUICK_LEVELS, mechanisms: Iterable[str] = ("dpa", "ea", "ea-scaled"),
           rates: Iterable[float] = (0.01, 0.02), seeds: Iterable[int] = (1, 2), noise: int = 0, **changes: object
           ) -> list[dict[str, object]]:
-    """A believable sweep: a mechanism masters levels up to its reach, then falls to chance."""
+    """A plausible sweep: a mechanism learns levels up to its REACH; beyond, its accuracy falls to chance."""
     rows = []
     for basis, delay in levels:
         for mechanism in mechanisms:
@@ -133,11 +132,10 @@ def kernel(implementation: str = "fused", mechanism: str = "dpa", context: int =
     return {"backend": "cpu", "device": "Synthetic CPU", "op": "attention", "implementation": implementation,
             "mechanism": mechanism, "dtype": "float32", "pass": direction, "batch": batch, "heads": 4,
             "context": context, "head_dim": head_dim, "causal": "on", "position": "none", "status": "ok",
-            "reason": "", "samples": 30,
-            "time_median_us": f"{time_us:.6g}", "time_p05_us": f"{0.97 * time_us:.6g}",
+            "reason": "", "samples": 30, "time_median_us": f"{time_us:.6g}", "time_p05_us": f"{0.97 * time_us:.6g}",
             "time_p95_us": f"{1.05 * time_us:.6g}", "gflop": f"{gflop:.6g}", "gbyte": f"{gbyte:.6g}",
-            "tflop_per_s": f"{speed_now:.6g}",
-            "gbyte_per_s": f"{gbyte / time_us * 1e6:.6g}", "roof_fraction": f"{speed_now / roof:.6g}",
+            "tflop_per_s": f"{speed_now:.6g}", "gbyte_per_s": f"{gbyte / time_us * 1e6:.6g}",
+            "roof_fraction": f"{speed_now / roof:.6g}",
             "memory_bytes": 1 << 20, "error_ratio": 1.01, "throttled": 0, "cache": "cold", **changes}
 
 
@@ -163,7 +161,7 @@ def curves(rows: Iterable[dict[str, object]], every: int = 250) -> list[dict[str
 
 def geometry(rows: Iterable[dict[str, object]], layers: int = 2, heads: int = 4,
              bins: int = 18) -> list[dict[str, object]]:
-    """Angles, entropy and norms: ea puts its mass at both ends, dpa at small angles."""
+    """Angles, entropy and norms: ea has its attention mass at both ends, dpa at small angles."""
     points = []
     for cell in rows:
         if cell["status"] != "ok":
@@ -174,8 +172,7 @@ def geometry(rows: Iterable[dict[str, object]], layers: int = 2, heads: int = 4,
                 middles = [180 * (index + 0.5) / bins for index in range(bins)]
                 density = [math.sin(math.radians(angle)) ** 6 for angle in middles]
                 weight = [math.cos(math.radians(angle)) ** 2 + 0.01 if both
-                          else math.exp(3 * math.cos(math.radians(angle)))
-                          for angle in middles]
+                          else math.exp(3 * math.cos(math.radians(angle))) for angle in middles]
                 for quantity, values in (("angle_density", density),
                                          ("angle_mass", [a * b for a, b in zip(density, weight)])):
                     points += [{"cell": cell["cell"], "layer": layer, "head": head, "quantity": quantity,

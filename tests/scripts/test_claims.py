@@ -1,4 +1,4 @@
-"""The verdicts: rules by hand, known truths, what they say when data are lacking, and claims.csv."""
+"""The verdicts: statistics worked out by hand, worlds with a known truth, too few data, and claims.csv."""
 
 from __future__ import annotations
 
@@ -26,8 +26,7 @@ def generator(seed: int = 0) -> np.random.Generator:
     return np.random.default_rng(seed)
 
 
-# ---- the tests by hand
-# -------------------------------------------------------------------------------------------------
+# ---- the tests by hand -----------------------------------------------------------------------------------------------
 
 
 def test_cluster_mean_of_a_complete_table_is_the_t_test_over_seeds() -> None:
@@ -39,7 +38,7 @@ def test_cluster_mean_of_a_complete_table_is_the_t_test_over_seeds() -> None:
     assert (result.low, result.high) == pytest.approx(tuple(expected.confidence_interval(0.95)))
 
 
-def test_cluster_mean_weighs_levels_alike_and_knows_its_limits() -> None:
+def test_cluster_mean_weighs_levels_equally_and_needs_two_seeds() -> None:
     result = claims_stats.cluster_mean([0.1, 0.3, 0.5], ["a", "a", "b"], [1, 2, 1])
     assert result.value == pytest.approx((0.2 + 0.5) / 2)
     one = claims_stats.cluster_mean([0.1, 0.2], ["a", "b"], [1, 1])
@@ -71,7 +70,7 @@ def test_trend_by_hand() -> None:
     result = claims_stats.trend([stratum([[0.0, 0.0], [0.1, 0.3], [0.2, 0.2]])])
     assert result.estimate.value == pytest.approx(2 / 3) and result.smallest_p_levels == pytest.approx(2 / 6)
     assert result.per_bit == pytest.approx(0.1)
-    # Levels of equal bits are no pair; a missing margin takes its pairs along.
+    # Levels of equal bits make no pair; a missing margin removes its pairs.
     result = claims_stats.trend([stratum([[0.0, 1.0], [0.5, 0.0], [1.0, math.nan]], [4, 4, 6])])
     assert result.estimate.value == pytest.approx(1.0)
     assert math.isnan(claims_stats.trend([]).estimate.value)
@@ -97,8 +96,7 @@ def test_fisher_and_the_binomial_by_hand() -> None:
     assert claims_stats.binomial_split(0, 0)[0] == 1
 
 
-# ---- known truths
-# ------------------------------------------------------------------------------------------------------
+# ---- known truths ----------------------------------------------------------------------------------------------------
 
 
 def plus(value: float) -> Callable[[int, float], float]:
@@ -152,11 +150,10 @@ def test_ranges_name_neighbours_once() -> None:
     assert "3 levels solved by at least half" in words
 
 
-# ---- which levels and rows count
-# ---------------------------------------------------------------------------------------
+# ---- which levels and rows count -------------------------------------------------------------------------------------
 
 
-def test_levels_at_chance_and_ceiling_do_not_dilute() -> None:
+def test_levels_at_chance_and_ceiling_are_left_out() -> None:
     middle = world(generator(), effect=plus(-0.05), noise=0.01, seed_noise=0.005)
     padded = world(generator(), effect=plus(-0.05), noise=0.01, seed_noise=0.005)
     flat = world(generator(1), skill=lambda place: 1.0, noise=0.0, seed_noise=0.0, title="all right")
@@ -167,8 +164,8 @@ def test_levels_at_chance_and_ceiling_do_not_dilute() -> None:
     assert "8 levels at chance or ceiling left out" in claim.words
 
 
-def test_the_trend_leaves_out_what_the_ceiling_squeezes() -> None:
-    # The margin is 0.04 wherever there is room; at the ceiling it cannot be, so a naive trend would rise.
+def test_the_trend_leaves_out_levels_near_the_ceiling() -> None:
+    # The margin is 0.04, but smaller at the ceiling, where accuracies end at 1: over all levels the trend would rise.
     group = world(generator(), levels=12, effect=plus(0.04), noise=0.003, seed_noise=0.003,
                   skill=lambda place: min(1.0, 1.6 - 1.5 * place))
     claim = verdict_of(growing, group)
@@ -179,19 +176,18 @@ def test_the_rate_is_chosen_on_validation() -> None:
     group = world(generator(), rates=3)
     rows = group.rows
     best = (rows["mechanism"] == "ea") & (rows["lr"] == 0.04)
-    rows.loc[best, "token_accuracy"] = 0.99       # held out: must not attract the choice
+    rows.loc[best, "token_accuracy"] = 0.99       # held out: must not affect the choice
     rows.loc[best, "validation_accuracy"] = 0.0
     assert all(abs(np.mean(list(level.differences.values()))) < 0.15 for level in levels_of_world(group))
 
 
-# ---- too few data
-# ------------------------------------------------------------------------------------------------------
+# ---- too few data ----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("test", "group", "said"), [
     (as_good, dict(seeds=2), "2 seeds; at least 3"), (as_good, dict(seeds=1), "1 seed; at least 3"),
-    (growing, dict(seeds=2), "2 seeds; at least 3"), (growing, dict(levels=4), "only 4 levels between chance and "
-                                                                               "ceiling"),
+    (growing, dict(seeds=2), "2 seeds; at least 3"),
+    (growing, dict(levels=4), "only 4 levels between chance and ceiling"),
     (exclusive, dict(seeds=3), "3 seeds cannot show"), (exclusive, dict(), "no seed solved any level"),
 ])
 def test_too_few_data(test: Callable[[Claim, list[claims.Level]], Claim], group: dict[str, int], said: str) -> None:
@@ -200,15 +196,14 @@ def test_too_few_data(test: Callable[[Claim, list[claims.Level]], Claim], group:
     assert math.isnan(claim.low)
 
 
-def test_ladder_without_a_frontier_is_too_few_data() -> None:
+def test_a_ladder_that_is_solved_or_unsolved_throughout_is_too_few_data() -> None:
     claim = verdict_of(exclusive, solving_world(generator(), [(1.0, 1.0)] * 3))
     assert claim.verdict == "too few data" and "ends too low" in claim.words
     claim = verdict_of(as_good, solving_world(generator(), [(1.0, 1.0)] * 3))
     assert claim.verdict == "too few data" and "between chance and ceiling" in claim.words
 
 
-# ---- whole runs
-# --------------------------------------------------------------------------------------------------------
+# ---- whole runs ------------------------------------------------------------------------------------------------------
 
 LEVELS = [(basis, delay) for basis, delay in itertools.product((4, 8, 16), (2, 3, 4, 5))]
 
@@ -248,7 +243,7 @@ def test_secondary_mechanisms_are_corrected_for_each_other(make_run: Make) -> No
 
 
 def mixture_rows(seeds: range, gain: float = 0.0) -> list[dict[str, object]]:
-    """Mixtures of two levels each; the parts' rows carry what would turn the single-task verdict round."""
+    """Mixtures of two levels each. Counted as single tasks, the parts' rows would reverse the verdict."""
     dice = generator(5)
     rows: list[dict[str, object]] = []
     for index, mechanism, seed in itertools.product(range(6), ("dpa", "ea"), seeds):
@@ -295,9 +290,8 @@ def test_warnings(make_run: Make) -> None:
                  "of dpa diverged", "at the edge of its grid"):
         assert part in said, said
     few, _ = judged(make_run(sweep(levels=LEVELS, seeds=range(3), rates=[0.01]), "few"))
-    assert few[claims.AS_GOOD, "ea"].warnings[:2] == ["3 seeds are few", "a single learning rate: it may suit one "
-                                                                         "mechanism "
-                                                      "better"]
+    assert few[claims.AS_GOOD, "ea"].warnings[:2] == [
+        "3 seeds are few", "a single learning rate: it may suit one mechanism better"]
 
 
 def test_claims_csv_and_the_page_lead_with_the_verdicts(make_run: Make) -> None:
@@ -314,7 +308,7 @@ def test_claims_csv_and_the_page_lead_with_the_verdicts(make_run: Make) -> None:
     assert '<span class="chip yes">supported</span>' in html and '<span class="chip thin">too few data</span>' in html
 
 
-def test_runs_that_carry_no_claim(make_run: Make) -> None:
+def test_runs_without_a_comparison_have_no_claims(make_run: Make) -> None:
     for name, mechanisms, said in (("a", ["ea"], "ea ran without dpa"), ("b", ["dpa"], "only dpa ran")):
         run = make_run(sweep(mechanisms=mechanisms), name)
         assert report.main([str(run)]) == 0

@@ -1,4 +1,4 @@
-"""The rate of false verdicts without any effect, over many synthetic runs (EAB_CALIBRATION_RUNS of them)."""
+"""The rate of false verdicts in worlds without an effect, over EAB_CALIBRATION_RUNS synthetic runs (60)."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ World = Callable[[np.random.Generator], Sequence[Group]]
 
 
 def at_margin(dice: np.random.Generator) -> list[Group]:
-    """Worse by exactly what is allowed: 'supported' and 'contradicted' are both wrong here, 2.5% each."""
+    """Worse by exactly MARGIN: 'supported' and 'contradicted' are both wrong here, and allowed in 2.5% each."""
     return [world(dice, effect=lambda index, bits: -MARGIN)]
 
 
@@ -32,7 +32,7 @@ def equal(dice: np.random.Generator) -> list[Group]:
 
 
 def scattered_levels(dice: np.random.Generator) -> list[Group]:
-    """Levels differ in their margin, in no order, alike in two settings: no trend, but the same in every seed."""
+    """The margin varies with the level without a trend, equally in two settings and in every seed."""
     effects = dice.normal(0, 0.05, 8)
     return [world(dice, effect=lambda index, bits: effects[index], title=title) for title in ("a", "b")]
 
@@ -46,13 +46,14 @@ def equal_frontier(dice: np.random.Generator) -> list[Group]:
     (exclusive, equal_frontier)], ids=lambda item: item.__name__)
 def test_false_verdicts_are_rare(test: Test, make: World) -> None:
     verdicts = [verdict_of(test, *make(np.random.default_rng(run))).verdict for run in range(RUNS)]
-    allowed = scipy_stats.binom.ppf(0.999, RUNS, 0.05)  # of a test that holds its level
+    allowed = scipy_stats.binom.ppf(0.999, RUNS, 0.05)  # 99.9% quantile for a test of level 5%
     assert verdicts.count("supported") + verdicts.count("contradicted") <= allowed
     assert "too few data" not in verdicts
 
 
 def test_the_percentile_bootstrap_would_be_wrong_more_often() -> None:
-    """Why Student's t over seeds: with five seeds the bootstrap's 95% interval misses three times as often."""
+    """The reason for Student's t over seeds: with five seeds the bootstrap's 95% interval misses three times as
+    often."""
     misses = dict.fromkeys(("student", "bootstrap"), 0)
     runs = 10 * RUNS
     for run in range(runs):
@@ -67,7 +68,7 @@ def test_the_percentile_bootstrap_would_be_wrong_more_often() -> None:
     assert misses["bootstrap"] >= scipy_stats.binom.ppf(0.001, runs, 0.13) > misses["student"]
 
 
-def test_the_choice_of_levels_favours_nobody() -> None:
+def test_the_choice_of_levels_is_unbiased() -> None:
     """Levels are chosen by the mean skill of both; over many runs without an effect the mean difference stays 0."""
     kept = []
     for run in range(RUNS):

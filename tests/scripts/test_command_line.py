@@ -1,7 +1,4 @@
-"""The real binary against bad input: one clear line, the right exit code, nothing written; and what good input shows.
-
-The binary is $EABENCH, or build/release/eabench.
-"""
+"""The command line: bad input gives one line and its exit code and writes nothing; help, listings and examples."""
 
 from __future__ import annotations
 
@@ -11,16 +8,15 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from sweeps import EABENCH, ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
-EABENCH = Path(os.environ.get("EABENCH", ROOT / "build" / "release" / "eabench"))
 TASK = "[task recurrence]\n"
 
 
 @pytest.fixture(scope="session", autouse=True)
 def binary() -> None:
     if not os.access(EABENCH, os.X_OK):
-        pytest.fail(f"{EABENCH} is not there; build it, or set EABENCH to the program to test", pytrace=False)
+        pytest.fail(f"{EABENCH} does not exist; build it, or set EABENCH to the program to test", pytrace=False)
 
 
 def eabench(*arguments: object, cwd: Path, stdin: int = subprocess.DEVNULL) -> subprocess.CompletedProcess[str]:
@@ -33,7 +29,7 @@ def listing(folder: Path) -> list[str]:
 
 
 def refused(cwd: Path, *arguments: object, says: tuple[str, ...], code: int = 2) -> None:
-    """Runs and expects: the exit code, one line on stderr with all of `says`, nothing on stdout, nothing written."""
+    """Runs eabench; expects the exit code, one line on stderr with all of `says`, no output and no new files."""
     before = listing(cwd)
     done = eabench(*arguments, cwd=cwd)
     assert done.returncode == code, done.stderr
@@ -45,8 +41,7 @@ def refused(cwd: Path, *arguments: object, says: tuple[str, ...], code: int = 2)
     assert listing(cwd) == before
 
 
-# ---- spec files
-# -------------------------------------------------------------------------------------------------------
+# ---- spec files ------------------------------------------------------------------------------------------------------
 
 BAD_SPECS = {
     "empty file": ("", "empty file"),
@@ -207,8 +202,7 @@ def test_ladders(ladder: str, cells: int, tmp_path: Path) -> None:
     assert listing(tmp_path) == []
 
 
-# ---- commands
-# ---------------------------------------------------------------------------------------------------------
+# ---- commands --------------------------------------------------------------------------------------------------------
 
 
 def test_commands(tmp_path: Path) -> None:
@@ -218,7 +212,7 @@ def test_commands(tmp_path: Path) -> None:
     refused(tmp_path, "\x1b[2J", says=("\\x1B[2J",))
 
 
-def test_alone_it_shows_the_short_help(tmp_path: Path) -> None:
+def test_without_arguments_it_prints_the_usage(tmp_path: Path) -> None:
     done = eabench(cwd=tmp_path)
     assert done.returncode == 2
     assert done.stdout == ""
@@ -237,8 +231,7 @@ def test_help_and_version(tmp_path: Path) -> None:
     assert re.fullmatch(r"eabench \d+\.\d+\.\d+.*\n", done.stdout)
 
 
-def test_help_is_the_design(tmp_path: Path) -> None:
-    """The table's rows, in order, with their defaults."""
+def test_help_lists_every_option_in_order(tmp_path: Path) -> None:
     rows = re.findall(r"^  (task \w+|model|train) +(\w+) +(\S+)", eabench("--help", cwd=tmp_path).stdout, re.MULTILINE)
     assert [key for _, key, _ in rows] == (
         "basis delay a b rule table_seed modulus ops switch_percent symbols items mode distance_min distance_max "
@@ -251,7 +244,7 @@ def test_help_is_the_design(tmp_path: Path) -> None:
     assert dict((key, value) for _, key, value in rows)["beta2"] == "0.98"
 
 
-def test_write_errors_are_told(tmp_path: Path) -> None:
+def test_write_errors_are_reported(tmp_path: Path) -> None:
     for command in (["--help"], ["tasks"], ["tasks", "recurrence", "--show", "100000"]):
         with open("/dev/full", "w") as full:
             done = subprocess.run([str(EABENCH), *command], cwd=tmp_path, stdout=full, stderr=subprocess.PIPE,
@@ -260,7 +253,7 @@ def test_write_errors_are_told(tmp_path: Path) -> None:
         assert "standard output could not be written" in done.stderr
 
 
-def test_a_broken_pipe_is_told(tmp_path: Path) -> None:
+def test_a_broken_pipe_is_reported(tmp_path: Path) -> None:
     reader, writer = os.pipe()
     os.close(reader)
     try:
@@ -279,8 +272,7 @@ def test_closed_streams(tmp_path: Path) -> None:
         assert done.returncode == code, redirection
 
 
-# ---- tasks
-# ------------------------------------------------------------------------------------------------------------
+# ---- tasks -----------------------------------------------------------------------------------------------------------
 
 BAD_TASKS = {
     "unknown family": (["recurence"], "unknown task family", "nearest: recurrence"),

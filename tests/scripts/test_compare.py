@@ -1,4 +1,4 @@
-"""scripts/compare: verdicts, exit codes, and which rule applies when."""
+"""scripts/compare: verdicts, exit codes, and the choice between exact and statistical comparison."""
 
 from __future__ import annotations
 
@@ -49,8 +49,8 @@ def test_exact_finds_any_change(make_run: Make, capsys: pytest.CaptureFixture[st
 
 def test_exact_tolerance(make_run: Make, capsys: pytest.CaptureFixture[str]) -> None:
     rows = [row(seed=seed) for seed in (1, 2)]
-    a, b = make_run(rows, "a"), make_run(changed(rows, lambda cell: True, token_accuracy=0.995, loss_nats=9, tokens=1),
-                                         "b")
+    a = make_run(rows, "a")
+    b = make_run(changed(rows, lambda cell: True, token_accuracy=0.995, loss_nats=9, tokens=1), "b")
     assert run_compare(capsys, a, b, "--tolerance", "0.01")[0] == 0
     assert run_compare(capsys, a, b, "--tolerance", "0.001")[0] == 1
 
@@ -160,7 +160,7 @@ def test_throughput(make_run: Make, capsys: pytest.CaptureFixture[str]) -> None:
     assert compared(0.1, "--throughput-tolerance", "20", cpu="Another CPU")[0] == 1
 
 
-def test_throughput_that_is_gone(make_run: Make, capsys: pytest.CaptureFixture[str]) -> None:
+def test_missing_throughput(make_run: Make, capsys: pytest.CaptureFixture[str]) -> None:
     rows = [row()]
     a, b = make_run(rows, "a"), make_run(rows, "b", speeds=[])
     code, lines = run_compare(capsys, a, b)
@@ -192,10 +192,9 @@ def test_columns_are_aligned(make_run: Make, capsys: pytest.CaptureFixture[str])
     assert all(line[start - 1] == " " and line[start] != " " for line in lines[2:-1])
 
 
-@pytest.mark.parametrize("arguments",
-                         [[], ["a"], ["a", "b", "--exact", "--statistical"], ["a", "b", "--tolerance", "nan"],
-                                       ["a", "b", "--tolerance", "2"], ["a", "b", "--throughput-tolerance", "x"],
-                                       ["a", "b", "c"]])
+@pytest.mark.parametrize("arguments", [
+    [], ["a"], ["a", "b", "--exact", "--statistical"], ["a", "b", "--tolerance", "nan"], ["a", "b", "--tolerance", "2"],
+    ["a", "b", "--throughput-tolerance", "x"], ["a", "b", "c"]])
 def test_usage_errors(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stop:
         compare.main(arguments)

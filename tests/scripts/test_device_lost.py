@@ -1,5 +1,5 @@
-"""A sweep whose device fails for good: it goes on in a fresh process. On the kernels that simt runs, whose reset can be
-told to fail (EAB_SIMT_FAULT)."""
+"""A sweep whose device cannot be reset after an error resumes in a new process. Runs on simt, where EAB_SIMT_FAULT
+injects such an error."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from sweeps import EABENCH
 
-ROOT = Path(__file__).resolve().parents[2]
-PROGRAM = Path(os.environ.get("EABENCH", ROOT / "build/release/eabench")).with_name("eabench_simt")
+PROGRAM = Path(EABENCH).with_name("eabench_simt")
 pytestmark = pytest.mark.skipif(not PROGRAM.exists(), reason=f"{PROGRAM} is not built")
 
 SPEC = """[task recurrence]
@@ -33,9 +33,7 @@ seed = 1:2
 
 
 @pytest.fixture
-def sweep(tmp_path, monkeypatch):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setenv("G_SLICE", "always-malloc")
+def sweep(tmp_path):
     (tmp_path / "spec.ini").write_text(SPEC)
 
     def run(name, *options, **environment):
@@ -51,7 +49,7 @@ def accuracies(folder: Path) -> dict[tuple[str, str], tuple[str, str]]:
 
 
 def test_a_fleet_outlives_a_lost_device(sweep, tmp_path):
-    """Its cells are trained by halves in a fresh process, to the results of an undisturbed run."""
+    """A new process trains the fleet in halves, with the results of an undisturbed run."""
     undisturbed = sweep("undisturbed")
     assert undisturbed.returncode == 0, undisturbed.stderr
     done = sweep("faulty", EAB_SIMT_FAULT="100 for good")
@@ -65,8 +63,8 @@ def test_a_fleet_outlives_a_lost_device(sweep, tmp_path):
         assert abs(float(found[cell][1]) / float(loss) - 1) < 1e-4
 
 
-def test_a_cell_alone_is_to_blame(sweep, tmp_path):
-    """Trained one by one, the cell at work has failed, and is not tried again; the others are trained."""
+def test_a_single_cell_that_loses_the_device_fails(sweep, tmp_path):
+    """In fleets of one the running cell counts as failed and is not retried; the others are trained."""
     done = sweep("faulty", "--fleet", "1", EAB_SIMT_FAULT="100 for good")
     assert done.returncode == 1, done.stderr
     assert done.stderr.count("resuming in a new process") == 1, done.stderr
@@ -75,7 +73,7 @@ def test_a_cell_alone_is_to_blame(sweep, tmp_path):
 
 
 @pytest.mark.parametrize("text", ["", "1", "1:2:3", "0:-1:2:3", "9:1:2:3", "0:1:2:nan", "0:1:2:3:4", "0:1:2:-1"])
-def test_what_the_environment_says_is_checked(sweep, tmp_path, text):
+def test_a_bad_restart_variable_is_refused(sweep, tmp_path, text):
     done = sweep("refused", EAB_SWEEP_RESTART=text)
     assert done.returncode == 2 and done.stderr.count("\n") == 1, done.stderr
     assert "EAB_SWEEP_RESTART" in done.stderr

@@ -1,4 +1,4 @@
-"""scripts/gpu_check.sh without a GPU: its options, and a run in miniature on simt."""
+"""scripts/gpu_check.sh without a GPU: its options, and all parts in miniature on simt."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from sweeps import EABENCH, ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = ROOT / "scripts" / "gpu_check.sh"
 
 
@@ -21,7 +21,7 @@ def simt_program() -> Path | None:
     """eabench_simt beside the program under test, if it was built; EABENCH_SIMT names another."""
     if "EABENCH_SIMT" in os.environ:
         return Path(os.environ["EABENCH_SIMT"])
-    found = Path(os.environ.get("EABENCH", ROOT / "build/release/eabench")).with_name("eabench_simt")
+    found = Path(EABENCH).with_name("eabench_simt")
     return found if found.exists() else None
 
 
@@ -40,7 +40,7 @@ def test_misuse_is_one_line_and_exit_code_2(arguments: list[str]) -> None:
     assert len(done.stderr.splitlines()) == 1 and done.stdout == ""
 
 
-def test_without_a_driver_it_says_so(tmp_path: Path) -> None:
+def test_a_missing_driver_is_reported(tmp_path: Path) -> None:
     for name in ("bash", "dirname", "cat", "tr", "realpath", "mkdir"):
         (tmp_path / name).symlink_to(f"/usr/bin/{name}")
     done = run(PATH=str(tmp_path))

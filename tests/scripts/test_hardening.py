@@ -1,4 +1,4 @@
-"""The hardening of the program, read from its ELF file; not for sanitizer and debug builds."""
+"""The hardening of the program, read from its ELF file; skipped for sanitizer and debug builds."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def cache(name: str) -> str:
 
 
 pytestmark = [
-    pytest.mark.skipif(not shutil.which("readelf"), reason="readelf is not here"),
+    pytest.mark.skipif(not shutil.which("readelf"), reason="readelf is not installed"),
     pytest.mark.skipif(cache("CMAKE_BUILD_TYPE") != "Release" or bool(cache("EAB_SANITIZE"))
                        or cache("EAB_HARDEN") != "ON",
                        reason="not a hardened build"),
@@ -35,7 +35,7 @@ def test_position_independent():
     assert re.search(r"Type: +DYN", readelf("--file-header"))
 
 
-def test_relocations_are_read_only_and_bound_at_the_start():
+def test_relocations_are_read_only_and_bound_at_startup():
     assert "GNU_RELRO" in readelf("--program-headers")
     assert re.search(r"BIND_NOW|FLAGS_1.*\bNOW\b", readelf("--dynamic"))
 
@@ -53,7 +53,7 @@ def test_stacks_and_copies_are_checked():
     assert re.search(r"__\w+_chk@", symbols.replace("__stack_chk_fail", "")), "no checked copy"
 
 
-@pytest.mark.skipif(platform.machine() != "x86_64", reason="of x86-64 only")
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="landing pads are an x86-64 feature")
 def test_functions_begin_with_a_landing_pad():
     text = subprocess.run(["objdump", "--disassemble=eab_command_sweep", EABENCH], check=False, capture_output=True,
                           text=True)

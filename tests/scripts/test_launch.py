@@ -1,5 +1,5 @@
-"""A sweep in the environment that launchers make: refused where the processes cannot be one sweep, undisturbed where
-there is one. Needs no MPI."""
+"""A sweep in the environment of a launcher: refused if its tasks cannot connect to one sweep, normal for a single task.
+Needs no MPI."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from sweeps import EABENCH, cache, needs_eabench, rows, spec  # noqa: F401  (fixtures)
+from sweeps import EABENCH, needs_eabench, rows
 
 pytestmark = needs_eabench
 HAS_MPI = (Path(EABENCH).resolve().parent / "libeabench_mpi.so").exists()
@@ -42,7 +42,7 @@ def test_launchers_that_do_not_connect(spec: Path, tmp_path: Path):
     assert "srun started 2 tasks and does not tell them how to connect" in done.stderr and "--shard i/n" in done.stderr
     assert not (tmp_path / "run").exists()
     silent = launched(EABENCH, spec, tmp_path / "run", {**environment, "SLURM_PROCID": "1"})
-    assert silent.returncode == 2 and silent.stderr == ""  # one line from all tasks together
+    assert silent.returncode == 2 and silent.stderr == ""  # only task 0 reports
 
 
 @pytest.mark.skipif(not HAS_MPI, reason="eabench was built without MPI")
@@ -59,7 +59,7 @@ def test_the_library_for_mpi_is_missing(spec: Path, tmp_path: Path):
     {"OMPI_COMM_WORLD_SIZE": "99999999999999999999999", "OMPI_COMM_WORLD_RANK": "0"}],
     ids=["alone", "one", "long", "negative", "rank", "batch", "huge"])
 def test_one_task_needs_no_mpi(spec: Path, tmp_path: Path, environment: dict[str, str]):
-    """A process that is alone, in a batch job too, does not load MPI: the library may be missing."""
+    """A single process does not load MPI, also in a batch job, so the library may be missing."""
     shutil.copy(EABENCH, tmp_path / "eabench")
     done = launched(tmp_path / "eabench", spec, tmp_path / "run", environment, "--set", "train.seed=1")
     assert done.returncode == 0, done.stderr

@@ -1,5 +1,5 @@
-"""Sweeps of several processes by MPI, with the real binary: the same tables as one process leaves, ranks that are
-killed, launches that are refused. Skipped where there is no mpirun or the binary was built without MPI."""
+"""Sweeps of several processes by MPI: the tables of one process, killed ranks, refused launches. Skipped without mpirun
+or if the program was built without MPI."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pathlib import Path
 
 import launchers
 import pytest
-from sweeps import EABENCH, TINY, cache, rows, spec, wait_until, without_times  # noqa: F401  (fixtures)
+from sweeps import EABENCH, TINY, needs_eabench, rows, wait_until, without_times
 
 MPIRUN = shutil.which("mpirun")
 MODULE = Path(EABENCH).resolve().parent / "libeabench_mpi.so"
@@ -22,9 +22,9 @@ CELLS = 24
 LONGER = ("--set", "train.steps=400", "--set", "train.stop_when_solved=off")
 ENDLESS = ("--set", "train.steps=100000000", "--set", "train.stop_when_solved=off", "--set", "train.eval_every=1000000")
 pytestmark = [
-    pytest.mark.skipif(not Path(EABENCH).exists(), reason=f"{EABENCH} is not built; EABENCH names the binary"),
+    needs_eabench,
     pytest.mark.skipif(not MODULE.exists(), reason="eabench was built without MPI"),
-    pytest.mark.skipif(not MPIRUN, reason="mpirun is not here (Debian, Ubuntu: openmpi-bin)"),
+    pytest.mark.skipif(not MPIRUN, reason="mpirun is not installed (Debian, Ubuntu: openmpi-bin)"),
 ]
 
 
@@ -34,7 +34,7 @@ def is_open_mpi() -> bool:
 
 @pytest.fixture(autouse=True)
 def alone(monkeypatch):
-    """The tests may themselves run under a launcher; and leaks that MPI has are not the program's."""
+    """Removes the environment of a launcher that runs the tests, and ignores the leaks of the MPI library."""
     for name in list(os.environ):
         if name.startswith(("OMPI_", "PMI", "SLURM_", "MV2_", "FLUX_", "JSM_")):
             monkeypatch.delenv(name)
@@ -46,7 +46,7 @@ def alone(monkeypatch):
 
 @pytest.fixture(scope="session")
 def alone_run(tmp_path_factory) -> Path:
-    """One process, one worker."""
+    """The run folder of one process with one worker."""
     folder = tmp_path_factory.mktemp("alone")
     (folder / "tiny.ini").write_text(TINY)
     done = subprocess.run([EABENCH, "sweep", folder / "tiny.ini", "--backend", "cpu", "--workers", "1", "--save-curves",
@@ -103,7 +103,7 @@ def test_search_is_the_same(spec: Path, tmp_path: Path):
     assert (tmp_path / "run/accuracy.csv").read_bytes() == (tmp_path / "alone/accuracy.csv").read_bytes()
 
 
-def test_fleets_are_dealt_too(spec: Path, tmp_path: Path, alone_run: Path):
+def test_ranks_train_fleets(spec: Path, tmp_path: Path, alone_run: Path):
     done = sweep(2, spec, "--out", tmp_path / "run", "--save-curves", "--fleet", "3", *LONGER)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "run/accuracy.csv").read_bytes() == (alone_run / "accuracy.csv").read_bytes()
@@ -121,7 +121,7 @@ def test_models_and_geometry_of_all_ranks(spec: Path, tmp_path: Path):
 
 
 def test_a_killed_rank_costs_its_cells_only(spec: Path, tmp_path: Path, alone_run: Path):
-    """Any rank, at instants within what the sweep takes here; the next start has another number of ranks."""
+    """Any rank, at random instants within the sweep's time; the next start has another number of ranks."""
     seed = random.randrange(1 << 32)
     print("seed", seed)
     instants = random.Random(seed)
@@ -151,12 +151,12 @@ def test_a_killed_rank_costs_its_cells_only(spec: Path, tmp_path: Path, alone_ru
 
 
 def test_resumed_by_other_numbers_of_ranks(spec: Path, tmp_path: Path, alone_run: Path):
-    """Three ranks, then one process, then two ranks; each finds what the others left."""
+    """Three ranks, then one process, then two ranks; each resumes from the tables of the one before."""
     run = tmp_path / "run"
     shutil.copytree(alone_run, run)
     order = (run / "accuracy.csv").read_bytes().splitlines(keepends=True)
     for ranks, keep in ((3, 9), (1, 14), (2, 20)):
-        (run / "accuracy.csv").write_bytes(b"".join(order[:1 + keep]))  # the others' commits are lost
+        (run / "accuracy.csv").write_bytes(b"".join(order[:1 + keep]))  # drops the other rows
         done = sweep(ranks, spec, "--out", run, "--save-curves", *LONGER)
         assert done.returncode == 0, done.stderr
         assert f"{keep} of 24 cells are done already" in done.stderr
@@ -166,7 +166,7 @@ def test_resumed_by_other_numbers_of_ranks(spec: Path, tmp_path: Path, alone_run
 @pytest.mark.parametrize("target", ["launcher", "leader", "follower"])
 def test_an_interrupt_ends_all_ranks(spec: Path, tmp_path: Path, target: str):
     if target == "launcher" and not is_open_mpi():
-        pytest.skip("this mpirun ends its ranks at once")
+        pytest.skip("this mpirun kills its ranks on an interrupt")
     run = tmp_path / "run"
     process = start(3, spec, "--out", run, *ENDLESS)
     wait_until(lambda: (run / "accuracy.csv").exists() and len(ranks_of(process.pid)) == 3)
@@ -178,7 +178,7 @@ def test_an_interrupt_ends_all_ranks(spec: Path, tmp_path: Path, target: str):
     out, err = ended(process)
     assert err.count("interrupted; 0 of 24 cells are done. To resume with any number of processes:") == 1, err
     assert len(re.findall(rf"^  \S*eabench sweep {re.escape(str(spec))} ", err, re.MULTILINE)) == 1
-    if target != "launcher":  # what Open MPI's mpirun itself ends with then is 1
+    if target != "launcher":  # Open MPI's mpirun itself then ends with 1
         assert process.returncode == 130
     assert not (run / ".lock").exists()
     wait_until(lambda: not any(Path(f"/proc/{pid}/exe").exists() for pid in pids))
@@ -195,7 +195,7 @@ def test_time_limit_ends_all_ranks(spec: Path, tmp_path: Path):
     (["--set", "train.stepz=3"], 2, "steps"),
     (["--out", "/dev/null/run"], 3, "/dev/null/run"),
 ])
-def test_errors_are_told_once(spec: Path, tmp_path: Path, options: list[str], code: int, part: str):
+def test_errors_are_reported_once(spec: Path, tmp_path: Path, options: list[str], code: int, part: str):
     done = subprocess.run([MPIRUN, "-n", "3", EABENCH, "sweep", str(spec), "--backend", "cpu", *options], check=False,
                           capture_output=True, text=True, cwd=tmp_path, timeout=120)
     assert done.returncode == code, done.stderr
@@ -240,11 +240,10 @@ def test_dry_run_of_one_rank(spec: Path, tmp_path: Path):
     assert done.returncode == 0 and done.stdout.count("cells        24") == 1, done.stderr
 
 
-def test_cells_go_on_within_themselves_under_any_number_of_ranks(spec: Path, tmp_path: Path):
-    """A limit shorter than a cell: each rank's fleet resumes from its checkpoint, in any rank."""
+def test_checkpoints_resume_with_any_number_of_ranks(spec: Path, tmp_path: Path):
+    """The time limit is shorter than a cell: each fleet resumes from its checkpoint, in any rank."""
     few = ("--set", "task.basis=4", "--set", "task.delay=2", "--set", "train.seed=1:2", "--set", "train.steps=6000",
-           "--set",
-           "train.stop_when_solved=off", "--set", "train.eval_every=1000", "--save-curves")
+           "--set", "train.stop_when_solved=off", "--set", "train.eval_every=1000", "--save-curves")
     whole, run = tmp_path / "whole", tmp_path / "run"
     began = time.monotonic()
     assert sweep(1, spec, "--out", whole, *few).returncode == 0
@@ -261,4 +260,4 @@ def test_cells_go_on_within_themselves_under_any_number_of_ranks(spec: Path, tmp
     assert without_times(run / "throughput.csv") == without_times(whole / "throughput.csv")
     assert not (run / "checkpoints").exists()
     if not left:
-        pytest.skip("no limit fell into a cell: this machine is too fast for them")
+        pytest.skip("no time limit was reached within a cell: this machine is too fast")

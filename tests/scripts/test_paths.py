@@ -1,11 +1,11 @@
-"""Nothing that a spec, a table or a link says makes a sweep write outside of its run's folder."""
+"""No spec, label or link makes a sweep write outside of its run folder."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import pytest
-from sweeps import TINY, cache, needs_eabench, one_line, spec, sweep  # noqa: F401  (fixtures)
+from sweeps import TINY, needs_eabench, one_line, sweep
 
 pytestmark = needs_eabench
 SMALL = ("--set", "train.steps=2", "--set", "train.seed=1", "--set", "task.delay=2", "--set", "task.basis=4")

@@ -40,7 +40,7 @@ def test_solved_counts_and_median_steps(make_run: Make, capsys: pytest.CaptureFi
         ["lr", "dpa", "ea"], ["0.002", "0 of 3", "1 of 3 (500)"], ["0.01", "0 of 3", "3 of 3 (1,000)"]]
 
 
-def test_best_takes_the_rate_by_validation_and_shows_the_other_accuracy(make_run: Make, capsys) -> None:
+def test_best_chooses_by_validation_and_shows_held_out_accuracy(make_run: Make, capsys) -> None:
     run = make_run(cells())
     assert table(capsys, run, "--best", "lr") == [["level", "dpa", "ea"], ["basis=8 delay=2", "0.7020", "0.7020"]]
     assert table(capsys, run, "--rows", "seed", "--columns", "mechanism,lr", "--digits", "2")[1] == [
@@ -75,8 +75,8 @@ def test_a_name_cannot_break_the_table(make_run: Make, capsys: pytest.CaptureFix
 
 @pytest.mark.parametrize(("options", "said"), [
     (("--rows", "colour"), "no column 'colour'; allowed: run, "), (("--columns", "_line"), "no column '_line'"),
-    (("--rows", "lr,"), "no column ''"), (("--best", "x"), "--best x: "), (("--rows", "lr", "--columns", "lr"),
-                                                                           "a name twice"),
+    (("--rows", "lr,"), "no column ''"), (("--best", "x"), "--best x: "),
+    (("--rows", "lr", "--columns", "lr"), "a name twice"),
     (("--csv", "/nowhere/t.csv"), "/nowhere/t.csv: No such file"),
 ])
 def test_bad_input_is_one_line(make_run: Make, capsys: pytest.CaptureFixture[str], options, said: str) -> None:

@@ -1,17 +1,13 @@
-"""eabench sweep --profile: the table adds up, and the results are those of a sweep without it."""
+"""eabench sweep --profile: the shares sum to 100 %, and the results are those of a sweep without it."""
 
 from __future__ import annotations
 
-import csv
-import os
 import subprocess
 from pathlib import Path
 
-import pytest
+from sweeps import EABENCH, needs_eabench, rows
 
-ROOT = Path(__file__).resolve().parents[2]
-EABENCH = os.environ.get("EABENCH", str(ROOT / "build/release/eabench"))
-pytestmark = pytest.mark.skipif(not Path(EABENCH).exists(), reason=f"{EABENCH} is not built; EABENCH names the binary")
+pytestmark = needs_eabench
 
 SPEC = """[task recurrence]
 basis = 4
@@ -38,19 +34,12 @@ def sweep(spec: Path, out: Path, *options: str) -> str:
     return done.stdout
 
 
-def results(out: Path) -> list[dict[str, str]]:
-    with open(out / "accuracy.csv", newline="") as file:
-        rows = list(csv.DictReader(file))
-    return sorted(rows, key=lambda row: row["cell"])
-
-
-def test_profile_adds_up_and_changes_nothing(tmp_path, monkeypatch):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+def test_profile_adds_up_and_changes_nothing(tmp_path):
     spec = tmp_path / "tiny.ini"
     spec.write_text(SPEC)
     assert "profile of the workers" not in sweep(spec, tmp_path / "plain")
     lines = sweep(spec, tmp_path / "profiled", "--profile").split("profile of the workers")[1].splitlines()[1:]
-    assert results(tmp_path / "plain") == results(tmp_path / "profiled")
+    assert rows(tmp_path / "plain/accuracy.csv") == rows(tmp_path / "profiled/accuracy.csv")
 
     calls = {line[:26].strip(): line[26:39].strip() for line in lines}
     shares = {line[:26].strip(): float(line[50:58]) for line in lines}
@@ -60,12 +49,11 @@ def test_profile_adds_up_and_changes_nothing(tmp_path, monkeypatch):
     assert all(share >= 0 for share in shares.values())
 
 
-def test_checkpoints_are_a_part_of_it(tmp_path, monkeypatch):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+def test_checkpoints_have_a_line(tmp_path):
     spec = tmp_path / "tiny.ini"
     spec.write_text(SPEC)
     lines = sweep(spec, tmp_path / "run", "--profile", "--checkpoint-every", "1e-9").splitlines()
     line = next(line for line in lines if "of it checkpoints" in line)
     own = next(line for line in lines if line.startswith("the sweep's own"))
-    assert line.split()[3] == "120"  # one behind every step
+    assert line.split()[3] == "120"  # one after every step
     assert 0 < float(line.split()[4]) <= float(own.split()[3]) + 0.01

@@ -1,4 +1,4 @@
-"""scripts/report: what the page says, that it is self-contained, and that odd runs still give a page."""
+"""scripts/report: the page's contents, that it is self-contained, and pages for unusual runs."""
 
 from __future__ import annotations
 
@@ -133,16 +133,16 @@ def test_same_input_same_files(make_run: Make, tmp_path: Path) -> None:
         assert (tmp_path / "one" / file).read_bytes() == (tmp_path / "two" / file).read_bytes(), file
 
 
-HOSTILE = '<script>alert(1)</script>"\'><img src=x onerror=alert(2)> $\\frac{'
+MARKUP = '<script>alert(1)</script>"\'><img src=x onerror=alert(2)> $\\frac{'
 
 
 def test_everything_is_escaped(make_run: Make) -> None:
-    rows = [row(mechanism=name, level=level, task="<b>task</b>", seed=seed, complexity_bits=bits, reason=HOSTILE,
+    rows = [row(mechanism=name, level=level, task="<b>task</b>", seed=seed, complexity_bits=bits, reason=MARKUP,
                 axes={"basis": basis, "delay": '"><svg onload=alert(3)>', "a": str(basis)})
-            for name in ("dpa", "=cmd|' /C calc'!A0<i>") for level, bits, basis in ((HOSTILE, 6, 8), ("@SUM(1)", 8, 16))
+            for name in ("dpa", "=cmd|' /C calc'!A0<i>") for level, bits, basis in ((MARKUP, 6, 8), ("@SUM(1)", 8, 16))
             for seed in (1, 2)]
-    rows.append(row(mechanism="dpa", level="l", task="<b>task</b>", status="fail", reason=HOSTILE, seed=9))
-    run = make_run(rows, cpu=HOSTILE, version="<u>1</u>")
+    rows.append(row(mechanism="dpa", level="l", task="<b>task</b>", status="fail", reason=MARKUP, seed=9))
+    run = make_run(rows, cpu=MARKUP, version="<u>1</u>")
     page, html = render(run)
     assert html.count("<script") == 1 and "<img" not in html and "<b>" not in html and "<u>" not in html
     assert "onload" not in [name for _, attributes in page.tags for name in attributes]
@@ -159,7 +159,7 @@ def test_csv_injection() -> None:
     assert text == "a,n\n'=1,-1.5\n'+x,2\n'-x,3\n'@x,4\nfine,5\n"
 
 
-DEGENERATE: dict[str, list[dict[str, object]]] = {
+UNUSUAL: dict[str, list[dict[str, object]]] = {
     "one mechanism": sweep(mechanisms=["ea"]),
     "only the baseline": sweep(mechanisms=["dpa"], seeds=[1], rates=[0.01]),
     "one seed": sweep(seeds=[3]),
@@ -176,9 +176,9 @@ DEGENERATE: dict[str, list[dict[str, object]]] = {
 }
 
 
-@pytest.mark.parametrize("name", DEGENERATE)
-def test_degenerate_runs_give_a_page(make_run: Make, name: str) -> None:
-    page, html = render(make_run(DEGENERATE[name]))
+@pytest.mark.parametrize("name", UNUSUAL)
+def test_unusual_runs_give_a_page(make_run: Make, name: str) -> None:
+    page, html = render(make_run(UNUSUAL[name]))
     assert "What this run shows" in page.text
     expected = {
         "one mechanism": "nothing to compare", "only the baseline": "only dpa was run", "one seed": "no interval",
@@ -199,9 +199,8 @@ def test_no_throughput(make_run: Make) -> None:
 
 
 def test_best_rate_is_chosen_by_validation_and_reported_held_out(make_run: Make) -> None:
-    rows = [row(lr=lr, seed=seed, validation_accuracy=validation, token_accuracy=held_out, solved=0)
-            for lr, validation, held_out in ((0.01, 0.5, 0.95), (0.02, 0.8, 0.70), (0.04, 0.6, 0.99)) for seed in (1,
-                                                                                                                   2)]
+    rows = [row(lr=lr, seed=seed, validation_accuracy=validation, token_accuracy=held_out, solved=0) for seed in (1, 2)
+            for lr, validation, held_out in ((0.01, 0.5, 0.95), (0.02, 0.8, 0.70), (0.04, 0.6, 0.99))]
     group, = groups_of(make_run(rows))
     chosen, rates = summary.at_best_rate(group)
     assert set(chosen["lr"]) == {0.02} and not rates["edge"].any()
@@ -225,7 +224,7 @@ def test_pairs_by_hand(make_run: Make) -> None:
     pairs = summary.pair_table(summary.at_best_rate(group)[0])
     pooled, rung = pairs.itertuples()
     assert pooled.level is None and rung.level == "basis=8 delay=2"
-    # Seeds 1 and 2 are in both: +0.2 and +0.1; seeds 3 and 4 pair with nothing.
+    # Seeds 1 and 2 are in both: +0.2 and +0.1; seeds 3 and 4 have no partner.
     assert rung.pairs == 2 and rung.difference == pytest.approx(0.15)
     assert (rung.low, rung.high) == pytest.approx((0.15 - 0.05 * 2 ** 0.5, 0.15 + 0.05 * 2 ** 0.5))
     assert rung.baseline_accuracy == pytest.approx(0.55) and rung.accuracy == pytest.approx(0.7)
@@ -273,14 +272,14 @@ def test_families_stay_apart(make_run: Make) -> None:
         row(task="copy", axes={"basis": "", "delay": ""}, level=f"length={length}", mechanism=name,
             complexity_bits=length)
         for length in (4, 8) for name in ("dpa", "ea")]
-    assert [(group.task, group.axes) for group in groups_of(make_run(rows))] == [("copy", []),
-                                                                                 ("recurrence", ["delay"])]
+    groups = groups_of(make_run(rows))
+    assert [(group.task, group.axes) for group in groups] == [("copy", []), ("recurrence", ["delay"])]
 
 
 def test_runs_are_pooled(make_run: Make, capsys: pytest.CaptureFixture[str]) -> None:
     rows = sweep(rates=[0.01])
-    dpa, rest = [cell for cell in rows if cell["mechanism"] == "dpa"], [cell for cell in rows
-                                                                        if cell["mechanism"] != "dpa"]
+    dpa = [cell for cell in rows if cell["mechanism"] == "dpa"]
+    rest = [cell for cell in rows if cell["mechanism"] != "dpa"]
     one, two = make_run(dpa + rest[:3], "one"), make_run(rest, "two")  # three cells are in both
     pool = pool_runs([read_run(one), read_run(two)])
     assert len(pool.rows) == len(rows) and len(pool.groups) == 1
@@ -299,11 +298,11 @@ def test_runs_are_pooled(make_run: Make, capsys: pytest.CaptureFixture[str]) -> 
     assert [group.setting for group in groups] == ["backend=cpu", "backend=cuda"]
 
 
-def test_a_failed_cell_gives_way_to_a_measured_one(make_run: Make) -> None:
+def test_a_measured_cell_replaces_a_failed_one(make_run: Make) -> None:
     one = make_run([row(seed=1, status="oom"), row(seed=2)], "one")
     pool = pool_runs([read_run(one), read_run(make_run([row(seed=1)], "two")), read_run(one)])
-    assert len(pool.rows) == 2 and pool.left_out.empty and any("1 cells failed in one run" in text
-                                                               for text in pool.warnings)
+    assert len(pool.rows) == 2 and pool.left_out.empty
+    assert any("1 cells failed in one run" in text for text in pool.warnings)
 
 
 def test_an_older_run_without_an_option_is_kept_apart(make_run: Make) -> None:
@@ -316,7 +315,7 @@ def test_an_older_run_without_an_option_is_kept_apart(make_run: Make) -> None:
     assert report.main([str(new), str(old), str(new)]) == 0
 
 
-def test_cells_that_the_tables_cannot_tell_apart_are_told(make_run: Make) -> None:
+def test_indistinguishable_cells_are_reported(make_run: Make) -> None:
     rows = [row(cell="pure"), row(cell="part of a mixture")]
     page, _ = render(make_run(rows))
     assert "1 cells share level, mechanism, rate and seed" in page.text
@@ -394,6 +393,6 @@ def test_wrapper(make_run: Make, tmp_path: Path) -> None:
             assert done.returncode == 3 and done.stderr.count("\n") == 1 and "scripts/setup.sh" in done.stderr
 
 
-def test_write_run_is_what_the_tests_think(tmp_path: Path) -> None:
+def test_write_run_makes_a_readable_run(tmp_path: Path) -> None:
     run = write_run(tmp_path / "r", sweep())
     assert len(read_run(run).accuracy) == 72 and len(read_run(run).throughput) == 72

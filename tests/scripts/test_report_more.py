@@ -46,8 +46,7 @@ def bench(tmp_path: Path, rows: list[dict[str, object]], name: str = "bench") ->
     return folder
 
 
-# ---- kernels and ratios
-# ------------------------------------------------------------------------------------------------
+# ---- kernels and ratios ----------------------------------------------------------------------------------------------
 
 
 def test_a_bench_folder_gives_rooflines_and_curves(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -58,7 +57,7 @@ def test_a_bench_folder_gives_rooflines_and_curves(tmp_path: Path, capsys: pytes
     assert "0.25 TFLOP/s, 20 GB/s" in html and "&lt;b&gt;8 GiB needed" in html and "<b>8 GiB" not in html
     assert "1 points were measured while the clock was throttled" in html
     assert "The verdicts" not in html and not (run / "claims.csv").exists()
-    assert compare.main([str(run), str(run)]) == 2  # nothing to compare, and said so
+    assert compare.main([str(run), str(run)]) == 2  # a folder of bench has no accuracies to compare
     assert "accuracy.csv: no such file" in capsys.readouterr().err
 
 
@@ -78,12 +77,12 @@ def test_ratios_by_hand(tmp_path: Path) -> None:
     assert found[["ratio", "low", "high"]].values.tolist() == [pytest.approx([3.0, 280 / 110, 330 / 90])]
 
 
-def test_ratio_table_says_who_is_faster(tmp_path: Path, make_run: Make) -> None:
+def test_ratio_table_names_the_faster_side(tmp_path: Path, make_run: Make) -> None:
     run = make_run(sweep(rates=[0.01]))
     write_csv(run / "ratios.csv", RATIOS, [
         {"op": "attention", "mechanism": "dpa", "pass": "forward", "dtype": "float32", "context": context,
-         "ours": "fused",
-         "theirs": "<i>torch</i>", "ratio": ratio, "low": ratio - 0.2, "high": ratio + 0.2, "note": "=1+1"}
+         "ours": "fused", "theirs": "<i>torch</i>", "ratio": ratio, "low": ratio - 0.2, "high": ratio + 0.2,
+         "note": "=1+1"}
         for context, ratio in ((64, 2.5), (128, 1.1), (256, 0.5))])
     html = page(run)
     for part in ("ours is faster", "theirs is faster", "no clear difference", "ratio 0.50 to 2.50, median 1.10",
@@ -92,7 +91,7 @@ def test_ratio_table_says_who_is_faster(tmp_path: Path, make_run: Make) -> None:
     assert html.index("The verdicts") < html.index("Ours against others")
 
 
-def test_ratios_with_the_speeds_beside_the_name(tmp_path: Path) -> None:
+def test_ratios_with_columns_of_speeds(tmp_path: Path) -> None:
     header = ["op", "mechanism", "pass", "d_model", "implementation", "status", "reason", "pairs", "ratio", "ratio_low",
               "ratio_high", "ours", "theirs", "unit"]
     rows = [("training", "ea", "", width, "torch-compile", "ok", "", 5, 3, 2.9, 3.1, 3e6, 1e6, "tokens/s")
@@ -118,8 +117,7 @@ def test_older_and_newer_kernel_tables_are_read(tmp_path: Path) -> None:
 
 def test_other_operations_and_shapes(tmp_path: Path) -> None:
     products = [{**kernel(name, ""), "op": "gemm", "context": "", "head_dim": "", "m": size, "n": size, "k": size,
-                 "pass": ""}
-                for name in ("eabench", "openblas") for size in (64, 128)]
+                 "pass": ""} for name in ("eabench", "openblas") for size in (64, 128)]
     several = [kernel(batch=batch, context=context) for batch in (1, 8) for context in (64, 256)]
     run = bench(tmp_path, [*products, *several])
     assert "Ours against others" in page(run)
@@ -135,8 +133,7 @@ def test_bad_kernel_field(tmp_path: Path, capsys: pytest.CaptureFixture[str], co
     assert re.match(rf"report: .*/kernels\.csv:[23]: {column} ", capsys.readouterr().err)
 
 
-# ---- learning curves
-# ---------------------------------------------------------------------------------------------------
+# ---- learning curves -------------------------------------------------------------------------------------------------
 
 
 def test_learning_curves(make_run: Make) -> None:
@@ -169,8 +166,7 @@ def test_curves_of_unknown_cells_and_bad_fields(make_run: Make, capsys: pytest.C
     assert report.main([str(run)]) == 2 and "curves.csv:2: validation_accuracy" in capsys.readouterr().err
 
 
-# ---- geometry
-# ----------------------------------------------------------------------------------------------------------
+# ---- geometry --------------------------------------------------------------------------------------------------------
 
 
 def with_maps(run: Path, cells: list[str], context: int = 12, layers: int = 1) -> None:
@@ -196,9 +192,8 @@ def test_geometry(make_run: Make) -> None:
     assert ea["mean"].sum() == pytest.approx(1, abs=1e-3)
     assert ea.loc[ea["low"] >= 90, "mean"].sum() == pytest.approx(0.5, abs=1e-3)  # as much antiparallel as parallel
     with (run / "plots" / "geometry-recurrence.csv").open() as file:
-        assert {line["quantity"] for line in csv.DictReader(file)} == {"row_entropy_share", "determining_mass",
-                                                                       "query_norm",
-                                                                        "key_norm"}
+        assert {line["quantity"] for line in csv.DictReader(file)} == {
+            "row_entropy_share", "determining_mass", "query_norm", "key_norm"}
 
 
 @pytest.mark.parametrize("quantities", [[], ["angle_mass"], ["row_entropy_share"], ["something new"]])
@@ -215,8 +210,8 @@ def test_any_part_of_the_geometry_may_be_missing(make_run: Make, quantities: lis
 def test_maps_are_of_the_best_seed_at_a_level_half_learned(make_run: Make) -> None:
     rows = [row(*level, mechanism=name, seed=seed, token_accuracy=accuracy, validation_accuracy=accuracy + 0.01 * seed,
                 solved=0)
-            for level, accuracy in (((8, 2), 0.98), ((8, 3), 0.7),
-                                    ((8, 4), 0.2)) for name in ("dpa", "ea") for seed in (1, 2)]
+            for level, accuracy in (((8, 2), 0.98), ((8, 3), 0.7), ((8, 4), 0.2))
+            for name in ("dpa", "ea") for seed in (1, 2)]
     chosen = at_best_rate(pool_runs([read_run(make_run(rows))]).groups[0])[0]
     maps = {str(cell["cell"]): Path() for cell in rows}
     level, cells = best_cells(chosen, maps)
@@ -226,7 +221,7 @@ def test_maps_are_of_the_best_seed_at_a_level_half_learned(make_run: Make) -> No
 
 
 @pytest.mark.parametrize("what", ["torn", "shape", "type", "nan", "huge", "name"])
-def test_hostile_maps(make_run: Make, what: str) -> None:
+def test_damaged_maps_are_left_out(make_run: Make, what: str) -> None:
     rows = sweep(seeds=[1], rates=[0.01], levels=[(8, 2)])
     run = make_run(rows)
     (run / "geometry").mkdir()
@@ -250,8 +245,7 @@ def test_maps_without_tokens(tmp_path: Path) -> None:
     assert attention.shape == (1, 3, 4, 4) and len(tokens) == 0
 
 
-# ---- mixtures and settings of a mechanism's own
-# ------------------------------------------------------------------------
+# ---- mixtures and settings of a mechanism's own ----------------------------------------------------------------------
 
 
 def mixture(seed: int, mechanism: str, accuracy: float) -> list[dict[str, object]]:
@@ -261,7 +255,7 @@ def mixture(seed: int, mechanism: str, accuracy: float) -> list[dict[str, object
             row(8, 2, token_accuracy=accuracy + 0.1, **common), row(8, 3, token_accuracy=accuracy - 0.1, **common)]
 
 
-def test_parts_of_mixtures_have_a_table_of_their_own(make_run: Make) -> None:
+def test_parts_of_mixtures_have_their_own_table(make_run: Make) -> None:
     rows = [cell for seed in (1, 2) for name in ("dpa", "ea") for cell in mixture(seed, name, 0.5)]
     run = make_run(rows, speeds=[])
     html = page(run)
@@ -269,7 +263,7 @@ def test_parts_of_mixtures_have_a_table_of_their_own(make_run: Make) -> None:
     assert ">0.600<" in html and ">0.400<" in html
 
 
-def test_cells_that_a_search_abandoned_are_not_forgotten(make_run: Make) -> None:
+def test_cells_that_a_search_abandoned_are_counted(make_run: Make) -> None:
     reason = "abandoned at step 300 of 600: validation accuracy 0.130, chance is 0.125"
     rows = [row(8, 3, mechanism=name, seed=seed, **({} if name == "ea" else {"status": "timeout", "reason": reason}))
             for name in ("dpa", "ea") for seed in range(5)]
@@ -293,13 +287,13 @@ def test_the_cue_is_a_setting(make_run: Make) -> None:
     assert [group.title for group in groups] == ["mixture, cue=none", "mixture, cue=token", "recurrence"]
 
 
-def test_compare_copes_with_mixtures_and_new_columns(make_run: Make, capsys: pytest.CaptureFixture[str]) -> None:
+def test_compare_accepts_mixtures_and_new_columns(make_run: Make, capsys: pytest.CaptureFixture[str]) -> None:
     rows = [cell for seed in range(6) for name in ("dpa", "ea") for cell in mixture(seed, name, 0.5)]
     rows += [row(8, 2, seed=seed, mechanism="ea", token_accuracy=0.6, solved=0) for seed in range(6)]
     base = make_run(rows, "base", speeds=[])
-    worse = [{**cell, "token_accuracy": 0.3 + 0.01 * index} if cell["cell"].startswith("mixea")
-             and cell["task"] == "recurrence"
-             else cell for index, cell in enumerate(rows)]
+    worse = [{**cell, "token_accuracy": 0.3 + 0.01 * index}
+             if cell["cell"].startswith("mixea") and cell["task"] == "recurrence" else cell
+             for index, cell in enumerate(rows)]
     new = make_run(worse, "new", speeds=[])
     table = pd.read_csv(new / "accuracy.csv", dtype=str, keep_default_na=False)
     table["further"] = "1"
@@ -309,14 +303,14 @@ def test_compare_copes_with_mixtures_and_new_columns(make_run: Make, capsys: pyt
     capsys.readouterr()
     compare.main([str(base), str(new), "--statistical", "--no-throughput"])
     out = capsys.readouterr().out
-    # The parts learned beside others are a group of their own: alone, nothing changed.
+    # Parts of mixtures are a separate group; recurrence alone has not changed.
     assert re.search(r"same +token_accuracy +recurrence ea +0\.6000 +0\.6000", out), out
     assert re.search(r"token_accuracy +recurrence in mixtures ea", out), out
     assert compare.main([str(base), str(make_run(rows[1:], "less", speeds=[])), "--no-throughput"]) == 1
 
 
-def test_settings_of_a_mechanisms_own_are_compared_and_told(make_run: Make) -> None:
-    rows = [cell for cell in sweep(seeds=range(3), mechanisms=("dpa", "ea"))]
+def test_settings_that_differ_by_mechanism_are_reported(make_run: Make) -> None:
+    rows = sweep(seeds=range(3), mechanisms=("dpa", "ea"))
     for cell in rows:
         cell["qk_init"] = 2 if cell["mechanism"] == "ea" else 1
     run = make_run(rows)

@@ -1,4 +1,4 @@
-"""Sweeps that are killed, interrupted, refused or damaged, and resumed."""
+"""Sweeps that are killed or interrupted and resumed; refused sweeps; damaged tables; a full disk."""
 
 from __future__ import annotations
 
@@ -13,16 +13,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
-from sweeps import (  # noqa: F401  (fixtures)
-    CELLS, EABENCH, LONG, LONGER, TINY, cache, command, kill_within, needs_eabench, one_line, rows, spec, start,
-    sweep, timed, undisturbed, wait_until, without_times)
+from sweeps import (CELLS, EABENCH, LONG, LONGER, TINY, command, kill_within, needs_eabench, one_line, rows, start,
+                    sweep, timed, wait_until, without_times)
 
 pytestmark = needs_eabench
 
 
 def test_killed_at_random_instants(spec: Path, tmp_path: Path):
-    """Each sweep resumes in the folder that the last kill left; after many kills one may end."""
+    """Each start resumes the run of the start before; after many kills the run may be complete."""
     seed = random.randrange(1 << 32)
     print("seed", seed)
     instants = random.Random(seed)
@@ -31,7 +29,7 @@ def test_killed_at_random_instants(spec: Path, tmp_path: Path):
     for _ in range(12):
         killed = kill_within(0.5 * seconds, instants, spec, "--out", run, "--save-curves", *LONGER)
         kills += killed
-        table = run / "accuracy.csv"  # some of what is there is lost, to make it last longer
+        table = run / "accuracy.csv"  # sometimes rows are removed, so that the run is not complete too early
         if (not killed or instants.random() < 0.4) and table.exists() and table.stat().st_size > 2000:
             os.truncate(table, instants.randrange(1500, table.stat().st_size))
     done = sweep(spec, "--out", run, "--save-curves", *LONGER)
@@ -58,7 +56,7 @@ def test_interrupt_keeps_results_and_prints_how_to_resume(spec: Path, tmp_path: 
     process = start(spec, "--out", run, "--workers", "1", "--set", "train.steps=2, 100000000", "--set",
                     "train.stop_when_solved=off", "--set", "train.eval_every=1", "--set", "train.seed=1", "--set",
                     "task.delay=2", "--set", "train.eval_tokens=10")
-    # The long cells come first; none of them ends, so nothing does.
+    # The long cells come first and never end, so no cell is done.
     wait_until(lambda: (run / "accuracy.csv").exists())
     time.sleep(0.3)
     process.send_signal(number)
@@ -85,9 +83,9 @@ def test_the_resume_line_resumes(spec: Path, tmp_path: Path, undisturbed: Path, 
     assert done.returncode == 130 and "the time limit" in done.stderr, done.stderr
     line = done.stderr.rstrip("\n").splitlines()[-1].strip()
     assert line.startswith(f"'{program}' sweep " if " " in program else f"{program} sweep "), line
-    again = subprocess.run(["sh", "-c", line.replace("--time-limit 1e-9", "")], check=False, capture_output=True,
-                           text=True, timeout=300)
-    assert again.returncode == 0, again.stderr
+    resumed = subprocess.run(["sh", "-c", line.replace("--time-limit 1e-9", "")], check=False, capture_output=True,
+                             text=True, timeout=300)
+    assert resumed.returncode == 0, resumed.stderr
     assert (tmp_path / "it's here/accuracy.csv").read_bytes() == (undisturbed / "accuracy.csv").read_bytes()
 
 
@@ -103,7 +101,7 @@ def test_a_second_interrupt_ends_at_once(spec: Path, tmp_path: Path):
     process = start(spec, "--out", tmp_path / "run", *LONG)
     tables = [tmp_path / "run" / name for name in ("accuracy.csv", "throughput.csv")]
     wait_until(lambda: all(table.exists() and table.stat().st_size for table in tables))
-    process.send_signal(signal.SIGSTOP)  # so that both are there before the first is looked at
+    process.send_signal(signal.SIGSTOP)  # so that both signals are pending when it continues
     process.send_signal(signal.SIGINT)
     process.send_signal(signal.SIGTERM)
     process.send_signal(signal.SIGCONT)
@@ -120,8 +118,8 @@ def test_second_sweep_is_refused(spec: Path, tmp_path: Path):
     wait_until(lambda: (run / "accuracy.csv").exists())
     try:
         one_line(sweep(spec, "--out", run), 2, f"{run} is in use by process {process.pid} on ", " since 20")
-        look = sweep(spec, "--out", run, "--dry-run")
-        assert look.returncode == 0, look.stderr  # reading needs no lock
+        dry = sweep(spec, "--out", run, "--dry-run")
+        assert dry.returncode == 0, dry.stderr  # reading needs no lock
     finally:
         process.kill()
         process.communicate()
@@ -137,7 +135,7 @@ def test_a_finished_run_is_reported_and_unchanged(undisturbed: Path, tmp_path: P
     assert {entry.name: entry.read_bytes() for entry in undisturbed.iterdir()} == before
 
 
-def test_damaged_tables_are_left_alone(spec: Path, tmp_path: Path):
+def test_damaged_tables_are_refused_and_unchanged(spec: Path, tmp_path: Path):
     run = tmp_path / "run"
     assert sweep(spec, "--out", run).returncode == 0
     whole = (run / "accuracy.csv").read_bytes()
@@ -154,7 +152,7 @@ def test_damaged_tables_are_left_alone(spec: Path, tmp_path: Path):
 
 
 def test_full_disk(spec: Path, tmp_path: Path, undisturbed: Path):
-    """A limit on the size of files stands for the disk's: the row in the middle of it must not be torn."""
+    """A limit on file sizes stands in for a full disk. The tables must end with a complete row."""
     arguments = command(spec, "--workers", "2", "--save-curves", "--out", tmp_path / "run")
     limited = ["bash", "-c", 'ulimit -f 3; exec "$@"', "bash", *arguments]
     done = subprocess.run(limited, check=False, capture_output=True, text=True, timeout=60)
@@ -163,10 +161,10 @@ def test_full_disk(spec: Path, tmp_path: Path, undisturbed: Path):
     for name in ("accuracy.csv", "throughput.csv"):
         assert (tmp_path / "run" / name).read_bytes().endswith(b"\n")
     kept = len(rows(tmp_path / "run/accuracy.csv"))
-    again = sweep(spec, "--out", tmp_path / "run", "--save-curves")
-    assert again.returncode == 0, again.stderr
+    resumed = sweep(spec, "--out", tmp_path / "run", "--save-curves")
+    assert resumed.returncode == 0, resumed.stderr
     if kept:
-        assert f"{kept} of 24 cells are done already" in again.stderr
+        assert f"{kept} of 24 cells are done already" in resumed.stderr
     assert (tmp_path / "run/accuracy.csv").read_bytes() == (undisturbed / "accuracy.csv").read_bytes()
 
 
@@ -186,7 +184,7 @@ cue = token, none
 
 
 def test_mixtures_killed_and_resumed(tmp_path: Path):
-    """A row for the whole and one for each part, all or none of them, in an undisturbed sweep and in a killed one."""
+    """A cell has a row for the whole and one for each part, all or none of them, also after kills."""
     spec, whole, run = tmp_path / "mixtures.ini", tmp_path / "whole", tmp_path / "run"
     spec.write_text(MIXTURES)
     seconds = timed(spec, "--out", whole, *LONGER)
@@ -194,10 +192,10 @@ def test_mixtures_killed_and_resumed(tmp_path: Path):
     for _ in range(12):
         kills += kill_within(0.5 * seconds, instants, spec, "--out", run, *LONGER)
         table = run / "accuracy.csv"
-        if table.exists() and table.stat().st_size > 2000:  # some of what is there is lost, within a cell's rows too
+        if table.exists() and table.stat().st_size > 2000:  # removes rows, sometimes only some rows of a cell
             os.truncate(table, instants.randrange(1500, table.stat().st_size))
-    again = sweep(spec, "--out", run, "--workers", "2", *LONGER)
-    assert again.returncode == 0 and "24 of 24 cells are done" in again.stdout and kills > 0, again.stderr
+    done = sweep(spec, "--out", run, "--workers", "2", *LONGER)
+    assert done.returncode == 0 and "24 of 24 cells are done" in done.stdout and kills > 0, done.stderr
     assert (run / "accuracy.csv").read_bytes() == (whole / "accuracy.csv").read_bytes()
     assert without_times(run / "throughput.csv") == without_times(whole / "throughput.csv")
 

@@ -1,4 +1,4 @@
-"""The order of rooms: scripts/check_rooms.sh finds nothing in this tree, and names the line that breaks the order."""
+"""scripts/check_rooms.sh: the tree keeps the order of rooms, and includes that break it are named."""
 
 import shutil
 import subprocess

@@ -1,19 +1,17 @@
-"""eabench sweep --search: the frontiers of a grid from a part of its cells. EABENCH names the binary."""
+"""eabench sweep --search: the frontiers of a grid from a part of its cells."""
 
 from __future__ import annotations
 
-import csv
-import os
 import subprocess
 from pathlib import Path
 
 import pytest
+import sweeps
+from sweeps import EABENCH, needs_eabench
 
-ROOT = Path(__file__).resolve().parents[2]
-EABENCH = os.environ.get("EABENCH", str(ROOT / "build/release/eabench"))
-pytestmark = pytest.mark.skipif(not Path(EABENCH).exists(), reason=f"{EABENCH} is not built; EABENCH names the binary")
+pytestmark = needs_eabench
 
-# The first rung is solved within 400 steps; of the last ones nothing is learned in half of them.
+# The easy levels are solved within 400 steps; on the hard ones nothing is learned within 200.
 LADDER = """[task recurrence easy]
 basis = 2
 delay = 1, 2
@@ -37,8 +35,7 @@ CELLS = 5 * 2 * 2 * 3
 
 
 @pytest.fixture
-def spec(tmp_path: Path, monkeypatch) -> Path:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+def spec(tmp_path: Path) -> Path:
     path = tmp_path / "ladder.ini"
     path.write_text(LADDER)
     return path
@@ -50,11 +47,10 @@ def sweep(spec: Path, *options: str) -> subprocess.CompletedProcess:
 
 
 def rows(spec: Path, table: str = "accuracy.csv") -> list[dict[str, str]]:
-    with (spec.parent / "run" / table).open(newline="") as file:
-        return list(csv.DictReader(file))
+    return sweeps.rows(spec.parent / "run" / table)
 
 
-def test_finds_the_frontier_and_gives_up_on_hopeless_cells(spec: Path) -> None:
+def test_finds_the_frontier_and_abandons_hopeless_cells(spec: Path) -> None:
     done = sweep(spec, "--search")
     assert done.returncode == 0, done.stderr
     assert "solved up to" in done.stdout
@@ -73,7 +69,7 @@ def test_finds_the_frontier_and_gives_up_on_hopeless_cells(spec: Path) -> None:
         assert row["reason"].startswith("abandoned at step 200 of 400: validation accuracy 0.")
         assert row["token_accuracy"] == ""
         assert row["solved"] == ""
-    # What was abandoned has no throughput.
+    # Abandoned cells have no throughput.
     assert {row["cell"] for row in rows(spec, "throughput.csv")} == {r["cell"] for r in found if r["status"] == "ok"}
 
 
@@ -91,7 +87,7 @@ def test_a_second_search_trains_nothing_and_a_sweep_the_rest(spec: Path) -> None
     assert {row["steps_done"] for row in found if row["basis"] == "64"} == {"400"}
 
 
-def test_finds_what_the_whole_grid_finds(spec: Path) -> None:
+def test_finds_the_frontiers_of_the_whole_grid(spec: Path) -> None:
     searched = sweep(spec, "--search").stdout
     table = searched[searched.index("group") : searched.index("the search trained")]
     sweep(spec)

@@ -1,4 +1,4 @@
-"""Sweeps in parts (--shard) and their merging, with the real binary: the tables equal those of one process."""
+"""Sweeps in parts (--shard) and eabench merge: the tables equal those of one process."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 import pytest
-from sweeps import EABENCH, cache, needs_eabench, one_line, rows, spec, sweep, undisturbed, without_times  # noqa: F401
+from sweeps import EABENCH, needs_eabench, one_line, rows, sweep, without_times
 
 pytestmark = needs_eabench
 TABLES = ("accuracy.csv", "curves.csv")
@@ -65,7 +65,7 @@ def test_merged_tables_are_those_of_one_process(spec: Path, tmp_path: Path, undi
 
 
 def test_the_longest_cells_are_spread(spec: Path, tmp_path: Path):
-    """Two lengths in one sweep: each part has its share of the work, to within one of the longest cells."""
+    """In a sweep of cells of two lengths the parts' work differs by at most one of the longest cells."""
     sums, longest = [], 0.0
     for part in range(1, 6):
         done = sweep(spec, "--dry-run", "--list", "--shard", f"{part}/5", "--set", "train.steps=40,400", "--set",
@@ -126,7 +126,7 @@ def test_killed_merges_are_continued(spec: Path, tmp_path: Path, undisturbed: Pa
     same_tables(run, undisturbed)
 
 
-def test_models_and_maps_come_along(spec: Path, tmp_path: Path):
+def test_models_and_maps_are_merged(spec: Path, tmp_path: Path):
     run, out = tmp_path / "run", tmp_path / "out"
     shards(spec, run, 2, "--save-models", "--save-geometry", "--set", "train.seed=1")
     assert merge(run, "--out", out).returncode == 0
@@ -135,7 +135,7 @@ def test_models_and_maps_come_along(spec: Path, tmp_path: Path):
         assert {path.stem for path in (out / kind).iterdir()} == cells
 
 
-def test_what_does_not_belong_together(spec: Path, tmp_path: Path):
+def test_parts_that_do_not_fit_are_refused(spec: Path, tmp_path: Path):
     run = tmp_path / "run"
     refused(merge(run), "no shards/I-of-N")
     shards(spec, run, 2)
@@ -167,18 +167,17 @@ def test_what_does_not_belong_together(spec: Path, tmp_path: Path):
     assert merge(run).returncode == 0
 
 
-@pytest.mark.parametrize("shard",
-                         ["0/2", "3/2", "1", "1/", "/2", "1/2/3", "-1/2", "+1/2", " 1/2", "1/2 ", "1e0/2", "a/b",
-                                   "1/99999999999999999999", "99999999999999999999/1"])
+@pytest.mark.parametrize("shard", ["0/2", "3/2", "1", "1/", "/2", "1/2/3", "-1/2", "+1/2", " 1/2", "1/2 ", "1e0/2",
+                                   "a/b", "1/99999999999999999999", "99999999999999999999/1"])
 def test_bad_shards(spec: Path, tmp_path: Path, shard: str):
     one_line(sweep(spec, "--out", tmp_path / "run", f"--shard={shard}"), 2, "--shard is", "I/N is allowed")
     assert not (tmp_path / "run").exists()
 
 
-def test_what_goes_with_shards(spec: Path, tmp_path: Path):
+def test_shards_with_other_options(spec: Path, tmp_path: Path):
     one_line(sweep(spec, "--out", tmp_path / "run", "--shard", "1/2", "--search"), 2, "--search with --shard")
     one_line(sweep(spec, "--list"), 2, "--list without --dry-run")
-    tasks = {"SLURM_STEP_NUM_TASKS": "2", "SLURM_PROCID": "1"}  # under a launcher each task may have a part
+    tasks = {"SLURM_STEP_NUM_TASKS": "2", "SLURM_PROCID": "1"}  # each task of a launcher may train a part
     done = sweep(spec, "--out", tmp_path / "run", "--shard", "2/2", env={**os.environ, **tasks})
     assert done.returncode == 0 and "12 of 12 cells are done" in done.stdout, done.stderr
 

@@ -1,5 +1,5 @@
-"""scripts/cluster with a real Slurm: a controller and a node on this machine, for these tests only, in a folder of
-their own. Skipped, with the reason, where the daemons are not installed or cannot run."""
+"""scripts/cluster with Slurm: the tests start a controller and a node on this machine, with their files in a temporary
+folder. Skipped, with the reason, if the daemons are not installed or cannot run."""
 
 from __future__ import annotations
 
@@ -69,8 +69,7 @@ class Slurm:
         self.environment = {name: value for name, value in os.environ.items()
                             if not name.startswith(("SLURM_", "SBATCH_", "OMPI_", "PMI"))}
         self.environment |= {"SLURM_CONF": str(folder / "slurm.conf"), "EABENCH": str(Path(EABENCH).resolve()),
-                             "XDG_CACHE_HOME": str(folder / "cache"), "OMPI_ALLOW_RUN_AS_ROOT": "1",
-                             "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
+                             "OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
 
     def run(self, *words: object) -> subprocess.CompletedProcess:
         return subprocess.run([str(word) for word in words], check=False, capture_output=True, text=True,
@@ -82,7 +81,7 @@ class Slurm:
         return done.stdout.strip()
 
     def wait(self, *words: object) -> int:
-        """Submits and waits until the job has ended; its exit code. (sbatch --wait looks only every ten seconds.)"""
+        """Submits a job, waits for its end and returns its exit code. (sbatch --wait polls only every 10 s.)"""
         job = self.submit(*words)
         end = time.monotonic() + 600
         ending = re.compile(r"JobState=(COMPLETED|FAILED|CANCELLED|TIMEOUT|NODE_FAIL) .* ExitCode=(\d+):(\d+)")
@@ -100,7 +99,7 @@ def slurm(tmp_path_factory) -> Iterator[Slurm]:
     path = os.environ["PATH"] + ":/usr/sbin"
     absent = [name for name in ("slurmctld", "slurmd", "sbatch", "srun") if not shutil.which(name, path=path)]
     if absent:
-        pytest.skip(f"{', '.join(absent)}: not here (Debian, Ubuntu: slurmctld slurmd slurm-client)")
+        pytest.skip(f"{', '.join(absent)}: not installed (Debian, Ubuntu: slurmctld slurmd slurm-client)")
     if os.geteuid() != 0:
         pytest.skip("the daemons of Slurm need root")
     folder = tmp_path_factory.mktemp("slurm")
@@ -134,7 +133,7 @@ def slurm(tmp_path_factory) -> Iterator[Slurm]:
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory) -> Path:
-    """What one process leaves."""
+    """The run folder of one process."""
     folder = tmp_path_factory.mktemp("whole")
     (folder / "tiny.ini").write_text(TINY)
     done = subprocess.run([EABENCH, "sweep", folder / "tiny.ini", "--backend", "cpu", "--workers", "1", "--save-curves",
@@ -187,7 +186,7 @@ def test_mpi_job(slurm: Slurm, tmp_path: Path, whole: Path, launch: str):
     if launch != "mpirun" and "pmix" not in (listed := slurm.run("srun", "--mpi=list")).stdout + listed.stderr:
         pytest.skip("this Slurm has no PMIx")
     if launch == "mpirun" and not shutil.which("mpirun"):
-        pytest.skip("mpirun is not here (Debian, Ubuntu: openmpi-bin)")
+        pytest.skip("mpirun is not installed (Debian, Ubuntu: openmpi-bin)")
     run = tmp_path / "run"
     done = slurm.wait("--ntasks=3", f"--export=ALL,EAB_LAUNCH={launch}", ROOT / "scripts/cluster/mpi.sbatch",
                       *options(whole, run))
@@ -205,7 +204,7 @@ def test_tasks_that_cannot_connect_are_refused(slurm: Slurm, tmp_path: Path, who
 
 
 def test_a_batch_job_of_several_tasks_is_one_process(slurm: Slurm, tmp_path: Path, whole: Path):
-    """SLURM_NTASKS says 3 in a batch script, which runs once."""
+    """A batch script runs once, although SLURM_NTASKS is 3 there."""
     script = tmp_path / "job"
     script.write_text(f"#!/bin/bash\nexec '{EABENCH}' sweep '{whole.parent}/tiny.ini' --backend cpu "
                       f"--out '{tmp_path}/run' --workers 1 --save-curves {' '.join(LONGER)}\n")

@@ -12,7 +12,7 @@ from analysis import stats
 
 
 def test_wilson_known_values() -> None:
-    # 8 of 10 and 0 of 10, Wilson 95%: the usual textbook values.
+    # Textbook values of Wilson's 95% interval for 8 of 10 and 0 of 10.
     assert stats.wilson(8, 10) == pytest.approx((0.4902, 0.9433), abs=1e-4)
     assert stats.wilson(0, 10) == pytest.approx((0.0, 0.2775), abs=1e-4)
     assert stats.wilson(10, 10) == pytest.approx((0.7225, 1.0), abs=1e-4)
@@ -55,7 +55,7 @@ def test_censored_median() -> None:
     nan = math.nan
     assert stats.censored_median([250, 500, 750]) == 500
     assert stats.censored_median([250, 500, nan]) == 500
-    assert math.isnan(stats.censored_median([250, nan]))  # the upper of the middle two is not reached
+    assert math.isnan(stats.censored_median([250, nan]))  # the larger of the two middle values is not reached
     assert math.isnan(stats.censored_median([nan, nan, 250]))
     assert math.isnan(stats.censored_median([]))
 
@@ -78,7 +78,7 @@ def test_best_rate(means: dict[float, float], rate: float, edge: bool) -> None:
 
 def test_sign_flip_exact() -> None:
     assert stats.sign_flip([1, 1, 1]) == pytest.approx(2 / 8)
-    assert stats.sign_flip([0.1] * 6) == pytest.approx(2 / 64)   # rounding must not lose the observed pattern
+    assert stats.sign_flip([0.1] * 6) == pytest.approx(2 / 64)   # rounding must not exclude the observed pattern
     # Sums of +-1 +-2 +-3: 6, 4, 2, 0, 0, -2, -4, -6; the observed |1 + 2 - 3| = 0 is reached by all.
     assert stats.sign_flip([1, 2, -3]) == 1.0
     assert stats.sign_flip([1, 2, 3]) == pytest.approx(2 / 8)

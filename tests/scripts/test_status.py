@@ -12,17 +12,14 @@ import time
 from pathlib import Path
 
 import pytest
-
-from sweeps import (  # noqa: F401  (fixtures)
-    CELLS, EABENCH, LONG, cache, command, needs_eabench, rows, spec, start, sweep, undisturbed, wait_until)
+from sweeps import CELLS, EABENCH, LONG, command, needs_eabench, rows, start, sweep, wait_until
 
 pytestmark = needs_eabench
 
 
 def status(*arguments) -> subprocess.CompletedProcess:
     return subprocess.run([EABENCH, "status", *map(str, arguments)], check=False, capture_output=True, text=True,
-                          timeout=60,
-                          errors="replace")
+                          timeout=60, errors="replace")
 
 
 def report(run: Path) -> dict:
@@ -35,7 +32,7 @@ def counts(found: dict) -> tuple[int, ...]:
     return tuple(found[key] for key in ("cells", "done", "diverged", "running", "failed", "timed_out", "left"))
 
 
-# ---- status ------------------------------------------------------------------------------------------------------
+# ---- status ----------------------------------------------------------------------------------------------------------
 
 
 def test_a_run_that_is_done(undisturbed: Path):
@@ -88,7 +85,7 @@ def test_a_suspended_sweep_is_silent(spec: Path, tmp_path: Path):
         time.sleep(0.3)
         found = report(run)
         assert found["state"] == "running" and found["sweeps"][0]["silent_s"] >= first + 0.29
-        # A process on another machine cannot be asked: it counts as gone after a minute of silence.
+        # A process on another machine cannot be checked: it counts as stale after a minute without an update.
         lock = (run / ".lock").read_text().split()
         (run / ".lock").write_text(f"{lock[0]} elsewhere {lock[2]}\n")
         assert report(run)["state"] == "running"
@@ -120,7 +117,7 @@ def test_shards_are_reported_as_one(spec: Path, tmp_path: Path):
     assert counts(report(run / "shards/3-of-3")) == (own[1], own[1], 0, 0, 0, 0, 0)
 
 
-def test_it_changes_nothing(undisturbed: Path):
+def test_status_changes_nothing(undisturbed: Path):
     before = {path.name: (path.read_bytes(), path.stat().st_mtime_ns) for path in undisturbed.iterdir()}
     assert status(undisturbed).returncode == 0
     assert {path.name: (path.read_bytes(), path.stat().st_mtime_ns) for path in undisturbed.iterdir()} == before
@@ -131,8 +128,8 @@ GOOD_STATE = ("[sweep]\nstopping=false\neta_s=nan\ntokens_per_s=5\nrunning=1\n\n
 BAD_STATES = ["", "hello\n", GOOD_STATE.replace("running=1\n", ""), GOOD_STATE.replace("running=1", "running=2"),
               GOOD_STATE.replace("running=1", "running=-1"), GOOD_STATE.replace("abcdef", "abcdeg"),
               GOOD_STATE.replace("[sweep]", "[other]"), GOOD_STATE.replace("abcdef]", "abcdef00]"),
-              GOOD_STATE + "more\n", GOOD_STATE.replace("abcdef]", "abcdef\x1b]"), GOOD_STATE.replace("abcdef]",
-                                                                                                      "abcde\udcff]"),
+              GOOD_STATE + "more\n", GOOD_STATE.replace("abcdef]", "abcdef\x1b]"),
+              GOOD_STATE.replace("abcdef]", "abcde\udcff]"),
               GOOD_STATE.replace("share", "sha\0re"), "x" * 100_000,
               GOOD_STATE + "".join(f"[{i:016x}]\n" for i in range(64))]
 ODD_VALUES = [("members=1", "members=-7"), ("members=1", "members=99999999999999999999"), ("share=0.5", "share=nan"),
@@ -141,7 +138,7 @@ ODD_VALUES = [("members=1", "members=-7"), ("members=1", "members=99999999999999
               ("stopping=false", "stopping=perhaps")]
 
 
-def test_hostile_state_files(undisturbed: Path, tmp_path: Path):
+def test_damaged_state_files(undisturbed: Path, tmp_path: Path):
     run = tmp_path / "run"
     shutil.copytree(undisturbed, run)
     (run / ".state").write_text(GOOD_STATE)
@@ -175,7 +172,7 @@ def one_line(done: subprocess.CompletedProcess, *parts: str) -> None:
     assert all(part in done.stderr for part in parts), done.stderr
 
 
-def test_hostile_folders(undisturbed: Path, tmp_path: Path):
+def test_bad_folders(undisturbed: Path, tmp_path: Path):
     one_line(status(tmp_path / "none"), "not a folder")
     one_line(status(tmp_path), "no manifest.ini")
     one_line(status(), "no run")
@@ -183,8 +180,8 @@ def test_hostile_folders(undisturbed: Path, tmp_path: Path):
     one_line(status("--jsn", tmp_path), "nearest: --json")
     for name, data in (("manifest.ini", b"[task recurrence]\nbasis = soon\n"), ("manifest.ini", b"\0" * 100),
                        ("manifest.ini", b"x" * (2 << 20)), ("accuracy.csv", b"hello\n"),
-                       ("accuracy.csv", b"\xff\0" * 99 + b"\n"),
-                       ("throughput.csv", b"cell\nx\n"), ("shards", b"a file")):
+                       ("accuracy.csv", b"\xff\0" * 99 + b"\n"), ("throughput.csv", b"cell\nx\n"),
+                       ("shards", b"a file")):
         run = tmp_path / "run"
         shutil.copytree(undisturbed, run)
         (run / name).write_bytes(data)
@@ -195,7 +192,7 @@ def test_hostile_folders(undisturbed: Path, tmp_path: Path):
         shutil.rmtree(run)
 
 
-# ---- progress ----------------------------------------------------------------------------------------------------
+# ---- progress --------------------------------------------------------------------------------------------------------
 
 
 def events(text: str) -> list[dict]:
@@ -219,8 +216,8 @@ def test_events(spec: Path, tmp_path: Path):
     for event in cells:
         assert event["status"] == "ok" and event["mechanism"] in ("dpa", "ea") and event["level"].startswith("basis=")
         assert event["token_accuracy"] == pytest.approx(accuracies[event["cell"]], rel=1e-8)
-    again = events(sweep(spec, "--out", run, "--progress", "json", errors="replace").stderr)
-    assert [event["event"] for event in again] == ["start", "end"] and again[0]["todo"] == 0
+    resumed = events(sweep(spec, "--out", run, "--progress", "json", errors="replace").stderr)
+    assert [event["event"] for event in resumed] == ["start", "end"] and resumed[0]["todo"] == 0
 
 
 def test_events_of_a_sweep_that_is_stopped(spec: Path, tmp_path: Path):
@@ -237,8 +234,7 @@ def test_events_of_an_error(spec: Path, tmp_path: Path):
     run = tmp_path / "run"
     arguments = command(spec, "--workers", "1", "--out", run, "--progress", "json")
     done = subprocess.run(["bash", "-c", 'ulimit -f 3; exec "$@"', "bash", *arguments], check=False,
-                          capture_output=True,
-                          text=True, timeout=60)
+                          capture_output=True, text=True, timeout=60)
     found = events(done.stderr)
     assert done.returncode == 3 and found[-1]["status"] == "error" and "File too large" in found[-1]["reason"]
 

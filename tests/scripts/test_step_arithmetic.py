@@ -1,17 +1,13 @@
-"""docs/cuda.md has the table of tests/cuda/step_arithmetic.py, and both use the model that eabench builds."""
+"""The table of tests/cuda/step_arithmetic.py: docs/cuda.md has it, and its model is the one that eabench builds."""
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
 import sys
-from pathlib import Path
 
-import pytest
+from sweeps import EABENCH, ROOT, needs_eabench
 
-ROOT = Path(__file__).resolve().parents[2]
-EABENCH = Path(os.environ.get("EABENCH", ROOT / "build/release/eabench"))
 sys.path.insert(0, str(ROOT / "tests/cuda"))
 import step_arithmetic  # noqa: E402
 
@@ -20,8 +16,8 @@ def test_the_table_is_in_the_docs():
     assert step_arithmetic.table() in (ROOT / "docs/cuda.md").read_text()
 
 
-@pytest.mark.skipif(not EABENCH.exists(), reason=f"{EABENCH} is not built")
-def test_the_model_is_the_quick_ladders(tmp_path):
+@needs_eabench
+def test_the_model_is_that_of_the_quick_ladder(tmp_path):
     command = [EABENCH, "sweep", ROOT / "tasks/ladders/quick.ini", "--dry-run", "--backend", "cpu"]
     command += ["--out", tmp_path / "run"]
     done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=300)

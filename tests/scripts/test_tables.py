@@ -1,4 +1,5 @@
-"""Hostile and broken input: one line that names file, line, fault and what is allowed; exit code 2."""
+"""Damaged and foreign tables: report and compare refuse them with exit code 2 and one line that names the file, the
+line, the fault and what is allowed."""
 
 from __future__ import annotations
 
@@ -36,10 +37,9 @@ def refused(run: Path, capsys: pytest.CaptureFixture[str]) -> str:
 FIELDS = [
     ("token_accuracy", "nan"), ("token_accuracy", "NaN"), ("token_accuracy", "inf"), ("token_accuracy", "1.5"),
     ("token_accuracy", "-0.1"), ("token_accuracy", "0,5"), ("token_accuracy", "1_0"), ("token_accuracy", "\u0661"),
-    ("token_accuracy", ""), ("validation_accuracy", "abc"), ("validation_accuracy", ""), ("solved", "2"), ("solved",
-                                                                                                           "0.5"),
-    ("solved", "yes"), ("lr", ""), ("lr", "0"), ("lr", "-1"), ("lr", "1e999"), ("seed", "1.5"), ("seed", ""), ("seed",
-                                                                                                               "x"),
+    ("token_accuracy", ""), ("validation_accuracy", "abc"), ("validation_accuracy", ""), ("solved", "2"),
+    ("solved", "0.5"), ("solved", "yes"), ("lr", ""), ("lr", "0"), ("lr", "-1"), ("lr", "1e999"), ("seed", "1.5"),
+    ("seed", ""), ("seed", "x"),
     ("complexity_bits", "-3"), ("loss_nats", "nan"), ("steps_to_solve", "0x10"), ("status", "maybe"), ("status", ""),
     ("cell", ""), ("task", ""), ("mechanism", " "), ("level", "x" * 501), ("level", "a\x1b[2Jb"), ("task", "a\nb"),
     ("vocab", "1e"), ("seen_share", "101%"),
@@ -86,7 +86,7 @@ def test_bad_file(make_run: Make, capsys: pytest.CaptureFixture[str], change: Ca
     assert part in refused(run, capsys)
 
 
-def test_file_that_is_too_large_is_refused_unread(make_run: Make, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_file_that_is_too_large_is_not_read(make_run: Make, capsys: pytest.CaptureFixture[str]) -> None:
     run = make_run([row()])
     with (run / "accuracy.csv").open("r+b") as file:
         file.truncate(200 << 20)  # sparse: takes no room
@@ -96,7 +96,7 @@ def test_file_that_is_too_large_is_refused_unread(make_run: Make, capsys: pytest
 
 
 @pytest.mark.parametrize("bad", ["gone", "file", "empty", "folder"])
-def test_run_that_is_none(tmp_path: Path, capsys: pytest.CaptureFixture[str], bad: str) -> None:
+def test_folders_that_are_no_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str], bad: str) -> None:
     run = tmp_path / bad
     if bad == "file":
         run.write_text("x")
@@ -118,7 +118,7 @@ def test_bad_manifest(make_run: Make, capsys: pytest.CaptureFixture[str], text: 
 
 def test_torn_last_line_is_dropped_with_a_warning(make_run: Make, capsys: pytest.CaptureFixture[str]) -> None:
     run = make_run([row(seed=seed) for seed in (1, 2, 3)])
-    edit(run, lambda text: text[:-1])  # even when only the newline is missing: 0.98 may have been 0.987
+    edit(run, lambda text: text[:-1])  # even if only the newline is missing: 0.98 may be the start of 0.987
     assert len(read_run(run).accuracy) == 2
     edit(run, lambda text: text[:-200])
     edit(run, lambda text: text[:-300], "throughput.csv")
@@ -128,11 +128,10 @@ def test_torn_last_line_is_dropped_with_a_warning(make_run: Make, capsys: pytest
     assert "cut off" in capsys.readouterr().err
 
 
-def test_what_is_tolerated(make_run: Make) -> None:
+def test_a_byte_order_mark_crlf_and_further_columns_are_accepted(make_run: Make) -> None:
     run = make_run(sweep(seeds=[1], rates=[0.01]))
-    edit(run, lambda text: "\ufeff"
-         + text.replace("\n", "\r\n").replace("basis,delay", "basis,window,delay", 1).replace(
-        "steps_to_solve", "steps_to_solve,colour", 1))
+    edit(run, lambda text: "\ufeff" + text.replace("\n", "\r\n").replace("basis,delay", "basis,window,delay", 1)
+         .replace("steps_to_solve", "steps_to_solve,colour", 1))
     path = run / "accuracy.csv"
     lines = path.read_bytes().decode().split("\r\n")
     wider = [lines[0]]
@@ -145,7 +144,7 @@ def test_what_is_tolerated(make_run: Make) -> None:
     assert set(found.accuracy["window"]) == {"7"} and found.accuracy["token_accuracy"].notna().all()
 
 
-def test_missing_companions_are_warnings(make_run: Make) -> None:
+def test_missing_optional_files_are_warnings(make_run: Make) -> None:
     run = make_run([row()])
     (run / "throughput.csv").unlink()
     (run / "manifest.ini").unlink()
@@ -159,7 +158,7 @@ def test_canonical() -> None:
     assert canonical("relu") == "relu" and canonical("") == "" and canonical("nan") == "nan"
 
 
-def test_schema_is_the_one_of_the_design(make_run: Make) -> None:
+def test_synthetic_runs_have_the_schema(make_run: Make) -> None:
     run = make_run([row()])
     assert (run / "accuracy.csv").read_text().startswith(",".join(ACCURACY_HEADER) + "\n")
     assert (run / "throughput.csv").read_text().startswith(",".join(THROUGHPUT_HEADER) + "\n")

@@ -1,16 +1,12 @@
-"""docs/tasks: the pictures are of what the program prints, and every family has one."""
+"""docs/tasks: every family has a picture, drawn from what the program prints."""
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
-from pathlib import Path
 
 from analysis import task_pictures
-
-ROOT = Path(__file__).resolve().parents[2]
-EABENCH = Path(os.environ.get("EABENCH", ROOT / "build" / "release" / "eabench"))
+from sweeps import EABENCH, ROOT
 
 
 def test_committed_pictures_are_up_to_date() -> None:
@@ -20,7 +16,7 @@ def test_committed_pictures_are_up_to_date() -> None:
         rows = task_pictures.sequences(done.stdout)
         assert [len(row) for row in rows] == [25, 25, 25], family
         committed = (ROOT / "docs" / "tasks" / f"{family}.svg").read_text(encoding="utf-8")
-        assert committed == task_pictures.picture(rows), f"{family}: scripts/analysis/task_pictures.py renews it"
+        assert committed == task_pictures.picture(rows), f"{family}: run scripts/analysis/task_pictures.py"
 
 
 def test_every_family_has_a_picture_and_a_chapter() -> None:
@@ -32,6 +28,6 @@ def test_every_family_has_a_picture_and_a_chapter() -> None:
         assert f"## {family}\n" in page and f"](tasks/{family}.svg)" in page
 
 
-def test_free_and_scored_tokens_are_told_apart() -> None:
+def test_free_and_scored_tokens_are_distinguished() -> None:
     assert task_pictures.sequences("head\n\n[ 1][0*] 2  k3 [ >]\n") == [
         [("1", False), ("0*", False), ("2", True), ("k3", True), (">", False)]]

@@ -1,19 +1,17 @@
-"""eabench trace: what it writes is what a sweep trains, and hangs together; and its errors."""
+"""eabench trace: its weights, gradients and batches are consistent and those of a sweep; and its errors."""
 
 from __future__ import annotations
 
 import json
-import os
 import struct
 import subprocess
 from array import array
 from pathlib import Path
 
 import pytest
+from sweeps import EABENCH, needs_eabench
 
-ROOT = Path(__file__).resolve().parents[2]
-EABENCH = os.environ.get("EABENCH", str(ROOT / "build/release/eabench"))
-pytestmark = pytest.mark.skipif(not Path(EABENCH).exists(), reason=f"{EABENCH} is not built; EABENCH names the binary")
+pytestmark = needs_eabench
 
 SPEC = """[task recurrence]
 basis = 5
@@ -65,13 +63,12 @@ def trace(folder: Path, out: str, *options: str) -> Path:
     return folder / out
 
 
-def test_it_is_the_sweep_s_training(folder: Path) -> None:
-    """After all steps of a cell its weights are those that a sweep saves, bit for bit."""
+def test_the_weights_are_those_of_a_sweep(folder: Path) -> None:
+    """After all steps of a cell the weights have the bits of those that a sweep saves."""
     made = trace(folder, "t", "--steps", "4")
     assert len(list(made.iterdir())) == 5 + 4 + 4
-    done = run("sweep", "s.ini", "--out", "run", "--backend", "cpu", "--save-models", "--set",
-               "train.stop_when_solved=off",
-               cwd=folder)
+    done = run("sweep", "s.ini", "--out", "run", "--backend", "cpu", "--save-models",
+               "--set", "train.stop_when_solved=off", cwd=folder)
     assert done.returncode == 0, done.stderr
     (saved,) = (folder / "run" / "models").iterdir()
     assert load(made / "weights-4.safetensors")[0] == load(saved)[0]

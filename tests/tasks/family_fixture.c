@@ -90,7 +90,7 @@ void family_expect_bounds(const char *family, const char *key, int32_t minimum, 
     cr_expect_eq(task->options[i].maximum, maximum, "%s: %d", key, task->options[i].maximum);
 }
 
-/* An open hash set of the sequences' tokens themselves, as 64-bit fingerprints of all of them. */
+/* Counts distinct 64-bit hashes of the sequences' tokens in an open hash set. */
 int64_t family_count_distinct(const eab_level *level, uint32_t stream, int32_t length, int64_t draws) {
     enum { ROOM = 1 << 18 };
     uint64_t *seen = calloc(ROOM, sizeof *seen);

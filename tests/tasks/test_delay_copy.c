@@ -9,8 +9,8 @@ Test(delay_copy, by_hand) {
                            "[7] [4] [2] [3] [.] [.] [.] [.] [.] [.] [.] [.] [>] 7 4 2 3 [.] [.]");
 }
 
-/* What is said again is what was shown, or the marked part of it; the signal stands where the distance says. */
-Test(delay_copy, says_again_what_was_shown) {
+/* The answer repeats the shown or the marked symbols, and the signal comes after the drawn distance. */
+Test(delay_copy, repeats_the_shown_symbols) {
     enum { LENGTH = 40 };
     for (int mode = 0; mode < 2; mode++) {
         const eab_level level =
@@ -57,8 +57,8 @@ Test(delay_copy, figures) {
     cr_expect_float_eq(task->chance_accuracy(&selective), 0.25, 1e-12);
 }
 
-/* Distances of its own tell evaluation from training; where the ranges meet, the hash still has to. */
-Test(delay_copy, splits_where_no_distance_is_shared) {
+/* Without common distances evaluation needs no held-out sequences; with one it does. */
+Test(delay_copy, holds_out_sequences_only_if_distances_overlap) {
     const eab_level none = family_level("delay_copy", "");
     const eab_level longer = family_level("delay_copy", "items=3 test_distance_min=9 test_distance_max=12");
     const eab_level meeting = family_level("delay_copy", "items=4 test_distance_min=8 test_distance_max=12");

@@ -1,4 +1,4 @@
-/* What holds for every family of the registry, on levels sampled from what its descriptor allows. */
+/* Properties of every family of the registry, on levels sampled from those that its descriptor allows. */
 #include <criterion/criterion.h>
 #include <math.h>
 #include <stdlib.h>
@@ -65,7 +65,7 @@ Test(families, token_names_are_distinct) {
     }
 }
 
-/* Any length, also one too short for the level; nothing outside the arrays is written. */
+/* For any length, also one too short for the level, nothing is written outside the arrays. */
 Test(families, nothing_is_written_outside) {
     enum { GUARD = 16 };
     for (int family = 0; family < eab_task_count(); family++)
@@ -110,15 +110,15 @@ Test(families, a_sequence_depends_on_level_seed_stream_and_index_alone) {
     }
 }
 
-/* ---- a determined token is determined: whoever reads what stands before it can know it ------------------------- */
+/* ---- a determined token follows from the tokens before it ------------------------------------------------------- */
 
 enum { PREFIX_ROOM = 1 << 19 };
 typedef struct {
     uint64_t hash;
-    int32_t token; /* the determined one behind this prefix */
+    int32_t token; /* the determined one after this prefix */
 } prefix_entry;
 
-/* The entry of a prefix: found, or the empty one where it belongs. */
+/* The entry of a prefix, or the empty entry for it. */
 static prefix_entry *find_prefix(prefix_entry *table, uint64_t hash) {
     uint64_t place = hash % PREFIX_ROOM;
     while (table[place].hash && table[place].hash != hash) place = (place + 1) % PREFIX_ROOM;
@@ -169,9 +169,8 @@ Test(families, the_same_beginning_has_the_same_determined_token) {
     }
 }
 
-/* The places that a family says determine a token do: the same tokens there, at the same places, have the same one
- * behind them. Rules of a level are fixed, so nothing else may be needed. */
-Test(families, what_determines_a_token_determines_it) {
+/* The same tokens at the same determining positions always give the same determined token. */
+Test(families, determining_positions_determine_the_token) {
     for (int family = 0; family < eab_task_count(); family++) {
         const eab_task *task = eab_task_at(family);
         prefix_entry *table = calloc(PREFIX_ROOM, sizeof *table);
@@ -210,10 +209,10 @@ Test(families, what_determines_a_token_determines_it) {
     }
 }
 
-/* The test of beginnings, on a family's sequences with one determined token spoilt, must find it. */
-Test(families, a_token_that_is_not_determined_would_be_found) {
+/* The test of equal beginnings must find a conflict between sequences of two rules. */
+Test(families, a_token_that_is_not_determined_is_found) {
     const eab_level level = family_level("recurrence", "basis=2 delay=2");
-    eab_level other = level; /* the other rule after the same beginnings */
+    eab_level other = level; /* another rule after the same beginnings */
     other.option[EAB_RECURRENCE_A] = 0;
     prefix_entry *table = calloc(PREFIX_ROOM, sizeof *table);
     int conflicts = 0;
@@ -229,10 +228,10 @@ Test(families, a_token_that_is_not_determined_would_be_found) {
     cr_expect_gt(conflicts, 10);
 }
 
-/* ---- figures --------------------------------------------------------------------------------------------------- */
+/* ---- figures ---------------------------------------------------------------------------------------------------- */
 
-/* Whether every sequence of the level comes up in a few draws per sequence: rare controls do not. */
-static bool comes_up(const eab_level *level) {
+/* Whether a few draws per sequence find every sequence of the level: not if controls or their absence are rare. */
+static bool all_are_drawn(const eab_level *level) {
     if (level->family != eab_task_from_name("task_switch")) return true;
     const int32_t percent = level->option[EAB_TASK_SWITCH_PERCENT];
     return percent % 100 == 0 || (percent >= 20 && percent <= 80);
@@ -249,7 +248,7 @@ Test(families, complexity_is_the_number_of_distinct_sequences) {
             char name[128];
             eab_level_name(&level, name, sizeof name);
             cr_expect(bits >= -1e-9 && bits < 1e4, "%s %s: %g bits", task->name, name, bits);
-            if (bits > 10 || !comes_up(&level)) continue;
+            if (bits > 10 || !all_are_drawn(&level)) continue;
             const int64_t expected = llround(exp2(bits));
             const int64_t found = family_count_distinct(&level, EAB_STREAM_TRAINING, context + 1, 25 * expected + 100);
             cr_expect_eq(found, expected, "%s %s, context %d: %lld of %lld", task->name, name, context,
@@ -261,7 +260,7 @@ Test(families, complexity_is_the_number_of_distinct_sequences) {
     }
 }
 
-/* Guesses uniformly among the 1 / chance tokens that can be an answer. */
+/* A uniform guess among the 1 / chance tokens that can be an answer has the accuracy `chance`. */
 Test(families, chance_is_that_of_a_uniform_guess) {
     for (int family = 0; family < eab_task_count(); family++)
         for (uint32_t number = 0; number < 10; number++) {
@@ -290,9 +289,9 @@ Test(families, chance_is_that_of_a_uniform_guess) {
         }
 }
 
-/* ---- what is held out ------------------------------------------------------------------------------------------- */
+/* ---- held-out sequences ----------------------------------------------------------------------------------------- */
 
-Test(families, what_is_held_out_is_never_trained_on) {
+Test(families, held_out_sequences_are_never_trained_on) {
     for (int family = 0; family < eab_task_count(); family++)
         for (uint32_t number = 0; number < 8; number++) {
             const eab_level level = number ? family_sample(family, CONTEXT, number, false) : eab_level_default(family);

@@ -3,7 +3,7 @@
 
 #include "family_fixture.h"
 
-/* Behind the first trigger stands 3, so behind each later one too. */
+/* 3 follows the first trigger, so it follows each later one. */
 Test(induction, by_hand) {
     const eab_level level = family_level("induction", "");
     family_expect_sequence(
@@ -35,7 +35,7 @@ Test(induction, the_trigger_is_followed_by_the_same) {
     }
 }
 
-/* Seven tokens, two triggers: 5 slots, C(5, 2) places, 3 symbols alone and one behind the first trigger: 10 * 2^4. */
+/* Seven tokens, two triggers: 5 slots, C(5, 2) places, 3 free symbols and one after the first trigger: 10 * 2^4. */
 Test(induction, figures) {
     const eab_level level = family_level("induction", "symbols=2 triggers=2");
     const eab_task *task = eab_task_at(level.family);

@@ -37,7 +37,7 @@ Test(modular, equations_hold_and_sides_do_not_mix) {
     }
 }
 
-Test(modular, the_split_is_the_share_asked_for_and_keeps_mirror_images_together) {
+Test(modular, the_split_has_its_share_and_keeps_mirror_images_together) {
     const eab_level add = family_level("modular", "modulus=97 test_percent=30");
     const eab_level subtract = family_level("modular", "modulus=97 test_percent=30 operation=1");
     int test = 0, apart = 0;
@@ -71,7 +71,7 @@ Test(modular, figures) {
     cr_expect_eq(train + test, 36);
     cr_expect_float_eq(task->complexity_bits(&half, 4), log2((double)train), 1e-12);
     cr_expect_eq(task->vocab(&half), 8);
-    /* its own split needs no other */
+    /* a level with a split of its pairs holds out no sequences */
     const eab_level large = family_level("modular", "modulus=97"),
                     unsplit = family_level("modular", "modulus=97 test_percent=0");
     cr_expect_not(eab_level_auto_held_out(&large, 4));

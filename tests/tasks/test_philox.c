@@ -1,4 +1,4 @@
-/* Philox4x32-10 against the known answers that its authors publish with Random123 (kat_vectors). */
+/* Philox4x32-10 against the known answers that its authors published with Random123 (kat_vectors). */
 #include <criterion/criterion.h>
 
 #include "tasks/philox.h"
@@ -35,8 +35,8 @@ Test(philox, cursor_hands_out_the_blocks_in_order) {
     }
 }
 
-/* Chi-squared with 9 degrees of freedom: above 33.7 with probability 1e-4. The draws are fixed, so this cannot
- * flicker. */
+/* Chi-squared with 9 degrees of freedom: above 33.7 with probability 1e-4. The draws are fixed, so the result is always
+ * the same. */
 Test(philox, below_is_uniform) {
     enum { BOUND = 10, DRAWS = 100000 };
     int count[BOUND] = {0};

@@ -4,7 +4,7 @@
 
 #include "family_fixture.h"
 
-/* Drawn: the pairs and the keys that ask; by hand: the values behind them. */
+/* The pairs and the queried keys were drawn; the values after the queries are worked out by hand. */
 Test(recall, by_hand) {
     const eab_level level = family_level("recall", "");
     family_expect_sequence(
@@ -38,7 +38,7 @@ Test(recall, asks_for_what_was_paired) {
     }
 }
 
-/* The r-th unused number, against a list: every key comes first, second, ... equally often. */
+/* Every key is the first, second, ... equally often. */
 Test(recall, keys_are_drawn_evenly) {
     const eab_level level = family_level("recall", "pairs=5 keys=6 values=2");
     int count[5][6] = {{0}};

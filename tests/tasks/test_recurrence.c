@@ -63,8 +63,7 @@ Test(recurrence, a_sequence_depends_on_stream_seed_index_and_level_only) {
     cr_expect_arr_neq(first, again, sizeof first);
 }
 
-/* A longer sequence begins with the shorter one only where the free tokens, which decide what is held out, are the
- * same. */
+/* The hash of the free tokens decides what is held out: no held-out sequence may be drawn in training. */
 Test(recurrence, held_out_sequences_are_never_trained_on) {
     enum { LENGTH = 25, COUNT = 4000 };
     const eab_level level = level_of(8, 4, 1, 1); /* 4,096 sequences: many repeats in 4,000 draws */
@@ -111,13 +110,13 @@ Test(recurrence, figures) {
     cr_expect_not(eab_level_auto_held_out(&easy, 24));
 }
 
-Test(recurrence, says_which_levels_have_something_to_hold_out) {
+Test(recurrence, small_levels_have_nothing_to_hold_out) {
     const eab_level many = level_of(8, 4, 1, 1), two = level_of(2, 1, 1, 1);
     cr_expect(eab_level_has_held_out(&many, 24));
     cr_expect_not(eab_level_has_held_out(&two, 24)); /* two sequences: both on one side */
 }
 
-Test(recurrence, refuses_what_does_not_fit) {
+Test(recurrence, refuses_bad_options) {
     const eab_task *task = eab_task_at(eab_task_from_name("recurrence"));
     char message[200];
     const eab_level late = level_of(8, 24, 1, 1), factor = level_of(4, 2, 1, 4);

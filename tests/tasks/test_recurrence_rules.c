@@ -1,5 +1,4 @@
-/* The recurrence's later rules: drawn coefficients, product, table. Those of old levels are pinned in
- * test_recurrence.c. */
+/* The recurrence with drawn coefficients, product and table. test_recurrence.c has the plain linear rule. */
 #include <criterion/criterion.h>
 #include <string.h>
 
@@ -21,7 +20,7 @@ Test(recurrence_rules, product_by_hand) {
     cr_expect(found);
 }
 
-/* Each window of `delay` tokens is followed by another one each: no two sequences run into each other. */
+/* Different windows of `delay` tokens have different next windows, so no two sequences merge. */
 Test(recurrence_rules, product_is_one_to_one) {
     static const char *const levels[] = {"basis=8 delay=2 rule=1", "basis=5 delay=3 rule=1",
                                          "basis=6 delay=2 rule=1 b=0"};
@@ -63,11 +62,11 @@ Test(recurrence_rules, a_table_is_a_function_of_two_tokens_and_its_seed) {
         for (int t = 3; t < LENGTH; t++)
             different += table[sequence.tokens[t - 1]][sequence.tokens[t - 3]] != sequence.tokens[t];
     }
-    cr_expect_eq(seen, 64); /* every pair comes up */
+    cr_expect_eq(seen, 64); /* every pair was drawn */
     cr_expect_gt(different, 5000);
 }
 
-/* Of one table after another: all entries of all bases are in range, and every value comes up about as often. */
+/* Over many tables all entries are in range, and every value is about equally frequent. */
 Test(recurrence_rules, table_entries_are_uniform) {
     int count[8] = {0};
     for (int32_t seed = 0; seed < 200; seed++)

@@ -9,7 +9,7 @@ Test(selective_copy, by_hand) {
                            "[.] [3] [.] [.] [0] [.] [0] [.] [>] 3 0 0 [4] [3] [.] [.] [.] [5] [.] [.] [>] 4 3 5 [.]");
 }
 
-Test(selective_copy, says_the_symbols_in_their_order) {
+Test(selective_copy, repeats_the_symbols_in_order) {
     static const char *const levels[] = {"", "items=4 blanks=0 symbols=2", "items=1 blanks=9 symbols=1024"};
     enum { LENGTH = 40 };
     for (size_t i = 0; i < sizeof levels / sizeof *levels; i++) {

@@ -3,10 +3,11 @@
 
 #include "family_fixture.h"
 
-/* Worked out by hand from the definition in task_switch.h; the free tokens are those drawn. Pinned: data must not
- * change. First: I from 14: 15 0 1. C behind 1: 1 mod 3 = 1, addition: 0+1 1+1 1+2 2+3. I: 6. I: 7 8 9. C behind 9: 9
- * mod 3 = 0, I. Second: C behind 0: I: 1. R: 3 0 1 backwards, again and again. A: 3+1 1+4 4+5 5+9 9+14 (7) 14+7 (5).
- * Third: C behind 10: 1, A: 12 6 2 8 10 2 12 14 10 8 2. A: 10 12 6 2. C behind 2: 2, R: 2 6 12 10 2. */
+/* Worked out by hand from the definition in task_switch.h, with the free tokens as drawn. The data must not change
+ * between versions.
+ * First: I from 14: 15 0 1. C after 1: 1 mod 3 = 1, A: 0+1 1+1 1+2 2+3. I: 6. I: 7 8 9. C after 9: 9 mod 3 = 0, I.
+ * Second: C after 0: I: 1. R: 3 0 1 backwards, repeatedly. A: 3+1 1+4 4+5 5+9 9+14 (7) 14+7 (5).
+ * Third: C after 10: 1, A: 12 6 2 8 10 2 12 14 10 8 2. A: 10 12 6 2. C after 2: 2, R: 2 6 12 10 2. */
 Test(task_switch, by_hand) {
     const eab_level level = family_level("task_switch", "");
     family_expect_sequence(&level, EAB_STREAM_TRAINING, 0,
@@ -17,7 +18,7 @@ Test(task_switch, by_hand) {
                            "[2] [10] [C] 12 6 2 8 10 2 12 14 10 8 2 [A] 10 12 6 2 [C] 2 6 12 10 2");
 }
 
-/* The definition once more, from the list of numbers, on many sequences. */
+/* Checks the definition on many sequences, computed from the list of numbers. */
 Test(task_switch, follows_its_definition) {
     static const char *const levels[] = {"", "ops=2 modulus=5 switch_percent=50", "ops=1 modulus=2 switch_percent=100",
                                          "ops=0 modulus=1024 switch_percent=0", "ops=3 modulus=7 switch_percent=35"};
@@ -53,7 +54,7 @@ Test(task_switch, follows_its_definition) {
     }
 }
 
-Test(task_switch, controls_come_as_often_as_asked) {
+Test(task_switch, controls_have_their_frequency) {
     const eab_level level = family_level("task_switch", "switch_percent=30");
     int chances = 0, controls = 0, kind[4] = {0};
     for (uint64_t index = 0; index < 2000; index++) {

@@ -23,7 +23,7 @@ extern const math_level math_level_avx2, math_level_avx512;
 
 typedef struct {
     double worst[SWEEP_RESULTS]; /* the largest error, in units of sweep_exact */
-    float at[SWEEP_RESULTS];     /* where it is */
+    float at[SWEEP_RESULTS];     /* the x of the largest error */
     int64_t count;
 } sweep_result;
 
@@ -32,14 +32,15 @@ typedef void (*sweep_function)(const math_level *level, const float *x, float *y
 /* exact[result] = f(x) in float64; unit[result]: the unit of its error; 0: not compared. */
 typedef void (*sweep_exact)(double x, double exact[SWEEP_RESULTS], double unit[SWEEP_RESULTS]);
 
-/* Compares all floats with bits first, first + step, ... up to last, at every level of this machine; results[level]. */
+/* Compares f at all floats with bits first, first + step, ... up to last, at every level of this machine;
+ * results[level]. */
 void sweep_floats(uint32_t first, uint32_t last, uint32_t step, sweep_function function, sweep_exact exact,
                   sweep_result results[3]);
 
 /* Level 0, 1, 2, or NULL where this machine lacks it. */
 const math_level *math_level_at(int level);
 
-/* EAB_FLOAT_STEP: one of how many floats is compared; 1: all; 3 if it is not set. */
+/* EAB_FLOAT_STEP (default 3): every how many floats one is compared; 1: all. */
 uint32_t sweep_step(void);
 
 double ulp_of(double exact); /* the unit in the last place of a float of this size */
