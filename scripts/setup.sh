@@ -41,7 +41,7 @@ while (($#)); do
     esac
     shift
 done
-[[ ! $build -ef $root ]] || misuse "--build needs a folder of its own, such as build/release"
+[[ ! $build -ef $root ]] || misuse "--build needs another folder than the tree's root, such as build/release"
 
 # ---- what is needed, and whether it is installed ---------------------------------------------------------------------
 
@@ -179,7 +179,7 @@ install_packages() {
 make_venv() {
     local interpreter file options=() before=''
     if [[ -e $venv && ! -f $venv/pyvenv.cfg ]] && { [[ ! -d $venv ]] || [[ -n $(ls -A -- "$venv") ]]; }; then
-        misuse "$venv (EAB_VENV) exists and is no Python environment"
+        misuse "$venv (EAB_VENV) exists and is not a Python environment"
     fi
     if venv_has "python $(venv_tag)"; then # made by this script: only add what is new
         before=$(<"$stamp")

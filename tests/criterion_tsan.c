@@ -1,9 +1,9 @@
 /* Makes Criterion run under ThreadSanitizer; linked into the tests of that build only.
  *
  * Criterion's sandbox (BoxFort) maps its arena at 0x200000000000 + r * 2^24 with r from rand_r(), nearly always where
- * ThreadSanitizer allows no mapping, and the tests end before they begin. This rand_r, which stands in front of the C
- * library's, draws r so that the arena lies in 0x550000000000..0x553fffffffff: ThreadSanitizer allows it on x86-64, and
- * it is below every program's own image. Elsewhere the arena's addresses stay as they are. */
+ * ThreadSanitizer forbids mappings, so the tests fail before they start. This rand_r replaces that of the C library and
+ * puts the arena into 0x550000000000..0x553fffffffff, which ThreadSanitizer allows on x86-64 and which is below every
+ * program's image. On other processors nothing is replaced. */
 #include <stdlib.h>
 
 #ifdef __x86_64__

@@ -24,10 +24,10 @@ MARGIN = 0.01              # of token accuracy: a smaller loss does not count
 SIGNIFICANT = 0.05
 FEWEST_SEEDS = 3           # two seeds have one degree of freedom: no test
 FEW_SEEDS = 5              # with fewer there is a warning
-# A level's skill is the mean of both mechanisms' accuracy, 0 at chance and 1 when all is right. The mean treats both
-# alike, so choosing levels by it favours neither.
-SKILL_ANY = (0.02, 0.995)  # outside: nobody learned it, or everybody did; such levels would dilute any difference
-SKILL_TREND = (0.05, 0.95)  # outside: chance or ceiling squeezes the margin
+# A level's skill is the mean accuracy of both mechanisms, 0 at chance and 1 when all is right. The mean is the same for
+# both, so choosing levels by it favours neither.
+SKILL_ANY = (0.02, 0.995)  # outside: neither learned the level, or both did; it would dilute any difference
+SKILL_TREND = (0.05, 0.95)  # outside: chance or ceiling limits the margin
 AS_GOOD, GROWING, EXCLUSIVE = "at least as good", "growing margin", "exclusive levels"
 MIXED = "mixtures: "
 CLAIMS = (AS_GOOD, GROWING, MIXED + AS_GOOD, MIXED + GROWING, EXCLUSIVE)
@@ -316,13 +316,13 @@ def _missing(pool: Pool, mechanism: str, mixed: bool) -> list[str]:
         rows = pool.left_out[(pool.left_out["mechanism"] == name) & ((pool.left_out["task"] == MIXTURE) == mixed)]
         if len(rows):
             counts = ", ".join(f"{count} {status}" for status, count in rows["status"].value_counts().items())
-            said.append(f"{len(rows)} cells of {name} have no result ({counts}) and are missing, hardly at random")
+            said.append(f"{len(rows)} cells of {name} have no result ({counts}), probably not at random")
         rows = pool.rows[(pool.rows["mechanism"] == name) & ((pool.rows["task"] == MIXTURE) == mixed)]
         diverged = int((rows["status"] == "diverged").sum())
         gone = int(abandoned(rows).sum())
         if gone:
-            said.append(f"{gone} of {len(rows)} cells of {name} were abandoned by a search and count as they stood "
-                        "then")
+            said.append(f"{gone} of {len(rows)} cells of {name} were abandoned by a search and count with their "
+                        "accuracy at that time")
         if diverged:
             said.append(f"{diverged} of {len(rows)} cells of {name} diverged and count as chance")
     return said

@@ -87,8 +87,8 @@ def findings(pool: Pool) -> Section:
             "These numbers describe the run: their intervals resample the seeds of each rung as if rungs were "
             "independent. The verdicts above count a seed once, over all of its rungs, and leave out rungs at chance "
             f"or ceiling; quote those. A rung with fewer than {summary.FEW_PAIRS} pairs is not judged alone, and a "
-            f"difference below {summary.NEGLIGIBLE} counts as none. The rungs are not independent questions: of twenty "
-            "that differ in nothing, one interval misses zero by chance.")
+            f"difference below {summary.NEGLIGIBLE} counts as none. Of twenty rungs without any difference, one "
+            "interval misses zero by chance.")
     return section
 
 
@@ -122,9 +122,9 @@ def notes(pool: Pool) -> Section | None:
                                 "not solved.")
     gone = int(abandoned(pool.rows).sum())
     if gone:
-        section.findings.append(f"{_plural(gone, 'cell')} abandoned by --search as hopeless; each enters with the "
-                                "validation accuracy that it had then, as not solved. A search tries neither every "
-                                "rate nor every seed.")
+        section.findings.append(f"{_plural(gone, 'cell')} abandoned by --search as hopeless; each counts as not "
+                                "solved, with its validation accuracy at that time. A search tries neither every rate "
+                                "nor every seed.")
     if len(pool.left_out):
         counts = pool.left_out["status"].value_counts()
         section.findings.append(f"{_plural(len(pool.left_out), 'row')} left out because there is no result: "
@@ -144,7 +144,7 @@ def rate_notes(group: Group, rates: pd.DataFrame) -> list[str]:
                     f"accuracy, reported by held-out token accuracy. In {edges} of {total} cases the best rate is at "
                     "the edge of its grid (a ring in the figure, an asterisk in the table): a better one may lie "
                     "outside."
-                    + (" A grid of two rates is all edge." if rates["rates_tried"].max() == 2 and edges else ""))
+                    + (" A grid of two rates has only edges." if rates["rates_tried"].max() == 2 and edges else ""))
         if rates["uneven"].any():
             said.append("Some rates have fewer seeds than others (a run that is not finished, or failed cells), so the "
                         "choice of the rate is preliminary.")
@@ -178,8 +178,8 @@ def mixture_parts(pool: Pool) -> Section:
     """How the parts of each mixture were learned, at the rate that is best for the whole."""
     section = Section("parts", "Parts of the mixtures")
     section.paragraphs.append("A mixture is judged as a whole; its parts are shown at the rate that is best for the "
-                              "whole. They are no levels of their families: what is learned beside others is not what "
-                              "is learned alone.")
+                              "whole. They are not levels of their families, since learning beside other tasks differs "
+                              "from learning alone.")
     wholes = [summary.at_best_rate(group)[0] for group in pool.groups if group.task == MIXTURE]
     cells = {cell for chosen in wholes for cell in chosen["cell"]}
     rows = pool.parts[pool.parts["cell"].isin(cells)]
@@ -211,8 +211,8 @@ def throughput(pool: Pool) -> Section:
             table.rows.append(Row([
                 text(label or "all cells"), text(row.mechanism), number(row.cells, ".0f"),
                 number(row.tokens_per_s, ",.0f"), interval(row.tokens_per_s_min, row.tokens_per_s_max, ",.0f"),
-                number(row.fleet_tokens_per_s, ",.0f"), number(row.gflop_per_s, ".2f"), number(row.peak_fraction, ".1%"),
-                interval(row.peak_fraction_min, row.peak_fraction_max, ".1%")]))
+                number(row.fleet_tokens_per_s, ",.0f"), number(row.gflop_per_s, ".2f"),
+                number(row.peak_fraction, ".1%"), interval(row.peak_fraction_min, row.peak_fraction_max, ".1%")]))
     section.tables.append(table)
     return section
 
@@ -233,7 +233,7 @@ def how_to_read() -> Section:
         "no result; they are left out and counted above.",
         "Where the learning rate is an axis, each mechanism has its own best rate per level. Of equally good rates the "
         "innermost of the grid is taken, then the lower; when all do equally well, no edge is marked. Any other option "
-        "that varies makes a group of its own; nothing is averaged over it.",
+        "that varies makes a separate group; nothing is averaged over it.",
         "A median of steps to solve counts unsolved seeds as later than all others, so it exists only where more than "
         "half of the seeds solved the level. The share of the peak divides by the speed measured on the same device by "
         "the same process."])

@@ -79,12 +79,12 @@ def claims_section(pool: Pool, verdicts: Sequence[Claim], details: Sequence[Clai
                                     [_row(claim, True) for claim in shown], folded=True))
     section.paragraphs = [
         f"A verdict holds at 5% (two-sided) for its own claim; {judge.PRIMARY} is the mechanism that was named "
-        "beforehand, so its claims are not corrected for each other: of five claims with nothing behind them one would "
-        "be called supported in about one run of eight. Intervals and p-values come from the scatter between seeds. "
-        "All rows are in claims.csv.",
-        f"As good: levels that nobody learned or everybody solved are left out (mean skill of the two outside "
+        "beforehand, so its claims are not corrected for each other: if none of five claims is true, one is called "
+        "supported in about one run of eight. Intervals and p-values come from the scatter between seeds. All rows are "
+        "in claims.csv.",
+        f"As good: levels that neither mechanism learned or both solved are left out (mean skill of the two outside "
         f"{judge.SKILL_ANY[0]:.0%} to {judge.SKILL_ANY[1]:.1%}, where 0 is chance and 100% is all right). Growing "
         f"margin: only levels with a skill of {judge.SKILL_TREND[0]:.0%} to {judge.SKILL_TREND[1]:.0%}, where neither "
-        "chance nor ceiling squeezes the margin. Exclusive: solved by at least half of the one's seeds at its best "
+        "chance nor ceiling limits the margin. Exclusive: solved by at least half of one mechanism's seeds at its best "
         "rate and by none of the other's at any rate."]
     return section

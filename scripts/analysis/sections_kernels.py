@@ -115,7 +115,7 @@ def kernel_section(kernels: pd.DataFrame) -> Section:
     section = Section("kernels", "Kernels")
     ok = kernels[kernels["status"] == "ok"]
     section.paragraphs.append(f"{len(ok)} measured points of {', '.join(sorted(ok['op'].unique())) or 'nothing'}. "
-                              "Speeds count the FLOP that the mathematics needs, whatever an implementation does.")
+                              "Speeds count the FLOP of the formulas, not those that an implementation executes.")
     throttled = int((~ok["throttled"].isin(["", "0", "off", "no", "false"])).sum())
     if throttled:
         section.findings.append(f"{throttled} points were measured while the clock was throttled: do not compare them.")

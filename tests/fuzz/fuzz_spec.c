@@ -13,8 +13,7 @@ enum { MAX_SETS = 4, SEPARATOR = 0x1F };
 static void expect_same_again(const eab_spec *spec) {
     char *text = eab_spec_print(spec);
     eab_spec again;
-    fuzz_expect(eab_spec_parse("again.ini", text, strlen(text), NULL, &again) == 0,
-                "a printed spec that is accepted");
+    fuzz_expect(eab_spec_parse("again.ini", text, strlen(text), NULL, &again) == 0, "a printed spec that is accepted");
     char *printed = eab_spec_print(&again);
     fuzz_expect(strcmp(text, printed) == 0, "the same text of a spec printed and read");
     g_free(printed);

@@ -17,7 +17,7 @@ fail() {
     exit 1
 }
 
-# logged WHAT COMMAND...: the command's output is shown only if it fails.
+# logged WHAT COMMAND...: shows the command's output only if it fails.
 logged() {
     local what=$1
     shift
@@ -31,8 +31,8 @@ run_example() {
     LD_LIBRARY_PATH=$2 "$3" >"$scratch/$1" || fail "the example ($1) ends with $?"
 }
 
-# by_pkg_config NAME PREFIX [FOLDER]: builds the example with the eabench.pc below PREFIX. FOLDER: below it pkg-config
-# finds what the file names.
+# by_pkg_config NAME PREFIX [SYSROOT]: builds the example with the eabench.pc below PREFIX. SYSROOT: the folder that its
+# absolute paths start from.
 by_pkg_config() {
     local flags=()
     PKG_CONFIG_PATH=$(dirname -- "$(find "$2" -name eabench.pc)")
@@ -53,7 +53,7 @@ cp -R -- "$root/examples/attention" "$scratch/example"
 logged "cmake --install" cmake --install "$build" --prefix "$prefix"
 outside=$(sed -n 's/^-- \(Installing\|Up-to-date\|Symlink\): //p' "$scratch/log" | grep -v "^$prefix/" || true)
 [[ -z $outside ]] || fail "written outside the prefix: $outside"
-if grep -r -l -I -F -e "$root" -e "$build" "$prefix"; then fail "these name the source or build folder"; fi
+if grep -r -l -I -F -e "$root" -e "$build" "$prefix"; then fail "these files name the source or build folder"; fi
 
 # ---- installed files -------------------------------------------------------------------------------------------------
 
@@ -78,7 +78,7 @@ done < <(find "$prefix/include" -name '*.h')
 
 # ---- an installed tree that has moved --------------------------------------------------------------------------------
 
-moved=$scratch/moved/größer\ und\ neu
+moved=$scratch/moved/another\ plàce
 mkdir -p -- "$scratch/moved"
 mv -- "$prefix" "$moved"
 libdir=$moved${libdir#"$prefix"}
@@ -91,14 +91,15 @@ cat "$scratch/out-cmake"
 
 # ---- the sources as a part of another build --------------------------------------------------------------------------
 
-# All that the library needs.
-sources=$scratch/größere\ Quellen
+# The files that the library needs.
+sources=$scratch/the\ sourcès
 mkdir -- "$sources"
 cp -R -- "$root/CMakeLists.txt" "$root/cmake" "$root/kernels" "$root/tasks" "$sources"
 
-# parent NAME COMMAND OPTION...: configures a project that includes the sources by COMMAND, with checks of what leaks.
+# parent NAME COMMAND OPTION...: configures a project that includes the sources by COMMAND, and checks that its settings
+# are unchanged.
 parent() {
-    local folder=$scratch/$1/mit\ Eltern
+    local folder=$scratch/$1/with\ parent
     mkdir -p -- "$folder"
     cp -- "$scratch"/example/*.c "$folder"
     cat >"$folder/CMakeLists.txt" <<END
@@ -112,13 +113,13 @@ endforeach()
 $2
 foreach(name IN LISTS known)
   if(NOT "\${\${name}}" STREQUAL "\${before_\${name}}")
-    message(FATAL_ERROR "\${name} leaks: '\${\${name}}'")
+    message(FATAL_ERROR "\${name} was changed: '\${\${name}}'")
   endif()
 endforeach()
 foreach(name COMPILE_OPTIONS COMPILE_DEFINITIONS LINK_OPTIONS INCLUDE_DIRECTORIES)
   get_directory_property(value \${name})
   if(value)
-    message(FATAL_ERROR "\${name} leaks: '\${value}'")
+    message(FATAL_ERROR "\${name} was set: '\${value}'")
   endif()
 endforeach()
 enable_testing()
@@ -127,30 +128,30 @@ target_link_libraries(attention PRIVATE eabench::eabench m)
 install(TARGETS attention)
 END
     logged "$1" cmake -S "$folder" -B "$folder/build" -G Ninja -DCMAKE_C_COMPILER="$cc" "${@:3}"
-    if ! (cd -- "$folder/build" && ctest -N) | grep -q '^Total Tests: 0'; then fail "$1: its tests are the parent's"; fi
+    if ! (cd -- "$folder/build" && ctest -N) | grep -q '^Total Tests: 0'; then fail "$1: adds tests to the parent"; fi
 }
 
 parent FetchContent 'include(FetchContent)
 FetchContent_Declare(eabench SOURCE_DIR "${FETCHED}")
 FetchContent_MakeAvailable(eabench)' -DFETCHED="$sources"
-logged "FetchContent" ninja -C "$scratch/FetchContent/mit Eltern/build" CMakeFiles/attention.dir/attention.c.o
+logged "FetchContent" ninja -C "$scratch/FetchContent/with parent/build" CMakeFiles/attention.dir/attention.c.o
 
 parent add_subdirectory 'add_subdirectory("${SOURCES}" "${CMAKE_BINARY_DIR}/library folder")' -DSOURCES="$sources"
-within=$scratch/add_subdirectory/mit\ Eltern/build
+within=$scratch/add_subdirectory/with\ parent/build
 logged "add_subdirectory" cmake --build "$within"
 [[ -f "$within/library folder/libeabench.so" ]] || fail "add_subdirectory: the library is not in its folder"
 foreign=$(find "$within" -maxdepth 1 -type f -executable ! -name attention)
 [[ -z $foreign ]] || fail "add_subdirectory: also built: $foreign"
 run_example out-subdirectory '' "$within/attention"
-cmp "$scratch/out-cmake" "$scratch/out-subdirectory" || fail "the library prints other results in another build"
+cmp "$scratch/out-cmake" "$scratch/out-subdirectory" || fail "add_subdirectory: different results"
 logged "install" cmake --install "$within" --prefix "$scratch/parent prefix"
 foreign=$(find "$scratch/parent prefix" -type f ! -name attention)
-[[ -z $foreign ]] || fail "add_subdirectory: the parent's installation has $foreign"
+[[ -z $foreign ]] || fail "add_subdirectory: the parent also installs $foreign"
 
 # ---- absolute folders, and DESTDIR -----------------------------------------------------------------------------------
 
-# packaged NAME LIBDIR INCLUDEDIR STAGE [ROOT]: the library that was built above, installed below DESTDIR=STAGE, with
-# these folders. ROOT: where pkg-config finds absolute ones; it takes no blank in it.
+# packaged NAME LIBDIR INCLUDEDIR STAGE [SYSROOT]: installs the library that was built above below DESTDIR=STAGE, with
+# these folders, and builds the example with it. SYSROOT: for absolute folders; pkg-config allows no blank in it.
 packaged() {
     local folder=$scratch/$1 stage=$4 library
     logged "$1: configure" cmake -S "$sources" -B "$folder/build" -G Ninja -DCMAKE_C_COMPILER="$cc" -DEAB_HOST=OFF \
@@ -162,9 +163,9 @@ packaged() {
     [[ -n $library ]] || fail "$1: no libeabench.so below DESTDIR"
     by_pkg_config "$1-pkg-config" "$stage" "${5:-}"
     run_example "out-$1" "$(dirname -- "$library")" "$scratch/$1-pkg-config"
-    cmp "$scratch/out-cmake" "$scratch/out-$1" || fail "$1: other results"
+    cmp "$scratch/out-cmake" "$scratch/out-$1" || fail "$1: different results"
 }
-packaged relative 'lib/deep er' include "$scratch/Ablage für Pakete"
+packaged relative 'lib/deep er' include "$scratch/stàge for packages"
 packaged absolute '/opt/other/lib' '/usr/local/include/ea bench' "$scratch/stage" "$scratch/stage"
 
 echo "install test: by CMake, pkg-config, FetchContent, add_subdirectory; moved, absolute, below DESTDIR: all run"

@@ -275,7 +275,7 @@ def test_cells_that_a_search_abandoned_are_counted(make_run: Make) -> None:
     gone = pool.rows[pool.rows["status"] == "timeout"]
     assert set(gone["token_accuracy"]) == {0.13} and set(gone["solved"]) == {0.0}
     html = page(run)
-    assert "5 cells abandoned by --search" in html and "abandoned by a search and count as they stood" in html
+    assert "5 cells abandoned by --search" in html and "abandoned by a search and count with their accuracy" in html
     table = pd.read_csv(run / "claims.csv").set_index("claim")
     assert table.at["exclusive levels", "verdict"] == "supported" and table.at["exclusive levels", "statistic"] == 1
 
