@@ -66,8 +66,8 @@ static void add_terms(eab_check_run *run, const attention_problem *problem, cons
                                                     member_of(terms[1], m), member_of(terms[2], m));
 }
 
-static void add_squares(eab_check_run *run, eab_tensor terms, int32_t members, int64_t count) {
-    for (int32_t member = 0; member < members && !run->status; member++)
+static void add_squares(eab_check_run *run, eab_tensor terms, int64_t count) {
+    for (int32_t member = 0; member < run->members && !run->status; member++)
         for (int64_t i = 0; i < count; i++)
             run->terms_squared += member_of(terms, member)[i] * member_of(terms, member)[i];
 }
@@ -82,32 +82,31 @@ static void split(const eab_check_run *run, eab_tensor qkv, int64_t d_model, eab
     }
 }
 
-static int check_attention(eab_check_run *run, const eab_check_shape *shape) {
+static void check_attention(eab_check_run *run, const eab_check_shape *shape) {
     attention_problem problem;
     problem_init(&problem, shape);
-    const int32_t members = shape->members, d_model = shape->d_model;
-    const int64_t rows = eab_check_rows(shape), out_count = rows * d_model, in_count = 3 * out_count;
+    const int32_t d_model = shape->d_model;
+    const int64_t rows = eab_check_rows(shape), in_count = rows * 3 * d_model;
     eab_tensor *t = problem.tensors, terms[3];
-    split(run, eab_check_tensor(run, members, in_count, 1), d_model, &t[Q]);
-    t[OUT] = eab_check_tensor(run, members, out_count, NAN);
-    t[ROW_STAT] = eab_check_tensor(run, members, rows * shape->heads, NAN);
+    split(run, eab_check_tensor(run, in_count, 1), d_model, &t[Q]);
+    t[OUT] = eab_check_tensor(run, rows * d_model, NAN);
+    t[ROW_STAT] = eab_check_tensor(run, rows * shape->heads, NAN);
     if (run->operation->gradient) {
-        t[DOUT] = eab_check_tensor(run, members, out_count, 1);
-        split(run, eab_check_tensor(run, members, in_count, NAN), d_model, &t[DQ]);
+        t[DOUT] = eab_check_tensor(run, rows * d_model, 1);
+        split(run, eab_check_tensor(run, in_count, NAN), d_model, &t[DQ]);
     }
     run_passes(run, &problem);
     if (!run->operation->gradient) {
-        eab_check_output(run, t[OUT], members, out_count);
-        eab_check_output(run, t[ROW_STAT], members, rows * shape->heads);
-        return run->status;
+        eab_check_output(run, t[OUT]);
+        eab_check_output(run, t[ROW_STAT]);
+        return;
     }
-    eab_check_output(run, t[DQ], members, in_count); /* and dk, dv */
+    eab_check_output(run, t[DQ]); /* and dk, dv */
     if (is_reference(run)) {
-        split(run, eab_check_tensor(run, members, in_count, 0), d_model, terms);
+        split(run, eab_check_tensor(run, in_count, 0), d_model, terms);
         add_terms(run, &problem, terms);
-        add_squares(run, terms[0], members, in_count);
+        add_squares(run, terms[0], in_count);
     }
-    return run->status;
 }
 
 /* ---- in bf16 and fp16: contiguous tensors ----------------------------------------------------------------------- */
@@ -140,14 +139,13 @@ static void output_half(eab_check_run *run, const void *from, uint16_t *scratch,
         eab_check_output_number(run, eab_half_decode(scratch[i], dtype));
 }
 
-/* On a backend with these types. values: scratch of `count`. */
-static int run_half(eab_check_run *run, const eab_attention *attention, double *values, int64_t count) {
+/* On a backend with these types. values: scratch of `count`, and half: of as many 16-bit numbers. */
+static void run_half(eab_check_run *run, const eab_attention *attention, double *values, uint16_t *half,
+                     int64_t count) {
     enum { HALF_NAN = 0x7FFF };
     const bool backward = run->operation->gradient;
     const size_t bytes = (size_t)count * sizeof(uint16_t);
-    uint16_t *half = malloc(bytes);
     void *t[ROW_STAT];
-    if (!half) return eab_fail(EAB_NO_MEMORY, "no memory for a check");
     for (int i = 0; i < ROW_STAT; i++) {
         if (i < INPUTS) draw(values, count, i, attention->dtype);
         for (int64_t j = 0; j < count; j++)
@@ -161,45 +159,42 @@ static int run_half(eab_check_run *run, const eab_attention *attention, double *
                        t[DV]);
     for (int i = backward ? DQ : OUT; i <= (backward ? DV : OUT); i++)
         output_half(run, t[i], half, count, attention->dtype);
-    free(half);
-    return run->status;
 }
 
 /* In the reference's type, or in float32 with rounded results. values: scratch of `count`. */
-static int run_wide(eab_check_run *run, attention_problem *problem, int32_t dtype, double *values, int64_t count) {
+static void run_wide(eab_check_run *run, attention_problem *problem, int32_t dtype, double *values, int64_t count) {
     const bool backward = run->operation->gradient;
     eab_tensor *t = problem->tensors, terms[3];
     for (int i = 0; i < TENSORS; i++) {
-        t[i] = eab_check_tensor(run, 1, i == ROW_STAT ? count / problem->args.head_dim : count, NAN);
+        t[i] = eab_check_tensor(run, i == ROW_STAT ? count / problem->args.head_dim : count, NAN);
         if (i >= INPUTS) continue;
         draw(values, count, i, dtype);
         EAB_CHECK_CALL(write_reals, t[i].data, values, count);
     }
     run_passes(run, problem);
-    for (int i = backward ? DQ : OUT; i <= (backward ? DV : OUT); i++) eab_check_output(run, t[i], 1, count);
+    for (int i = backward ? DQ : OUT; i <= (backward ? DV : OUT); i++) eab_check_output(run, t[i]);
     if (!is_reference(run))
         for (int64_t i = 0; i < run->output_count; i++) run->outputs[i] = eab_half_round(run->outputs[i], dtype);
     else if (backward) {
-        for (int i = 0; i < 3; i++) terms[i] = eab_check_tensor(run, 1, count, 0);
+        for (int i = 0; i < 3; i++) terms[i] = eab_check_tensor(run, count, 0);
         add_terms(run, problem, terms);
-        for (int i = 0; i < 3; i++) add_squares(run, terms[i], 1, count);
+        for (int i = 0; i < 3; i++) add_squares(run, terms[i], count);
     }
-    return run->status;
 }
 
-static int check_half(eab_check_run *run, const eab_check_shape *shape) {
+static void check_half(eab_check_run *run, const eab_check_shape *shape) {
     const int32_t dtype = run->operation->form;
     const int64_t count = shape->members * eab_check_rows(shape) * shape->d_model;
     attention_problem problem;
     half_problem_init(&problem, shape, dtype);
-    if (problem.half.head_dim > MAX_HALF_HEAD_DIM) return EAB_OK;
-    double *values = malloc((size_t)count * sizeof *values);
-    if (!values) return eab_fail(EAB_NO_MEMORY, "no memory for a check");
+    if (problem.half.head_dim > MAX_HALF_HEAD_DIM) return;
+    double *values = malloc((size_t)count * (sizeof *values + sizeof(uint16_t)));
+    run->members = 1;
     run->roundoff = eab_half_roundoff(dtype);
-    const int status = run->device->backend->attention_half_forward ? run_half(run, &problem.half, values, count)
-                                                                    : run_wide(run, &problem, dtype, values, count);
+    if (!values) run->status = eab_fail(EAB_NO_MEMORY, "no memory for a check");
+    else if (!run->device->backend->attention_half_forward) run_wide(run, &problem, dtype, values, count);
+    else run_half(run, &problem.half, values, (uint16_t *)(values + count), count);
     free(values);
-    return status;
 }
 
 #define HALF .by_mechanism = true, .half = true

@@ -15,8 +15,7 @@ double eab_check_normal(eab_random *random) {
     return sum * sqrt(3.0);
 }
 
-static double *guarded_values(eab_check_run *run, int32_t members, int64_t count, double scale) {
-    const int64_t total = members * (count + GUARD) + GUARD;
+static double *guarded_values(eab_check_run *run, int64_t total, int64_t count, double scale) {
     double *values = malloc((size_t)total * sizeof *values);
     if (!values) return NULL;
     eab_random random = next_draws(run);
@@ -29,23 +28,23 @@ static double *guarded_values(eab_check_run *run, int32_t members, int64_t count
 }
 
 /* Device memory that eab_check_release frees; NULL after a failure. */
-static void *allocate(eab_check_run *run, size_t bytes, int64_t count, int32_t members) {
+static void *allocate(eab_check_run *run, size_t bytes, int64_t count) {
     eab_check_buffer *buffer = &run->buffers[run->buffer_count];
     if (!run->status && run->buffer_count == EAB_CHECK_MAX_BUFFERS)
         run->status = eab_fail(EAB_NO_MEMORY, "a check has more than %d buffers", EAB_CHECK_MAX_BUFFERS);
     if (run->status) return NULL;
-    *buffer = (eab_check_buffer){.count = count, .members = members};
+    *buffer = (eab_check_buffer){.count = count};
     run->status = run->device->backend->allocate(run->device, bytes, &buffer->memory);
     if (run->status) return NULL;
     run->buffer_count++;
     return buffer->memory;
 }
 
-eab_tensor eab_check_tensor(eab_check_run *run, int32_t members, int64_t count, double scale) {
+eab_tensor eab_check_tensor(eab_check_run *run, int64_t count, double scale) {
     const size_t real_bytes = run->device->backend->real_bytes;
-    const int64_t total = members * (count + GUARD) + GUARD;
-    char *memory = allocate(run, (size_t)total * real_bytes, count, members);
-    double *values = memory ? guarded_values(run, members, count, scale) : NULL;
+    const int64_t total = run->members * (count + GUARD) + GUARD;
+    char *memory = allocate(run, (size_t)total * real_bytes, count);
+    double *values = memory ? guarded_values(run, total, count, scale) : NULL;
     if (memory && !values) run->status = eab_fail(EAB_NO_MEMORY, "no memory for %lld reals", (long long)total);
     EAB_CHECK_CALL(write_reals, memory, values, total);
     free(values);
@@ -53,7 +52,7 @@ eab_tensor eab_check_tensor(eab_check_run *run, int32_t members, int64_t count, 
 }
 
 void *eab_check_upload(eab_check_run *run, const void *from, size_t bytes) {
-    void *memory = allocate(run, bytes, 0, -1);
+    void *memory = allocate(run, bytes, 0);
     if (from) EAB_CHECK_CALL(upload, memory, from, bytes);
     else EAB_CHECK_CALL(zero, memory, bytes);
     return run->status ? NULL : memory;
@@ -87,12 +86,14 @@ static double *grow_outputs(eab_check_run *run, int64_t count) {
     return place;
 }
 
-void eab_check_output(eab_check_run *run, eab_tensor tensor, int32_t members, int64_t count) {
+void eab_check_output(eab_check_run *run, eab_tensor tensor) {
     const eab_backend *backend = run->device->backend;
-    for (int32_t member = 0; member < members && !run->status && tensor.data; member++) {
+    const char *from = tensor.data;
+    const int64_t count = tensor.stride - GUARD; /* as eab_check_tensor made it */
+    for (int32_t member = 0; member < run->members && !run->status && from; member++) {
         double *place = grow_outputs(run, count);
-        const char *from = (const char *)tensor.data + member * tensor.stride * (int64_t)backend->real_bytes;
         if (place) run->status = backend->read_reals(run->device, place, from, count);
+        from += tensor.stride * (int64_t)backend->real_bytes;
     }
 }
 
@@ -106,7 +107,7 @@ bool eab_check_guards_hold(eab_check_run *run) {
     double found[GUARD];
     for (int32_t i = 0; i < run->buffer_count; i++) {
         const eab_check_buffer *buffer = &run->buffers[i];
-        for (int32_t zone = 0; zone <= buffer->members; zone++) {
+        for (int32_t zone = 0; buffer->count && zone <= run->members; zone++) {
             const char *from =
                 (const char *)buffer->memory + zone * (buffer->count + GUARD) * (int64_t)backend->real_bytes;
             if (backend->read_reals(run->device, found, from, GUARD)) return false;

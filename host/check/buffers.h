@@ -9,13 +9,13 @@ enum { EAB_CHECK_MAX_BUFFERS = 64, EAB_CHECK_MAX_MEMBERS = 8, EAB_CHECK_MAX_TOKE
 
 typedef struct {
     void *memory;
-    int64_t count;   /* reals of one member, without its guard */
-    int32_t members; /* -1: integers or tallies, without guards */
+    int64_t count; /* reals of one member, without its guard; 0: integers or tallies, without guards */
 } eab_check_buffer;
 
 struct eab_check_run {
     eab_device *device;
     const eab_check_operation *operation;
+    int32_t members; /* parts of every tensor */
     eab_check_buffer buffers[EAB_CHECK_MAX_BUFFERS];
     int32_t buffer_count;
     uint32_t draws;
@@ -39,7 +39,7 @@ double eab_check_normal(eab_random *random);
 
 /* A tensor of `count` reals a member, between guards: random values times `scale`. NAN as the scale poisons an
  * output, 0 zeroes it. Values depend on the order of calls only. */
-eab_tensor eab_check_tensor(eab_check_run *run, int32_t members, int64_t count, double scale);
+eab_tensor eab_check_tensor(eab_check_run *run, int64_t count, double scale);
 
 /* Device memory with a copy of `bytes` at `from` (NULL: zeroes). */
 void *eab_check_upload(eab_check_run *run, const void *from, size_t bytes);
@@ -47,8 +47,8 @@ void *eab_check_upload(eab_check_run *run, const void *from, size_t bytes);
 /* `count` random tokens below `vocab` in device memory. some_free: every third is no determined token (-1 - token). */
 int32_t *eab_check_random_tokens(eab_check_run *run, int64_t count, int32_t vocab, bool some_free);
 
-/* Adds `count` reals of each member, or a number from the host, to the outputs that are compared. */
-void eab_check_output(eab_check_run *run, eab_tensor tensor, int32_t members, int64_t count);
+/* Adds all reals of a tensor of this run, or a number from the host, to the outputs that are compared. */
+void eab_check_output(eab_check_run *run, eab_tensor tensor);
 void eab_check_output_number(eab_check_run *run, double number);
 
 /* Whether every guard still holds its values. */

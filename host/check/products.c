@@ -15,10 +15,10 @@ static double gemm_roundoff(eab_precision precision) {
     return precision == EAB_PRECISION_TF32 ? 0x1p-10 : precision == EAB_PRECISION_BF16 ? 0x1p-20 : 0;
 }
 
-static int check_gemm(eab_check_run *run, const eab_check_shape *shape) {
-    const int32_t form = run->operation->form, members = shape->members, extra = 3;
+static void check_gemm(eab_check_run *run, const eab_check_shape *shape) {
+    const int32_t form = run->operation->form, extra = 3;
     const int32_t m = (int32_t)eab_check_rows(shape), n = shape->vocab, k = shape->d_model;
-    eab_gemm gemm = {.members = members,
+    eab_gemm gemm = {.members = shape->members,
                      .m = m,
                      .n = n,
                      .k = k,
@@ -30,40 +30,28 @@ static int check_gemm(eab_check_run *run, const eab_check_shape *shape) {
     gemm.lda = (gemm.transpose_a ? m : k) + extra;
     gemm.ldb = (gemm.transpose_b ? k : n) + extra;
     gemm.ldc = n;
-    gemm.a = eab_check_tensor(run, members, (int64_t)gemm.lda * (gemm.transpose_a ? k : m), 1);
-    gemm.b = eab_check_tensor(run, members, (int64_t)gemm.ldb * (gemm.transpose_b ? n : k), 1);
-    gemm.c = eab_check_tensor(run, members, (int64_t)m * n, gemm.accumulate ? 1 : NAN);
-    if (forms[form].bias) gemm.bias = eab_check_tensor(run, members, n, 1);
+    gemm.a = eab_check_tensor(run, (int64_t)gemm.lda * (gemm.transpose_a ? k : m), 1);
+    gemm.b = eab_check_tensor(run, (int64_t)gemm.ldb * (gemm.transpose_b ? n : k), 1);
+    gemm.c = eab_check_tensor(run, (int64_t)m * n, gemm.accumulate ? 1 : NAN);
+    if (forms[form].bias) gemm.bias = eab_check_tensor(run, n, 1);
     EAB_CHECK_CALL(gemm, &gemm);
-    eab_check_output(run, gemm.c, members, (int64_t)m * n);
-    return run->status;
+    eab_check_output(run, gemm.c);
 }
 
+#define GEMM(name_, form_, precision_)                                               \
+    {                                                                                \
+        .name = name_, .run = check_gemm, .form = form_, .gradient = (form_) != MAP, \
+        .precision = EAB_PRECISION_##precision_                                      \
+    }
 const eab_check_operation eab_check_products[] = {
-    {.name = "gemm", .run = check_gemm, .form = MAP},
-    {.name = "gemm_input_gradient", .run = check_gemm, .form = INPUT_GRADIENT, .gradient = true},
-    {.name = "gemm_weight_gradient", .run = check_gemm, .form = WEIGHT_GRADIENT, .gradient = true},
-    {.name = "gemm_tf32", .run = check_gemm, .form = MAP, .precision = EAB_PRECISION_TF32},
-    {.name = "gemm_input_grad_tf32",
-     .run = check_gemm,
-     .form = INPUT_GRADIENT,
-     .gradient = true,
-     .precision = EAB_PRECISION_TF32},
-    {.name = "gemm_weight_grad_tf32",
-     .run = check_gemm,
-     .form = WEIGHT_GRADIENT,
-     .gradient = true,
-     .precision = EAB_PRECISION_TF32},
-    {.name = "gemm_bf16", .run = check_gemm, .form = MAP, .precision = EAB_PRECISION_BF16},
-    {.name = "gemm_input_grad_bf16",
-     .run = check_gemm,
-     .form = INPUT_GRADIENT,
-     .gradient = true,
-     .precision = EAB_PRECISION_BF16},
-    {.name = "gemm_weight_grad_bf16",
-     .run = check_gemm,
-     .form = WEIGHT_GRADIENT,
-     .gradient = true,
-     .precision = EAB_PRECISION_BF16},
+    GEMM("gemm", MAP, FLOAT32),
+    GEMM("gemm_input_gradient", INPUT_GRADIENT, FLOAT32),
+    GEMM("gemm_weight_gradient", WEIGHT_GRADIENT, FLOAT32),
+    GEMM("gemm_tf32", MAP, TF32),
+    GEMM("gemm_input_grad_tf32", INPUT_GRADIENT, TF32),
+    GEMM("gemm_weight_grad_tf32", WEIGHT_GRADIENT, TF32),
+    GEMM("gemm_bf16", MAP, BF16),
+    GEMM("gemm_input_grad_bf16", INPUT_GRADIENT, BF16),
+    GEMM("gemm_weight_grad_bf16", WEIGHT_GRADIENT, BF16),
     {.name = NULL},
 };

@@ -59,7 +59,9 @@ int eab_check_run_operation(eab_device *device, const eab_check_operation *opera
     if (!status) status = eab_device_open_backend(eab_backend_from_name("reference"), 0, &runs[REFERENCE].device);
     for (int i = 0; i < RUNS && !status; i++) {
         runs[i].operation = operation;
-        status = operation->run(&runs[i], shape);
+        runs[i].members = shape->members;
+        operation->run(&runs[i], shape);
+        status = runs[i].status;
     }
     if (!status) {
         compare(&runs[TESTED], &runs[PLAIN], &runs[REFERENCE], result);

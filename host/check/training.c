@@ -4,7 +4,7 @@
 #include "buffers.h"
 
 /* Member 1 has a smaller vocabulary than the fleet, so that the mask is used. */
-static int check_loss(eab_check_run *run, const eab_check_shape *shape) {
+static void check_loss(eab_check_run *run, const eab_check_shape *shape) {
     const int64_t rows = eab_check_rows(shape);
     const int32_t members = shape->members, least = shape->vocab > 2 ? shape->vocab - 1 : shape->vocab;
     int32_t vocab[EAB_CHECK_MAX_MEMBERS];
@@ -25,13 +25,13 @@ static int check_loss(eab_check_run *run, const eab_check_shape *shape) {
                                 .member_vocab = vocab,
                                 .targets = targets,
                                 .targets_stride = rows,
-                                .logits = eab_check_tensor(run, members, rows * shape->vocab, 2),
+                                .logits = eab_check_tensor(run, rows * shape->vocab, 2),
                                 .tally = device_tally,
                                 .predictions = predictions,
                                 .counts = device_counts};
     EAB_CHECK_CALL(loss, &args);
     EAB_CHECK_CALL(download, tally, device_tally, (size_t)members * sizeof *tally);
-    eab_check_output(run, args.logits, members, rows * shape->vocab);
+    eab_check_output(run, args.logits);
     for (int32_t member = 0; member < members && !run->status; member++) {
         eab_check_output_number(run, tally[member].loss_nats);
         eab_check_output_number(run, (double)tally[member].tokens);
@@ -39,10 +39,9 @@ static int check_loss(eab_check_run *run, const eab_check_shape *shape) {
         eab_check_output_number(run, (double)tally[member].sequences);
         eab_check_output_number(run, (double)tally[member].sequences_right);
     }
-    return run->status;
 }
 
-static int check_optimizer(eab_check_run *run, const eab_check_shape *shape) {
+static void check_optimizer(eab_check_run *run, const eab_check_shape *shape) {
     const eab_optimizer_kind kind = (eab_optimizer_kind)run->operation->form;
     const int32_t members = shape->members;
     const int64_t count = eab_check_rows(shape) * shape->d_model;
@@ -67,17 +66,16 @@ static int check_optimizer(eab_check_run *run, const eab_check_shape *shape) {
                                .extents = extents,
                                .extent_count = 2,
                                .optimizers = optimizers};
-    args.weights = eab_check_tensor(run, members, count, 1);
-    args.gradients = eab_check_tensor(run, members, count, 1);
-    args.moment1 = eab_check_tensor(run, members, count, 0);
-    args.moment2 = kind == EAB_OPTIMIZER_ADAMW ? eab_check_tensor(run, members, count, 0) : (eab_tensor){NULL, 0};
+    args.weights = eab_check_tensor(run, count, 1);
+    args.gradients = eab_check_tensor(run, count, 1);
+    args.moment1 = eab_check_tensor(run, count, 0);
+    args.moment2 = kind == EAB_OPTIMIZER_ADAMW ? eab_check_tensor(run, count, 0) : (eab_tensor){NULL, 0};
     for (args.step = 0; args.step < 2; args.step++)
         EAB_CHECK_CALL(optimizer_step, &args); /* the second with gradient 0 */
-    eab_check_output(run, args.weights, members, count);
-    eab_check_output(run, args.gradients, members, count);
-    eab_check_output(run, args.moment1, members, count);
-    eab_check_output(run, args.moment2, members, count);
-    return run->status;
+    eab_check_output(run, args.weights);
+    eab_check_output(run, args.gradients);
+    eab_check_output(run, args.moment1);
+    eab_check_output(run, args.moment2);
 }
 
 const eab_check_operation eab_check_training[] = {

@@ -28,29 +28,27 @@ Test(check, cpu_meets_every_bound) {
 /* The checks must find errors: three kinds of wrong operation. */
 static bool is_tested_device(const eab_check_run *run) { return run->device->backend == eab_backend_from_name("cpu"); }
 
-static int slightly_wrong(eab_check_run *run, const eab_check_shape *shape) {
+static void slightly_wrong(eab_check_run *run, const eab_check_shape *shape) {
     (void)shape;
     eab_check_output_number(run, is_tested_device(run) ? 1 + 1e-6 : 1);
-    return run->status;
 }
 
-static int leaves_poison(eab_check_run *run, const eab_check_shape *shape) {
-    const eab_tensor out = eab_check_tensor(run, shape->members, 5, is_tested_device(run) ? NAN : 0);
-    eab_check_output(run, out, shape->members, 5);
-    return run->status;
+static void leaves_poison(eab_check_run *run, const eab_check_shape *shape) {
+    (void)shape;
+    const eab_tensor out = eab_check_tensor(run, 5, is_tested_device(run) ? NAN : 0);
+    eab_check_output(run, out);
 }
 
-static int writes_outside(eab_check_run *run, const eab_check_shape *shape) {
-    const eab_tensor out = eab_check_tensor(run, shape->members, 5, 0);
+static void writes_outside(eab_check_run *run, const eab_check_shape *shape) {
+    (void)shape;
+    const eab_tensor out = eab_check_tensor(run, 5, 0);
     if (is_tested_device(run)) ((float *)out.data)[5] = 1;
-    eab_check_output(run, out, shape->members, 5);
-    return run->status;
+    eab_check_output(run, out);
 }
 
-static int is_right(eab_check_run *run, const eab_check_shape *shape) {
+static void is_right(eab_check_run *run, const eab_check_shape *shape) {
     (void)shape;
     eab_check_output_number(run, 1);
-    return run->status;
 }
 
 Test(check, notices_what_is_wrong) {
