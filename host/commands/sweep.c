@@ -16,7 +16,6 @@
 #include "kernels/cpu/isa.h"
 #include "plan/shard.h"
 #include "spec/options.h"
-#include "sweep/dry_run.h"
 #include "sweep/ranks.h"
 #include "sweep/run.h"
 
@@ -81,12 +80,6 @@ static int parse(arguments *a, int argc, char **argv) {
     return code;
 }
 
-static bool in_range(const char *name, gint value, gint low, gint high) {
-    if (value >= low && value <= high) return true;
-    fprintf(stderr, "eabench sweep: --%s is %d; %d..%d is allowed\n", name, value, low, high);
-    return false;
-}
-
 /* Refuses precisions that the backend lacks before anything is written. */
 static int check_precisions(const eab_sweep *sweep, const eab_plan *plan) {
     const eab_backend *backend = eab_backend_from_name(sweep->backend);
@@ -118,80 +111,60 @@ static int describe_device(eab_sweep *sweep, const eab_plan *plan) {
     return EAB_OK;
 }
 
-/* Reads --time-limit and --checkpoint-every; false after an error message. */
-static bool check_times(arguments *a) {
+static int check_range(const char *name, gint value, gint low, gint high) {
+    if (value == NOT_GIVEN || (value >= low && value <= high)) return EAB_OK;
+    return eab_fail(EAB_BAD_INPUT, "--%s is %d; %d..%d is allowed", name, value, low, high);
+}
+
+/* Reads --time-limit and --checkpoint-every. */
+static int check_times(arguments *a) {
     char shown[80];
     a->time_limit_s = NO_TIME_LIMIT_S;
     a->checkpoint_every_s = CHECKPOINT_EVERY_S;
-    if (a->time_limit && (!eab_command_read_duration(a->time_limit, &a->time_limit_s) || a->time_limit_s <= 0)) {
-        fprintf(stderr,
-                "eabench sweep: --time-limit is %s; seconds above 0, at most 1e9, are allowed, or like 90s, 30m, 2h\n",
-                eab_excerpt(a->time_limit, 40, shown, sizeof shown));
-        return false;
-    }
-    if (a->checkpoint_every && !eab_command_read_duration(a->checkpoint_every, &a->checkpoint_every_s)) {
-        fprintf(stderr,
-                "eabench sweep: --checkpoint-every is %s; seconds, at most 1e9, are allowed, or like 90s, 10m, 1h; 0: "
-                "never\n",
-                eab_excerpt(a->checkpoint_every, 40, shown, sizeof shown));
-        return false;
-    }
-    return true;
+    if (a->time_limit && (!eab_command_read_duration(a->time_limit, &a->time_limit_s) || a->time_limit_s <= 0))
+        return eab_fail(EAB_BAD_INPUT,
+                        "--time-limit is %s; seconds above 0, at most 1e9, are allowed, or like 90s, 30m, 2h",
+                        eab_excerpt(a->time_limit, 40, shown, sizeof shown));
+    if (a->checkpoint_every && !eab_command_read_duration(a->checkpoint_every, &a->checkpoint_every_s))
+        return eab_fail(EAB_BAD_INPUT,
+                        "--checkpoint-every is %s; seconds, at most 1e9, are allowed, or like 90s, 10m, 1h; 0: never",
+                        eab_excerpt(a->checkpoint_every, 40, shown, sizeof shown));
+    return EAB_OK;
 }
 
-/* Reads --progress; false after an error message. */
-static bool check_progress(arguments *a) {
+/* Reads --progress. */
+static int check_progress(arguments *a) {
     static const char *const kinds[] = {"auto", "line", "json", "off", NULL}; /* in the order of eab_progress_kind */
     char shown[80];
-    a->progress_kind = 0;
+    a->progress_kind = EAB_PROGRESS_AUTO;
     while (a->progress && kinds[a->progress_kind] && strcmp(a->progress, kinds[a->progress_kind]) != 0)
         a->progress_kind++;
-    if (kinds[a->progress_kind]) return true;
-    fprintf(stderr, "eabench sweep: --progress is %s; nearest: %s; auto, line, json, off are allowed\n",
-            eab_excerpt(a->progress, 40, shown, sizeof shown), eab_suggest(a->progress, kinds));
-    return false;
+    if (kinds[a->progress_kind]) return EAB_OK;
+    return eab_fail(EAB_BAD_INPUT, "--progress is %s; nearest: %s; auto, line, json, off are allowed",
+                    eab_excerpt(a->progress, 40, shown, sizeof shown), eab_suggest(a->progress, kinds));
 }
 
-/* Checks the options that need no spec; false after an error message. */
-static bool check(arguments *a) {
+/* Checks the options that need no spec. */
+static int check(arguments *a) {
     char shown[80];
-    if (!a->specs) {
-        fprintf(stderr, "eabench sweep: no spec; usage: eabench sweep SPEC.ini [OPTION]..., see --help\n");
-        return false;
-    }
-    if (a->specs[1]) {
-        fprintf(stderr, "eabench sweep: %s: a second spec; one is allowed\n",
-                eab_excerpt(a->specs[1], 60, shown, sizeof shown));
-        return false;
-    }
-    if (!eab_command_backend_is_known("sweep", a->backend)) return false;
-    if (a->out && !*a->out) {
-        fprintf(stderr, "eabench sweep: --out is empty; the name of a folder is allowed\n");
-        return false;
-    }
-    if ((a->device != NOT_GIVEN && !in_range("device", a->device, 0, 1023)) ||
-        (a->fleet != NOT_GIVEN && !in_range("fleet", a->fleet, 1, MAX_FLEET)) ||
-        (a->workers != NOT_GIVEN && !in_range("workers", a->workers, 1, MAX_WORKERS)))
-        return false;
-    if (a->shard && !eab_shard_read(a->shard, &a->part)) {
-        fprintf(stderr, "eabench sweep: --shard is %s; I/N is allowed, such as 2/8: 1..N of 1..%d\n",
-                eab_excerpt(a->shard, 40, shown, sizeof shown), EAB_SHARD_MAX);
-        return false;
-    }
-    if (a->shard && a->search) {
-        fprintf(stderr,
-                "eabench sweep: --search with --shard: a search decides from earlier results which cells it needs; "
-                "one of the two is allowed, or mpirun\n");
-        return false;
-    }
-    if (a->list && !a->dry_run) {
-        fprintf(stderr, "eabench sweep: --list without --dry-run; allowed: --dry-run --list\n");
-        return false;
-    }
-    return check_progress(a) && check_times(a);
+    if (!a->specs) return eab_fail(EAB_BAD_INPUT, "no spec; usage: eabench sweep SPEC.ini [OPTION]..., see --help");
+    if (a->specs[1])
+        return eab_fail(EAB_BAD_INPUT, "%s: a second spec; one is allowed",
+                        eab_excerpt(a->specs[1], 60, shown, sizeof shown));
+    if (a->out && !*a->out) return eab_fail(EAB_BAD_INPUT, "--out is empty; the name of a folder is allowed");
+    EAB_TRY(check_range("device", a->device, 0, 1023));
+    EAB_TRY(check_range("fleet", a->fleet, 1, MAX_FLEET));
+    EAB_TRY(check_range("workers", a->workers, 1, MAX_WORKERS));
+    if (a->shard && !eab_shard_read(a->shard, &a->part))
+        return eab_fail(EAB_BAD_INPUT, "--shard is %s; I/N is allowed, such as 2/8: 1..N of 1..%d",
+                        eab_excerpt(a->shard, 40, shown, sizeof shown), EAB_SHARD_MAX);
+    if (a->shard && a->search)
+        return eab_fail(EAB_BAD_INPUT, "--search with --shard: a search decides from earlier results which cells it "
+                                       "needs; one of the two is allowed, or mpirun");
+    if (a->list && !a->dry_run) return eab_fail(EAB_BAD_INPUT, "--list without --dry-run; allowed: --dry-run --list");
+    EAB_TRY(check_progress(a));
+    return check_times(a);
 }
-
-static int refuse(const eab_sweep *sweep, int code) { return sweep->ranks ? eab_sweep_refuse(sweep, code) : code; }
 
 /* Connects the processes that a launcher started, and divides the machine's devices or cores among those on it. The
  * exit code, or -1 to continue. */
@@ -231,7 +204,7 @@ static int take_restart(eab_sweep *sweep, const eab_plan *plan) {
     double numbers[4];
     if (!text) return EAB_OK;
     if (!read_restart(text, numbers) || (int64_t)numbers[0] >= plan->count || numbers[3] > NO_TIME_LIMIT_S)
-        return eab_fail(EAB_BAD_INPUT, "%s is not as a sweep leaves it; unset is allowed", restart_variable);
+        return eab_fail(EAB_BAD_INPUT, "%s is not what a sweep writes into it; unset is allowed", restart_variable);
     sweep->suspects =
         (eab_suspects){.first = (int64_t)numbers[0], .cells = (int32_t)numbers[1], .fleet = (int32_t)numbers[2]};
     sweep->elapsed_s = numbers[3];
@@ -258,7 +231,7 @@ static int sweep_plan(const arguments *a, eab_sweep *sweep) {
     eab_plan plan;
     int status = eab_plan_load(sweep->spec, sweep->sets, &plan);
     if (status && sweep->ranks && sweep->place.rank > 0) return eab_sweep_follow(sweep, NULL, status);
-    if (status) return refuse(sweep, eab_command_error("sweep", status));
+    if (status) return eab_sweep_refuse(sweep, eab_command_error("sweep", status));
     sweep->out = a->out ? g_strdup(a->out) : g_build_filename("runs", plan.name, NULL);
     if (a->shard) {
         char *run = sweep->out;
@@ -269,9 +242,9 @@ static int sweep_plan(const arguments *a, eab_sweep *sweep) {
     int code;
     status = take_restart(sweep, &plan);
     if (!status) status = describe_device(sweep, &plan);
-    if (!status && sweep->dry_run) status = a->list ? eab_list_cells(stdout, sweep, &plan) : eab_dry_run(sweep, &plan);
+    if (!status && sweep->dry_run) status = a->list ? eab_list_cells(sweep, &plan) : eab_dry_run(sweep, &plan);
     if (sweep->ranks && sweep->place.rank > 0) code = eab_sweep_follow(sweep, &plan, status);
-    else if (status) code = refuse(sweep, eab_command_error("sweep", status));
+    else if (status) code = eab_sweep_refuse(sweep, eab_command_error("sweep", status));
     else code = sweep->dry_run ? EAB_EXIT_DONE : eab_sweep_run(sweep, &plan);
     g_free(sweep->out);
     eab_plan_free(&plan);
@@ -330,7 +303,8 @@ int eab_command_sweep(int argc, char **argv) {
     const eab_launch launch = eab_launch_detect();
     const int stderr_kept = launch.rank > 0 ? hide_stderr() : -1;
     int code = parse(&a, argc, argv);
-    if (code < 0 && !check(&a)) code = EAB_EXIT_BAD_INPUT;
+    if (code < 0 && !eab_command_backend_is_known("sweep", a.backend)) code = EAB_EXIT_BAD_INPUT;
+    else if (code < 0 && check(&a)) code = eab_command_error("sweep", EAB_BAD_INPUT);
     if (code < 0) {
         restore_stderr(stderr_kept);
         code = run(&a, &launch, argc, argv);

@@ -1,12 +1,14 @@
-#include "dry_run.h"
-
+/* `eabench sweep --dry-run`: what a sweep would do, without doing it. */
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/csv.h"
 #include "kernels/clock.h"
 #include "model/cost.h"
 #include "plan/fleets.h"
+#include "run.h"
+#include "run/folder.h"
 #include "run/summary.h"
 #include "spec/cell_task.h"
 
@@ -222,7 +224,7 @@ static void add_cell(GString *text, const eab_cell *cell, int64_t order, int64_t
     eab_csv_end(&line);
 }
 
-int eab_list_cells(FILE *file, const eab_sweep *sweep, const eab_plan *plan) {
+int eab_list_cells(const eab_sweep *sweep, const eab_plan *plan) {
     int64_t *todo, count, order = 0;
     EAB_TRY(find_todo(sweep, plan, &todo, &count));
     GArray *fleets = eab_fleets_make(NULL, plan->cells, todo, count, sweep->fleet, NULL);
@@ -233,10 +235,10 @@ int eab_list_cells(FILE *file, const eab_sweep *sweep, const eab_plan *plan) {
     for (guint i = 0; i < fleets->len; i++) {
         const eab_fleet *fleet = &g_array_index(fleets, eab_fleet, i);
         for (int32_t k = 0; k < fleet->members; k++) add_cell(text, &plan->cells[fleet->indices[k]], ++order, i + 1);
-        fputs(text->str, file);
+        fputs(text->str, stdout);
         g_string_truncate(text, 0);
     }
-    fputs(text->str, file); /* the header, if no cell is left */
+    fputs(text->str, stdout); /* the header, if no cell is left */
     g_string_free(text, TRUE);
     eab_fleets_free(fleets);
     return EAB_OK;

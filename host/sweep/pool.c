@@ -303,9 +303,12 @@ static void measure_worker(pool_worker *worker, eab_pool_progress *progress) {
     progress->tokens += tokens_of_steps(worker, steps);
     progress->flop_done += share_of_steps(worker, steps) * fleet->flop;
     progress->flop_total -= restored_flop(worker);
-    if (progress->running_count++ < EAB_STATE_MAX_RUNNING)
-        progress->running[progress->running_count - 1] =
-            (eab_pool_fleet){fleet->indices[0], fleet->members, share_of_steps(worker, steps + restored)};
+    if (progress->running_count < EAB_STATE_MAX_RUNNING) {
+        eab_running *running = &progress->running[progress->running_count];
+        *running = (eab_running){.members = fleet->members, .share = share_of_steps(worker, steps + restored)};
+        g_strlcpy(running->cell, worker->pool->cells[fleet->indices[0]].id, sizeof running->cell);
+    }
+    progress->running_count++;
 }
 
 void eab_pool_measure(eab_pool *pool, eab_pool_progress *progress) {

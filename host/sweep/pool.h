@@ -54,19 +54,12 @@ void eab_pool_stop(eab_pool *pool);
 
 bool eab_pool_has_ended(eab_pool *pool);
 
-/* A running fleet: the plan's index of its first cell, its cells, and the share that is done (0..1). */
-typedef struct {
-    int64_t index;
-    int32_t members;
-    double share;
-} eab_pool_fleet;
-
 typedef struct {
     double flop_done, flop_total; /* of full training lengths; running cells count by their steps, without the
                                      steps that checkpoints restored */
     double tokens;                /* trained input positions, running cells included */
     int32_t running_count;        /* all running fleets; the first EAB_STATE_MAX_RUNNING are listed */
-    eab_pool_fleet running[EAB_STATE_MAX_RUNNING];
+    eab_running running[EAB_STATE_MAX_RUNNING];
 } eab_pool_progress;
 void eab_pool_measure(eab_pool *pool, eab_pool_progress *progress);
 

@@ -1,4 +1,4 @@
-/* Reports of a sweep while it runs: its cells and messages on stderr, and RUN/.state for `eabench status`. */
+/* What a sweep reports: cells and messages on stderr, RUN/.state for `eabench status`, the results on stdout. */
 #ifndef EAB_SWEEP_REPORT_H
 #define EAB_SWEEP_REPORT_H
 
@@ -15,5 +15,14 @@ void eab_report_cells(eab_sweep_session *session);
 
 /* Writes RUN/.state, at most every two seconds unless `now`. */
 void eab_report_state(eab_sweep_session *session, bool stopping, bool now);
+
+/* Cells that failed. The cells that a search abandons do not count. */
+int64_t eab_report_failures(const eab_sweep_session *session, const eab_run_summary *summary);
+
+/* The end of a sweep, on stdout: accuracies, frontiers of a search, counts of cells, names of files. */
+void eab_report_results(const eab_sweep_session *session, const eab_run_summary *summary);
+
+/* The table of --profile: operations of the training steps, the longest first, then the rest of the workers' time. */
+void eab_report_profile(const eab_profile *profile);
 
 #endif

@@ -11,7 +11,6 @@
 #include "kernels/clock.h"
 #include "leader.h"
 #include "report.h"
-#include "results.h"
 #include "run/checkpoints.h"
 
 static const double POLL_EVERY_S = 0.1;
@@ -209,9 +208,9 @@ static int close_folder(eab_sweep_session *session, int status, eab_run_summary 
     char *reason = g_strdup(status ? eab_last_error() : "");
     const int synced = eab_run_folder_sync(session->folder);
     eab_run_folder_summary(session->folder, summary);
-    if (!status && !synced) eab_results_print(session, summary);
+    if (!status && !synced) eab_report_results(session, summary);
     if (summary->done == session->plan->count || (!status && sweep->search)) eab_run_checkpoints_remove(sweep->out);
-    if (sweep->profile && session->profile.seconds > 0) eab_results_print_profile(&session->profile);
+    if (sweep->profile && session->profile.seconds > 0) eab_report_profile(&session->profile);
     fflush(stdout);
     eab_run_state_remove(sweep->out);
     const int closed = eab_run_folder_close(session->folder);
@@ -226,9 +225,9 @@ static int report_outcome(eab_sweep_session *session, int status, const eab_run_
     const eab_sweep *sweep = session->sweep;
     const long long done = (long long)summary->done, count = (long long)session->plan->count;
     char *reason = g_strdup(status ? eab_last_error() : "");
-    const int code = status                                   ? eab_exit_code(status)
-                     : eab_results_failures(session, summary) ? EAB_EXIT_FAILED
-                                                              : EAB_EXIT_DONE;
+    const int code = status                                  ? eab_exit_code(status)
+                     : eab_report_failures(session, summary) ? EAB_EXIT_FAILED
+                                                             : EAB_EXIT_DONE;
     if (status == EAB_INTERRUPTED) {
         eab_progress_note(session->progress, "%s; %lld of %lld cells are done. To resume%s:\n  %s",
                           session->over_time ? "the time limit was reached" : "interrupted", done, count,
@@ -307,6 +306,7 @@ int eab_sweep_run(const eab_sweep *sweep, const eab_plan *plan) {
 
 int eab_sweep_refuse(const eab_sweep *sweep, int code) {
     eab_leader *leader;
+    if (!sweep->ranks) return code;
     eab_leader_meet(sweep->ranks, &sweep->place, "", &leader);
     eab_leader_dismiss(leader, code);
     return code;

@@ -45,7 +45,16 @@ int eab_sweep_run(const eab_sweep *sweep, const eab_plan *plan);
  * code. */
 int eab_sweep_follow(const eab_sweep *sweep, const eab_plan *plan, int status);
 
-/* Where the leader cannot begin: ends the other processes with `code` and returns it. */
+/* If the sweep cannot begin: ends the other processes, if there are any, with `code`, and returns it. */
 int eab_sweep_refuse(const eab_sweep *sweep, int code);
+
+/* --dry-run: prints the cells, their cost and an estimate of the time, from about a second of training; writes
+ * nothing. */
+int eab_dry_run(const eab_sweep *sweep, const eab_plan *plan);
+
+/* --dry-run --list: prints the cells that are not done as CSV, in the order of training: order (from 1), fleet, cell,
+ * mechanism, task, level, layers, d_model, heads, context, batch, steps, lr, seed, flop (without an early stop),
+ * flop_with_evaluation. */
+int eab_list_cells(const eab_sweep *sweep, const eab_plan *plan);
 
 #endif
