@@ -36,10 +36,7 @@ static int make_folder(const char *out) {
 }
 
 static char *file_path(const trace *t, const char *what, int64_t step) {
-    char *name = g_strdup_printf("%s-%" G_GINT64_FORMAT ".safetensors", what, step);
-    char *path = g_build_filename(t->out, name, NULL);
-    g_free(name);
-    return path;
+    return g_strdup_printf("%s/%s-%lld.safetensors", t->out, what, (long long)step);
 }
 
 static int write_parameters(trace *t, const char *what, int64_t step, eab_tensor from) {

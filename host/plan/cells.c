@@ -15,7 +15,7 @@
 
 enum { MAX_DIMENSIONS = 64 };
 
-/* One dimension of a product: an option's values, or (option NULL) the levels of all task sections. */
+/* One dimension of a product: the values of an option, or (option NULL) the levels of all task sections. */
 typedef struct {
     const eab_option *option;
     const double *values;
@@ -24,7 +24,7 @@ typedef struct {
     int64_t place; /* of the next cell */
 } sweep_dimension;
 
-/* A level of a task section: a cell's fields that say what it learns. */
+/* A level of a task section: the fields of a cell that define its task. */
 typedef struct {
     eab_level level;
     const eab_mixture *mixture;
@@ -34,7 +34,7 @@ typedef struct {
 /* The cells of one mechanism: the product of its axes. */
 typedef struct {
     sweep_dimension dimensions[MAX_DIMENSIONS];
-    double count; /* of its cells; a double: no product of counts overflows it */
+    double count; /* of its cells; a double, which no product of counts overflows */
     bool ended;
 } sweep_variant;
 
@@ -142,7 +142,7 @@ static int check_cell_count(const sweep_product *product, const eab_spec *spec) 
     return status;
 }
 
-/* The values at `index` of a row of axes, the last one running fastest. */
+/* The level at `index` of a task section, whose last axis runs fastest. */
 static level_choice make_level(const eab_spec *spec, const eab_section *section, int64_t index) {
     eab_config config = {.layers = 0};
     if (section->family != EAB_FAMILY_MIXTURE) config.level = eab_level_default(section->family);

@@ -21,9 +21,9 @@ typedef struct {
 typedef struct {
     eab_cell *cells; /* in the order of the spec: the last axis of the last section runs fastest */
     int64_t count;
-    int64_t duplicates;  /* left out: the same cell from two places */
-    char *resolved;      /* the spec as INI text, --set applied and every option written out; runs again as it stands */
-    GHashTable *places;  /* a cell's id -> its index; ask eab_plan_find */
+    int64_t duplicates;  /* cells that are listed again, which are left out */
+    char *resolved;      /* the spec as INI text, --set applied and every option written out: a spec file */
+    GHashTable *places;  /* a cell's id -> its index, for eab_plan_find */
     char *name;          /* the spec's file name without directory and ".ini" */
     GPtrArray *mixtures; /* of eab_mixture: those of the cells' configs */
 } eab_plan;
@@ -32,14 +32,14 @@ typedef struct {
  * EAB_BAD_INPUT with one line (what, where, what is allowed, the nearest valid name) for every mistake. */
 int eab_plan_load(const char *path, const char *const *sets, eab_plan *plan);
 
-/* The same of a spec; `path` is for its name and the error lines. */
+/* The same from a spec, which may be freed; `path` is for the plan's name and the error lines. */
 int eab_plan_make(const char *path, const eab_spec *spec, eab_plan *plan);
 void eab_plan_free(eab_plan *plan);
 
 /* The index of the cell with this id, or -1. */
 int64_t eab_plan_find(const eab_plan *plan, const char *id);
 
-/* Work of a cell, for "longest first" and estimates: FLOP if it is not stopped early. */
+/* Work of a cell that is not stopped early, in FLOP: for "longest first" and estimates. */
 double eab_cell_flop(const eab_config *config);
 
 #endif

@@ -15,9 +15,9 @@ typedef struct {
 /* Cells that can share a fleet. */
 typedef struct {
     const eab_config *config; /* of one of them */
-    int64_t left;             /* not yet in a fleet */
-    guint fleet;              /* the one that is being filled */
-    int32_t room;             /* for further members in it; 0: none is being filled */
+    int64_t left;             /* cells that are in no fleet yet */
+    guint fleet;              /* the fleet that is being filled */
+    int32_t room;             /* for further members in it; 0: no fleet is being filled */
 } cell_shape;
 
 static int compare_sizes(const void *a, const void *b) {
@@ -40,8 +40,8 @@ void eab_cells_sort_by_length(const eab_cell *cells, int64_t *indices, int64_t c
     g_free(sized);
 }
 
-/* Only the last shapes are compared with, which bounds the search where every cell has its own shape; at worst one
- * shape is then taken for several. */
+/* A cell is compared with the last shapes only, which bounds the search if every cell has its own shape. At worst one
+ * shape is listed several times. */
 static GArray *find_shapes(const eab_cell *cells, sized_cell *sized, int64_t count) {
     enum { MAX_COMPARED = 256 };
     GArray *shapes = g_array_new(FALSE, FALSE, sizeof(cell_shape));
@@ -61,8 +61,8 @@ static GArray *find_shapes(const eab_cell *cells, sized_cell *sized, int64_t cou
     return shapes;
 }
 
-/* Begins a fleet for cells of the shape that are left: they fill as few fleets as possible, of sizes that differ by
- * one. */
+/* Begins a fleet for the shape's remaining cells, which fill as few fleets as possible, of sizes that differ by one at
+ * most. */
 static void open_fleet(GArray *fleets, cell_shape *shape, int32_t most) {
     const int64_t count = (shape->left + most - 1) / most;
     shape->room = (int32_t)((shape->left + count - 1) / count);

@@ -13,21 +13,21 @@ typedef struct {
     int32_t part, parts; /* 1..parts; parts 0: no shard */
 } eab_shard;
 
-/* Reads "2/8"; false if it is no shard. */
+/* Reads "2/8"; false for any other text. */
 bool eab_shard_read(const char *text, eab_shard *shard);
 
 /* RUN/shards/2-of-8; g_free. */
 char *eab_shard_folder(const char *run, eab_shard shard);
 
-/* The shard of a folder named so (RUN/shards/2-of-8); parts 0 for another name. */
+/* The shard whose folder has this path (RUN/shards/2-of-8); parts 0 for any other path. */
 eab_shard eab_shard_of_folder(const char *folder);
 
-/* The shards that have folders (eab_shard), sorted by parts, then part; for g_array_free. EAB_IO where RUN/shards
- * cannot be read. */
+/* The shards (eab_shard) that have folders, sorted by parts, then part; g_array_free. EAB_IO if RUN/shards cannot be
+ * read. */
 int eab_shard_list(const char *run, GArray **shards);
 
-/* The part, 1..parts, of each of the plan's cells: the longest cells first, each goes to the part with the least work
- * so far. Depends on the plan only. g_free. */
+/* The part, 1..parts, of each of the plan's cells. The cells are assigned by length, the longest first, each to the part
+ * with the least work so far. The result depends on the plan only. g_free. */
 int32_t *eab_shard_split(const eab_plan *plan, int32_t parts);
 
 /* Keeps only this shard's cells in the plan, in the plan's order. */

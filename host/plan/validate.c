@@ -75,7 +75,7 @@ static int check_level(const eab_config *config) {
 
 static int check_memory(const eab_config *config) {
     const double positions = (double)config->batch * (config->context + 1);
-    if (positions > INT32_MAX) /* rows are counted in 32 bits */
+    if (positions > INT32_MAX) /* rows have 32-bit indices */
         return eab_fail(
             EAB_BAD_INPUT,
             "[train] batch = %d, [model] context = %d: batch * (context + 1) = %.0f tokens a step; allowed: "

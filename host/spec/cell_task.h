@@ -12,19 +12,19 @@ enum { EAB_LEVEL_NAME_SIZE = EAB_MIXTURE_TEXT_SIZE + 32 };
 int32_t eab_config_part_count(const eab_config *config);
 const eab_level *eab_config_part(const eab_config *config, int32_t part);
 
-/* The first part's task token, the others' follow; -1 where sequences do not begin with one. */
+/* The task token of the first part; those of the other parts follow. -1: sequences have no task token. */
 int32_t eab_config_cue_token(const eab_config *config);
 
-/* Input positions of a part's own sequences: one less than `context` behind a task token. */
+/* Input positions of a part's own sequences: one less than `context` after a task token. */
 int32_t eab_config_part_context(const eab_config *config);
 
-/* Whether sequences of this part are set apart for evaluation (the option `heldout`, auto resolved part by part). */
+/* Whether sequences of this part are set apart for evaluation (the option `heldout`; auto is resolved part by part). */
 bool eab_config_part_held_out(const eab_config *config, int32_t part);
 
 /* Writes the parts to levels[first ...], whether they are held out to held_out[first ...], and returns their place. */
 eab_parts eab_config_list_parts(const eab_config *config, int32_t first, eab_level *levels, uint8_t *held_out);
 
-/* Of `sequences` trained sequences those that were of this part. */
+/* How many of the first `sequences` training sequences are of this part. */
 int64_t eab_config_part_sequences(const eab_config *config, int32_t part, int64_t sequences);
 
 /* The family's name or "mixture", and the level's name, such as "basis=8 delay=4", or the mixture's text and its
@@ -32,14 +32,14 @@ int64_t eab_config_part_sequences(const eab_config *config, int32_t part, int64_
 const char *eab_config_task_name(const eab_config *config);
 void eab_config_level_name(const eab_config *config, char *name, size_t size);
 
-/* Different tokens: parts share those of the widest, task tokens come behind them. */
+/* Size of the vocabulary: all parts share the tokens of the widest part, and task tokens follow. */
 int32_t eab_config_vocab(const eab_config *config);
 
 /* log2 of the number of distinct sequences, of all parts together: log2 of the sum of 2^bits. Exact with task tokens;
  * an upper bound without, where parts may have sequences in common. */
 double eab_config_complexity_bits(const eab_config *config);
 
-/* Of a determined token by a uniform guess among its part's tokens, each part counting the same. */
+/* Accuracy of a uniform guess of a determined token among its part's tokens; every part has the same weight. */
 double eab_config_chance_accuracy(const eab_config *config);
 
 #endif

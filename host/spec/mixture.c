@@ -17,8 +17,7 @@ static int refuse(const char *where, const char *item, const char *problem, cons
                     *item ? ": " : "", problem, allowed);
 }
 
-/* Cuts `text` at each `separator` outside of ( ), in place; each piece without the blanks around it. Free the array
- * only. */
+/* Cuts `text` in place at each `separator` outside ( ) and strips the pieces; only the array is to be freed. */
 static GPtrArray *split(char *text, char separator) {
     GPtrArray *pieces = g_ptr_array_new();
     int depth = 0;
@@ -60,10 +59,10 @@ static int read_option(char *pair, const char *where, uint32_t *given, eab_confi
         return eab_option_refuse_key(family, family, pair, place);
     }
     const uint32_t bit = UINT32_C(1) << (option - eab_option_at(family, 0));
-    if (*given & bit) return refuse(where, pair, "the key stands twice in a part", "once");
+    if (*given & bit) return refuse(where, pair, "the key occurs twice in a part", "once");
     *given |= bit;
     if (strpbrk(value, ",:"))
-        return refuse(where, value, "a list or range inside of a part",
+        return refuse(where, value, "a list or range inside a part",
                       "one value; a list of mixtures, A + B, A + C, makes an axis");
 
     GArray *values = g_array_new(FALSE, FALSE, sizeof(double));
@@ -80,7 +79,7 @@ static int read_part(char *text, const char *where, eab_level *level) {
     char *open = strchr(text, '('), *inside = NULL;
     if (open) {
         char *close = strchr(open, ')');
-        if (close[1]) return refuse(where, close + 1, "text behind a part's )", "+ and the next part");
+        if (close[1]) return refuse(where, close + 1, "text after the ) of a part", "+ and the next part");
         *open = *close = '\0';
         inside = open + 1;
         g_strchomp(text);
@@ -115,7 +114,7 @@ static int write_text(const char *where, eab_mixture *mixture) {
         eab_level_name(&mixture->levels[i], level, sizeof level);
         g_snprintf(part, sizeof part, "%s%s%s%s", eab_family_name(mixture->levels[i].family), *level ? "(" : "", level,
                    *level ? ")" : "");
-        if (strcmp(part, last) == 0) return refuse(where, part, "the part stands twice in a mixture", "once");
+        if (strcmp(part, last) == 0) return refuse(where, part, "the part occurs twice in the mixture", "once");
         if (i) g_strlcat(mixture->text, " + ", sizeof mixture->text);
         length = g_strlcat(mixture->text, part, sizeof mixture->text);
         g_strlcpy(last, part, sizeof last);

@@ -6,9 +6,9 @@
 
 #include "config.h"
 
-/* Appends to `mixtures` (of eab_mixture, g_free) those that `text` lists: mixtures between commas, each with its parts
- * between +, each of these a family's name, or name(key=value key=value ...), one value a key; options that are not
- * written have their default. EAB_BAD_INPUT with "WHERE: what; allowed: ..." for every mistake. */
+/* Appends to `mixtures` (of eab_mixture, g_free) the mixtures that `text` lists between commas. The parts of a mixture
+ * are joined by +; a part is a family's name, or name(key=value key=value ...) with one value for each key. Options that
+ * are not written have their default. EAB_BAD_INPUT with "WHERE: what; allowed: ..." for every mistake. */
 int eab_mixture_parse(const char *text, const char *where, GPtrArray *mixtures);
 
 #endif

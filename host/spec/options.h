@@ -43,8 +43,7 @@ typedef struct {
 extern const eab_option eab_options[];
 extern const int eab_option_count;
 
-/* Option 0, 1, ... of "model", "train" or the family of this name, whose options are presented as those of the table;
- * NULL past the last. Thread-safe. */
+/* Option 0, 1, ... of "model", "train" or the family of this name; NULL past the last. Thread-safe. */
 const eab_option *eab_option_at(const char *section, int index);
 
 /* The option of this key, or NULL; `section` as above. */
@@ -57,7 +56,7 @@ int eab_option_refuse_key(const char *section, const char *shown, const char *ke
 /* A cell with every option at its default and the family's default level. */
 eab_config eab_config_default(int family);
 
-/* The option's value as a number (a choice's index), and set so; no checks. */
+/* Reads and sets the option's value as a number (a choice's index), without checks. */
 double eab_option_get(const eab_option *option, const eab_config *config);
 void eab_option_set(const eab_option *option, eab_config *config, double value);
 
@@ -65,10 +64,10 @@ void eab_option_set(const eab_option *option, eab_config *config, double value);
  * reals by eab_real_print, choices by name. */
 void eab_option_print(const eab_option *option, const eab_config *config, char *text, size_t size);
 
-/* The same of a bare number. */
+/* The same for a bare number. */
 void eab_option_print_value(const eab_option *option, double value, char *text, size_t size);
 
-/* What may be written: "an integer 1..64", "a real above 0, at most 10", "learned, alibi, rope, none". */
+/* The allowed values: "an integer 1..64", "a real above 0, at most 10", "learned, alibi, rope, none". */
 void eab_option_allowed(const eab_option *option, char *text, size_t size);
 
 /* Whether a number is within the option's bounds. */

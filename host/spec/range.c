@@ -7,14 +7,14 @@
 
 #include "base/suggest.h"
 
-static const double hit_tolerance = 1e-9; /* relative: how near a real range must come to its end to include it */
+static const double hit_tolerance = 1e-9; /* relative: a range of reals includes its end if it comes this near */
 
-/* What is being read, for error lines. */
+/* What is being read, for error messages. */
 typedef struct {
     const eab_option *option;
-    const char *where; /* it shows the whole value */
+    const char *where; /* shows the whole value */
     const char *item;
-    bool several; /* the item is one of several */
+    bool several; /* the value has further items */
 } value_reader;
 
 static int refuse(const value_reader *reader, const char *format, ...) __attribute__((format(printf, 2, 3)));
@@ -93,7 +93,7 @@ static double round_to_12_digits(double value) {
     return g_ascii_strtod(g_ascii_formatd(text, sizeof text, "%.11e", value), NULL);
 }
 
-/* A range once its parts are known to be sound: start <= end, step > 0 or factor > 1. */
+/* A checked range: start <= end, step > 0 or factor > 1. */
 typedef struct {
     double start, end, by;
     bool factor;
@@ -137,7 +137,7 @@ static int read_range(const value_reader *reader, char **parts, GArray *values) 
         if (range.factor && range.by <= 1) return refuse(reader, "the factor %s is not above 1", by);
         if (range.factor && range.start <= 0) return refuse(reader, "a factor needs a start above 0");
     }
-    EAB_TRY(check_bounds(reader, range.start)); /* before values are counted: it is the plainer mistake */
+    EAB_TRY(check_bounds(reader, range.start)); /* before the values are counted: this message is clearer */
     if (range.end < range.start) return refuse(reader, "the range runs the wrong way");
     return expand(reader, &range, values);
 }

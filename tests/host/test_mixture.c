@@ -1,4 +1,4 @@
-/* Mixtures: how they are written, what they are called, what is drawn for them, and what is measured of them. */
+/* Mixtures: their text, ids, figures, sequences and results. */
 #include <criterion/criterion.h>
 #include <glib.h>
 #include <math.h>
@@ -17,9 +17,10 @@
 #define MIXTURE "[task mixture]\nparts = "
 #define TWO "recurrence(basis=4 delay=3) + recurrence(basis=8 delay=2)"
 
-/* ---- how they are written -------------------------------------------------------------------------------------- */
+/* ---- text ------------------------------------------------------------------------------------------------------ */
 
-/* Each with a piece of its error line, behind "SPEC:2: [task mixture] parts = VALUE: " where it begins with a blank. */
+/* Spec files and pieces of their error messages. A piece that begins with a blank comes after
+ * "SPEC:2: [task mixture] parts = VALUE:". */
 static const struct {
     const char *text, *error;
 } bad[] = {
@@ -47,22 +48,23 @@ static const struct {
     {MIXTURE "recurrence + recurrence delay=2)\n", ": ( and ) do not match; allowed: recurrence("},
     {MIXTURE "recurrence + recurrence((delay=2))\n", ": ( and ) do not match; allowed: recurrence("},
     {MIXTURE ")recurrence( + recurrence\n", ": ( and ) do not match; allowed: recurrence("},
-    {MIXTURE "recurrence + recurrence(delay=2) x\n", " x: text behind a part's ); allowed: + and the next part"},
-    {MIXTURE "recurrence + recurrence(delay=2)(a=2)\n", " (a=2): text behind a part's ); allowed: + and the next part"},
+    {MIXTURE "recurrence + recurrence(delay=2) x\n", " x: text after the ) of a part; allowed: + and the next part"},
+    {MIXTURE "recurrence + recurrence(delay=2)(a=2)\n",
+     " (a=2): text after the ) of a part; allowed: + and the next part"},
     {MIXTURE "recurrence + recurrence(delay)\n", " delay: no key=value; allowed: key=value with blanks between"},
     {MIXTURE "recurrence + recurrence(delay=)\n", " delay=: no key=value; allowed: "},
     {MIXTURE "recurrence + recurrence(=2)\n", " =2: no key=value; allowed: "},
     {MIXTURE "recurrence + recurrence(delay = 2)\n", " delay: no key=value; allowed: "},
     {MIXTURE "recurrence + recurrence(dealy=2)\n",
      " dealy: unknown key in [recurrence]; nearest: delay; allowed: basis, delay, a, b"},
-    {MIXTURE "recurrence + recurrence(delay=2 delay=2)\n", " delay: the key stands twice in a part; allowed: once"},
-    {MIXTURE "recurrence + recurrence(delay=2,3)\n", " 2,3: a list or range inside of a part; allowed: one value; "},
-    {MIXTURE "recurrence + recurrence(delay=2:3)\n", " 2:3: a list or range inside of a part; allowed: one value; "},
+    {MIXTURE "recurrence + recurrence(delay=2 delay=2)\n", " delay: the key occurs twice in a part; allowed: once"},
+    {MIXTURE "recurrence + recurrence(delay=2,3)\n", " 2,3: a list or range inside a part; allowed: one value; "},
+    {MIXTURE "recurrence + recurrence(delay=2:3)\n", " 2:3: a list or range inside a part; allowed: one value; "},
     {MIXTURE "recurrence + recurrence(delay=0)\n", " delay=0: out of bounds; allowed: an integer 1..65535"},
     {MIXTURE "recurrence + recurrence(delay=x)\n", " delay=x: not a number; allowed: an integer 1..65535"},
     {MIXTURE "recurrence + recurrence(delay=1e9)\n", " delay=1e9: not written as an integer; allowed: "},
     {MIXTURE "recurrence + recurrence(basis=8)\n",
-     " recurrence(basis=8 delay=4): the part stands twice in a mixture; allowed: once"},
+     " recurrence(basis=8 delay=4): the part occurs twice in the mixture; allowed: once"},
     {MIXTURE "recurrence(delay=23) + recurrence\n",
      "SPEC: [task mixture] recurrence(basis=8 delay=23): delay = 23 leaves nothing to predict in context = 23; "
      "allowed: "
@@ -103,7 +105,7 @@ Test(mixture, has_sixteen_parts_at_most) {
     }
 }
 
-/* Whatever stands behind "parts =" is read, or refused with one line. */
+/* Any text after "parts =" is read, or refused with one line. */
 Test(mixture, survives_any_text, .timeout = 60) {
     static const char pieces[][16] = {"recurrence", "(", ")",  "+",       ",", "=",  "basis",    "delay=2", " ",
                                       "8",          ":", "\t", "mixture", "#", "%s", "\xc3\xa9", "-1"};
@@ -132,7 +134,7 @@ Test(mixture, survives_any_text, .timeout = 60) {
     g_rand_free(random);
 }
 
-/* ---- what they are called -------------------------------------------------------------------------------------- */
+/* ---- ids ------------------------------------------------------------------------------------------------------- */
 
 static eab_plan load(const char *text, const char *const *sets) {
     eab_plan plan;
@@ -174,17 +176,17 @@ Test(mixture, is_a_set) {
     eab_plan_free(&plan);
 }
 
-/* ---- what they are -------------------------------------------------------------------------------------------- */
+/* ---- figures -------------------------------------------------------------------------------------------------- */
 
 static eab_config mixture_config(const char *parts, eab_cue cue) {
+    static GPtrArray *mixtures; /* as long as the test runs */
     eab_config config = tiny_config();
-    GPtrArray *mixtures = g_ptr_array_new();
+    if (!mixtures) mixtures = g_ptr_array_new_with_free_func(g_free);
     cr_assert_eq(eab_mixture_parse(parts, "here", mixtures), EAB_OK, "%s", eab_last_error());
-    config.mixture = g_ptr_array_index(mixtures, 0); /* for as long as the test runs */
+    config.mixture = g_ptr_array_index(mixtures, mixtures->len - 1);
     config.cue = (int32_t)cue;
     config.level = *eab_config_part(&config, 0);
     config.context = 8;
-    g_ptr_array_free(mixtures, TRUE);
     return config;
 }
 
@@ -204,7 +206,7 @@ Test(mixture, figures) {
     cr_expect_eq(eab_config_cue_token(&config), -1);
     cr_expect_eq(eab_config_part_context(&config), 8);
     config = mixture_config("recurrence(basis=1024 delay=6000) + recurrence", EAB_CUE_NONE);
-    cr_expect_float_eq(eab_config_complexity_bits(&config), 60000, 1e-9); /* past any double's exponent */
+    cr_expect_float_eq(eab_config_complexity_bits(&config), 60000, 1e-9); /* 2^60000 is too large for a double */
 }
 
 Test(mixture, held_out_is_decided_part_by_part) {
@@ -223,7 +225,7 @@ Test(mixture, sequences_are_counted_by_part) {
     }
 }
 
-/* ---- what is drawn -------------------------------------------------------------------------------------------- */
+/* ---- sequences ------------------------------------------------------------------------------------------------ */
 
 enum { LENGTH = 9 };
 
@@ -252,7 +254,7 @@ Test(mixture, sequences_are_those_of_the_parts_in_turn) {
     }
 }
 
-/* A batch that a backend makes is made of eab_parts_generate's sequences, whatever the fleet. */
+/* A backend's batches have the sequences of eab_parts_generate, in any fleet. */
 Test(mixture, batches_hold_the_parts_in_turn) {
     eab_config configs[] = {mixture_config(TWO, EAB_CUE_TOKEN),
                             mixture_config(TWO " + recurrence(basis=5)", EAB_CUE_NONE), tiny_config()};
@@ -280,7 +282,7 @@ Test(mixture, batches_hold_the_parts_in_turn) {
     fleet_close(&fleet);
 }
 
-/* ---- what is measured ------------------------------------------------------------------------------------------ */
+/* ---- results --------------------------------------------------------------------------------------------------- */
 
 static void train_on_cpu(int32_t members, const eab_config *configs, eab_cell_result *results) {
     eab_device *device;
@@ -298,7 +300,7 @@ Test(mixture, the_whole_is_the_sum_of_its_parts) {
     cr_assert_eq(result.status, EAB_CELL_OK, "%s", result.reason);
     double right = 0, tokens = 0, validation = 0, loss = 0, seen = 0, sequences = 0;
     for (int part = 0; part < 3; part++) {
-        /* batches of 8 sequences of 12 tokens behind the task token, until 60 determined ones are reached */
+        /* batches of 8 sequences of 12 tokens after the task token, until there are 60 determined tokens */
         const int delay = part == 0 ? 3 : part == 1 ? 2 : 4, determined = 12 - delay;
         const int batches = (60 + 8 * determined - 1) / (8 * determined), count = batches * 8 * determined;
         const eab_cell_scores *own = &result.parts[part];
@@ -320,7 +322,7 @@ Test(mixture, the_whole_is_the_sum_of_its_parts) {
     cr_expect_gt(result.parts[0].seen_share, 0); /* 64 */
 }
 
-/* The first part is solved early, the second not: the cell goes on. */
+/* The first part is solved early, the second is not: training continues. */
 Test(mixture, is_solved_when_every_part_is) {
     eab_config config = mixture_config("recurrence(basis=2 delay=2 a=0) + recurrence(basis=16 delay=4)", EAB_CUE_TOKEN);
     config.d_model = 16;
@@ -355,7 +357,7 @@ Test(mixture, is_solved_when_every_part_is) {
     cr_expect_eq(result.scores.steps_to_solve, MAX(result.parts[0].steps_to_solve, result.parts[1].steps_to_solve));
 }
 
-/* On the processor a member's result is the same bits in any fleet, also between members with other parts. */
+/* On the CPU a member has the same bits in any fleet, also next to members with other parts. */
 Test(mixture, results_do_not_depend_on_the_fleet) {
     eab_config configs[] = {
         mixture_config(TWO, EAB_CUE_TOKEN), tiny_config(),
@@ -376,7 +378,7 @@ Test(mixture, results_do_not_depend_on_the_fleet) {
     }
 }
 
-Test(mixture, rows_are_told_apart) {
+Test(mixture, rows_are_distinguished) {
     const eab_config config = mixture_config(TWO, EAB_CUE_NONE), plain = tiny_config();
     cr_expect_eq(eab_accuracy_row_count(&config), 3);
     cr_expect_eq(eab_accuracy_row_find(&config, "mixture", TWO " cue=none"), 0);

@@ -49,7 +49,7 @@ static const struct {
     {"train", "precision", "float32"},
 };
 
-Test(options, table_is_the_design) {
+Test(options, table_is_the_documented_one) {
     cr_assert_eq((size_t)eab_option_count, sizeof table / sizeof *table);
     const eab_config config = eab_config_default(0);
     for (int i = 0; i < eab_option_count; i++) {
@@ -67,7 +67,7 @@ Test(options, table_is_the_design) {
     cr_expect_null(eab_option_find("nothing", "lr"));
 }
 
-/* Every field is an option: setting each to another value must change each byte that is not padding just once. */
+/* Setting an option changes no other option. */
 Test(options, fields_do_not_overlap) {
     eab_config config = eab_config_default(0);
     for (int i = 0; i < eab_option_count; i++) {
@@ -177,7 +177,7 @@ static void expect_refused(const eab_config *config, const char *error) {
     cr_expect(strncmp(eab_last_error(), error, strlen(error)) == 0, "got %s", eab_last_error());
 }
 
-Test(options, default_cell_is_fine) {
+Test(options, default_cell_is_valid) {
     const eab_config config = eab_config_default(0);
     cr_expect_eq(eab_config_check(&config), EAB_OK, "%s", eab_last_error());
 }
@@ -220,7 +220,7 @@ Test(options, families_check_their_level) {
 Test(options, hash_needs_sequences_to_set_apart) {
     eab_config config = config_with("train", "heldout", EAB_HELD_OUT_HASH);
     cr_expect_eq(eab_config_check(&config), EAB_OK);
-    config.level.option[0] = 2; /* two sequences; not both kinds among them, whatever the hash */
+    config.level.option[0] = 2; /* two sequences: the hash may set none or all of them apart */
     config.level.option[1] = 1;
     if (!eab_level_has_held_out(&config.level, config.context))
         expect_refused(&config, "[train] heldout = hash: too few sequences in [task recurrence] basis=2 delay=1");

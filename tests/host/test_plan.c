@@ -9,7 +9,7 @@ static void load(const char *text, const char *const *sets, eab_plan *plan) {
     cr_assert_eq(load_text(text, sets, plan, error), EAB_OK, "%s: %s", text, error);
 }
 
-/* "basis delay lr seed" of each cell, as a picture of the order. */
+/* "basis-delay-lr-seed" of each cell, in the plan's order. */
 static void print_cells(const eab_plan *plan, char *text, size_t size) {
     size_t used = 0;
     text[0] = '\0';
@@ -42,7 +42,7 @@ Test(plan, task_sections_add_up) {
     expect_cells(
         "[task recurrence low]\nbasis = 4, 8\ndelay = 3, 4\n[task recurrence high]\nbasis = 16\ndelay = 4:8:+2\n",
         "4-3-0.01-1 4-4-0.01-1 8-3-0.01-1 8-4-0.01-1 16-4-0.01-1 16-6-0.01-1 16-8-0.01-1");
-    /* at the place of the first one, wherever the others are */
+    /* at the place of the first task section */
     expect_cells("[task recurrence x]\nbasis = 4\n[train]\nseed = 1, 2\n[task recurrence y]\nbasis = 5\n",
                  "4-4-0.01-1 4-4-0.01-2 5-4-0.01-1 5-4-0.01-2");
 }
@@ -65,19 +65,19 @@ static void expect_rates(const char *text, const char *const *sets, const char *
 Test(plan, lists_for_a_mechanism) {
     expect_rates("[task recurrence]\n[train]\nmechanism = dpa, ea\nlr[ea] = 2, 4\nlr[dpa] = 1\nseed = 1:2\n", NULL,
                  "dpa-1-1 dpa-1-2 ea-2-1 ea-2-2 ea-4-1 ea-4-2");
-    /* whatever stands first; without brackets: for those that are not named */
+    /* in any order; a key without brackets applies to mechanisms without a list */
     expect_rates("[task recurrence]\n[train]\nlr[ea] = 2, 4\nmechanism = dpa, ea, ea-scaled\nlr = 1, 3\n", NULL,
                  "dpa-1-1 ea-2-1 ea-scaled-1-1 dpa-3-1 ea-4-1 ea-scaled-3-1");
     expect_rates("[task recurrence]\n[train]\nmechanism = ea, dpa\nlr[ea] = 2\n", NULL, "ea-2-1 dpa-0.01-1");
     expect_rates("[task recurrence]\n[train]\nmechanism = ea\nlr[ea] = 2, 4\n", NULL, "ea-2-1 ea-4-1");
     const char *const sets[] = {"train.lr[ea]=5,6", "train.mechanism=dpa,ea", "train.lr=1", NULL};
     expect_rates("[task recurrence]\n[train]\nlr[ea] = 2\nmechanism = ea\n", sets, "dpa-1-1 ea-5-1 ea-6-1");
-    /* an axis of another section, and one that only some mechanism has */
+    /* an axis of another section, which only one mechanism has */
     expect_rates("[task recurrence]\n[model]\nqk_init[ea] = 0.5, 1\n[train]\nmechanism = dpa, ea\n", NULL,
                  "dpa-0.01-1 ea-0.01-1 ea-0.01-1");
 }
 
-Test(plan, lists_for_a_mechanism_name_the_same_cells) {
+Test(plan, lists_for_a_mechanism_give_the_same_cells) {
     eab_plan plain, lists;
     load("[task recurrence]\n[train]\nmechanism = dpa, ea\nlr = 1, 2\nseed = 1:3\n", NULL, &plain);
     load("[task recurrence]\n[train]\nmechanism = dpa, ea\nlr[dpa] = 1, 2\nlr[ea] = 1, 2\nseed = 1:3\n", NULL, &lists);
@@ -95,7 +95,7 @@ Test(plan, lists_for_a_mechanism_are_counted) {
     cr_expect_eq(plan.count, 15);
     cr_expect_eq(plan.duplicates, 5);
     eab_plan_free(&plan);
-    /* each by itself is small, all lists together would be 10^12 */
+    /* the product of each mechanism is small; that of all lists would be 10^12 */
     load("[task recurrence]\n[model]\nqk_init[ea] = 0.1:100:+0.1\n[train]\nmechanism = dpa, ea\nseed[dpa] = 1:1000\n"
          "warmup[ea-scaled] = 1:1000\neval_every[ea-softmax] = 1:1000\n",
          (const char *const[]){"train.mechanism=dpa,ea,ea-scaled,ea-softmax", NULL}, &plan);
@@ -145,7 +145,7 @@ static void expect_same_plan(const eab_plan *a, const eab_plan *b) {
     for (int64_t i = 0; i < a->count; i++) cr_expect_str_eq(a->cells[i].id, b->cells[i].id, "cell %d", (int)i);
 }
 
-/* A manifest is the resolved spec, and must run as it stands. */
+/* A manifest begins with the resolved spec and must be a spec with the same cells. */
 static void expect_round_trip(const char *text, const char *const *sets) {
     eab_plan plan, again, manifest;
     load(text, sets, &plan);
@@ -233,7 +233,7 @@ Test(plan, names) {
     eab_plan_free(&plan);
 }
 
-Test(plan, quick_ladder_is_the_issues) {
+Test(plan, quick_ladder_has_its_cells) {
     static const int levels[6][2] = {{8, 2}, {4, 3}, {4, 4}, {8, 4}, {16, 4}, {16, 6}};
     eab_plan plan;
     cr_assert_eq(eab_plan_load("tasks/ladders/quick.ini", NULL, &plan), EAB_OK, "%s", eab_last_error());

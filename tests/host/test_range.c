@@ -13,7 +13,7 @@ static int parse(const char *section, const char *key, const char *text, GArray 
     return eab_range_parse(option, text, "HERE", values);
 }
 
-/* Values as the manifest shows them, so that a table of strings is the test. */
+/* Values as the manifest shows them, to compare with a table of strings. */
 static void print_values(const char *section, const char *key, const GArray *values, char *text, size_t size) {
     char number[40];
     text[0] = '\0';

@@ -8,7 +8,7 @@
 #define TASK "[task recurrence]\n"
 #define FAMILIES "recurrence, task_switch, delay_copy, recall, modular, parity, selective_copy, induction, mixture"
 
-/* Each with its whole error line; the file is called SPEC. */
+/* Spec files and their whole error messages, in which the file is called SPEC. */
 static const struct {
     const char *text, *error;
 } bad[] = {
@@ -159,7 +159,7 @@ Test(spec, mistakes_in_sets) {
     }
 }
 
-/* ---- files that are no text ---------------------------------------------------------------------------------- */
+/* ---- files that are not text --------------------------------------------------------------------------------- */
 
 static void expect_bytes_refused(const char *bytes, size_t size, const char *error) {
     char path[64];
@@ -183,7 +183,7 @@ static void expect_path_refused(const char *path, const char *what) {
     cr_expect_str_eq(eab_last_error(), error, "got %s", eab_last_error());
 }
 
-Test(spec, bytes_that_are_no_text) {
+Test(spec, bytes_that_are_not_text) {
 #define ALLOWED "; allowed: a readable file of INI text, UTF-8, at most 1 MiB"
     expect_bytes_refused("", 0, ": empty file" ALLOWED);
     expect_bytes_refused("[train]\nlr\0 = 1\n", 16, ": a NUL byte on line 2" ALLOWED);
@@ -202,7 +202,7 @@ Test(spec, bytes_that_are_no_text) {
 
 #define LAST "\n[task parity]\n"
 
-Test(spec, a_file_of_the_greatest_size_is_read) {
+Test(spec, the_largest_allowed_file_is_read) {
     char path[64], *big = malloc(EAB_SPEC_MAX_BYTES);
     eab_spec spec;
     memset(big, '#', EAB_SPEC_MAX_BYTES);
@@ -216,7 +216,7 @@ Test(spec, a_file_of_the_greatest_size_is_read) {
     unlink(path);
 }
 
-Test(spec, paths_that_are_no_file, .timeout = 20) {
+Test(spec, paths_that_are_not_files, .timeout = 20) {
     char fifo[] = "/tmp/eab-fifo-XXXXXX";
     cr_assert_neq(mkdtemp(fifo), NULL);
     expect_path_refused(fifo, "a directory");
@@ -255,7 +255,7 @@ Test(spec, errors_stay_one_line) {
     cr_expect(strstr(eab_last_error(), allowed), "what is allowed is not cut off: %s", eab_last_error());
 }
 
-/* ---- what is good -------------------------------------------------------------------------------------------- */
+/* ---- correct specs ------------------------------------------------------------------------------------------- */
 
 static int64_t count_cells(const char *text, const char *const *sets) {
     eab_plan plan;
@@ -291,12 +291,12 @@ Test(spec, sets_replace_and_add) {
     cr_expect_eq(count_cells(text, NULL), 3);
     cr_expect_eq(count_cells(text, all), 3); /* both sections list the same three levels */
     cr_expect_eq(count_cells(text, one), 4);
-    cr_expect_eq(count_cells(text, dotted), 3); /* 4 is in the other section, too */
+    cr_expect_eq(count_cells(text, dotted), 3); /* 4 is also in the other section */
     cr_expect_eq(count_cells(text, later_wins), 8);
     cr_expect_eq(count_cells(text, other), 36);
 }
 
-/* Any reader of key files reads what is written. */
+/* GLib reads a printed spec as a key file. */
 Test(spec, written_specs_are_key_files) {
     const char *const sets[] = {"train.seed=1:150", "train.lr=1e-3:1:*10", NULL};
     eab_plan plan;

@@ -55,8 +55,9 @@ Test(suggest, excerpt_is_one_printable_line) {
     cr_expect_str_eq(eab_excerpt("0123456789", 4, out, sizeof out), "0123...");
 }
 
-/* What moves the cursor, turns the line around or is not seen: C1 controls, U+202E, U+200B, U+2028, U+FEFF, a tag. */
-Test(suggest, excerpt_shows_what_hides) {
+/* Characters that move the cursor, reverse the line or are invisible: C1 controls, U+202E, U+200B, U+2028, U+FEFF, a
+ * tag. */
+Test(suggest, excerpt_shows_hidden_characters) {
     static const char *const hidden[][2] = {
         {"\xC2\x9B"
          "31m",

@@ -69,16 +69,16 @@ static void mixture_configs(eab_config *configs) {
         "recurrence(basis=3 delay=2) + recurrence(basis=5 delay=1)",
         "recurrence(basis=3 delay=1) + recurrence + recurrence(basis=11 delay=3)",
         "recurrence(basis=4 delay=3) + recurrence(basis=8 delay=2)", NULL};
+    static GPtrArray *mixtures; /* as long as the test runs */
+    if (!mixtures) mixtures = g_ptr_array_new_with_free_func(g_free);
     mixed_configs(configs);
     for (int32_t member = 0; member < MEMBERS; member++) {
         configs[member].context = 8;
         if (!parts[member]) continue;
-        GPtrArray *mixtures = g_ptr_array_new();
         OK(eab_mixture_parse(parts[member], "here", mixtures));
-        configs[member].mixture = g_ptr_array_index(mixtures, 0); /* for as long as the test runs */
+        configs[member].mixture = g_ptr_array_index(mixtures, mixtures->len - 1);
         configs[member].cue = member == 2 ? EAB_CUE_NONE : EAB_CUE_TOKEN;
         configs[member].level = *eab_config_part(&configs[member], 0);
-        g_ptr_array_free(mixtures, TRUE);
     }
 }
 
