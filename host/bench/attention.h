@@ -39,6 +39,6 @@ int eab_bench_unfused_forward(eab_bench_task *task, int32_t set);
 int eab_bench_unfused_backward(eab_bench_task *task, int32_t set);
 
 /* error_ratio of the operation's run on set 0. Large problems are checked in part: attention_check.c. */
-int eab_bench_attention_check(eab_bench_task *task, double *ratio, double *bound);
+int eab_bench_attention_check(eab_bench_task *task, eab_check_result *result);
 
 #endif

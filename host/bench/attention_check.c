@@ -162,7 +162,7 @@ static int check_head(eab_bench_task *task, checked_head *head, eab_error_sums *
     return p->backward ? eab_bench_refill(&task->operands, 0, EAB_BENCH_DOUT) : EAB_OK;
 }
 
-int eab_bench_attention_check(eab_bench_task *task, double *ratio, double *bound) {
+int eab_bench_attention_check(eab_bench_task *task, eab_check_result *result) {
     const eab_bench_attention_problem *p = task->own;
     const eab_attention *a = &p->attention;
     const int64_t all = (int64_t)a->batch * a->heads, count = MIN(all, (int64_t)MAX_HEADS_CHECKED);
@@ -178,7 +178,8 @@ int eab_bench_attention_check(eab_bench_task *task, double *ratio, double *bound
         head_close(head);
         g_free(head);
     }
-    *bound = p->backward ? EAB_BOUND_GRADIENT : EAB_BOUND_FORWARD;
-    *ratio = eab_error_ratio(&sums, a->dtype == EAB_F32 ? 0x1p-24 : eab_half_roundoff(a->dtype));
+    result->bound = p->backward ? EAB_BOUND_GRADIENT : EAB_BOUND_FORWARD;
+    result->error_ratio = eab_error_ratio(&sums, a->dtype == EAB_F32 ? 0x1p-24 : eab_half_roundoff(a->dtype));
+    result->reason[0] = '\0';
     return status;
 }

@@ -109,7 +109,7 @@ static int read_operands(const eab_bench_buffers *buffers, double **x) {
 }
 
 /* All rows of c where that is affordable, else some random rows and the last one. */
-static int check(eab_bench_task *task, double *ratio, double *bound) {
+static int check(eab_bench_task *task, eab_check_result *result) {
     const gemm_problem *problem = task->own;
     const eab_gemm *g = &problem->gemm;
     double *x[TENSORS] = {NULL};
@@ -125,8 +125,7 @@ static int check(eab_bench_task *task, double *ratio, double *bound) {
         compare_row(g, x, i == rows - 1 ? g->m - 1 : any, &sums);
     }
     for (int i = 0; i < TENSORS; i++) free(x[i]);
-    *bound = EAB_BOUND_FORWARD;
-    *ratio = eab_error_ratio(&sums, 0x1p-24);
+    *result = (eab_check_result){.error_ratio = eab_error_ratio(&sums, 0x1p-24), .bound = EAB_BOUND_FORWARD};
     return status;
 }
 

@@ -7,6 +7,7 @@
 #include <glib.h>
 
 #include "buffers.h"
+#include "check/suite.h"
 #include "spec/options.h"
 
 /* X(IDENTIFIER, name) */
@@ -111,8 +112,8 @@ struct eab_bench_operation {
     int (*open)(eab_bench_task *task);
     /* One call on one set. Asynchronous where the device is. */
     int (*run)(eab_bench_task *task, int32_t set);
-    /* error_ratio (check/error_ratio.h) with its bound. Optional. */
-    int (*check)(eab_bench_task *task, double *ratio, double *bound);
+    /* Sets error_ratio and bound of the result, and where it failed otherwise, `reason`. Optional. */
+    int (*check)(eab_bench_task *task, eab_check_result *result);
     /* Releases what open() allocated besides the operands, also after an error in open(). Optional. */
     void (*close)(eab_bench_task *task);
 };

@@ -2,7 +2,6 @@
  * FLOP are counted for products only (docs/design.md 5), so these rows have none: their roof is the memory bandwidth. */
 #include <stdio.h>
 
-#include "check/suite.h"
 #include "model/cost.h"
 #include "operation.h"
 #include "tasks/philox.h"
@@ -31,13 +30,8 @@ static eab_tensor operand(const eab_bench_task *task, int32_t set, int32_t tenso
 }
 
 /* Checks the part by the operation of `eabench check` called `name`, on a shape of the same width. */
-static int check_part(eab_bench_task *task, const char *name, const eab_check_shape *shape, double *ratio,
-                      double *bound) {
-    eab_check_result result;
-    EAB_TRY(eab_check_run_operation(task->device, eab_check_operation_from_name(name), shape, &result));
-    *ratio = result.error_ratio;
-    *bound = result.bound;
-    return *result.reason ? eab_fail(EAB_DEVICE_FAULT, "%s", result.reason) : EAB_OK;
+static int check_part(eab_bench_task *task, const char *name, const eab_check_shape *shape, eab_check_result *result) {
+    return eab_check_run_operation(task->device, eab_check_operation_from_name(name), shape, result);
 }
 
 /* One sequence of some of the point's rows: each row is a problem of its own. */
@@ -93,10 +87,10 @@ static int run_norm(eab_bench_task *task, int32_t set) {
     return backend->norm_backward(task->device, &args, y, x, operand(task, set, DGAIN), operand(task, set, DBIAS));
 }
 
-static int check_norm(eab_bench_task *task, double *ratio, double *bound) {
+static int check_norm(eab_bench_task *task, eab_check_result *result) {
     eab_check_shape shape = checked_rows(task);
     shape.d_model = task->point->n;
-    return check_part(task, is_backward(task) ? "norm_backward" : "norm", &shape, ratio, bound);
+    return check_part(task, is_backward(task) ? "norm_backward" : "norm", &shape, result);
 }
 
 static void norms_of_model(const eab_config *config, int32_t rows, const eab_bench_point *point, GArray *points) {
@@ -168,10 +162,10 @@ static int run_loss(eab_bench_task *task, int32_t set) {
     return task->device->backend->loss(task->device, &args);
 }
 
-static int check_loss(eab_bench_task *task, double *ratio, double *bound) {
+static int check_loss(eab_bench_task *task, eab_check_result *result) {
     eab_check_shape shape = checked_rows(task);
     shape.vocab = task->point->n;
-    return check_part(task, "loss", &shape, ratio, bound);
+    return check_part(task, "loss", &shape, result);
 }
 
 static void losses_of_model(const eab_config *config, int32_t rows, const eab_bench_point *point, GArray *points) {
@@ -234,10 +228,10 @@ static int run_optimizer(eab_bench_task *task, int32_t set) {
     return task->device->backend->optimizer_step(task->device, &args);
 }
 
-static int check_optimizer(eab_bench_task *task, double *ratio, double *bound) {
+static int check_optimizer(eab_bench_task *task, eab_check_result *result) {
     const int32_t width = CLAMP(task->point->n / 2, 1, MOST_CHECKED_WIDTH);
     const eab_check_shape shape = {.members = 1, .batch = 1, .context = 2, .d_model = width};
-    return check_part(task, "adamw", &shape, ratio, bound);
+    return check_part(task, "adamw", &shape, result);
 }
 
 static void optimizer_of_model(const eab_config *config, int32_t rows, const eab_bench_point *point, GArray *points) {

@@ -49,11 +49,13 @@ static double peak_of(bench_run *run, eab_device *device, int32_t dtype) {
 
 /* No speed without its check: a row fails if its error is over its bound or not a number. */
 static int check(eab_bench_task *task, eab_bench_row *row) {
-    double bound = INFINITY;
+    eab_check_result result;
     if (!task->operation->check) return EAB_OK;
-    EAB_TRY(task->operation->check(task, &row->error_ratio, &bound));
-    if (row->error_ratio <= bound) return EAB_OK;
-    return eab_fail(EAB_DEVICE_FAULT, "error_ratio %.3g is over its bound %g", row->error_ratio, bound);
+    EAB_TRY(task->operation->check(task, &result));
+    row->error_ratio = result.error_ratio;
+    if (!(result.error_ratio <= result.bound))
+        return eab_fail(EAB_DEVICE_FAULT, "error_ratio %.3g is over its bound %g", result.error_ratio, result.bound);
+    return *result.reason ? eab_fail(EAB_DEVICE_FAULT, "%s", result.reason) : EAB_OK;
 }
 
 static int measure_task(bench_run *run, eab_bench_task *task, eab_bench_row *row, eab_bench_samples *samples) {

@@ -2,9 +2,8 @@
  * does it with one worker and one cell. Its FLOP are those of docs/design.md 5; its roof is the peak alone. Every
  * step works on the model's own memory, so it is never cold. */
 #include <math.h>
-#include <stdio.h>
 
-#include "check/error_ratio.h"
+#include "check/buffers.h"
 #include "model/cost.h"
 #include "model/step.h"
 #include "operation.h"
@@ -50,91 +49,60 @@ static void close_step(eab_bench_task *task) {
 
 static const double CHECK_BUDGET = 2e8; /* FLOP of the reference */
 
-/* The gradient of a batch's mean loss at the model's initial weights, read into `gradient`. The batch has sequences
- * number `first` and following. memory: of the device, zeroed, for the batch. */
-static int compute_gradient(eab_model *model, const eab_config *config, uint64_t first, void *memory,
-                            double *gradient) {
-    eab_device *device = model->device;
+typedef struct {
+    eab_config config;
+    uint64_t first; /* sequence of the batch */
+} step_batch;
+
+/* The gradient of the batch's mean loss at the model's initial weights. */
+static void run_gradient(eab_check_run *run, const eab_check_shape *shape) {
+    const step_batch *batch = run->operation->context;
+    const eab_config *config = &batch->config;
+    const size_t bytes = (size_t)config->batch * (size_t)config->context * sizeof(int32_t);
     const uint32_t seed = 1;
     const uint8_t held_out = 0;
-    const eab_generate_args args = {.members = 1,
+    const eab_generate_args args = {.members = shape->members,
                                     .batch = config->batch,
                                     .context = config->context,
                                     .levels = &config->level,
                                     .held_out = &held_out,
                                     .seeds = &seed,
                                     .stream = EAB_STREAM_TRAINING,
-                                    .first_index = first};
-    eab_tally *tally = memory;
-    int64_t *counts = (int64_t *)(tally + 1);
-    int32_t *inputs = (int32_t *)(counts + 1), *targets = inputs + config->batch * config->context;
-    EAB_TRY(device->backend->generate(device, &args, inputs, targets, counts));
-    EAB_TRY(eab_model_pass(model, inputs, targets, counts, tally, NULL));
-    return device->backend->read_reals(device, gradient, model->gradients.data, model->parameters.count);
-}
-
-/* The same for a new model on a device. *gradient: free with g_free, also after an error. */
-static int gradient_on(eab_device *device, const eab_config *config, uint64_t first, double **gradient,
-                       int64_t *count) {
-    const size_t tokens = (size_t)config->batch * (size_t)config->context;
-    const size_t bytes = sizeof(eab_tally) + sizeof(int64_t) + 2 * tokens * sizeof(int32_t);
+                                    .first_index = batch->first};
     eab_model model;
-    void *memory = NULL;
-    EAB_TRY(eab_model_create(device, 1, config, &model));
-    *count = model.parameters.count;
-    *gradient = g_new(double, *count);
-    int status = device->backend->allocate(device, bytes, &memory);
-    if (!status) status = device->backend->zero(device, memory, bytes);
-    if (!status) status = compute_gradient(&model, config, first, memory, *gradient);
-    if (memory) device->backend->release(device, memory);
+    run->status = eab_model_create(run->device, shape->members, config, &model);
+    if (run->status) return;
+    int32_t *inputs = eab_check_upload(run, NULL, bytes), *targets = eab_check_upload(run, NULL, bytes);
+    int64_t *counts = eab_check_upload(run, NULL, sizeof *counts);
+    eab_tally *tally = eab_check_upload(run, NULL, sizeof *tally);
+    EAB_CHECK_CALL(generate, &args, inputs, targets, counts);
+    if (!run->status) run->status = eab_model_pass(&model, inputs, targets, counts, tally, NULL);
+    eab_check_output_reals(run, model.gradients.data, model.parameters.count);
     eab_model_destroy(&model);
-    return status;
 }
 
-/* error_ratio of the gradient. devices: tested, plain, reference. */
-static int ratio_of(eab_device *const devices[3], const eab_config *config, uint64_t first, double *ratio) {
-    double *gradients[3] = {NULL};
-    eab_error_sums sums = {0};
-    int64_t count = 0;
-    int status = EAB_OK;
-    for (int i = 0; i < 3 && !status; i++) status = gradient_on(devices[i], config, first, &gradients[i], &count);
-    for (int64_t i = 0; i < count && !status; i++)
-        eab_error_add(&sums, gradients[0][i], gradients[1][i], gradients[2][i], 0);
-    for (int i = 0; i < 3; i++) g_free(gradients[i]);
-    *ratio = eab_error_ratio(&sums, 0x1p-24);
-    return status;
-}
-
-/* The ratio of the first batch; if that is over the bound, the median of three batches. A unit of relu that is
- * within a rounding error of 0 in float64 may have the other sign in float32, and then the gradient differs by more
- * than rounding: about one model in fifty has such a unit in its first batch. A wrong gradient is wrong on all
- * batches. */
-static int check_batches(eab_device *const devices[3], const eab_config *config, double bound, double *ratio) {
+/* error_ratio of the first batch; if it is over the bound, the median of three batches. A unit of relu that is within a
+ * rounding error of 0 in float64 may have the other sign in float32, and then the gradient differs by more than
+ * rounding: about one model in fifty has such a unit in its first batch. A wrong gradient is wrong on all batches. A
+ * batch has as many sequences as the reference can afford. */
+static int check_step(eab_bench_task *task, eab_check_result *result) {
+    step_batch batch = {.config = config_of(task->point)};
+    const eab_check_operation gradient = {.name = "step", .run = run_gradient, .context = &batch, .gradient = true};
+    const eab_check_shape one = {.members = 1};
+    const double sequence_flop = eab_config_flop_per_token(&batch.config) * batch.config.context;
     double ratios[3];
     eab_bench_summary summary;
+    batch.config.batch = (int32_t)fmax(1, fmin(batch.config.batch, CHECK_BUDGET / sequence_flop));
     for (int i = 0; i < 3; i++) {
-        EAB_TRY(ratio_of(devices, config, (uint64_t)(i * config->batch), &ratios[i]));
-        *ratio = ratios[i];
-        if (!isfinite(*ratio) || (i == 0 && *ratio <= bound)) return EAB_OK;
+        EAB_TRY(eab_check_run_operation(task->device, &gradient, &one, result));
+        ratios[i] = result->error_ratio;
+        if (!isfinite(ratios[i]) || (i == 0 && result->passed)) return EAB_OK;
+        batch.first += (uint64_t)batch.config.batch;
     }
     eab_bench_summarize(ratios, 3, &summary);
-    *ratio = summary.median;
+    result->error_ratio = summary.median;
+    result->passed = summary.median <= result->bound;
     return EAB_OK;
-}
-
-/* Of as many of the batch's sequences as the reference can afford. */
-static int check_step(eab_bench_task *task, double *ratio, double *bound) {
-    eab_config config = config_of(task->point);
-    const double sequence_flop = eab_config_flop_per_token(&config) * config.context;
-    config.batch = (int32_t)fmax(1, fmin(config.batch, CHECK_BUDGET / sequence_flop));
-    eab_device *devices[3] = {task->device, NULL, NULL};
-    *bound = EAB_BOUND_GRADIENT;
-    int status = eab_device_open_backend(&eab_backend_plain, 0, &devices[1]);
-    if (!status) status = eab_device_open_backend(eab_backend_from_name("reference"), 0, &devices[2]);
-    if (!status) status = check_batches(devices, &config, *bound, ratio);
-    eab_device_close(devices[1]);
-    eab_device_close(devices[2]);
-    return status;
 }
 
 /* ---- models ----------------------------------------------------------------------------------------------------- */
@@ -156,16 +124,18 @@ static void model_points(const eab_config *config, int32_t rows, const eab_bench
     step.head_dim = config->d_model / config->heads;
     step.causal = 1;
     step.dtype = EAB_F32;
-    int used = snprintf(step.label, sizeof step.label, "layers %d d_model %d vocab %d", config->layers, config->d_model,
-                        eab_task_at(config->level.family)->vocab(&config->level));
+    GString *label = g_string_new(NULL);
+    g_string_printf(label, "layers %d d_model %d vocab %d", config->layers, config->d_model,
+                    eab_task_at(config->level.family)->vocab(&config->level));
     for (int i = 0; i < eab_option_count; i++) {
         const eab_option *option = &eab_options[i];
         char value[32];
         if (is_shown_elsewhere(option->key) || eab_option_get(option, config) == option->default_value) continue;
         eab_option_print(option, config, value, sizeof value);
-        const size_t room = used < (int)sizeof step.label ? sizeof step.label - (size_t)used : 0;
-        if (room) used += snprintf(step.label + used, room, " %s=%s", option->key, value);
+        g_string_append_printf(label, " %s=%s", option->key, value);
     }
+    g_strlcpy(step.label, label->str, sizeof step.label);
+    g_string_free(label, TRUE);
     g_array_append_val(points, step);
 }
 

@@ -314,9 +314,9 @@ Test(bench, a_buffer_rotates_and_holds_no_zeros) {
     eab_bench_task task;
     cr_assert_eq(eab_bench_task_open(&task, device, &point, 100000), EAB_OK, "%s", eab_last_error());
     cr_assert_geq((size_t)task.operands.sets * task.operands.set_bytes, 100000u);
-    double ratio = NAN, bound = 0;
-    cr_assert_eq(task.operation->check(&task, &ratio, &bound), EAB_OK);
-    cr_assert_leq(ratio, bound);
+    eab_check_result result;
+    cr_assert_eq(task.operation->check(&task, &result), EAB_OK);
+    cr_assert_leq(result.error_ratio, result.bound);
     eab_bench_task_close(&task);
     eab_device_close(device);
 }
@@ -357,13 +357,14 @@ static double checked_ratio(eab_bench_point point, bool with_broken, double *bou
     broken.gemm = broken_gemm;
     if (with_broken) device->backend = &broken;
     eab_bench_task task;
-    double ratio = NAN;
+    eab_check_result result;
     cr_assert_eq(eab_bench_task_open(&task, device, &point, 0), EAB_OK, "%s", eab_last_error());
-    cr_assert_eq(task.operation->check(&task, &ratio, bound), EAB_OK, "%s", eab_last_error());
+    cr_assert_eq(task.operation->check(&task, &result), EAB_OK, "%s", eab_last_error());
     eab_bench_task_close(&task);
     device->backend = sound;
     eab_device_close(device);
-    return ratio;
+    *bound = result.bound;
+    return result.error_ratio;
 }
 
 Test(bench, a_wrong_element_is_found_in_a_large_problem) {
