@@ -29,8 +29,6 @@ typedef struct {
 
 /* ---- reading ------------------------------------------------------------------------------------------------- */
 
-static bool is_result(int32_t status) { return status >= 0 && eab_cell_status_is_result((eab_cell_status)status); }
-
 static bool has_manifest(const char *folder) {
     char *path = g_build_filename(folder, "manifest.ini", NULL);
     const bool there = g_file_test(path, G_FILE_TEST_IS_REGULAR);
@@ -57,7 +55,7 @@ static int read_folder(run_status *self, const char *folder) {
     for (int64_t i = 0; i < self->plan.count; i++) {
         eab_cell_outcome outcome;
         if (!eab_run_folder_outcome(tables, i, &outcome)) continue;
-        if (!is_result(self->status[i])) self->status[i] = (int32_t)outcome.status;
+        if (!eab_cell_status_is_result(self->status[i])) self->status[i] = outcome.status;
     }
     eab_run_folder_close(tables);
     EAB_TRY(eab_run_state_read(folder, &found, &state));
@@ -90,7 +88,7 @@ static void count_all(run_status *self) {
     bool running = false, stopping = false, stale = false;
     for (int64_t i = 0; i < self->plan.count; i++) {
         const int32_t status = self->status[i];
-        self->done += is_result(status);
+        self->done += eab_cell_status_is_result(status);
         self->diverged += status == EAB_CELL_DIVERGED;
         self->failed += status == EAB_CELL_FAIL || status == EAB_CELL_OOM;
         self->timed_out += status == EAB_CELL_TIMEOUT;

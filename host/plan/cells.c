@@ -247,7 +247,8 @@ static int print_resolved(const eab_spec *spec, const char *path, eab_plan *plan
 
 static char *name_plan(const char *path) {
     char *name = g_path_get_basename(path);
-    if (g_str_has_suffix(name, ".ini")) name[strlen(name) - strlen(".ini")] = '\0';
+    const size_t length = strlen(name), ending = strlen(".ini");
+    if (length > ending && g_str_has_suffix(name, ".ini")) name[length - ending] = '\0';
     if (strspn(name, ".") < strlen(name) || strlen(name) > 2) return name;
     g_free(name); /* runs/.. is no folder for a run */
     return g_strdup("spec");

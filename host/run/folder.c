@@ -22,9 +22,8 @@ static const int64_t SYNC_EVERY_US = 50000;
 static eab_run_folder *folder_new(const char *path, const eab_plan *plan) {
     eab_run_folder *folder = g_new0(eab_run_folder, 1);
     folder->path = g_strdup(path);
-    folder->warning = g_strdup("");
     folder->plan = plan;
-    folder->cells = g_new(eab_cell_state, (gsize)plan->count);
+    folder->cells = g_new0(eab_cell_outcome, (gsize)plan->count);
     for (int table = 0; table < EAB_TABLE_COUNT; table++) {
         folder->table_paths[table] = g_build_filename(path, eab_run_table((eab_table)table)->file_name, NULL);
         folder->rows[table] = g_array_new(FALSE, FALSE, sizeof(eab_table_rows));
@@ -57,11 +56,9 @@ static void folder_free(eab_run_folder *folder) {
 static void compare_environments(eab_run_folder *folder, eab_environment *old) {
     eab_environment *now = folder->environment;
     char *differences = eab_environment_differences(old, now, "now");
-    if (*differences) {
-        g_free(folder->warning);
+    if (*differences)
         folder->warning =
             g_strdup_printf("%s was begun with %s; results may differ in the last bits", folder->path, differences);
-    }
     g_free(differences);
     eab_environment_keep(now, old, "started");
     const bool same_device = strcmp(eab_environment_get(old, "device"), eab_environment_get(now, "device")) == 0 &&
@@ -80,9 +77,9 @@ static int make_subfolder(const eab_run_folder *folder, const char *name) {
     return status;
 }
 
-static bool all_done(const eab_run_folder *folder) {
+static bool all_done(eab_run_folder *folder) {
     for (int64_t i = 0; i < folder->plan->count; i++)
-        if (!eab_run_folder_is_done(folder, i)) return false;
+        if (!eab_run_folder_has(folder, i)) return false;
     return true;
 }
 
@@ -91,7 +88,7 @@ static bool all_done(const eab_run_folder *folder) {
 static int repair_tables(eab_run_folder *folder, const eab_run_settings *settings) {
     const bool wanted[EAB_TABLE_COUNT] = {true, true, settings->save_curves, settings->save_geometry};
     for (int table = 0; table < EAB_TABLE_COUNT; table++) {
-        if (!wanted[table] && !eab_run_folder_has_table(folder, (eab_table)table)) continue;
+        if (!wanted[table] && !folder->facts[table].exists) continue;
         EAB_TRY(eab_run_folder_tidy(folder, (eab_table)table, false));
         EAB_TRY(eab_table_open(folder->table_paths[table], &folder->files[table]));
     }
@@ -150,22 +147,20 @@ int eab_run_folder_close(eab_run_folder *folder) {
 
 /* ---- contents ------------------------------------------------------------------------------------------------ */
 
-const char *eab_run_folder_warning(const eab_run_folder *folder) { return folder->warning; }
-
-bool eab_run_folder_has(eab_run_folder *folder, int64_t index) {
-    pthread_mutex_lock(&folder->mutex);
-    const bool done = eab_run_folder_is_done(folder, index);
-    pthread_mutex_unlock(&folder->mutex);
-    return done;
-}
+const char *eab_run_folder_warning(const eab_run_folder *folder) { return folder->warning ? folder->warning : ""; }
 
 bool eab_run_folder_outcome(eab_run_folder *folder, int64_t index, eab_cell_outcome *outcome) {
     pthread_mutex_lock(&folder->mutex);
-    const eab_cell_state state = folder->cells[index];
+    *outcome = folder->cells[index];
     pthread_mutex_unlock(&folder->mutex);
-    if (state.status < 0) return false;
-    *outcome = (eab_cell_outcome){(eab_cell_status)state.status, state.token_accuracy, state.solved};
-    return true;
+    return outcome->status >= 0;
+}
+
+bool eab_run_folder_has(eab_run_folder *folder, int64_t index) {
+    eab_cell_outcome cell;
+    if (!eab_run_folder_outcome(folder, index, &cell)) return false;
+    if (cell.status == EAB_CELL_TIMEOUT) return folder->keep_timeouts;
+    return folder->keep_failures || eab_cell_status_is_result(cell.status);
 }
 
 void eab_run_folder_summary(eab_run_folder *folder, eab_run_summary *summary) {
@@ -206,8 +201,10 @@ static int append_waiting(eab_run_folder *folder) {
         if (!folder->files[table].path || !folder->waiting_rows[table]->len) continue;
         EAB_TRY(eab_table_append(&folder->files[table], folder->waiting_rows[table]));
     }
-    for (guint i = 0; i < folder->waiting->len; i++)
-        eab_run_folder_note(folder, &g_array_index(folder->waiting, eab_cell_end, i));
+    for (guint i = 0; i < folder->waiting->len; i++) {
+        const eab_cell_end *end = &g_array_index(folder->waiting, eab_cell_end, i);
+        folder->cells[end->index] = (eab_cell_outcome){end->status, end->solved, end->token_accuracy};
+    }
     return EAB_OK;
 }
 

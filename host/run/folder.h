@@ -29,9 +29,9 @@ bool eab_run_folder_has(eab_run_folder *folder, int64_t index);
 
 /* What the tables have of the plan's cell `index`; false if nothing. This session's failed cells are included. */
 typedef struct {
-    eab_cell_status status;
-    double token_accuracy; /* NAN: not measured */
+    int32_t status;        /* eab_cell_status */
     int32_t solved;        /* -1: not known */
+    double token_accuracy; /* NAN: not measured */
 } eab_cell_outcome;
 bool eab_run_folder_outcome(eab_run_folder *folder, int64_t index, eab_cell_outcome *outcome);
 

@@ -9,16 +9,6 @@
 #include "manifest.h"
 #include "tables.h"
 
-/* What the tables have of one cell of the plan. */
-typedef struct {
-    uint64_t parts; /* a bit for each of its rows in accuracy.csv */
-    double token_accuracy;
-    int8_t status, solved; /* status -1: no row */
-    int64_t steps_done;    /* from here on: only of cells that were read */
-    int64_t place;         /* of its first row in accuracy.csv */
-    int64_t rows[EAB_TABLE_COUNT];
-} eab_cell_state;
-
 struct eab_run_folder {
     char *path, *warning;
     bool read_only;
@@ -26,7 +16,7 @@ struct eab_run_folder {
     eab_run_lock lock;
     const eab_plan *plan;
     eab_environment *environment; /* NULL if read_only */
-    eab_cell_state *cells;        /* [plan->count] */
+    eab_cell_outcome *cells;      /* [plan->count]; status -1: not in the tables */
     char *table_paths[EAB_TABLE_COUNT];
     eab_table_facts facts[EAB_TABLE_COUNT]; /* as read, and so are */
     GArray *rows[EAB_TABLE_COUNT];          /* eab_table_rows: all rows, in the file's order */
@@ -40,24 +30,12 @@ struct eab_run_folder {
     char *failure_message;
 };
 
-/* Whether the cell has all its rows and is not to be trained again. */
-bool eab_run_folder_is_done(const eab_run_folder *folder, int64_t index);
-
-/* Records that the cell's rows are in the tables. */
-void eab_run_folder_note(eab_run_folder *folder, const eab_cell_end *end);
-
-/* Reads all tables into folder->cells, facts and rows; changes no file. Cells that are not done (read_only: that lack a
- * row) get status -1. */
+/* Reads all tables into folder->cells, facts and rows; changes no file. Cells that lack rows, and unless read_only cells
+ * that are not done, get status -1. */
 int eab_run_folder_read(eab_run_folder *folder);
-
-/* Whether the table exists, be it only as a piece of its header. */
-bool eab_run_folder_has_table(const eab_run_folder *folder, eab_table table);
 
 /* Uses folder->rows as they were read. Removes a torn line and the rows of cells that are not done, or (in_order) keeps
  * all rows and sorts them into the plan's order. Replaces the file only if that changes it; creates a missing table. */
 int eab_run_folder_tidy(eab_run_folder *folder, eab_table table, bool in_order);
-
-/* Sorts rows (eab_table_rows) by cell, and by place for each cell; whether that changes their order. */
-bool eab_table_rows_sort(GArray *rows);
 
 #endif

@@ -91,7 +91,7 @@ static int read_manifest(merge *self, const char *folder, int32_t part) {
 static int claim_cells(merge *self, const eab_run_folder *shard, int32_t part) {
     if (!self->owner) self->owner = g_new0(int32_t, (gsize)self->plan.count);
     for (int table = 0; table < EAB_TABLE_COUNT; table++)
-        self->has_table[table] = self->has_table[table] || eab_run_folder_has_table(shard, (eab_table)table);
+        self->has_table[table] = self->has_table[table] || shard->facts[table].exists;
     for (int64_t i = 0; i < self->plan.count; i++) {
         if (shard->cells[i].status < 0) continue;
         if (self->owner[i])

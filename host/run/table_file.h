@@ -21,12 +21,12 @@ int32_t eab_table_column(const eab_table_layout *layout, const char *name);
 typedef int (*eab_table_visitor)(void *context, const eab_csv_row *row);
 
 typedef struct {
-    bool exists; /* with a whole header */
+    bool exists; /* with its header or a piece of it */
     bool torn;   /* its last bytes have no newline */
 } eab_table_facts;
 
-/* Reads the table and changes nothing. A file that is empty or has only the beginning of our header (after a crash at
- * its creation) counts as missing and torn. EAB_BAD_INPUT with "FILE:LINE: mistake; what is allowed" for another
+/* Reads the table and changes nothing. An empty file counts as missing, one with only the beginning of our header
+ * (after a crash at its creation) as torn. EAB_BAD_INPUT with "FILE:LINE: mistake; what is allowed" for another
  * header, damage before the last line or a refused row; EAB_IO if it cannot be read. */
 int eab_table_scan(const char *path, const eab_table_layout *layout, eab_table_visitor visitor, void *context,
                    eab_table_facts *facts);
@@ -48,7 +48,6 @@ int eab_table_rewrite(const char *path, const eab_table_layout *layout, const ea
 typedef struct {
     char *path; /* NULL: not open */
     int fd;
-    int64_t size; /* of the whole rows */
 } eab_table_file;
 
 /* Opens an existing table for appending. */

@@ -278,7 +278,7 @@ int eab_cell_status_from_name(const char *name) {
     return -1;
 }
 
-bool eab_cell_status_is_result(eab_cell_status status) { return status == EAB_CELL_OK || status == EAB_CELL_DIVERGED; }
+bool eab_cell_status_is_result(int32_t status) { return status == EAB_CELL_OK || status == EAB_CELL_DIVERGED; }
 
 void eab_cell_result_failed(eab_cell_result *result, const eab_config *config, eab_cell_status status,
                             const char *reason) {

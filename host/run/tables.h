@@ -38,7 +38,7 @@ int64_t eab_geometry_row_count(const eab_config *config);
 /* "ok", "diverged", "fail", "oom", "timeout"; from_name returns -1 for another name. Results are ok and diverged. */
 const char *eab_cell_status_name(eab_cell_status status);
 int eab_cell_status_from_name(const char *name);
-bool eab_cell_status_is_result(eab_cell_status status);
+bool eab_cell_status_is_result(int32_t status); /* an eab_cell_status or -1 */
 
 /* A result with nothing measured: status, and the reason as one line. */
 void eab_cell_result_failed(eab_cell_result *result, const eab_config *config, eab_cell_status status,
