@@ -279,7 +279,7 @@ static int run(const arguments *a, const eab_launch *launch, int argc, char **ar
                        .time_limit_s = a->time_limit_s,
                        .progress = (eab_progress_kind)a->progress_kind,
                        .checkpoint_every_s = a->checkpoint_every_s,
-                       .checkpoint_sparing = a->checkpoint_every == NULL,
+                       .checkpoint_adaptive = a->checkpoint_every == NULL,
                        .dry_run = a->dry_run,
                        .save_models = a->save_models,
                        .save_curves = a->save_curves,

@@ -1,6 +1,6 @@
 /* The data of a fleet's checkpoint (checkpoint_file.h), in this order:
  *
- *   head     what it is of: backend, sizes, step, times
+ *   head     backend, options, sizes, step, times
  *   ids      of each cell, EAB_CELL_ID_BYTES
  *   results  of each cell: the struct, the heads of its geometry, its curve, its geometry
  *   members  each one's cell; then each one's tally since the previous evaluation
@@ -122,7 +122,7 @@ typedef struct {
     eab_tally *training; /* [head.members] */
 } loading;
 
-/* The checksum may not have been checked yet: the file must be long enough for its cells' ids. */
+/* The checksum may still be unchecked: the file must be long enough for its cells' ids. */
 static int get_head(eab_checkpoint_reader *reader, checkpoint_head *head) {
     EAB_TRY(eab_checkpoint_get(reader, head, sizeof *head));
     if (head->cells < 1 || head->cells > eab_checkpoint_left(reader) / EAB_CELL_ID_BYTES)

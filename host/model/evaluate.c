@@ -5,9 +5,9 @@
 
 #include "spec/cell_task.h"
 
-/* The model continues every sequence of the batch greedily from its own predictions. Attention is causal, so each
- * round feeds all predictions back at once: after n rounds the first n tokens are final, the same as one after
- * another. A model that is right everywhere needs no round. On return tokens->rollout holds the batch's tally. */
+/* Continues every sequence of the batch greedily from the model's own predictions. Attention is causal, so each round
+ * feeds back all predictions at once: after n rounds the first n tokens are those of generation token by token. A model
+ * with no wrong prediction needs no round. On return tokens->rollout holds the batch's tally. */
 static int roll_out(eab_model *model, eab_fleet_tokens *tokens) {
     const eab_backend *backend = model->device->backend;
     const size_t bytes = (size_t)model->shape.members * sizeof(eab_tally);
@@ -31,10 +31,10 @@ static void add_tally(eab_tally *sum, const eab_tally *more) {
     sum->sequences_right += more->sequences_right;
 }
 
-/* A rollout costs up to `context` passes, so a quarter of the tokens must be enough. Counted for each member alone, so
- * that its score does not depend on the fleet. */
-static bool wants_rollout(const eab_evaluation *evaluation, int64_t wanted) {
-    return 4 * evaluation->rollout_tokens < wanted;
+/* A rollout takes up to `context` passes, so it covers only a quarter of the tokens. Counted for each member
+ * separately, so that its score does not depend on the fleet. */
+static bool needs_rollout(const eab_evaluation *evaluation, int64_t eval_tokens) {
+    return 4 * evaluation->rollout_tokens < eval_tokens;
 }
 
 static int32_t part_count(const eab_fleet_tokens *tokens, int32_t member) {
@@ -68,7 +68,7 @@ typedef struct {
     eab_tally *batch, *rolled; /* [members]: host copies of a batch's tallies */
 } evaluation_run;
 
-/* One batch of part tokens->generate.only, from sequence `first` on: a forward pass, and the rollout if `rolling`. */
+/* Evaluates one batch of part tokens->generate.only, from sequence `first` on, with a rollout if `rolling`. */
 static int evaluate_batch(const evaluation_run *run, uint64_t first, bool rolling) {
     eab_model *model = run->model;
     eab_fleet_tokens *tokens = run->tokens;
@@ -86,18 +86,18 @@ static int evaluate_batch(const evaluation_run *run, uint64_t first, bool rollin
     return backend->download(model->device, run->batch, tokens->tally, bytes);
 }
 
-/* Adds the batch to a member's evaluation, unless that is complete. */
+/* Adds the batch to a member's evaluation, if that is incomplete. */
 static void add_batch(const evaluation_run *run, int32_t member, bool rolling, eab_evaluation *evaluation) {
     const int64_t wanted = run->model->config.eval_tokens;
     if (evaluation->tally.tokens >= wanted) return;
     add_tally(&evaluation->tally, &run->batch[member]);
     evaluation->sequences += run->model->batch;
-    if (!rolling || !wants_rollout(evaluation, wanted)) return;
+    if (!rolling || !needs_rollout(evaluation, wanted)) return;
     evaluation->rollout_tokens += run->rolled[member].tokens;
     evaluation->rollout_right += run->rolled[member].tokens_right;
 }
 
-/* evaluations: of the part of the first member; the next member's is `stride` further. */
+/* evaluations: the first is of member 0's part; those of the other members follow at intervals of `stride`. */
 static int evaluate_part(const evaluation_run *run, int32_t part, eab_evaluation *evaluations, int32_t stride) {
     const eab_model *model = run->model;
     const int64_t wanted = model->config.eval_tokens;
@@ -115,7 +115,7 @@ static int evaluate_part(const evaluation_run *run, int32_t part, eab_evaluation
             add_batch(run, member, rolling, evaluation);
             if (evaluation->tally.tokens >= wanted) continue;
             incomplete = true;
-            if (run->rollout && wants_rollout(evaluation, wanted)) next_rolling = true;
+            if (run->rollout && needs_rollout(evaluation, wanted)) next_rolling = true;
         }
         rolling = next_rolling;
     }
@@ -139,7 +139,7 @@ int eab_evaluate(eab_model *model, eab_fleet_tokens *tokens, uint32_t stream, bo
 
 /* ---- seen sequences ------------------------------------------------------------------------------------------ */
 
-/* Sequences of one part, one after another. */
+/* Generates sequences of one part. */
 typedef struct {
     const eab_config *config;
     int32_t part;
@@ -156,7 +156,8 @@ static gint64 sequence_key(const sequence_source *source, uint32_t stream, int64
 
 /* How many of the first `sequences` held-out sequences are among the first `trained` training sequences. */
 static int64_t count_seen(const sequence_source *source, int64_t sequences, int64_t trained) {
-    GHashTable *unseen = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, NULL); /* key: how many have it */
+    GHashTable *unseen =
+        g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, NULL); /* key: number of such sequences */
     for (int64_t i = 0; i < sequences; i++) {
         const gint64 key = sequence_key(source, EAB_STREAM_HELD_OUT, i);
         const gsize count = GPOINTER_TO_SIZE(g_hash_table_lookup(unseen, &key));
@@ -173,7 +174,7 @@ static int64_t count_seen(const sequence_source *source, int64_t sequences, int6
 }
 
 double eab_seen_share(const eab_config *config, int32_t part, int64_t sequences, int64_t trained) {
-    /* A held-out set has none: the training stream leaves its sequences out. */
+    /* The training stream omits the sequences of a held-out set. */
     if (eab_config_part_held_out(config, part) || sequences == 0) return 0;
     const sequence_source source = {config, part, g_new(int32_t, config->context + 1),
                                     g_new(uint8_t, config->context + 1)};

@@ -8,7 +8,7 @@
 
 /* Token buffers of a fleet, on the device, for training and evaluation. */
 typedef struct {
-    eab_generate_args generate; /* its arrays are on the host; parts, seeds: of the fleet's present members */
+    eab_generate_args generate; /* its arrays are on the host; parts, seeds: of the fleet's current members */
     int32_t *inputs, *targets, *predictions;
     int64_t *counts, *changed;
     eab_tally *training, *tally, *rollout; /* [members] */
@@ -21,17 +21,17 @@ typedef struct {
     int64_t sequences;                     /* the part's first `sequences` in the stream were used */
 } eab_evaluation;
 
-/* The most parts that a member of the fleet has; 1 where tokens->generate has no parts. */
+/* The largest number of parts of a member; 1 if tokens->generate has no parts. */
 int32_t eab_most_parts(const eab_fleet_tokens *tokens, int32_t members);
 
-/* Evaluates every member, part by part, on the part's first sequences of a stream: whole batches until its determined
- * tokens reach eval_tokens, so that the result depends neither on the fleet nor on the other parts. With `rollout` the
- * model also continues sequences from its own predictions. evaluations[members][most parts]: those after a member's
- * last part are 0. EAB_INTERRUPTED when *stop is set (stop may be NULL). */
+/* Evaluates every member on each of its parts: whole batches of the part's sequences in a stream, from the first on,
+ * until their determined tokens reach eval_tokens. The result depends neither on the fleet nor on the other parts. With
+ * `rollout` the model also continues sequences from its own predictions. evaluations[members][most parts]: 0 after a
+ * member's last part. EAB_INTERRUPTED when *stop is set (stop may be NULL). */
 int eab_evaluate(eab_model *model, eab_fleet_tokens *tokens, uint32_t stream, bool rollout, const atomic_bool *stop,
                  eab_evaluation *evaluations);
 
-/* The parts' evaluations, summed up. */
+/* The sum of the parts' evaluations. */
 eab_evaluation eab_evaluation_sum(const eab_evaluation *parts, int32_t count);
 
 /* The share of the part's first `sequences` held-out sequences that are among its first `trained` training

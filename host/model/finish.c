@@ -22,7 +22,7 @@ static int save_model(const eab_fleet_state *fleet, int32_t member, const char *
     return status;
 }
 
-/* All scores that the held-out evaluation gives but seen_share. */
+/* All held-out scores except seen_share. */
 static void take_scores(const eab_evaluation *held_out, eab_cell_scores *scores) {
     const eab_tally *tally = &held_out->tally;
     scores->loss_nats = tally->loss_nats / (double)tally->tokens;
@@ -32,7 +32,7 @@ static void take_scores(const eab_evaluation *held_out, eab_cell_scores *scores)
     scores->solved = tally->tokens_right == tally->tokens;
 }
 
-/* The cell's scores are those of all its parts' counts together. held_out: its parts' evaluations. */
+/* The cell's own scores are computed from the sums of its parts' counts. held_out: its parts' evaluations. */
 static void take_all_scores(const eab_config *config, int64_t trained_sequences, const eab_evaluation *held_out,
                             eab_cell_result *result) {
     const int32_t count = eab_config_part_count(config);
@@ -73,7 +73,7 @@ static int finish_done(eab_fleet_state *fleet, int32_t member, const eab_evaluat
     return fleet->options->model_paths ? save_model(fleet, member, fleet->options->model_paths[cell]) : EAB_OK;
 }
 
-/* held_out: the evaluations of the member's parts; used where it is done. */
+/* held_out: the evaluations of the member's parts; read only if it is done. */
 static int finish_member(eab_fleet_state *fleet, int32_t member, eab_leaving leaving, const eab_evaluation *held_out) {
     const eab_config *config = &fleet->configs[fleet->cell[member]];
     eab_cell_result *result = &fleet->results[fleet->cell[member]];
@@ -105,7 +105,7 @@ static int measure_geometry(eab_fleet_state *fleet) {
     return status;
 }
 
-/* Evaluates the first `count` members alone on the held-out stream. */
+/* Evaluates only the first `count` members on the held-out stream. */
 static int evaluate_first(eab_fleet_state *fleet, int32_t count) {
     const int32_t members = fleet->model.shape.members;
     fleet->model.shape.members = count;
@@ -116,8 +116,8 @@ static int evaluate_first(eab_fleet_state *fleet, int32_t count) {
     return status;
 }
 
-/* Moves the members that are done to the front, because the held-out evaluation takes up to `context` passes and
- * should run over them alone. Returns how many they are. */
+/* Moves the members that are done to the front: the held-out evaluation takes up to `context` passes, so it should run
+ * only on them. *done: their number. */
 static int move_done_to_front(eab_fleet_state *fleet, eab_leaving *leaving, int32_t *done) {
     *done = 0;
     for (int32_t member = 0; member < fleet->model.shape.members; member++) {

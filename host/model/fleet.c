@@ -65,7 +65,7 @@ int eab_fleet_open(eab_device *device, int32_t cells, const eab_config *configs,
     return status;
 }
 
-/* A recorded step is of these members in these places. */
+/* A recorded step is valid only for these members in this order. */
 static void forget_recording(eab_fleet_state *fleet) {
     eab_device *device = fleet->model.device;
     if (fleet->recording) device->backend->forget(device, fleet->recording);

@@ -7,7 +7,7 @@
 #include "train_options.h"
 
 typedef struct {
-    int32_t cells;             /* at the start */
+    int32_t cells;             /* at the start of training */
     const eab_config *configs; /* [cells] */
     const eab_train_options *options;
     eab_cell_result *results; /* [cells] */
@@ -29,16 +29,16 @@ typedef struct {
     double started_s, training_s;
     int64_t trained_tokens; /* by all members together */
 
-    bool warm;       /* these members have done a step, so what it keeps on the device exists */
-    void *recording; /* of a step of these members, on devices that record; else NULL */
+    bool warm;       /* these members have done a step: what a step allocates on the device exists */
+    void *recording; /* a recorded step of these members, or NULL */
     bool recording_failed;
 
-    double checkpoint_s; /* when the last checkpoint was written, or training began */
-    double checkpoint_took_s;
+    double checkpoint_s;      /* when the last checkpoint was written, or training began */
+    double checkpoint_took_s; /* seconds that writing it took */
 } eab_fleet_state;
 
-/* Allocates everything and draws the initial weights. `configs` must outlive the fleet. EAB_NO_MEMORY or the device's
- * error; the fleet is then closed. */
+/* Allocates all memory and draws the initial weights. `configs` must outlive the fleet. After an error (EAB_NO_MEMORY
+ * or the device's) the fleet is closed. */
 int eab_fleet_open(eab_device *device, int32_t cells, const eab_config *configs, eab_fleet_state *fleet);
 void eab_fleet_close(eab_fleet_state *fleet); /* may be closed already */
 

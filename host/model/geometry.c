@@ -14,7 +14,7 @@ static double dot(const double *x, const double *y, int32_t count) {
     return sum;
 }
 
-/* A vector of length 0 has no direction; its score is 0, as that of orthogonal ones. */
+/* A vector of length 0 counts as orthogonal, because its score is 0. */
 static int bin_of(double product, double lengths) {
     const double cosine = lengths > 0 ? fmin(1, fmax(-1, product / lengths)) : 0;
     const int bin = (int)(acos(cosine) * (180 / 3.14159265358979323846) / BIN_DEGREES);
@@ -86,7 +86,7 @@ int eab_geometry_add(eab_geometry_sums *sums, const eab_attention_args *args, in
 
 static double quotient(double sum, double count) { return count > 0 ? sum / count : NAN; }
 
-/* Rounding may take the difference a little below 0 where all are equal. */
+/* fmax: where all values are equal, rounding may make the difference negative. */
 static double deviation(double sum, double square_sum, double count) {
     const double mean = quotient(sum, count);
     return sqrt(fmax(0, quotient(square_sum, count) - mean * mean));

@@ -1,4 +1,4 @@
-/* Geometry of a fleet's members: runs the model over held-out sequences and reads the q and k of every layer. */
+/* The geometry of a fleet's members: runs the model on held-out sequences and reads q and k of every layer. */
 #include <glib.h>
 #include <stdlib.h>
 #include <string.h>
@@ -8,7 +8,7 @@
 
 static const int64_t MAX_MAP_BYTES = 64 << 20;
 
-/* Of one member. */
+/* The sums of one member. */
 typedef struct {
     eab_geometry_sums *sums; /* [layers][heads] */
     float *maps;             /* [EAB_GEOMETRY_MAPS][layers][heads][context][context], or NULL */

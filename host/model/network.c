@@ -9,7 +9,7 @@
 
 enum { ALIGNMENT_REALS = 16 };
 
-/* Hands out a member's block piece by piece; with memory NULL it only counts. */
+/* Allocates tensors one after another from a block; with memory NULL it only counts. */
 typedef struct {
     char *memory;
     size_t real_bytes;
@@ -92,7 +92,7 @@ static eab_shape config_shape(const eab_config *config, int32_t members, int32_t
 
 /* Reals of one sequence's activations, all layers. */
 static int64_t activation_reals(const eab_config *config, int32_t vocab) {
-    /* one layer of each kind counted by the very code that lays them out, then times the layers */
+    /* Counted by the code that places the tensors, for one layer and for none. */
     eab_attention_saved attention;
     eab_mlp_saved mlp;
     eab_model model = {.config = *config, .attention_saved = &attention, .mlp_saved = &mlp};
@@ -105,9 +105,9 @@ static int64_t activation_reals(const eab_config *config, int32_t vocab) {
     return without.used + (with_layer.used - without.used) * config->layers;
 }
 
-/* As large as the backend's cache wants it, and all of the same size where that is more than half as large, else of
- * about the same. A backend may round sums by micro-batch, so the choice must not depend on the fleet: d_model stands
- * in for the vocabulary, which others may have padded. */
+/* The most sequences whose activations fit micro_batch_bytes. A smaller number, down to half of that, is preferred if
+ * it divides the batch; else the micro-batches have about the same size. A backend may round sums by micro-batch, so the
+ * choice must not depend on the fleet: d_model replaces the vocabulary, which other members may have padded. */
 int32_t eab_model_micro_batch(const eab_backend *backend, const eab_config *config) {
     const int64_t limit = backend->micro_batch_bytes;
     if (limit == 0) return config->batch;
@@ -143,7 +143,7 @@ static int write_tables(eab_model *model) {
         memset(values, 0, (size_t)rope * sizeof *values);
     }
     if (one_hot && !status) {
-        /* tokens past d_model are other members' padding and never looked up */
+        /* Tokens from d_model on are other members' padding and never used. */
         for (int32_t token = 0; token < model->shape.vocab && token < config->d_model; token++)
             values[(int64_t)token * config->d_model + token] = 1;
         status = backend->write_reals(model->device, model->one_hot.data, values, one_hot);
@@ -180,7 +180,7 @@ static eab_optimizer config_optimizer(const eab_config *config) {
                            .steps = config->steps};
 }
 
-/* What is kept on the host for each member. */
+/* The arrays on the host. */
 static int fill_members(eab_model *model, int32_t members, const eab_config *configs) {
     const eab_config *config = &configs[0];
     const size_t n = (size_t)members;
@@ -277,7 +277,7 @@ void eab_swap_elements(void *array, size_t size, int32_t a, int32_t b) {
     }
 }
 
-/* Uses the first one's gradients as spare memory: between steps they are zero, and they are zeroed again. */
+/* Uses member a's gradients as temporary memory: between steps they are zero, and they are zeroed again. */
 int eab_model_swap(eab_model *model, int32_t a, int32_t b) {
     const eab_tensor blocks[] = {model->weights, model->moment1, model->moment2};
     const eab_backend *backend = model->device->backend;

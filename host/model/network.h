@@ -10,19 +10,19 @@
 
 typedef struct {
     eab_device *device;
-    eab_shape shape;   /* shape.members shrinks as members leave; shape.batch is the current micro-batch */
-    eab_config config; /* what all members share */
+    eab_shape shape;   /* shape.members decreases as members leave; shape.batch is the current micro-batch */
+    eab_config config; /* of member 0; its shape is that of all members */
     eab_parameters parameters;
     int32_t batch, micro_batch;
 
-    /* Of each member that is still in the fleet, on the host. */
+    /* On the host, for each member of the fleet. */
     int32_t *mechanism, *vocab;
     float *scale;
     eab_optimizer *optimizers;
     float *slopes;       /* [heads] or NULL */
     eab_extent *extents; /* of the parameters */
 
-    /* On the device; every tensor below is a part of `memory`. */
+    /* On the device; `memory` holds all tensors below. */
     void *memory;
     eab_tensor weights, gradients, moment1, moment2; /* [count] */
     eab_tensor one_hot, rope;
@@ -32,24 +32,24 @@ typedef struct {
     eab_head_saved head_saved;
 } eab_model;
 
-/* Builds the fleet and writes its initial weights. configs[members] fit together (eab_train_same_fleet). */
+/* Allocates the fleet and writes its initial weights. configs[members]: eab_train_same_fleet holds for all of them. */
 int eab_model_create(eab_device *device, int32_t members, const eab_config *configs, eab_model *model);
 void eab_model_destroy(eab_model *model);
 
-/* One forward pass over a whole batch, in micro-batches, and where `counts` is given (device [members]: determined
- * tokens of the batch) the backward pass with it, which adds to the gradients. inputs, targets, predictions: device
+/* A forward pass over a whole batch, in micro-batches. With `counts` (device [members]: determined tokens of the batch;
+ * or NULL) also the backward pass, which adds to the gradients. inputs, targets, predictions: device
  * [members][batch][context]; predictions may be NULL. tally: device [members], added to. */
 int eab_model_pass(eab_model *model, const int32_t *inputs, const int32_t *targets, const int64_t *counts,
                    eab_tally *tally, int32_t *predictions);
 
-/* A forward pass over `count` sequences of a batch, at most micro_batch, from sequence `first` on; their activations are
- * in attention_saved, mlp_saved and head_saved until the next pass. */
+/* A forward pass over `count` sequences of a batch, at most micro_batch, from sequence `first` on. Their activations
+ * are in attention_saved, mlp_saved and head_saved until the next pass. */
 int eab_model_forward(eab_model *model, const int32_t *inputs, int32_t first, int32_t count);
 
 /* Clip, step, zero the gradients. */
 int eab_model_step(eab_model *model, int64_t step);
 
-/* A member's part of a block of reals. */
+/* Where a member's part of a block of reals begins. */
 static inline void *eab_model_member(const eab_model *model, eab_tensor block, int32_t member) {
     return (char *)block.data + member * block.stride * (int64_t)model->device->backend->real_bytes;
 }
@@ -60,7 +60,7 @@ void eab_swap_elements(void *array, size_t size, int32_t a, int32_t b);
 /* Swaps two members; between steps only, when their gradients are zero. */
 int eab_model_swap(eab_model *model, int32_t a, int32_t b);
 
-/* Sequences of a batch that pass through the model together. */
+/* The number of sequences that pass through the model together. */
 int32_t eab_model_micro_batch(const eab_backend *backend, const eab_config *config);
 
 #endif

@@ -8,21 +8,21 @@
 #include "spec/cell_task.h"
 
 enum { MAX_PER_LAYER = 14, MAX_OUTSIDE = 6 };
-enum { INITIAL_WEIGHTS_KEY = 0x57454947 }; /* separates these draws from every task's */
-enum { LAYER_DRAWS = 16, QKV_DRAW = 2 };   /* numbers of draws for each layer; that of qkv.weight */
+enum { INITIAL_WEIGHTS_KEY = 0x57454947 }; /* no task uses this key */
+enum { LAYER_DRAWS = 16, QKV_DRAW = 2 };   /* draw numbers of each layer; that of qkv.weight */
 
-/* The layout runs twice over the same calls: matrices and embeddings first, then gains and biases. */
+/* place_all() runs twice: first for matrices and embeddings, then for gains and biases. */
 typedef struct {
     eab_parameters *parameters;
     bool decayed;
-    int32_t layer; /* of the tensors that are placed; -1: outside the layers */
+    int32_t layer; /* current layer; -1: outside the layers */
 } layout;
 
 static bool is_decayed(eab_parameter_kind kind) {
     return kind == EAB_PARAMETER_MATRIX || kind == EAB_PARAMETER_EMBEDDING;
 }
 
-/* Appends a tensor and sets its offset, if it is of this run's kinds. draw: among the layer's, or the others'. */
+/* Appends a tensor and sets its offset, if this run places its kind. draw: number within the layer, or outside. */
 static void place(layout *run, int64_t *offset, const char *name, uint32_t draw, eab_parameter_kind kind, int32_t rows,
                   int32_t columns) {
     if (is_decayed(kind) != run->decayed) return;
@@ -131,7 +131,7 @@ static double draw_uniform(uint32_t seed, uint32_t draw, int32_t row, int32_t co
     return ((double)word + 0.5) / 2147483648.0 - 1.0;
 }
 
-/* The standard deviation of a tensor's initial values; 0: they are unused. */
+/* The standard deviation of a tensor's random initial values; 0: they are not random. */
 static double initial_std(const eab_parameter *parameter, const eab_config *config) {
     if (parameter->kind == EAB_PARAMETER_MATRIX) return config->init_scale / sqrt(parameter->rows);
     return parameter->kind == EAB_PARAMETER_EMBEDDING ? config->embedding_scale : 0;

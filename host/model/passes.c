@@ -1,7 +1,7 @@
 /* The forward and backward pass and the optimizer step of a fleet. */
 #include "network.h"
 
-/* The tensors that begin `offset` reals into each member's part of a block; none where the offset is negative. */
+/* The tensor at `offset` reals in each member's part of a block; none if the offset is negative. */
 static eab_tensor at(const eab_model *model, eab_tensor block, int64_t offset) {
     if (offset < 0) return (eab_tensor){NULL, 0};
     block.data = (char *)block.data + offset * (int64_t)model->device->backend->real_bytes;

@@ -1,4 +1,4 @@
-/* The result of a cell's training. */
+/* The result of training a cell. */
 #ifndef EAB_MODEL_RESULT_H
 #define EAB_MODEL_RESULT_H
 
@@ -20,9 +20,9 @@ typedef struct {
     double loss_nats;                                           /* held-out, mean per determined token */
     double validation_accuracy;                                 /* of tokens, at the last evaluation */
     double token_accuracy, sequence_accuracy, rollout_accuracy; /* held-out */
-    double seen_share;                                          /* of the held-out sequences, in training */
+    double seen_share;                                          /* share of the held-out sequences seen in training */
     int32_t solved;                                             /* 0 or 1; -1: not known */
-    int64_t steps_to_solve; /* the first evaluation with every validation token right; -1: none */
+    int64_t steps_to_solve; /* at the first evaluation with every validation token right; -1: none */
 } eab_cell_scores;
 
 /* A double that is NAN was not measured (an empty field in the tables). */
@@ -36,7 +36,7 @@ typedef struct {
     eab_cell_scores parts[EAB_MAX_PARTS]; /* of a mixture's parts; unused for a plain task */
     double train_s, wall_s;               /* training alone; with evaluation and set-up */
     double flop_per_token;                /* docs/design.md 5 */
-    int32_t fleet;                        /* members that were trained together, this one included */
+    int32_t fleet;                        /* number of cells trained together, this one included */
     int64_t fleet_tokens;                 /* trained input positions of all of them in train_s */
     int64_t memory_bytes;                 /* the device's peak */
     eab_curve_point *curve;               /* malloc'd, if it was requested; else NULL */

@@ -29,7 +29,8 @@ static int record(eab_fleet_state *fleet) {
     return recorded ? recorded : ended;
 }
 
-/* Recording runs nothing, so a step can still run operation by operation. A fault of the device shows there, too. */
+/* Recording executes nothing, so the step can still be run operation by operation. That also reveals a fault of the
+ * device. */
 static void continue_without_recording(eab_fleet_state *fleet) {
     static atomic_flag reported = ATOMIC_FLAG_INIT;
     eab_device *device = fleet->model.device;
@@ -40,8 +41,8 @@ static void continue_without_recording(eab_fleet_state *fleet) {
     fleet->recording_failed = true;
 }
 
-/* On devices that record, the first step runs operation by operation, the second is recorded, and from then on the
- * recording is replayed, which costs the host next to nothing. */
+/* On devices that can record, the first step runs operation by operation, the second is recorded, and from then on the
+ * recording is replayed, which takes almost no host time. */
 static int run_or_replay(eab_fleet_state *fleet) {
     eab_device *device = fleet->model.device;
     const eab_backend *backend = device->backend;

@@ -7,7 +7,7 @@
 /* Generates step `step`'s batch and adds its gradients; asynchronous where the device is. */
 int eab_fleet_gradients(eab_fleet_state *fleet, int64_t step);
 
-/* Does step fleet->step and counts it; asynchronous where the device is. */
+/* Runs step fleet->step and increments it; asynchronous where the device is. */
 int eab_fleet_step(eab_fleet_state *fleet);
 
 #endif

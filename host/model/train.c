@@ -23,7 +23,7 @@ bool eab_train_same_fleet(const eab_config *a, const eab_config *b) {
 
 /* ---- evaluation ---------------------------------------------------------------------------------------------- */
 
-/* An evaluation that was interrupted is repeated: its point replaces the first one. */
+/* An interrupted evaluation is repeated, and its point replaces the first one. */
 static int add_curve_point(eab_cell_result *result, eab_curve_point point) {
     const int32_t points = result->curve_points;
     if (points && result->curve[points - 1].step == point.step) {
@@ -54,8 +54,7 @@ static bool take_validation(const eab_config *config, int64_t step, const eab_ev
     return isfinite(all.loss_nats);
 }
 
-/* See eab_train_options. Half of the steps is the least to wait, because a level is often learned late and
- * suddenly. */
+/* eab_train_options.abandon. Waits for half of the steps, because a level is often learned late and suddenly. */
 static bool is_hopeless(const eab_config *config, int64_t step, double validation_accuracy) {
     const double chance = eab_config_chance_accuracy(config);
     return 2 * step >= config->steps && validation_accuracy < chance + 0.1 * (1 - chance);
@@ -96,19 +95,19 @@ static int evaluate(eab_fleet_state *fleet) {
 
 /* ---- checkpoints --------------------------------------------------------------------------------------------- */
 
-/* The largest share of the time that a sparing checkpoint takes. */
+/* The largest share of the time that adaptive checkpoints take. */
 static const double CHECKPOINT_SHARE = 0.001;
 
-static void note(const eab_fleet_state *fleet) {
+static void report(const eab_fleet_state *fleet) {
     const eab_train_checkpoint *checkpoint = fleet->options->checkpoint;
-    if (checkpoint->note) checkpoint->note(checkpoint->context, eab_last_error());
+    if (checkpoint->report) checkpoint->report(checkpoint->context, eab_last_error());
 }
 
 /* Errors are reported; training continues. */
 static void save(eab_fleet_state *fleet) {
     const eab_train_checkpoint *checkpoint = fleet->options->checkpoint;
     const double before_s = eab_now_s();
-    if (eab_fleet_save(fleet)) note(fleet);
+    if (eab_fleet_save(fleet)) report(fleet);
     fleet->checkpoint_s = eab_now_s();
     fleet->checkpoint_took_s = fleet->checkpoint_s - before_s;
     if (!checkpoint->saves) return;
@@ -119,8 +118,8 @@ static void save(eab_fleet_state *fleet) {
 static bool is_checkpoint_due(const eab_fleet_state *fleet) {
     const eab_train_checkpoint *checkpoint = fleet->options->checkpoint;
     if (!checkpoint) return false;
-    const double sparing_s = checkpoint->sparing ? fleet->checkpoint_took_s / CHECKPOINT_SHARE : 0;
-    return eab_now_s() - fleet->checkpoint_s >= fmax(checkpoint->every_s, sparing_s);
+    const double least_s = checkpoint->adaptive ? fleet->checkpoint_took_s / CHECKPOINT_SHARE : 0;
+    return eab_now_s() - fleet->checkpoint_s >= fmax(checkpoint->every_s, least_s);
 }
 
 /* ---- the loop ------------------------------------------------------------------------------------------------ */
@@ -172,7 +171,7 @@ static int train(eab_fleet_state *fleet) {
 }
 
 static void begin_result(eab_cell_result *result, const eab_config *config, int32_t cells) {
-    memset(result, 0, sizeof *result); /* padding too: checkpoints hold the struct */
+    memset(result, 0, sizeof *result); /* padding included, because checkpoints hold the struct */
     result->status = EAB_CELL_FAIL;
     result->parameters = eab_config_parameters(config);
     result->train_s = result->wall_s = NAN;
@@ -192,7 +191,7 @@ int eab_train_fleet(eab_device *device, int32_t cells, const eab_config *configs
     for (int32_t cell = 0; cell < cells; cell++) begin_result(&results[cell], &configs[cell], cells);
     int status = fleet.options->checkpoint ? eab_fleet_load(&fleet) : EAB_OK;
     if (status == EAB_BAD_INPUT) { /* An unusable file is reported and ignored. */
-        note(&fleet);
+        report(&fleet);
         status = EAB_OK;
     }
     if (!status) status = train(&fleet);

@@ -1,4 +1,4 @@
-/* How a fleet is trained, apart from its cells' options: none of this changes a result. */
+/* How a fleet is trained, apart from its cells' options. None of these options changes a score. */
 #ifndef EAB_MODEL_TRAIN_OPTIONS_H
 #define EAB_MODEL_TRAIN_OPTIONS_H
 
@@ -10,8 +10,8 @@
 typedef struct {
     const char *path; /* resumed from, if it exists; the caller removes it after the results are stored */
     double every_s;   /* seconds between writes; also written when `stop` is set */
-    bool sparing;     /* write less often where writing would take more than 0.1 % of the time */
-    void (*note)(void *context, const char *line); /* reports a file that cannot be written or used; may be NULL */
+    bool adaptive;    /* write less often where writing would take more than 0.1 % of the time */
+    void (*report)(void *context, const char *line); /* a file that cannot be written or used; may be NULL */
     void *context;
     _Atomic int64_t *steps_restored;   /* adds the steps done before, summed over members; or NULL */
     _Atomic int64_t *saves, *saves_ns; /* add the number of writes and their time; or NULL */
@@ -24,8 +24,8 @@ typedef struct {
     const char *const *model_paths;         /* [cells]: where to save each trained model (safetensors), or NULL */
     const char *const *geometry_paths;      /* [cells]: where to save attention maps; NULL: geometry is not measured */
     const eab_train_checkpoint *checkpoint; /* or NULL */
-    bool abandon; /* abandon hopeless members with status timeout: half of the steps are done, and the validation
-                     accuracy is less than a tenth of the way from chance to 1 */
+    bool abandon; /* abandon a member, with status timeout, if after half of the steps its validation accuracy is less
+                     than a tenth of the way from chance to 1 */
 } eab_train_options;
 
 #endif

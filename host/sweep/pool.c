@@ -113,8 +113,8 @@ static int train_once(pool_worker *worker, const int64_t *indices, int32_t membe
     char **geometry_paths = list_files(pool, settings->save_geometry, "geometry", indices, members);
     const eab_train_checkpoint checkpoint = {.path = path,
                                              .every_s = settings->checkpoint_every_s,
-                                             .sparing = settings->checkpoint_sparing,
-                                             .note = settings->note,
+                                             .adaptive = settings->checkpoint_adaptive,
+                                             .report = settings->note,
                                              .context = settings->context,
                                              .steps_restored = &worker->restored,
                                              .saves = &worker->saves,

@@ -30,7 +30,7 @@ typedef struct {
     const char *run;                                       /* the run's folder, for models, geometry and checkpoints */
     bool save_models, save_geometry, keep_curves, abandon; /* of eab_train_options */
     double checkpoint_every_s;                             /* 0: no checkpoints */
-    bool checkpoint_sparing;
+    bool checkpoint_adaptive;
     eab_pool_trainer train; /* NULL: eab_train_fleet */
     eab_profile *profile;   /* of all workers, complete when the pool is finished; may be NULL */
 

@@ -24,7 +24,7 @@ typedef struct {
     double time_limit_s;       /* then the sweep stops as if interrupted */
     double checkpoint_every_s; /* 0: no checkpoints */
     eab_progress_kind progress;
-    bool checkpoint_sparing; /* eab_train_checkpoint */
+    bool checkpoint_adaptive; /* eab_train_checkpoint */
     bool dry_run, save_models, save_curves, save_geometry, profile;
     bool search;                    /* train only the cells that show the frontiers: search.h */
     char *command;                  /* the command line, quoted for a shell */

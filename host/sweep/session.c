@@ -103,7 +103,7 @@ eab_pool_settings eab_session_pool_settings(eab_sweep_session *session, eab_queu
                                .keep_curves = sweep->save_curves,
                                .abandon = sweep->search,
                                .checkpoint_every_s = sweep->checkpoint_every_s,
-                               .checkpoint_sparing = sweep->checkpoint_sparing,
+                               .checkpoint_adaptive = sweep->checkpoint_adaptive,
                                .profile = sweep->profile ? &session->profile : NULL,
                                .context = session,
                                .sink = take_result,

@@ -36,7 +36,7 @@ static void note(void *context, const char *line) {
 /* Trains to the end; with `stop` only reads the file. */
 static int train(bool stop) {
     const atomic_bool stopping = stop;
-    const eab_train_checkpoint checkpoint = {.path = path, .every_s = stop ? 1e9 : 0, .note = note, .context = NULL};
+    const eab_train_checkpoint checkpoint = {.path = path, .every_s = stop ? 1e9 : 0, .report = note, .context = NULL};
     const eab_train_options options = {.stop = &stopping, .keep_curves = true, .checkpoint = &checkpoint};
     eab_cell_result results[CELLS];
     const int status = eab_train_fleet(device, CELLS, configs, &options, results);

@@ -64,7 +64,7 @@ void fleet_close(fleet_fixture *fleet) {
     backend->release(fleet->device, fleet->counts);
     backend->release(fleet->device, fleet->tally);
     eab_model_destroy(&fleet->model);
-    cr_expect_eq(fleet->device->bytes, 0, "%zu bytes were not given back", fleet->device->bytes);
+    cr_expect_eq(fleet->device->bytes, 0, "%zu bytes were not released", fleet->device->bytes);
     eab_device_close(fleet->device);
 }
 

@@ -1,4 +1,4 @@
-/* A small fleet with one batch of tokens on a device, for tests that look inside training. */
+/* A small fleet with one batch of tokens on a device, for tests of single passes. */
 #ifndef EAB_TESTS_FLEET_FIXTURE_H
 #define EAB_TESTS_FLEET_FIXTURE_H
 
@@ -19,18 +19,18 @@ typedef struct {
 /* A cell small enough for finite differences: d_model 6, 2 heads, context 5, 1 layer, recurrence basis 3, delay 2. */
 eab_config tiny_config(void);
 
-/* Opens a device of `backend` ("plain" too), builds members models of configs[] and generates the first training
+/* Opens a device of `backend` ("plain" too), creates a fleet of configs[members] and generates the first training
  * batch. */
 void fleet_open(fleet_fixture *fleet, const char *backend, int32_t members, const eab_config *configs);
 void fleet_close(fleet_fixture *fleet);
 
-/* The mean loss of a member's batch with its present weights. */
+/* The mean loss of a member's batch with its current weights. */
 double fleet_loss(fleet_fixture *fleet, int32_t member);
 
 /* Forward and backward from zeroed gradients; gradients[count] of a member as doubles (the caller frees). */
 double *fleet_gradients(fleet_fixture *fleet, int32_t member);
 
-/* A member's weights as doubles (the caller frees), and back. */
+/* Reads a member's weights as doubles (the caller frees), and writes them. */
 double *fleet_weights(fleet_fixture *fleet, int32_t member);
 void fleet_set_weights(fleet_fixture *fleet, int32_t member, const double *weights);
 

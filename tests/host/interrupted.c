@@ -6,7 +6,7 @@
 #include <string.h>
 #include <time.h>
 
-/* Of the device at work: criterion runs each test in a process of its own. */
+/* The state of the one device in use: Criterion runs each test in its own process. */
 static eab_backend counting;
 static const eab_backend *real;
 static atomic_bool stop;
@@ -29,7 +29,7 @@ static int replay(eab_device *device, void *recorded) {
     return real->replay(device, recorded);
 }
 
-static void take_note(void *context, const char *line) {
+static void take_report(void *context, const char *line) {
     interrupted_story *story = context;
     story->notes++;
     strncpy(story->note, line, sizeof story->note - 1);
@@ -48,10 +48,10 @@ int train_part(const char *backend, int calls, double every_s, const char *path,
     device->backend = &counting;
     atomic_store(&stop, false);
     calls_left = calls;
-    const eab_train_checkpoint checkpoint = {.path = path, .every_s = every_s, .note = take_note, .context = story};
+    const eab_train_checkpoint checkpoint = {.path = path, .every_s = every_s, .report = take_report, .context = story};
     const eab_train_options options = {.stop = &stop, .keep_curves = true, .checkpoint = path ? &checkpoint : NULL};
     const int status = eab_train_fleet(device, members, configs, &options, results);
-    cr_expect_eq(device->bytes, 0, "%zu bytes were not given back", device->bytes);
+    cr_expect_eq(device->bytes, 0, "%zu bytes were not released", device->bytes);
     device->backend = real;
     eab_device_close(device);
     return status;
@@ -68,7 +68,7 @@ interrupted_story train_in_parts(const char *backend, int calls, double every_s,
     return story;
 }
 
-/* NAN is the same as NAN. */
+/* NAN equals NAN. */
 static bool same(double a, double b) { return a == b || (isnan(a) && isnan(b)); }
 
 void expect_same_bits(const eab_cell_result *a, const eab_cell_result *b, const char *what) {

@@ -63,8 +63,8 @@ static void train_whole(const char *backend, int32_t members, const eab_config *
 static void expect_parts_are_the_whole(const char *backend, int32_t members, const eab_config *configs) {
     eab_cell_result whole[MEMBERS], parts[MEMBERS];
     train_whole(backend, members, configs, whole);
-    for (int calls = 10; calls < 80;
-         calls += 1 + calls / 12) { /* enough for an evaluation, which is repeated if it is stopped */
+    /* At least 10 calls: enough for an evaluation, which is repeated if it is interrupted. */
+    for (int calls = 10; calls < 80; calls += 1 + calls / 12) {
         const interrupted_story story = train_in_parts(backend, calls, NEVER, path, members, configs, parts);
         cr_expect_eq(story.notes, 0, "%s", story.note);
         if (calls < 20) cr_expect_gt(story.parts, 1, "%d parts of %d calls", story.parts, calls);
@@ -84,7 +84,7 @@ Test(checkpoint, a_fleet_in_parts_on_the_cpu) {
     mixed_configs(configs);
     eab_cell_result whole[MEMBERS];
     train_whole("cpu", MEMBERS, configs, whole);
-    cr_expect_eq(whole[2].status, EAB_CELL_DIVERGED); /* the test needs it */
+    cr_expect_eq(whole[2].status, EAB_CELL_DIVERGED); /* the test needs a member that diverges */
     cr_expect_eq(whole[1].steps_done, 45);
     free_curves(whole, MEMBERS);
     expect_parts_are_the_whole("cpu", MEMBERS, configs);
@@ -149,7 +149,7 @@ Test(checkpoint, times_add_up) {
     free_curves(&whole, 1);
 }
 
-/* A file with more cells than are wanted: the results of the others were stored before a crash. */
+/* The file has more cells than are trained now: the results of the others were stored before a crash. */
 Test(checkpoint, a_part_of_the_fleet_resumes) {
     eab_config configs[MEMBERS];
     eab_cell_result whole[MEMBERS], rest[MEMBERS];
@@ -167,7 +167,7 @@ Test(checkpoint, a_part_of_the_fleet_resumes) {
     free_curves(whole, MEMBERS);
 }
 
-/* ---- unusable files --------------------------------------------------------------------------------------------- */
+/* ---- unusable files ------------------------------------------------------------------------------------------ */
 
 static GString *make_checkpoint(const eab_config *config) {
     eab_cell_result result;
@@ -181,7 +181,7 @@ static GString *make_checkpoint(const eab_config *config) {
 
 static void put(const char *bytes, size_t size) { fixture_write(folder, "checkpoints/fleet.ckpt", bytes, size); }
 
-/* Trains with the file at `path`: one line that contains `part` reports it, and the result is as without the file. */
+/* Trains with the file at `path`. Expects one line that contains `part` and the result of training without it. */
 static void expect_refused(const eab_config *config, const eab_cell_result *whole, const char *part, const char *what) {
     eab_cell_result result;
     interrupted_story story = {0};
@@ -231,8 +231,8 @@ Test(checkpoint, damaged_files_are_refused) {
     free_curves(&whole, 1);
 }
 
-/* eab_checkpoint_cells reads files whose checksum nobody has checked: whatever a byte is set to, it returns ids or one
- * line, and reads nothing outside the file (the sanitizers watch). */
+/* eab_checkpoint_cells does not check the checksum: for any value of a byte it returns ids or one line, and it reads
+ * nothing outside its buffers (the sanitizers check this). */
 Test(checkpoint, ids_of_damaged_files_do_no_harm) {
     eab_config config = tiny_config();
     GString *bytes = make_checkpoint(&config);

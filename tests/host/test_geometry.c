@@ -1,4 +1,4 @@
-/* Geometry against what is known by hand, and of trained fleets. */
+/* The geometry of attention: against values computed by hand, and of trained fleets. */
 #include <criterion/criterion.h>
 #include <math.h>
 #include <stdlib.h>
@@ -13,7 +13,7 @@
 
 enum { CONTEXT = 3, HEAD_DIM = 2 };
 
-/* Each query is along the first axis, the keys are parallel, orthogonal and antiparallel to it. */
+/* All queries point along the first axis; the keys are parallel, orthogonal and antiparallel to it. */
 static const double queries[CONTEXT * HEAD_DIM] = {1, 0, 5, 0, 2, 0};
 static const double keys[CONTEXT * HEAD_DIM] = {1, 0, 0, 2, -3, 0};
 
@@ -47,7 +47,7 @@ static eab_level recurrence(int32_t a) {
     return level;
 }
 
-/* ea's rows, by hand: w = z^2 / (1 + z^2) + 2^-24, with z = 5, 0 and 2, 0, -6. */
+/* The attention rows of ea: w = z^2 / (1 + z^2) + 2^-24, with z = 5, 0 and 2, 0, -6. */
 static void rows_by_hand(double middle[2], double last[3]) {
     const double eps = ldexp(1, -24), w1[] = {25.0 / 26 + eps, eps}, w2[] = {0.8 + eps, eps, 36.0 / 37 + eps};
     for (int i = 0; i < 2; i++) middle[i] = w1[i] / (w1[0] + w1[1]);
@@ -97,7 +97,7 @@ Test(geometry, spread_and_lengths_by_hand) {
     expect_near(head.key_norm_sd, sqrt(14.0 / 3 - 4), "key_norm_sd");
 }
 
-/* Of x_2 = x_1 + x_0, which position 1 predicts, and x_3 = x_2 + x_1, which position 2 predicts. */
+/* Position 1 predicts x_2 = x_1 + x_0, position 2 predicts x_3 = x_2 + x_1. */
 Test(geometry, determining_mass_by_hand) {
     const uint8_t both[CONTEXT] = {0, 1, 1}, none[CONTEXT] = {0, 0, 0};
     double middle[2], last[3];
@@ -106,12 +106,12 @@ Test(geometry, determining_mass_by_hand) {
     expect_near(measure("ea", NULL, queries, keys, &level, both, NULL).determining_mass, (1 + last[1] + last[2]) / 2,
                 "two tokens");
     cr_expect(isnan(measure("ea", NULL, queries, keys, &level, none, NULL).determining_mass));
-    level = recurrence(0); /* only the delayed token counts */
+    level = recurrence(0); /* only the delayed token determines the next one */
     expect_near(measure("ea", NULL, queries, keys, &level, both, NULL).determining_mass, (middle[0] + last[1]) / 2,
                 "the delayed token");
 }
 
-/* Scores of 0: a row is what the position bias makes of it, and a vector without a direction counts as orthogonal. */
+/* All scores are 0: only the position bias shapes a row. A vector of length 0 counts as orthogonal. */
 Test(geometry, position_bias_is_in_the_mass) {
     const eab_level level = recurrence(1);
     const uint8_t determined[CONTEXT] = {0, 1, 1};
@@ -133,7 +133,7 @@ Test(geometry, position_bias_is_in_the_mass) {
     }
 }
 
-/* ---- of trained models --------------------------------------------------------------------------------------- */
+/* ---- trained models ------------------------------------------------------------------------------------------ */
 
 static void train(const char *backend, int32_t members, const eab_config *configs, eab_cell_result *results) {
     static const char *const no_maps[4];
@@ -158,7 +158,7 @@ static void vary(eab_config *config, int which) {
     config->mechanism = which;
     config->steps = 5;
     config->layers = 2;
-    config->batch = which < 2 ? 3 : 80; /* 64 sequences in many batches, and in a part of one */
+    config->batch = which < 2 ? 3 : 80; /* 64 sequences are many batches, or a part of one */
     config->qk_norm = which % 2;
     config->position = which == 3 ? EAB_POSITION_ROPE : EAB_POSITION_ALIBI;
     config->d_model = 8;

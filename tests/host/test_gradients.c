@@ -1,4 +1,4 @@
-/* The whole model's gradient: in float64 against finite differences of its loss, in float32 against float64. */
+/* The gradient of a whole model: float64 against finite differences of the loss, float32 against float64. */
 #include <criterion/criterion.h>
 #include <math.h>
 #include <stdio.h>
@@ -56,22 +56,21 @@ enum { VARIANTS = sizeof variants / sizeof *variants };
 static eab_config variant(size_t index, int32_t mechanism) {
     eab_config config = tiny_config();
     config.mechanism = mechanism;
-    config.qk_init = 2; /* so that scores are not all near 0, where ea's gradient is */
+    config.qk_init = 2; /* scores far from 0, where ea's gradient vanishes */
     variants[index].change(&config);
     return config;
 }
 
-/* A relu's kink or not, the central difference's own error is about 1e-9: where the loss bends within the step the
- * difference is taken again with a smaller one. */
+/* A central difference of the loss. */
 static double finite_difference(fleet_fixture *fleet, double *weights, int64_t i, double step) {
-    const double kept = weights[i];
-    weights[i] = kept + step;
+    const double before = weights[i];
+    weights[i] = before + step;
     fleet_set_weights(fleet, 0, weights);
     const double above = fleet_loss(fleet, 0);
-    weights[i] = kept - step;
+    weights[i] = before - step;
     fleet_set_weights(fleet, 0, weights);
     const double below = fleet_loss(fleet, 0);
-    weights[i] = kept;
+    weights[i] = before;
     return (above - below) / (2 * step);
 }
 
@@ -85,6 +84,7 @@ static void check_float64(const eab_config *config, const char *name) {
     cr_assert_gt(size, 1e-6, "%s, %s: the gradient vanishes", name, eab_mechanism_name(config->mechanism));
     for (int64_t i = 0; i < fleet.model.parameters.count; i += 1 + fleet.model.parameters.count / 400) {
         double difference = finite_difference(&fleet, weights, i, 1e-5);
+        /* A relu may have its kink within the step: a smaller step avoids it. */
         if (fabs(difference - gradients[i]) > 1e-6 * (size + fabs(gradients[i])))
             difference = finite_difference(&fleet, weights, i, 1e-7);
         cr_expect(fabs(difference - gradients[i]) < 1e-5 * (size + fabs(gradients[i])),
@@ -113,8 +113,8 @@ static double float32_error(const char *backend, const eab_config *config, const
     return sqrt(error / squares);
 }
 
-/* Against a plain float32 program. A model's gradient passes through ea's quotients, which amplify what cancels
- * (docs/design.md 1), in another way for each order of summation: hence the floor. */
+/* The error may be at most 3 times that of a plain float32 program. ea's quotients amplify rounding errors of sums that
+ * cancel (docs/design.md 1), and these depend on the order of summation: hence the floor. */
 static void check_float32(const eab_config *config, const char *name) {
     const double floor = 4e-6;
     fleet_fixture exact;
@@ -148,7 +148,7 @@ Test(gradients, float32_matches_float64) {
         }
 }
 
-/* A vocabulary wider than the fleet's other members must not change a member's gradient, bit for bit. */
+/* A wider vocabulary of another member must not change a single bit of a member's gradient. */
 Test(gradients, do_not_depend_on_the_fleet) {
     eab_config configs[3];
     for (int i = 0; i < 3; i++) {

@@ -1,4 +1,4 @@
-/* Where a model's parameters lie and what they begin as. */
+/* The layout of a model's parameters and their initial values. */
 #include <criterion/criterion.h>
 #include <stdlib.h>
 #include <string.h>
@@ -31,7 +31,7 @@ static const eab_parameter *find(const eab_parameters *parameters, const char *n
     return NULL;
 }
 
-/* The q and k columns of every layer, and nothing else, are that factor times what they are without. */
+/* qk_init multiplies the q and k columns of every layer and nothing else. */
 Test(parameters, qk_init_scales_the_q_and_k_maps) {
     eab_config config = small();
     eab_parameters parameters, same;
@@ -57,7 +57,7 @@ Test(parameters, qk_init_scales_the_q_and_k_maps) {
     eab_parameters_free(&same);
 }
 
-/* qk_norm adds two gains of 1 a layer, without weight decay, and changes no other parameter's first value. */
+/* qk_norm adds two gains of 1 a layer, without weight decay, and changes no other parameter's initial value. */
 Test(parameters, qk_norm_adds_gains) {
     eab_config config = small();
     eab_parameters off, on;
@@ -87,7 +87,7 @@ Test(parameters, qk_norm_adds_gains) {
     eab_parameters_free(&on);
 }
 
-/* What a dry run tells is what is laid out, whatever the options. */
+/* The number of parameters that a dry run prints is that of the layout, for all options. */
 Test(parameters, count_is_the_layouts) {
     for (int which = 0; which < 64; which++) {
         eab_config config = small();

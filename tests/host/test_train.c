@@ -1,4 +1,4 @@
-/* Training as a whole, on the processor and with the reference. */
+/* Training of whole fleets, on the CPU and with the reference backend. */
 #include <criterion/criterion.h>
 #include <math.h>
 #include <stdlib.h>
@@ -16,11 +16,11 @@ static void train_on(const char *backend, int32_t members, const eab_config *con
     eab_device *device;
     cr_assert_eq(eab_device_open(backend, 0, &device), EAB_OK, "%s", eab_last_error());
     cr_assert_eq(eab_train_fleet(device, members, configs, options, results), EAB_OK, "%s", eab_last_error());
-    cr_expect_eq(device->bytes, 0, "%zu bytes were not given back", device->bytes);
+    cr_expect_eq(device->bytes, 0, "%zu bytes were not released", device->bytes);
     eab_device_close(device);
 }
 
-static void expect_same_science(const eab_cell_result *a, const eab_cell_result *b) {
+static void expect_same_scores(const eab_cell_result *a, const eab_cell_result *b) {
     cr_expect_eq(a->status, b->status);
     cr_expect_eq(a->steps_done, b->steps_done);
     cr_expect_eq(a->scores.loss_nats, b->scores.loss_nats, "%.17g, %.17g", a->scores.loss_nats, b->scores.loss_nats);
@@ -33,19 +33,19 @@ static void expect_same_science(const eab_cell_result *a, const eab_cell_result 
     cr_expect_eq(a->scores.steps_to_solve, b->scores.steps_to_solve);
 }
 
-Test(train, twice_gives_the_same_bits) {
+Test(train, is_repeatable) {
     eab_config config = tiny_config();
     config.mechanism = eab_mechanism_from_name("ea");
-    eab_cell_result first, again;
+    eab_cell_result first, second;
     train_on("cpu", 1, &config, NULL, &first);
-    train_on("cpu", 1, &config, NULL, &again);
+    train_on("cpu", 1, &config, NULL, &second);
     cr_expect_eq(first.status, EAB_CELL_OK);
     cr_expect_eq(first.steps_done, 20);
     cr_expect_eq(first.tokens, (int64_t)20 * 3 * 5);
-    expect_same_science(&first, &again);
+    expect_same_scores(&first, &second);
 }
 
-/* Members differ in all that may differ; one of them diverges, and one is solved early and leaves. */
+/* Members differ in every option that may differ; one diverges, and one is solved early and leaves. */
 Test(train, result_does_not_depend_on_the_fleet) {
     enum { MEMBERS = 4 };
     eab_config configs[MEMBERS];
@@ -74,12 +74,12 @@ Test(train, result_does_not_depend_on_the_fleet) {
             cr_expect_eq(alone.steps_done, together[2].steps_done);
             cr_expect(isnan(together[2].scores.token_accuracy));
         } else {
-            expect_same_science(&together[i], &alone);
+            expect_same_scores(&together[i], &alone);
         }
     }
 }
 
-/* A backend that writes down how many members each held-out pass has. */
+/* A backend that records the number of members in each held-out pass. */
 static struct {
     eab_backend backend;
     uint32_t stream;
@@ -100,8 +100,8 @@ static int count_embed(eab_device *device, const eab_shape *shape, const eab_emb
     return eab_backend_from_name("cpu")->embed_forward(device, shape, weights, tokens, tokens_stride, x);
 }
 
-/* Member 1 has solved its level long before the others end: it alone is evaluated when it leaves. */
-Test(train, only_those_that_leave_are_evaluated) {
+/* Member 1 solves its level long before the others end: it alone is evaluated when it leaves. */
+Test(train, only_leaving_members_are_evaluated) {
     enum { MEMBERS = 3 };
     eab_config configs[MEMBERS];
     eab_cell_result results[MEMBERS];
@@ -121,7 +121,7 @@ Test(train, only_those_that_leave_are_evaluated) {
     cr_assert_eq(eab_device_open_backend(&counted.backend, 0, &device), EAB_OK, "%s", eab_last_error());
     cr_assert_eq(eab_train_fleet(device, MEMBERS, configs, NULL, results), EAB_OK, "%s", eab_last_error());
     eab_device_close(device);
-    cr_assert_lt(results[1].steps_done, 1000, "it was not solved");
+    cr_assert_lt(results[1].steps_done, 1000, "member 1 was not solved");
     cr_assert_eq(results[0].steps_done, 1000);
     cr_assert_gt(counted.passes, 0);
     int alone = 0;
@@ -159,7 +159,7 @@ Test(train, solves_an_easy_level_and_stops) {
     free(result.curve);
 }
 
-Test(train, does_not_stop_where_it_is_told_not_to) {
+Test(train, continues_when_solved_if_stop_when_solved_is_off) {
     eab_config config = tiny_config();
     config.level.option[EAB_RECURRENCE_BASIS] = 2;
     config.level.option[EAB_RECURRENCE_A] = 0;
@@ -173,7 +173,7 @@ Test(train, does_not_stop_where_it_is_told_not_to) {
     cr_expect(result.scores.steps_to_solve > 0 && result.scores.steps_to_solve <= 300);
 }
 
-/* Same data, same start, float32 against float64: a few steps agree to rounding, for every mechanism. */
+/* Same data, same initial weights, float32 against float64: a few steps agree to rounding, for every mechanism. */
 Test(train, agrees_with_float64) {
     for (int32_t mechanism = 0; mechanism < EAB_MECHANISM_COUNT; mechanism++) {
         eab_config config = tiny_config();
@@ -193,7 +193,7 @@ Test(train, agrees_with_float64) {
     }
 }
 
-Test(train, stops_when_it_is_told) {
+Test(train, stops_on_request) {
     eab_config config = tiny_config();
     eab_cell_result result;
     atomic_bool stop = true;
@@ -214,19 +214,18 @@ Test(train, counts_its_steps) {
     cr_expect_eq(steps_done, result.steps_done);
 }
 
-/* The parallel rollout against the plain way: one token after another. */
+/* The parallel rollout against generation token by token. */
 Test(evaluate, rollout_is_greedy_continuation) {
     eab_config config = tiny_config();
     fleet_fixture fleet;
     fleet_open(&fleet, "cpu", 1, &config);
-    const eab_backend *backend = fleet.device->backend;
     const int32_t count = config.batch * config.context, context = config.context;
     int32_t inputs[64], predictions[64];
     eab_tally training[1], tally[1], rollout[1];
     int64_t changed;
     cr_assert_leq(count, 64);
 
-    /* one after another */
+    /* token by token */
     memcpy(inputs, fleet.inputs, (size_t)count * sizeof *inputs);
     int64_t right = 0;
     for (int32_t t = 0; t < context; t++) {
@@ -259,28 +258,24 @@ Test(evaluate, rollout_is_greedy_continuation) {
     cr_expect_eq(evaluation.rollout_right, right);
     cr_expect_eq(evaluation.rollout_tokens, evaluation.tally.tokens);
     cr_expect_eq(evaluation.sequences, config.batch);
-    cr_expect_lt(right, evaluation.tally.tokens); /* an untrained model errs, or this would show nothing */
-    (void)backend;
+    cr_expect_lt(right, evaluation.tally.tokens); /* the test needs wrong predictions; the model is untrained */
     fleet_close(&fleet);
 }
 
 Test(evaluate, seen_share_counts) {
     eab_config config = tiny_config();
-    double share;
     config.heldout = EAB_HELD_OUT_NONE; /* nine sequences */
-    share = eab_seen_share(&config, 0, 100, 0);
-    cr_expect_eq(share, 0.0);
-    share = eab_seen_share(&config, 0, 100, 1000);
-    cr_expect_eq(share, 1.0);
-    share = eab_seen_share(&config, 0, 900, 1);
-    cr_expect(share > 0.05 && share < 0.18, "%g of one ninth", share);
+    cr_expect_eq(eab_seen_share(&config, 0, 100, 0), 0.0);
+    cr_expect_eq(eab_seen_share(&config, 0, 100, 1000), 1.0);
+    const double share = eab_seen_share(&config, 0, 900, 1);
+    cr_expect(share > 0.05 && share < 0.18, "%g; expected about one ninth", share);
 }
 
 Test(cost, figures_of_the_default_model) {
     const eab_config config = eab_config_default(0);
-    /* by hand: products 32 x 96 + 32 x 32 + 2 x 32 x 128 + 32 x 8 = 12,544; attention 12 x 32 x 12.5 */
+    /* By hand: products 32 x 96 + 32 x 32 + 2 x 32 x 128 + 32 x 8 = 12,544; attention 12 x 32 x 12.5 */
     cr_expect_float_eq(eab_config_flop_per_token(&config), 6 * 12544 + 12 * 32 * 12.5, 1e-9);
-    /* and 8 x 32 embedding, biases 96 + 32 + 128 + 32 + 8, norms 3 x 2 x 32 */
+    /* In addition: 8 x 32 embedding, biases 96 + 32 + 128 + 32 + 8, norms 3 x 2 x 32 */
     cr_expect_eq(eab_config_parameters(&config), 12544 + 256 + 296 + 192);
     fleet_fixture fleet;
     fleet_open(&fleet, "cpu", 1, &config);
@@ -288,8 +283,8 @@ Test(cost, figures_of_the_default_model) {
     fleet_close(&fleet);
 }
 
-/* A worker needs parameters, optimizer state and one batch's activations, as eab_config_memory_bytes says. */
-Test(cost, memory_is_what_was_said) {
+/* A worker allocates no more than eab_config_memory_bytes estimates. */
+Test(cost, memory_matches_its_estimate) {
     eab_config config = eab_config_default(0);
     eab_cell_result result;
     config.steps = 1;
@@ -298,7 +293,7 @@ Test(cost, memory_is_what_was_said) {
     cr_expect_leq((double)result.memory_bytes, 1.05 * eab_config_memory_bytes(&config) + 4096);
 }
 
-Test(schedule, reaches_its_ends) {
+Test(schedule, begins_and_ends_at_the_right_rates) {
     eab_optimizer optimizer = {.schedule = EAB_SCHEDULE_COSINE, .lr = 2, .lr_final = 0.1, .warmup = 10, .steps = 110};
     cr_expect_float_eq(eab_learning_rate(&optimizer, 0), 0.2, 1e-12);
     cr_expect_float_eq(eab_learning_rate(&optimizer, 9), 2, 1e-12);
@@ -311,6 +306,6 @@ Test(schedule, reaches_its_ends) {
     cr_expect_float_eq(eab_learning_rate(&optimizer, 100), 0.2, 1e-12);
     optimizer.schedule = EAB_SCHEDULE_CONSTANT;
     cr_expect_float_eq(eab_learning_rate(&optimizer, 100), 2, 1e-12);
-    optimizer.warmup = 1000; /* longer than the run: never leaves it */
+    optimizer.warmup = 1000; /* longer than the run: the warm-up never ends */
     cr_expect_float_eq(eab_learning_rate(&optimizer, 100), 0.202, 1e-12);
 }
