@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Holds the floors (host -> kernels -> tasks) and the order of host's rooms: prints each #include that points upwards,
-# and each circle of headers. Exit codes: 0 nothing found, 1 something found. Usage: scripts/check_rooms.sh [TREE]
+# Checks that includes follow the order of the floors (host -> kernels -> tasks) and of host's rooms: prints each
+# #include of a later room, and each circle of headers. Exit codes: 0 nothing found, 1 something found.
+# Usage: scripts/check_rooms.sh [TREE]
 set -euo pipefail
 cd "${1:-$(dirname -- "${BASH_SOURCE[0]}")/..}"
 # A room includes only itself and those before it.
@@ -41,7 +42,7 @@ awk -v order="$order" '
         }
         if (target != FILENAME) arrows[FILENAME] = arrows[FILENAME] " " target
     }
-    function visit(file, trail, count, next_files, i) { # depth first; a file of the trail met again closes a circle
+    function visit(file, trail, count, next_files, i) { # depth first; a file that is in the trail closes a circle
         if (state[file] == 2) return
         if (state[file] == 1) { print "circle: " substr(trail, index(trail, " " file)) " -> " file; bad = 1; return }
         state[file] = 1
