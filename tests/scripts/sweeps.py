@@ -61,9 +61,17 @@ def without_times(path: Path) -> list[dict[str, str]]:
     return [{key: value for key, value in row.items() if key not in TIMES} for row in rows(path)]
 
 
-def one_line(done: subprocess.CompletedProcess, code: int, *parts: str) -> None:
+def expect_same_tables(run: Path, whole: Path, *tables: str) -> None:
+    """Expects equal tables (default: accuracy.csv and curves.csv), and an equal throughput.csv except for its times."""
+    for name in tables or ("accuracy.csv", "curves.csv"):
+        assert (run / name).read_bytes() == (whole / name).read_bytes(), name
+    assert without_times(run / "throughput.csv") == without_times(whole / "throughput.csv")
+
+
+def one_line(done: subprocess.CompletedProcess, code: int, *parts: str, command: str = "sweep") -> None:
+    """Expects the exit code, no output, and one message that contains all `parts`."""
     assert done.returncode == code, done.stderr
-    assert done.stderr.count("\n") == 1 and done.stderr.startswith("eabench sweep: "), done.stderr
+    assert done.stderr.count("\n") == 1 and done.stderr.startswith(f"eabench {command}: "), done.stderr
     for part in parts:
         assert part in done.stderr
     assert done.stdout == ""

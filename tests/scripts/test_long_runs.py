@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 
 import pytest
-from sweeps import EABENCH, LONG, TINY, needs_eabench, rows, start, sweep, timed, wait_until, without_times
+from sweeps import EABENCH, LONG, TINY, expect_same_tables, needs_eabench, rows, start, sweep, timed, wait_until
 
 pytestmark = needs_eabench
 
@@ -40,10 +40,8 @@ def checkpoints(run: Path) -> list[Path]:
     return sorted((run / "checkpoints").glob("*.ckpt"))
 
 
-def expect_same_tables(run: Path, whole: Path) -> None:
-    for name in TABLES:
-        assert (run / name).read_bytes() == (whole / name).read_bytes()
-    assert without_times(run / "throughput.csv") == without_times(whole / "throughput.csv")
+def expect_same_run(run: Path, whole: Path) -> None:
+    expect_same_tables(run, whole, *TABLES)
     assert not (run / "checkpoints").exists()
 
 
@@ -64,7 +62,7 @@ def test_time_limit_within_cells(spec: Path, tmp_path: Path, few, options):
             assert "the time limit was reached" in done.stderr
         limit_s *= 1.3  # so that the cells end even if the machine has become slower
     assert done.returncode == 0, done.stderr
-    expect_same_tables(run, whole)
+    expect_same_run(run, whole)
 
 
 def signal_while_training(run: Path, number: int, *call) -> str:
@@ -117,7 +115,7 @@ def test_a_killed_sweep_resumes_from_its_last_checkpoints(spec: Path, tmp_path: 
     done = sweep(spec, *few, "--out", run, "--workers", "2", "--checkpoint-every", every)
     assert done.returncode == 0 and "checkpoint" not in done.stderr, done.stderr
     assert kills > 0 and kept > 0
-    expect_same_tables(run, whole)
+    expect_same_run(run, whole)
 
 
 def test_checkpoints_can_be_turned_off(spec: Path, tmp_path: Path):

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import launchers
 import pytest
-from sweeps import EABENCH, TINY, needs_eabench, rows, wait_until, without_times
+from sweeps import EABENCH, TINY, expect_same_tables, needs_eabench, rows, wait_until
 
 MPIRUN = shutil.which("mpirun")
 MODULE = Path(EABENCH).resolve().parent / "libeabench_mpi.so"
@@ -76,10 +76,8 @@ def ended(process: subprocess.Popen) -> tuple[str, str]:
     return launchers.finish(process, EABENCH, 120)
 
 
-def same_tables(run: Path, alone_run: Path) -> None:
-    for name in ("accuracy.csv", "curves.csv"):
-        assert (run / name).read_bytes() == (alone_run / name).read_bytes(), name
-    assert without_times(run / "throughput.csv") == without_times(alone_run / "throughput.csv")
+def expect_same_run(run: Path, alone_run: Path) -> None:
+    expect_same_tables(run, alone_run)
     assert sorted(entry.name for entry in run.iterdir()) == [
         "accuracy.csv", "curves.csv", "manifest.ini", "throughput.csv"]
 
@@ -90,7 +88,7 @@ def test_same_tables_for_any_ranks(spec: Path, tmp_path: Path, alone_run: Path, 
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("24 of 24 cells are done") == 1
     assert done.stderr.count("24/24") == 1
-    same_tables(tmp_path / "run", alone_run)
+    expect_same_run(tmp_path / "run", alone_run)
     assert f"\nranks = {ranks}\n" in (tmp_path / "run/manifest.ini").read_text()
 
 
@@ -147,7 +145,7 @@ def test_a_killed_rank_costs_its_cells_only(spec: Path, tmp_path: Path, alone_ru
     assert kills > 0
     done = sweep(2, spec, "--out", run, "--save-curves", *LONGER)
     assert done.returncode == 0, done.stderr
-    same_tables(run, alone_run)
+    expect_same_run(run, alone_run)
 
 
 def test_resumed_by_other_numbers_of_ranks(spec: Path, tmp_path: Path, alone_run: Path):
@@ -160,7 +158,7 @@ def test_resumed_by_other_numbers_of_ranks(spec: Path, tmp_path: Path, alone_run
         done = sweep(ranks, spec, "--out", run, "--save-curves", *LONGER)
         assert done.returncode == 0, done.stderr
         assert f"{keep} of 24 cells are done already" in done.stderr
-        same_tables(run, alone_run)
+        expect_same_run(run, alone_run)
 
 
 @pytest.mark.parametrize("target", ["launcher", "leader", "follower"])
@@ -255,9 +253,7 @@ def test_checkpoints_resume_with_any_number_of_ranks(spec: Path, tmp_path: Path)
         assert starts < 60 and "not used" not in done.stderr, done.stderr
         limit_s *= 1.3
     assert done.returncode == 0, done.stderr
-    for name in ("accuracy.csv", "curves.csv"):
-        assert (run / name).read_bytes() == (whole / name).read_bytes()
-    assert without_times(run / "throughput.csv") == without_times(whole / "throughput.csv")
+    expect_same_tables(run, whole)
     assert not (run / "checkpoints").exists()
     if not left:
         pytest.skip("no time limit was reached within a cell: this machine is too fast")

@@ -13,10 +13,9 @@ import time
 from pathlib import Path
 
 import pytest
-from sweeps import EABENCH, needs_eabench, one_line, rows, sweep, without_times
+from sweeps import EABENCH, expect_same_tables, needs_eabench, one_line, rows, sweep
 
 pytestmark = needs_eabench
-TABLES = ("accuracy.csv", "curves.csv")
 
 
 def shards(spec: Path, run: Path, parts: int, *options) -> None:
@@ -30,17 +29,8 @@ def merge(run: Path, *options) -> subprocess.CompletedProcess:
                           timeout=120)
 
 
-def same_tables(run: Path, whole: Path) -> None:
-    for name in TABLES:
-        assert (run / name).read_bytes() == (whole / name).read_bytes(), name
-    assert without_times(run / "throughput.csv") == without_times(whole / "throughput.csv")
-
-
 def refused(done: subprocess.CompletedProcess, *parts: str) -> None:
-    assert done.returncode == 2 and done.stdout == "", done.stderr
-    assert done.stderr.count("\n") == 1 and done.stderr.startswith("eabench merge: "), done.stderr
-    for part in parts:
-        assert part in done.stderr
+    one_line(done, 2, *parts, command="merge")
 
 
 @pytest.mark.parametrize("parts", [1, 2, 5, 30])
@@ -53,10 +43,10 @@ def test_merged_tables_are_those_of_one_process(spec: Path, tmp_path: Path, undi
     assert max(map(len, cells)) - min(map(len, cells)) <= 1
     done = merge(run)
     assert done.returncode == 0 and "24 of 24 cells are done; 24 added" in done.stdout, done.stderr
-    same_tables(run, undisturbed)
+    expect_same_tables(run, undisturbed)
     again = merge(run)
     assert again.returncode == 0 and "; 0 added" in again.stdout
-    same_tables(run, undisturbed)
+    expect_same_tables(run, undisturbed)
     resumed = sweep(spec, "--out", run, "--save-curves", "--workers", "1")
     assert resumed.returncode == 0 and "24 of 24 cells are done" in resumed.stdout
     manifest = (run / "manifest.ini").read_text()
@@ -88,7 +78,7 @@ def test_missing_parts_are_named_and_added_later(spec: Path, tmp_path: Path, und
     shutil.move(tmp_path / "away", run / "shards/2-of-3")
     done = merge(run, "--out", out)
     assert done.returncode == 0 and "; 8 added" in done.stdout, done.stderr
-    same_tables(out, undisturbed)
+    expect_same_tables(out, undisturbed)
 
 
 def test_a_torn_last_row(spec: Path, tmp_path: Path, undisturbed: Path):
@@ -104,7 +94,7 @@ def test_a_torn_last_row(spec: Path, tmp_path: Path, undisturbed: Path):
     assert lost not in (run / "accuracy.csv").read_text() + (run / "throughput.csv").read_text()
     shards(spec, run, 2)
     assert merge(run).returncode == 0
-    same_tables(run, undisturbed)
+    expect_same_tables(run, undisturbed)
 
 
 def test_killed_merges_are_continued(spec: Path, tmp_path: Path, undisturbed: Path):
@@ -123,7 +113,7 @@ def test_killed_merges_are_continued(spec: Path, tmp_path: Path, undisturbed: Pa
             os.truncate(table, instants.randrange(1500, table.stat().st_size))
     done = merge(run)
     assert done.returncode == 0, done.stderr
-    same_tables(run, undisturbed)
+    expect_same_tables(run, undisturbed)
 
 
 def test_models_and_maps_are_merged(spec: Path, tmp_path: Path):

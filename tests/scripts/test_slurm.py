@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from sweeps import EABENCH, ROOT, TINY, needs_eabench, rows, wait_until, without_times
+from sweeps import EABENCH, ROOT, TINY, expect_same_tables, needs_eabench, rows, wait_until
 
 pytestmark = needs_eabench
 MODULE = Path(EABENCH).resolve().parent / "libeabench_mpi.so"
@@ -142,12 +142,6 @@ def whole(tmp_path_factory) -> Path:
     return folder / "run"
 
 
-def same_tables(run: Path, whole: Path) -> None:
-    for name in ("accuracy.csv", "curves.csv"):
-        assert (run / name).read_bytes() == (whole / name).read_bytes(), name
-    assert without_times(run / "throughput.csv") == without_times(whole / "throughput.csv")
-
-
 def options(whole: Path, run: Path) -> tuple[object, ...]:
     return (whole.parent / "tiny.ini", run, "--backend", "cpu", "--workers", "1", "--save-curves", *LONGER)
 
@@ -158,7 +152,7 @@ def test_array_job_and_merge(slurm: Slurm, tmp_path: Path, whole: Path):
     done = slurm.wait(f"--dependency=afterany:{job}", ROOT / "scripts/cluster/merge.sbatch", run)
     assert done == 0, slurm.logs()
     assert {path.name for path in (run / "shards").iterdir()} == {"1-of-3", "2-of-3", "3-of-3"}
-    same_tables(run, whole)
+    expect_same_tables(run, whole)
 
 
 def test_a_killed_task_is_submitted_again(slurm: Slurm, tmp_path: Path, whole: Path):
@@ -177,7 +171,7 @@ def test_a_killed_task_is_submitted_again(slurm: Slurm, tmp_path: Path, whole: P
     alone = subprocess.run([EABENCH, "sweep", *map(str, arguments[:1]), "--out", tmp_path / "alone",
                             *map(str, arguments[2:])], check=False, capture_output=True, text=True)
     assert alone.returncode == 0, alone.stderr
-    same_tables(run, tmp_path / "alone")
+    expect_same_tables(run, tmp_path / "alone")
 
 
 @pytest.mark.skipif(not MODULE.exists(), reason="eabench was built without MPI")
@@ -191,7 +185,7 @@ def test_mpi_job(slurm: Slurm, tmp_path: Path, whole: Path, launch: str):
     done = slurm.wait("--ntasks=3", f"--export=ALL,EAB_LAUNCH={launch}", ROOT / "scripts/cluster/mpi.sbatch",
                       *options(whole, run))
     assert done == 0, slurm.logs()
-    same_tables(run, whole)
+    expect_same_tables(run, whole)
     assert "\nranks = 3\n" in (run / "manifest.ini").read_text()
 
 
@@ -210,7 +204,7 @@ def test_a_batch_job_of_several_tasks_is_one_process(slurm: Slurm, tmp_path: Pat
                       f"--out '{tmp_path}/run' --workers 1 --save-curves {' '.join(LONGER)}\n")
     done = slurm.wait("--ntasks=3", "--output=eabench-one.log", script)
     assert done == 0, slurm.logs()
-    same_tables(tmp_path / "run", whole)
+    expect_same_tables(tmp_path / "run", whole)
 
 
 def test_misuse_of_the_scripts(slurm: Slurm):

@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
-from sweeps import CELLS, EABENCH, LONG, command, needs_eabench, rows, start, sweep, wait_until
+from sweeps import CELLS, EABENCH, LONG, command, needs_eabench, one_line, rows, start, sweep, wait_until
 
 pytestmark = needs_eabench
 
@@ -20,6 +20,10 @@ pytestmark = needs_eabench
 def status(*arguments) -> subprocess.CompletedProcess:
     return subprocess.run([EABENCH, "status", *map(str, arguments)], check=False, capture_output=True, text=True,
                           timeout=60, errors="replace")
+
+
+def refused(done: subprocess.CompletedProcess, *parts: str) -> None:
+    one_line(done, 2, *parts, command="status")
 
 
 def report(run: Path) -> dict:
@@ -156,28 +160,21 @@ def test_damaged_state_files(undisturbed: Path, tmp_path: Path):
         assert status(run).returncode == 0 and "\x1b" not in status(run).stdout
     for text in BAD_STATES:
         (run / ".state").write_text(text, errors="surrogateescape")
-        one_line(status(run), ".state: ")
+        refused(status(run), ".state: ")
     (run / ".state").unlink()
     (run / ".state").symlink_to(tmp_path / "elsewhere")
-    one_line(status(run), ".state: a symbolic link")
+    refused(status(run), ".state: a symbolic link")
     (run / ".state").unlink()
     (run / ".state").mkdir()
-    one_line(status(run), ".state: ")
-
-
-def one_line(done: subprocess.CompletedProcess, *parts: str) -> None:
-    assert done.returncode == 2, (done.returncode, done.stderr)
-    assert done.stderr.count("\n") == 1 and done.stderr.startswith("eabench status: "), done.stderr
-    assert done.stdout == ""
-    assert all(part in done.stderr for part in parts), done.stderr
+    refused(status(run), ".state: ")
 
 
 def test_bad_folders(undisturbed: Path, tmp_path: Path):
-    one_line(status(tmp_path / "none"), "not a folder")
-    one_line(status(tmp_path), "no manifest.ini")
-    one_line(status(), "no run")
-    one_line(status(tmp_path, tmp_path), "usage")
-    one_line(status("--jsn", tmp_path), "nearest: --json")
+    refused(status(tmp_path / "none"), "not a folder")
+    refused(status(tmp_path), "no manifest.ini")
+    refused(status(), "no run")
+    refused(status(tmp_path, tmp_path), "usage")
+    refused(status("--jsn", tmp_path), "nearest: --json")
     for name, data in (("manifest.ini", b"[task recurrence]\nbasis = soon\n"), ("manifest.ini", b"\0" * 100),
                        ("manifest.ini", b"x" * (2 << 20)), ("accuracy.csv", b"hello\n"),
                        ("accuracy.csv", b"\xff\0" * 99 + b"\n"), ("throughput.csv", b"cell\nx\n"),
@@ -188,7 +185,7 @@ def test_bad_folders(undisturbed: Path, tmp_path: Path):
         if name == "shards":
             assert status(run).returncode == 0
         else:
-            one_line(status(run), name)
+            refused(status(run), name)
         shutil.rmtree(run)
 
 
