@@ -69,13 +69,22 @@ static void count_work(eab_bench_task *task, const eab_bench_attention_problem *
     task->bytes = (problem->backward ? 8 : 4) * tensor + stat;
 }
 
-static int forward(eab_bench_task *task, int32_t set) {
+static int run_pass(eab_bench_task *task, int32_t set, bool backward) {
     const eab_bench_attention_problem *p = task->own;
     void *x[EAB_BENCH_ATTENTION_TENSORS];
-    if (p->unfused) return eab_bench_unfused_forward(task, set);
+    if (p->unfused) return eab_bench_unfused_run(task, set, backward);
     eab_bench_set_of(&task->operands, set, x);
-    return eab_attention_forward(task->device, &p->attention, x[EAB_BENCH_Q], x[EAB_BENCH_K], x[EAB_BENCH_V],
-                                 x[EAB_BENCH_OUT], x[EAB_BENCH_ROW_STAT]);
+    if (!backward)
+        return eab_attention_forward(task->device, &p->attention, x[EAB_BENCH_Q], x[EAB_BENCH_K], x[EAB_BENCH_V],
+                                     x[EAB_BENCH_OUT], x[EAB_BENCH_ROW_STAT]);
+    return eab_attention_backward(task->device, &p->attention, x[EAB_BENCH_Q], x[EAB_BENCH_K], x[EAB_BENCH_V],
+                                  x[EAB_BENCH_OUT], x[EAB_BENCH_ROW_STAT], x[EAB_BENCH_DOUT], x[EAB_BENCH_DQ],
+                                  x[EAB_BENCH_DK], x[EAB_BENCH_DV]);
+}
+
+static int run(eab_bench_task *task, int32_t set) {
+    const eab_bench_attention_problem *p = task->own;
+    return run_pass(task, set, p->backward);
 }
 
 static int open_problem(eab_bench_task *task) {
@@ -87,26 +96,13 @@ static int open_problem(eab_bench_task *task) {
                                    task->rotate_bytes));
     count_work(task, problem);
     for (int32_t set = 0; set < task->operands.sets && problem->backward; set++)
-        EAB_TRY(forward(task, set)); /* writes the backward pass's inputs */
+        EAB_TRY(run_pass(task, set, false)); /* writes the backward pass's inputs */
     return task->device->backend->synchronize(task->device);
 }
 
 static void close_problem(eab_bench_task *task) {
     const eab_bench_attention_problem *problem = task->own;
     g_free(problem->slopes);
-}
-
-/* ---- running ---------------------------------------------------------------------------------------------------- */
-
-static int run(eab_bench_task *task, int32_t set) {
-    const eab_bench_attention_problem *p = task->own;
-    void *x[EAB_BENCH_ATTENTION_TENSORS];
-    if (!p->backward) return forward(task, set);
-    if (p->unfused) return eab_bench_unfused_backward(task, set);
-    eab_bench_set_of(&task->operands, set, x);
-    return eab_attention_backward(task->device, &p->attention, x[EAB_BENCH_Q], x[EAB_BENCH_K], x[EAB_BENCH_V],
-                                  x[EAB_BENCH_OUT], x[EAB_BENCH_ROW_STAT], x[EAB_BENCH_DOUT], x[EAB_BENCH_DQ],
-                                  x[EAB_BENCH_DK], x[EAB_BENCH_DV]);
 }
 
 const eab_bench_operation eab_bench_attention = {

@@ -35,8 +35,7 @@ typedef struct {
 const char *eab_bench_unfused_unsupported(const eab_device *device, const eab_bench_point *point);
 
 /* One unfused pass on a set. Before a backward pass the forward pass keeps the scores, as training would. */
-int eab_bench_unfused_forward(eab_bench_task *task, int32_t set);
-int eab_bench_unfused_backward(eab_bench_task *task, int32_t set);
+int eab_bench_unfused_run(eab_bench_task *task, int32_t set, bool backward);
 
 /* error_ratio of the operation's run on set 0. Large problems are checked in part: attention_check.c. */
 int eab_bench_attention_check(eab_bench_task *task, eab_check_result *result);

@@ -40,35 +40,28 @@ static int product(eab_bench_task *task, int32_t set, operand a, operand b, int3
     return EAB_OK;
 }
 
-int eab_bench_unfused_forward(eab_bench_task *task, int32_t set) {
+int eab_bench_unfused_run(eab_bench_task *task, int32_t set, bool backward) {
     const eab_bench_attention_problem *p = task->own;
+    const eab_bench_table *table = task->device->backend->bench;
+    const eab_bench_buffers *operands = &task->operands;
     const int32_t context = p->attention.context, width = p->attention.head_dim;
     const float scale = eab_mechanism_default_scale(p->attention.mechanism, width);
     const eab_attention_args args = eab_attention_args_of(&p->attention, &scale);
-    const int32_t scores = task->operands.tensors[EAB_BENCH_SCORES].count ? EAB_BENCH_SCORES : EAB_BENCH_WEIGHTS;
-    const operand q = {EAB_BENCH_Q, false}, k_transposed = {EAB_BENCH_K, true}, v = {EAB_BENCH_V, false};
-    const operand weights = {EAB_BENCH_WEIGHTS, false};
-    EAB_TRY(product(task, set, q, k_transposed, scores, context, context, width));
-    EAB_TRY(task->device->backend->bench->scores_forward(task->device, &args,
-                                                         eab_bench_operand(&task->operands, set, scores),
-                                                         eab_bench_operand(&task->operands, set, EAB_BENCH_WEIGHTS)));
-    return product(task, set, weights, v, EAB_BENCH_OUT, context, width, context);
-}
-
-int eab_bench_unfused_backward(eab_bench_task *task, int32_t set) {
-    const eab_bench_attention_problem *p = task->own;
-    const int32_t context = p->attention.context, width = p->attention.head_dim;
-    const float scale = eab_mechanism_default_scale(p->attention.mechanism, width);
-    const eab_attention_args args = eab_attention_args_of(&p->attention, &scale);
-    const operand q = {EAB_BENCH_Q, false}, k = {EAB_BENCH_K, false}, v_transposed = {EAB_BENCH_V, true};
-    const operand dout = {EAB_BENCH_DOUT, false}, weights_transposed = {EAB_BENCH_WEIGHTS, true};
+    const int32_t scores = operands->tensors[EAB_BENCH_SCORES].count ? EAB_BENCH_SCORES : EAB_BENCH_WEIGHTS;
+    const eab_tensor weights = eab_bench_operand(operands, set, EAB_BENCH_WEIGHTS);
+    const operand q = {EAB_BENCH_Q, false}, k = {EAB_BENCH_K, false}, k_transposed = {EAB_BENCH_K, true};
+    const operand v = {EAB_BENCH_V, false}, v_transposed = {EAB_BENCH_V, true}, dout = {EAB_BENCH_DOUT, false};
+    const operand a = {EAB_BENCH_WEIGHTS, false}, a_transposed = {EAB_BENCH_WEIGHTS, true};
     const operand dscores = {EAB_BENCH_DWEIGHTS, false}, dscores_transposed = {EAB_BENCH_DWEIGHTS, true};
-    EAB_TRY(product(task, set, weights_transposed, dout, EAB_BENCH_DV, context, width, context));
+    if (!backward) {
+        EAB_TRY(product(task, set, q, k_transposed, scores, context, context, width));
+        EAB_TRY(table->scores_forward(task->device, &args, eab_bench_operand(operands, set, scores), weights));
+        return product(task, set, a, v, EAB_BENCH_OUT, context, width, context);
+    }
+    EAB_TRY(product(task, set, a_transposed, dout, EAB_BENCH_DV, context, width, context));
     EAB_TRY(product(task, set, dout, v_transposed, EAB_BENCH_DWEIGHTS, context, context, width));
-    EAB_TRY(task->device->backend->bench->scores_backward(task->device, &args,
-                                                          eab_bench_operand(&task->operands, set, EAB_BENCH_SCORES),
-                                                          eab_bench_operand(&task->operands, set, EAB_BENCH_WEIGHTS),
-                                                          eab_bench_operand(&task->operands, set, EAB_BENCH_DWEIGHTS)));
+    EAB_TRY(table->scores_backward(task->device, &args, eab_bench_operand(operands, set, EAB_BENCH_SCORES), weights,
+                                   eab_bench_operand(operands, set, EAB_BENCH_DWEIGHTS)));
     EAB_TRY(product(task, set, dscores, k, EAB_BENCH_DQ, context, width, context));
     return product(task, set, dscores_transposed, q, EAB_BENCH_DK, context, width, context);
 }

@@ -45,13 +45,13 @@ static int parse(arguments *a, int argc, char **argv) {
         {0}};
     return eab_command_parse(
         "check", "- every operation against the float64 reference",
-        "error, plain: distance from float64, relative, of this backend and of a plain float32 program; "
-        "ratio: the one over the other\n(the latter at least float32's rounding). A ratio over its bound is a "
-        "miss, and so is what could not be run: exit code 1.",
+        "error, plain: relative distance from float64, of this backend and of a plain float32 program. ratio: the first "
+        "over\nthe second, which counts as at least float32's rounding. A ratio over its bound is a miss, and so is an "
+        "operation\nthat cannot be run: exit code 1.",
         entries, argc, argv);
 }
 
-/* Refuses a list of names between commas in which one is no operation. */
+/* Refuses a list of names, between commas, unless all are operations. */
 static int check_names(const char *names) {
     enum { MOST = 96 };
     const char *known[MOST + 1] = {NULL};
@@ -60,7 +60,7 @@ static int check_names(const char *names) {
     for (int i = 0; i < MOST && eab_check_operation_at(i); i++) known[i] = eab_check_operation_at(i)->name;
     for (int i = 0; words[i] && !status; i++)
         if (!eab_check_operation_from_name(words[i]))
-            status = eab_fail(EAB_BAD_INPUT, "--op names '%s', which is no operation; nearest: %s",
+            status = eab_fail(EAB_BAD_INPUT, "--op names '%s', which is not an operation; nearest: %s",
                               eab_excerpt(words[i], 40, shown, sizeof shown), eab_suggest(words[i], known));
     g_strfreev(words);
     return status;

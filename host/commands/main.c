@@ -1,4 +1,4 @@
-/* eabench: finds the command, and answers for standard output. */
+/* eabench: runs the command, and reports a standard output that cannot be written. */
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -19,11 +19,11 @@ typedef struct {
 
 static const command_entry commands[] = {
     {"sweep", eab_command_sweep, "SPEC.ini [OPTION]...", "train the cells of a spec; leaves tables that resume"},
-    {"status", eab_command_status, "RUN [--json]", "how far a run is, also while a sweep is at work on it"},
-    {"merge", eab_command_merge, "RUN [--out DIR]", "one run of the shards that sweep --shard has left"},
-    {"bench", eab_command_bench, "[OPTION]...", "how fast the kernels are, beside what one would use instead"},
+    {"status", eab_command_status, "RUN [--json]", "how far a run is, also while a sweep is running"},
+    {"merge", eab_command_merge, "RUN [--out DIR]", "one run of the shards that sweep --shard wrote"},
+    {"bench", eab_command_bench, "[OPTION]...", "speed of the kernels, beside that of other implementations"},
     {"check", eab_command_check, "[OPTION]...", "every operation against the float64 reference"},
-    {"devices", eab_command_devices, "", "what was built, what is here, and its measured peaks"},
+    {"devices", eab_command_devices, "", "backends, their devices and measured peaks"},
     {"tasks", eab_command_tasks, "[NAME [OPTION]...]", "the task families and example sequences"},
     {"trace", eab_command_trace, "SPEC.ini [OPTION]...", "a cell's first steps, tensor by tensor, for other programs"},
 };
@@ -33,7 +33,7 @@ static void print_short_help(FILE *file) {
     fputs("usage: eabench COMMAND [ARGUMENT]...\n\n", file);
     for (int i = 0; i < COMMAND_COUNT; i++)
         fprintf(file, "  %-8s %-22s %s\n", commands[i].name, commands[i].arguments, commands[i].summary);
-    fputs("\neabench COMMAND --help tells a command's options, eabench --help those of a spec.\n", file);
+    fputs("\neabench COMMAND --help shows a command's options, eabench --help those of a spec.\n", file);
 }
 
 static void print_help(FILE *file) {
@@ -44,7 +44,7 @@ static void print_help(FILE *file) {
           file);
     eab_options_help(file);
     fputs("\nExit codes: 0 done; 1 a check failed or cells failed; 2 bad input; 3 the environment lacks something;\n"
-          "130 interrupted, what was done is kept.\n",
+          "130 interrupted, finished work is kept.\n",
           file);
 }
 
@@ -58,8 +58,9 @@ static int refuse_command(const char *name) {
     return EAB_EXIT_BAD_INPUT;
 }
 
-/* Without this a file that the program opens could take the number of a closed stream and be written to as one. The
- * stand-in for standard output is opened for reading, so that writing to it fails and is told. */
+/* Opens /dev/null for each closed standard stream. Otherwise a file that the program opens could get that stream's
+ * number, and messages would be written into it. Standard output is opened for reading: writing to it fails, and that
+ * is reported. */
 static void open_missing_streams(void) {
     for (int stream = STDIN_FILENO; stream <= STDERR_FILENO; stream++)
         if (fcntl(stream, F_GETFD) == -1 && errno == EBADF)
@@ -86,10 +87,10 @@ static int run(int argc, char **argv) {
 
 int main(int argc, char **argv) {
     open_missing_streams();
-    signal(SIGPIPE, SIG_IGN); /* a reader that went away is a write error, told below; a sweep goes on */
+    signal(SIGPIPE, SIG_IGN); /* a closed pipe is a write error, reported below; a sweep continues */
     const int code = run(argc, argv);
     errno = 0;
-    const int unwritten = ferror(stdout); /* before the flush: stdio may have lost its errno by now */
+    const int unwritten = ferror(stdout); /* an error before the flush: its errno may be lost */
     if (fflush(stdout) == 0 && !unwritten) return code;
     fprintf(stderr, "eabench: standard output could not be written: %s\n", errno ? strerror(errno) : "write error");
     return code == EAB_EXIT_DONE ? EAB_EXIT_ENVIRONMENT : code;
