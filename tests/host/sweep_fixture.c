@@ -25,7 +25,7 @@ const eab_run_settings fixture_settings = {.backend = "cpu",
                                            .save_geometry = true};
 
 char *fixture_folder(void) {
-    /* In memory where there is such a place: thousands of syncs take minutes on a disk that others use, too. */
+    /* In memory if possible: thousands of syncs take minutes on a busy disk. */
     const char *parent = access("/dev/shm", W_OK) == 0 ? "/dev/shm" : g_get_tmp_dir();
     char *folder = g_build_filename(parent, "eabench-test-XXXXXX", NULL);
     cr_assert_not_null(g_mkdtemp(folder));

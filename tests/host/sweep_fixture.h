@@ -17,8 +17,8 @@ eab_plan fixture_plan(const char *text);
 extern const char *const fixture_small_spec;
 extern const eab_run_settings fixture_settings;
 
-/* A result that depends on the cell alone; status ok, or diverged for one cell in four. fixture_free frees
- * its curve and its geometry. */
+/* A result that depends only on the cell; status ok, or diverged for one cell in four. fixture_free frees its curve and
+ * geometry. */
 eab_cell_result fixture_result(const eab_cell *cell);
 void fixture_free(eab_cell_result *result);
 
@@ -28,7 +28,7 @@ int fixture_append(eab_run_folder *folder, const eab_plan *plan, int64_t index, 
 /* Appends the result of every cell that the folder lacks; an eab_status. */
 int fixture_append_missing(eab_run_folder *folder, const eab_plan *plan);
 
-/* A file's bytes; NULL if there is none. Writing replaces it. */
+/* A file's bytes; NULL if there is none. fixture_write replaces the file. */
 GString *fixture_read(const char *folder, const char *name);
 void fixture_write(const char *folder, const char *name, const char *bytes, size_t size);
 

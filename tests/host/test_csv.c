@@ -1,4 +1,4 @@
-/* The CSV reader and writer: RFC 4180, and what a hostile file may hold. */
+/* The CSV reader and writer: RFC 4180, and hostile files. */
 #include <criterion/criterion.h>
 #include <math.h>
 #include <stdio.h>
@@ -76,7 +76,7 @@ Test(csv, ends_and_torn_tails) {
     expect_event("a,b\nc,\"d", 8, EAB_CSV_TORN, NULL);
     expect_event("a,b\nc\r", 6, EAB_CSV_TORN, NULL);
     expect_event("a,b\nc\"d", 7, EAB_CSV_TORN, NULL);
-    expect_event("a,b\n\0\0\0\0", 8, EAB_CSV_TORN, NULL); /* zeros, as a crash of the machine leaves */
+    expect_event("a,b\n\0\0\0\0", 8, EAB_CSV_TORN, NULL); /* zeros, which a crash of the machine leaves */
 }
 
 Test(csv, torn_row_begins_where_whole_rows_end) {
@@ -153,7 +153,7 @@ Test(csv, writer) {
     g_string_free(line.text, TRUE);
 }
 
-/* What is written reads back, whatever it is. */
+/* Fields with any characters read back as they were written. */
 Test(csv, round_trip) {
     static const char *const fields[] = {"",   ",",      "\"", "\"\"", "\n",       "\r\n",
                                          "\r", ",\",\n", "x",  " x ",  "\xC3\xA9", "'"};

@@ -1,4 +1,4 @@
-/* The run's folder under crashes, a full disk, foreign files and a second sweep. */
+/* The run's folder: crashes, a full disk, foreign files and a second sweep. */
 #define _GNU_SOURCE
 #include <criterion/criterion.h>
 #include <fcntl.h>
@@ -28,7 +28,7 @@ static eab_run_folder *open_folder(const char *path, const eab_plan *plan) {
     return folder;
 }
 
-/* Opens, appends what is missing, closes. */
+/* Opens, appends the missing cells, closes. */
 static void complete(const char *path, const eab_plan *plan) {
     eab_run_folder *folder = open_folder(path, plan);
     cr_assert_eq(fixture_append_missing(folder, plan), EAB_OK, "%s", eab_last_error());
@@ -144,12 +144,12 @@ static void resume_from_every_byte(const char *spec) {
 
 Test(run_folder, resumes_from_every_byte, .timeout = 300) { resume_from_every_byte(fixture_small_spec); }
 
-/* All rows of a mixture, the whole's and its parts', are one commit. */
+/* The rows of a mixture and of its parts are one commit. */
 Test(run_folder, resumes_mixtures_from_every_byte, .timeout = 300) {
     resume_from_every_byte("[task mixture]\nparts = recurrence + recurrence(delay=2)\n[train]\nmechanism = dpa, ea\n");
 }
 
-Test(run_folder, opening_what_is_in_order_changes_nothing) {
+Test(run_folder, reopening_changes_nothing) {
     eab_plan plan = fixture_plan(fixture_small_spec);
     char *path = fixture_folder();
     complete(path, &plan);
@@ -166,7 +166,7 @@ Test(run_folder, opening_what_is_in_order_changes_nothing) {
     eab_plan_free(&plan);
 }
 
-Test(run_folder, failed_cells_are_done_again) {
+Test(run_folder, failed_cells_are_trained_again) {
     eab_plan plan = fixture_plan(fixture_small_spec);
     char *whole = fixture_folder(), *path = fixture_folder();
     GString *final[TABLES];
@@ -221,7 +221,7 @@ Test(run_folder, reading_changes_nothing) {
     eab_plan_free(&plan);
 }
 
-/* Each mistake: the table, what is replaced in it by what, and the expected message. */
+/* Each case: the file, the text to replace, its replacement, and the expected message. */
 Test(run_folder, damage_is_refused_and_left_alone) {
     static const struct {
         const char *name, *from, *to, *message;
@@ -313,7 +313,7 @@ Test(run_folder, a_second_row_and_another_plan_are_refused) {
     eab_plan_free(&other);
 }
 
-/* A folder of a part of the spec becomes one of the whole spec. */
+/* A folder with cells of a part of the spec is continued with the whole spec. */
 Test(run_folder, a_plan_may_grow) {
     eab_plan plan = fixture_plan(fixture_small_spec);
     eab_plan part = fixture_plan("[task recurrence]\nbasis = 4\n[model]\nd_model = 8\nheads = 2\n"
@@ -360,7 +360,7 @@ Test(run_folder, one_process_at_a_time) {
     cr_expect_not(g_file_test(lock, G_FILE_TEST_EXISTS));
 
     fixture_write(path, ".lock", "\x01\x02 hostile \n text",
-                  17); /* another program holds it and has written nonsense */
+                  17); /* locked by another program, which has written other text */
     const int fd = open(lock, O_RDWR);
     cr_assert_eq(flock(fd, LOCK_EX), 0);
     expect_refused(path, &plan, EAB_BAD_INPUT, "is in use by");
@@ -388,8 +388,8 @@ Test(run_folder, places_that_cannot_be_written) {
     eab_plan_free(&plan);
 }
 
-/* The disk fills up while rows are appended: the tables stay whole, later calls fail, and a resume completes the
- * run. */
+/* The disk fills up while rows are appended: the tables have whole rows only, later calls fail, and a resume completes
+ * the run. */
 static void fill_and_resume(const char *path, const eab_plan *plan, void (*limit)(const char *, bool),
                             const char *reason) {
     char *whole = fixture_folder();
@@ -415,8 +415,8 @@ static void fill_and_resume(const char *path, const eab_plan *plan, void (*limit
     fixture_remove(whole);
 }
 
-/* RLIMIT_FSIZE with SIGXFSZ ignored makes write(2) short, then fail: in the middle of the row that
- * crosses the limit. */
+/* With RLIMIT_FSIZE set and SIGXFSZ ignored, write(2) writes the row that crosses the limit only in part; the next one
+ * fails. */
 static void limit_file_size(const char *path, bool on) {
     (void)path;
     struct rlimit limit;
@@ -434,7 +434,7 @@ Test(run_folder, file_size_limit) {
     eab_plan_free(&plan);
 }
 
-/* A file system of a few pages, where mounting one is allowed. */
+/* Fills a file system of a few pages; skipped where none can be mounted. */
 static void fill_file_system(const char *path, bool on) {
     char *filler = g_build_filename(path, "filler", NULL);
     if (on) {
@@ -459,7 +459,7 @@ Test(run_folder, full_disk) {
                                  "[train]\nmechanism = dpa, ea\nsteps = 40\n");
     fill_and_resume(path, &plan, fill_file_system, "No space left on device");
 
-    fill_file_system(path, true); /* now it is full before the sweep begins */
+    fill_file_system(path, true); /* full before the sweep begins */
     GString *before[TABLES];
     read_tables(path, before);
     eab_plan grown = fixture_plan("[task recurrence]\nbasis = 2:10\n[model]\nd_model = 8\nheads = 2\n"
@@ -516,7 +516,7 @@ Test(run_folder, manifest) {
     eab_plan_free(&plan);
 }
 
-Test(run_folder, leftovers_of_a_replacement_go) {
+Test(run_folder, leftovers_of_a_replacement_are_removed) {
     eab_plan plan = fixture_plan(fixture_small_spec);
     char *path = fixture_folder();
     fixture_write(path, "accuracy.csv.new", "half of a ta", 12);
@@ -528,7 +528,7 @@ Test(run_folder, leftovers_of_a_replacement_go) {
     eab_plan_free(&plan);
 }
 
-Test(run_folder, curves_and_geometry_only_where_asked_for) {
+Test(run_folder, curves_and_geometry_only_on_request) {
     eab_plan plan = fixture_plan(fixture_small_spec);
     char *path = fixture_folder();
     eab_run_settings settings = fixture_settings;

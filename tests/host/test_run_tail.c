@@ -1,4 +1,5 @@
-/* Tables that end too early, as after a crash of the machine: lost cells are trained again. Errors show rows safely. */
+/* Tables that end too early, as after a crash of the machine: lost cells are trained again. Error messages about rows
+ * are printable. */
 #include <criterion/criterion.h>
 #include <glib.h>
 #include <stdio.h>
@@ -15,7 +16,7 @@ static const char spec[] = "[task recurrence]\nbasis = 4\ndelay = 2, 3\n[model]\
 
 static const char *table_name(int table) { return eab_run_table((eab_table)table)->file_name; }
 
-/* Opens, appends what is missing, closes; how many cells were missing. */
+/* Opens, appends the missing cells, closes; returns how many were missing. */
 static int64_t complete(const char *path, const eab_plan *plan) {
     eab_run_settings settings = fixture_settings;
     eab_run_folder *folder = NULL;
@@ -34,7 +35,7 @@ static int64_t complete(const char *path, const eab_plan *plan) {
     return missing;
 }
 
-/* Cuts one table at this size, optionally with noise after the cut, and resumes. */
+/* Cuts one table at this size, with noise after the cut if requested, and resumes. */
 static void lose_and_resume(const char *path, const eab_plan *plan, GString *const whole[TABLES], int table, gsize size,
                             bool noise) {
     GString *cut = g_string_new_len(whole[table]->str, (gssize)size);
@@ -42,7 +43,7 @@ static void lose_and_resume(const char *path, const eab_plan *plan, GString *con
     fixture_write(path, table_name(table), cut->str, cut->len);
     g_string_free(cut, TRUE);
     const int64_t missing = complete(path, plan);
-    cr_expect(missing > 0, "%s cut at %zu: nothing was done again", table_name(table), (size_t)size);
+    cr_expect(missing > 0, "%s cut at %zu: nothing was trained again", table_name(table), (size_t)size);
     for (int other = 0; other < TABLES; other++) {
         GString *text = fixture_read(path, table_name(other));
         cr_assert(g_string_equal(text, whole[other]), "%s cut at %zu: %s differs", table_name(table), (size_t)size,
@@ -51,7 +52,7 @@ static void lose_and_resume(const char *path, const eab_plan *plan, GString *con
     }
 }
 
-Test(run_tail, what_a_table_lost_is_done_again) {
+Test(run_tail, lost_rows_are_trained_again) {
     eab_plan plan = fixture_plan(spec);
     char *path = fixture_folder();
     GString *whole[TABLES];
@@ -61,7 +62,7 @@ Test(run_tail, what_a_table_lost_is_done_again) {
     for (int table = 0; table < TABLES; table++) {
         const gsize header = (gsize)(strchr(whole[table]->str, '\n') - whole[table]->str) + 1;
         for (gsize size = whole[table]->len - 1; size >= header; size -= MIN(size, 97)) {
-            /* Where curves or geometry end with a whole row between two cells, nothing shows that there was more. */
+            /* If curves or geometry end with a whole row between two cells, nothing shows that rows were lost. */
             if (whole[table]->str[size - 1] == '\n' && table >= EAB_TABLE_CURVES) continue;
             lose_and_resume(path, &plan, whole, table, size, false);
             lose_and_resume(path, &plan, whole, table, size, true);
@@ -72,8 +73,8 @@ Test(run_tail, what_a_table_lost_is_done_again) {
     eab_plan_free(&plan);
 }
 
-/* A cell without a curve, trained without --save-curves, is not trained again. */
-Test(run_tail, what_was_never_there_is_not_missed) {
+/* Cells trained without --save-curves are not trained again for their curves. */
+Test(run_tail, rows_that_were_never_saved_are_not_missing) {
     eab_plan plan = fixture_plan(spec);
     char *path = fixture_folder();
     eab_run_settings settings = fixture_settings;
@@ -88,7 +89,7 @@ Test(run_tail, what_was_never_there_is_not_missed) {
     eab_plan_free(&plan);
 }
 
-/* Found by fuzz_resume: bytes of a row went into the message unescaped. */
+/* Found by fuzz_resume: a message had bytes of a row unescaped. */
 Test(run_tail, an_error_on_a_row_is_one_printable_line) {
     static const char *const names[] = {"status", "task", "level", "token_accuracy", "cell"};
     eab_plan plan = fixture_plan(spec);
@@ -121,7 +122,7 @@ Test(run_tail, an_error_on_a_row_is_one_printable_line) {
     eab_plan_free(&plan);
 }
 
-/* A message that is too long is not cut within a character. */
+/* A long message is not cut within a character. */
 Test(run_tail, a_long_error_stays_valid_text) {
     GString *text = g_string_new(NULL);
     for (int i = 0; i < 2000; i++) g_string_append(text, "\xE2\x82\xAC");

@@ -1,4 +1,4 @@
-/* The columns of the tables, and their values. */
+/* The tables: columns and values. */
 #include <criterion/criterion.h>
 #include <locale.h>
 #include <math.h>
@@ -69,7 +69,7 @@ Test(tables, headers) {
     g_string_free(text, TRUE);
 }
 
-/* Every column is once in a header, also when several families share an option's name. */
+/* No column is twice in a header, also if several families have an option of one name. */
 Test(tables, columns_are_distinct) {
     GString *text = g_string_new(NULL);
     eab_table_header(eab_run_table(EAB_TABLE_ACCURACY), text);
@@ -82,7 +82,7 @@ Test(tables, columns_are_distinct) {
 }
 
 Test(tables, rows) {
-    setlocale(LC_ALL, "de_DE.UTF-8"); /* decimal commas would be a disaster, where it is installed */
+    setlocale(LC_ALL, "de_DE.UTF-8"); /* if it is installed: no decimal commas in a table */
     eab_plan plan = fixture_plan("[task recurrence]\nbasis = 8\n[train]\nmechanism = ea\nlr = 0.015\nseed = 7\n");
     eab_cell_result result = fixture_result(&plan.cells[0]);
     result.status = EAB_CELL_OK;
