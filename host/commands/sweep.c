@@ -96,7 +96,7 @@ static int check_precisions(const eab_sweep *sweep, const eab_plan *plan) {
     return EAB_OK;
 }
 
-/* Opens the device once, to check that it works and to describe it. */
+/* Describes the device, which also checks that it can be opened. */
 static int describe_device(eab_sweep *sweep, const eab_plan *plan) {
     eab_device *device;
     EAB_TRY(check_precisions(sweep, plan));
@@ -166,12 +166,12 @@ static int check(arguments *a) {
     return check_times(a);
 }
 
-/* Connects the processes that a launcher started, and divides the machine's devices or cores among those on it. The
- * exit code, or -1 to continue. */
+/* Connects the processes that a launcher started, and divides a machine's devices or cores among its processes. Returns
+ * an exit code, or -1 to continue. */
 static int join_ranks(const arguments *a, const eab_launch *launch, eab_sweep *sweep) {
     const eab_backend *backend = eab_backend_from_name(sweep->backend);
     if (launch->tasks < 2 || a->shard) return -1;
-    if (a->dry_run) return launch->rank == 0 ? -1 : EAB_EXIT_DONE; /* the first prints it */
+    if (a->dry_run) return launch->rank == 0 ? -1 : EAB_EXIT_DONE; /* the first one prints */
     const int status = eab_ranks_open(eab_system_core_hash(), &sweep->ranks, &sweep->place);
     if (status) return launch->rank == 0 ? eab_command_error("sweep", status) : eab_exit_code(status);
     const eab_ranks_place *place = &sweep->place;
@@ -213,7 +213,8 @@ static int take_restart(eab_sweep *sweep, const eab_plan *plan) {
     return EAB_OK;
 }
 
-/* Replaces this process by a new one with the same command; its number, output and parent stay. Returns on an error. */
+/* Replaces this process by a new one with the same command; its id, output and parent stay. Returns only after an
+ * error. */
 static void restart_process(int argc, char **argv, const eab_sweep_restart *restart) {
     char **words = g_new0(char *, (gsize)argc + 2), text[80];
     g_snprintf(text, sizeof text, "%" PRId64 ":%d:%d:%.3f", restart->suspects.first, restart->suspects.cells,
@@ -251,7 +252,7 @@ static int sweep_plan(const arguments *a, eab_sweep *sweep) {
     return code;
 }
 
-/* Wrong arguments are wrong in all processes; only the first one reports them. */
+/* All processes have the same wrong arguments; only the first one reports them. */
 static int hide_stderr(void) {
     const int kept = dup(STDERR_FILENO), nowhere = open("/dev/null", O_WRONLY | O_CLOEXEC);
     if (kept >= 0 && nowhere >= 0) dup2(nowhere, STDERR_FILENO);

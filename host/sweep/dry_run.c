@@ -25,8 +25,8 @@ static double flop_per_step(const eab_config *config) {
     return eab_config_flop_per_token(config) * config->batch * config->context;
 }
 
-/* A cell's work with its evaluations. Each is a forward pass, a third of a step's work for each token, for each part of
- * a mixture: one at every eval_every steps, one held out, and a few for the rollout. */
+/* A cell's work with its evaluations: one every eval_every steps, one on held-out sequences, and the rollout, which
+ * counts as a few. Each is a forward pass for each part of a mixture: a third of a step's work for each token. */
 static double flop_with_evaluation(const eab_config *config) {
     const double evaluations =
         (ceil((double)config->steps / (double)config->eval_every) + 8) * eab_config_part_count(config);
@@ -58,8 +58,8 @@ static int drop_result(void *context, int64_t index, const eab_cell_result *resu
     return EAB_OK;
 }
 
-/* Measures the rate of training while a pool runs, once the first steps, which find cold caches, are done: FLOP per
- * second of all workers, 0 if nothing was trained. */
+/* Measures the rate of training while a pool runs: FLOP per second of all workers, 0 if nothing was trained. The first
+ * steps do not count: their caches are cold. */
 static double measure_rate(eab_pool *pool, const eab_config *config, double step_tokens) {
     const double begin_s = eab_now_s();
     double first_s = 0, first_tokens = 0, now_s = 0, tokens_per_s = 0;
@@ -81,7 +81,7 @@ static double measure_rate(eab_pool *pool, const eab_config *config, double step
     return tokens_per_s * eab_config_flop_per_token(config);
 }
 
-/* Trains this cell with all workers, without evaluation, for long enough to measure the rate. */
+/* Trains this cell with all workers, without evaluations, until the rate is measured. */
 static calibration calibrate(const eab_sweep *sweep, const eab_config *config, double workers) {
     const int64_t copies = (int64_t)workers * sweep->fleet;
     calibration found = {.flop_per_step = flop_per_step(config)};

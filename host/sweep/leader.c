@@ -155,7 +155,7 @@ bool eab_leader_is_busy(const eab_leader *leader) {
 
 bool eab_leader_interrupted(const eab_leader *leader) { return leader->interrupted; }
 
-/* ---- from the first message to the last -------------------------------------------------------------------------- */
+/* ---- from hello to goodbye --------------------------------------------------------------------------------------- */
 
 static bool all_met(const eab_leader *leader) {
     for (int rank = 1; rank < leader->count; rank++)

@@ -34,7 +34,7 @@ struct eab_pool {
     pthread_mutex_t mutex;           /* protects everything below */
     double flop_done, flop_restored; /* of complete fleets */
     double tokens_done;              /* of fleets that ended */
-    int status;                      /* the first error that is not only a cell's */
+    int status;                      /* the first error that is not only one cell's */
     bool lost;                       /* a device could not be opened again */
     eab_suspects suspects;
     char line[768];
@@ -94,7 +94,7 @@ static void close_device(pool_worker *worker) {
     worker->device = NULL;
 }
 
-/* The files of these cells, for g_strfreev; NULL where none are saved. */
+/* The files of these cells, for g_strfreev; NULL if none are saved. */
 static char **list_files(const eab_pool *pool, bool saved, const char *kind, const int64_t *indices, int32_t members) {
     char **paths = saved ? g_new0(char *, (gsize)members + 1) : NULL;
     for (int32_t i = 0; saved && i < members; i++)
@@ -256,7 +256,7 @@ static int start_workers(eab_pool *pool) {
     int error = 0;
     pool->workers = g_new0(pool_worker, (gsize)count);
     atomic_store(&pool->alive, count);
-    sigfillset(&all); /* the starting thread handles signals: a worker may be in the middle of a write */
+    sigfillset(&all); /* workers block signals, which could interrupt their writes; the starting thread handles them */
     pthread_sigmask(SIG_SETMASK, &all, &before);
     while (pool->started < count && !error) {
         pool_worker *worker = &pool->workers[pool->started];

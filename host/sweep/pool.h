@@ -2,7 +2,7 @@
  *
  * A cell's result does not depend on the worker or the moment; only the order of the results does. A fleet that does
  * not fit into memory or fails is halved and trained again, until the failing cell is alone: only that cell fails. A
- * device that failed is opened again for this; where it cannot be, a new process must resume (eab_suspects).
+ * device that failed is opened again for this; if that fails, a new process must resume (eab_suspects).
  */
 #ifndef EAB_SWEEP_POOL_H
 #define EAB_SWEEP_POOL_H
@@ -24,15 +24,16 @@ typedef int (*eab_pool_trainer)(eab_device *device, int32_t members, const eab_c
 
 typedef struct {
     const char *backend;
-    int device;                                            /* its index */
-    int32_t workers;                                       /* threads */
-    eab_queue *queue;                                      /* of the fleets to train; it must outlive the pool */
-    const char *run;                                       /* the run's folder, for models, geometry and checkpoints */
-    bool save_models, save_geometry, keep_curves, abandon; /* of eab_train_options */
-    double checkpoint_every_s;                             /* 0: no checkpoints */
-    bool checkpoint_adaptive;
-    eab_pool_trainer train; /* NULL: eab_train_fleet */
-    eab_profile *profile;   /* of all workers, complete when the pool is finished; may be NULL */
+    int device;       /* its index */
+    int32_t workers;  /* threads */
+    eab_queue *queue; /* of the fleets to train; it must outlive the pool */
+    const char *run;  /* the run's folder, for models, geometry and checkpoints */
+    bool save_models, save_geometry;
+    bool keep_curves, abandon; /* eab_train_options */
+    double checkpoint_every_s; /* 0: no checkpoints */
+    bool checkpoint_adaptive;  /* eab_train_checkpoint */
+    eab_pool_trainer train;    /* NULL: eab_train_fleet */
+    eab_profile *profile;      /* of all workers, complete when the pool is finished; may be NULL */
 
     /* Called in the workers' threads, with `context`. All but the sink may be NULL. */
     void *context;
@@ -52,6 +53,7 @@ int eab_pool_start(const eab_pool_settings *settings, const eab_cell *cells, eab
 /* Makes the workers end within about one training step. Any thread, any time. */
 void eab_pool_stop(eab_pool *pool);
 
+/* Whether all workers have ended. */
 bool eab_pool_has_ended(eab_pool *pool);
 
 typedef struct {
@@ -68,8 +70,8 @@ void eab_pool_measure(eab_pool *pool, eab_pool_progress *progress);
 bool eab_pool_lost_device(eab_pool *pool, eab_suspects *suspects);
 
 /* Stops the workers if they still run, waits for them and frees the pool. EAB_OK if every cell has a result,
- * EAB_INTERRUPTED if the pool was stopped, else the first error: the sink's, or the device's where no worker could
- * continue. */
+ * EAB_INTERRUPTED if the pool was stopped, else the first error: the sink's, or the device's that a worker could not
+ * recover from. */
 int eab_pool_finish(eab_pool *pool);
 
 #endif

@@ -33,7 +33,7 @@ void eab_progress_free(eab_progress *progress);
 double eab_progress_eta_s(const eab_progress *progress, const eab_progress_state *state);
 double eab_progress_tokens_per_s(const eab_progress *progress);
 
-/* Redraws the live line, at most 10 times a second; otherwise writes a plain line after half a minute without one. The
+/* Redraws the live line, at most 10 times a second; the plain form writes a line after half a minute without one. The
  * first call starts the clock of the ETA. */
 void eab_progress_update(eab_progress *progress, const eab_progress_state *state);
 

@@ -33,7 +33,7 @@ void eab_queue_add(eab_queue *queue, const eab_fleet *fleet);
 void eab_queue_stop(eab_queue *queue);
 
 typedef struct {
-    int64_t waiting; /* fleets that nobody has taken; 0 in a queue that is stopped */
+    int64_t waiting; /* fleets that were not taken; 0 in a queue that is stopped */
     int64_t running; /* taken and not ended */
     bool complete;   /* every fleet was taken and is complete */
     double flop;     /* of all fleets */

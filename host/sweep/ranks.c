@@ -61,7 +61,7 @@ int eab_ranks_open(uint64_t token, const eab_ranks **api, eab_ranks_place *place
                         launch.launcher, launch.tasks, instead);
     if (!launch.can_connect)
         return eab_fail(EAB_BAD_INPUT,
-                        "%s started %d tasks and does not tell them how to connect (srun: --mpi=pmix or pmi2); %s",
+                        "%s started %d tasks without a way to connect them (srun: --mpi=pmix or pmi2); %s",
                         launch.launcher, launch.tasks, instead);
     void *library = eab_module_open("eabench_mpi", true);
     if (!library || !eab_module_find(library, "eab_ranks_by_mpi", api, sizeof *api)) {
@@ -69,7 +69,8 @@ int eab_ranks_open(uint64_t token, const eab_ranks **api, eab_ranks_place *place
         return eab_fail(EAB_UNSUPPORTED, "MPI cannot be loaded: %s; %s", reason ? reason : "not found", instead);
     }
     if ((*api)->version != EAB_RANKS_VERSION)
-        return eab_fail(EAB_UNSUPPORTED, "libeabench_mpi.so beside the program is of another build; build both again");
+        return eab_fail(EAB_UNSUPPORTED,
+                        "libeabench_mpi.so beside the program is from another build; build both again");
     if (!(*api)->open(token, place, error, sizeof error))
         return eab_fail(EAB_UNSUPPORTED, "MPI cannot be started: %s", error);
     if (place->count == launch.tasks) return EAB_OK;

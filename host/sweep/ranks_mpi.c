@@ -1,5 +1,5 @@
-/* ranks.h by MPI: a library that the program loads when a launcher started it (any MPI 3). All calls are of one thread
- * and none of them waits but the first and the last, so that training goes on beside them. */
+/* ranks.h by MPI (any MPI 3): a library that the program loads if a launcher started it. One thread makes all calls.
+ * Only open and close wait, so that training continues during the others. */
 #include <mpi.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,7 +16,7 @@ typedef struct pending {
 static MPI_Comm all = MPI_COMM_NULL;
 static pending *unsent;
 
-static bool is_well(int code, char *error, size_t size) {
+static bool is_success(int code, char *error, size_t size) {
     char text[MPI_MAX_ERROR_STRING] = "";
     int length = 0;
     if (code == MPI_SUCCESS) return true;
@@ -25,25 +25,22 @@ static bool is_well(int code, char *error, size_t size) {
     return false;
 }
 
-/* The place among those on this machine, and among those of them with the same token. */
+/* Fills in the rank's place among those on this machine, and among those of them with the same token. */
 static int find_node(uint64_t token, eab_ranks_place *place) {
-    MPI_Comm node, same;
+    MPI_Comm node;
     int code = MPI_Comm_split_type(all, MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL, &node);
     if (code) return code;
     MPI_Comm_rank(node, &place->node_rank);
     MPI_Comm_size(node, &place->node_count);
+    place->same_rank = place->same_count = 0;
     uint64_t *tokens = calloc((size_t)place->node_count, sizeof *tokens);
     if (!tokens) return MPI_ERR_NO_MEM;
     code = MPI_Allgather(&token, 1, MPI_UINT64_T, tokens, 1, MPI_UINT64_T, node);
-    int colour = 0; /* the first rank with the same token */
-    while (colour < place->node_rank && tokens[colour] != token) colour++;
-    free(tokens);
-    if (!code) code = MPI_Comm_split(node, colour, place->node_rank, &same);
-    if (!code) {
-        MPI_Comm_rank(same, &place->same_rank);
-        MPI_Comm_size(same, &place->same_count);
-        MPI_Comm_free(&same);
+    for (int i = 0; i < place->node_count; i++) {
+        place->same_count += tokens[i] == token;
+        place->same_rank += tokens[i] == token && i < place->node_rank;
     }
+    free(tokens);
     MPI_Comm_free(&node);
     return code;
 }
@@ -51,7 +48,7 @@ static int find_node(uint64_t token, eab_ranks_place *place) {
 static bool open_mpi(uint64_t token, eab_ranks_place *place, char *error, size_t size) {
     int level = MPI_THREAD_SINGLE;
     int code = MPI_Init_thread(NULL, NULL, MPI_THREAD_FUNNELED, &level);
-    if (!is_well(code, error, size)) return false;
+    if (!is_success(code, error, size)) return false;
     if (level < MPI_THREAD_FUNNELED) {
         snprintf(error, size, "this MPI does not allow threads (MPI_THREAD_FUNNELED)");
         return false;
@@ -61,11 +58,11 @@ static bool open_mpi(uint64_t token, eab_ranks_place *place, char *error, size_t
     if (!code) code = MPI_Comm_rank(all, &place->rank);
     if (!code) code = MPI_Comm_size(all, &place->count);
     if (!code) code = find_node(token, place);
-    return is_well(code, error, size);
+    return is_success(code, error, size);
 }
 
-/* Frees what has left. */
-static void sweep_unsent(void) {
+/* Frees the messages that were sent. */
+static void free_sent(void) {
     for (pending **link = &unsent; *link;) {
         pending *own = *link;
         int done = 0;
@@ -73,19 +70,19 @@ static void sweep_unsent(void) {
             link = &own->next;
             continue;
         }
-        *link = own->next; /* sent, or never to be */
+        *link = own->next; /* sent, or its sending failed */
         free(own);
     }
 }
 
 static bool send_bytes(int to, const void *bytes, size_t size) {
-    sweep_unsent();
+    free_sent();
     pending *own = malloc(sizeof *own + size);
     if (!own) return false;
     memcpy(own->bytes, bytes, size);
     if (MPI_Isend(own->bytes, (int)size, MPI_BYTE, to, 0, all, &own->request) != MPI_SUCCESS) {
         free(own);
-        return false; /* NOLINT(clang-analyzer-optin.mpi.MPI-Checker): what was not begun is not waited for */
+        return false; /* NOLINT(clang-analyzer-optin.mpi.MPI-Checker): a send that did not begin needs no wait */
     }
     own->next = unsent;
     unsent = own;
@@ -95,7 +92,7 @@ static bool send_bytes(int to, const void *bytes, size_t size) {
 static void *receive_bytes(int *from, size_t *size) {
     MPI_Status status;
     int here = 0, count = 0;
-    if (unsent) sweep_unsent();
+    if (unsent) free_sent();
     if (MPI_Iprobe(MPI_ANY_SOURCE, 0, all, &here, &status) != MPI_SUCCESS || !here) return NULL;
     MPI_Get_count(&status, MPI_BYTE, &count);
     char *bytes = malloc((size_t)count + 1);
@@ -111,12 +108,12 @@ static void *receive_bytes(int *from, size_t *size) {
 }
 
 static bool is_idle(void) {
-    sweep_unsent();
+    free_sent();
     return !unsent;
 }
 
 static void close_mpi(void) {
-    while (unsent) sweep_unsent();
+    while (unsent) free_sent();
     MPI_Comm_free(&all);
     MPI_Finalize();
 }

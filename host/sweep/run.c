@@ -45,13 +45,13 @@ static void begin_stopping(eab_sweep_session *session) {
                                               : "the time limit is reached; stopping");
 }
 
-/* Like a kill, which the tables survive at any instant. */
+/* As safe as a kill: the tables survive one at any instant. */
 static void end_at_once(eab_sweep_session *session) {
     eab_progress_note(session->progress, "interrupted again: ended at once; what is on the disk stays");
     _exit(EAB_EXIT_INTERRUPTED);
 }
 
-/* Reports what happens until the pool's workers have ended; stops them at an interrupt, an error or the time limit. */
+/* Reports progress until the workers have ended; stops them at an interrupt, an error or the time limit. */
 static void watch(eab_sweep_session *session) {
     const double limit_s = session->started_s + session->sweep->time_limit_s;
     bool stopping = false, ended = false;
@@ -137,7 +137,7 @@ static int train_search(eab_sweep_session *session, const int32_t *fleets) {
     return status;
 }
 
-/* Stops the followers. Where nobody stopped the sweep, a follower's first error did and is returned. */
+/* Stops the followers. Returns `status`, or a follower's first error if that is what ended the sweep. */
 static int stop_followers(eab_sweep_session *session, int status) {
     char *line = g_strdup(status ? eab_last_error() : "");
     const bool requested = is_interrupted(session) || session->over_time;
@@ -149,7 +149,7 @@ static int stop_followers(eab_sweep_session *session, int status) {
     return status;
 }
 
-/* Measures the device's peak and, where the fleet is automatic, how many cells fill it: *fleets by a cell's index. */
+/* Measures the device's peak and, if the fleet size is automatic, how many cells fill it: *fleets by a cell's index. */
 static int measure_device(eab_sweep_session *session, const int64_t *todo, int64_t count, int32_t **fleets) {
     const eab_sweep *sweep = session->sweep;
     eab_device *device;
@@ -202,7 +202,7 @@ static int train_rest(eab_sweep_session *session) {
 
 /* ---- the end ------------------------------------------------------------------------------------------------- */
 
-/* Prints the results and closes the folder. Returns `status`, or the folder's error where that is the first. */
+/* Prints the results and closes the folder. Returns `status`, or the folder's error if that came first. */
 static int close_folder(eab_sweep_session *session, int status, eab_run_summary *summary) {
     const eab_sweep *sweep = session->sweep;
     char *reason = g_strdup(status ? eab_last_error() : "");
@@ -241,7 +241,7 @@ static int report_outcome(eab_sweep_session *session, int status, const eab_run_
     return code;
 }
 
-/* Whether a new process must resume, and if so with what. */
+/* Whether a new process must resume; completes sweep->restart for it. */
 static bool needs_restart(eab_sweep_session *session, int status) {
     eab_sweep_restart *restart = session->sweep->restart;
     if (!restart) return false;
@@ -253,7 +253,7 @@ static bool needs_restart(eab_sweep_session *session, int status) {
     return true;
 }
 
-/* ---- from begin to end --------------------------------------------------------------------------------------- */
+/* ---- the whole sweep ----------------------------------------------------------------------------------------- */
 
 /* Connects to the followers, if there are any, and opens the folder. */
 static int open_session(eab_sweep_session *session) {

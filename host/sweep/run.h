@@ -1,4 +1,4 @@
-/* A sweep: what it was asked to do, and its run, alone or as one of several processes. */
+/* A sweep: its settings, and its run in one process or as one of several. */
 #ifndef EAB_SWEEP_RUN_H
 #define EAB_SWEEP_RUN_H
 
@@ -21,21 +21,21 @@ typedef struct {
     const char *backend;     /* resolved: never "auto" */
     int device;
     int32_t workers, fleet;    /* fleet 0: what fills the device, for each shape of model */
-    double time_limit_s;       /* then the sweep stops as if interrupted */
+    double time_limit_s;       /* after this time the sweep stops as if interrupted */
     double checkpoint_every_s; /* 0: no checkpoints */
     eab_progress_kind progress;
     bool checkpoint_adaptive; /* eab_train_checkpoint */
     bool dry_run, save_models, save_curves, save_geometry, profile;
     bool search;                    /* train only the cells that show the frontiers: search.h */
     char *command;                  /* the command line, quoted for a shell */
-    char *resume_command;           /* the same, beginning with the name by which the program was called */
+    char *resume_command;           /* the same, with the name by which the program was called */
     char description[256], isa[32]; /* of the device; of the CPU kernels, or "" */
-    const eab_ranks *ranks;         /* to the other processes of the sweep; NULL: it is the only one */
+    const eab_ranks *ranks;         /* messages to the sweep's other processes; NULL: there are none */
     eab_ranks_place place;          /* among them */
-    bool resumed;                   /* a process before this one lost its device: cells that failed there stay failed */
+    bool resumed;                   /* an earlier process lost its device: cells that failed there stay failed */
     eab_suspects suspects;          /* what that process was training */
     double elapsed_s;               /* of the time limit, before this process */
-    eab_sweep_restart *restart;     /* written: whether a new process must resume; NULL: none can */
+    eab_sweep_restart *restart;     /* output: whether a new process must resume; NULL: none can */
 } eab_sweep;
 
 /* Trains the cells that are not done, leading the other processes if there are any. Returns the exit code. */

@@ -5,25 +5,33 @@
 
 #include "spec/cell_task.h"
 
-/* A rung of a ladder. */
+/* A cell of the plan. Sorted by group, level and seed. */
 typedef struct {
+    int64_t cell;
+    guint group;
     double complexity_bits;
-    char *name;
-    GArray *cells; /* int64_t */
+    const char *level; /* one pointer for equal names */
+    int64_t seed;
+    guint rate; /* place of its lr in the group's rates */
+} entry;
+
+/* Entries of one level. */
+typedef struct {
+    const entry *begin, *end;
 } rung;
 
 typedef struct {
     char *name;
-    GArray *seeds, *rates; /* double, in the plan's order */
-    GPtrArray *rungs;      /* from the easiest to the hardest */
-    int64_t cells;
+    GArray *rates; /* double, in the plan's order */
+    GArray *rungs; /* rung, from the easiest to the hardest */
 } group;
 
 struct eab_search {
     const eab_plan *plan;
-    GPtrArray *groups;  /* in the plan's order */
-    guint *seed, *rate; /* [plan->count]: places in the lists of the cell's group */
-    uint8_t *known;     /* [plan->count]: eab_search_outcome */
+    entry *entries;       /* [plan->count] */
+    GStringChunk *levels; /* their names */
+    GPtrArray *groups;    /* in the plan's order */
+    uint8_t *known;       /* [plan->count]: eab_search_outcome */
 };
 
 /* ---- groups -------------------------------------------------------------------------------------------------- */
@@ -72,95 +80,83 @@ static guint place_of(GArray *values, double value) {
     return values->len - 1;
 }
 
-static void rung_free(gpointer pointer) {
-    rung *self = pointer;
-    g_array_free(self->cells, TRUE);
-    g_free(self->name);
-    g_free(self);
-}
-
 static void group_free(gpointer pointer) {
     group *self = pointer;
-    g_ptr_array_free(self->rungs, TRUE);
-    g_array_free(self->seeds, TRUE);
+    g_array_free(self->rungs, TRUE);
     g_array_free(self->rates, TRUE);
     g_free(self->name);
     g_free(self);
 }
 
-static group *group_new(const eab_plan *plan, const eab_config *config) {
-    group *self = g_new0(group, 1);
-    self->name = group_name(plan, config);
-    self->seeds = g_array_new(FALSE, FALSE, sizeof(double));
-    self->rates = g_array_new(FALSE, FALSE, sizeof(double));
-    self->rungs = g_ptr_array_new_with_free_func(rung_free);
-    return self;
+static guint add_group(eab_search *search, const eab_config *config) {
+    group *self = g_new(group, 1);
+    *self = (group){group_name(search->plan, config), g_array_new(FALSE, FALSE, sizeof(double)),
+                    g_array_new(FALSE, FALSE, sizeof(rung))};
+    g_ptr_array_add(search->groups, self);
+    return search->groups->len - 1;
 }
 
-static rung *rung_new(const eab_config *config, const char *name) {
-    rung *self = g_new0(rung, 1);
-    self->complexity_bits = eab_config_complexity_bits(config);
-    self->name = g_strdup(name);
-    self->cells = g_array_new(FALSE, FALSE, sizeof(int64_t));
-    return self;
-}
-
-/* Adds the cell to its group and rung; both are made if they are new. The tables have them by their keys. */
-static void add_cell(eab_search *search, int64_t index, GHashTable *groups, GHashTable *rungs) {
-    const eab_config *config = &search->plan->cells[index].config;
+/* places: of the groups by their keys. */
+static void fill_entry(eab_search *search, int64_t cell, GHashTable *places) {
+    const eab_config *config = &search->plan->cells[cell].config;
     char level[EAB_LEVEL_NAME_SIZE], *key = group_key(config);
-    group *own = g_hash_table_lookup(groups, key);
-    if (!own) {
-        own = group_new(search->plan, config);
-        g_ptr_array_add(search->groups, own);
-        g_hash_table_insert(groups, g_strdup(key), own);
+    gpointer place;
+    if (!g_hash_table_lookup_extended(places, key, NULL, &place)) {
+        place = GUINT_TO_POINTER(add_group(search, config));
+        g_hash_table_insert(places, g_strdup(key), place);
     }
     eab_config_level_name(config, level, sizeof level);
-    char *rung_key = g_strconcat(key, "\n", level, NULL);
-    rung *at = g_hash_table_lookup(rungs, rung_key);
-    if (!at) {
-        at = rung_new(config, level);
-        g_ptr_array_add(own->rungs, at);
-        g_hash_table_insert(rungs, g_strdup(rung_key), at);
-    }
-    g_array_append_val(at->cells, index);
-    own->cells++;
-    search->seed[index] = place_of(own->seeds, (double)config->seed);
-    search->rate[index] = place_of(own->rates, config->lr);
-    g_free(rung_key);
+    const group *own = search->groups->pdata[GPOINTER_TO_UINT(place)];
+    search->entries[cell] = (entry){.cell = cell,
+                                    .group = GPOINTER_TO_UINT(place),
+                                    .complexity_bits = eab_config_complexity_bits(config),
+                                    .level = g_string_chunk_insert_const(search->levels, level),
+                                    .seed = config->seed,
+                                    .rate = place_of(own->rates, config->lr)};
     g_free(key);
 }
 
-static int compare_rungs(const void *a, const void *b) {
-    const rung *left = *(const rung *const *)a, *right = *(const rung *const *)b;
+static int compare_entries(const void *a, const void *b) {
+    const entry *left = a, *right = b;
+    if (left->group != right->group) return left->group < right->group ? -1 : 1;
     if (left->complexity_bits < right->complexity_bits) return -1;
     if (left->complexity_bits > right->complexity_bits) return 1;
-    return strcmp(left->name, right->name);
+    if (left->level != right->level) return strcmp(left->level, right->level);
+    if (left->seed != right->seed) return left->seed < right->seed ? -1 : 1;
+    return left->cell < right->cell ? -1 : left->cell > right->cell;
+}
+
+/* Finds the rungs of all groups in the sorted entries. */
+static void find_rungs(eab_search *search) {
+    const entry *const end = search->entries + search->plan->count;
+    for (const entry *at = search->entries; at < end;) {
+        const group *own = search->groups->pdata[at->group];
+        rung fresh = {at, at};
+        while (fresh.end < end && fresh.end->group == at->group && fresh.end->level == at->level) fresh.end++;
+        g_array_append_val(own->rungs, fresh);
+        at = fresh.end;
+    }
 }
 
 eab_search *eab_search_new(const eab_plan *plan) {
     eab_search *search = g_new(eab_search, 1);
     *search = (eab_search){.plan = plan,
+                           .entries = g_new(entry, (gsize)plan->count),
+                           .levels = g_string_chunk_new(4096),
                            .groups = g_ptr_array_new_with_free_func(group_free),
-                           .seed = g_new(guint, (gsize)plan->count),
-                           .rate = g_new(guint, (gsize)plan->count),
                            .known = g_new0(uint8_t, (gsize)plan->count)};
-    GHashTable *groups = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
-    GHashTable *rungs = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
-    for (int64_t i = 0; i < plan->count; i++) add_cell(search, i, groups, rungs);
-    g_hash_table_destroy(groups);
-    g_hash_table_destroy(rungs);
-    for (guint i = 0; i < search->groups->len; i++) {
-        const group *own = search->groups->pdata[i];
-        g_ptr_array_sort(own->rungs, compare_rungs);
-    }
+    GHashTable *places = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+    for (int64_t i = 0; i < plan->count; i++) fill_entry(search, i, places);
+    g_hash_table_destroy(places);
+    qsort(search->entries, (size_t)plan->count, sizeof *search->entries, compare_entries);
+    find_rungs(search);
     return search;
 }
 
 void eab_search_free(eab_search *search) {
     g_ptr_array_free(search->groups, TRUE);
-    g_free(search->seed);
-    g_free(search->rate);
+    g_string_chunk_free(search->levels);
+    g_free(search->entries);
     g_free(search->known);
     g_free(search);
 }
@@ -171,33 +167,32 @@ void eab_search_set(eab_search *search, int64_t cell, eab_search_outcome outcome
 
 /* ---- the search ---------------------------------------------------------------------------------------------- */
 
-/* What is known of one seed on one rung. A seed without cells there counts neither way. */
+static const rung *rung_at(const group *self, int32_t place) { return &g_array_index(self->rungs, rung, place); }
+
+/* The end of a seed's entries on a rung, and whether one of its cells is solved or unknown. */
 typedef struct {
-    int32_t cells, known, solved;
+    const entry *end;
+    bool solved, unknown;
 } seed_state;
 
-/* [seeds]; g_free. */
-static seed_state *measure_seeds(const eab_search *search, const group *self, const rung *at) {
-    seed_state *states = g_new0(seed_state, self->seeds->len);
-    for (guint i = 0; i < at->cells->len; i++) {
-        const int64_t cell = g_array_index(at->cells, int64_t, i);
-        seed_state *state = &states[search->seed[cell]];
-        state->cells++;
-        state->known += search->known[cell] != EAB_SEARCH_UNKNOWN;
-        state->solved += search->known[cell] == EAB_SEARCH_SOLVED;
+static seed_state measure_seed(const eab_search *search, const entry *begin, const rung *at) {
+    seed_state state = {.end = begin};
+    for (; state.end < at->end && state.end->seed == begin->seed; state.end++) {
+        state.solved = state.solved || search->known[state.end->cell] == EAB_SEARCH_SOLVED;
+        state.unknown = state.unknown || search->known[state.end->cell] == EAB_SEARCH_UNKNOWN;
     }
-    return states;
+    return state;
 }
 
-static eab_search_outcome judge(const eab_search *search, const group *self, const rung *at) {
+static eab_search_outcome judge(const eab_search *search, const rung *at) {
     int32_t seeds = 0, solved = 0, open = 0;
-    seed_state *states = measure_seeds(search, self, at);
-    for (guint seed = 0; seed < self->seeds->len; seed++) {
-        seeds += states[seed].cells > 0;
-        solved += states[seed].solved > 0;
-        open += !states[seed].solved && states[seed].known < states[seed].cells;
+    seed_state state;
+    for (const entry *begin = at->begin; begin < at->end; begin = state.end) {
+        state = measure_seed(search, begin, at);
+        seeds++;
+        solved += state.solved;
+        open += !state.solved && state.unknown;
     }
-    g_free(states);
     if (2 * solved >= seeds) return EAB_SEARCH_SOLVED;
     return 2 * (solved + open) < seeds ? EAB_SEARCH_UNSOLVED : EAB_SEARCH_UNKNOWN;
 }
@@ -208,21 +203,22 @@ static void bracket(const eab_search *search, const group *self, int32_t *solved
     *solved = -1;
     *not_solved = count;
     for (int32_t i = 0; i < count; i++)
-        if (judge(search, self, self->rungs->pdata[i]) == EAB_SEARCH_SOLVED) *solved = i;
+        if (judge(search, rung_at(self, i)) == EAB_SEARCH_SOLVED) *solved = i;
     for (int32_t i = count - 1; i > *solved; i--)
-        if (judge(search, self, self->rungs->pdata[i]) == EAB_SEARCH_UNSOLVED) *not_solved = i;
+        if (judge(search, rung_at(self, i)) == EAB_SEARCH_UNSOLVED) *not_solved = i;
+}
+
+/* The group's entries, of all rungs. */
+static rung all_rungs(const group *self) {
+    return (rung){rung_at(self, 0)->begin, rung_at(self, (int32_t)self->rungs->len - 1)->end};
 }
 
 /* Solved cells of the group by rate; g_free. */
 static int32_t *count_solved(const eab_search *search, const group *self) {
     int32_t *solved = g_new0(int32_t, self->rates->len);
-    for (guint i = 0; i < self->rungs->len; i++) {
-        const GArray *cells = ((const rung *)self->rungs->pdata[i])->cells;
-        for (guint k = 0; k < cells->len; k++) {
-            const int64_t cell = g_array_index(cells, int64_t, k);
-            solved[search->rate[cell]] += search->known[cell] == EAB_SEARCH_SOLVED;
-        }
-    }
+    const rung all = all_rungs(self);
+    for (const entry *at = all.begin; at < all.end; at++)
+        solved[at->rate] += search->known[at->cell] == EAB_SEARCH_SOLVED;
     return solved;
 }
 
@@ -235,22 +231,20 @@ static bool is_tried_before(guint a, guint b, const int32_t *solved, guint count
 
 /* One cell for each seed that is still open on this rung. */
 static int64_t want_rung(const eab_search *search, const group *self, const rung *at, int64_t *wanted) {
-    seed_state *states = measure_seeds(search, self, at);
     int32_t *solved = count_solved(search, self);
-    int64_t *best = g_new(int64_t, self->seeds->len), count = 0;
-    for (guint seed = 0; seed < self->seeds->len; seed++) best[seed] = -1;
-    for (guint i = 0; i < at->cells->len; i++) {
-        const int64_t cell = g_array_index(at->cells, int64_t, i);
-        const guint seed = search->seed[cell], rate = search->rate[cell];
-        if (states[seed].solved || search->known[cell] != EAB_SEARCH_UNKNOWN) continue;
-        if (best[seed] < 0 || is_tried_before(rate, search->rate[best[seed]], solved, self->rates->len))
-            best[seed] = cell;
+    int64_t count = 0;
+    seed_state state;
+    for (const entry *begin = at->begin; begin < at->end; begin = state.end) {
+        state = measure_seed(search, begin, at);
+        if (state.solved || !state.unknown) continue;
+        const entry *best = NULL;
+        for (const entry *own = begin; own < state.end; own++) {
+            if (search->known[own->cell] != EAB_SEARCH_UNKNOWN) continue;
+            if (!best || is_tried_before(own->rate, best->rate, solved, self->rates->len)) best = own;
+        }
+        wanted[count++] = best->cell;
     }
-    for (guint seed = 0; seed < self->seeds->len; seed++)
-        if (best[seed] >= 0) wanted[count++] = best[seed];
-    g_free(best);
     g_free(solved);
-    g_free(states);
     return count;
 }
 
@@ -262,26 +256,16 @@ int64_t eab_search_next(const eab_search *search, int64_t *wanted) {
         bracket(search, self, &solved, &not_solved);
         if (not_solved - solved <= 1) continue;
         const int32_t middle = solved + (not_solved - solved) / 2;
-        count += want_rung(search, self, self->rungs->pdata[middle], wanted + count);
+        count += want_rung(search, self, rung_at(self, middle), wanted + count);
     }
     return count;
 }
 
 /* ---- the end ------------------------------------------------------------------------------------------------- */
 
-static int64_t count_known(const eab_search *search, const group *self) {
-    int64_t known = 0;
-    for (guint i = 0; i < self->rungs->len; i++) {
-        const GArray *cells = ((const rung *)self->rungs->pdata[i])->cells;
-        for (guint k = 0; k < cells->len; k++)
-            known += search->known[g_array_index(cells, int64_t, k)] != EAB_SEARCH_UNKNOWN;
-    }
-    return known;
-}
-
-static const char *rung_name(const group *self, int32_t place) {
+static const char *level_name(const group *self, int32_t place) {
     const bool exists = place >= 0 && place < (int32_t)self->rungs->len;
-    return exists ? ((const rung *)self->rungs->pdata[place])->name : "none";
+    return exists ? rung_at(self, place)->begin->level : "none";
 }
 
 void eab_search_print(FILE *file, const eab_search *search) {
@@ -290,17 +274,19 @@ void eab_search_print(FILE *file, const eab_search *search) {
     for (guint i = 0; i < search->groups->len; i++) {
         const group *self = search->groups->pdata[i];
         width = MAX(width, strlen(self->name));
-        for (guint k = 0; k < self->rungs->len; k++) level = MAX(level, strlen(rung_name(self, (int32_t)k)));
+        for (guint k = 0; k < self->rungs->len; k++) level = MAX(level, strlen(level_name(self, (int32_t)k)));
     }
     fprintf(file, "%-*s  %-*s  %-*s  %s\n", (int)width, "group", (int)level, "solved up to", (int)level, "not solved",
             "cells");
     for (guint i = 0; i < search->groups->len; i++) {
         const group *self = search->groups->pdata[i];
-        const int64_t known = count_known(search, self);
+        const rung all = all_rungs(self);
         int32_t solved, not_solved;
+        int64_t known = 0;
         bracket(search, self, &solved, &not_solved);
-        fprintf(file, "%-*s  %-*s  %-*s  %lld of %lld\n", (int)width, self->name, (int)level, rung_name(self, solved),
-                (int)level, rung_name(self, not_solved), (long long)known, (long long)self->cells);
+        for (const entry *at = all.begin; at < all.end; at++) known += search->known[at->cell] != EAB_SEARCH_UNKNOWN;
+        fprintf(file, "%-*s  %-*s  %-*s  %lld of %lld\n", (int)width, self->name, (int)level, level_name(self, solved),
+                (int)level, level_name(self, not_solved), (long long)known, (long long)(all.end - all.begin));
         trained += known;
     }
     const int64_t count = search->plan->count, saved = count - trained;

@@ -1,4 +1,4 @@
-/* The workers: every cell once, whatever the trainer does. The trainer here is a stand-in that only sleeps. */
+/* The pool: every cell has one result, whatever the trainer does. The trainer here is a stand-in that only sleeps. */
 #include <criterion/criterion.h>
 #include <math.h>
 #include <pthread.h>
@@ -20,7 +20,8 @@ typedef struct {
     char reason[256];
 } collector;
 
-/* What the stand-in does to cells whose seed is a multiple of this; 0: nothing. Set before the pool starts. */
+/* The stand-in fails with fault_status at cells whose seed is a multiple of fault_every; 0: never. Set before the pool
+ * starts. */
 static int64_t fault_every;
 static int fault_status;
 static int32_t room = 1 << 30; /* members that fit */
@@ -126,8 +127,8 @@ Test(pool, stress, .timeout = 120) {
     eab_plan_free(&plan);
 }
 
-/* 20 cells of one shape where 8 fit: 7, 7 and 6, not 8, 8 and 4. */
-Test(pool, cells_of_a_shape_are_dealt_evenly) {
+/* 20 cells of one shape in fleets of at most 8: 7, 7 and 6, not 8, 8 and 4. */
+Test(pool, cells_of_a_shape_are_divided_evenly) {
     eab_plan plan = fixture_plan("[task recurrence]\n[train]\nsteps = 2\nseed = 1:20\n");
     collector all = collector_of(&plan);
     cr_expect_eq(run(&all, 1, 8), EAB_OK);
@@ -159,9 +160,9 @@ Test(pool, longest_first) {
     eab_plan_free(&plan);
 }
 
-/* 10 of 20 from the fifth on, which a device failed at, by 4 at most: 4, 3 and 3; the others in one fleet, as
- * always. */
-Test(pool, suspects_are_dealt_apart) {
+/* A device failed at 10 of 20 cells, from the fifth on: they are trained in fleets of at most 4, which are 4, 3 and 3.
+ * The others form one fleet, as always. */
+Test(pool, suspects_are_trained_separately) {
     eab_plan plan = fixture_plan("[task recurrence]\n[train]\nsteps = 2\nseed = 1:20\n");
     suspects = (eab_suspects){4, 10, 4};
     collector all = collector_of(&plan);
@@ -171,7 +172,7 @@ Test(pool, suspects_are_dealt_apart) {
     cr_expect_eq(atomic_load(&largest_fleet), 10);
     for (int i = 0; i < 10; i++) cr_expect_eq(all.order[i], 4 + i);
 
-    suspects = (eab_suspects){0, 1000, 0}; /* whatever the environment said */
+    suspects = (eab_suspects){0, 1000, 0}; /* out of range, as the environment variable may say */
     collector more = collector_of(&plan);
     cr_expect_eq(run(&more, 3, 16), EAB_OK);
     expect_each_once(&more);
@@ -196,7 +197,7 @@ Test(pool, a_fleet_without_room_is_halved) {
     eab_plan_free(&plan);
 }
 
-/* One cell's fault is that cell's, alone or in a fleet, and the device is opened again. */
+/* A fault fails one cell only, alone or in a fleet; the device is opened again. */
 Test(pool, faults_cost_one_cell) {
     eab_plan plan = fixture_plan("[task recurrence]\n[train]\nsteps = 2\nseed = 1:21\n");
     const int statuses[] = {EAB_DEVICE_FAULT, EAB_UNSUPPORTED, EAB_BAD_INPUT, EAB_INTERRUPTED};
@@ -316,8 +317,8 @@ static void run_with_checkpoints(collector *all, int32_t fleet) {
     expect_each_once(all);
 }
 
-/* A cell that fails keeps its own: the next start goes on from there. */
-Test(pool, checkpoints_go_with_their_results) {
+/* A failed cell keeps its checkpoint: the next start resumes from it. */
+Test(pool, checkpoints_are_removed_after_their_results) {
     eab_plan plan = fixture_plan("[task recurrence]\n[train]\nsteps = 2\nseed = 1:12\n");
     collector all = collector_of(&plan);
     fault_every = 3;
@@ -328,8 +329,8 @@ Test(pool, checkpoints_go_with_their_results) {
     eab_plan_free(&plan);
 }
 
-/* That of a fleet which is tried again in halves goes: it may be to blame. */
-Test(pool, the_checkpoint_of_a_fleet_in_halves_goes) {
+/* The checkpoint of a fleet that is trained again in halves is removed: it may have caused the failure. */
+Test(pool, the_checkpoint_of_a_halved_fleet_is_removed) {
     eab_plan plan = fixture_plan("[task recurrence]\n[train]\nsteps = 2\nseed = 1:4\n");
     collector all = collector_of(&plan);
     room = 2;

@@ -27,7 +27,7 @@ static void teardown(void) {
     eab_plan_free(&plan);
 }
 
-/* A world: whether the cell solves its level. */
+/* A simulated truth: whether the cell solves its level. */
 typedef bool (*truth)(const eab_config *config, guint32 salt);
 
 /* Trains the cells that the search wants, until it wants none; returns how many. No cell is wanted twice. */
@@ -93,14 +93,14 @@ static bool always(const eab_config *config, guint32 salt) {
     return true;
 }
 
-Test(search, a_ladder_that_nobody_or_everybody_climbs) {
+Test(search, a_ladder_that_no_seed_or_every_seed_solves) {
     setup(ladder);
     run(never, 0);
     char *text = printed();
     cr_expect(strstr(text, "dpa  recurrence  none              basis=4 delay=2"), "%s", text);
     g_free(text);
     forget();
-    /* One rate and, since half of the seeds are enough and all are tried at once, one round a rung. */
+    /* One rate is enough. All seeds are tried at once and half of them suffice, so each rung takes one round. */
     cr_expect_leq(run(always, 0), 2 * 5 * 4);
     text = printed();
     cr_expect(strstr(text, "dpa  recurrence  basis=4 delay=17  none"), "%s", text);
@@ -108,14 +108,14 @@ Test(search, a_ladder_that_nobody_or_everybody_climbs) {
     teardown();
 }
 
-/* Each seed has a frontier of its own at each rate. */
+/* Each seed has a different frontier at each rate. */
 static bool by_hash(const eab_config *config, guint32 salt) {
     const guint32 word = (guint32)config->seed * 2654435761u + (guint32)(config->lr * 1000) * 40503u +
                          (guint32)config->mechanism * 97u + salt * 2246822519u;
     return (guint32)delay_of(config) <= 2 + (word ^ word >> 15) % 17;
 }
 
-/* The frontier that all cells together show. */
+/* The frontier that the whole grid shows. */
 static int32_t frontier_of_all(int32_t mechanism, guint32 salt) {
     int32_t best = 0;
     for (int32_t delay = 2; delay <= 17; delay++) {
@@ -130,7 +130,7 @@ static int32_t frontier_of_all(int32_t mechanism, guint32 salt) {
     return best;
 }
 
-Test(search, agrees_with_the_whole_grid_where_ladders_are_monotonous) {
+Test(search, agrees_with_the_whole_grid_if_ladders_are_monotonic) {
     setup(ladder);
     for (guint32 salt = 0; salt < 200; salt++) {
         forget();
@@ -150,7 +150,7 @@ Test(search, agrees_with_the_whole_grid_where_ladders_are_monotonous) {
     teardown();
 }
 
-Test(search, what_is_known_is_not_asked_for_again) {
+Test(search, known_cells_are_not_wanted) {
     setup(ladder);
     for (int64_t i = 0; i < plan.count; i++)
         eab_search_set(search, i, two_frontiers(&plan.cells[i].config, 0) ? EAB_SEARCH_SOLVED : EAB_SEARCH_UNSOLVED);
@@ -162,7 +162,7 @@ Test(search, what_is_known_is_not_asked_for_again) {
     teardown();
 }
 
-Test(search, models_are_searched_apart) {
+Test(search, models_are_searched_separately) {
     setup("[task recurrence]\nbasis = 4\ndelay = 2:5\n[model]\nd_model = 16, 32\n[train]\nmechanism = dpa, ea\n");
     int64_t wanted[MAX_CELLS];
     cr_expect_eq(eab_search_next(search, wanted), 4); /* one cell on the middle rung of each of four groups */
