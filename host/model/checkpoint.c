@@ -1,8 +1,8 @@
 /* The data of a fleet's checkpoint (checkpoint_file.h), in this order:
  *
  *   head     backend, options, sizes, step, times
- *   ids      of each cell, EAB_CELL_ID_BYTES
- *   results  of each cell: the struct, the heads of its geometry, its curve, its geometry
+ *   ids      of each cell, CELL_ID_BYTES
+ *   results  of each cell: the struct, its curve, its geometry
  *   members  each one's cell; then each one's tally since the previous evaluation
  *   reals    of each member: weights, first and second moments, as the device stores them
  *
@@ -20,6 +20,7 @@
 #include "kernels/clock.h"
 #include "spec/identity.h"
 
+enum { CELL_ID_BYTES = 16 };
 enum { EVALUATION_DUE = 1, WITH_CURVES = 2, WITH_GEOMETRY = 4, WITH_MODELS = 8, MAX_BLOCKS = 3 };
 
 typedef struct {
@@ -62,15 +63,15 @@ static checkpoint_head make_head(const eab_fleet_state *fleet) {
 
 static int put_result(eab_checkpoint_writer *writer, const eab_cell_result *result) {
     const eab_geometry *geometry = result->geometry;
-    const int32_t heads = geometry ? geometry->layers * geometry->heads : 0;
     eab_cell_result stored;
     memcpy(&stored, result, sizeof stored);
     stored.curve = NULL;
     stored.geometry = NULL;
     EAB_TRY(eab_checkpoint_put(writer, &stored, sizeof stored));
-    EAB_TRY(eab_checkpoint_put(writer, &heads, sizeof heads));
     EAB_TRY(eab_checkpoint_put(writer, result->curve, (size_t)result->curve_points * sizeof *result->curve));
-    return geometry ? eab_checkpoint_put(writer, geometry->head, (size_t)heads * sizeof *geometry->head) : EAB_OK;
+    if (!geometry) return EAB_OK;
+    return eab_checkpoint_put(writer, geometry->head,
+                              (size_t)(geometry->layers * geometry->heads) * sizeof *geometry->head);
 }
 
 static int put_reals(const eab_model *model, eab_checkpoint_writer *writer) {
@@ -94,9 +95,9 @@ static int put_all(eab_fleet_state *fleet, eab_checkpoint_writer *writer) {
     const size_t members = (size_t)head.members;
     EAB_TRY(eab_checkpoint_put(writer, &head, sizeof head));
     for (int32_t cell = 0; cell < fleet->cells; cell++) {
-        char id[EAB_CELL_ID_BYTES + 1];
+        char id[CELL_ID_BYTES + 1];
         eab_config_id(&fleet->configs[cell], id);
-        EAB_TRY(eab_checkpoint_put(writer, id, EAB_CELL_ID_BYTES));
+        EAB_TRY(eab_checkpoint_put(writer, id, CELL_ID_BYTES));
     }
     for (int32_t cell = 0; cell < fleet->cells; cell++) EAB_TRY(put_result(writer, &fleet->results[cell]));
     if (!fleet->evaluation_due) EAB_TRY(eab_fleet_read_tallies(fleet));
@@ -125,27 +126,41 @@ typedef struct {
 /* The checksum may still be unchecked: the file must be long enough for its cells' ids. */
 static int get_head(eab_checkpoint_reader *reader, checkpoint_head *head) {
     EAB_TRY(eab_checkpoint_get(reader, head, sizeof *head));
-    if (head->cells < 1 || head->cells > eab_checkpoint_left(reader) / EAB_CELL_ID_BYTES)
+    if (head->cells < 1 || head->cells > eab_checkpoint_left(reader) / CELL_ID_BYTES)
         return eab_checkpoint_refuse(reader, "cut off");
     return EAB_OK;
 }
 
+/* ids: NULL-terminated, g_strfreev, also after an error. */
+static int get_ids(eab_checkpoint_reader *reader, int32_t cells, char ***ids) {
+    *ids = g_new0(char *, cells + 1);
+    for (int32_t i = 0; i < cells; i++) {
+        (*ids)[i] = g_malloc0(CELL_ID_BYTES + 1);
+        EAB_TRY(eab_checkpoint_get(reader, (*ids)[i], CELL_ID_BYTES));
+    }
+    return EAB_OK;
+}
+
+/* Fills in wanted[]. */
 static int find_cells(const eab_fleet_state *fleet, loading *l) {
-    GHashTable *places = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
-    for (int32_t cell = 0; cell < fleet->cells; cell++) {
-        char *id = g_malloc(EAB_CELL_ID_BYTES + 1);
-        eab_config_id(&fleet->configs[cell], id);
-        g_hash_table_insert(places, id, GINT_TO_POINTER(cell + 1));
+    GHashTable *places = g_hash_table_new(g_str_hash, g_str_equal); /* index in the file + 1 */
+    char **ids;
+    const int status = get_ids(l->reader, l->head.cells, &ids);
+    for (int32_t i = 0; i < l->head.cells && !status; i++) {
+        g_hash_table_insert(places, ids[i], GINT_TO_POINTER(i + 1));
+        l->wanted[i] = -1;
     }
     int32_t found = 0;
-    int status = EAB_OK;
-    for (int32_t i = 0; i < l->head.cells && !status; i++) {
-        char id[EAB_CELL_ID_BYTES + 1] = "";
-        status = eab_checkpoint_get(l->reader, id, EAB_CELL_ID_BYTES);
-        l->wanted[i] = GPOINTER_TO_INT(g_hash_table_lookup(places, id)) - 1;
-        found += l->wanted[i] >= 0;
+    for (int32_t cell = 0; cell < fleet->cells && !status; cell++) {
+        char id[CELL_ID_BYTES + 1];
+        eab_config_id(&fleet->configs[cell], id);
+        const int32_t place = GPOINTER_TO_INT(g_hash_table_lookup(places, id)) - 1;
+        if (place < 0) break;
+        l->wanted[place] = cell;
+        found++;
     }
     g_hash_table_destroy(places);
+    g_strfreev(ids);
     if (status) return status;
     return found == fleet->cells ? EAB_OK : eab_checkpoint_refuse(l->reader, "of other cells");
 }
@@ -172,23 +187,23 @@ static int get_curve(loading *l, eab_cell_result *result) {
     return eab_checkpoint_get(l->reader, result->curve, bytes);
 }
 
-static int get_geometry(loading *l, const eab_config *config, int32_t heads, eab_cell_result *result) {
-    if (!heads) return EAB_OK;
-    eab_geometry *geometry = malloc(sizeof *geometry + (size_t)heads * sizeof *geometry->head);
+/* Only cells that are ok have a geometry. */
+static int get_geometry(loading *l, const eab_config *config, eab_cell_result *result) {
+    if (!(l->head.flags & WITH_GEOMETRY) || result->status != EAB_CELL_OK) return EAB_OK;
+    const size_t bytes = (size_t)(config->layers * config->heads) * sizeof(eab_geometry_head);
+    eab_geometry *geometry = malloc(sizeof *geometry + bytes);
     if (!geometry) return eab_fail(EAB_NO_MEMORY, "no memory for the geometry of a model");
     result->geometry = geometry;
     *geometry = (eab_geometry){.layers = config->layers, .heads = config->heads};
-    return eab_checkpoint_get(l->reader, geometry->head, (size_t)heads * sizeof *geometry->head);
+    return eab_checkpoint_get(l->reader, geometry->head, bytes);
 }
 
 /* Results of cells that are not wanted are read and dropped. */
 static int get_result(eab_fleet_state *fleet, loading *l, int32_t cell) {
     eab_cell_result unwanted, *result = cell >= 0 ? &fleet->results[cell] : &unwanted;
-    int32_t heads = 0;
     EAB_TRY(eab_checkpoint_get(l->reader, result, sizeof *result));
-    int status = eab_checkpoint_get(l->reader, &heads, sizeof heads);
-    if (!status) status = get_curve(l, result);
-    if (!status) status = get_geometry(l, &fleet->configs[0], heads, result);
+    int status = get_curve(l, result);
+    if (!status) status = get_geometry(l, &fleet->configs[0], result);
     if (cell < 0) eab_cell_result_free(result);
     return status;
 }
@@ -275,24 +290,15 @@ int eab_fleet_load(eab_fleet_state *fleet) {
     return status;
 }
 
-int eab_checkpoint_cells(const char *path, char **ids, int32_t *count) {
+int eab_checkpoint_cells(const char *path, char ***ids) {
     eab_checkpoint_reader *reader;
     checkpoint_head head;
     *ids = NULL;
-    *count = 0;
     EAB_TRY(eab_checkpoint_open(path, &reader));
     if (!reader) return EAB_OK;
     int status = get_head(reader, &head);
-    if (!status) {
-        const size_t bytes = (size_t)head.cells * EAB_CELL_ID_BYTES;
-        *ids = g_malloc(bytes);
-        *count = head.cells;
-        status = eab_checkpoint_get(reader, *ids, bytes);
-    }
-    if (status) {
-        g_free(*ids);
-        *ids = NULL;
-    }
+    if (!status) status = get_ids(reader, head.cells, ids);
+    if (status) g_clear_pointer(ids, g_strfreev);
     eab_checkpoint_close(reader);
     return status;
 }

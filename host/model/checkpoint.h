@@ -4,11 +4,9 @@
 
 #include "fleet.h"
 
-enum { EAB_CELL_ID_BYTES = 16 };
-
-/* The ids of the file's cells, EAB_CELL_ID_BYTES each without separators, malloc'd; NULL and 0 where there is no file.
- * EAB_BAD_INPUT with one line where this build cannot read it. The checksum is not checked. */
-int eab_checkpoint_cells(const char *path, char **ids, int32_t *count);
+/* The ids of the file's cells, NULL-terminated, for g_strfreev; NULL if there is no file. EAB_BAD_INPUT with one line
+ * if this build cannot read it. The checksum is not checked. */
+int eab_checkpoint_cells(const char *path, char ***ids);
 
 /* Writes the fleet's checkpoint, between two steps or before an evaluation; waits for the device. */
 int eab_fleet_save(eab_fleet_state *fleet);

@@ -88,30 +88,13 @@ static int finish_member(eab_fleet_state *fleet, int32_t member, eab_leaving lea
     return leaving == EAB_DONE ? finish_done(fleet, member, held_out, result) : EAB_OK;
 }
 
-static int measure_geometry(eab_fleet_state *fleet) {
-    const int32_t members = fleet->model.shape.members;
-    const eab_config **configs = g_new(const eab_config *, members);
-    const char **paths = g_new(const char *, members);
-    eab_geometry **found = g_new0(eab_geometry *, members);
-    for (int32_t member = 0; member < members; member++) {
-        configs[member] = &fleet->configs[fleet->cell[member]];
-        paths[member] = fleet->options->geometry_paths[fleet->cell[member]];
-    }
-    const int status = eab_geometry_measure(&fleet->model, &fleet->tokens, configs, paths, found);
-    for (int32_t member = 0; member < members; member++) fleet->results[fleet->cell[member]].geometry = found[member];
-    g_free(configs);
-    g_free(paths);
-    g_free(found);
-    return status;
-}
-
 /* Evaluates only the first `count` members on the held-out stream. */
 static int evaluate_first(eab_fleet_state *fleet, int32_t count) {
     const int32_t members = fleet->model.shape.members;
     fleet->model.shape.members = count;
     int status = eab_evaluate(&fleet->model, &fleet->tokens, EAB_STREAM_HELD_OUT, true, fleet->options->stop,
                               fleet->evaluations);
-    if (!status && fleet->options->geometry_paths) status = measure_geometry(fleet);
+    if (!status && fleet->options->geometry_paths) status = eab_fleet_measure_geometry(fleet);
     fleet->model.shape.members = members;
     return status;
 }

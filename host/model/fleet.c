@@ -5,29 +5,21 @@
 #include "kernels/clock.h"
 #include "spec/cell_task.h"
 
-static void list_parts(eab_fleet_state *fleet) {
-    int32_t levels = 0;
-    for (int32_t cell = 0; cell < fleet->cells; cell++) levels += eab_config_part_count(&fleet->configs[cell]);
-    fleet->levels = g_new0(eab_level, levels);
-    fleet->held_out = g_new0(uint8_t, levels);
-    int32_t listed = 0;
-    for (int32_t cell = 0; cell < fleet->cells; cell++) {
-        fleet->parts[cell] = eab_config_list_parts(&fleet->configs[cell], listed, fleet->levels, fleet->held_out);
-        listed += fleet->parts[cell].count;
-    }
-}
-
 static void allocate_host(eab_fleet_state *fleet) {
     const int32_t cells = fleet->cells;
     fleet->cell = g_new(int32_t, cells);
     fleet->parts = g_new(eab_parts, cells);
     fleet->seeds = g_new(uint32_t, cells);
     fleet->training = g_new0(eab_tally, cells);
+    fleet->levels = g_new0(eab_level, (gsize)cells * EAB_MAX_PARTS);
+    fleet->held_out = g_new0(uint8_t, (gsize)cells * EAB_MAX_PARTS);
+    int32_t listed = 0;
     for (int32_t cell = 0; cell < cells; cell++) {
         fleet->cell[cell] = cell;
+        fleet->parts[cell] = eab_config_list_parts(&fleet->configs[cell], listed, fleet->levels, fleet->held_out);
+        listed += fleet->parts[cell].count;
         fleet->seeds[cell] = (uint32_t)fleet->configs[cell].seed;
     }
-    list_parts(fleet);
     fleet->tokens.generate = (eab_generate_args){.members = cells,
                                                  .batch = fleet->configs[0].batch,
                                                  .context = fleet->configs[0].context,

@@ -4,7 +4,7 @@
 #ifndef EAB_MODEL_GEOMETRY_H
 #define EAB_MODEL_GEOMETRY_H
 
-#include "evaluate.h"
+#include "fleet.h"
 #include "tasks/task.h"
 
 enum {
@@ -50,10 +50,8 @@ int eab_geometry_add(eab_geometry_sums *sums, const eab_attention_args *args, in
                      const double *k, const eab_geometry_sequence *sequence, float *map);
 void eab_geometry_finish(const eab_geometry_sums *sums, eab_geometry_head *head);
 
-/* Measures all members: found[members] gets a malloc'd geometry each, which the caller frees, also after an error
- * (NULL where there is none yet; found[] is NULL before the call). Saves a member's maps to paths[member], unless that
- * is NULL or they take more than 64 MiB. */
-int eab_geometry_measure(eab_model *model, eab_fleet_tokens *tokens, const eab_config *const *configs,
-                         const char *const *paths, eab_geometry **found);
+/* Measures all members of the fleet, stores the geometry in their results and saves their maps to
+ * options->geometry_paths, except maps of more than 64 MiB. */
+int eab_fleet_measure_geometry(eab_fleet_state *fleet);
 
 #endif

@@ -17,13 +17,13 @@ typedef struct {
 
 typedef struct {
     eab_model *model;
-    const eab_generate_args *generate;
+    eab_fleet_tokens *tokens;
     member_geometry *members;
     int32_t *inputs, *targets; /* of the batch, on the host */
     size_t token_bytes;        /* of each */
     int64_t done;              /* sequences before this batch */
     double *qkv;               /* of one layer of one member's micro-batch */
-    int32_t *tokens;           /* [context + 1] */
+    int32_t *sequence;         /* [context + 1] */
     uint8_t *determined;       /* [context] */
 } measurement;
 
@@ -35,11 +35,11 @@ static int64_t map_reals(const eab_shape *shape, int32_t layers) {
 static void read_sequence(const measurement *m, int32_t member, int32_t sequence) {
     const int32_t context = m->model->shape.context;
     const int64_t row = ((int64_t)member * m->model->batch + sequence) * context;
-    m->tokens[0] = m->inputs[row];
+    m->sequence[0] = m->inputs[row];
     for (int32_t t = 0; t < context; t++) {
         const int32_t target = m->targets[row + t];
         m->determined[t] = target >= 0;
-        m->tokens[t + 1] = target >= 0 ? target : -1 - target;
+        m->sequence[t + 1] = target >= 0 ? target : -1 - target;
     }
 }
 
@@ -59,15 +59,15 @@ static int add_sequence(const measurement *m, int32_t member, int32_t layer, int
                                      .slopes = shape->slopes,
                                      .in_head = head_dim,
                                      .in_time = 3 * (int64_t)shape->d_model};
-    const eab_parts parts = eab_generate_parts(m->generate, member);
-    const eab_geometry_sequence seen = {&m->generate->levels[parts.first + index % parts.count], m->tokens,
+    const eab_parts parts = eab_generate_parts(&m->tokens->generate, member);
+    const eab_geometry_sequence seen = {&m->tokens->generate.levels[parts.first + index % parts.count], m->sequence,
                                         m->determined, parts.cue >= 0};
     read_sequence(m, member, sequence);
     float *map = NULL;
     if (own->maps && index < EAB_GEOMETRY_MAPS) {
         map = own->maps + index * map_reals(shape, model->config.layers) + layer * map_reals(shape, 1);
-        memcpy(own->map_tokens + index * (shape->context + 1), m->tokens,
-               ((size_t)shape->context + 1) * sizeof *m->tokens);
+        memcpy(own->map_tokens + index * (shape->context + 1), m->sequence,
+               ((size_t)shape->context + 1) * sizeof *m->sequence);
     }
     for (int32_t head = 0; head < shape->heads; head++) {
         EAB_TRY(eab_geometry_add(&own->sums[layer * shape->heads + head], &args, head, qkv, qkv + shape->d_model, &seen,
@@ -92,8 +92,9 @@ static int add_micro_batch(const measurement *m, int32_t first, int32_t count) {
 }
 
 /* The next batch of the held-out stream, or as much of it as is measured. */
-static int measure_batch(const measurement *m, eab_fleet_tokens *tokens) {
+static int measure_batch(const measurement *m) {
     eab_model *model = m->model;
+    eab_fleet_tokens *tokens = m->tokens;
     const eab_backend *backend = model->device->backend;
     const int32_t sequences = (int32_t)MIN(model->batch, EAB_GEOMETRY_SEQUENCES - m->done);
     tokens->generate.first_index = (uint64_t)m->done;
@@ -117,10 +118,11 @@ static int save_maps(const eab_model *model, const member_geometry *own, const e
     return eab_safetensors_write(path, config, tensors, 2);
 }
 
-static int allocate_member(const eab_model *model, bool maps, member_geometry *own) {
+/* path: where to save the maps, or NULL. */
+static int allocate_member(const eab_model *model, const char *path, member_geometry *own) {
     const eab_shape *shape = &model->shape;
     const int64_t reals = EAB_GEOMETRY_MAPS * map_reals(shape, model->config.layers);
-    const bool fits = maps && reals * (int64_t)sizeof(float) <= MAX_MAP_BYTES;
+    const bool fits = path && reals * (int64_t)sizeof(float) <= MAX_MAP_BYTES;
     own->sums = calloc((size_t)model->config.layers * (size_t)shape->heads, sizeof *own->sums);
     if (fits) own->maps = calloc((size_t)reals, sizeof *own->maps);
     own->map_tokens = calloc(EAB_GEOMETRY_MAPS * ((size_t)shape->context + 1), sizeof *own->map_tokens);
@@ -128,15 +130,15 @@ static int allocate_member(const eab_model *model, bool maps, member_geometry *o
     return eab_fail(EAB_NO_MEMORY, "no memory for the geometry of a model");
 }
 
-static int finish_member(const eab_model *model, const member_geometry *own, const eab_config *config, const char *path,
-                         eab_geometry **found) {
-    const int32_t layers = model->config.layers, heads = model->shape.heads;
+static int finish_member(eab_fleet_state *fleet, int32_t member, const member_geometry *own) {
+    const eab_model *model = &fleet->model;
+    const int32_t cell = fleet->cell[member], layers = model->config.layers, heads = model->shape.heads;
     eab_geometry *geometry = malloc(sizeof *geometry + (size_t)layers * (size_t)heads * sizeof geometry->head[0]);
-    *found = geometry;
     if (!geometry) return eab_fail(EAB_NO_MEMORY, "no memory for the geometry of a model");
     *geometry = (eab_geometry){.layers = layers, .heads = heads};
     for (int32_t i = 0; i < layers * heads; i++) eab_geometry_finish(&own->sums[i], &geometry->head[i]);
-    return own->maps ? save_maps(model, own, config, path) : EAB_OK;
+    fleet->results[cell].geometry = geometry;
+    return own->maps ? save_maps(model, own, &fleet->configs[cell], fleet->options->geometry_paths[cell]) : EAB_OK;
 }
 
 static void free_member(member_geometry *own) {
@@ -145,35 +147,35 @@ static void free_member(member_geometry *own) {
     free(own->map_tokens);
 }
 
-int eab_geometry_measure(eab_model *model, eab_fleet_tokens *tokens, const eab_config *const *configs,
-                         const char *const *paths, eab_geometry **found) {
-    const eab_shape *shape = &model->shape;
-    const int32_t members = shape->members;
-    const size_t context = (size_t)shape->context;
+int eab_fleet_measure_geometry(eab_fleet_state *fleet) {
+    eab_model *model = &fleet->model;
+    eab_fleet_tokens *tokens = &fleet->tokens;
+    const int32_t members = model->shape.members;
+    const size_t context = (size_t)model->shape.context, d_model = (size_t)model->shape.d_model;
     const size_t token_bytes = (size_t)members * (size_t)model->batch * context * sizeof(int32_t);
     measurement m = {.model = model,
-                     .generate = &tokens->generate,
+                     .tokens = tokens,
                      .members = g_new0(member_geometry, members),
                      .inputs = malloc(token_bytes),
                      .targets = malloc(token_bytes),
                      .token_bytes = token_bytes,
-                     .qkv = malloc((size_t)model->micro_batch * context * 3 * (size_t)shape->d_model * sizeof *m.qkv),
-                     .tokens = g_new(int32_t, context + 1),
+                     .qkv = malloc((size_t)model->micro_batch * context * 3 * d_model * sizeof *m.qkv),
+                     .sequence = g_new(int32_t, context + 1),
                      .determined = g_new(uint8_t, context)};
     int status = m.inputs && m.targets && m.qkv ? EAB_OK : eab_fail(EAB_NO_MEMORY, "no memory for the geometry");
     tokens->generate.members = members;
     tokens->generate.stream = EAB_STREAM_HELD_OUT;
     for (int32_t member = 0; member < members && !status; member++)
-        status = allocate_member(model, paths[member] != NULL, &m.members[member]);
-    for (; m.done < EAB_GEOMETRY_SEQUENCES && !status; m.done += model->batch) status = measure_batch(&m, tokens);
+        status = allocate_member(model, fleet->options->geometry_paths[fleet->cell[member]], &m.members[member]);
+    for (; m.done < EAB_GEOMETRY_SEQUENCES && !status; m.done += model->batch) status = measure_batch(&m);
     for (int32_t member = 0; member < members && !status; member++)
-        status = finish_member(model, &m.members[member], configs[member], paths[member], &found[member]);
+        status = finish_member(fleet, member, &m.members[member]);
     for (int32_t member = 0; member < members; member++) free_member(&m.members[member]);
     g_free(m.members);
     free(m.inputs);
     free(m.targets);
     free(m.qkv);
-    g_free(m.tokens);
+    g_free(m.sequence);
     g_free(m.determined);
     return status;
 }

@@ -106,8 +106,8 @@ static int64_t activation_reals(const eab_config *config, int32_t vocab) {
 }
 
 /* The most sequences whose activations fit micro_batch_bytes. A smaller number, down to half of that, is preferred if
- * it divides the batch; else the micro-batches have about the same size. A backend may round sums by micro-batch, so the
- * choice must not depend on the fleet: d_model replaces the vocabulary, which other members may have padded. */
+ * it divides the batch; else the micro-batches have about the same size. A backend may round sums by micro-batch, so
+ * the choice must not depend on the fleet: d_model replaces the vocabulary, which other members may have padded. */
 int32_t eab_model_micro_batch(const eab_backend *backend, const eab_config *config) {
     const int64_t limit = backend->micro_batch_bytes;
     if (limit == 0) return config->batch;

@@ -1,7 +1,6 @@
 #include "checkpoints.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -42,19 +41,16 @@ static bool belongs(const eab_fleet *fleet, const eab_plan *plan, int64_t index)
 /* Adds the file's fleet, with those of its cells that are in `open` (indices into the plan), and removes these from
  * `open`. */
 static void add_fleet(GArray *fleets, const char *run, const char *path, const eab_plan *plan, GHashTable *open) {
-    char *ids;
-    int32_t count;
-    if (eab_checkpoint_cells(path, &ids, &count) || !ids) return;
-    eab_fleet fleet = {.indices = g_new(int64_t, (gsize)count)};
-    for (int32_t i = 0; i < count; i++) {
-        char id[EAB_CELL_ID_BYTES + 1] = "";
-        memcpy(id, ids + (size_t)i * EAB_CELL_ID_BYTES, EAB_CELL_ID_BYTES);
-        const int64_t index = eab_plan_find(plan, id);
+    char **ids;
+    if (eab_checkpoint_cells(path, &ids) || !ids) return;
+    eab_fleet fleet = {.indices = g_new(int64_t, g_strv_length(ids))};
+    for (char **id = ids; *id; id++) {
+        const int64_t index = eab_plan_find(plan, *id);
         if (index < 0 || !belongs(&fleet, plan, index)) continue;
         if (!g_hash_table_remove(open, GSIZE_TO_POINTER((gsize)index))) continue;
         fleet.indices[fleet.members++] = index;
     }
-    free(ids);
+    g_strfreev(ids);
     if (!fleet.members) {
         g_free(fleet.indices);
         return;
