@@ -19,8 +19,17 @@ static int merge_run(const char *run, const char *out, const char *command) {
     return failed || missing ? EAB_EXIT_FAILED : EAB_EXIT_DONE;
 }
 
+static int check(char **runs, const char *out) {
+    char shown[80];
+    if (!runs || runs[1])
+        return eab_fail(EAB_BAD_INPUT, "%s; usage: eabench merge RUN [--out DIR]",
+                        runs ? eab_excerpt(runs[1], 60, shown, sizeof shown) : "no run");
+    if (out && !*out) return eab_fail(EAB_BAD_INPUT, "--out is empty; the name of a folder is allowed");
+    return EAB_OK;
+}
+
 int eab_command_merge(int argc, char **argv) {
-    char **runs = NULL, *out = NULL, shown[80];
+    char **runs = NULL, *out = NULL;
     const GOptionEntry entries[] = {
         {"out", 0, 0, G_OPTION_ARG_FILENAME, &out,
          "the merged run's folder (default: RUN itself); cells that are there stay", "DIR"},
@@ -29,16 +38,8 @@ int eab_command_merge(int argc, char **argv) {
     };
     int code = eab_command_parse("merge", "- make one run of the shards that eabench sweep --shard filled in RUN", NULL,
                                  entries, argc, argv);
-    if (code >= 0) {
-        /* printed: the help, or a wrong option */
-    } else if (!runs || runs[1]) {
-        fprintf(stderr, "eabench merge: %s; usage: eabench merge RUN [--out DIR]\n",
-                runs ? eab_excerpt(runs[1], 60, shown, sizeof shown) : "no run");
-        code = EAB_EXIT_BAD_INPUT;
-    } else if (out && !*out) {
-        fprintf(stderr, "eabench merge: --out is empty; the name of a folder is allowed\n");
-        code = EAB_EXIT_BAD_INPUT;
-    } else {
+    if (code < 0 && check(runs, out)) code = eab_command_error("merge", EAB_BAD_INPUT);
+    if (code < 0) {
         char *command = eab_command_quote("eabench", argc, argv);
         code = merge_run(runs[0], out ? out : runs[0], command);
         g_free(command);

@@ -215,24 +215,31 @@ static void print_text(const run_status *self) {
 
 static int print_status(const char *run, bool as_json) {
     run_status self = {.run = run, .sweeps = g_array_new(FALSE, FALSE, sizeof(eab_run_state))};
-    int code;
     const int status = read_all(&self);
-    if (status) {
-        code = eab_command_error("status", status);
-    } else {
+    if (!status) {
         count_all(&self);
         if (as_json) print_json(&self);
         else print_text(&self);
-        code = self.failed ? EAB_EXIT_FAILED : EAB_EXIT_DONE;
     }
+    const int code = status ? eab_command_error("status", status) : self.failed ? EAB_EXIT_FAILED : EAB_EXIT_DONE;
     g_array_free(self.sweeps, TRUE);
     g_free(self.status);
     eab_plan_free(&self.plan);
     return code;
 }
 
+static int check(char **runs) {
+    char shown[256];
+    if (!runs || runs[1])
+        return eab_fail(EAB_BAD_INPUT, "%s; usage: eabench status RUN [--json]",
+                        runs ? eab_excerpt(runs[1], 60, shown, sizeof shown) : "no run");
+    if (g_file_test(runs[0], G_FILE_TEST_IS_DIR)) return EAB_OK;
+    return eab_fail(EAB_BAD_INPUT, "%s: not a folder; a run's folder is allowed",
+                    eab_excerpt(runs[0], 200, shown, sizeof shown));
+}
+
 int eab_command_status(int argc, char **argv) {
-    char **runs = NULL, shown[80];
+    char **runs = NULL;
     gboolean as_json = FALSE;
     const GOptionEntry entries[] = {
         {"json", 0, 0, G_OPTION_ARG_NONE, &as_json, "as one object of JSON, for tools", NULL},
@@ -243,19 +250,7 @@ int eab_command_status(int argc, char **argv) {
         eab_command_parse("status", "- how far a run is, also while a sweep works on it, here or on another machine",
                           "Exit codes: 0 printed; 1 printed, and cells failed; 2 no run, or one that cannot be read.",
                           entries, argc, argv);
-    if (code >= 0) {
-        /* printed: the help, or a wrong option */
-    } else if (!runs || runs[1]) {
-        fprintf(stderr, "eabench status: %s; usage: eabench status RUN [--json]\n",
-                runs ? eab_excerpt(runs[1], 60, shown, sizeof shown) : "no run");
-        code = EAB_EXIT_BAD_INPUT;
-    } else if (!g_file_test(runs[0], G_FILE_TEST_IS_DIR)) {
-        fprintf(stderr, "eabench status: %s: not a folder; a run's folder is allowed\n",
-                eab_excerpt(runs[0], 200, (char[256]){0}, 256));
-        code = EAB_EXIT_BAD_INPUT;
-    } else {
-        code = print_status(runs[0], as_json);
-    }
+    if (code < 0) code = check(runs) ? eab_command_error("status", EAB_BAD_INPUT) : print_status(runs[0], as_json);
     g_strfreev(runs);
     return code;
 }

@@ -25,10 +25,9 @@ static const double NO_TIME_LIMIT_S = 1e9 /* 31 years */, CHECKPOINT_EVERY_S = 6
 typedef struct {
     char **specs, **sets, *out, *backend, *time_limit, *checkpoint_every, *shard, *progress;
     gint device, fleet, workers;
-    gdouble time_limit_s, checkpoint_every_s;
+    gboolean list;
     eab_shard part;
-    int progress_kind;
-    gboolean dry_run, list, save_models, save_curves, save_geometry, profile, search;
+    eab_sweep sweep; /* what the options request */
 } arguments;
 
 /* Returns an exit code, or -1 to continue. */
@@ -45,8 +44,8 @@ static int parse(arguments *a, int argc, char **argv) {
          "cells trained together by one worker (default: 1; on a GPU what fills it)", "N"},
         {"workers", 0, 0, G_OPTION_ARG_INT, &a->workers,
          "worker threads of a process (default: its share of the cores; 1 on a GPU)", "N"},
-        {"dry-run", 0, 0, G_OPTION_ARG_NONE, &a->dry_run, "show the cells, their cost and the time; write nothing",
-         NULL},
+        {"dry-run", 0, 0, G_OPTION_ARG_NONE, &a->sweep.dry_run,
+         "show the cells, their cost and the time; write nothing", NULL},
         {"list", 0, 0, G_OPTION_ARG_NONE, &a->list,
          "with --dry-run: the cells that are not done, in the order of training, and their work, as CSV", NULL},
         {"shard", 0, 0, G_OPTION_ARG_FILENAME, &a->shard,
@@ -60,13 +59,14 @@ static int parse(arguments *a, int argc, char **argv) {
         {"progress", 0, 0, G_OPTION_ARG_FILENAME, &a->progress,
          "on stderr: auto (a live line on a terminal, else lines), line, json (an object a line), off (default: auto)",
          "KIND"},
-        {"search", 0, 0, G_OPTION_ARG_NONE, &a->search,
+        {"search", 0, 0, G_OPTION_ARG_NONE, &a->sweep.search,
          "instead of every cell, bisect each ladder for the hardest level that half of the seeds solve", NULL},
-        {"save-models", 0, 0, G_OPTION_ARG_NONE, &a->save_models, "keep trained models, in DIR/models", NULL},
-        {"save-curves", 0, 0, G_OPTION_ARG_NONE, &a->save_curves, "keep learning curves, in DIR/curves.csv", NULL},
-        {"save-geometry", 0, 0, G_OPTION_ARG_NONE, &a->save_geometry,
+        {"save-models", 0, 0, G_OPTION_ARG_NONE, &a->sweep.save_models, "keep trained models, in DIR/models", NULL},
+        {"save-curves", 0, 0, G_OPTION_ARG_NONE, &a->sweep.save_curves, "keep learning curves, in DIR/curves.csv",
+         NULL},
+        {"save-geometry", 0, 0, G_OPTION_ARG_NONE, &a->sweep.save_geometry,
          "keep angles, entropies and norms of attention, in DIR/geometry.csv and DIR/geometry", NULL},
-        {"profile", 0, 0, G_OPTION_ARG_NONE, &a->profile, "show the time of each operation", NULL},
+        {"profile", 0, 0, G_OPTION_ARG_NONE, &a->sweep.profile, "show the time of each operation", NULL},
         {G_OPTION_REMAINING, 0, 0, G_OPTION_ARG_FILENAME_ARRAY, &a->specs, NULL, "SPEC.ini"},
         {0},
     };
@@ -119,13 +119,14 @@ static int check_range(const char *name, gint value, gint low, gint high) {
 /* Reads --time-limit and --checkpoint-every. */
 static int check_times(arguments *a) {
     char shown[80];
-    a->time_limit_s = NO_TIME_LIMIT_S;
-    a->checkpoint_every_s = CHECKPOINT_EVERY_S;
-    if (a->time_limit && (!eab_command_read_duration(a->time_limit, &a->time_limit_s) || a->time_limit_s <= 0))
+    a->sweep.time_limit_s = NO_TIME_LIMIT_S;
+    a->sweep.checkpoint_every_s = CHECKPOINT_EVERY_S;
+    if (a->time_limit &&
+        (!eab_command_read_duration(a->time_limit, &a->sweep.time_limit_s) || a->sweep.time_limit_s <= 0))
         return eab_fail(EAB_BAD_INPUT,
                         "--time-limit is %s; seconds above 0, at most 1e9, are allowed, or like 90s, 30m, 2h",
                         eab_excerpt(a->time_limit, 40, shown, sizeof shown));
-    if (a->checkpoint_every && !eab_command_read_duration(a->checkpoint_every, &a->checkpoint_every_s))
+    if (a->checkpoint_every && !eab_command_read_duration(a->checkpoint_every, &a->sweep.checkpoint_every_s))
         return eab_fail(EAB_BAD_INPUT,
                         "--checkpoint-every is %s; seconds, at most 1e9, are allowed, or like 90s, 10m, 1h; 0: never",
                         eab_excerpt(a->checkpoint_every, 40, shown, sizeof shown));
@@ -136,10 +137,10 @@ static int check_times(arguments *a) {
 static int check_progress(arguments *a) {
     static const char *const kinds[] = {"auto", "line", "json", "off", NULL}; /* in the order of eab_progress_kind */
     char shown[80];
-    a->progress_kind = EAB_PROGRESS_AUTO;
-    while (a->progress && kinds[a->progress_kind] && strcmp(a->progress, kinds[a->progress_kind]) != 0)
-        a->progress_kind++;
-    if (kinds[a->progress_kind]) return EAB_OK;
+    int kind = EAB_PROGRESS_AUTO;
+    while (a->progress && kinds[kind] && strcmp(a->progress, kinds[kind]) != 0) kind++;
+    a->sweep.progress = (eab_progress_kind)kind;
+    if (kinds[kind]) return EAB_OK;
     return eab_fail(EAB_BAD_INPUT, "--progress is %s; nearest: %s; auto, line, json, off are allowed",
                     eab_excerpt(a->progress, 40, shown, sizeof shown), eab_suggest(a->progress, kinds));
 }
@@ -158,10 +159,11 @@ static int check(arguments *a) {
     if (a->shard && !eab_shard_read(a->shard, &a->part))
         return eab_fail(EAB_BAD_INPUT, "--shard is %s; I/N is allowed, such as 2/8: 1..N of 1..%d",
                         eab_excerpt(a->shard, 40, shown, sizeof shown), EAB_SHARD_MAX);
-    if (a->shard && a->search)
+    if (a->shard && a->sweep.search)
         return eab_fail(EAB_BAD_INPUT, "--search with --shard: a search decides from earlier results which cells it "
                                        "needs; one of the two is allowed, or mpirun");
-    if (a->list && !a->dry_run) return eab_fail(EAB_BAD_INPUT, "--list without --dry-run; allowed: --dry-run --list");
+    if (a->list && !a->sweep.dry_run)
+        return eab_fail(EAB_BAD_INPUT, "--list without --dry-run; allowed: --dry-run --list");
     EAB_TRY(check_progress(a));
     return check_times(a);
 }
@@ -171,7 +173,7 @@ static int check(arguments *a) {
 static int join_ranks(const arguments *a, const eab_launch *launch, eab_sweep *sweep) {
     const eab_backend *backend = eab_backend_from_name(sweep->backend);
     if (launch->tasks < 2 || a->shard) return -1;
-    if (a->dry_run) return launch->rank == 0 ? -1 : EAB_EXIT_DONE; /* the first one prints */
+    if (a->sweep.dry_run) return launch->rank == 0 ? -1 : EAB_EXIT_DONE; /* the first one prints */
     const int status = eab_ranks_open(eab_system_core_hash(), &sweep->ranks, &sweep->place);
     if (status) return launch->rank == 0 ? eab_command_error("sweep", status) : eab_exit_code(status);
     const eab_ranks_place *place = &sweep->place;
@@ -267,35 +269,27 @@ static void restore_stderr(int kept) {
 }
 
 /* Runs the sweep of checked arguments; returns the exit code. */
-static int run(const arguments *a, const eab_launch *launch, int argc, char **argv) {
+static int run(arguments *a, const eab_launch *launch, int argc, char **argv) {
     const char *backend = eab_command_resolve_backend("sweep", a->backend);
     const bool on_gpu = eab_backend_from_name(backend) && eab_backend_from_name(backend)->capacity;
     const int32_t workers = on_gpu ? 1 : MIN(MAX_WORKERS, eab_system_cores());
-    eab_sweep sweep = {.spec = a->specs[0],
-                       .sets = (const char *const *)a->sets,
-                       .backend = backend,
-                       .device = a->device == NOT_GIVEN ? 0 : a->device,
-                       .workers = a->workers == NOT_GIVEN ? workers : a->workers,
-                       .fleet = a->fleet == NOT_GIVEN ? !on_gpu : a->fleet,
-                       .time_limit_s = a->time_limit_s,
-                       .progress = (eab_progress_kind)a->progress_kind,
-                       .checkpoint_every_s = a->checkpoint_every_s,
-                       .checkpoint_adaptive = a->checkpoint_every == NULL,
-                       .dry_run = a->dry_run,
-                       .save_models = a->save_models,
-                       .save_curves = a->save_curves,
-                       .save_geometry = a->save_geometry,
-                       .profile = a->profile,
-                       .search = a->search,
-                       .command = eab_command_quote("eabench", argc, argv),
-                       .resume_command = eab_command_quote(eab_system_program_name(), argc, argv)};
-    int code = join_ranks(a, launch, &sweep);
+    eab_sweep *sweep = &a->sweep;
+    sweep->spec = a->specs[0];
+    sweep->sets = (const char *const *)a->sets;
+    sweep->backend = backend;
+    sweep->device = a->device == NOT_GIVEN ? 0 : a->device;
+    sweep->workers = a->workers == NOT_GIVEN ? workers : a->workers;
+    sweep->fleet = a->fleet == NOT_GIVEN ? !on_gpu : a->fleet;
+    sweep->checkpoint_adaptive = a->checkpoint_every == NULL;
+    sweep->command = eab_command_quote("eabench", argc, argv);
+    sweep->resume_command = eab_command_quote(eab_system_program_name(), argc, argv);
+    int code = join_ranks(a, launch, sweep);
     eab_sweep_restart restart = {0};
-    if (!sweep.ranks) sweep.restart = &restart; /* other ranks would lose their leader */
-    if (code < 0) code = sweep_plan(a, &sweep);
+    if (!sweep->ranks) sweep->restart = &restart; /* other ranks would lose their leader */
+    if (code < 0) code = sweep_plan(a, sweep);
     if (restart.wanted) restart_process(argc, argv, &restart);
-    g_free(sweep.command);
-    g_free(sweep.resume_command);
+    g_free(sweep->command);
+    g_free(sweep->resume_command);
     return code;
 }
 

@@ -24,9 +24,9 @@ typedef struct {
     double time_limit_s;       /* after this time the sweep stops as if interrupted */
     double checkpoint_every_s; /* 0: no checkpoints */
     eab_progress_kind progress;
-    bool checkpoint_adaptive; /* eab_train_checkpoint */
-    bool dry_run, save_models, save_curves, save_geometry, profile;
-    bool search;                    /* train only the cells that show the frontiers: search.h */
+    bool checkpoint_adaptive;                                           /* eab_train_checkpoint */
+    gboolean dry_run, save_models, save_curves, save_geometry, profile; /* as GOption reads them */
+    gboolean search;                /* train only the cells that show the frontiers: search.h */
     char *command;                  /* the command line, quoted for a shell */
     char *resume_command;           /* the same, with the name by which the program was called */
     char description[256], isa[32]; /* of the device; of the CPU kernels, or "" */

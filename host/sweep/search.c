@@ -40,32 +40,24 @@ static bool is_searched_over(const eab_option *option) {
     return strcmp(option->key, "lr") == 0 || strcmp(option->key, "seed") == 0;
 }
 
-/* Every option of model and train but rate and seed, as text: equal for the cells of a group. */
-static char *group_key(const eab_config *config) {
-    GString *key = g_string_new(eab_config_task_name(config));
-    if (config->mixture) g_string_append_printf(key, " %d", config->cue);
-    for (int i = 0; i < eab_option_count; i++) {
-        char value[64];
-        if (is_searched_over(&eab_options[i])) continue;
-        eab_option_print(&eab_options[i], config, value, sizeof value);
-        g_string_append_printf(key, " %s", value);
-    }
-    return g_string_free(key, FALSE);
+/* For each option, whether it varies within the plan; g_free. */
+static bool *find_varying(const eab_plan *plan) {
+    bool *varies = g_new0(bool, (gsize)eab_option_count);
+    for (int i = 0; i < eab_option_count; i++)
+        for (int64_t cell = 1; cell < plan->count && !varies[i]; cell++)
+            varies[i] = eab_option_get(&eab_options[i], &plan->cells[cell].config) !=
+                        eab_option_get(&eab_options[i], &plan->cells[0].config);
+    return varies;
 }
 
-/* What distinguishes this group from others: mechanism, family and each option that varies within the plan. */
-static char *group_name(const eab_plan *plan, const eab_config *config) {
+/* What distinguishes the cell's group from others: mechanism, family and each option that varies. g_free. */
+static char *group_name(const eab_config *config, const bool *varies) {
     GString *name = g_string_new(eab_mechanism_name(config->mechanism));
     g_string_append_printf(name, "  %s", eab_config_task_name(config));
     for (int i = 0; i < eab_option_count; i++) {
         const eab_option *option = &eab_options[i];
-        bool varies = false;
-        if (is_searched_over(option) || strcmp(option->key, "mechanism") == 0) continue;
-        for (int64_t cell = 1; cell < plan->count && !varies; cell++)
-            varies =
-                eab_option_get(option, &plan->cells[cell].config) != eab_option_get(option, &plan->cells[0].config);
-        if (!varies) continue;
         char value[64];
+        if (!varies[i] || is_searched_over(option) || strcmp(option->key, "mechanism") == 0) continue;
         eab_option_print(option, config, value, sizeof value);
         g_string_append_printf(name, " %s=%s", option->key, value);
     }
@@ -88,32 +80,41 @@ static void group_free(gpointer pointer) {
     g_free(self);
 }
 
-static guint add_group(eab_search *search, const eab_config *config) {
-    group *self = g_new(group, 1);
-    *self = (group){group_name(search->plan, config), g_array_new(FALSE, FALSE, sizeof(double)),
-                    g_array_new(FALSE, FALSE, sizeof(rung))};
-    g_ptr_array_add(search->groups, self);
-    return search->groups->len - 1;
+/* The number of the cell's group, which is added if it is new. numbers: of the groups by their keys. */
+static guint find_group(eab_search *search, const eab_config *config, const bool *varies, GHashTable *numbers) {
+    gpointer number;
+    char *name = group_name(config, varies), *key = g_strdup_printf("%s %d", name, config->mixture ? config->cue : 0);
+    if (g_hash_table_lookup_extended(numbers, key, NULL, &number)) {
+        g_free(name);
+        g_free(key);
+    } else {
+        group *fresh = g_new(group, 1);
+        *fresh = (group){name, g_array_new(FALSE, FALSE, sizeof(double)), g_array_new(FALSE, FALSE, sizeof(rung))};
+        number = GUINT_TO_POINTER(search->groups->len);
+        g_ptr_array_add(search->groups, fresh);
+        g_hash_table_insert(numbers, key, number);
+    }
+    return GPOINTER_TO_UINT(number);
 }
 
-/* places: of the groups by their keys. */
-static void fill_entry(eab_search *search, int64_t cell, GHashTable *places) {
-    const eab_config *config = &search->plan->cells[cell].config;
-    char level[EAB_LEVEL_NAME_SIZE], *key = group_key(config);
-    gpointer place;
-    if (!g_hash_table_lookup_extended(places, key, NULL, &place)) {
-        place = GUINT_TO_POINTER(add_group(search, config));
-        g_hash_table_insert(places, g_strdup(key), place);
+static void fill_entries(eab_search *search) {
+    bool *varies = find_varying(search->plan);
+    GHashTable *numbers = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+    for (int64_t i = 0; i < search->plan->count; i++) {
+        const eab_config *config = &search->plan->cells[i].config;
+        const guint number = find_group(search, config, varies, numbers);
+        const group *own = search->groups->pdata[number];
+        char level[EAB_LEVEL_NAME_SIZE];
+        eab_config_level_name(config, level, sizeof level);
+        search->entries[i] = (entry){.cell = i,
+                                     .group = number,
+                                     .complexity_bits = eab_config_complexity_bits(config),
+                                     .level = g_string_chunk_insert_const(search->levels, level),
+                                     .seed = config->seed,
+                                     .rate = place_of(own->rates, config->lr)};
     }
-    eab_config_level_name(config, level, sizeof level);
-    const group *own = search->groups->pdata[GPOINTER_TO_UINT(place)];
-    search->entries[cell] = (entry){.cell = cell,
-                                    .group = GPOINTER_TO_UINT(place),
-                                    .complexity_bits = eab_config_complexity_bits(config),
-                                    .level = g_string_chunk_insert_const(search->levels, level),
-                                    .seed = config->seed,
-                                    .rate = place_of(own->rates, config->lr)};
-    g_free(key);
+    g_hash_table_destroy(numbers);
+    g_free(varies);
 }
 
 static int compare_entries(const void *a, const void *b) {
@@ -145,9 +146,7 @@ eab_search *eab_search_new(const eab_plan *plan) {
                            .levels = g_string_chunk_new(4096),
                            .groups = g_ptr_array_new_with_free_func(group_free),
                            .known = g_new0(uint8_t, (gsize)plan->count)};
-    GHashTable *places = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
-    for (int64_t i = 0; i < plan->count; i++) fill_entry(search, i, places);
-    g_hash_table_destroy(places);
+    fill_entries(search);
     qsort(search->entries, (size_t)plan->count, sizeof *search->entries, compare_entries);
     find_rungs(search);
     return search;
