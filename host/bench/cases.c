@@ -155,20 +155,14 @@ static int read_case(plan_maker *maker, const bench_case *entry, const eab_bench
 
 /* The models: cells of a sweep of one task, with the case's options, and those of the request in their place. */
 static int list_models(const bench_case *entry, const eab_bench_request *request, eab_plan *models) {
-    char *task = g_strdup_printf("[task %s]\n", eab_task_at(0)->name), **own = g_strsplit(entry->models, " ", -1);
+    char **own = g_strsplit(entry->models, " ", -1);
     GPtrArray *sets = g_ptr_array_new();
-    eab_spec spec;
     for (char **set = own; *set; set++) g_ptr_array_add(sets, *set);
     for (const char *const *set = request->sets; set && *set; set++) g_ptr_array_add(sets, (char *)(uintptr_t)*set);
     g_ptr_array_add(sets, NULL);
-    int status = eab_spec_parse("--set", task, strlen(task), (const char *const *)sets->pdata, &spec);
-    if (!status) {
-        status = eab_plan_make("--set", &spec, models);
-        eab_spec_free(&spec);
-    }
+    const int status = eab_plan_of_task(eab_task_at(0)->name, (const char *const *)sets->pdata, models);
     g_ptr_array_unref(sets);
     g_strfreev(own);
-    g_free(task);
     return status;
 }
 

@@ -53,9 +53,7 @@ static int read_set(const char *family, const char *set, GPtrArray *sets) {
 
 /* A plan with one cell, which has the level that the command line asks for. */
 static int make_plan(const arguments *a, int family, eab_plan *plan) {
-    char *section = g_strdup_printf("[task %s]\n", eab_family_name(family));
     GPtrArray *sets = g_ptr_array_new_with_free_func(g_free);
-    eab_spec spec;
     int status = EAB_OK;
     g_ptr_array_add(sets, g_strdup("train.batch=1"));
     if (family == EAB_FAMILY_MIXTURE)
@@ -64,13 +62,8 @@ static int make_plan(const arguments *a, int family, eab_plan *plan) {
     if (a->seed) g_ptr_array_add(sets, g_strconcat("train.seed=", a->seed, NULL));
     for (char **set = a->sets; set && *set && !status; set++) status = read_set(eab_family_name(family), *set, sets);
     g_ptr_array_add(sets, NULL);
-    if (!status) status = eab_spec_parse("--set", section, strlen(section), (const char *const *)sets->pdata, &spec);
-    if (!status) {
-        status = eab_plan_make("--set", &spec, plan);
-        eab_spec_free(&spec);
-    }
+    if (!status) status = eab_plan_of_task(eab_family_name(family), (const char *const *)sets->pdata, plan);
     g_ptr_array_unref(sets);
-    g_free(section);
     if (status || plan->count == 1) return status;
     status = eab_fail(EAB_BAD_INPUT, "--set: %lld levels or seeds; allowed: one value for each option",
                       (long long)plan->count);

@@ -19,9 +19,8 @@ enum { MAX_DIMENSIONS = 64 };
 typedef struct {
     const eab_option *option;
     const double *values;
-    int64_t count;
-    int64_t first; /* place of values[0] among the axis' values, for the order of the cells */
-    int64_t place; /* of the next cell */
+    int64_t first, end; /* the places [first, end) of the values belong to the product */
+    int64_t place;      /* of the next cell */
 } sweep_dimension;
 
 /* A level of a task section: the fields of a cell that define its task. */
@@ -73,7 +72,7 @@ static int add_dimensions(sweep_variant *variant, int count, const eab_section *
         const eab_axis *axis = eab_section_axis(section, option, mechanism);
         if (!axis) axis = eab_section_axis(section, option, -1);
         variant->dimensions[count++] =
-            (sweep_dimension){.option = option, .values = axis_values(axis), .count = axis->values->len};
+            (sweep_dimension){.option = option, .values = axis_values(axis), .end = axis->values->len};
     }
     return count;
 }
@@ -88,17 +87,16 @@ static void make_variant(sweep_product *product, const eab_spec *spec, const eab
         if (section->family < 0)
             count = add_dimensions(variant, count, section, (int32_t)axis_values(mechanisms)[place]);
         else if (!has_dimension(variant, count, NULL))
-            variant->dimensions[count++] = (sweep_dimension){.count = (int64_t)fmin(product->level_count, 1e18)};
+            variant->dimensions[count++] = (sweep_dimension){.end = (int64_t)fmin(product->level_count, 1e18)};
     }
     product->dimension_count = count;
     for (int i = 0; i < count; i++) {
         sweep_dimension *dimension = &variant->dimensions[i];
         if (dimension->option == mechanisms->option) {
-            dimension->values += place;
-            dimension->first = place;
-            dimension->count = 1;
+            dimension->first = dimension->place = place;
+            dimension->end = place + 1;
         }
-        if (dimension->option) variant->count *= (double)dimension->count;
+        if (dimension->option) variant->count *= (double)(dimension->end - dimension->first);
     }
 }
 
@@ -171,8 +169,7 @@ static void list_levels(sweep_product *product, const eab_spec *spec) {
 /* Whether the next cell of `a` comes before that of `b`, as if both were of one product. */
 static bool comes_first(const sweep_product *product, const sweep_variant *a, const sweep_variant *b) {
     for (int i = 0; i < product->dimension_count; i++) {
-        const int64_t left = a->dimensions[i].first + a->dimensions[i].place;
-        const int64_t right = b->dimensions[i].first + b->dimensions[i].place;
+        const int64_t left = a->dimensions[i].place, right = b->dimensions[i].place;
         if (left != right) return left < right;
     }
     return false;
@@ -197,8 +194,9 @@ static void take_cell(sweep_product *product, eab_config *config) {
     due->ended = true;
     for (int i = product->dimension_count - 1; i >= 0 && due->ended; i--) {
         sweep_dimension *dimension = &due->dimensions[i];
-        dimension->place = (dimension->place + 1) % dimension->count;
-        due->ended = dimension->place == 0;
+        dimension->place++;
+        due->ended = dimension->place == dimension->end;
+        if (due->ended) dimension->place = dimension->first;
     }
 }
 
@@ -263,6 +261,18 @@ int eab_plan_make(const char *path, const eab_spec *spec, eab_plan *plan) {
     int status = multiply_out(spec, shown, plan);
     if (!status) status = print_resolved(spec, shown, plan);
     if (status) eab_plan_free(plan);
+    return status;
+}
+
+int eab_plan_of_task(const char *family, const char *const *sets, eab_plan *plan) {
+    char *text = g_strdup_printf("[task %s]\n", family);
+    eab_spec spec;
+    *plan = (eab_plan){.count = 0};
+    int status = eab_spec_parse("--set", text, strlen(text), sets, &spec);
+    g_free(text);
+    if (status) return status;
+    status = eab_plan_make("--set", &spec, plan);
+    eab_spec_free(&spec);
     return status;
 }
 

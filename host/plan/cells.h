@@ -34,6 +34,9 @@ int eab_plan_load(const char *path, const char *const *sets, eab_plan *plan);
 
 /* The same from a spec, which may be freed; `path` is for the plan's name and the error lines. */
 int eab_plan_make(const char *path, const eab_spec *spec, eab_plan *plan);
+
+/* The same from one task section and `sets`. */
+int eab_plan_of_task(const char *family, const char *const *sets, eab_plan *plan);
 void eab_plan_free(eab_plan *plan);
 
 /* The index of the cell with this id, or -1. */

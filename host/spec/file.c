@@ -320,17 +320,12 @@ static void fill_in_defaults(eab_spec *spec) {
     }
 }
 
-static int check_mixtures(const eab_spec *spec, const char *path) {
-    for (guint i = 0; i < spec->sections->len; i++) {
-        const eab_section *section = section_at(spec, i);
-        const eab_axis *parts = eab_section_axis(section, eab_option_find("mixture", "parts"), -1);
-        if (!parts || parts->values->len) continue;
-        return eab_fail(EAB_BAD_INPUT,
-                        "%s:%d: [%s]: no parts; allowed: parts = recurrence(basis=8 delay=2) + recurrence(basis=4 "
-                        "delay=3), for example",
-                        path, section->line, section->name);
-    }
-    return EAB_OK;
+static int refuse_without_parts(const char *path, const eab_section *section) {
+    return eab_fail(
+        EAB_BAD_INPUT,
+        "%s:%d: [%s]: no parts; allowed: parts = recurrence(basis=8 delay=2) + recurrence(basis=4 delay=3), "
+        "for example",
+        path, section->line, section->name);
 }
 
 static int refuse_mechanism(const char *path, const eab_section *section, const eab_axis *axis,
@@ -343,8 +338,8 @@ static int refuse_mechanism(const char *path, const eab_section *section, const 
                     path, line, section->name, axis->option->key, name, eab_suggest(name, names), allowed);
 }
 
-/* A list for a mechanism that the sweep does not have would be ignored silently. */
-static int check_mechanisms(const eab_spec *spec, const char *path) {
+/* Refuses a mixture without parts and a list for a mechanism that the sweep does not have. */
+static int check_axes(const eab_spec *spec, const char *path) {
     const GArray *listed = eab_spec_mechanisms(spec)->values;
     const char *names[EAB_MECHANISM_COUNT + 1] = {NULL};
     for (guint i = 0, count = 0; i < listed->len; i++) {
@@ -355,8 +350,9 @@ static int check_mechanisms(const eab_spec *spec, const char *path) {
         const eab_section *section = section_at(spec, i);
         for (guint j = 0; j < section->axes->len; j++) {
             const eab_axis *axis = &g_array_index(section->axes, eab_axis, j);
-            if (axis->mechanism < 0 || g_strv_contains(names, eab_mechanism_name(axis->mechanism))) continue;
-            return refuse_mechanism(path, section, axis, names);
+            if (!axis->values->len) return refuse_without_parts(path, section);
+            if (axis->mechanism >= 0 && !g_strv_contains(names, eab_mechanism_name(axis->mechanism)))
+                return refuse_mechanism(path, section, axis, names);
         }
     }
     return EAB_OK;
@@ -383,8 +379,7 @@ static int read_spec(spec_parser *parser, const char *text, const char *const *s
     EAB_TRY(read_lines(parser, text));
     fill_in_defaults(parser->spec);
     for (; sets && *sets; sets++) EAB_TRY(apply_set(parser->spec, *sets));
-    EAB_TRY(check_mixtures(parser->spec, parser->path));
-    return check_mechanisms(parser->spec, parser->path);
+    return check_axes(parser->spec, parser->path);
 }
 
 int eab_spec_parse(const char *path, const char *text, size_t length, const char *const *sets, eab_spec *spec) {

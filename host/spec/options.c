@@ -173,12 +173,6 @@ int eab_option_refuse_key(const char *section, const char *shown, const char *ke
     return eab_fail(EAB_BAD_INPUT, "%s: unknown key in [%s]; %s; allowed: %s", where, shown, hint, allowed);
 }
 
-eab_config eab_config_default(int family) {
-    eab_config config = {.level = eab_level_default(family == EAB_FAMILY_MIXTURE ? 0 : family)};
-    for (int i = 0; i < eab_option_count; i++) eab_option_set(&eab_options[i], &config, eab_options[i].default_value);
-    return config;
-}
-
 double eab_option_get(const eab_option *option, const eab_config *config) {
     const void *field = (const char *)config + option->offset;
     if (option->kind == EAB_OPTION_INT64) return (double)*(const int64_t *)field;

@@ -53,9 +53,6 @@ const eab_option *eab_option_find(const char *section, const char *key);
  * `section`, and all keys of `section`. */
 int eab_option_refuse_key(const char *section, const char *shown, const char *key, const char *where);
 
-/* A cell with every option at its default and the family's default level. */
-eab_config eab_config_default(int family);
-
 /* Reads and sets the option's value as a number (a choice's index), without checks. */
 double eab_option_get(const eab_option *option, const eab_config *config);
 void eab_option_set(const eab_option *option, eab_config *config, double value);

@@ -12,6 +12,7 @@
 #include "../../host/model/checkpoint.h"
 #include "../../host/model/train.h"
 #include "../../host/spec/options.h"
+#include "../host/default_config.h"
 #include "fuzz.h"
 
 enum { CELLS = 2, MAX_BYTES = 1 << 16 };
@@ -50,7 +51,7 @@ int LLVMFuzzerInitialize(int *argc, char ***argv) {
     (void)argv;
     fuzz_expect(eab_device_open("cpu", 0, &device) == 0, "a processor");
     for (int i = 0; i < CELLS; i++) {
-        configs[i] = eab_config_default(0);
+        configs[i] = default_config(0);
         configs[i].d_model = configs[i].context = 4;
         configs[i].heads = 1;
         configs[i].mlp_ratio = 0;

@@ -30,14 +30,14 @@ int __wrap_eab_merge(void);
 int __wrap_eab_bench_plan_make(void);
 int __wrap_eab_device_open(void);
 int __wrap_eab_device_open_backend(void);
-int __wrap_eab_plan_make(void);
+int __wrap_eab_plan_of_task(void);
 
 int __wrap_eab_plan_load(void) { return no_device(); }
 int __wrap_eab_merge(void) { return no_device(); }
 int __wrap_eab_bench_plan_make(void) { return no_device(); }
 int __wrap_eab_device_open(void) { return no_device(); }
 int __wrap_eab_device_open_backend(void) { return no_device(); }
-int __wrap_eab_plan_make(void) { return no_device(); }
+int __wrap_eab_plan_of_task(void) { return no_device(); }
 /* NOLINTEND(bugprone-reserved-identifier) */
 
 /* ---- the target ---------------------------------------------------------------------------------------------- */

@@ -1,4 +1,5 @@
 #include "fleet_fixture.h"
+#include "default_config.h"
 
 #include <criterion/criterion.h>
 #include <stdlib.h>
@@ -10,7 +11,7 @@
 #define OK(call) cr_assert_eq(call, EAB_OK, "%s", eab_last_error())
 
 eab_config tiny_config(void) {
-    eab_config config = eab_config_default(0);
+    eab_config config = default_config(0);
     config.level.option[EAB_RECURRENCE_BASIS] = 3;
     config.level.option[EAB_RECURRENCE_DELAY] = 2;
     config.d_model = 6;

@@ -3,6 +3,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "default_config.h"
 #include "host/plan/validate.h"
 #include "host/spec/identity.h"
 #include "host/spec/options.h"
@@ -51,7 +52,7 @@ static const struct {
 
 Test(options, table_is_the_documented_one) {
     cr_assert_eq((size_t)eab_option_count, sizeof table / sizeof *table);
-    const eab_config config = eab_config_default(0);
+    const eab_config config = default_config(0);
     for (int i = 0; i < eab_option_count; i++) {
         char value[64];
         eab_option_print(&eab_options[i], &config, value, sizeof value);
@@ -69,7 +70,7 @@ Test(options, table_is_the_documented_one) {
 
 /* Setting an option changes no other option. */
 Test(options, fields_do_not_overlap) {
-    eab_config config = eab_config_default(0);
+    eab_config config = default_config(0);
     for (int i = 0; i < eab_option_count; i++) {
         const eab_option *option = &eab_options[i];
         const double other = option->default_value == 1 ? 0 : 1;
@@ -94,7 +95,7 @@ Test(options, mechanisms_come_from_the_kernels) {
 Test(options, task_options_come_from_the_families) {
     for (int family = 0; family < eab_task_count(); family++) {
         const eab_task *task = eab_task_at(family);
-        const eab_config config = eab_config_default(family);
+        const eab_config config = default_config(family);
         cr_expect_null(eab_option_at(task->name, task->option_count));
         for (int i = 0; i < task->option_count; i++) {
             const eab_option *option = eab_option_at(task->name, i);
@@ -167,7 +168,7 @@ Test(options, help_has_every_option) {
 /* ---- a cell as a whole --------------------------------------------------------------------------------------- */
 
 static eab_config config_with(const char *section, const char *key, double value) {
-    eab_config config = eab_config_default(0);
+    eab_config config = default_config(0);
     eab_option_set(eab_option_find(section, key), &config, value);
     return config;
 }
@@ -178,7 +179,7 @@ static void expect_refused(const eab_config *config, const char *error) {
 }
 
 Test(options, default_cell_is_valid) {
-    const eab_config config = eab_config_default(0);
+    const eab_config config = default_config(0);
     cr_expect_eq(eab_config_check(&config), EAB_OK, "%s", eab_last_error());
 }
 
@@ -244,7 +245,7 @@ Test(options, memory_is_bounded) {
 
 Test(options, ids_are_pinned) {
     char id[17];
-    eab_config config = eab_config_default(0);
+    eab_config config = default_config(0);
     eab_config_id(&config, id);
     cr_expect_str_eq(id, "c73eb4977a2d8933", "got %s", id); /* printf 'task=recurrence\n' | sha256sum */
     config.level.option[1] = 6;
@@ -259,7 +260,7 @@ Test(options, ids_are_pinned) {
 
 Test(options, every_option_changes_the_id) {
     char standard[17], id[17];
-    eab_config config = eab_config_default(0);
+    eab_config config = default_config(0);
     eab_config_id(&config, standard);
     for (int i = -eab_task_at(0)->option_count; i < eab_option_count; i++) {
         const eab_option *option = i < 0 ? eab_option_at(eab_family_name(0), -1 - i) : &eab_options[i];

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "default_config.h"
 #include "host/model/cost.h"
 #include "host/model/parameters.h"
 #include "host/spec/options.h"
@@ -10,7 +11,7 @@
 enum { VOCAB = 8, D_MODEL = 12, HEADS = 3 };
 
 static eab_config small(void) {
-    eab_config config = eab_config_default(0);
+    eab_config config = default_config(0);
     config.d_model = D_MODEL;
     config.heads = HEADS;
     config.layers = 2;

@@ -1,5 +1,6 @@
 #include <glib.h>
 
+#include "default_config.h"
 #include "host/spec/identity.h"
 #include "spec_text.h"
 #include "tasks/task.h"
@@ -239,7 +240,7 @@ Test(plan, quick_ladder_has_its_cells) {
     cr_assert_eq(eab_plan_load("tasks/ladders/quick.ini", NULL, &plan), EAB_OK, "%s", eab_last_error());
     cr_assert_eq(plan.count, 72);
     cr_expect_eq(plan.duplicates, 0);
-    eab_config expected = eab_config_default(0);
+    eab_config expected = default_config(0);
     expected.alibi_span = 4;
     for (int i = 0; i < 72; i++) {
         static const char *const mechanisms[] = {"dpa", "ea", "ea-scaled"};

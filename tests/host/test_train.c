@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "default_config.h"
 #include "fleet_fixture.h"
 #include "host/model/cost.h"
 #include "host/model/evaluate.h"
@@ -135,7 +136,7 @@ Test(train, only_leaving_members_are_evaluated) {
 }
 
 Test(train, solves_an_easy_level_and_stops) {
-    eab_config config = eab_config_default(0);
+    eab_config config = default_config(0);
     config.level.option[EAB_RECURRENCE_BASIS] = 2;
     config.level.option[EAB_RECURRENCE_DELAY] = 2;
     config.d_model = 16;
@@ -272,7 +273,7 @@ Test(evaluate, seen_share_counts) {
 }
 
 Test(cost, figures_of_the_default_model) {
-    const eab_config config = eab_config_default(0);
+    const eab_config config = default_config(0);
     /* By hand: products 32 x 96 + 32 x 32 + 2 x 32 x 128 + 32 x 8 = 12,544; attention 12 x 32 x 12.5 */
     cr_expect_float_eq(eab_config_flop_per_token(&config), 6 * 12544 + 12 * 32 * 12.5, 1e-9);
     /* In addition: 8 x 32 embedding, biases 96 + 32 + 128 + 32 + 8, norms 3 x 2 x 32 */
@@ -285,7 +286,7 @@ Test(cost, figures_of_the_default_model) {
 
 /* A worker allocates no more than eab_config_memory_bytes estimates. */
 Test(cost, memory_matches_its_estimate) {
-    eab_config config = eab_config_default(0);
+    eab_config config = default_config(0);
     eab_cell_result result;
     config.steps = 1;
     config.eval_tokens = 1;
