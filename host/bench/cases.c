@@ -109,7 +109,8 @@ static int add_point(plan_maker *maker, const eab_bench_point *point) {
     char *key = key_of(point);
     if (!g_hash_table_add(maker->seen, key)) return EAB_OK; /* the table frees a key that it has */
     if (maker->plan->points->len == EAB_BENCH_MAX_POINTS)
-        return eab_fail(EAB_BAD_INPUT, "more than %d rows; allowed: at most so many", EAB_BENCH_MAX_POINTS);
+        return eab_fail(EAB_BAD_INPUT, "more than %d rows; allowed: at most %d", EAB_BENCH_MAX_POINTS,
+                        EAB_BENCH_MAX_POINTS);
     g_array_append_val(maker->plan->points, *point);
     return EAB_OK;
 }
@@ -131,7 +132,7 @@ static int multiply(plan_maker *maker, int axis, eab_bench_point *point) {
     return EAB_OK;
 }
 
-/* The case's values, with those of the request in their place. */
+/* The case's values, replaced by those of the request. */
 static int read_case(plan_maker *maker, const bench_case *entry, const eab_bench_request *request) {
     char **words = g_strsplit(entry->axes, " ", -1);
     int status = EAB_OK;
@@ -153,7 +154,7 @@ static int read_case(plan_maker *maker, const bench_case *entry, const eab_bench
 
 /* ---- models ----------------------------------------------------------------------------------------------------- */
 
-/* The models: cells of a sweep of one task, with the case's options, and those of the request in their place. */
+/* The models: cells of a sweep of one task, with the case's options, replaced by those of the request. */
 static int list_models(const bench_case *entry, const eab_bench_request *request, eab_plan *models) {
     char **own = g_strsplit(entry->models, " ", -1);
     GPtrArray *sets = g_ptr_array_new();
@@ -248,7 +249,7 @@ static int refuse_nothing(const eab_bench_request *request, const char *tag) {
     return status;
 }
 
-/* The bit of a tag; 0 with a message if there is none of that name. */
+/* The bit of a tag; 0 with a message if there is no such tag. */
 static unsigned tag_from_name(const char *name) {
     char allowed[128], shown[80];
     for (unsigned i = 0; tags[i]; i++)
@@ -271,7 +272,7 @@ static int make(plan_maker *maker, const eab_bench_request *request, const char 
         if (!allows(request->values[EAB_AXIS_OP], op) || !fits(maker->operation, request)) continue;
         for (size_t i = 0; i < G_N_ELEMENTS(cases); i++) {
             if (cases[i].op != (eab_bench_op)op || !(cases[i].tags & tag_bit)) continue;
-            /* A model determines its shapes. */
+            /* A model determines its shapes; without a model there are no options. */
             if (cases[i].models ? (given & maker->operation->axes & shape) != 0 : request->sets != NULL) continue;
             EAB_TRY(add_case(maker, &cases[i], request));
             if (one_each) break;

@@ -1,5 +1,6 @@
 /* norm, loss and optimizer: the parts of a model between its products, in float32, by the backend's own operations.
- * FLOP are counted for products only (docs/design.md 5), so these rows have none: their roof is the memory bandwidth. */
+ * FLOP are counted for products only (docs/design.md 5), so these rows have none and their roof is the memory
+ * bandwidth. */
 #include <stdio.h>
 
 #include "model/cost.h"
@@ -34,7 +35,7 @@ static int check_part(eab_bench_task *task, const char *name, const eab_check_sh
     return eab_check_run_operation(task->device, eab_check_operation_from_name(name), shape, result);
 }
 
-/* One sequence of some of the point's rows: each row is a problem of its own. */
+/* One sequence of at most MOST_CHECKED_ROWS of the point's rows: rows are independent. */
 static eab_check_shape checked_rows(const eab_bench_task *task) {
     const int32_t rows = MIN(task->point->m, MOST_CHECKED_ROWS);
     return (eab_check_shape){.members = 1, .batch = 1, .context = rows, .heads = 1, .mlp_ratio = 1};
@@ -109,7 +110,7 @@ const eab_bench_operation eab_bench_norm = {
 };
 
 /* ---- loss -------------------------------------------------------------------------------------------------------
- * Cross-entropy with its gradient. Compulsory traffic: reads the logits and writes their gradient, reads the targets. */
+ * Cross-entropy with its gradient. Compulsory traffic: reads the logits and the targets, writes the gradient. */
 
 /* The same for all sets, on the device. */
 typedef struct {

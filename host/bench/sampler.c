@@ -8,7 +8,7 @@
 
 /* The clock takes about 25 ns to read; a device's events are 0.5 us apart. */
 static const double LEAST_SAMPLE_S = 50e-6, LEAST_DEVICE_SAMPLE_S = 100e-6, WARM_UP_S = 20e-3;
-/* The rule is evaluated each time there are so many times more samples, because sorting costs time. */
+/* From one evaluation of the rule to the next the samples grow by this factor, because sorting costs time. */
 static const double EVALUATE_EVERY = 1.25;
 enum { LEAST_WARM_UPS = 2, MAX_CALLS = 1 << 20, MAX_SAMPLES = 1 << 22 };
 

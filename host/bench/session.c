@@ -91,11 +91,10 @@ static int measure(bench_run *run, eab_bench_row *row, eab_bench_samples *sample
     eab_device *device = NULL;
     int status = eab_device_open(run->bench->backend, run->bench->device, &device);
     if (!status) status = measure_on(run, device, row, samples);
+    if (status != EAB_INTERRUPTED) row->status = status;
+    if (row->status) g_strlcpy(row->reason, eab_last_error(), sizeof row->reason);
     eab_device_close(device);
-    if (status == EAB_INTERRUPTED) return status;
-    row->status = status;
-    if (status) g_strlcpy(row->reason, eab_last_error(), sizeof row->reason);
-    return EAB_OK;
+    return status == EAB_INTERRUPTED ? status : EAB_OK;
 }
 
 static int measure_point(bench_run *run, const eab_bench_point *point) {
@@ -141,24 +140,23 @@ static int open_folder(bench_run *run, double peak_gflop_per_s) {
     return eab_bench_folder_open(bench->out, bench->resolved, &settings, bench->samples, &run->folder);
 }
 
-static int prepare_on(bench_run *run, eab_device *device) {
-    device->backend->describe(device, run->device, sizeof run->device);
-    const double peak_gflop_per_s = peak_of(run, device, EAB_F32);
-    if (run->bench->out) EAB_TRY(open_folder(run, peak_gflop_per_s));
-    run->peak_gbyte_per_s = eab_peak_gbyte_per_s(device);
-    eab_bench_clocks_open(&run->clocks, device);
-    EAB_TRY(eab_bench_cost_measure(device, &run->cost));
-    fprintf(stderr, "%s: %s; peak %.1f GFLOP/s, copy %.1f GB/s; %s caches; %u rows\n", run->bench->backend, run->device,
-            peak_gflop_per_s, run->peak_gbyte_per_s, run->bench->cold ? "cold" : "warm", run->plan->points->len);
-    return EAB_OK;
-}
-
+/* Measures the peaks and the harness, and opens the folder. */
 static int prepare(bench_run *run) {
     eab_device *device;
     EAB_TRY(eab_device_open(run->bench->backend, run->bench->device, &device));
-    const int status = prepare_on(run, device);
+    device->backend->describe(device, run->device, sizeof run->device);
+    const double peak_gflop_per_s = peak_of(run, device, EAB_F32);
+    int status = run->bench->out ? open_folder(run, peak_gflop_per_s) : EAB_OK;
+    if (!status) {
+        run->peak_gbyte_per_s = eab_peak_gbyte_per_s(device);
+        eab_bench_clocks_open(&run->clocks, device);
+        status = eab_bench_cost_measure(device, &run->cost);
+    }
     eab_device_close(device);
-    return status;
+    EAB_TRY(status);
+    fprintf(stderr, "%s: %s; peak %.1f GFLOP/s, copy %.1f GB/s; %s caches; %u rows\n", run->bench->backend, run->device,
+            peak_gflop_per_s, run->peak_gbyte_per_s, run->bench->cold ? "cold" : "warm", run->plan->points->len);
+    return EAB_OK;
 }
 
 static void print_end(const bench_run *run, double elapsed_s, bool interrupted) {

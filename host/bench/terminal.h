@@ -17,11 +17,11 @@ void eab_bench_show_progress(const eab_bench_terminal *terminal, guint number, g
                              const eab_bench_point *point, const eab_bench_summary *summary);
 void eab_bench_clear_progress(const eab_bench_terminal *terminal);
 
-/* Prints the row, below a heading where the operation changes. */
+/* Prints the row, below a heading if the operation changes. */
 void eab_bench_print_row(eab_bench_terminal *terminal, const eab_bench_row *row);
 
 /* One line without a newline in at most `columns` columns: the heading of an operation (which: 0 names, 1 units),
- * and a row. Below 132 columns some are left out. Free with g_free. */
+ * and a row. Terminals below 132 columns lack some. g_free */
 char *eab_bench_heading(int op, int columns, int which);
 char *eab_bench_line(const eab_bench_row *row, int columns);
 

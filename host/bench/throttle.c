@@ -18,7 +18,7 @@ static double best_burst(eab_device *device, int bursts) {
 
 /* ---- NVML ------------------------------------------------------------------------------------------------------- */
 
-/* The few calls and numbers that are used, from NVIDIA's NVML API reference. Its header is not needed to build. */
+/* The functions and constants used here, from NVIDIA's NVML API reference. Its header is not needed to build. */
 typedef void *nvml_device;
 enum { NVML_OK = 0 };
 /* software power cap; hardware slowdown; thermal, by software and by hardware; power brake */

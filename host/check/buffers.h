@@ -47,8 +47,8 @@ void *eab_check_upload(eab_check_run *run, const void *from, size_t bytes);
 /* `count` random tokens below `vocab` in device memory. some_free: every third is no determined token (-1 - token). */
 int32_t *eab_check_random_tokens(eab_check_run *run, int64_t count, int32_t vocab, bool some_free);
 
-/* Adds all reals of a tensor of this run (of none if its data is NULL), `count` reals in device memory, or a number from the host to the outputs that
- * are compared. */
+/* Adds to the outputs that are compared: all reals of a tensor of this run (none if its data is NULL), `count` reals in
+ * device memory, a number from the host. */
 void eab_check_output(eab_check_run *run, eab_tensor tensor);
 void eab_check_output_reals(eab_check_run *run, const void *from, int64_t count);
 void eab_check_output_number(eab_check_run *run, double number);

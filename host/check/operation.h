@@ -20,7 +20,7 @@ typedef struct {
     const char *name;
     void (*run)(eab_check_run *run, const eab_check_shape *shape); /* a failure: in run->status */
     const void *context;     /* read by `run`: the problem of an operation that is in no table */
-    int32_t form;            /* read by `run`, with a meaning of its own: an activation, an optimizer, a dtype, ... */
+    int32_t form;            /* read by `run`: which activation, optimizer, dtype, ... */
     bool gradient;           /* a backward pass: EAB_BOUND_GRADIENT applies */
     bool by_mechanism;       /* checked once for each mechanism */
     bool half;               /* checked only on backends that have attention in bf16 and fp16 */

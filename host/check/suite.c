@@ -79,7 +79,8 @@ int eab_check_run_operation(eab_device *device, const eab_check_operation *opera
 
 /* ---- all operations on all shapes ------------------------------------------------------------------------------- */
 
-/* What could not be run has failed, with the reason. After a fault the device is opened anew, as it may be unusable. */
+/* An operation that cannot be run has failed, with the reason. After a fault the device may be unusable, so it is
+ * opened again. */
 static int check_shape(eab_device **device, const eab_check_operation *operation, const eab_check_shape *shape,
                        eab_check_result *result) {
     const int status = eab_check_run_operation(*device, operation, shape, result);

@@ -27,8 +27,8 @@ typedef void eab_check_reporter(void *context, const eab_check_operation *operat
                                 const eab_check_result *result);
 
 /* Runs every operation that `names` has (between commas; NULL: all) on every shape of the table and calls report()
- * for each. *failed counts the results that did not pass. After a fault *device is closed and opened anew; it is
- * NULL where that fails, and that status is returned. */
+ * for each. *failed counts the results that did not pass. After a fault *device is closed and opened again; if
+ * that fails, *device is NULL and its status is returned. */
 int eab_check_all(eab_device **device, const char *names, eab_check_reporter *report, void *context, int *failed);
 
 #endif
