@@ -30,8 +30,8 @@ struct eab_run_folder {
     char *failure_message;
 };
 
-/* Reads all tables into folder->cells, facts and rows; changes no file. Cells that lack rows, and unless read_only cells
- * that are not done, get status -1. */
+/* Reads all tables into folder->cells, facts and rows; changes no file. Cells that lack rows get status -1, and unless
+ * read_only also cells that are not done. */
 int eab_run_folder_read(eab_run_folder *folder);
 
 /* Uses folder->rows as they were read. Removes a torn line and the rows of cells that are not done, or (in_order) keeps

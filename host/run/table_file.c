@@ -39,7 +39,9 @@ int eab_table_open_read(const char *path, FILE **file) {
     if (fd < 0) return errno == ENOENT ? EAB_OK : io_error(path, "cannot be read");
     if (fstat(fd, &facts) == 0 && S_ISREG(facts.st_mode)) {
         *file = fdopen(fd, "r");
-        return EAB_OK;
+        if (*file) return EAB_OK;
+        close(fd);
+        return io_error(path, "cannot be read");
     }
     close(fd);
     return eab_fail(EAB_BAD_INPUT, "%s: not a regular file; a table of eabench is one, or choose another --out", path);
