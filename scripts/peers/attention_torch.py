@@ -6,11 +6,11 @@ import math
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 
+import eabench_torch
 import torch
 import torch.nn.functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from . import eabench_torch
 from .config import default_scale
 from .measure import Unsupported, sets_for, timed
 from .model_torch import attend

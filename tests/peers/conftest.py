@@ -1,4 +1,4 @@
-"""Finds the program, the library and scripts/peers; traces cells on demand."""
+"""Finds the program, the library, scripts/peers and python/; traces cells on demand."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "scripts"))
+sys.path[:0] = [str(ROOT / "scripts"), str(ROOT / "python")]
 EABENCH = Path(os.environ.get("EABENCH", ROOT / "build" / "release" / "eabench"))
 
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import pytest
 import torch
-from peers import eabench_torch
 from peers.config import default_scale
-from peers.eabench_torch import MECHANISMS, EabenchError, attention
 from peers.model_torch import attend
+
+import eabench_torch
+from eabench_torch import MECHANISMS, EabenchError, attention
 
 DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
 TOLERANCE = {torch.float32: 2e-5, torch.bfloat16: 4e-2, torch.float16: 5e-3}
@@ -188,7 +191,22 @@ def test_it_trains():
     (lambda q, k, v: attention(q, k, v.double()), "v is torch.float64"),
     (lambda q, k, v: attention(q.double(), k.double(), v.double()), "dtype torch.float64; allowed"),
     (lambda q, k, v: attention(q, k, v, "eaa"), "allowed: dpa, ea"),
+    (lambda q, k, v: attention(q, k, v, None), "mechanism None; allowed: dpa, ea"),
+    (lambda q, k, v: attention(q.tolist(), k, v), "q is a list; allowed: a tensor"),
+    (lambda q, k, v: attention(q, k, v, causal="no"), "causal is 'no'; allowed: True, False"),
     (lambda q, k, v: attention(q, k, v, scale=-1), "above 0"),
+    (lambda q, k, v: attention(q, k, v, scale=0.0), "above 0"),
+    (lambda q, k, v: attention(q, k, v, scale=1e-50), "scale 1e-50, in float32 0.0; allowed: finite and above 0"),
+    (lambda q, k, v: attention(q, k, v, scale=float("nan")), "above 0"),
+    (lambda q, k, v: attention(q, k, v, scale=1e50), "in float32 inf"),
+    (lambda q, k, v: attention(q, k, v, scale="1"), "scale is '1'; allowed: a number"),
+    (lambda q, k, v: attention(q, k, v, scale=[0.5]), "scale is .0.5.; allowed: a number"),
+    (lambda q, k, v: attention(q, k, v, scale=torch.tensor(0.5, requires_grad=True)), "scale requires a gradient"),
+    (lambda q, k, v: attention(q, k, v, slopes=0.5), "slopes is 0.5; allowed: 2 numbers, one a head"),
+    (lambda q, k, v: attention(q, k, v, slopes=torch.tensor(0.5)), "2 numbers, one a head"),
+    (lambda q, k, v: attention(q, k, v, slopes=torch.ones(2, 2)), "slopes is .*; allowed: a number"),
+    (lambda q, k, v: attention(q, k, v, slopes=[0.5, -1.0]), "slopes holds -1.0; allowed: finite, at least 0"),
+    (lambda q, k, v: attention(q, k, v, slopes=torch.ones(2, requires_grad=True)), "slopes requires a gradient"),
     (lambda q, k, v: attention(q, k, v, slopes=[1.0]), "1 slopes for 2 heads"),
     (lambda q, k, v: attention(q, k, v, backend="cuda"), "allowed: cpu, reference"),
     (lambda q, k, v: attention(q[:0], k[:0], v[:0]), "sizes above 0"),
@@ -204,8 +222,6 @@ def test_the_library_s_errors():
         attention(*draw(1, 1, 3, 300))
     with pytest.raises(EabenchError, match="cpu"):
         attention(*(x.half() for x in draw(1, 1, 3, 8)))
-    with pytest.raises(EabenchError, match="slopes"):
-        attention(*draw(1, 1, 3, 8), slopes=[-1.0])
 
 
 def test_no_library():
@@ -213,5 +229,52 @@ def test_no_library():
             "try: e.attention(*[torch.zeros(1, 1, 2, 4)] * 3)\nexcept e.EabenchError as x: print(x)")
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True,
                           env={"EABENCH_LIBRARY": "/nowhere/libeabench.so",
-                               "PYTHONPATH": eabench_torch.__file__.rsplit("/", 1)[0]})
+                               "PYTHONPATH": str(Path(eabench_torch.__file__).parent)})
     assert "set EABENCH_LIBRARY" in done.stdout and "/nowhere/libeabench.so" in done.stdout
+
+
+def test_constants_may_be_tensors():
+    q, k, v = draw(1, 2, 9, 8)
+    assert torch.equal(attention(q, k, v, scale=torch.tensor(0.5), slopes=torch.tensor([0.1, 0.2])),
+                       attention(q, k, v, scale=0.5, slopes=[0.1, 0.2]))
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_under_autocast(device):
+    """A model's linear maps give bfloat16 there, its norms float32."""
+    q, k, v = draw(2, 2, 33, 16, device=device)
+    with torch.autocast(device, dtype=torch.bfloat16):
+        out = attention(q.bfloat16(), k, v.bfloat16(), "ea")
+        out.float().sum().backward()
+    assert out.dtype == (torch.float32 if device == "cpu" else torch.bfloat16)
+    assert q.grad.dtype == torch.float32 and q.grad.isfinite().all()
+    near = expected(q.bfloat16(), k, v.bfloat16(), "ea")[0]
+    assert (out.double() - near).norm() / near.norm() < (1e-6 if device == "cpu" else TOLERANCE[torch.bfloat16])
+
+
+def test_in_a_compiled_model():
+    """With scripts/ and its folder peers on the path, as in this test: no module there hides one of Python's."""
+    peers = Path(sys.modules["peers"].__file__).parent
+    hidden = {path.stem for path in peers.glob("*.py")} & set(sys.stdlib_module_names)
+    assert not hidden - {"__init__"}
+    q, k, v = draw(1, 2, 9, 8)
+
+    @torch.compile(backend="eager")
+    def model(x):
+        return attention(2 * x, k, v, "ea") + 1
+
+    assert torch.equal(model(q), attention(2 * q, k, v, "ea") + 1)
+
+
+def test_installed(tmp_path):
+    """pip installs the module alone; it then finds the library by EABENCH_LIBRARY."""
+    source = tmp_path / "source"  # pip leaves its work beside the sources
+    shutil.copytree(Path(eabench_torch.__file__).parent, source, ignore=shutil.ignore_patterns("__pycache__"))
+    subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps",
+                    "--no-build-isolation", "--target", tmp_path / "site", source], check=True, cwd=tmp_path)
+    code = ("import torch, eabench_torch as e\n"
+            "print(e.__file__, e.attention(*[torch.ones(1, 1, 2, 4)] * 3).sum().item())")
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path,
+                          env={"EABENCH_LIBRARY": eabench_torch.library()._name,  # noqa: SLF001
+                               "PYTHONPATH": str(tmp_path / "site")})
+    assert done.stdout.split() == [str(tmp_path / "site" / "eabench_torch.py"), "8.0"]

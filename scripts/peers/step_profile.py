@@ -1,7 +1,7 @@
 """Profiles a peer: repeats its call on one core under Linux's perf and prints where the time goes.
 
-    cd scripts; python3 -m peers.profile training TRACE [NAME]            # TRACE: a folder of `eabench trace`
-    cd scripts; python3 -m peers.profile attention MECHANISM PASS CONTEXT HEAD_DIM [NAME]
+    cd scripts; python3 -m peers.step_profile training TRACE [NAME]            # TRACE: a folder of `eabench trace`
+    cd scripts; python3 -m peers.step_profile attention MECHANISM PASS CONTEXT HEAD_DIM [NAME]
 
 NAME is torch-eager by default. (PyTorch's own profiler would slow such short operations down several times.)
 """
@@ -64,7 +64,7 @@ def main() -> None:
     take = prepared(sys.argv[1:])
     take(3)
     if not shutil.which("perf"):
-        sys.exit("peers.profile: perf is not installed")
+        sys.exit("peers.step_profile: perf is not installed")
     with tempfile.TemporaryDirectory() as folder:
         file = f"{folder}/perf.data"
         perf = subprocess.Popen(["perf", "record", "-q", "-e", "cpu-clock", "-F", "1999", "-p", str(os.getpid()),

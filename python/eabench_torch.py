@@ -5,14 +5,15 @@
 
 Tensors are [..., context, head_dim], as for scaled_dot_product_attention, on a CPU (float32) or on a CUDA device
 (float32, bfloat16, float16; on PyTorch's current stream). Needs PyTorch and libeabench.so, and nothing else of eabench:
-this file may be copied. The library is loaded from the path EABENCH_LIBRARY, else from the newest build of this tree,
-else by the system's loader.
+this file may be copied or installed (README.md beside it says where the library is searched).
 """
 
 from __future__ import annotations
 
 import ctypes
+import math
 import os
+import sys
 import threading
 from collections.abc import Sequence
 from pathlib import Path
@@ -40,10 +41,11 @@ class _Attention(ctypes.Structure):
 def _candidates() -> list[str]:
     if os.environ.get("EABENCH_LIBRARY"):
         return [os.environ["EABENCH_LIBRARY"]]
-    here = Path(__file__).resolve()
-    root = here.parents[2] if len(here.parents) > 2 else here.parent
-    built = sorted(root.glob("build/*/**/libeabench.so"), key=lambda path: path.stat().st_mtime, reverse=True)
-    return [*map(str, built), "libeabench.so", "libeabench.so.0"]
+    names = ("libeabench.so", "libeabench.so.0")
+    tree = Path(__file__).resolve().parents[1]
+    built = tree.glob("build/*/libeabench.so") if (tree / "kernels" / "attention.h").exists() else []
+    built = sorted(built, key=lambda path: path.stat().st_mtime, reverse=True)
+    return [*map(str, built), *(f"{sys.prefix}/lib/{name}" for name in names), *names]
 
 
 def _load() -> ctypes.CDLL:
@@ -165,17 +167,19 @@ def _refuse(message: str) -> None:
 
 
 def _check_tensors(q: Tensor, k: Tensor, v: Tensor, backend: str | None) -> None:
+    for name, tensor in (("q", q), ("k", k), ("v", v)):
+        if not isinstance(tensor, Tensor):
+            _refuse(f"{name} is a {type(tensor).__name__}; allowed: a tensor [..., context, head_dim]")
     for name, tensor in (("k", k), ("v", v)):
         if tensor.shape != q.shape:
-            _refuse(f"{name} is {list(tensor.shape)} and q is {list(q.shape)}; both must be the same "
-                    "[..., context, head_dim]")
+            _refuse(f"{name} is {list(tensor.shape)} and q is {list(q.shape)}; they must be alike, [..., context, "
+                    "head_dim]")
         if tensor.dtype != q.dtype or tensor.device != q.device:
-            _refuse(f"{name} is {tensor.dtype} on {tensor.device} and q is {q.dtype} on {q.device}; both must be the "
-                    "same")
+            _refuse(f"{name} is {tensor.dtype} on {tensor.device} and q is {q.dtype} on {q.device}; they must be alike")
     if q.dim() < 2:
-        _refuse(f"q is {list(q.shape)}; [..., context, head_dim] is allowed")
+        _refuse(f"q is {list(q.shape)}; [..., context, head_dim] is wanted")
     if 0 in q.shape:
-        _refuse(f"q is {list(q.shape)}; sizes above 0 are allowed")
+        _refuse(f"q is {list(q.shape)}, which holds nothing")
     if q.dtype not in DTYPES:
         _refuse(f"dtype {q.dtype}; allowed: float32, bfloat16, float16 (on a CPU float32)")
     if q.device.type not in ("cpu", "cuda"):
@@ -184,27 +188,76 @@ def _check_tensors(q: Tensor, k: Tensor, v: Tensor, backend: str | None) -> None
         _refuse(f"backend {backend!r} for tensors on {q.device}; allowed: cpu, reference, for tensors on a CPU")
 
 
+def _constant(name: str, value: object) -> float:
+    """A number, or a tensor or array of one element, as float32 has it."""
+    if isinstance(value, Tensor) and value.requires_grad:
+        _refuse(f"{name} requires a gradient, and has none here; allowed: a constant ({name}.detach())")
+    try:
+        if not isinstance(value, (str, bytes)):
+            return ctypes.c_float(float(value)).value  # type: ignore[arg-type]
+    except (TypeError, ValueError, RuntimeError):
+        pass
+    _refuse(f"{name} is {value!r}; allowed: a number")
+
+
+def _check_scale(scale: object) -> float:
+    """0: the mechanism's own."""
+    if scale is None:
+        return 0.0
+    value = _constant("scale", scale)
+    if not 0 < value < math.inf:
+        _refuse(f"scale {scale}, in float32 {value}; allowed: finite and above 0")
+    return value
+
+
+def _check_slopes(slopes: object, heads: int) -> list[float] | None:
+    if slopes is None:
+        return None
+    try:
+        values = [_constant("slopes", slope) for slope in slopes]  # type: ignore[attr-defined]
+    except TypeError:
+        _refuse(f"slopes is {slopes!r}; allowed: {heads} numbers, one a head")
+    if len(values) != heads:
+        _refuse(f"{len(values)} slopes for {heads} heads")
+    for value in values:
+        if not 0 <= value < math.inf:
+            _refuse(f"slopes holds {value}; allowed: finite, at least 0")
+    return values
+
+
+def _as_autocast(q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Under autocast tensors of several dtypes meet: all become autocast's own, on a CPU float32."""
+    if not all(isinstance(tensor, Tensor) and tensor.dtype in DTYPES for tensor in (q, k, v)):
+        return q, k, v  # refused below
+    kind = q.device.type
+    if kind not in ("cpu", "cuda") or not torch.is_autocast_enabled(kind):
+        return q, k, v
+    dtype = torch.float32 if kind == "cpu" else torch.get_autocast_dtype(kind)
+    return q.to(dtype), k.to(dtype), v.to(dtype)
+
+
+@torch.compiler.disable
 def attention(q: Tensor, k: Tensor, v: Tensor, mechanism: str = "ea", *, causal: bool = True,
-              scale: float | None = None, slopes: Sequence[float] | Tensor | None = None,
-              backend: str | None = None) -> Tensor:
+              scale: float | None = None,
+              slopes: Sequence[float] | Tensor | None = None, backend: str | None = None) -> Tensor:
     """Fused attention, differentiable once in q, k and v; [..., context, head_dim] in and out.
 
-    mechanism: dpa, ea, ea-scaled, ea-softmax. scale: z = scale * (q . k), above 0; None: the mechanism's default.
-    slopes: ALiBi's, one per head (the last dimension before context); None: no ALiBi. backend: "reference" computes
-    float32 tensors on the CPU in float64, slowly, for checks. Inputs that are not contiguous are copied. Raises
-    ValueError for invalid arguments and EabenchError with the library's message for its errors.
+    mechanism: dpa, ea, ea-scaled, ea-softmax. scale: z = scale * (q . k), above 0; the mechanism's own without it.
+    slopes: ALiBi's, one per head (the last dimension before context); none without it. Both are constants. backend:
+    "reference" computes float32 tensors on the CPU in float64, slowly, for checks. Inputs that are not contiguous are
+    copied; under autocast they are cast. Raises ValueError for arguments that do not fit, EabenchError with the
+    library's line for what it refuses.
     """
+    q, k, v = _as_autocast(q, k, v)
     _check_tensors(q, k, v, backend)
     if mechanism not in MECHANISMS:
         _refuse(f"mechanism {mechanism!r}; allowed: {', '.join(MECHANISMS)}")
-    if scale is not None and not scale > 0:
-        _refuse(f"scale {scale}; above 0 is allowed")
+    if causal not in (True, False):
+        _refuse(f"causal is {causal!r}; allowed: True, False")
+    number = _check_scale(scale)
     shape = q.shape
     heads = shape[-3] if len(shape) > 2 else 1
-    if slopes is not None:
-        slopes = [float(slope) for slope in slopes]
-        if len(slopes) != heads:
-            _refuse(f"{len(slopes)} slopes for {heads} heads")
+    slopes = _check_slopes(slopes, heads)
     q, k, v = (tensor.reshape(-1, heads, *shape[-2:]) for tensor in (q, k, v))
-    number = library().eab_mechanism_from_name(mechanism.encode())
-    return _Function.apply(q, k, v, number, scale or 0.0, causal, slopes, backend).reshape(shape)
+    index = library().eab_mechanism_from_name(mechanism.encode())
+    return _Function.apply(q, k, v, index, number, causal, slopes, backend).reshape(shape)
