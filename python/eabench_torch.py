@@ -172,14 +172,15 @@ def _check_tensors(q: Tensor, k: Tensor, v: Tensor, backend: str | None) -> None
             _refuse(f"{name} is a {type(tensor).__name__}; allowed: a tensor [..., context, head_dim]")
     for name, tensor in (("k", k), ("v", v)):
         if tensor.shape != q.shape:
-            _refuse(f"{name} is {list(tensor.shape)} and q is {list(q.shape)}; they must be alike, [..., context, "
-                    "head_dim]")
+            _refuse(f"{name} is {list(tensor.shape)} and q is {list(q.shape)}; both must be the same "
+                    "[..., context, head_dim]")
         if tensor.dtype != q.dtype or tensor.device != q.device:
-            _refuse(f"{name} is {tensor.dtype} on {tensor.device} and q is {q.dtype} on {q.device}; they must be alike")
+            _refuse(f"{name} is {tensor.dtype} on {tensor.device} and q is {q.dtype} on {q.device}; both must be the "
+                    "same")
     if q.dim() < 2:
-        _refuse(f"q is {list(q.shape)}; [..., context, head_dim] is wanted")
+        _refuse(f"q is {list(q.shape)}; [..., context, head_dim] is allowed")
     if 0 in q.shape:
-        _refuse(f"q is {list(q.shape)}, which holds nothing")
+        _refuse(f"q is {list(q.shape)}; sizes above 0 are allowed")
     if q.dtype not in DTYPES:
         _refuse(f"dtype {q.dtype}; allowed: float32, bfloat16, float16 (on a CPU float32)")
     if q.device.type not in ("cpu", "cuda"):
