@@ -50,7 +50,7 @@ if [[ -f $build/CMakeCache.txt ]]; then # keeps its configuration, with or witho
 else
     configure "$build" -DCMAKE_BUILD_TYPE=Release -DEAB_TESTS=OFF "${cuda[@]}"
 fi
-quietly "building $(short "$build")/eabench" cmake --build "$build" --target eabench eabench_library || { # all that is installed
+quietly "building $(short "$build")/eabench" cmake --build "$build" --target eab_installed || {
     cat -- "$log" >&2
     say "the build failed: see above"
     exit 1
