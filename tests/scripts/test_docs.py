@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+import sys
 import textwrap
 from pathlib import Path
 
@@ -71,9 +72,9 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "results").mkdir()
     for run in (ROOT / "results").iterdir():
         (folder / "results" / run.name).symlink_to(run)
-    for name in ("scripts", "tasks", "tests", "docs", ".venv"):
+    for name in ("scripts", "tasks", "tests"):
         (folder / name).symlink_to(ROOT / name)
-    (folder / "docs").unlink()
+    (folder / ".venv").symlink_to(sys.prefix)
     (folder / "docs").mkdir()  # commands write figures there
     (folder / "SPEC.ini").write_text(TINY)
     (folder / "results" / "MACHINE").symlink_to(ROOT / "results" / "epyc-zen5")
@@ -96,7 +97,9 @@ def test_commands(page: Path, checkout: Path):
             continue
         done = subprocess.run(["bash", "-c", quick(command)], cwd=checkout, check=False, capture_output=True, text=True,
                               timeout=300, env={**os.environ, "PATH": f"build/release:{os.environ['PATH']}"})
-        assert done.returncode == 0, f"{command}: {done.returncode}\n{done.stdout}{done.stderr}"
+        # A comparison of speed may well end with a regression: the cells train for milliseconds.
+        allowed = (0, 1) if command.startswith("scripts/compare") else (0,)
+        assert done.returncode in allowed, f"{command}: {done.returncode}\n{done.stdout}{done.stderr}"
 
 
 @needs_eabench
