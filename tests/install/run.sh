@@ -131,11 +131,13 @@ END
     if ! (cd -- "$folder/build" && ctest -N) | grep -q '^Total Tests: 0'; then fail "$1: adds tests to the parent"; fi
 }
 
+# shellcheck disable=SC2016 # CMake's variables
 parent FetchContent 'include(FetchContent)
 FetchContent_Declare(eabench SOURCE_DIR "${FETCHED}")
 FetchContent_MakeAvailable(eabench)' -DFETCHED="$sources"
 logged "FetchContent" ninja -C "$scratch/FetchContent/with parent/build" CMakeFiles/attention.dir/attention.c.o
 
+# shellcheck disable=SC2016 # CMake's variables
 parent add_subdirectory 'add_subdirectory("${SOURCES}" "${CMAKE_BINARY_DIR}/library folder")' -DSOURCES="$sources"
 within=$scratch/add_subdirectory/with\ parent/build
 logged "add_subdirectory" cmake --build "$within"
