@@ -26,8 +26,8 @@ eab_shard eab_shard_of_folder(const char *folder);
  * read. */
 int eab_shard_list(const char *run, GArray **shards);
 
-/* The part, 1..parts, of each of the plan's cells. The cells are assigned by length, the longest first, each to the part
- * with the least work so far. The result depends on the plan only. g_free. */
+/* The part, 1..parts, of each of the plan's cells. The cells are assigned by length, the longest first, each to the
+ * part with the least work so far. The result depends on the plan only. g_free. */
 int32_t *eab_shard_split(const eab_plan *plan, int32_t parts);
 
 /* Keeps only this shard's cells in the plan, in the plan's order. */
