@@ -20,8 +20,8 @@
 typedef struct {
     const char *run;
     eab_plan plan;
-    int32_t *status; /* [plan.count]: eab_cell_status, or -1 */
-    GArray *sweeps;  /* eab_run_state, of running or killed sweeps */
+    eab_cell_status *status; /* [plan.count] */
+    GArray *sweeps;          /* eab_run_state, of running or killed sweeps */
     int64_t done, diverged, failed, timed_out, running, left;
     double eta_s, tokens_per_s;
     const char *state;
@@ -41,8 +41,8 @@ static int load_plan(run_status *self, const char *folder) {
     const int status = eab_plan_load(path, NULL, &self->plan);
     g_free(path);
     if (status) return status;
-    self->status = g_new(int32_t, (gsize)self->plan.count);
-    for (int64_t i = 0; i < self->plan.count; i++) self->status[i] = -1;
+    self->status = g_new(eab_cell_status, (gsize)self->plan.count);
+    for (int64_t i = 0; i < self->plan.count; i++) self->status[i] = EAB_CELL_NONE;
     return EAB_OK;
 }
 
@@ -87,7 +87,7 @@ static int read_all(run_status *self) {
 static void count_all(run_status *self) {
     bool running = false, stopping = false, stale = false;
     for (int64_t i = 0; i < self->plan.count; i++) {
-        const int32_t status = self->status[i];
+        const eab_cell_status status = self->status[i];
         self->done += eab_cell_status_is_result(status);
         self->diverged += status == EAB_CELL_DIVERGED;
         self->failed += status == EAB_CELL_FAIL || status == EAB_CELL_OOM;

@@ -6,7 +6,14 @@
 
 #include "tasks/parts.h"
 
-typedef enum { EAB_CELL_OK, EAB_CELL_DIVERGED, EAB_CELL_FAIL, EAB_CELL_OOM, EAB_CELL_TIMEOUT } eab_cell_status;
+typedef enum {
+    EAB_CELL_NONE = -1, /* no result yet */
+    EAB_CELL_OK,
+    EAB_CELL_DIVERGED,
+    EAB_CELL_FAIL,
+    EAB_CELL_OOM,
+    EAB_CELL_TIMEOUT
+} eab_cell_status;
 
 /* One point of a learning curve, at an evaluation. */
 typedef struct {

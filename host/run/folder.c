@@ -153,7 +153,7 @@ bool eab_run_folder_outcome(eab_run_folder *folder, int64_t index, eab_cell_outc
     pthread_mutex_lock(&folder->mutex);
     *outcome = folder->cells[index];
     pthread_mutex_unlock(&folder->mutex);
-    return outcome->status >= 0;
+    return outcome->status != EAB_CELL_NONE;
 }
 
 bool eab_run_folder_has(eab_run_folder *folder, int64_t index) {
@@ -224,7 +224,7 @@ static int write_waiting(eab_run_folder *folder) {
 static bool is_there(const eab_run_folder *folder, int64_t index) {
     for (guint i = 0; i < folder->waiting->len; i++)
         if (g_array_index(folder->waiting, eab_cell_end, i).index == index) return true;
-    return folder->cells[index].status >= 0;
+    return folder->cells[index].status != EAB_CELL_NONE;
 }
 
 int eab_run_folder_append(eab_run_folder *folder, const eab_cell_end *end, const char *const *rows) {

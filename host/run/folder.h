@@ -29,7 +29,7 @@ bool eab_run_folder_has(eab_run_folder *folder, int64_t index);
 
 /* What the tables have of the plan's cell `index`; false if nothing. This session's failed cells are included. */
 typedef struct {
-    int32_t status;        /* eab_cell_status */
+    eab_cell_status status;
     int32_t solved;        /* -1: not known */
     double token_accuracy; /* NAN: not measured */
 } eab_cell_outcome;

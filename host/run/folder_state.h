@@ -16,7 +16,7 @@ struct eab_run_folder {
     eab_run_lock lock;
     const eab_plan *plan;
     eab_environment *environment; /* NULL if read_only */
-    eab_cell_outcome *cells;      /* [plan->count]; status -1: not in the tables */
+    eab_cell_outcome *cells;      /* [plan->count]; status NONE: not in the tables */
     char *table_paths[EAB_TABLE_COUNT];
     eab_table_facts facts[EAB_TABLE_COUNT]; /* as read, and so are */
     GArray *rows[EAB_TABLE_COUNT];          /* eab_table_rows: all rows, in the file's order */
@@ -30,7 +30,7 @@ struct eab_run_folder {
     char *failure_message;
 };
 
-/* Reads all tables into folder->cells, facts and rows; changes no file. Cells that lack rows get status -1, and unless
+/* Reads all tables into folder->cells, facts and rows; changes no file. Cells that lack rows get status NONE, and unless
  * read_only also cells that are not done. */
 int eab_run_folder_read(eab_run_folder *folder);
 

@@ -93,7 +93,7 @@ static int claim_cells(merge *self, const eab_run_folder *shard, int32_t part) {
     for (int table = 0; table < EAB_TABLE_COUNT; table++)
         self->has_table[table] = self->has_table[table] || shard->facts[table].exists;
     for (int64_t i = 0; i < self->plan.count; i++) {
-        if (shard->cells[i].status < 0) continue;
+        if (shard->cells[i].status == EAB_CELL_NONE) continue;
         if (self->owner[i])
             return eab_fail(EAB_BAD_INPUT, "%s: cell %s is in shard %d, too; remove it from one of the two",
                             shard->path, self->plan.cells[i].id, self->owner[i]);
@@ -151,7 +151,7 @@ static int bring_file(const char *from, const char *to, const char *kind, const 
 
 /* Whether the cell is to be added from this shard. */
 static bool is_added(const eab_run_folder *shard, eab_run_folder *out, int64_t index) {
-    return shard->cells[index].status >= 0 && !eab_run_folder_has(out, index);
+    return shard->cells[index].status != EAB_CELL_NONE && !eab_run_folder_has(out, index);
 }
 
 static int bring_files(const merge *self, const eab_run_folder *shard, eab_run_folder *out) {

@@ -69,10 +69,10 @@ static int read_accuracy(const table_reader *reader, const eab_csv_row *row, int
     const int32_t part = find_part(reader, row, index);
     if (part < 0) return EAB_BAD_INPUT;
     const char *status_name = row->field[reader->column[STATUS]];
-    const int status = eab_cell_status_from_name(status_name);
+    const eab_cell_status status = eab_cell_status_from_name(status_name);
     double accuracy, solved;
     char shown[64];
-    if (status < 0)
+    if (status == EAB_CELL_NONE)
         return eab_fail(EAB_BAD_INPUT, "status is '%s'; ok, diverged, fail, oom, timeout are allowed",
                         eab_excerpt(status_name, 40, shown, sizeof shown));
     EAB_TRY(read_share(reader, row, TOKEN_ACCURACY, &accuracy));
@@ -83,7 +83,7 @@ static int read_accuracy(const table_reader *reader, const eab_csv_row *row, int
         note->steps_done = g_ascii_strtoll(row->field[reader->column[STEPS_DONE]], NULL, 10);
     }
     note->parts |= UINT64_C(1) << part;
-    if (cell->status < 0 || eab_cell_status_is_result(cell->status)) cell->status = status;
+    if (cell->status == EAB_CELL_NONE || eab_cell_status_is_result(cell->status)) cell->status = status;
     if (part == 0) { /* the cell as a whole */
         cell->token_accuracy = accuracy;
         cell->solved = isnan(solved) ? -1 : solved > 0.5;
@@ -133,14 +133,15 @@ static void find_lost(const table_reader *reader) {
     const int64_t last = rows->len ? g_array_index(rows, eab_table_rows, rows->len - 1).cell : -1;
     int64_t last_place = -1;
     for (int64_t i = 0; i < folder->plan->count; i++)
-        if (reader->notes[i].rows && folder->cells[i].status >= 0) last_place = MAX(last_place, reader->notes[i].place);
+        if (reader->notes[i].rows && folder->cells[i].status != EAB_CELL_NONE)
+            last_place = MAX(last_place, reader->notes[i].place);
     for (int64_t i = 0; i < folder->plan->count; i++) {
         if (!eab_cell_status_is_result(folder->cells[i].status)) continue;
         const int64_t count = reader->notes[i].rows, full = full_rows(reader, i);
         const bool after_last = folder->facts[reader->table].torn && reader->notes[i].place > last_place;
         bool lost = full > 0 && (reader->table == EAB_TABLE_THROUGHPUT || after_last);
         if (count) lost = i == last && count < full;
-        if (lost) folder->cells[i].status = -1;
+        if (lost) folder->cells[i].status = EAB_CELL_NONE;
     }
 }
 
@@ -149,7 +150,7 @@ static void drop_uncommitted(const table_reader *reader) {
     const eab_run_folder *folder = reader->folder;
     for (int64_t i = 0; i < folder->plan->count; i++) {
         const int32_t rows = eab_accuracy_row_count(&folder->plan->cells[i].config);
-        if (reader->notes[i].parts != UINT64_MAX >> (64 - rows)) folder->cells[i].status = -1;
+        if (reader->notes[i].parts != UINT64_MAX >> (64 - rows)) folder->cells[i].status = EAB_CELL_NONE;
     }
 }
 
@@ -169,10 +170,10 @@ int eab_run_folder_read(eab_run_folder *folder) {
     int status = EAB_OK;
     for (int i = 0; i < COLUMNS; i++)
         reader.column[i] = eab_table_column(eab_run_table(EAB_TABLE_ACCURACY), column_names[i]);
-    for (int64_t i = 0; i < folder->plan->count; i++) folder->cells[i].status = -1;
+    for (int64_t i = 0; i < folder->plan->count; i++) folder->cells[i].status = EAB_CELL_NONE;
     for (reader.table = 0; reader.table < EAB_TABLE_COUNT && !status; reader.table++) status = read_table(&reader);
     for (int64_t i = 0; i < folder->plan->count && !folder->read_only; i++)
-        if (!eab_run_folder_has(folder, i)) folder->cells[i].status = -1;
+        if (!eab_run_folder_has(folder, i)) folder->cells[i].status = EAB_CELL_NONE;
     g_free(reader.notes);
     return status;
 }

@@ -272,13 +272,13 @@ static const char *const status_names[] = {"ok", "diverged", "fail", "oom", "tim
 
 const char *eab_cell_status_name(eab_cell_status status) { return status_names[status]; }
 
-int eab_cell_status_from_name(const char *name) {
+eab_cell_status eab_cell_status_from_name(const char *name) {
     for (size_t i = 0; i < G_N_ELEMENTS(status_names); i++)
-        if (strcmp(status_names[i], name) == 0) return (int)i;
-    return -1;
+        if (strcmp(status_names[i], name) == 0) return (eab_cell_status)i;
+    return EAB_CELL_NONE;
 }
 
-bool eab_cell_status_is_result(int32_t status) { return status == EAB_CELL_OK || status == EAB_CELL_DIVERGED; }
+bool eab_cell_status_is_result(eab_cell_status status) { return status == EAB_CELL_OK || status == EAB_CELL_DIVERGED; }
 
 void eab_cell_result_failed(eab_cell_result *result, const eab_config *config, eab_cell_status status,
                             const char *reason) {

@@ -35,10 +35,10 @@ int32_t eab_accuracy_row_find(const eab_config *config, const char *task, const 
 /* The number of rows of an ok cell in geometry.csv. */
 int64_t eab_geometry_row_count(const eab_config *config);
 
-/* "ok", "diverged", "fail", "oom", "timeout"; from_name returns -1 for another name. Results are ok and diverged. */
+/* "ok", "diverged", "fail", "oom", "timeout"; from_name returns NONE for another name. Results are ok and diverged. */
 const char *eab_cell_status_name(eab_cell_status status);
-int eab_cell_status_from_name(const char *name);
-bool eab_cell_status_is_result(int32_t status); /* an eab_cell_status or -1 */
+eab_cell_status eab_cell_status_from_name(const char *name);
+bool eab_cell_status_is_result(eab_cell_status status);
 
 /* A result with nothing measured: status, and the reason as one line. */
 void eab_cell_result_failed(eab_cell_result *result, const eab_config *config, eab_cell_status status,
