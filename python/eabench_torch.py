@@ -5,7 +5,7 @@
 
 Tensors are [..., context, head_dim], as for scaled_dot_product_attention, on a CPU (float32) or on a CUDA device
 (float32, bfloat16, float16; on PyTorch's current stream). Needs PyTorch and libeabench.so, and nothing else of eabench:
-this file may be copied or installed (README.md beside it says where the library is searched).
+this file may be copied or installed (README.md beside it lists where the library is searched for).
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
-"""Every command in README, CONTRIBUTING and docs runs, in the order in which it stands there, with few training steps;
-every block of a spec file is a valid spec."""
+"""The commands of README, CONTRIBUTING and docs run, in their order, with few training steps; every block of a spec
+file is a valid spec."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from sweeps import EABENCH, ROOT, TINY, needs_eabench, sweep
 
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md")),
          ROOT / "python" / "README.md", ROOT / "scripts" / "peers" / "README.md"]
-NOT_RUN = {  # commands that begin so, and where they are tested instead
+NOT_RUN = {  # the start of a command that is not run here, and the reason or the test of it
     "scripts/quickstart.sh": "installs packages",
     "scripts/setup.sh": "installs packages",
     "scripts/test.sh": "runs this test",
@@ -45,7 +45,7 @@ def blocks(page: Path, language: str) -> list[str]:
 
 
 def commands(page: Path) -> list[str]:
-    """Each with its continued lines, without comments."""
+    """The page's commands, with continuation lines joined and without comments."""
     lines = "".join(blocks(page, "sh")).replace("\\\n", " ").splitlines()
     return [command for line in lines if (command := re.sub(r"(^|\s)#.*", "", line).strip())]
 
@@ -65,7 +65,7 @@ def quick(command: str) -> str:
 
 @pytest.fixture(scope="module")
 def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder that looks like a built checkout, with the spec and the runs that the pages assume."""
+    """A copy of a built checkout, with the specs and the runs that the pages use."""
     folder = tmp_path_factory.mktemp("checkout")
     (folder / "build" / "release").mkdir(parents=True)
     (folder / "build" / "release" / "eabench").symlink_to(Path(EABENCH).resolve())
@@ -82,8 +82,8 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for block in blocks(page, "ini"):
             if name := re.match(r"# (\w+\.ini):", block):
                 (folder / name[1]).write_text(block)
-    for run in ("RUN", "run-a", "run-b", "runs/before", "results/baseline", "results/my-run"):
-        spec = "ladder.ini" if run == "runs/before" else "SPEC.ini"
+    for run in ("RUN", "run-a", "run-b", "runs/before", "runs/mine"):
+        spec = "ladder.ini" if run.startswith("runs/") else "SPEC.ini"
         done = sweep(folder / spec, "--out", folder / run, *FEW_STEPS)
         assert done.returncode == 0, done.stderr
     return folder
@@ -97,7 +97,7 @@ def test_commands(page: Path, checkout: Path):
             continue
         done = subprocess.run(["bash", "-c", quick(command)], cwd=checkout, check=False, capture_output=True, text=True,
                               timeout=300, env={**os.environ, "PATH": f"build/release:{os.environ['PATH']}"})
-        # A comparison of speed may well end with a regression: the cells train for milliseconds.
+        # scripts/compare may find a regression in speed, since the cells train for milliseconds only.
         allowed = (0, 1) if command.startswith("scripts/compare") else (0,)
         assert done.returncode in allowed, f"{command}: {done.returncode}\n{done.stdout}{done.stderr}"
 
