@@ -17,7 +17,8 @@ static void add_option(GPtrArray *lines, const eab_option *option, const eab_con
 static void add_level(GPtrArray *lines, const eab_level *level) {
     const eab_config config = {.level = *level};
     const char *family = eab_family_name(level->family);
-    for (int i = 0; eab_option_at(family, i); i++) add_option(lines, eab_option_at(family, i), &config);
+    const eab_option *option;
+    for (int i = 0; (option = eab_option_at(family, i)); i++) add_option(lines, option, &config);
 }
 
 /* A part of a mixture, too, is identified by the options that are not at their default: a new option of its family does
