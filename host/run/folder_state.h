@@ -30,8 +30,8 @@ struct eab_run_folder {
     char *failure_message;
 };
 
-/* Reads all tables into folder->cells, facts and rows; changes no file. Cells that lack rows get status NONE, and unless
- * read_only also cells that are not done. */
+/* Reads all tables into folder->cells, facts and rows; changes no file. Cells that lack rows get status NONE; unless
+ * read_only, so do cells that are not done. */
 int eab_run_folder_read(eab_run_folder *folder);
 
 /* Uses folder->rows as they were read. Removes a torn line and the rows of cells that are not done, or (in_order) keeps
