@@ -147,9 +147,9 @@ void eab_report_cells(eab_sweep_session *session) {
 
 /* ---- RUN/.state -------------------------------------------------------------------------------------------------- */
 
-void eab_report_state(eab_sweep_session *session, bool stopping, bool now) {
+void eab_report_state(eab_sweep_session *session, bool stopping) {
     const double time_s = eab_now_s();
-    if (!now && time_s - session->published_s < STATE_EVERY_S) return;
+    if (time_s - session->published_s < STATE_EVERY_S) return;
     session->published_s = time_s;
     eab_run_state state = {.eta_s = eab_progress_eta_s(session->progress, &session->state),
                            .tokens_per_s = eab_progress_tokens_per_s(session->progress),

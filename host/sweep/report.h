@@ -13,8 +13,8 @@ void eab_report_end(const eab_sweep_session *session, const eab_run_summary *sum
 /* Takes the cells that ended and the messages since the last call, updates the sums of work and reports them. */
 void eab_report_cells(eab_sweep_session *session);
 
-/* Writes RUN/.state, at most every two seconds unless `now`. */
-void eab_report_state(eab_sweep_session *session, bool stopping, bool now);
+/* Writes RUN/.state, at most every two seconds. */
+void eab_report_state(eab_sweep_session *session, bool stopping);
 
 /* Cells that failed. The cells that a search abandons do not count. */
 int64_t eab_report_failures(const eab_sweep_session *session, const eab_run_summary *summary);

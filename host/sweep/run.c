@@ -68,7 +68,7 @@ static void watch(eab_sweep_session *session) {
         eab_report_cells(session);
         if (ended) break;
         eab_progress_update(session->progress, &session->state);
-        eab_report_state(session, stopping, false);
+        eab_report_state(session, stopping);
     }
     eab_interrupt_handle_second(false);
 }
@@ -194,7 +194,7 @@ static int train_rest(eab_sweep_session *session) {
         eab_progress_note(session->progress, "%lld of %lld cells are done already in %s", (long long)before.done,
                           (long long)plan->count, session->sweep->out);
     eab_report_start(session, before.done, count);
-    if (count) eab_report_state(session, false, true);
+    if (count) eab_report_state(session, false);
     const int status = count ? train_all(session, todo, count) : EAB_OK;
     g_free(todo);
     return status;

@@ -31,7 +31,7 @@ typedef struct {
     double started_s;
     bool over_time;
     eab_suspects suspects; /* for the next pool */
-    double published_s;    /* when RUN/.state was written */
+    double published_s;    /* when RUN/.state was written; 0: never */
     pthread_mutex_t mutex; /* protects ends and notes */
     GArray *ends;          /* eab_cell_end */
     GPtrArray *notes;      /* the workers' messages */
