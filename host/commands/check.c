@@ -46,8 +46,8 @@ static int parse(arguments *a, int argc, char **argv) {
     return eab_command_parse(
         "check", "- every operation against the float64 reference",
         "error, plain: relative distance from float64, of this backend and of a plain float32 program. ratio: the "
-        "first over\nthe second, which counts as at least float32's rounding. A ratio over its bound is a miss, and so is "
-        "an operation\nthat cannot be run: exit code 1.",
+        "first over\nthe second, which counts as at least float32's rounding. A ratio over its bound is a miss, and so "
+        "is an operation\nthat cannot be run: exit code 1.",
         entries, argc, argv);
 }
 
