@@ -1,7 +1,7 @@
 /* The queue of fleets to train, the longest first. Any free worker takes the next one.
  *
- * A single process and the leader have a queue that holds all fleets from the start. A follower has a remote queue: each
- * fleet is requested from the leader.
+ * A single process and the leader have a queue that holds all fleets from the start. A follower has a remote queue:
+ * each fleet is requested from the leader.
  */
 #ifndef EAB_SWEEP_QUEUE_H
 #define EAB_SWEEP_QUEUE_H

@@ -159,7 +159,7 @@ void eab_report_state(eab_sweep_session *session, bool stopping) {
     eab_run_state_write(session->sweep->out, &state);
 }
 
-/* ---- the results, on stdout ----------------------------------------------------------------------------------------- */
+/* ---- the results, on stdout -------------------------------------------------------------------------------------- */
 
 int64_t eab_report_failures(const eab_sweep_session *session, const eab_run_summary *summary) {
     return summary->failed - (session->search ? summary->timeouts : 0);
@@ -185,7 +185,7 @@ void eab_report_results(const eab_sweep_session *session, const eab_run_summary 
     g_free(quoted);
 }
 
-/* ---- the profile, on stdout ------------------------------------------------------------------------------------------------- */
+/* ---- the profile, on stdout -------------------------------------------------------------------------------------- */
 
 static void print_line(const eab_profile *profile, const char *name, eab_profile_row row) {
     char calls[32] = "", rate[32] = "";

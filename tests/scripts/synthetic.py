@@ -32,7 +32,8 @@ ENVIRONMENT = dict(
     started="2026-01-02T03:04:05Z",
     command="eabench sweep tasks/ladders/quick.ini", peak_gflop_per_s="61.5")
 QUICK_LEVELS = [(8, 2), (4, 3), (4, 4), (8, 4), (16, 4), (16, 6)]
-REACH = {"dpa": 10.0, "ea": 15.0, "ea-scaled": 13.0, "ea-softmax": 9.0}  # bits of the hardest level that a mechanism learns
+# Bits of the hardest level that a mechanism learns.
+REACH = {"dpa": 10.0, "ea": 15.0, "ea-scaled": 13.0, "ea-softmax": 9.0}
 
 
 def row(basis: int = 8, delay: int = 2, axes: dict[str, str] | None = None, **changes: object) -> dict[str, object]:
