@@ -149,20 +149,6 @@ int eab_run_folder_close(eab_run_folder *folder) {
 
 const char *eab_run_folder_warning(const eab_run_folder *folder) { return folder->warning ? folder->warning : ""; }
 
-bool eab_run_folder_outcome(eab_run_folder *folder, int64_t index, eab_cell_outcome *outcome) {
-    pthread_mutex_lock(&folder->mutex);
-    *outcome = folder->cells[index];
-    pthread_mutex_unlock(&folder->mutex);
-    return outcome->status != EAB_CELL_NONE;
-}
-
-bool eab_run_folder_has(eab_run_folder *folder, int64_t index) {
-    eab_cell_outcome cell;
-    if (!eab_run_folder_outcome(folder, index, &cell)) return false;
-    if (cell.status == EAB_CELL_TIMEOUT) return folder->keep_timeouts;
-    return folder->keep_failures || eab_cell_status_is_result(cell.status);
-}
-
 void eab_run_folder_summary(eab_run_folder *folder, eab_run_summary *summary) {
     *summary = (eab_run_summary){0};
     for (int64_t i = 0; i < folder->plan->count; i++) {

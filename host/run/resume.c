@@ -1,10 +1,24 @@
-/* Reading, repairing and sorting the tables of a folder. */
+/* Reading, repairing and sorting the tables of a folder; what they have of a cell. */
 #include <math.h>
 #include <string.h>
 
 #include "base/suggest.h"
 #include "folder_state.h"
 #include "kernels/status.h"
+
+bool eab_run_folder_outcome(eab_run_folder *folder, int64_t index, eab_cell_outcome *outcome) {
+    pthread_mutex_lock(&folder->mutex);
+    *outcome = folder->cells[index];
+    pthread_mutex_unlock(&folder->mutex);
+    return outcome->status != EAB_CELL_NONE;
+}
+
+bool eab_run_folder_has(eab_run_folder *folder, int64_t index) {
+    eab_cell_outcome cell;
+    if (!eab_run_folder_outcome(folder, index, &cell)) return false;
+    if (cell.status == EAB_CELL_TIMEOUT) return folder->keep_timeouts;
+    return folder->keep_failures || eab_cell_status_is_result(cell.status);
+}
 
 /* ---- reading ------------------------------------------------------------------------------------------------- */
 
