@@ -29,7 +29,7 @@ static bool wait_for_workers(eab_sweep_session *session, double seconds) {
         if (session->leader) eab_leader_serve(session->leader);
         if (eab_pool_has_ended(session->pool) && !(session->leader && eab_leader_is_busy(session->leader))) return true;
         if (eab_now_s() >= until_s) return false;
-        g_usleep(1000);
+        g_usleep(session->leader ? 1000 : 10000); /* other ranks wait for the leader's answers */
     }
 }
 
