@@ -156,14 +156,15 @@ static int read_case(plan_maker *maker, const bench_case *entry, const eab_bench
 
 /* The models: cells of a sweep of one task, with the case's options, replaced by those of the request. */
 static int list_models(const bench_case *entry, const eab_bench_request *request, eab_plan *models) {
+    GStrvBuilder *sets = g_strv_builder_new();
     char **own = g_strsplit(entry->models, " ", -1);
-    GPtrArray *sets = g_ptr_array_new();
-    for (char **set = own; *set; set++) g_ptr_array_add(sets, *set);
-    for (const char *const *set = request->sets; set && *set; set++) g_ptr_array_add(sets, (char *)(uintptr_t)*set);
-    g_ptr_array_add(sets, NULL);
-    const int status = eab_plan_of_task(eab_task_at(0)->name, (const char *const *)sets->pdata, models);
-    g_ptr_array_unref(sets);
+    g_strv_builder_addv(sets, (const char **)own);
+    for (const char *const *set = request->sets; set && *set; set++) g_strv_builder_add(sets, *set);
+    char **all = g_strv_builder_end(sets);
+    const int status = eab_plan_of_task(eab_task_at(0)->name, (const char *const *)all, models);
+    g_strfreev(all);
     g_strfreev(own);
+    g_strv_builder_unref(sets);
     return status;
 }
 

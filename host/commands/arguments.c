@@ -21,10 +21,10 @@ static void refuse_option(const char *command, const GError *error, const GOptio
     fprintf(stderr, "eabench %s: %s", command, eab_excerpt(error->message, 100, shown, sizeof shown));
     if (g_error_matches(error, G_OPTION_ERROR, G_OPTION_ERROR_UNKNOWN_OPTION) && name) {
         char *bare = g_strndup(name + 2, strcspn(name + 2, "= "));
-        GPtrArray *names = g_ptr_array_new();
+        GPtrArray *names = g_ptr_array_new_with_free_func(g_free);
         for (; entries->long_name; entries++)
-            if (*entries->long_name) g_ptr_array_add(names, (char *)(uintptr_t)entries->long_name);
-        g_ptr_array_add(names, (char *)(uintptr_t) "help");
+            if (*entries->long_name) g_ptr_array_add(names, g_strdup(entries->long_name));
+        g_ptr_array_add(names, g_strdup("help"));
         g_ptr_array_add(names, NULL);
         fprintf(stderr, "; nearest: --%s", eab_suggest(bare, (const char *const *)names->pdata));
         g_ptr_array_unref(names);

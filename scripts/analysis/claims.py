@@ -115,20 +115,20 @@ def _rate_warnings(rates: pd.DataFrame, levels: set[str], mechanism: str) -> lis
     rates = rates[rates["level"].isin(levels)]
     if rates.empty:
         return []
-    said = []
+    phrases = []
     tried = {name: sorted(set(part["rates_tried"])) for name, part in rates.groupby("mechanism")}
     if tried.get(BASELINE) != tried.get(mechanism):
-        said.append(f"unequal numbers of learning rates ({mechanism} {_counts(tried[mechanism])}, {BASELINE} "
-                    f"{_counts(tried[BASELINE])}): the one with more had more chances")
+        phrases.append(f"unequal numbers of learning rates ({mechanism} {_counts(tried[mechanism])}, {BASELINE} "
+                       f"{_counts(tried[BASELINE])}): the one with more had more chances")
     elif tried[mechanism] == [1]:
-        said.append("a single learning rate: it may suit one mechanism better")
+        phrases.append("a single learning rate: it may suit one mechanism better")
     edges = rates[rates["edge"]].groupby("mechanism").size()
     if len(edges):
-        said.append("best rate at the edge of its grid: " + ", ".join(
-            f"{name} on {edges.get(name, 0)} of {len(levels)} levels" for name in (mechanism, BASELINE)))
+        phrases.append("best rate at the edge of its grid: " + ", ".join(
+               f"{name} on {edges.get(name, 0)} of {len(levels)} levels" for name in (mechanism, BASELINE)))
     if rates["uneven"].any():
-        said.append("some rates have fewer seeds than others")
-    return said
+        phrases.append("some rates have fewer seeds than others")
+    return phrases
 
 
 def _counts(numbers: Sequence[int]) -> str:
@@ -255,7 +255,7 @@ def exclusive(claim: Claim, levels: Sequence[Level]) -> Claim:
 
 def _ranges(every: Sequence[Level], found: Sequence[Level]) -> str:
     """The found levels in words; neighbours on the ladder are joined to one range."""
-    said: list[str] = []
+    phrases: list[str] = []
     for title in dict.fromkeys(level.group for level in found):
         run: list[Level] = []
         for level in [*(level for level in every if level.group == title), None]:
@@ -265,9 +265,9 @@ def _ranges(every: Sequence[Level], found: Sequence[Level]) -> str:
                 ends = sorted({run[0].bits, run[-1].bits})
                 where = " to ".join(f"{bits:.4g}" for bits in ends)
                 what = f"{where} bits" if not math.isnan(ends[0]) else _at(run[0])
-                said.append(f"{title} {what}" + (f", {len(run)} levels" if len(run) > 1 else ""))
+                phrases.append(f"{title} {what}" + (f", {len(run)} levels" if len(run) > 1 else ""))
                 run = []
-    return f" ({'; '.join(said[:6])}{'; ...' if len(said) > 6 else ''})" if said else ""
+    return f" ({'; '.join(phrases[:6])}{'; ...' if len(phrases) > 6 else ''})" if phrases else ""
 
 
 def _levels(count: int) -> str:
@@ -311,28 +311,28 @@ TESTS = {AS_GOOD: as_good, GROWING: growing, EXCLUSIVE: exclusive}
 
 def _missing(pool: Pool, mechanism: str, mixed: bool) -> list[str]:
     """Warnings about cells without a result. They are seldom missing at random: slow and unstable cells fail more."""
-    said = []
+    phrases = []
     for name in (mechanism, BASELINE):
         rows = pool.left_out[(pool.left_out["mechanism"] == name) & ((pool.left_out["task"] == MIXTURE) == mixed)]
         if len(rows):
             counts = ", ".join(f"{count} {status}" for status, count in rows["status"].value_counts().items())
-            said.append(f"{len(rows)} cells of {name} have no result ({counts}), probably not at random")
+            phrases.append(f"{len(rows)} cells of {name} have no result ({counts}), probably not at random")
         rows = pool.rows[(pool.rows["mechanism"] == name) & ((pool.rows["task"] == MIXTURE) == mixed)]
         diverged = int((rows["status"] == "diverged").sum())
         gone = int(abandoned(rows).sum())
         if gone:
-            said.append(f"{gone} of {len(rows)} cells of {name} were abandoned by a search and count with their "
-                        "accuracy at that time")
+            phrases.append(f"{gone} of {len(rows)} cells of {name} were abandoned by a search and count with their "
+                           "accuracy at that time")
         if diverged:
-            said.append(f"{diverged} of {len(rows)} cells of {name} diverged and count as chance")
-    return said
+            phrases.append(f"{diverged} of {len(rows)} cells of {name} diverged and count as chance")
+    return phrases
 
 
 def _merged(warnings: Sequence[tuple[str, list[str]]]) -> list[str]:
     """One list for several groups: a warning of all groups is given once, others with the number of groups."""
     counts: dict[str, int] = {}
-    for _, said in warnings:
-        for text in said:
+    for _, phrases in warnings:
+        for text in phrases:
             counts[text] = counts.get(text, 0) + 1
     shown = [text if len(warnings) == 1 or count == len(warnings) else f"{text} (in {count} of {len(warnings)} groups)"
              for text, count in counts.items()]

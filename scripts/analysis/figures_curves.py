@@ -76,9 +76,9 @@ def _in_words(curve: pd.DataFrame, column: str, form: str) -> str:
             sentences.append(f"{label(mechanism)}: nowhere")
             continue
         picks = sorted({0, len(points) // 2, len(points) - 1})
-        said = ", ".join(f"{points[column].iloc[i]:{form}} at {points['complexity_bits'].iloc[i]:.4g} bits"
+        phrases = ", ".join(f"{points[column].iloc[i]:{form}} at {points['complexity_bits'].iloc[i]:.4g} bits"
                          for i in picks)
-        sentences.append(f"{label(mechanism)}: {said}")
+        sentences.append(f"{label(mechanism)}: {phrases}")
     return "; ".join(sentences) + "."
 
 

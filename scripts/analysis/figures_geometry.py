@@ -57,7 +57,7 @@ def angle_plot(group: Group, name: str, chosen: pd.DataFrame, geometry: pd.DataF
     layers = sorted(rows["layer"].unique())[:MOST_LAYERS]
     figure = Figure(figsize=(max(4.6, 2.7 * len(names) + 0.6), 2.0 * len(layers) + 0.9), layout="constrained")
     panels = figure.subplots(len(layers), len(names), squeeze=False, sharex=True, sharey=True)
-    said = []
+    phrases = []
     for line, layer in enumerate(layers):
         for column, mechanism in enumerate(names):
             panel = panels[line, column]
@@ -77,8 +77,8 @@ def angle_plot(group: Group, name: str, chosen: pd.DataFrame, geometry: pd.DataF
                     folded = np.abs(middle - 90)
                     below, between, above = (part.loc[where, "mean"].sum()
                                              for where in (middle < 60, folded <= 30, middle > 120))
-                    said.append(f"{label(mechanism)}, layer {layer:.0f}: {below:.0%} of the attention below 60 "
-                                f"degrees, {between:.0%} between 60 and 120, {above:.0%} above")
+                    phrases.append(f"{label(mechanism)}, layer {layer:.0f}: {below:.0%} of the attention below 60 "
+                                   f"degrees, {between:.0%} between 60 and 120, {above:.0%} above")
             panel.set_xlim(0, 180)
             panel.set_xticks([0, 45, 90, 135, 180])
             if line == 0:
@@ -90,7 +90,7 @@ def angle_plot(group: Group, name: str, chosen: pd.DataFrame, geometry: pd.DataF
                   loc="outside upper center", ncols=2)
     figure.supxlabel("angle between query and key (degrees): parallel, orthogonal, antiparallel", fontsize=10)
     words = (f"At {label(level, 80)}, mean over seeds and heads at each mechanism's best rate. Grey: how many allowed "
-             f"pairs of query and key have an angle; line: how much attention goes there. {'; '.join(said)}.")
+             f"pairs of query and key have an angle; line: how much attention goes there. {'; '.join(phrases)}.")
     return Plot(name, f"Angles of queries and keys: {group.title}", words, figure, table)
 
 
@@ -108,7 +108,7 @@ def scalar_plot(group: Group, name: str, chosen: pd.DataFrame, geometry: pd.Data
     lines = -(-len(shown) // columns)
     figure = Figure(figsize=(3.7 * columns + 0.2, 2.3 * lines + 0.9), layout="constrained")
     panels = figure.subplots(lines, columns, squeeze=False, sharex=True).flatten()
-    said = []
+    phrases = []
     for panel, (quantity, text) in zip(panels, shown):
         for mechanism in mechanisms_of(rows):
             part = table[(table["quantity"] == quantity) & (table["mechanism"] == mechanism)]
@@ -119,7 +119,7 @@ def scalar_plot(group: Group, name: str, chosen: pd.DataFrame, geometry: pd.Data
             panel.fill_between(part["complexity_bits"], part["min"], part["max"], color=colour, alpha=0.15, linewidth=0)
             panel.plot(part["complexity_bits"], part["mean"], color=colour, marker=looks.marker(mechanism),
                        markersize=4.5, linewidth=1.5, label=label(mechanism))
-            said.append(f"{text}, {label(mechanism)}: {part['mean'].min():.3g} to {part['mean'].max():.3g}")
+            phrases.append(f"{text}, {label(mechanism)}: {part['mean'].min():.3g} to {part['mean'].max():.3g}")
         panel.set_ylabel(text, fontsize=9)
         panel.set_ylim(0, 1.04 if quantity in ("row_entropy_share", "determining_mass") else None)
     for panel in panels[len(shown):]:
@@ -128,7 +128,7 @@ def scalar_plot(group: Group, name: str, chosen: pd.DataFrame, geometry: pd.Data
     figure.legend(entries.values(), entries.keys(), loc="outside upper center", ncols=6)
     figure.supxlabel("complexity (bits)", fontsize=10)
     words = ("Mean over layers, heads and seeds at each mechanism's best rate; the band spans the seeds. "
-             f"{'; '.join(said)}.")
+             f"{'; '.join(phrases)}.")
     return Plot(name, f"Entropy, determining mass and norms: {group.title}", words, figure, table)
 
 

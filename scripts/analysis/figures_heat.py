@@ -100,12 +100,12 @@ def _map(name: str, title: str, table: pd.DataFrame, names: list[str], x_axis: s
 def _range(cells: pd.DataFrame, x_axis: str, y_axis: str, column: str) -> str:
     """A map in words: its lowest and its highest cell."""
     form = "+.3f" if column == "margin" else ".3f"
-    said = []
+    phrases = []
     for index in (cells[column].idxmin(), cells[column].idxmax()):
         cell = cells.loc[index]
-        said.append(f"{cell[column]:{form}} (at {label(x_axis)}={label(cell[x_axis])}, "
-                    f"{label(y_axis)}={label(cell[y_axis])})")
-    return f"{label(cells['mechanism'].iloc[0])}: from {said[0]} to {said[1]}"
+        phrases.append(f"{cell[column]:{form}} (at {label(x_axis)}={label(cell[x_axis])}, "
+                       f"{label(y_axis)}={label(cell[y_axis])})")
+    return f"{label(cells['mechanism'].iloc[0])}: from {phrases[0]} to {phrases[1]}"
 
 
 def _dress(panel: Axes, grid: np.ndarray, colours: object, scale: Normalize, signed: bool, xs: list[str],

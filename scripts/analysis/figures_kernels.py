@@ -98,12 +98,12 @@ def roofline_plot(name: str, where: str, rows: pd.DataFrame, looks: Looks) -> Pl
     axes.set_ylabel("TFLOP/s")
     _legend(figure, mechanisms, names, looks, True)
     share = rows["roof_fraction"].dropna()
-    said = (f"The line is the measured roof: {peak:.3g} TFLOP/s"
+    phrases = (f"The line is the measured roof: {peak:.3g} TFLOP/s"
             + (f", {1000 * band:.3g} GB/s" if np.isfinite(band) else "")
             + f". Shares of it: median {share.median():.0%}, from {share.min():.0%} to {share.max():.0%}."
             if np.isfinite(peak) and len(share) else "No roof was measured.")
     words = (f"A mark is one kernel at one shape; full marks are {' and '.join(OURS)}, hollow ones other "
-             f"implementations. {said}")
+             f"implementations. {phrases}")
     columns = ["op", "implementation", "mechanism", "pass", "batch", "heads", "context", "head_dim", "m", "n", "k",
                "flop_per_byte", "tflop_per_s", "roof_fraction"]
     return Plot(name, f"Roofline: {where}", words, figure, rows[columns])

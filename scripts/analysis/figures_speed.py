@@ -47,15 +47,15 @@ def throughput_plot(name: str, configuration: str, rows: pd.DataFrame, looks: Lo
         panel.grid(axis="y", visible=False)
     panels[0].set_yticks(range(len(names)), [label(mechanism, 18) for mechanism in names])
     panels[0].set_ylim(len(names) - 0.4, -0.6)
-    said = []
+    phrases = []
     for mechanism in names:
         cells = rows[rows["mechanism"] == mechanism]
         share = median(cells["peak_fraction"])
         peak = f", {100 * share:.1f}% of the peak" if share == share else ""
-        said.append(f"{label(mechanism)}: {_si(cells['tokens_per_s'].median())} tokens/s{peak}")
+        phrases.append(f"{label(mechanism)}: {_si(cells['tokens_per_s'].median())} tokens/s{peak}")
     few = rows.groupby("mechanism").size().max() <= MOST_DOTS
     dots = "A dot is one cell" if few else f"Dots are {MOST_DOTS} quantiles"
-    words = f"{dots}, the bar is the median. Medians: " + "; ".join(said) + "."
+    words = f"{dots}, the bar is the median. Medians: " + "; ".join(phrases) + "."
     columns = ["mechanism", "task", "level", "seed", "lr", "backend", "device", "fleet", "workers", "tokens_per_s",
                "fleet_tokens_per_s", "gflop_per_s", "peak_fraction"]
     title = "Training throughput" + (f": {label(configuration, 90)}" if configuration else "")

@@ -194,13 +194,13 @@ def _split(rows: pd.DataFrame, task_options: list[str], options: list[str]) -> l
 def own_settings(group: Group) -> str:
     """The options whose value differs between the mechanisms of a group, in words; without `scale`, which always
     may."""
-    said = []
+    phrases = []
     for name in OWN:
         if name != "scale" and name in group.rows and group.rows[name].nunique() > 1:
             values = group.rows.groupby("mechanism")[name].first()
-            said.append(f"{name} " + ", ".join(f"{values[mechanism] or '(none)'} for {mechanism}"
-                                               for mechanism in mechanisms_of(group.rows)))
-    return "; ".join(said)
+            phrases.append(f"{name} " + ", ".join(f"{values[mechanism] or '(none)'} for {mechanism}"
+                                                  for mechanism in mechanisms_of(group.rows)))
+    return "; ".join(phrases)
 
 
 def sort_key(text: str) -> tuple[tuple[int, float, str], ...]:

@@ -102,13 +102,13 @@ def _sentence(group: Group, row: object, pairs: pd.DataFrame) -> str:
     if reading == "one seed: no interval":
         return (f"{group.title}: {row.mechanism} differs from {BASELINE} by {by} {over}; with one seed on a rung there "
                 "is no interval.")
-    said = {"higher": "is better than", "lower": "is worse than"}.get(reading, "shows no clear difference to")
+    compared = {"higher": "is better than", "lower": "is worse than"}.get(reading, "shows no clear difference to")
     readings = [summary.verdict(rung) for rung in rungs.itertuples()]
     counted = ""
     if any(rung != "too few pairs" for rung in readings):
         better, worse = readings.count("higher"), readings.count("lower")
         counted = f"; better on {better}, worse on {worse}, no clear difference on {len(readings) - better - worse}"
-    return (f"{group.title}: {row.mechanism} {said} {BASELINE}: {by} [{row.low:+.3f}, {row.high:+.3f}] "
+    return (f"{group.title}: {row.mechanism} {compared} {BASELINE}: {by} [{row.low:+.3f}, {row.high:+.3f}] "
             f"{over}{counted}.")
 
 
@@ -137,23 +137,23 @@ def notes(pool: Pool) -> Section | None:
 
 
 def rate_notes(group: Group, rates: pd.DataFrame) -> list[str]:
-    said = []
+    phrases = []
     if rates["rates_tried"].max() > 1:
         edges, total = int(rates["edge"].sum()), len(rates)
-        said.append("Each mechanism is shown at its own best learning rate per level, chosen by mean validation "
-                    f"accuracy, reported by held-out token accuracy. In {edges} of {total} cases the best rate is at "
-                    "the edge of its grid (a ring in the figure, an asterisk in the table): a better one may lie "
-                    "outside."
-                    + (" A grid of two rates has only edges." if rates["rates_tried"].max() == 2 and edges else ""))
+        phrases.append("Each mechanism is shown at its own best learning rate per level, chosen by mean validation "
+                       f"accuracy, reported by held-out token accuracy. In {edges} of {total} cases the best rate is "
+                       "at the edge of its grid (a ring in the figure, an asterisk in the table): a better one may lie "
+                       "outside."
+                       + (" A grid of two rates has only edges." if rates["rates_tried"].max() == 2 and edges else ""))
         if rates["uneven"].any():
-            said.append("Some rates have fewer seeds than others (a run that is not finished, or failed cells), so the "
-                        "choice of the rate is preliminary.")
+            phrases.append("Some rates have fewer seeds than others (a run that is not finished, or failed cells), so "
+                           "the choice of the rate is preliminary.")
     if own_settings(group):
-        said.append(f"Each mechanism has its own: {printable(own_settings(group), 300)}.")
+        phrases.append(f"Each mechanism has its own: {printable(own_settings(group), 300)}.")
     twins = group.rows.drop_duplicates("level").groupby("complexity_bits").size()
     if (twins > 1).any():
-        said.append("Levels of equal complexity are one rung in the curves; the tables keep them apart.")
-    return said
+        phrases.append("Levels of equal complexity are one rung in the curves; the tables keep them apart.")
+    return phrases
 
 
 def level_grid(group: Group, levels: pd.DataFrame) -> Table:

@@ -72,15 +72,15 @@ def _ratio_table(rows: pd.DataFrame, caption: str) -> Table:
 
 def _summary(rows: pd.DataFrame) -> list[str]:
     """The range of the ratios, and the number of shapes on which either side is faster, per op, pass and peer."""
-    said = []
+    phrases = []
     keys = [name for name in dict.fromkeys(("op", "mechanism", "pass", _peer(rows))) if name in rows]
     for values, part in rows.groupby(keys, sort=True, dropna=False):
         what = ", ".join(str(value) for value in values if value != "")
         wins, losses = int((part["low"] > 1).sum()), int((part["high"] < 1).sum())
-        said.append(f"{what}: ratio {part['ratio'].min():.2f} to {part['ratio'].max():.2f}, median "
-                    f"{part['ratio'].median():.2f}; of {len(part)} shapes ours is faster on {wins}, theirs on "
-                    f"{losses}.")
-    return said
+        phrases.append(f"{what}: ratio {part['ratio'].min():.2f} to {part['ratio'].max():.2f}, median "
+                       f"{part['ratio'].median():.2f}; of {len(part)} shapes ours is faster on {wins}, theirs on "
+                       f"{losses}.")
+    return phrases
 
 
 def ratio_section(ratios: pd.DataFrame, kernels: pd.DataFrame) -> Section | None:

@@ -124,8 +124,8 @@ class Run:
         done = subprocess.run([self.a.eabench, *map(str, arguments)], capture_output=True, text=True, check=False,
                               preexec_fn=start)
         if done.returncode not in allowed:
-            said = done.stderr.strip().splitlines() or [f"ended with {done.returncode}"]
-            raise EabenchFailed(f"eabench {arguments[0]}: {said[-1][-200:]}")
+            printed = done.stderr.strip().splitlines() or [f"ended with {done.returncode}"]
+            raise EabenchFailed(f"eabench {arguments[0]}: {printed[-1][-200:]}")
 
     def ours_attention(self, point: dict) -> dict:
         folder = Path(tempfile.mkdtemp(dir=self.scratch))

@@ -161,8 +161,8 @@ def markdown(rows: list[dict], shares_of: Callable[[dict], tuple[float, float] |
         goals.append(line)
         below += [(least, row) for row in missed]
     goals += peak_goals(list(kernels))
-    said = [f"From {pairs[0]}{f' to {pairs[-1]}' if len(pairs) > 1 else ''} pairs a ratio."] if pairs else []
-    return "\n\n".join("\n".join(part) for part in [*parts, said, goals, below_the_goal(below, shares_of)] if part)
+    notes = [f"From {pairs[0]}{f' to {pairs[-1]}' if len(pairs) > 1 else ''} pairs a ratio."] if pairs else []
+    return "\n\n".join("\n".join(part) for part in [*parts, notes, goals, below_the_goal(below, shares_of)] if part)
 
 
 def read(path: Path) -> list[dict]:
