@@ -5,7 +5,7 @@ program='test'
 source "$(dirname -- "${BASH_SOURCE[0]}")/common.sh" || exit 3
 
 default_stages=(release isa analyzer scripts faults memory asan tsan clang fuzz aarch64 cuda)
-full_stages=(lint floats debug valgrind asan-isa asan-scripts tsan-scripts peers cuda-all)
+full_stages=(emulated lint floats debug valgrind asan-isa asan-scripts tsan-scripts peers cuda-all)
 
 usage() {
     cat <<END
@@ -27,6 +27,7 @@ Installs what is missing (scripts/setup.sh), builds with warnings as errors, and
   aarch64       the library cross-compiled for 64-bit ARM; tests/bare by qemu, where both can be installed
   cuda          build with CUDA for one architecture, where nvcc is installed; registers and spills of each kernel
 and with --full
+  emulated      the kernels' PTX, run on the processor by tests/ptx (docs/emulator.md), where nvcc is installed
   lint          scripts/lint.sh
   floats        the vector functions over all floats; release tests every third, other stages few (EAB_FLOAT_STEP)
   debug         build without optimisation; all Criterion tests
@@ -370,6 +371,21 @@ cuda_stage() { # PRESET LABELS
     build "$1" && ctests "$1" -L "$2"
 }
 
+# In the build of the stage cuda, so that nvcc compiles the kernels once.
+emulated_stage() {
+    if ! command -v nvcc >/dev/null && [[ ! -x /usr/local/cuda/bin/nvcc ]]; then
+        summaries+=("skipped: nvcc is not installed")
+        return
+    fi
+    build cuda-sm90a || return
+    if ! quietly "building the emulator" cmake --build --preset cuda-sm90a --target emulated; then
+        cat -- "$log"
+        summaries+=("the emulator cannot be built")
+        return 1
+    fi
+    ctests cuda-sm90a -L emulated
+}
+
 # In the full tier, as PyTorch and JAX are gigabytes to download; the tests themselves take a minute.
 peers_stage() {
     scripts/peers/setup || return
@@ -390,6 +406,7 @@ stage() {
         memory) build release && memory_stage ;;
         aarch64) aarch64_stage ;;
         cuda) cuda_stage cuda-sm90a cuda ;;
+        emulated) emulated_stage ;;
         cuda-all) cuda_stage cuda-all 'cuda|simt' ;;
         lint) scripts/lint.sh ;;
         floats) build release && EAB_FLOAT_STEP=1 ctests release -R '^kernels\.math$' ;;

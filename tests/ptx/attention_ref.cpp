@@ -1,0 +1,241 @@
+/* Attention through the public interface (kernels/attention.h) on device pointers, against sums in float64 that are
+ * written here from the formulas and share no code with the project.
+ *
+ *   attention_ref dtype,mechanism,batch,heads,context,head_dim,causal,slopes[,spread of q and k]...
+ *
+ * Prints for each result the relative error by norm and by the largest element; BAD and exit code 1 where the error by
+ * norm is too large. REF_ROUNDED_OUT=1: the reference's backward takes the kernels' rounded out, as the kernels do. */
+#include <cmath>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <string>
+#include <vector>
+
+#include <cuda_runtime_api.h>
+
+#include "float16.h"
+#include "kernels/attention.h"
+
+namespace {
+
+typedef std::vector<double> Values;
+
+struct Case {
+    int dtype;
+    std::string mechanism;
+    int batch, heads, context, head_dim, causal, sloped;
+    double spread = 1;
+
+    size_t rows() const { return (size_t)batch * (size_t)heads * (size_t)context; }
+    size_t count() const { return rows() * (size_t)head_dim; }
+    size_t element_bytes() const { return dtype == EAB_F32 ? 4 : 2; }
+    bool exponential() const { return mechanism == "dpa" || mechanism == "ea-softmax"; }
+    double scale() const { return mechanism == "ea" ? 1 : (double)(1 / sqrtf((float)head_dim)); }
+};
+
+/* xorshift, then Box and Muller: the same numbers everywhere. */
+double uniform() {
+    static uint64_t state = 88172645463325252ull;
+    state ^= state << 13;
+    state ^= state >> 7;
+    state ^= state << 17;
+    return (double)(state >> 11) * 0x1p-53;
+}
+double normal() { return sqrt(-2 * log(uniform() + 1e-300)) * cos(6.283185307179586 * uniform()); }
+
+void check(int status, const char *what) {
+    if (!status) return;
+    fprintf(stderr, "attention_ref: %s: %s\n", what, eab_last_error());
+    exit(2);
+}
+void check_cuda(cudaError_t error, const char *what) {
+    if (!error) return;
+    fprintf(stderr, "attention_ref: %s: CUDA error %d\n", what, (int)error);
+    exit(2);
+}
+
+/* Elements of the case's dtype, and as float64. */
+void store(const Case &c, float value, char *at) {
+    const uint16_t bits = c.dtype == EAB_BF16 ? ptx::float_to_bf16(value) : ptx::float_to_half(value);
+    if (c.dtype == EAB_F32) memcpy(at, &value, sizeof value);
+    else memcpy(at, &bits, sizeof bits);
+}
+double load(const Case &c, const char *at) {
+    float value;
+    uint16_t bits;
+    memcpy(&bits, at, sizeof bits);
+    if (c.dtype == EAB_F32) memcpy(&value, at, sizeof value);
+    else value = c.dtype == EAB_BF16 ? ptx::bf16_to_float(bits) : ptx::half_to_float(bits);
+    return (double)value;
+}
+
+struct Tensor {
+    void *device = nullptr;
+    Values values;
+
+    Tensor(size_t bytes) { check_cuda(cudaMalloc(&device, bytes), "malloc"); }
+    ~Tensor() { cudaFree(device); }
+    Tensor(const Tensor &) = delete;
+};
+
+void fill(const Case &c, double spread, Tensor *tensor) {
+    std::vector<char> bytes(c.count() * c.element_bytes());
+    for (size_t i = 0; i < c.count(); i++) {
+        char *const at = &bytes[i * c.element_bytes()];
+        store(c, (float)(spread * normal()), at);
+        tensor->values.push_back(load(c, at));
+    }
+    check_cuda(cudaMemcpyAsync(tensor->device, bytes.data(), bytes.size(), cudaMemcpyHostToDevice, 0), "upload");
+    check_cuda(cudaStreamSynchronize(0), "upload");
+}
+
+Values fetch(const Case &c, const Tensor &tensor) {
+    std::vector<char> bytes(c.count() * c.element_bytes());
+    check_cuda(cudaMemcpyAsync(bytes.data(), tensor.device, bytes.size(), cudaMemcpyDeviceToHost, 0), "download");
+    Values values;
+    for (size_t i = 0; i < c.count(); i++) values.push_back(load(c, &bytes[i * c.element_bytes()]));
+    return values;
+}
+
+struct Reference {
+    Values out, stat, dq, dk, dv;
+};
+
+/* The weight of a score s and its derivative by s, before the exponential and the division by the row's sum. */
+void weigh(const Case &c, double s, double bias, double *w, double *dw) {
+    const double z = c.scale() * s;
+    if (c.mechanism == "dpa") *w = z + bias, *dw = 1;
+    else if (c.mechanism == "ea-softmax") *w = z * z + bias, *dw = 2 * z;
+    else *w = (z * z / (1 + z * z) + 0x1p-24) * exp(bias), *dw = 2 * z / ((1 + z * z) * (1 + z * z)) * exp(bias);
+    *dw *= c.scale();
+}
+
+double dot(const Values &a, size_t i, const Values &b, size_t j, size_t d) {
+    double sum = 0;
+    for (size_t e = 0; e < d; e++) sum += a[i * d + e] * b[j * d + e];
+    return sum;
+}
+
+/* One row of queries: `first` is the row of the first key. */
+void reference_row(const Case &c, const Values &q, const Values &k, const Values &v, const Values &dout,
+                   const Values *rounded_out, size_t first, size_t i, double slope, Reference *r) {
+    const size_t d = (size_t)c.head_dim, row = first + i, keys = c.causal ? i + 1 : (size_t)c.context;
+    Values w(keys), dw(keys);
+    double top = -INFINITY, sum = 0;
+    for (size_t j = 0; j < keys; j++) {
+        weigh(c, dot(q, row, k, first + j, d), -slope * fabs((double)i - (double)j), &w[j], &dw[j]);
+        top = fmax(top, w[j]);
+    }
+    for (size_t j = 0; j < keys; j++) {
+        if (c.exponential()) {
+            w[j] = exp(w[j] - top);
+            dw[j] *= w[j];
+        }
+        sum += w[j];
+    }
+    r->stat[row] = c.exponential() ? top + log(sum) : sum;
+    for (size_t j = 0; j < keys; j++)
+        for (size_t e = 0; e < d; e++) r->out[row * d + e] += w[j] / sum * v[(first + j) * d + e];
+    const double mean = dot(dout, row, rounded_out ? *rounded_out : r->out, row, d);
+    for (size_t j = 0; j < keys; j++) {
+        const size_t column = first + j;
+        const double ds = dw[j] / sum * (dot(dout, row, v, column, d) - mean);
+        for (size_t e = 0; e < d; e++) {
+            r->dv[column * d + e] += w[j] / sum * dout[row * d + e];
+            r->dq[row * d + e] += ds * k[column * d + e];
+            r->dk[column * d + e] += ds * q[row * d + e];
+        }
+    }
+}
+
+/* Prints the errors; the one by norm. */
+double compare(const char *name, const Values &x, const Values &y) {
+    double difference = 0, norm = 1e-300, largest = 0, size = 1e-300;
+    for (size_t i = 0; i < y.size(); i++) {
+        difference += (x[i] - y[i]) * (x[i] - y[i]);
+        norm += y[i] * y[i];
+        largest = fmax(largest, fabs(x[i] - y[i]));
+        size = fmax(size, fabs(y[i]));
+    }
+    const double relative = sqrt(difference / norm);
+    printf(" %s %.2e/%.2e", name, relative, largest / size);
+    return std::isnan(relative) ? INFINITY : relative;
+}
+
+bool run(eab_device *device, const Case &c) {
+    const size_t bytes = c.count() * c.element_bytes();
+    Tensor q(bytes), k(bytes), v(bytes), dout(bytes), out(bytes), dq(bytes), dk(bytes), dv(bytes), stat(c.rows() * 4);
+    fill(c, c.spread, &q);
+    fill(c, c.spread, &k);
+    fill(c, 1, &v);
+    fill(c, 1, &dout);
+    std::vector<float> slopes;
+    for (int h = 0; h < c.heads; h++) slopes.push_back((float)pow(2, -1.0 - h));
+    eab_attention at = {};
+    at.batch = c.batch;
+    at.heads = c.heads;
+    at.context = c.context;
+    at.head_dim = c.head_dim;
+    at.mechanism = eab_mechanism_from_name(c.mechanism.c_str());
+    at.dtype = c.dtype;
+    at.causal = c.causal;
+    at.slopes = c.sloped ? slopes.data() : nullptr;
+    float *const stats = (float *)stat.device;
+    check(eab_attention_forward(device, &at, q.device, k.device, v.device, out.device, stats), "forward");
+    check(eab_attention_backward(device, &at, q.device, k.device, v.device, out.device, stats, dout.device, dq.device,
+                                 dk.device, dv.device),
+          "backward");
+    check(eab_device_synchronize(device), "synchronize");
+    std::vector<float> found_stat(c.rows());
+    check_cuda(cudaMemcpyAsync(found_stat.data(), stats, c.rows() * 4, cudaMemcpyDeviceToHost, 0), "download");
+
+    Reference r = {Values(c.count()), Values(c.rows()), Values(c.count()), Values(c.count()), Values(c.count())};
+    const Values found_out = fetch(c, out);
+    const Values *const rounded_out = getenv("REF_ROUNDED_OUT") ? &found_out : nullptr;
+    for (size_t first = 0; first < c.rows(); first += (size_t)c.context)
+        for (size_t i = 0; i < (size_t)c.context; i++) {
+            const size_t head = first / (size_t)c.context % (size_t)c.heads;
+            reference_row(c, q.values, k.values, v.values, dout.values, rounded_out, first, i,
+                          c.sloped ? (double)slopes[head] : 0, &r);
+        }
+    double worst = compare("out", found_out, r.out);
+    worst = fmax(worst, compare("stat", Values(found_stat.begin(), found_stat.end()), r.stat));
+    worst = fmax(worst, compare("dq", fetch(c, dq), r.dq));
+    worst = fmax(worst, compare("dk", fetch(c, dk), r.dk));
+    worst = fmax(worst, compare("dv", fetch(c, dv), r.dv));
+    const double allowed = c.dtype == EAB_F32 ? 2e-6 : c.dtype == EAB_BF16 ? 1e-2 : 1.5e-3;
+    printf("%s\n", worst < allowed ? "" : "  BAD");
+    return worst < allowed;
+}
+
+bool parse(const char *text, Case *c) {
+    char dtype[16], mechanism[32];
+    if (sscanf(text, "%15[^,],%31[^,],%d,%d,%d,%d,%d,%d,%lf", dtype, mechanism, &c->batch, &c->heads, &c->context,
+               &c->head_dim, &c->causal, &c->sloped, &c->spread) < 8)
+        return false;
+    const std::string name = dtype;
+    c->dtype = name == "f32" ? EAB_F32 : name == "bf16" ? EAB_BF16 : EAB_F16;
+    c->mechanism = mechanism;
+    return name == "f32" || name == "bf16" || name == "f16";
+}
+
+} // namespace
+
+int main(int count, char **arguments) {
+    eab_device *device;
+    check(eab_device_open("cuda", 0, &device), "open");
+    bool good = true;
+    for (int a = 1; a < count; a++) {
+        Case c;
+        if (!parse(arguments[a], &c)) {
+            fprintf(stderr, "attention_ref: '%s' is no case\n", arguments[a]);
+            return 3;
+        }
+        printf("%-34s", arguments[a]);
+        good = run(device, c) && good;
+        fflush(stdout);
+    }
+    eab_device_close(device);
+    return !good;
+}

@@ -1,0 +1,49 @@
+"""`eabench check --backend cuda`: each operation on the emulator against the float64 reference."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from conftest import BUILD
+
+# Some of each family of kernels; all are checked once for each PTX.
+SOME = "attention_bf16,attention_bf16_back,gemm,loss"
+
+
+def checks(done) -> tuple[int, int]:
+    """How many were made, how many missed."""
+    found = re.search(r"(\d+) checks?, (\d+) missed", done.stdout)
+    assert found, done.stdout[-2000:]
+    return int(found[1]), int(found[2])
+
+
+@pytest.mark.parametrize("device", [90, 80], ids=["sm_90a", "sm_80"])
+def test_all_operations(right, device):
+    done = right("eabench_ptx", "check", "--backend", "cuda", EAB_PTX_DEVICE=device)
+    count, missed = checks(done)
+    assert count >= 600 and missed == 0
+
+
+@pytest.mark.parametrize("variant", [
+    {"EAB_PTX_APPROXIMATE": 1, "EAB_PTX_TRUNCATE_SUMS": 1}, {"EAB_PTX_EARLY_COPIES": 1, "EAB_PTX_SEED": 7}],
+    ids=["least accurate", "other order"])
+def test_variants(right, variant):
+    done = right("eabench_ptx", "check", "--backend", "cuda", "--op", SOME, **variant)
+    assert checks(done)[1] == 0
+
+
+@pytest.mark.parametrize("device", [86, 89, 100, 120])
+def test_device_limits(right, device):
+    """Of the devices that test_all_operations leaves. The backward kernels need the most shared memory."""
+    done = right("eabench_ptx", "check", "--backend", "cuda", "--op", "attention_bf16_back", EAB_PTX_DEVICE=device,
+                 EAB_PTX_RACES=0)
+    assert checks(done)[1] == 0
+
+
+def test_cublas(right):
+    """Products by a library that stands in for cuBLAS."""
+    done = right("eabench_ptx", "check", "--backend", "cuda", "--op", "gemm,gemm_bf16,gemm_tf32,gemm_input_gradient",
+                 EAB_CUDA_PRODUCT="cublas",
+                 LD_LIBRARY_PATH=BUILD / "cublas")
+    assert checks(done)[1] == 0

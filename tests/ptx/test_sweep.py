@@ -1,0 +1,83 @@
+"""The program's own work on the emulator: fleets against `cpu`, a lost device, bench."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import pytest
+
+SPEC = """[task recurrence]
+basis = 4, 5
+delay = 2
+[model]
+d_model = 16
+heads = 2
+context = 16
+mlp_ratio = 2
+[train]
+mechanism = dpa, ea
+steps = 6
+batch = 2
+eval_every = 3
+eval_tokens = 32
+stop_when_solved = off
+seed = 1:2
+"""
+
+
+# With more memory the program measures the device's peak by products that take minutes here.
+MEMORY_MIB = 190
+
+
+@pytest.fixture
+def sweep(emulate, tmp_path):
+    (tmp_path / "spec.ini").write_text(SPEC)
+
+    def run(backend, name, *options, **environment):
+        return emulate("eabench_ptx", "sweep", tmp_path / "spec.ini", "--backend", backend, "--out", tmp_path / name,
+                       *options, EAB_PTX_MEMORY_MIB=MEMORY_MIB, **environment)
+
+    return run
+
+
+def losses(folder: Path) -> dict[tuple[str, ...], tuple[str, float]]:
+    with (folder / "accuracy.csv").open(newline="") as file:
+        return {tuple(row[name] for name in ("basis", "mechanism", "seed")): (row["status"], float(row["loss_nats"]))
+                for row in csv.DictReader(file)}
+
+
+def expect_same(found: Path, expected: Path, tolerance: float) -> None:
+    ours, theirs = losses(found), losses(expected)
+    assert set(ours) == set(theirs) and len(ours) == 8
+    for cell, (status, loss) in theirs.items():
+        assert ours[cell][0] == status
+        assert ours[cell][1] == pytest.approx(loss, rel=tolerance), cell
+
+
+@pytest.mark.parametrize(("precision", "tolerance"), [("float32", 1e-4), ("bf16", 2e-2)])
+def test_a_fleet_equals_the_cpu(sweep, tmp_path, precision, tolerance):
+    assert sweep("cpu", "cpu").returncode == 0
+    done = sweep("cuda", "cuda", "--fleet", "8", "--set", f"train.precision={precision}")
+    assert done.returncode == 0 and not done.findings, done.stderr
+    expect_same(tmp_path / "cuda", tmp_path / "cpu", tolerance)
+
+
+@pytest.mark.parametrize("fault", ["200", "200 for good"])
+def test_a_sweep_outlives_a_fault(sweep, tmp_path, fault):
+    """In this process after a reset, or in a new one."""
+    assert sweep("cpu", "cpu").returncode == 0
+    done = sweep("cuda", "cuda", "--fleet", "8", EAB_PTX_FAULT=fault)
+    assert done.returncode == 0 and not done.findings, done.stderr
+    assert done.stderr.count("resuming in a new process") == ("good" in fault), done.stderr
+    expect_same(tmp_path / "cuda", tmp_path / "cpu", 1e-4)
+
+
+def test_bench_rows(right, tmp_path):
+    for options in (("attention", "--mechanism", "dpa,ea", "--context", 5, "--head-dim", 4, "--batch", 1, "--heads", 1,
+                     "--dtype", "float32"), ("norm,loss", "--m", 3, "--n", 8)):
+        right("eabench_ptx", "bench", "--backend", "cuda", "--out", tmp_path / "out", "--cache", "warm",
+              "--min-samples", 2, "--max-seconds", 0.05, "--op", *options, EAB_PTX_MEMORY_MIB=MEMORY_MIB)
+    with (tmp_path / "out/kernels.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) >= 5 and all(row["status"] == "ok" for row in rows), rows
