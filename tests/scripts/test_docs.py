@@ -26,6 +26,7 @@ NOT_RUN = {  # the start of a command that is not run here, and the reason or th
     "cmake": "the stages build",
     "ctest": "the stages call it",
     "build/eabench_simt": "ctest -L simt",
+    "build/cuda-sm90a/": "stage emulated",
     "build/release/tests/": "ctest",
     "scripts/gpu_check.sh": "test_gpu_check.py",
     "eabench check --backend cuda": "needs a GPU",
