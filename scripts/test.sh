@@ -409,7 +409,7 @@ stage() {
         emulated) emulated_stage ;;
         cuda-all) cuda_stage cuda-all 'cuda|simt' ;;
         lint) scripts/lint.sh ;;
-        floats) build release && EAB_FLOAT_STEP=1 ctests release -R '^kernels\.math$' ;;
+        floats) build release && EAB_FLOAT_STEP=1 ctests release -R '^(kernels\.math|host\.half)$' ;;
         debug) build debug && ctests debug ;;
         valgrind) build release && valgrinds ;;
         asan-isa) build asan && ctests_at_levels asan ;;

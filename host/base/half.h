@@ -8,9 +8,10 @@
 /* The unit roundoff: half of the spacing of the type's numbers at 1. */
 double eab_half_roundoff(int32_t dtype);
 
-/* The type's nearest number, ties to even. The value must be neither subnormal in the type nor too large for it. */
+/* The type's nearest number, ties to even; infinity from the half-way to the number after the largest on. NaN stays. */
 double eab_half_round(double value, int32_t dtype);
 
+/* The bits of eab_half_round(value). */
 uint16_t eab_half_encode(double value, int32_t dtype);
 double eab_half_decode(uint16_t bits, int32_t dtype);
 

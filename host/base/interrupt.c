@@ -3,11 +3,17 @@
 #include <signal.h>
 #include <stdatomic.h>
 #include <stddef.h>
+#include <stdint.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "exit.h"
 
+/* GNU timeout, shells and launchers send a signal to a process and at once to its group again. */
+static const int64_t SAME_INTERRUPT_MS = 1000;
+
 static atomic_int count;
+static _Atomic int64_t first_ms; /* of the first interrupt; 0: none yet */
 static atomic_bool second_is_handled;
 static atomic_bool in_terminal; /* where the last progress line may lack its newline */
 
@@ -22,6 +28,13 @@ static void end_at_once(void) {
 
 static void on_signal(int number) {
     (void)number;
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    const int64_t now_ms = (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000 + 1;
+    int64_t none = 0;
+    if (!atomic_compare_exchange_strong(&first_ms, &none, now_ms) &&
+        now_ms - atomic_load(&first_ms) < SAME_INTERRUPT_MS)
+        return;
     const int before = atomic_fetch_add(&count, 1);
     if (before >= 2 || (before == 1 && !atomic_load(&second_is_handled))) end_at_once();
 }

@@ -77,7 +77,8 @@ static int run(int argc, char **argv) {
         return EAB_EXIT_DONE;
     }
     if (strcmp(argv[1], "--version") == 0) {
-        printf("eabench %s (%s)\n", eab_build_version(), eab_build_commit());
+        const char *commit = eab_build_commit(); /* "" for a build outside of git */
+        printf("eabench %s (%s)\n", eab_build_version(), *commit ? commit : "commit unknown");
         return EAB_EXIT_DONE;
     }
     for (int i = 0; i < COMMAND_COUNT; i++)

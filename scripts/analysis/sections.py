@@ -19,12 +19,17 @@ def _plural(count: int, what: str) -> str:
     return f"{count} {what}" + ("" if count == 1 else "s")
 
 
+def short_commit(commit: str) -> str:
+    """Its first 12 digits, and whether the tree had changes of its own."""
+    return commit[:12] + ("-dirty" if commit.endswith("-dirty") else "")
+
+
 def _where(run: Run) -> str:
     known = run.environment
     machine = known.get("device") or known.get("cpu") or "an unknown machine"
     commit = known.get("commit", "")
     parts = [f"{run.path}: eabench {known.get('version') or 'of unknown version'}"
-             + (f" (commit {commit[:12]})" if commit else ""), f"on {machine}"]
+             + (f" (commit {short_commit(commit)})" if commit else ""), f"on {machine}"]
     if known.get("backend"):
         parts.append(f"backend {known['backend']}" + (f", {known['isa']}" if known.get("isa") else ""))
     if known.get("started"):

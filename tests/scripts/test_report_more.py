@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import csv
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -24,6 +27,7 @@ from analysis.tables_more import read_attention, read_more
 from synthetic import (BAND_TB_PER_S, KERNEL_HEADER, PEAK_TFLOP_PER_S, curves, geometry, kernel, kernels, row, sweep,
                        write_csv)
 
+ROOT = Path(__file__).resolve().parents[2]
 Make = Callable[..., Path]
 CURVES = ["cell", "step", "loss_nats", "validation_accuracy"]
 GEOMETRY = ["cell", "layer", "head", "quantity", "low", "high", "value"]
@@ -320,3 +324,23 @@ def test_settings_that_differ_by_mechanism_are_reported(make_run: Make) -> None:
     assert "Each mechanism has its own: qk_init 1 for dpa, 2 for ea" in html and "settings differ: qk_init" in html
     both = [*rows, *({**cell, "qk_init": 2, "cell": f"x{cell['cell']}"} for cell in rows if cell["mechanism"] == "dpa")]
     assert len(pool_runs([read_run(make_run(both, "both"))]).groups) == 2
+
+
+def test_paths_of_any_bytes_in_any_locale(make_run, tmp_path):
+    """Also by a symbolic link to the script, as people put it on their PATH."""
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "report").symlink_to(ROOT / "scripts" / "report")
+    run = make_run(sweep())
+    for name, locale in ((b"r\xc3\xbcn", "en_US.US-ASCII"), (b"r\xfcn", "POSIX")):
+        run = run.rename(tmp_path / os.fsdecode(name))
+        done = subprocess.run([tmp_path / "bin" / "report", os.fsencode(run)], check=False, capture_output=True,
+                              env={**os.environ, "LC_ALL": locale, "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0",
+                                   "EAB_PYTHON": sys.executable})
+        assert done.returncode == 0, done.stderr
+        assert (run / "report.html").exists()
+        (run / "report.html").unlink()
+
+
+def test_the_head_shows_changes_of_the_tree(make_run):
+    assert "(commit 0123456789ab-dirty)" in page(make_run(sweep(), commit="0123456789ab-dirty"))
+    assert "(commit 0123456789ab)" in page(make_run(sweep(), name="clean", commit="0123456789abcdef"))
