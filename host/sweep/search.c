@@ -18,12 +18,18 @@ typedef struct {
 /* Entries of one level. */
 typedef struct {
     const entry *begin, *end;
+} level_entries;
+
+/* The levels of equal complexity: places in the group's levels. */
+typedef struct {
+    guint begin, end;
 } rung;
 
 typedef struct {
     char *name;
-    GArray *rates; /* double, in the plan's order */
-    GArray *rungs; /* rung, from the easiest to the hardest */
+    GArray *rates;  /* double, in the plan's order */
+    GArray *levels; /* level_entries, from the easiest to the hardest */
+    GArray *rungs;  /* rung, likewise */
 } group;
 
 struct eab_search {
@@ -75,6 +81,7 @@ static guint place_of(GArray *values, double value) {
 static void group_free(gpointer pointer) {
     group *self = pointer;
     g_array_free(self->rungs, TRUE);
+    g_array_free(self->levels, TRUE);
     g_array_free(self->rates, TRUE);
     g_free(self->name);
     g_free(self);
@@ -89,7 +96,8 @@ static guint find_group(eab_search *search, const eab_config *config, const bool
         g_free(key);
     } else {
         group *fresh = g_new(group, 1);
-        *fresh = (group){name, g_array_new(FALSE, FALSE, sizeof(double)), g_array_new(FALSE, FALSE, sizeof(rung))};
+        *fresh = (group){name, g_array_new(FALSE, FALSE, sizeof(double)),
+                         g_array_new(FALSE, FALSE, sizeof(level_entries)), g_array_new(FALSE, FALSE, sizeof(rung))};
         number = GUINT_TO_POINTER(search->groups->len);
         g_ptr_array_add(search->groups, fresh);
         g_hash_table_insert(numbers, key, number);
@@ -127,15 +135,28 @@ static int compare_entries(const void *a, const void *b) {
     return left->cell < right->cell ? -1 : left->cell > right->cell;
 }
 
-/* Finds the rungs of all groups in the sorted entries. */
+static const level_entries *level_at(const group *self, guint place) {
+    return &g_array_index(self->levels, level_entries, place);
+}
+
+/* Adds a level that is at least as hard as the group's others. */
+static void add_level(const group *self, const level_entries *level) {
+    const guint place = self->levels->len;
+    const bool tied = place && level_at(self, place - 1)->begin->complexity_bits == level->begin->complexity_bits;
+    const rung fresh = {place, place + 1};
+    g_array_append_vals(self->levels, level, 1);
+    if (tied) g_array_index(self->rungs, rung, self->rungs->len - 1).end++;
+    else g_array_append_val(self->rungs, fresh);
+}
+
+/* Finds the levels and rungs of all groups in the sorted entries. */
 static void find_rungs(eab_search *search) {
     const entry *const end = search->entries + search->plan->count;
     for (const entry *at = search->entries; at < end;) {
-        const group *own = search->groups->pdata[at->group];
-        rung fresh = {at, at};
-        while (fresh.end < end && fresh.end->group == at->group && fresh.end->level == at->level) fresh.end++;
-        g_array_append_val(own->rungs, fresh);
-        at = fresh.end;
+        level_entries level = {at, at};
+        while (level.end < end && level.end->group == at->group && level.end->level == at->level) level.end++;
+        add_level(search->groups->pdata[at->group], &level);
+        at = level.end;
     }
 }
 
@@ -168,13 +189,13 @@ void eab_search_set(eab_search *search, int64_t cell, eab_search_outcome outcome
 
 static const rung *rung_at(const group *self, int32_t place) { return &g_array_index(self->rungs, rung, place); }
 
-/* The end of a seed's entries on a rung, and whether one of its cells is solved or unknown. */
+/* The end of a seed's entries on a level, and whether one of its cells is solved or unknown. */
 typedef struct {
     const entry *end;
     bool solved, unknown;
 } seed_state;
 
-static seed_state measure_seed(const eab_search *search, const entry *begin, const rung *at) {
+static seed_state measure_seed(const eab_search *search, const entry *begin, const level_entries *at) {
     seed_state state = {.end = begin};
     for (; state.end < at->end && state.end->seed == begin->seed; state.end++) {
         state.solved = state.solved || search->known[state.end->cell] == EAB_SEARCH_SOLVED;
@@ -183,7 +204,7 @@ static seed_state measure_seed(const eab_search *search, const entry *begin, con
     return state;
 }
 
-static eab_search_outcome judge(const eab_search *search, const rung *at) {
+static eab_search_outcome judge_level(const eab_search *search, const level_entries *at) {
     int32_t seeds = 0, solved = 0, open = 0;
     seed_state state;
     for (const entry *begin = at->begin; begin < at->end; begin = state.end) {
@@ -196,26 +217,37 @@ static eab_search_outcome judge(const eab_search *search, const rung *at) {
     return 2 * (solved + open) < seeds ? EAB_SEARCH_UNSOLVED : EAB_SEARCH_UNKNOWN;
 }
 
+/* A rung is solved if one of its levels is, but its verdict waits for those of all its levels. */
+static eab_search_outcome judge(const eab_search *search, const group *self, const rung *at) {
+    eab_search_outcome outcome = EAB_SEARCH_UNSOLVED;
+    for (guint i = at->begin; i < at->end; i++) {
+        const eab_search_outcome level = judge_level(search, level_at(self, i));
+        if (level == EAB_SEARCH_UNKNOWN) return EAB_SEARCH_UNKNOWN;
+        if (level == EAB_SEARCH_SOLVED) outcome = EAB_SEARCH_SOLVED;
+    }
+    return outcome;
+}
+
 /* The hardest rung that is solved and the easiest above it that is not; -1 and the number of rungs if there is none. */
 static void bracket(const eab_search *search, const group *self, int32_t *solved, int32_t *not_solved) {
     const int32_t count = (int32_t)self->rungs->len;
     *solved = -1;
     *not_solved = count;
     for (int32_t i = 0; i < count; i++)
-        if (judge(search, rung_at(self, i)) == EAB_SEARCH_SOLVED) *solved = i;
+        if (judge(search, self, rung_at(self, i)) == EAB_SEARCH_SOLVED) *solved = i;
     for (int32_t i = count - 1; i > *solved; i--)
-        if (judge(search, rung_at(self, i)) == EAB_SEARCH_UNSOLVED) *not_solved = i;
+        if (judge(search, self, rung_at(self, i)) == EAB_SEARCH_UNSOLVED) *not_solved = i;
 }
 
-/* The group's entries, of all rungs. */
-static rung all_rungs(const group *self) {
-    return (rung){rung_at(self, 0)->begin, rung_at(self, (int32_t)self->rungs->len - 1)->end};
+/* The group's entries, of all levels. */
+static level_entries all_levels(const group *self) {
+    return (level_entries){level_at(self, 0)->begin, level_at(self, self->levels->len - 1)->end};
 }
 
 /* Solved cells of the group by rate; g_free. */
 static int32_t *count_solved(const eab_search *search, const group *self) {
     int32_t *solved = g_new0(int32_t, self->rates->len);
-    const rung all = all_rungs(self);
+    const level_entries all = all_levels(self);
     for (const entry *at = all.begin; at < all.end; at++)
         solved[at->rate] += search->known[at->cell] == EAB_SEARCH_SOLVED;
     return solved;
@@ -228,9 +260,9 @@ static bool is_tried_before(guint a, guint b, const int32_t *solved, guint count
     return off_a != off_b ? off_a < off_b : a < b;
 }
 
-/* One cell for each seed that is still open on this rung. */
-static int64_t want_rung(const eab_search *search, const group *self, const rung *at, int64_t *wanted) {
-    int32_t *solved = count_solved(search, self);
+/* One cell for each seed that is still open on this level. solved: cells of the group by rate. */
+static int64_t want_level(const eab_search *search, const group *self, const level_entries *at, const int32_t *solved,
+                          int64_t *wanted) {
     int64_t count = 0;
     seed_state state;
     for (const entry *begin = at->begin; begin < at->end; begin = state.end) {
@@ -243,6 +275,16 @@ static int64_t want_rung(const eab_search *search, const group *self, const rung
         }
         wanted[count++] = best->cell;
     }
+    return count;
+}
+
+/* Cells of each level of the rung that has no verdict yet. */
+static int64_t want_rung(const eab_search *search, const group *self, const rung *at, int64_t *wanted) {
+    int32_t *solved = count_solved(search, self);
+    int64_t count = 0;
+    for (guint i = at->begin; i < at->end; i++)
+        if (judge_level(search, level_at(self, i)) == EAB_SEARCH_UNKNOWN)
+            count += want_level(search, self, level_at(self, i), solved, wanted + count);
     g_free(solved);
     return count;
 }
@@ -262,32 +304,56 @@ int64_t eab_search_next(const eab_search *search, int64_t *wanted) {
 
 /* ---- the end ------------------------------------------------------------------------------------------------- */
 
-static const char *level_name(const group *self, int32_t place) {
-    const bool exists = place >= 0 && place < (int32_t)self->rungs->len;
-    return exists ? rung_at(self, place)->begin->level : "none";
+/* The rung's levels with this outcome, between commas; "none" if there is no such rung. g_free. */
+static char *level_names(const eab_search *search, const group *self, int32_t place, eab_search_outcome outcome) {
+    if (place < 0 || place >= (int32_t)self->rungs->len) return g_strdup("none");
+    GString *names = g_string_new(NULL);
+    const rung *at = rung_at(self, place);
+    for (guint i = at->begin; i < at->end; i++)
+        if (judge_level(search, level_at(self, i)) == outcome)
+            g_string_append_printf(names, "%s%s", names->len ? ", " : "", level_at(self, i)->begin->level);
+    return g_string_free(names, FALSE);
+}
+
+/* One row of the table. */
+typedef struct {
+    char *solved, *not_solved; /* levels */
+    int64_t known, count;      /* cells */
+} frontier;
+
+static frontier measure_frontier(const eab_search *search, const group *self) {
+    const level_entries all = all_levels(self);
+    int32_t solved, not_solved;
+    bracket(search, self, &solved, &not_solved);
+    frontier row = {level_names(search, self, solved, EAB_SEARCH_SOLVED),
+                    level_names(search, self, not_solved, EAB_SEARCH_UNSOLVED), 0, all.end - all.begin};
+    for (const entry *at = all.begin; at < all.end; at++) row.known += search->known[at->cell] != EAB_SEARCH_UNKNOWN;
+    return row;
 }
 
 void eab_search_print(FILE *file, const eab_search *search) {
+    const guint groups = search->groups->len;
+    frontier *rows = g_new(frontier, groups);
     size_t width = strlen("group"), level = strlen("not solved");
     int64_t trained = 0;
-    for (guint i = 0; i < search->groups->len; i++) {
+    for (guint i = 0; i < groups; i++) {
         const group *self = search->groups->pdata[i];
+        rows[i] = measure_frontier(search, self);
         width = MAX(width, strlen(self->name));
-        for (guint k = 0; k < self->rungs->len; k++) level = MAX(level, strlen(level_name(self, (int32_t)k)));
+        for (guint k = 0; k < self->levels->len; k++) level = MAX(level, strlen(level_at(self, k)->begin->level));
+        level = MAX(level, MAX(strlen(rows[i].solved), strlen(rows[i].not_solved)));
+        trained += rows[i].known;
     }
     fprintf(file, "%-*s  %-*s  %-*s  %s\n", (int)width, "group", (int)level, "solved up to", (int)level, "not solved",
             "cells");
-    for (guint i = 0; i < search->groups->len; i++) {
+    for (guint i = 0; i < groups; i++) {
         const group *self = search->groups->pdata[i];
-        const rung all = all_rungs(self);
-        int32_t solved, not_solved;
-        int64_t known = 0;
-        bracket(search, self, &solved, &not_solved);
-        for (const entry *at = all.begin; at < all.end; at++) known += search->known[at->cell] != EAB_SEARCH_UNKNOWN;
-        fprintf(file, "%-*s  %-*s  %-*s  %lld of %lld\n", (int)width, self->name, (int)level, level_name(self, solved),
-                (int)level, level_name(self, not_solved), (long long)known, (long long)(all.end - all.begin));
-        trained += known;
+        fprintf(file, "%-*s  %-*s  %-*s  %lld of %lld\n", (int)width, self->name, (int)level, rows[i].solved,
+                (int)level, rows[i].not_solved, (long long)rows[i].known, (long long)rows[i].count);
+        g_free(rows[i].solved);
+        g_free(rows[i].not_solved);
     }
+    g_free(rows);
     const int64_t count = search->plan->count, saved = count - trained;
     fprintf(file, "\nthe search trained %lld of %lld cells and saved %lld (%.0f%%)\n", (long long)trained,
             (long long)count, (long long)saved, 100.0 * (double)saved / (double)MAX(1, count));

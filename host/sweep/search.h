@@ -1,11 +1,12 @@
 /* The search for frontiers: it asks only for the cells that show, for each model and mechanism, which is the hardest
  * level that at least half of the seeds solve.
  *
- * Cells that differ only in level, lr and seed form a *group*; a group's levels, by complexity_bits, are its ladder. A
- * seed solves a level if it does so at any rate of the plan. The ladder is bisected: this assumes that a seed which
- * solves a level solves the easier ones. At a level the rates are tried one after another, first the one that solved
- * most cells of the group so far. A level is left as soon as the missing cells cannot change its verdict. The search
- * depends only on the outcomes that it is given, so that it resumes where it was stopped.
+ * Cells that differ only in level, lr and seed form a *group*; a group's levels, by complexity_bits, are its ladder;
+ * levels of equal bits are one rung. A seed solves a level if it does so at any rate of the plan. A rung is solved if
+ * at least half of the seeds solve one of its levels. The ladder is bisected by rungs: this assumes that rungs below a
+ * solved one are solved. On a rung each level is tried. At a level the rates are tried one after another, first the one
+ * that solved most cells of the group so far. A level is left as soon as the missing cells cannot change its verdict.
+ * The search depends only on the outcomes that it is given, so that it resumes where it was stopped.
  */
 #ifndef EAB_SWEEP_SEARCH_H
 #define EAB_SWEEP_SEARCH_H
@@ -30,8 +31,8 @@ void eab_search_set(eab_search *search, int64_t cell, eab_search_outcome outcome
  * frontier is known. */
 int64_t eab_search_next(const eab_search *search, int64_t *wanted);
 
-/* A table: each group's model and mechanism, the hardest level that half of its seeds solve, the easiest that they do
- * not, and how many of its cells are known. Then how many cells the search saved. */
+/* A table: each group's model and mechanism, the solved levels of the hardest solved rung, the levels of the easiest
+ * rung above it that is not solved, and how many of its cells are known. Then how many cells the search saved. */
 void eab_search_print(FILE *file, const eab_search *search);
 
 #endif

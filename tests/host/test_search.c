@@ -173,3 +173,64 @@ Test(search, models_are_searched_separately) {
     g_free(text);
     teardown();
 }
+
+/* ---- levels of equal complexity ------------------------------------------------------------------------------ */
+
+/* Bits: 2 delay and 4 delay, so that every second level of basis 4 has one of basis 16 beside it. */
+static const char *tied = "[task recurrence a]\nbasis = 4\ndelay = 2:16\n[task recurrence b]\nbasis = 16\ndelay = 1:8\n"
+                          "[model]\ncontext = 40\n[train]\nmechanism = dpa, ea\nlr = 1e-2, 2e-2\nseed = 1:4\n";
+
+/* Up to a number of bits the levels of one basis are solved, or of both; basis 16 has rungs of its own at 4 bits only.
+ * Harder levels are not. */
+static bool by_rung(const eab_config *config, guint32 salt) {
+    const int32_t basis = config->level.option[0], bits = delay_of(config) * (basis == 4 ? 2 : 4);
+    const guint32 word = (salt * 2u + (guint32)config->mechanism) * 2654435761u;
+    const int32_t frontier = 2 + (int32_t)((word ^ word >> 13) % 34);
+    const int32_t pattern = (int32_t)((word >> 7 ^ (guint32)bits * 40503u) % 3); /* which of a rung's levels */
+    const bool alone = bits % 4 != 0;
+    if (bits > frontier || config->seed > 2) return false;
+    return alone || pattern == 2 || (pattern == 0) == (basis == 4);
+}
+
+/* The table without the numbers of cells. */
+static char *frontiers(void) {
+    char *text = printed(), *found;
+    GRegex *counts = g_regex_new(" *[0-9]+ of [0-9]+\n(\n.*\n)?", 0, 0, NULL);
+    found = g_regex_replace_literal(counts, text, -1, 0, "\n", 0, NULL);
+    g_regex_unref(counts);
+    g_free(text);
+    return found;
+}
+
+Test(search, agrees_with_the_whole_grid_where_levels_tie) {
+    setup(tied);
+    for (guint32 salt = 0; salt < 200; salt++) {
+        forget();
+        const int64_t trained = run(by_rung, salt);
+        cr_expect_lt(trained, plan.count);
+        char *searched = frontiers();
+        for (int64_t i = 0; i < plan.count; i++)
+            eab_search_set(search, i, by_rung(&plan.cells[i].config, salt) ? EAB_SEARCH_SOLVED : EAB_SEARCH_UNSOLVED);
+        char *whole = frontiers();
+        cr_expect_str_eq(searched, whole, "%u:\n%s\n%s", (unsigned)salt, searched, whole);
+        g_free(searched);
+        g_free(whole);
+    }
+    teardown();
+}
+
+/* One level of a rung is solved, and it is not the first: the rung is, and the table names the level. */
+static bool only_basis_16(const eab_config *config, guint32 salt) {
+    (void)salt;
+    return delay_of(config) <= (config->level.option[0] == 16 ? 2 : 3);
+}
+
+Test(search, a_rung_is_solved_by_any_of_its_levels) {
+    setup(tied);
+    run(only_basis_16, 0);
+    char *text = printed();
+    cr_expect(strstr(text, "dpa  recurrence  basis=16 delay=2"), "%s", text);
+    cr_expect(strstr(text, "basis=4 delay=5"), "%s", text);
+    g_free(text);
+    teardown();
+}
