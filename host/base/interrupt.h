@@ -1,5 +1,5 @@
-/* SIGINT, SIGTERM and SIGHUP, counted for loops that check for an interrupt. Those within a second of the first count as
- * one interrupt. */
+/* SIGINT, SIGTERM and SIGHUP, counted for loops that check for an interrupt. Those within a second of the first count
+ * as one interrupt. */
 #ifndef EAB_BASE_INTERRUPT_H
 #define EAB_BASE_INTERRUPT_H
 
