@@ -182,6 +182,10 @@ static void print_costs(const eab_sweep *sweep, const eab_plan *plan) {
 
 int eab_dry_run(const eab_sweep *sweep, const eab_plan *plan) {
     int64_t *todo, count;
+    if (!plan->count) {
+        printf("cells        0: the sweep has fewer cells than parts\n");
+        return EAB_OK;
+    }
     EAB_TRY(find_todo(sweep, plan, &todo, &count));
 
     eab_plan_print(stdout, plan);

@@ -190,3 +190,9 @@ def test_list_of_cells(spec: Path, tmp_path: Path):
     assert sweep(spec, "--out", tmp_path / "run").returncode == 0
     rest = sweep(spec, "--dry-run", "--list", "--out", tmp_path / "run")
     assert rest.returncode == 0 and rest.stdout.count("\n") == 1
+
+
+def test_the_dry_run_of_an_empty_part(spec: Path):
+    done = sweep(spec, "--shard", "1000/1000", "--dry-run")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "cells        0: the sweep has fewer cells than parts\n"
