@@ -19,7 +19,7 @@ static atomic_bool in_terminal; /* where the last progress line may lack its new
 
 /* Calls only what a signal handler may call: no stdio. */
 static void end_at_once(void) {
-    static const char line[] = "\n" EAB_INTERRUPTED_AGAIN "\n";
+    static const char line[] = "\neabench: " EAB_INTERRUPTED_AGAIN "\n";
     const size_t skip = atomic_load(&in_terminal) ? 0 : 1;
     if (write(STDERR_FILENO, line + skip, sizeof line - 1 - skip) < 0) { /* nowhere to report it */
     }

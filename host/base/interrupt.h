@@ -6,7 +6,7 @@
 #include <stdbool.h>
 
 /* The last message of a process that a repeated interrupt ends. */
-#define EAB_INTERRUPTED_AGAIN "eabench: interrupted again: ended at once; what is on the disk stays"
+#define EAB_INTERRUPTED_AGAIN "interrupted again: ended at once; what is on the disk stays"
 
 /* Counts interrupts from now on. Ignores SIGPIPE and SIGXFSZ, so that writes fail with an error instead. SIGHUP stays
  * ignored if it was (nohup). */

@@ -5,6 +5,7 @@
 
 #include "cell_task.h"
 #include "options.h"
+#include "tasks/task.h"
 
 /* "section.key=value" of an option that is not at its default. */
 static void add_option(GPtrArray *lines, const eab_option *option, const eab_config *config) {
@@ -16,9 +17,8 @@ static void add_option(GPtrArray *lines, const eab_option *option, const eab_con
 
 static void add_level(GPtrArray *lines, const eab_level *level) {
     const eab_config config = {.level = *level};
-    const char *family = eab_family_name(level->family);
-    const eab_option *option;
-    for (int i = 0; (option = eab_option_at(family, i)); i++) add_option(lines, option, &config);
+    const eab_option *options = eab_option_at(eab_family_name(level->family), 0);
+    for (int i = 0; i < eab_task_at(level->family)->option_count; i++) add_option(lines, &options[i], &config);
 }
 
 /* A part of a mixture, too, is identified by the options that are not at their default: a new option of its family does

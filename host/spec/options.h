@@ -43,7 +43,8 @@ typedef struct {
 extern const eab_option eab_options[];
 extern const int eab_option_count;
 
-/* Option 0, 1, ... of "model", "train" or the family of this name; NULL past the last. Thread-safe. */
+/* Option 0, 1, ... of "model", "train" or the family of this name; NULL past the last. Those of a family follow each
+ * other in memory: this looks the name up in each call. Thread-safe. */
 const eab_option *eab_option_at(const char *section, int index);
 
 /* The option of this key, or NULL; `section` as above. */

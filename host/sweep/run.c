@@ -47,7 +47,7 @@ static void begin_stopping(eab_sweep_session *session) {
 
 /* As safe as a kill: the tables survive one at any instant. */
 static void end_at_once(eab_sweep_session *session) {
-    eab_progress_note(session->progress, "interrupted again: ended at once; what is on the disk stays");
+    eab_progress_note(session->progress, "%s", EAB_INTERRUPTED_AGAIN);
     _exit(EAB_EXIT_INTERRUPTED);
 }
 

@@ -1,10 +1,10 @@
 /* Causal attention whose operands hold NaN or infinity.
  *
  * The kernels multiply masked pairs on the diagonal by a weight of 0, and 0 times NaN or infinity is NaN: a later key
- * or value would reach earlier rows. Testing each pair for it would cost several per cent. Instead the kernels test
- * each head's results, which are in the first-level cache then, and compute a head whose results are not all finite
- * again, in plain loops that leave masked pairs out. Finite operands pay for the test only (at most 2 % at context 64).
- * Only in standalone calls: in a model one such number makes the loss NaN in any case.
+ * or value would reach earlier rows. A test of each pair would cost the most where attention is fast. Instead the
+ * kernels test each head's results just after they were written, and compute a head whose results are not all finite
+ * again, in plain loops that leave masked pairs out. Finite operands pay for the test only: one multiply-add for each
+ * vector of results. Only in standalone calls: in a model one such number makes the loss NaN in any case.
  */
 #ifndef EAB_KERNELS_CPU_ATTENTION_NONFINITE_H
 #define EAB_KERNELS_CPU_ATTENTION_NONFINITE_H
