@@ -272,8 +272,9 @@ faults() { # PRESET
 }
 
 # Repeats the compile commands of host/ with gcc's analyzer. Its warnings of null pointers and uninitialized values
-# ignore what tests and callers guarantee, so they are off (the sanitizers' stages find both at run time); the rest are
-# errors.
+# ignore what tests and callers guarantee, so they are off (the sanitizers' stages find both at run time). A "leak of
+# <unknown>" is no finding either: gcc says so of a pointer in an array's element once the index is not known to it, and
+# the stage asan finds leaks. The rest are findings.
 analyzer_stage() {
     if [[ ! $(gcc -dumpfullversion 2>/dev/null) =~ ^(1[2-9]|[2-9][0-9])\. ]] ||
         ! grep -q 'CMAKE_C_COMPILER_ID "GNU"' build/release/CMakeFiles/*/CMakeCCompiler.cmake; then
@@ -289,10 +290,7 @@ for entry in json.load(open(sys.argv[1])):
     words = shlex.split(entry["command"])
     words[words.index("-o") + 1] = "/dev/null"
     words[:next(i for i, word in enumerate(words) if re.search(r"(^|[/-])g?cc(-\d+)?$", word)) + 1] = ["gcc"]
-    words += ["-fanalyzer", "-Wno-error"] + [f"-Werror=analyzer-{name}" for name in (
-        "double-free", "double-fclose", "file-leak", "free-of-non-heap", "malloc-leak", "mismatching-deallocation",
-        "stale-setjmp-buffer", "use-after-free", "use-of-pointer-in-stale-stack-frame", "write-to-const",
-        "write-to-string-literal", "unsafe-call-within-signal-handler")] + [f"-Wno-analyzer-{name}" for name in (
+    words += ["-fanalyzer", "-Wno-error"] + [f"-Wno-analyzer-{name}" for name in (
         "null-dereference", "possible-null-dereference", "null-argument", "possible-null-argument",
         "use-of-uninitialized-value")]
     print(shlex.quote("cd " + shlex.quote(entry["directory"]) + " && " + shlex.join(words)))
@@ -303,9 +301,16 @@ END
         summaries+=("analyzer: only $files files in compile_commands.json")
         return 1
     fi
-    if ! xargs -P "$(cores)" -n 1 bash -c <"$scratch/commands" >"$scratch/analyzer" 2>&1; then
+    if ! LC_ALL=C xargs -P "$(cores)" -n 1 bash -c <"$scratch/commands" >"$scratch/analyzer" 2>&1; then
         grep -A 12 'error: ' "$scratch/analyzer" | head -n 200
-        summaries+=("analyzer: $(grep -c 'error: ' "$scratch/analyzer") findings in $files files")
+        summaries+=("analyzer: not all of $files files compile")
+        return 1
+    fi
+    local found=0
+    found=$(grep -E 'warning: .*\[-Wanalyzer-' "$scratch/analyzer" | grep -vc "leak of '<unknown>'") || true
+    if ((found)); then
+        grep -A 12 -E 'warning: .*\[-Wanalyzer-' "$scratch/analyzer" | head -n 200
+        summaries+=("analyzer: $found findings in $files files")
         return 1
     fi
     passed=$((passed + 1))
