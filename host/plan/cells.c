@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/suggest.h"
+#include "base/system.h"
 #include "kernels/mechanism.h"
 #include "model/cost.h"
 #include "spec/cell_task.h"
@@ -200,24 +201,63 @@ static void take_cell(sweep_product *product, eab_config *config) {
     }
 }
 
+/* Sets the configs of all cells, those that are listed again included. */
+static int fill_cells(sweep_product *product, int64_t count, eab_cell *cells) {
+    for (int64_t i = 0; i < count; i++) {
+        cells[i] = (eab_cell){.id = ""};
+        take_cell(product, &cells[i].config);
+        const int status = eab_config_check(&cells[i].config);
+        if (status) return eab_fail_prefix(status, "%s: ", product->path);
+    }
+    return EAB_OK;
+}
+
+typedef struct {
+    eab_cell *begin, *end;
+} cell_range;
+
+static gpointer print_ids(gpointer pointer) {
+    const cell_range *range = pointer;
+    eab_identity *identity = eab_identity_new();
+    for (eab_cell *cell = range->begin; cell < range->end; cell++)
+        eab_identity_print(identity, &cell->config, cell->id);
+    eab_identity_free(identity);
+    return NULL;
+}
+
+/* Most of a large plan's time is spent here: on all cores. */
+static void identify_cells(eab_cell *cells, int64_t count) {
+    enum { MAX_THREADS = 16, CELLS_A_THREAD = 10000 };
+    const int64_t threads = CLAMP(count / CELLS_A_THREAD, 1, MIN(MAX_THREADS, eab_system_cores()));
+    GThread *thread[MAX_THREADS];
+    cell_range range[MAX_THREADS];
+    for (int64_t i = 0; i < threads; i++) {
+        range[i] = (cell_range){cells + count * i / threads, cells + count * (i + 1) / threads};
+        if (i) thread[i] = g_thread_new("identities", print_ids, &range[i]);
+    }
+    print_ids(&range[0]);
+    for (int64_t i = 1; i < threads; i++) g_thread_join(thread[i]);
+}
+
+static void drop_duplicates(eab_plan *plan, int64_t count) {
+    for (int64_t i = 0; i < count; i++) {
+        if (g_hash_table_contains(plan->places, plan->cells[i].id)) {
+            plan->duplicates++;
+            continue;
+        }
+        eab_cell *cell = &plan->cells[plan->count];
+        if (plan->count < i) *cell = plan->cells[i];
+        g_hash_table_insert(plan->places, cell->id, GSIZE_TO_POINTER((gsize)plan->count++));
+    }
+}
+
 static int list_cells(sweep_product *product, eab_plan *plan) {
     const int64_t count = (int64_t)product->cell_count;
     plan->cells = g_try_new(eab_cell, (gsize)count);
     if (!plan->cells) return eab_fail(EAB_NO_MEMORY, "%s: no memory for %lld cells", product->path, (long long)count);
-    for (int64_t i = 0; i < count; i++) {
-        eab_cell *cell = &plan->cells[plan->count];
-        *cell = (eab_cell){.id = ""};
-        take_cell(product, &cell->config);
-        eab_config_id(&cell->config, cell->id);
-        if (g_hash_table_contains(plan->places, cell->id)) {
-            plan->duplicates++;
-            continue;
-        }
-        const int status = eab_config_check(&cell->config);
-        if (status) return eab_fail_prefix(status, "%s: ", product->path);
-        g_hash_table_insert(plan->places, cell->id, GSIZE_TO_POINTER((gsize)plan->count));
-        plan->count++;
-    }
+    EAB_TRY(fill_cells(product, count, plan->cells));
+    identify_cells(plan->cells, count);
+    drop_duplicates(plan, count);
     return EAB_OK;
 }
 

@@ -45,16 +45,16 @@ static int check_part(const eab_config *config, const eab_level *part) {
     const eab_task *task = eab_task_at(part->family);
     const int32_t context = eab_config_part_context(config);
     char level[320], message[256];
+    const bool possible = task->check(part, context, message, sizeof message);
+    if (possible && (config->heldout != EAB_HELD_OUT_HASH || eab_level_has_held_out(part, context))) return EAB_OK;
     name_level(config, part, level, sizeof level);
-    if (!task->check(part, context, message, sizeof message))
+    if (!possible)
         return eab_fail(EAB_BAD_INPUT, "%s: %s%s", level, message,
                         context < config->context ? " (one less than the model's, for the task token)" : "");
-    if (config->heldout == EAB_HELD_OUT_HASH && !eab_level_has_held_out(part, context))
-        return eab_fail(EAB_BAD_INPUT,
-                        "[train] heldout = hash: too few sequences in %s to set some apart; allowed: auto, none, or a "
-                        "larger level",
-                        level);
-    return EAB_OK;
+    return eab_fail(EAB_BAD_INPUT,
+                    "[train] heldout = hash: too few sequences in %s to set some apart; allowed: auto, none, or a "
+                    "larger level",
+                    level);
 }
 
 static int check_vocab(const eab_config *config) {

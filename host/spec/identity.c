@@ -1,58 +1,149 @@
 #include "identity.h"
 
 #include <glib.h>
+#include <stdlib.h>
 #include <string.h>
 
-#include "cell_task.h"
 #include "options.h"
 #include "tasks/task.h"
 
-/* "section.key=value" of an option that is not at its default. */
-static void add_option(GPtrArray *lines, const eab_option *option, const eab_config *config) {
-    if (eab_option_get(option, config) == option->default_value) return;
-    char value[EAB_OPTION_TEXT_SIZE];
-    eab_option_print(option, config, value, sizeof value);
-    g_ptr_array_add(lines, g_strdup_printf("%s.%s=%s", option->section, option->key, value));
+/* What the text says of one option. */
+typedef struct {
+    const eab_option *option;   /* NULL: the line that names the family */
+    int family;                 /* whose cells have the option; -1: all cells */
+    char *key;                  /* "section.key=": the lines' order */
+    double value;               /* which `text` shows */
+    const eab_mixture *mixture; /* likewise, of the option `parts` */
+    GString *text;              /* with line breaks; empty at the option's default */
+} identity_line;
+
+struct eab_identity {
+    GArray *lines; /* of identity_line, sorted by key */
+    GString *text;
+    GChecksum *checksum;
+};
+
+static void add_line(GArray *lines, int family, const eab_option *option) {
+    const identity_line line = {.option = option,
+                                .family = family,
+                                .key = option ? g_strdup_printf("%s.%s=", option->section, option->key)
+                                              : g_strdup("task="),
+                                .value = option ? option->default_value : -1,
+                                .text = g_string_new(NULL)};
+    g_array_append_val(lines, line);
 }
 
-static void add_level(GPtrArray *lines, const eab_level *level) {
-    const eab_config config = {.level = *level};
-    const eab_option *options = eab_option_at(eab_family_name(level->family), 0);
-    for (int i = 0; i < eab_task_at(level->family)->option_count; i++) add_option(lines, &options[i], &config);
+static int compare_lines(const void *a, const void *b) {
+    return strcmp(((const identity_line *)a)->key, ((const identity_line *)b)->key);
+}
+
+eab_identity *eab_identity_new(void) {
+    eab_identity *identity = g_new(eab_identity, 1);
+    *identity = (eab_identity){g_array_new(FALSE, FALSE, sizeof(identity_line)), g_string_new(NULL),
+                               g_checksum_new(G_CHECKSUM_SHA256)};
+    add_line(identity->lines, -1, NULL);
+    for (int i = 0; i < eab_option_count; i++) add_line(identity->lines, -1, &eab_options[i]);
+    for (int family = 0; family < EAB_FAMILY_COUNT; family++) {
+        const eab_option *option;
+        for (int i = 0; (option = eab_option_at(eab_family_name(family), i)); i++)
+            add_line(identity->lines, family, option);
+    }
+    g_array_sort(identity->lines, compare_lines);
+    return identity;
+}
+
+void eab_identity_free(eab_identity *identity) {
+    for (guint i = 0; i < identity->lines->len; i++) {
+        identity_line *line = &g_array_index(identity->lines, identity_line, i);
+        g_free(line->key);
+        g_string_free(line->text, TRUE);
+    }
+    g_array_free(identity->lines, TRUE);
+    g_string_free(identity->text, TRUE);
+    g_checksum_free(identity->checksum);
+    g_free(identity);
+}
+
+/* ---- the lines' texts ---------------------------------------------------------------------------------------- */
+
+/* Appends `before` and "section.key=value", unless the option has its default. */
+static void print_option(GString *text, const char *before, const eab_option *option, const eab_config *config) {
+    char value[EAB_OPTION_TEXT_SIZE];
+    if (eab_option_get(option, config) == option->default_value) return;
+    eab_option_print(option, config, value, sizeof value);
+    g_string_append_printf(text, "%s%s.%s=%s", before, option->section, option->key, value);
 }
 
 /* A part of a mixture, too, is identified by the options that are not at their default: a new option of its family does
  * not change the mixture's identity. */
-static void add_part(GPtrArray *lines, const eab_level *level) {
-    GPtrArray *options = g_ptr_array_new_with_free_func(g_free);
-    add_level(options, level);
-    g_ptr_array_add(options, NULL);
-    char *joined = g_strjoinv(" ", (char **)options->pdata);
-    g_ptr_array_add(lines, g_strdup_printf("mixture.part=%s %s", eab_family_name(level->family), joined));
-    g_free(joined);
-    g_ptr_array_unref(options);
+static char *print_part(const eab_level *level) {
+    const char *family = eab_family_name(level->family);
+    const eab_config config = {.level = *level};
+    const eab_option *option;
+    GString *options = g_string_new(NULL);
+    for (int i = 0; (option = eab_option_at(family, i)); i++)
+        print_option(options, options->len ? " " : "", option, &config);
+    char *text = g_strdup_printf("mixture.part=%s %s\n", family, options->str);
+    g_string_free(options, TRUE);
+    return text;
 }
 
-static int compare_lines(const void *a, const void *b) { return strcmp(*(char *const *)a, *(char *const *)b); }
+static int compare_texts(const void *a, const void *b) { return strcmp(*(char *const *)a, *(char *const *)b); }
+
+static void print_parts(GString *text, const eab_mixture *mixture) {
+    char *parts[EAB_MAX_PARTS];
+    for (int32_t i = 0; i < mixture->count; i++) parts[i] = print_part(&mixture->levels[i]);
+    qsort(parts, (size_t)mixture->count, sizeof *parts, compare_texts);
+    for (int32_t i = 0; i < mixture->count; i++) {
+        g_string_append(text, parts[i]);
+        g_free(parts[i]);
+    }
+}
+
+/* Makes the line's text that of this cell. Few options differ from one cell of a sweep to the next. */
+static void update_line(identity_line *line, int family, const eab_config *config) {
+    const eab_option *option = line->option;
+    const bool has = line->family < 0 || line->family == family;
+    if (option && option->kind == EAB_OPTION_MIXTURE) {
+        if (config->mixture == line->mixture) return;
+        line->mixture = config->mixture;
+        g_string_truncate(line->text, 0);
+        if (config->mixture) print_parts(line->text, config->mixture);
+        return;
+    }
+    const double value = !option ? family : has ? eab_option_get(option, config) : option->default_value;
+    if (value == line->value) return;
+    line->value = value;
+    g_string_truncate(line->text, 0);
+    if (!option) g_string_printf(line->text, "task=%s\n", eab_family_name(family));
+    else if (value != option->default_value) {
+        print_option(line->text, "", option, config);
+        g_string_append_c(line->text, '\n');
+    }
+}
+
+void eab_identity_print(eab_identity *identity, const eab_config *config, char id[17]) {
+    const int family = config->mixture ? EAB_FAMILY_MIXTURE : config->level.family;
+    guint8 digest[32];
+    gsize size = sizeof digest;
+    g_string_truncate(identity->text, 0);
+    for (guint i = 0; i < identity->lines->len; i++) {
+        identity_line *line = &g_array_index(identity->lines, identity_line, i);
+        if (line->family < 0 || line->family == family || line->text->len) update_line(line, family, config);
+        if (line->text->len) g_string_append_len(identity->text, line->text->str, (gssize)line->text->len);
+    }
+    g_checksum_reset(identity->checksum);
+    g_checksum_update(identity->checksum, (const guchar *)identity->text->str, (gssize)identity->text->len);
+    g_checksum_get_digest(identity->checksum, digest, &size);
+    for (int i = 0; i < 8; i++) {
+        id[2 * i] = "0123456789abcdef"[digest[i] >> 4];
+        id[2 * i + 1] = "0123456789abcdef"[digest[i] & 15];
+    }
+    id[16] = '\0';
+}
 
 void eab_config_id(const eab_config *config, char id[17]) {
-    GPtrArray *lines = g_ptr_array_new_with_free_func(g_free);
-    g_ptr_array_add(lines, g_strdup_printf("task=%s", eab_config_task_name(config)));
-    if (config->mixture) {
-        for (int32_t i = 0; i < config->mixture->count; i++) add_part(lines, &config->mixture->levels[i]);
-        add_option(lines, eab_option_find("mixture", "cue"), config);
-    } else {
-        add_level(lines, &config->level);
-    }
-    for (int i = 0; i < eab_option_count; i++) add_option(lines, &eab_options[i], config);
-    g_ptr_array_sort(lines, compare_lines);
-
-    g_ptr_array_add(lines, g_strdup("")); /* ends the last line */
-    g_ptr_array_add(lines, NULL);
-    char *text = g_strjoinv("\n", (char **)lines->pdata);
-    char *hash = g_compute_checksum_for_string(G_CHECKSUM_SHA256, text, -1);
-    g_strlcpy(id, hash, 17);
-    g_free(hash);
-    g_free(text);
-    g_ptr_array_unref(lines);
+    eab_identity *identity = eab_identity_new();
+    eab_identity_print(identity, config, id);
+    eab_identity_free(identity);
 }

@@ -46,28 +46,41 @@ static bool is_searched_over(const eab_option *option) {
     return strcmp(option->key, "lr") == 0 || strcmp(option->key, "seed") == 0;
 }
 
-/* For each option, whether it varies within the plan; g_free. */
-static bool *find_varying(const eab_plan *plan) {
+/* The options of which the plan has several values, without those that are searched over: of eab_option. */
+static GPtrArray *find_varying(const eab_plan *plan) {
+    GPtrArray *varying = g_ptr_array_new();
     bool *varies = g_new0(bool, (gsize)eab_option_count);
+    for (int64_t cell = 1; cell < plan->count; cell++) /* one after the other: a cell is several cache lines long */
+        for (int i = 0; i < eab_option_count; i++)
+            varies[i] = varies[i] || eab_option_get(&eab_options[i], &plan->cells[cell].config) !=
+                                         eab_option_get(&eab_options[i], &plan->cells[0].config);
     for (int i = 0; i < eab_option_count; i++)
-        for (int64_t cell = 1; cell < plan->count && !varies[i]; cell++)
-            varies[i] = eab_option_get(&eab_options[i], &plan->cells[cell].config) !=
-                        eab_option_get(&eab_options[i], &plan->cells[0].config);
-    return varies;
+        if (varies[i] && !is_searched_over(&eab_options[i])) g_ptr_array_add(varying, (gpointer)&eab_options[i]);
+    g_free(varies);
+    return varying;
 }
 
-/* What distinguishes the cell's group from others: mechanism, family and each option that varies. g_free. */
-static char *group_name(const eab_config *config, const bool *varies) {
+/* What distinguishes the cell's group from others, for a reader: mechanism, family and each option that varies.
+ * g_free. */
+static char *group_name(const eab_config *config, const GPtrArray *varying) {
     GString *name = g_string_new(eab_mechanism_name(config->mechanism));
     g_string_append_printf(name, "  %s", eab_config_task_name(config));
-    for (int i = 0; i < eab_option_count; i++) {
-        const eab_option *option = &eab_options[i];
+    for (guint i = 0; i < varying->len; i++) {
+        const eab_option *option = varying->pdata[i];
         char value[64];
-        if (!varies[i] || is_searched_over(option) || strcmp(option->key, "mechanism") == 0) continue;
+        if (strcmp(option->key, "mechanism") == 0) continue;
         eab_option_print(option, config, value, sizeof value);
         g_string_append_printf(name, " %s=%s", option->key, value);
     }
     return g_string_free(name, FALSE);
+}
+
+/* The same for a hash table, without a printed number: a search of 1,000,000 cells starts at once. */
+static GBytes *group_key(const eab_config *config, const GPtrArray *varying) {
+    double key[3 + 64] = {config->mechanism, config->mixture ? EAB_FAMILY_MIXTURE : config->level.family,
+                          config->mixture ? config->cue : 0};
+    for (guint i = 0; i < varying->len; i++) key[3 + i] = eab_option_get(varying->pdata[i], config);
+    return g_bytes_new(key, (3 + varying->len) * sizeof *key);
 }
 
 /* The value's place in the list, to whose end it is added if it is new. */
@@ -88,15 +101,14 @@ static void group_free(gpointer pointer) {
 }
 
 /* The number of the cell's group, which is added if it is new. numbers: of the groups by their keys. */
-static guint find_group(eab_search *search, const eab_config *config, const bool *varies, GHashTable *numbers) {
+static guint find_group(eab_search *search, const eab_config *config, const GPtrArray *varying, GHashTable *numbers) {
+    GBytes *key = group_key(config, varying);
     gpointer number;
-    char *name = group_name(config, varies), *key = g_strdup_printf("%s %d", name, config->mixture ? config->cue : 0);
     if (g_hash_table_lookup_extended(numbers, key, NULL, &number)) {
-        g_free(name);
-        g_free(key);
+        g_bytes_unref(key);
     } else {
         group *fresh = g_new(group, 1);
-        *fresh = (group){name, g_array_new(FALSE, FALSE, sizeof(double)),
+        *fresh = (group){group_name(config, varying), g_array_new(FALSE, FALSE, sizeof(double)),
                          g_array_new(FALSE, FALSE, sizeof(level_entries)), g_array_new(FALSE, FALSE, sizeof(rung))};
         number = GUINT_TO_POINTER(search->groups->len);
         g_ptr_array_add(search->groups, fresh);
@@ -105,24 +117,36 @@ static guint find_group(eab_search *search, const eab_config *config, const bool
     return GPOINTER_TO_UINT(number);
 }
 
+/* Fills in what the level determines: from the entry before if its level is the same. */
+static void fill_level(eab_search *search, const eab_config *config, entry *own) {
+    const eab_config *last = own > search->entries ? &search->plan->cells[own[-1].cell].config : NULL;
+    char level[EAB_LEVEL_NAME_SIZE];
+    if (last && last->mixture == config->mixture && last->cue == config->cue && last->context == config->context &&
+        memcmp(&last->level, &config->level, sizeof config->level) == 0) {
+        own->level = own[-1].level;
+        own->complexity_bits = own[-1].complexity_bits;
+        return;
+    }
+    eab_config_level_name(config, level, sizeof level);
+    own->level = g_string_chunk_insert_const(search->levels, level);
+    own->complexity_bits = eab_config_complexity_bits(config);
+}
+
 static void fill_entries(eab_search *search) {
-    bool *varies = find_varying(search->plan);
-    GHashTable *numbers = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+    GPtrArray *varying = find_varying(search->plan);
+    GHashTable *numbers = g_hash_table_new_full(g_bytes_hash, g_bytes_equal, (GDestroyNotify)g_bytes_unref, NULL);
     for (int64_t i = 0; i < search->plan->count; i++) {
         const eab_config *config = &search->plan->cells[i].config;
-        const guint number = find_group(search, config, varies, numbers);
-        const group *own = search->groups->pdata[number];
-        char level[EAB_LEVEL_NAME_SIZE];
-        eab_config_level_name(config, level, sizeof level);
-        search->entries[i] = (entry){.cell = i,
-                                     .group = number,
-                                     .complexity_bits = eab_config_complexity_bits(config),
-                                     .level = g_string_chunk_insert_const(search->levels, level),
-                                     .seed = config->seed,
-                                     .rate = place_of(own->rates, config->lr)};
+        entry *own = &search->entries[i];
+        const guint number = find_group(search, config, varying, numbers);
+        *own = (entry){.cell = i,
+                       .group = number,
+                       .seed = config->seed,
+                       .rate = place_of(((group *)search->groups->pdata[number])->rates, config->lr)};
+        fill_level(search, config, own);
     }
     g_hash_table_destroy(numbers);
-    g_free(varies);
+    g_ptr_array_free(varying, TRUE);
 }
 
 static int compare_entries(const void *a, const void *b) {

@@ -256,6 +256,26 @@ Test(plan, quick_ladder_has_its_cells) {
     eab_plan_free(&plan);
 }
 
+/* Identities of a large plan are printed by several threads, each cell's from what the cell before left. */
+Test(plan, ids_of_many_cells_are_those_of_single_ones) {
+    static const char *const text =
+        "[task recurrence]\nbasis = 2, 4, 2\n[task mixture]\nparts = recurrence(basis=8) + parity, recurrence + "
+        "recurrence(delay=2)\n[task parity]\n[model]\nd_model = 16, 32\ncontext = 12, 24\n[train]\nlr = 1e-3, 1e-2\n"
+        "mechanism = dpa, ea\nseed = 1:500\n";
+    eab_plan plan;
+    char error[1024];
+    cr_assert_eq(load_text(text, NULL, &plan, error), EAB_OK, "%s", error);
+    cr_expect_eq(plan.count, 5 * 16 * 500, "%lld", (long long)plan.count);
+    cr_expect_eq(plan.duplicates, 16 * 500, "%lld", (long long)plan.duplicates);
+    for (int64_t i = 0; i < plan.count; i += i < 1500 || i > plan.count - 1500 ? 1 : 97) {
+        char id[17];
+        eab_config_id(&plan.cells[i].config, id);
+        cr_assert_str_eq(plan.cells[i].id, id, "cell %lld", (long long)i);
+        cr_assert_eq(eab_plan_find(&plan, id), i);
+    }
+    eab_plan_free(&plan);
+}
+
 Test(plan, study_ladders_load) {
     static const struct {
         const char *path;

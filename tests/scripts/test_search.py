@@ -101,3 +101,11 @@ def test_finds_the_frontiers_of_the_whole_grid(spec: Path) -> None:
     for mechanism, level in frontiers.items():
         line = next(line for line in table.splitlines() if line.startswith(mechanism + " "))
         assert line.split("recurrence", 1)[1].strip().startswith(level), line
+
+
+def test_a_search_of_a_large_plan_obeys_its_limit(spec: Path) -> None:
+    spec.write_text("[task recurrence]\nbasis = 2:9\n[train]\nmechanism = dpa, ea\nlr = 1e-3, 1e-2\nseed = 1:2000\n")
+    done = sweep(spec, "--search", "--time-limit", "0.01")
+    assert done.returncode == 130, done.stderr
+    assert "the time limit was reached; " in done.stderr
+    assert " of 64000 cells are done. To resume:" in done.stderr
