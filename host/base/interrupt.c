@@ -12,7 +12,7 @@
 /* GNU timeout, shells and launchers send a signal to a process and at once to its group again. */
 static const int64_t SAME_INTERRUPT_MS = 1000;
 
-static atomic_int count;
+static atomic_int count, continued;
 static _Atomic int64_t first_ms; /* of the first interrupt; 0: none yet */
 static atomic_bool second_is_handled;
 static atomic_bool in_terminal; /* where the last progress line may lack its newline */
@@ -39,18 +39,28 @@ static void on_signal(int number) {
     if (before >= 2 || (before == 1 && !atomic_load(&second_is_handled))) end_at_once();
 }
 
+static void on_continue(int number) {
+    (void)number;
+    atomic_fetch_add(&continued, 1);
+}
+
 void eab_interrupt_watch(void) {
     atomic_store(&in_terminal, isatty(STDERR_FILENO) == 1);
-    struct sigaction ignore = {.sa_handler = SIG_IGN}, watch = {.sa_handler = on_signal, .sa_flags = SA_RESTART}, old;
+    struct sigaction ignore = {.sa_handler = SIG_IGN}, watch = {.sa_handler = on_signal, .sa_flags = SA_RESTART},
+                     resume = {.sa_handler = on_continue, .sa_flags = SA_RESTART}, old;
     sigemptyset(&ignore.sa_mask);
     sigemptyset(&watch.sa_mask);
+    sigemptyset(&resume.sa_mask);
     sigaction(SIGPIPE, &ignore, NULL);
     sigaction(SIGXFSZ, &ignore, NULL);
     sigaction(SIGINT, &watch, NULL);
     sigaction(SIGTERM, &watch, NULL);
+    sigaction(SIGCONT, &resume, NULL);
     if (sigaction(SIGHUP, NULL, &old) == 0 && old.sa_handler != SIG_IGN) sigaction(SIGHUP, &watch, NULL);
 }
 
 int eab_interrupt_count(void) { return atomic_load(&count); }
+
+int eab_interrupt_continued(void) { return atomic_load(&continued); }
 
 void eab_interrupt_handle_second(bool handled) { atomic_store(&second_is_handled, handled); }

@@ -14,6 +14,9 @@ void eab_interrupt_watch(void);
 
 int eab_interrupt_count(void);
 
+/* How often the process was continued after a stop (SIGCONT, after SIGSTOP or a terminal's Ctrl-Z). */
+int eab_interrupt_continued(void);
+
 /* While a loop handles repeated interrupts, the third one ends the process with exit code 130; otherwise the second
  * one does. */
 void eab_interrupt_handle_second(bool handled);

@@ -7,10 +7,14 @@
 #include <math.h>
 #include <pthread.h>
 #include <sched.h>
+#include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/utsname.h>
 #include <time.h>
 #include <unistd.h>
+
+#include "kernels/clock.h"
 
 /* ---- files of /proc and /sys ----------------------------------------------------------------------------------- */
 
@@ -75,8 +79,20 @@ uint64_t eab_system_core_hash(void) {
     return hash;
 }
 
+/* The cores of the whole process: found before a thread is pinned. */
+static cpu_set_t *own_cores;
+static size_t own_cores_size;
+
+static void find_own_cores(void) { own_cores = core_mask(&own_cores_size); }
+
+static void know_own_cores(void) {
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, find_own_cores);
+}
+
 void eab_system_pin_thread(void) {
     cpu_set_t one;
+    know_own_cores();
     const int core = sched_getcpu();
     if (core < 0 || core >= CPU_SETSIZE) return;
     CPU_ZERO(&one);
@@ -114,6 +130,60 @@ size_t eab_system_cache_bytes(void) {
         largest = fmax(largest, read_number(path, 0));
     }
     return (size_t)largest;
+}
+
+/* ---- load ------------------------------------------------------------------------------------------------------ */
+
+/* Adds the core's line of /proc/stat: user nice system idle iowait irq softirq steal, in ticks. */
+static void add_core(const char *line, eab_load *load) {
+    unsigned core;
+    double user, nice, system, irq, softirq, steal;
+    if (sscanf(line, "cpu%u %lf %lf %lf %*f %*f %lf %lf %lf", &core, &user, &nice, &system, &irq, &softirq, &steal) !=
+        7)
+        return;
+    if (!own_cores || !CPU_ISSET_S(core, own_cores_size, own_cores)) return;
+    const double tick_s = 1 / (double)sysconf(_SC_CLK_TCK);
+    load->used_s += tick_s * (user + nice + system + irq + softirq);
+    load->stolen_s += tick_s * steal;
+}
+
+eab_load eab_system_load(void) {
+    eab_load load = {.elapsed_s = eab_now_s()};
+    struct rusage usage;
+    char *text = NULL;
+    know_own_cores();
+    if (getrusage(RUSAGE_SELF, &usage) == 0)
+        load.own_s = (double)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) +
+                     1e-6 * (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec);
+    if (g_file_get_contents("/proc/stat", &text, NULL, NULL)) {
+        char **lines = g_strsplit(text, "\n", -1);
+        for (char **line = lines; *line && g_str_has_prefix(*line, "cpu"); line++) add_core(*line, &load);
+        g_strfreev(lines);
+    }
+    if (!(load.used_s > 0)) load.used_s = load.stolen_s = NAN;
+    g_free(text);
+    return load;
+}
+
+eab_load eab_load_between(eab_load from, eab_load to) {
+    return (eab_load){to.elapsed_s - from.elapsed_s, to.own_s - from.own_s, to.used_s - from.used_s,
+                      to.stolen_s - from.stolen_s};
+}
+
+double eab_load_other_cores(const eab_load *load) {
+    const double other_s = load->used_s - load->own_s;
+    return (other_s < 0 ? 0 : other_s) / load->elapsed_s; /* the ticks are coarser than own_s */
+}
+
+double eab_load_stolen_cores(const eab_load *load) { return load->stolen_s / load->elapsed_s; }
+
+bool eab_load_is_busy(const eab_load *load) {
+    static const double LEAST_SHARE = 0.1, IDLE_SHARE = 0.5;
+    know_own_cores();
+    const int cores = own_cores ? CPU_COUNT_S(own_cores_size, own_cores) : 1;
+    const double slack_s = cores / (double)sysconf(_SC_CLK_TCK), least_s = LEAST_SHARE * load->own_s + slack_s;
+    const double other_s = load->used_s - load->own_s, all_s = (double)cores * load->elapsed_s;
+    return load->stolen_s > least_s || (other_s > least_s && load->used_s > (1 - IDLE_SHARE) * all_s);
 }
 
 /* ---- names ----------------------------------------------------------------------------------------------------- */

@@ -2,6 +2,7 @@
 #ifndef EAB_BASE_SYSTEM_H
 #define EAB_BASE_SYSTEM_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -25,6 +26,32 @@ double eab_system_free_bytes(void);
 /* The largest cache of the first core, as Linux reports it (in a virtual machine cpuid may describe the whole host); 0:
  * unknown. */
 size_t eab_system_cache_bytes(void);
+
+/* ---- load ------------------------------------------------------------------------------------------------------ */
+
+/* Counters of time, in seconds, or their growth between two moments. */
+typedef struct {
+    double elapsed_s; /* on the monotonic clock */
+    double own_s;     /* CPU time of this process */
+    double used_s;    /* CPU time of all processes, on the cores that this one may use; NAN: unknown */
+    double stolen_s;  /* in which a hypervisor gave these cores to other machines; NAN: unknown */
+} eab_load;
+
+/* The counters now. Thread-safe. */
+eab_load eab_system_load(void);
+
+eab_load eab_load_between(eab_load from, eab_load to);
+
+/* Cores that other processes used, on average; NAN: unknown. load: a growth, here and below. */
+double eab_load_other_cores(const eab_load *load);
+
+/* Cores that the hypervisor took, on average; NAN: unknown. */
+double eab_load_stolen_cores(const eab_load *load);
+
+/* Whether others may have slowed this process down: they used more than a tenth of what it used itself, and less than
+ * half of its cores was idle (the other half may be second threads of the same cores); or the hypervisor took more
+ * than a tenth of what it used. Linux counts in ticks of 10 ms, so one tick a core is taken off first. */
+bool eab_load_is_busy(const eab_load *load);
 
 /* ---- names for the manifest: NULL if unknown; g_free ----------------------------------------------------------- */
 

@@ -21,13 +21,14 @@
 #include "spec/identity.h"
 
 enum { CELL_ID_BYTES = 16 };
-enum { EVALUATION_DUE = 1, WITH_CURVES = 2, WITH_GEOMETRY = 4, WITH_MODELS = 8, MAX_BLOCKS = 3 };
+enum { EVALUATION_DUE = 1, WITH_CURVES = 2, WITH_GEOMETRY = 4, WITH_MODELS = 8, STOPPED = 16, MAX_BLOCKS = 3 };
 
 typedef struct {
     char backend[16];
     int32_t flags, cells, members, vocab;
     int64_t step, trained_tokens, peak_bytes;
     double training_s, wall_s;
+    eab_load load; /* in wall_s */
 } checkpoint_head;
 
 /* The blocks of reals that are stored, and their number. */
@@ -50,6 +51,7 @@ static checkpoint_head make_head(const eab_fleet_state *fleet) {
     if (options->keep_curves) head.flags |= WITH_CURVES;
     if (options->geometry_paths) head.flags |= WITH_GEOMETRY;
     if (options->model_paths) head.flags |= WITH_MODELS;
+    if (fleet->stopped) head.flags |= STOPPED;
     head.cells = fleet->cells;
     head.members = model->shape.members;
     head.vocab = model->shape.vocab;
@@ -58,6 +60,7 @@ static checkpoint_head make_head(const eab_fleet_state *fleet) {
     head.peak_bytes = (int64_t)model->device->peak_bytes;
     head.training_s = fleet->training_s;
     head.wall_s = eab_now_s() - fleet->started_s;
+    head.load = eab_load_between(fleet->started_load, eab_system_load());
     return head;
 }
 
@@ -253,6 +256,8 @@ static int restore_counts(eab_fleet_state *fleet, const checkpoint_head *head) {
     fleet->evaluation_due = head->flags & EVALUATION_DUE;
     fleet->training_s = head->training_s;
     fleet->started_s = eab_now_s() - head->wall_s;
+    fleet->started_load = eab_load_between(head->load, eab_system_load());
+    fleet->stopped = head->flags & STOPPED;
     fleet->trained_tokens = head->trained_tokens;
     device->peak_bytes = MAX(device->peak_bytes, (size_t)head->peak_bytes);
     /* A cell that is done has no steps left. */

@@ -81,6 +81,8 @@ static int finish_member(eab_fleet_state *fleet, int32_t member, eab_leaving lea
     result->tokens = fleet->step * config->batch * config->context;
     result->train_s = fleet->training_s;
     result->wall_s = eab_now_s() - fleet->started_s;
+    result->load = eab_load_between(fleet->started_load, eab_system_load());
+    result->stopped = fleet->stopped;
     result->fleet_tokens = fleet->trained_tokens;
     result->memory_bytes = (int64_t)fleet->model.device->peak_bytes;
     if (leaving == EAB_HOPELESS) finish_hopeless(config, result);

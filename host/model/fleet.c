@@ -49,7 +49,8 @@ static int allocate_device(eab_fleet_state *fleet) {
 }
 
 int eab_fleet_open(eab_device *device, int32_t cells, const eab_config *configs, eab_fleet_state *fleet) {
-    *fleet = (eab_fleet_state){.cells = cells, .configs = configs, .started_s = eab_now_s()};
+    *fleet = (eab_fleet_state){
+        .cells = cells, .configs = configs, .started_s = eab_now_s(), .started_load = eab_system_load()};
     allocate_host(fleet);
     int status = eab_model_create(device, cells, configs, &fleet->model);
     if (!status) status = allocate_device(fleet);

@@ -27,6 +27,8 @@ typedef struct {
     int64_t step;        /* steps done */
     bool evaluation_due; /* The steps are done; the evaluation is still pending. */
     double started_s, training_s;
+    eab_load started_load;  /* eab_system_load at started_s */
+    bool stopped;           /* training_s includes a time in which the process was stopped */
     int64_t trained_tokens; /* by all members together */
 
     bool warm;       /* these members have done a step: what a step allocates on the device exists */

@@ -4,6 +4,7 @@
 
 #include <stdint.h>
 
+#include "base/system.h"
 #include "tasks/parts.h"
 
 typedef enum {
@@ -42,6 +43,8 @@ typedef struct {
     eab_cell_scores scores;
     eab_cell_scores parts[EAB_MAX_PARTS]; /* of a mixture's parts; unused for a plain task */
     double train_s, wall_s;               /* training alone; with evaluation and set-up */
+    eab_load load;                        /* in wall_s */
+    bool stopped;                         /* train_s includes a time in which the process was stopped */
     double flop_per_token;                /* docs/design.md 5 */
     int32_t fleet;                        /* number of cells trained together, this one included */
     int64_t fleet_tokens;                 /* trained input positions of all of them in train_s */

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/interrupt.h"
 #include "checkpoint.h"
 #include "cost.h"
 #include "finish.h"
@@ -144,6 +145,7 @@ static int train_to_evaluation(eab_fleet_state *fleet) {
     const int64_t end = MIN(next, shared->steps);
     const int32_t members = fleet->model.shape.members;
     const double before_s = eab_now_s();
+    const int continued = eab_interrupt_continued();
     bool stop = is_stopped(fleet);
     while (!stop) {
         EAB_TRY(eab_fleet_step(fleet));
@@ -155,6 +157,7 @@ static int train_to_evaluation(eab_fleet_state *fleet) {
     }
     EAB_TRY(fleet->model.device->backend->synchronize(fleet->model.device));
     fleet->training_s += eab_now_s() - before_s;
+    fleet->stopped = fleet->stopped || eab_interrupt_continued() != continued;
     if (stop) return eab_fail(EAB_INTERRUPTED, "interrupted");
     fleet->evaluation_due = fleet->step == end;
     return fleet->evaluation_due ? take_tallies(fleet) : EAB_OK;

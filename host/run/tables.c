@@ -40,7 +40,7 @@ static void make_layouts(void) {
         accuracy,
         "cell,backend,device,dtype,mechanism,task,level,layers,d_model,heads,context,batch,seed,lr,fleet,workers,"
         "train_s,wall_s,tokens_per_s,fleet_tokens_per_s,flop_per_token,gflop_per_s,peak_gflop_per_s,peak_fraction,"
-        "memory_bytes",
+        "memory_bytes,other_cores,steal_cores,marks",
         "cell,step,loss_nats,validation_accuracy", "cell,layer,head,quantity,low,high,value"};
     for (int i = 0; i < EAB_TABLE_COUNT; i++)
         layouts[i] = (eab_table_layout){names[i], (const char *const *)g_strsplit(headers[i], ",", -1)};
@@ -152,18 +152,42 @@ static void add_accuracy_row(const eab_run_settings *settings, const eab_cell *c
     eab_csv_end(&line);
 }
 
+/* Why the speed of a row is not that of the code: docs/reading-results.md. */
+static void add_marks(eab_csv_line *line, const eab_cell_result *result, const eab_load *load, double peak_fraction) {
+    GString *marks = g_string_new(NULL);
+    if (eab_load_is_busy(load)) g_string_append(marks, " busy");
+    if (result->stopped) g_string_append(marks, " stopped");
+    if (peak_fraction > 1) g_string_append(marks, " above_peak");
+    eab_csv_add_text(line, marks->len ? marks->str + 1 : "");
+    g_string_free(marks, TRUE);
+}
+
+/* The peak that the cell's rate is compared with, in GFLOP/s; NAN: it was measured in the backend's own type only. */
+static double peak_of(const eab_run_settings *settings, const eab_config *config) {
+    const bool has_peak = settings->peak_gflop_per_s > 0 && config->precision == EAB_PRECISION_FLOAT32;
+    return has_peak ? settings->peak_gflop_per_s : NAN;
+}
+
+/* The members of a fleet have one shape, so the device's rate is the fleet's rate of tokens times one member's work per
+ * token. */
+static double gflop_per_s_of(const eab_cell_result *result) {
+    const double train_s = result->train_s > 0 ? result->train_s : NAN;
+    return 1e-9 * result->flop_per_token * (double)result->fleet_tokens / train_s;
+}
+
+double eab_peak_fraction(const eab_run_settings *settings, const eab_cell *cell, const eab_cell_result *result) {
+    return gflop_per_s_of(result) / peak_of(settings, &cell->config);
+}
+
 static void add_throughput(const eab_run_settings *settings, const eab_cell *cell, const eab_cell_result *result,
                            GString *text) {
     static const char *const options[] = {"layers", "d_model", "heads", "context", "batch", "seed", "lr"};
     const eab_config *config = &cell->config;
     const double train_s = result->train_s > 0 ? result->train_s : NAN;
     const double fleet_tokens_per_s = (double)result->fleet_tokens / train_s;
-    /* The members of a fleet have one shape, so the device's rate is the fleet's rate of tokens times one member's work
-     * per token. */
-    const double gflop_per_s = result->flop_per_token * fleet_tokens_per_s * 1e-9;
-    /* The peak was measured in the backend's own type only. */
-    const bool has_peak = settings->peak_gflop_per_s > 0 && config->precision == EAB_PRECISION_FLOAT32;
-    const double peak = has_peak ? settings->peak_gflop_per_s : NAN;
+    const double peak_fraction = eab_peak_fraction(settings, cell, result);
+    eab_load load = result->load;
+    if (settings->ranks > 1) load.used_s = NAN; /* the other ranks' use of the cores cannot be told from others' */
 
     eab_csv_line line = {.text = text};
     eab_csv_add_text(&line, cell->id);
@@ -183,10 +207,13 @@ static void add_throughput(const eab_run_settings *settings, const eab_cell *cel
     eab_csv_add_real(&line, (double)result->tokens / train_s);
     eab_csv_add_real(&line, fleet_tokens_per_s);
     eab_csv_add_real(&line, result->flop_per_token);
-    eab_csv_add_real(&line, gflop_per_s);
-    eab_csv_add_real(&line, peak);
-    eab_csv_add_real(&line, gflop_per_s / peak);
+    eab_csv_add_real(&line, gflop_per_s_of(result));
+    eab_csv_add_real(&line, peak_of(settings, config));
+    eab_csv_add_real(&line, peak_fraction);
     eab_csv_add_count(&line, result->memory_bytes);
+    eab_csv_add_real(&line, eab_load_other_cores(&load));
+    eab_csv_add_real(&line, eab_load_stolen_cores(&load));
+    add_marks(&line, result, &load, peak_fraction);
     eab_csv_end(&line);
 }
 

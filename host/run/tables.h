@@ -23,6 +23,9 @@ const eab_table_layout *eab_run_table(eab_table table);
 void eab_table_add_rows(eab_table table, const eab_run_settings *settings, const eab_cell *cell,
                         const eab_cell_result *result, GString *text);
 
+/* The share of the device's peak that training the cell reached; NAN: unknown. */
+double eab_peak_fraction(const eab_run_settings *settings, const eab_cell *cell, const eab_cell_result *result);
+
 /* A cell's rows for all tables: rows[EAB_TABLE_COUNT], each for g_free. */
 void eab_cell_rows(const eab_run_settings *settings, const eab_cell *cell, const eab_cell_result *result, char **rows);
 

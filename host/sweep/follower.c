@@ -107,8 +107,11 @@ static void train_until_stopped(follower *self, eab_pool *pool) {
 
 /* Trains until the leader sends stop or a signal comes, then says goodbye. */
 static void train(follower *self, const eab_sweep *sweep, const eab_plan *plan) {
-    eab_sweep_session session = {
-        .sweep = sweep, .plan = plan, .run = eab_session_run_settings(sweep), .outbox = &self->outbox};
+    eab_sweep_session session = {.sweep = sweep,
+                                 .plan = plan,
+                                 .run = eab_session_run_settings(sweep),
+                                 .outbox = &self->outbox,
+                                 .mutex = PTHREAD_MUTEX_INITIALIZER};
     const bool same_device = strcmp(sweep->description, self->begin.device) == 0;
     session.run.peak_gflop_per_s = same_device ? self->begin.peak_gflop_per_s : measure_peak(sweep);
     const eab_pool_settings settings = eab_session_pool_settings(&session, self->queue);

@@ -1,9 +1,11 @@
 #include "session.h"
 
+#include <math.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "base/version.h"
+#include "bench/peak.h"
 #include "run/tables.h"
 
 /* ---- in the workers' threads --------------------------------------------------------------------------------- */
@@ -30,6 +32,24 @@ int eab_session_take_rows(eab_sweep_session *session, const eab_cell_end *end, c
     return EAB_OK;
 }
 
+/* The settings for the rows of a cell. A share of the peak above 1 means that the peak was measured while the machine
+ * was busier than during the cell: it is measured again, by the thread that trained the cell. */
+static eab_run_settings settings_for_rows(eab_sweep_session *session, int64_t index, const eab_cell_result *result) {
+    eab_device *device;
+    pthread_mutex_lock(&session->mutex);
+    eab_run_settings run = session->run;
+    pthread_mutex_unlock(&session->mutex);
+    if (!(eab_peak_fraction(&run, &session->plan->cells[index], result) > 1)) return run;
+    if (eab_device_open(session->sweep->backend, session->sweep->device, &device)) return run;
+    const double peak = eab_peak_gflop_per_s(device, EAB_F32);
+    eab_device_close(device);
+    pthread_mutex_lock(&session->mutex);
+    session->run.peak_gflop_per_s = fmax(session->run.peak_gflop_per_s, peak);
+    run = session->run;
+    pthread_mutex_unlock(&session->mutex);
+    return run;
+}
+
 static int take_result(void *context, int64_t index, const eab_cell_result *result) {
     eab_sweep_session *session = context;
     char *rows[EAB_TABLE_COUNT];
@@ -40,7 +60,8 @@ static int take_result(void *context, int64_t index, const eab_cell_result *resu
                         .wall_s = result->wall_s,
                         .steps_to_solve = result->scores.steps_to_solve};
     g_strlcpy(end.reason, result->reason, sizeof end.reason);
-    eab_cell_rows(&session->run, &session->plan->cells[index], result, rows);
+    const eab_run_settings run = settings_for_rows(session, index, result);
+    eab_cell_rows(&run, &session->plan->cells[index], result, rows);
     const int status = eab_session_take_rows(session, &end, (const char *const *)rows);
     for (int table = 0; table < EAB_TABLE_COUNT; table++) g_free(rows[table]);
     return status;

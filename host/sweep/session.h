@@ -15,7 +15,7 @@ typedef struct eab_leader eab_leader;
 typedef struct {
     const eab_sweep *sweep;
     const eab_plan *plan;
-    eab_run_settings run;
+    eab_run_settings run;   /* peak_gflop_per_s: under the mutex while workers run */
     eab_run_folder *folder; /* NULL in a follower */
     eab_pool *pool;
     eab_leader *leader; /* of other processes; NULL: none */
@@ -32,7 +32,7 @@ typedef struct {
     bool over_time;
     eab_suspects suspects; /* for the next pool */
     double published_s;    /* when RUN/.state was written; 0: never */
-    pthread_mutex_t mutex; /* protects ends and notes */
+    pthread_mutex_t mutex; /* protects ends, notes and the peak */
     GArray *ends;          /* eab_cell_end */
     GPtrArray *notes;      /* the workers' messages */
 } eab_sweep_session;

@@ -54,7 +54,7 @@ seed = 1:2
 """
 TABLES = ("accuracy.csv", "throughput.csv", "curves.csv", "geometry.csv")
 TIMING = {"train_s", "wall_s", "tokens_per_s", "fleet_tokens_per_s", "gflop_per_s", "peak_gflop_per_s", "peak_fraction",
-          "memory_bytes", "fleet", "workers"}
+          "memory_bytes", "fleet", "workers", "other_cores", "steal_cores", "marks"}
 NOBODY = 65534
 TIMEOUT_S = 600
 

@@ -58,7 +58,7 @@ Test(tables, headers) {
     cr_expect_str_eq(text->str,
                      "cell,backend,device,dtype,mechanism,task,level,layers,d_model,heads,context,batch,seed,lr,"
                      "fleet,workers,train_s,wall_s,tokens_per_s,fleet_tokens_per_s,flop_per_token,gflop_per_s,"
-                     "peak_gflop_per_s,peak_fraction,memory_bytes\n");
+                     "peak_gflop_per_s,peak_fraction,memory_bytes,other_cores,steal_cores,marks\n");
     g_string_truncate(text, 0);
     eab_table_header(eab_run_table(EAB_TABLE_CURVES), text);
     cr_expect_str_eq(text->str, "cell,step,loss_nats,validation_accuracy\n");
@@ -224,4 +224,72 @@ Test(tables, statuses) {
     cr_expect_eq(eab_cell_status_from_name("okay"), -1);
     cr_expect(eab_cell_status_is_result(EAB_CELL_DIVERGED));
     cr_expect_not(eab_cell_status_is_result(EAB_CELL_TIMEOUT));
+}
+
+/* The row of a cell whose training had this load, in a sweep of so many ranks. */
+static GString *loaded_row(eab_load load, bool stopped, double peak_gflop_per_s, int32_t ranks) {
+    eab_plan plan = fixture_plan("[task recurrence]\n[train]\nmechanism = ea\n");
+    eab_cell_result result = fixture_result(&plan.cells[0]);
+    eab_run_settings settings = fixture_settings;
+    settings.peak_gflop_per_s = peak_gflop_per_s;
+    settings.ranks = ranks;
+    result.status = EAB_CELL_OK;
+    result.train_s = 2;
+    result.flop_per_token = 1e6;
+    result.fleet_tokens = 4000; /* 2 GFLOP/s */
+    result.load = load;
+    result.stopped = stopped;
+    GString *row = g_string_new(NULL);
+    eab_table_add_rows(EAB_TABLE_THROUGHPUT, &settings, &plan.cells[0], &result, row);
+    fixture_free(&result);
+    eab_plan_free(&plan);
+    return row;
+}
+
+/* 10 s on an unknown number of cores, of which this process used one. */
+Test(tables, marks_of_a_busy_or_stopped_cell) {
+    const double cores = eab_system_cores(), slack_s = 0.01 * cores;
+    const struct {
+        const char *what;
+        eab_load load;
+        bool stopped;
+        double peak;
+        int32_t ranks;
+        const char *others, *stolen, *marks;
+    } cases[] = {
+        {"idle", {10, 10, 10, 0}, false, 4, 1, "0", "0", ""},
+        {"ticks behind", {10, 10, 9.99, 0}, false, 4, 1, "0", "0", ""},
+        {"others on all cores", {10, 10, 10 + 10 * cores, 0}, false, 4, 1, NULL, "0", "busy"},
+        {"others, a little", {10, 10, 10.9, 0}, false, 4, 1, "0.09", "0", ""},
+        {"unknown", {10, 10, NAN, NAN}, false, 4, 1, "", "", ""},
+        {"stolen", {10, 10, 10, 1.1 + slack_s}, false, 4, 1, "0", NULL, "busy"},
+        {"stolen, a little", {10, 10, 10, 0.9}, false, 4, 1, "0", "0.09", ""},
+        {"the other ranks", {10, 10, 10 + 10 * cores, 0}, false, 4, 2, "", "0", ""},
+        {"short", {0.01, 0.01, 0.01 + slack_s, 0}, false, 4, 1, NULL, "0", ""},
+        {"stopped", {10, 5, 5, 0}, true, 4, 1, "0", "0", "stopped"},
+        {"above the peak", {10, 10, 10, 0}, false, 1, 1, "0", "0", "above_peak"},
+        {"all", {10, 10, 10 + 10 * cores, 0}, true, 1, 1, NULL, "0", "busy stopped above_peak"},
+    };
+    for (size_t i = 0; i < G_N_ELEMENTS(cases); i++) {
+        GString *row = loaded_row(cases[i].load, cases[i].stopped, cases[i].peak, cases[i].ranks);
+        char *marks = field_of(EAB_TABLE_THROUGHPUT, row, "marks");
+        cr_expect_str_eq(marks, cases[i].marks, "%s: marks '%s'", cases[i].what, marks);
+        if (cases[i].others) expect_field(EAB_TABLE_THROUGHPUT, row, "other_cores", cases[i].others);
+        if (cases[i].stolen) expect_field(EAB_TABLE_THROUGHPUT, row, "steal_cores", cases[i].stolen);
+        g_free(marks);
+        g_string_free(row, TRUE);
+    }
+}
+
+/* The counters of this process grow as it works, and never faster than the cores of the machine. */
+Test(tables, the_load_counts_the_work_of_this_process) {
+    const eab_load before = eab_system_load();
+    eab_load load;
+    volatile double sum = 0;
+    do {
+        for (int i = 0; i < 100000; i++) sum += 1.0 / (i + 1);
+        load = eab_load_between(before, eab_system_load());
+    } while (load.own_s < 0.05);
+    cr_expect_geq(load.elapsed_s, 0.05 / eab_system_cores());
+    if (!isnan(load.used_s)) cr_expect_leq(load.used_s, (load.elapsed_s + 0.02) * eab_system_cores());
 }

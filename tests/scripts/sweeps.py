@@ -34,7 +34,8 @@ seed = 1:3
 """
 CELLS = 24
 LONG = ["--set", "train.steps=100000000", "--set", "train.stop_when_solved=off", "--set", "train.eval_every=1000000"]
-TIMES = ("train_s", "wall_s", "tokens_per_s", "fleet_tokens_per_s", "gflop_per_s", "peak_gflop_per_s", "peak_fraction")
+TIMES = ("train_s", "wall_s", "tokens_per_s", "fleet_tokens_per_s", "gflop_per_s", "peak_gflop_per_s", "peak_fraction",
+         "other_cores", "steal_cores", "marks")
 
 
 def command(spec: Path | str, *options) -> list[str]:

@@ -65,6 +65,24 @@ def test_time_limit_within_cells(spec: Path, tmp_path: Path, few, options):
     expect_same_run(run, whole)
 
 
+def test_a_stopped_cell_is_marked(spec: Path, tmp_path: Path, few):
+    """SIGSTOP within the second cell: its speed is marked, also after an interruption, and no other cell's."""
+    run = tmp_path / "run"
+    call = (spec, *few, "--workers", "1", "--out", run)
+    process = start(*call)
+    wait_until(lambda: (run / "accuracy.csv").exists() and len(rows(run / "accuracy.csv")) == 1)
+    time.sleep(0.05)  # the second cell trains now
+    process.send_signal(signal.SIGSTOP)
+    wait_until(lambda: Path(f"/proc/{process.pid}/stat").read_text(encoding="utf-8").split()[2] == "T")
+    process.send_signal(signal.SIGCONT)
+    time.sleep(0.02)
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=60)
+    assert process.returncode == 130 and sweep(*call).returncode == 0
+    stopped = ["stopped" in row["marks"].split() for row in rows(run / "throughput.csv")]
+    assert stopped == [False, True, False, False]
+
+
 def signal_while_training(run: Path, number: int, *call) -> str:
     """Starts an endless sweep with two workers and signals it when both are training; returns its messages."""
     process = start(*call, "--out", run, "--workers", "2", *LONG)
