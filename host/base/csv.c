@@ -77,6 +77,13 @@ void eab_csv_reader_free(eab_csv_reader *reader) {
     g_free(reader);
 }
 
+int eab_csv_seek(eab_csv_reader *reader, int64_t offset) {
+    if (reader->offset == offset) return EAB_OK;
+    if (fseeko(reader->file, (off_t)offset, SEEK_SET)) return eab_fail(EAB_IO, "%s", g_strerror(errno));
+    reader->offset = offset;
+    return EAB_OK;
+}
+
 static int next_byte(eab_csv_reader *reader) {
     const int byte = getc_unlocked(reader->file);
     reader->offset += byte != EOF;

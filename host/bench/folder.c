@@ -57,13 +57,13 @@ static int read_row(void *context, const eab_csv_row *row) {
     return EAB_OK;
 }
 
-/* A new table gets its header, an old one loses a torn last line. */
+/* A new table gets its header; an old one loses a torn last line, and gets the order of columns of this version. */
 static int open_table(const char *folder, const eab_table_layout *layout, GHashTable *finished, eab_table_file *file) {
     char *path = g_build_filename(folder, layout->file_name, NULL);
     table_reader reader = {.finished = finished, .status = eab_table_column(layout, "status")};
     eab_table_facts facts;
     int status = eab_table_scan(path, layout, read_row, &reader, &facts);
-    if (!status && (!facts.exists || facts.torn))
+    if (!status && (!facts.exists || facts.torn || facts.older))
         status = eab_table_rewrite(path, layout, &reader.rows, reader.rows.end ? 1 : 0);
     if (!status) status = eab_table_open(path, file);
     g_free(path);

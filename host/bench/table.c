@@ -16,8 +16,8 @@ static const char *const first_key[] = {FIRST_KEY, NULL}, *const second_key[] = 
 static const char *const columns[] = {FIRST_KEY, RESULTS, SECOND_KEY, "median_error", "tokens_per_s", NULL};
 static const char *const sample_columns[] = {FIRST_KEY, SECOND_KEY, "sample", "time_us", NULL};
 
-const eab_table_layout eab_kernels_table = {"kernels.csv", columns},
-                       eab_samples_table = {"samples.csv", sample_columns};
+const eab_table_layout eab_kernels_table = {"kernels.csv", columns, NULL},
+                       eab_samples_table = {"samples.csv", sample_columns, NULL};
 
 /* ---- results ---------------------------------------------------------------------------------------------------- */
 

@@ -35,7 +35,8 @@ struct eab_run_folder {
 int eab_run_folder_read(eab_run_folder *folder);
 
 /* Uses folder->rows as they were read. Removes a torn line and the rows of cells that are not done, or (in_order) keeps
- * all rows and sorts them into the plan's order. Replaces the file only if that changes it; creates a missing table. */
+ * all rows and sorts them into the plan's order; gives an older version's table the columns of this one. Replaces the
+ * file only if that changes it; creates a missing table. */
 int eab_run_folder_tidy(eab_run_folder *folder, eab_table table, bool in_order);
 
 #endif

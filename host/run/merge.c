@@ -166,19 +166,19 @@ static int bring_files(const merge *self, const eab_run_folder *shard, eab_run_f
 
 /* Appends the rows of the added cells, in any order: closing the folder sorts them. */
 static int append_rows(const eab_run_folder *shard, eab_table table, eab_run_folder *out) {
-    const char *path = shard->table_paths[table];
     const GArray *rows = shard->rows[table];
     GString *text = g_string_new(NULL);
-    FILE *file;
-    int status = eab_table_open_read(path, &file);
+    eab_table_reader *reader;
+    int status = eab_table_reader_open(shard->table_paths[table], eab_run_table(table), &reader);
     for (guint i = 0; i < rows->len && !status; i++) {
-        const eab_table_rows *at = &g_array_index(rows, eab_table_rows, i);
-        if (is_added(shard, out, at->cell)) status = eab_table_read_rows(file, path, at, text);
+        eab_table_rows at = g_array_index(rows, eab_table_rows, i);
+        while (is_added(shard, out, at.cell) && at.begin < at.end && !status)
+            status = eab_table_read(reader, &at, text);
         if (status || (text->len < APPEND_BYTES && i + 1 < rows->len)) continue;
         status = eab_table_append(&out->files[table], text);
         g_string_truncate(text, 0);
     }
-    if (file) fclose(file);
+    eab_table_reader_close(reader);
     g_string_free(text, TRUE);
     return status;
 }

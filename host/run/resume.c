@@ -226,7 +226,7 @@ int eab_run_folder_tidy(eab_run_folder *folder, eab_table table, bool in_order) 
     GArray *rows = folder->rows[table];
     const eab_table_facts facts = folder->facts[table];
     const bool changed = in_order ? sort_rows(rows) : drop_undone(folder, rows);
-    if (facts.exists && !facts.torn && !changed) return EAB_OK;
+    if (facts.exists && !facts.torn && !facts.older && !changed) return EAB_OK;
     return eab_table_rewrite(folder->table_paths[table], eab_run_table(table), &g_array_index(rows, eab_table_rows, 0),
                              rows->len);
 }

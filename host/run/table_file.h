@@ -4,10 +4,14 @@
 
 #include "base/csv.h"
 
-/* A table's file name in its folder, and the names of its columns. */
+/* A table's file name in its folder, and the names of its columns. Tables are read by these names: one of an older
+ * version may have the columns in another order, and may lack some. */
 typedef struct {
     const char *file_name;      /* "accuracy.csv" */
     const char *const *columns; /* NULL-terminated; names without commas */
+    /* The column's text in a row of a table that lacks the column; `field` has the row's columns before it. With NULL:
+     * whether a table may lack it (else NULL). Interned. NULL: no column may be absent. */
+    const char *(*absent)(const char *column, char *const *field);
 } eab_table_layout;
 
 /* Appends the header line. */
@@ -16,18 +20,21 @@ void eab_table_header(const eab_table_layout *layout, GString *text);
 /* The column's place in the table's rows, or -1. */
 int32_t eab_table_column(const eab_table_layout *layout, const char *name);
 
-/* Called for each row below the header; the row has the header's number of fields. To refuse the row, return an
- * eab_status with a message (the mistake, and what is allowed); the file's name and the line are put before it. */
+/* Called for each row below the header; the row's fields are the layout's columns, in their order. To refuse the row,
+ * return an eab_status with a message (the mistake, and what is allowed); the file's name and the line are put before
+ * it. */
 typedef int (*eab_table_visitor)(void *context, const eab_csv_row *row);
 
 typedef struct {
     bool exists; /* with its header or a piece of it */
     bool torn;   /* its last bytes have no newline */
+    bool older;  /* its header is not the layout's */
 } eab_table_facts;
 
-/* Reads the table and changes nothing. An empty file counts as missing, one with only the beginning of our header
- * (after a crash at its creation) as torn. EAB_BAD_INPUT with "FILE:LINE: mistake; what is allowed" for another
- * header, damage before the last line or a refused row; EAB_IO if it cannot be read. */
+/* Reads the table and changes nothing. An empty file counts as missing, one with only the beginning of a header (after
+ * a crash at its creation) as torn. EAB_BAD_INPUT with "FILE:LINE: mistake; what is allowed" for a header with an
+ * unknown, a doubled or without a needed column, damage before the last line or a refused row; EAB_IO if it cannot be
+ * read. */
 int eab_table_scan(const char *path, const eab_table_layout *layout, eab_table_visitor visitor, void *context,
                    eab_table_facts *facts);
 
@@ -36,11 +43,16 @@ typedef struct {
     int64_t cell, begin, end;
 } eab_table_rows;
 
-/* Opens an existing table as a regular file for reading; *file is NULL if there is none. fclose */
-int eab_table_open_read(const char *path, FILE **file);
+/* A table that is open for reading its rows. */
+typedef struct eab_table_reader eab_table_reader;
 
-/* Appends these rows of the table to `text`. */
-int eab_table_read_rows(FILE *file, const char *path, const eab_table_rows *rows, GString *text);
+/* *reader is NULL if there is no table, or none with a header line. Errors as for eab_table_scan. */
+int eab_table_reader_open(const char *path, const eab_table_layout *layout, eab_table_reader **reader);
+
+/* Appends the next of these rows to `text`, as rows of the layout, and moves rows->begin behind them: about 1 MiB, as
+ * rows may be larger than memory. The text ends with a whole row once rows->begin is rows->end. */
+int eab_table_read(eab_table_reader *reader, eab_table_rows *rows, GString *text);
+void eab_table_reader_close(eab_table_reader *reader); /* may be NULL */
 
 /* Atomically replaces the table by its header and these of its rows, in this order; creates a missing table. */
 int eab_table_rewrite(const char *path, const eab_table_layout *layout, const eab_table_rows *rows, size_t count);

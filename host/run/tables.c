@@ -31,6 +31,22 @@ static char *accuracy_header(void) {
     return g_string_free(text, FALSE);
 }
 
+enum { TASK_COLUMN = 5 };
+
+/* Versions of eabench differ in their options. A row without the column had the option's default, and no value where
+ * its task lacks the option. NULL: not an option's column. */
+static const char *absent_option(const char *column, char *const *field) {
+    const char *const sections[] = {"model", "train", field ? field[TASK_COLUMN] : ""};
+    for (size_t i = 0; i < G_N_ELEMENTS(sections); i++) {
+        const eab_option *option = eab_option_find(sections[i], column);
+        char text[EAB_OPTION_TEXT_SIZE];
+        if (!option) continue;
+        eab_option_print_value(option, option->default_value, text, sizeof text);
+        return g_intern_string(text);
+    }
+    return has_column(eab_task_count(), column) ? "" : NULL;
+}
+
 static eab_table_layout layouts[EAB_TABLE_COUNT];
 
 static void make_layouts(void) {
@@ -43,7 +59,8 @@ static void make_layouts(void) {
         "memory_bytes,other_cores,steal_cores,marks",
         "cell,step,loss_nats,validation_accuracy", "cell,layer,head,quantity,low,high,value"};
     for (int i = 0; i < EAB_TABLE_COUNT; i++)
-        layouts[i] = (eab_table_layout){names[i], (const char *const *)g_strsplit(headers[i], ",", -1)};
+        layouts[i] = (eab_table_layout){names[i], (const char *const *)g_strsplit(headers[i], ",", -1),
+                                        i == EAB_TABLE_ACCURACY ? absent_option : NULL};
     g_free(accuracy);
 }
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 import pandas as pd
 
-from .tables import MEASURED, DataError, Run, printable
+from .tables import LATER_OPTIONS, MEASURED, DataError, Run, printable
 
 BASELINE = "dpa"
 MIXTURE = "mixture"  # the task of a mixture's whole; the other rows of the same cell are its parts
@@ -60,10 +60,12 @@ def pool_runs(runs: list[Run]) -> Pool:
     frames = [run.accuracy.assign(_file=str(run.path / "accuracy.csv")) for run in runs]
     # Empty frames are left out, since their columns have no types.
     rows = pd.concat([frame for frame in frames if len(frame)] or frames[:1], ignore_index=True)
+    tasks = rows["task"].unique()
     for name in (*task_options, *options):
-        if name not in ("lr", "seed"):
-            # An older run may lack an option.
-            rows[name] = rows[name].fillna("") if name in rows else ""
+        if name not in ("lr", "seed"):  # an older run may lack an option
+            common = LATER_OPTIONS["model"].get(name, LATER_OPTIONS["train"].get(name, ""))
+            defaults = rows["task"].map({task: LATER_OPTIONS.get(task, {}).get(name, common) for task in tasks})
+            rows[name] = rows[name].fillna(defaults) if name in rows else ""
     rows, parts = _take_parts(_merge(rows, warnings))
     parts = count_diverged_as_chance(parts[parts["status"].isin(MEASURED)].reset_index(drop=True))
     measured = rows["status"].isin(MEASURED) | abandoned(rows)
