@@ -5,6 +5,7 @@
 #include "base/suggest.h"
 #include "folder_state.h"
 #include "kernels/status.h"
+#include "spec/cell_task.h"
 
 bool eab_run_folder_outcome(eab_run_folder *folder, int64_t index, eab_cell_outcome *outcome) {
     pthread_mutex_lock(&folder->mutex);
@@ -77,11 +78,33 @@ static int32_t find_part(const table_reader *reader, const eab_csv_row *row, int
     return -1;
 }
 
+/* Refuses a row of an older table whose options, with the defaults of those that the table lacks, are not the cell's.
+ * part: as in find_part. */
+static int check_options(const table_reader *reader, const eab_csv_row *row, int64_t index, int32_t part) {
+    const char *const *columns = eab_run_table(EAB_TABLE_ACCURACY)->columns;
+    const char *const sections[] = {"model", "train", row->field[reader->column[TASK]]};
+    eab_config config = reader->folder->plan->cells[index].config;
+    if (part > 0) config.level = *eab_config_part(&config, part - 1);
+    for (int32_t i = 0; columns[i]; i++) {
+        const eab_option *option = NULL;
+        for (size_t j = 0; j < G_N_ELEMENTS(sections) && !option; j++)
+            option = eab_option_find(sections[j], columns[i]);
+        char value[EAB_OPTION_TEXT_SIZE], shown[64];
+        if (!option) continue;
+        eab_option_print(option, &config, value, sizeof value);
+        if (strcmp(row->field[i], value) != 0)
+            return eab_fail(EAB_BAD_INPUT, "%s is '%s', but cell %s has %s; a row of that cell is allowed", columns[i],
+                            eab_excerpt(row->field[i], 40, shown, sizeof shown), row->field[0], value);
+    }
+    return EAB_OK;
+}
+
 static int read_accuracy(const table_reader *reader, const eab_csv_row *row, int64_t index) {
     eab_cell_outcome *cell = &reader->folder->cells[index];
     cell_note *note = &reader->notes[index];
     const int32_t part = find_part(reader, row, index);
     if (part < 0) return EAB_BAD_INPUT;
+    if (reader->folder->facts[EAB_TABLE_ACCURACY].older) EAB_TRY(check_options(reader, row, index, part));
     const char *status_name = row->field[reader->column[STATUS]];
     const eab_cell_status status = eab_cell_status_from_name(status_name);
     double accuracy, solved;

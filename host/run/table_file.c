@@ -186,9 +186,10 @@ int eab_table_scan(const char *path, const eab_table_layout *layout, eab_table_v
     *facts = (eab_table_facts){0};
     EAB_TRY(open_reader(path, layout, &reader));
     if (!reader) return EAB_OK;
+    facts->older = reader->older;
     const int status = scan(reader, visitor, context);
-    *facts =
-        (eab_table_facts){.exists = reader->has_header || reader->torn, .torn = reader->torn, .older = reader->older};
+    facts->exists = reader->has_header || reader->torn;
+    facts->torn = reader->torn;
     eab_table_reader_close(reader);
     return status;
 }

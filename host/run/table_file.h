@@ -28,7 +28,7 @@ typedef int (*eab_table_visitor)(void *context, const eab_csv_row *row);
 typedef struct {
     bool exists; /* with its header or a piece of it */
     bool torn;   /* its last bytes have no newline */
-    bool older;  /* its header is not the layout's */
+    bool older;  /* its header is not the layout's; visitors may ask for it */
 } eab_table_facts;
 
 /* Reads the table and changes nothing. An empty file counts as missing, one with only the beginning of a header (after

@@ -347,6 +347,20 @@ Test(run_folder, older_columns_are_continued) {
     }
 }
 
+/* A column of an option that the cells have at another value than the default: the default would be wrong. */
+Test(run_folder, an_absent_option_has_its_default) {
+    eab_plan plan = fixture_plan(fixture_small_spec);
+    char *path = fixture_folder();
+    complete(path, &plan);
+    GString *columns = g_string_new(first_columns);
+    g_string_replace(columns, ",steps,", ",", 1);
+    choose_columns(path, columns->str);
+    expect_refused(path, &plan, EAB_BAD_INPUT, "accuracy.csv:2: steps is '3000', but cell ");
+    g_string_free(columns, TRUE);
+    fixture_remove(path);
+    eab_plan_free(&plan);
+}
+
 /* A header of the first version that was cut off after any byte. */
 Test(run_folder, an_older_torn_header) {
     eab_plan plan = fixture_plan(fixture_small_spec);
