@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <glib.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -48,6 +49,10 @@ int eab_write_all(int fd, const void *bytes, size_t size, size_t *written) {
     while (left > 0) {
         const ssize_t got = write(fd, at, left);
         if (got < 0 && errno == EINTR) continue;
+        if (got < 0 && errno == EAGAIN) { /* another program made this pipe or terminal non-blocking */
+            poll(&(struct pollfd){.fd = fd, .events = POLLOUT}, 1, -1);
+            continue;
+        }
         if (got <= 0) {
             if (got == 0) errno = ENOSPC;
             break;

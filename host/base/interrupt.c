@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "exit.h"
+#include "log.h"
 
 /* GNU timeout, shells and launchers send a signal to a process and at once to its group again. */
 static const int64_t SAME_INTERRUPT_MS = 1000;
@@ -15,14 +16,9 @@ static const int64_t SAME_INTERRUPT_MS = 1000;
 static atomic_int count, continued;
 static _Atomic int64_t first_ms; /* of the first interrupt; 0: none yet */
 static atomic_bool second_is_handled;
-static atomic_bool in_terminal; /* where the last progress line may lack its newline */
 
-/* Calls only what a signal handler may call: no stdio. */
 static void end_at_once(void) {
-    static const char line[] = "\neabench: " EAB_INTERRUPTED_AGAIN "\n";
-    const size_t skip = atomic_load(&in_terminal) ? 0 : 1;
-    if (write(STDERR_FILENO, line + skip, sizeof line - 1 - skip) < 0) { /* nowhere to report it */
-    }
+    eab_log_from_handler(EAB_INTERRUPTED_AGAIN);
     _exit(EAB_EXIT_INTERRUPTED);
 }
 
@@ -45,7 +41,6 @@ static void on_continue(int number) {
 }
 
 void eab_interrupt_watch(void) {
-    atomic_store(&in_terminal, isatty(STDERR_FILENO) == 1);
     struct sigaction ignore = {.sa_handler = SIG_IGN}, watch = {.sa_handler = on_signal, .sa_flags = SA_RESTART},
                      resume = {.sa_handler = on_continue, .sa_flags = SA_RESTART}, old;
     sigemptyset(&ignore.sa_mask);

@@ -218,9 +218,22 @@ char *eab_system_c_library(void) { return g_strdup_printf("glibc %s", gnu_get_li
 
 char *eab_system_program_name(void) { return program_invocation_name; }
 
-void eab_time_print(char *text, size_t size) {
-    const time_t now = time(NULL);
-    struct tm utc = {0};
-    gmtime_r(&now, &utc);
-    if (!strftime(text, size, "%Y-%m-%dT%H:%M:%SZ", &utc)) text[0] = '\0';
+static int64_t days_of_month(int64_t year, int month) {
+    static const int8_t days[] = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
+    return days[month] + (month == 1 && year % 4 == 0 && (year % 100 != 0 || year % 400 == 0));
+}
+
+/* Without gmtime_r: it takes a lock, which the thread that a signal interrupts may hold. */
+void eab_time_print(char text[EAB_TIME_SIZE]) {
+    const int64_t now = time(NULL), second = now % 86400;
+    int64_t day = now / 86400, year = 1970;
+    int month = 0;
+    for (; day >= days_of_month(year, month); month = (month + 1) % 12) {
+        day -= days_of_month(year, month);
+        year += month == 11;
+    }
+    const int64_t numbers[] = {year, month + 1, day + 1, second / 3600, second / 60 % 60, second % 60};
+    memcpy(text, "0000-00-00T00:00:00Z", EAB_TIME_SIZE);
+    for (int i = 0; i < 6; i++)
+        for (int64_t number = numbers[i], at = 3 + 3 * i; number; number /= 10) text[at--] += (char)(number % 10);
 }

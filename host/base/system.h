@@ -69,7 +69,8 @@ char *eab_system_c_library(void);
 /* argv[0] of main. */
 char *eab_system_program_name(void);
 
-/* Writes the time as "2025-11-22T08:31:00Z": UTC, independent of TZ. */
-void eab_time_print(char *text, size_t size);
+/* Writes the time as "2025-11-22T08:31:00Z": UTC, independent of TZ. Also in a signal handler. */
+enum { EAB_TIME_SIZE = 21 };
+void eab_time_print(char text[EAB_TIME_SIZE]);
 
 #endif

@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "base/log.h"
 #include "base/suggest.h"
 #include "kernels/status.h"
 #include "run/lock.h"
@@ -34,9 +35,9 @@ static int compare_manifest(const char *path, eab_environment *now) {
     char commit[64], device[112], shown[160];
     if (strcmp(old_commit, eab_environment_get(now, "commit")) != 0 ||
         strcmp(old_device, eab_environment_get(now, "device")) != 0)
-        fprintf(stderr, "eabench bench: %s: earlier rows are of commit '%s' on '%s'\n",
-                eab_excerpt(path, 120, shown, sizeof shown), eab_excerpt(old_commit, 40, commit, sizeof commit),
-                eab_excerpt(old_device, 80, device, sizeof device));
+        eab_log_note("bench", "%s: earlier rows are of commit '%s' on '%s'",
+                     eab_excerpt(path, 120, shown, sizeof shown), eab_excerpt(old_commit, 40, commit, sizeof commit),
+                     eab_excerpt(old_device, 80, device, sizeof device));
     eab_environment_keep(now, old, "started");
     eab_environment_free(old);
     return EAB_OK;

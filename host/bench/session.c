@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/interrupt.h"
+#include "base/log.h"
 #include "base/system.h"
 #include "folder.h"
 #include "kernels/clock.h"
@@ -154,21 +155,25 @@ static int prepare(bench_run *run) {
     }
     eab_device_close(device);
     EAB_TRY(status);
-    fprintf(stderr, "%s: %s; peak %.1f GFLOP/s, copy %.1f GB/s; %s caches; %u rows\n", run->bench->backend, run->device,
-            peak_gflop_per_s, run->peak_gbyte_per_s, run->bench->cold ? "cold" : "warm", run->plan->points->len);
+    eab_log_note(NULL, "%s: %s; peak %.1f GFLOP/s, copy %.1f GB/s; %s caches; %u rows", run->bench->backend,
+                 run->device, peak_gflop_per_s, run->peak_gbyte_per_s, run->bench->cold ? "cold" : "warm",
+                 run->plan->points->len);
     return EAB_OK;
 }
 
 static void print_end(const bench_run *run, double elapsed_s, bool interrupted) {
-    if (eab_openblas_core()) fprintf(stderr, "openblas: its kernels for %s, one thread\n", eab_openblas_core());
+    GString *line = g_string_new(NULL);
+    if (eab_openblas_core()) eab_log_note(NULL, "openblas: its kernels for %s, one thread", eab_openblas_core());
     if (run->largest_cost_share > 0)
-        fprintf(stderr, "the harness: %.2g ns a call and %.2g ns a sample, at most %.2g %% of a row\n",
-                1e9 * run->cost.call_s, 1e9 * run->cost.sample_s, 100 * run->largest_cost_share);
-    fprintf(stderr, "%d of %u rows in %.1f s", run->rows, run->plan->points->len, elapsed_s);
-    if (run->skipped) fprintf(stderr, ", %d already measured", run->skipped);
-    if (run->failed) fprintf(stderr, ", %d failed", run->failed);
-    if (run->bench->out) fprintf(stderr, "; %s/kernels.csv", run->bench->out);
-    fprintf(stderr, "%s\n", interrupted ? "; interrupted, finished rows are kept: resume with --resume" : "");
+        eab_log_note(NULL, "the harness: %.2g ns a call and %.2g ns a sample, at most %.2g %% of a row",
+                     1e9 * run->cost.call_s, 1e9 * run->cost.sample_s, 100 * run->largest_cost_share);
+    g_string_printf(line, "%d of %u rows in %.1f s", run->rows, run->plan->points->len, elapsed_s);
+    if (run->skipped) g_string_append_printf(line, ", %d already measured", run->skipped);
+    if (run->failed) g_string_append_printf(line, ", %d failed", run->failed);
+    if (run->bench->out) g_string_append_printf(line, "; %s/kernels.csv", run->bench->out);
+    if (interrupted) g_string_append(line, "; interrupted, finished rows are kept: resume with --resume");
+    eab_log_note(NULL, "%s", line->str);
+    g_string_free(line, TRUE);
 }
 
 int eab_bench_run(const eab_bench *bench, const eab_bench_plan *plan, int *failed) {
@@ -181,7 +186,7 @@ int eab_bench_run(const eab_bench *bench, const eab_bench_plan *plan, int *faile
     int status = prepare(&run);
     for (; !status && run.number < plan->points->len; run.number++)
         status = measure_point(&run, &g_array_index(plan->points, eab_bench_point, run.number));
-    eab_bench_clear_progress(&run.terminal);
+    eab_log_live(NULL);
     eab_bench_folder_close(run.folder);
     if (!status || status == EAB_INTERRUPTED) print_end(&run, eab_now_s() - begin_s, status != EAB_OK);
     *failed = run.failed;

@@ -7,6 +7,8 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
+#include "base/log.h"
+
 enum { DEFAULT_COLUMNS = 100, LEAST_COLUMNS = 40, MAX_COLUMNS = 400, WIDE = 132, TEXT = 64 };
 
 /* ---- columns ---------------------------------------------------------------------------------------------------- */
@@ -143,18 +145,14 @@ void eab_bench_show_progress(const eab_bench_terminal *terminal, guint number, g
     if (summary && summary->median > 0)
         g_string_append_printf(line, ": %zu samples, median to %.2g %%", summary->samples,
                                100 * summary->median_error / summary->median);
-    fprintf(stderr, "\r\033[K%.*s", terminal->columns - 1, line->str);
-    fflush(stderr);
+    g_string_truncate(line, MIN(line->len, (gsize)terminal->columns - 1));
+    eab_log_live(line->str);
     g_string_free(line, TRUE);
-}
-
-void eab_bench_clear_progress(const eab_bench_terminal *terminal) {
-    if (terminal->live) fputs("\r\033[K", stderr);
 }
 
 void eab_bench_print_row(eab_bench_terminal *terminal, const eab_bench_row *row) {
     const int op = row->point.op;
-    eab_bench_clear_progress(terminal);
+    eab_log_live(NULL);
     if (terminal->heading != op) {
         char *names = eab_bench_heading(op, terminal->columns, 0), *units = eab_bench_heading(op, terminal->columns, 1);
         printf("%s# %s: %s\n%s\n%s\n", terminal->heading < 0 ? "" : "\n", eab_bench_operation_at(op)->name,

@@ -15,7 +15,6 @@ eab_bench_terminal eab_bench_terminal_open(void);
 /* The live line: the number (from 1) of the point among `points`, its operation, and the current summary or NULL. */
 void eab_bench_show_progress(const eab_bench_terminal *terminal, guint number, guint points,
                              const eab_bench_point *point, const eab_bench_summary *summary);
-void eab_bench_clear_progress(const eab_bench_terminal *terminal);
 
 /* Prints the row, below a heading if the operation changes. */
 void eab_bench_print_row(eab_bench_terminal *terminal, const eab_bench_row *row);

@@ -3,14 +3,12 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "base/csv.h"
+#include "base/log.h"
 #include "base/suggest.h"
 #include "kernels/backend.h"
 
 int eab_command_error(const char *command, int status) {
-    char *line = eab_line_clean(eab_last_error()); /* it may name files, and these may have any name */
-    fprintf(stderr, "eabench %s: %s\n", command, line);
-    g_free(line);
+    eab_log_error(command, "%s", eab_last_error());
     return eab_exit_code(status);
 }
 
@@ -18,7 +16,7 @@ int eab_command_error(const char *command, int status) {
 static void refuse_option(const char *command, const GError *error, const GOptionEntry *entries) {
     char shown[160];
     const char *name = strstr(error->message, "--");
-    fprintf(stderr, "eabench %s: %s", command, eab_excerpt(error->message, 100, shown, sizeof shown));
+    GString *line = g_string_new(eab_excerpt(error->message, 100, shown, sizeof shown));
     if (g_error_matches(error, G_OPTION_ERROR, G_OPTION_ERROR_UNKNOWN_OPTION) && name) {
         char *bare = g_strndup(name + 2, strcspn(name + 2, "= "));
         GPtrArray *names = g_ptr_array_new_with_free_func(g_free);
@@ -26,11 +24,12 @@ static void refuse_option(const char *command, const GError *error, const GOptio
             if (*entries->long_name) g_ptr_array_add(names, g_strdup(entries->long_name));
         g_ptr_array_add(names, g_strdup("help"));
         g_ptr_array_add(names, NULL);
-        fprintf(stderr, "; nearest: --%s", eab_suggest(bare, (const char *const *)names->pdata));
+        g_string_append_printf(line, "; nearest: --%s", eab_suggest(bare, (const char *const *)names->pdata));
         g_ptr_array_unref(names);
         g_free(bare);
     }
-    fprintf(stderr, "; see eabench %s --help\n", command);
+    eab_log_error(command, "%s; see eabench %s --help", line->str, command);
+    g_string_free(line, TRUE);
 }
 
 int eab_command_parse(const char *command, const char *summary, const char *description, const GOptionEntry *entries,
@@ -67,8 +66,8 @@ bool eab_command_backend_is_known(const char *command, const char *name) {
     const char *const backends[] = {"auto", "cpu", "cuda", "reference", NULL};
     char shown[80];
     if (!name || g_strv_contains(backends, name) || eab_backend_from_name(name)) return true;
-    fprintf(stderr, "eabench %s: --backend is '%s'; auto, cpu, cuda, reference are allowed; nearest: %s\n", command,
-            eab_excerpt(name, 40, shown, sizeof shown), eab_suggest(name, backends));
+    eab_log_error(command, "--backend is '%s'; auto, cpu, cuda, reference are allowed; nearest: %s",
+                  eab_excerpt(name, 40, shown, sizeof shown), eab_suggest(name, backends));
     return false;
 }
 
@@ -77,7 +76,7 @@ const char *eab_command_resolve_backend(const char *command, const char *name) {
     const eab_backend *cuda = eab_backend_from_name("cuda");
     if (!cuda || cuda->not_built) return "cpu";
     if (cuda->count() > 0) return "cuda";
-    fprintf(stderr, "eabench %s: no GPU, the cpu is used: %s\n", command, cuda->absent());
+    eab_log_note(command, "no GPU, the cpu is used: %s", cuda->absent());
     return "cpu";
 }
 

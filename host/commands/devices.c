@@ -2,6 +2,7 @@
 #include <stdio.h>
 
 #include "arguments.h"
+#include "base/log.h"
 #include "bench/peak.h"
 
 static void print_device(const eab_backend *backend, int index) {
@@ -41,7 +42,7 @@ int eab_command_devices(int argc, char **argv) {
     g_strfreev(rest);
     if (code >= 0) return code;
     if (has_arguments) {
-        fprintf(stderr, "eabench devices: takes no arguments\n");
+        eab_log_error("devices", "takes no arguments");
         return EAB_EXIT_BAD_INPUT;
     }
     printf("%-10s %-5s %-8s %10s %8s  %s\n", "backend", "index", "dtype", "gflop/s", "gbyte/s", "device");

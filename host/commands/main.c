@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/log.h"
 #include "base/suggest.h"
 #include "base/version.h"
 #include "commands.h"
@@ -53,8 +54,8 @@ static int refuse_command(const char *name) {
     char allowed[128], shown[80];
     for (int i = 0; i < COMMAND_COUNT; i++) names[i] = commands[i].name;
     eab_join(names, allowed, sizeof allowed);
-    fprintf(stderr, "eabench: %s: unknown command; nearest: %s; allowed: %s, --help, --version\n",
-            eab_excerpt(name, 60, shown, sizeof shown), eab_suggest(name, names), allowed);
+    eab_log_error("", "%s: unknown command; nearest: %s; allowed: %s, --help, --version",
+                  eab_excerpt(name, 60, shown, sizeof shown), eab_suggest(name, names), allowed);
     return EAB_EXIT_BAD_INPUT;
 }
 
@@ -88,11 +89,12 @@ static int run(int argc, char **argv) {
 
 int main(int argc, char **argv) {
     open_missing_streams();
+    eab_log_open();
     signal(SIGPIPE, SIG_IGN); /* a closed pipe is a write error, reported below; a sweep continues */
     const int code = run(argc, argv);
     errno = 0;
     const int unwritten = ferror(stdout); /* an error before the flush: its errno may be lost */
     if (fflush(stdout) == 0 && !unwritten) return code;
-    fprintf(stderr, "eabench: standard output could not be written: %s\n", errno ? strerror(errno) : "write error");
+    eab_log_error("", "standard output could not be written: %s", errno ? strerror(errno) : "write error");
     return code == EAB_EXIT_DONE ? EAB_EXIT_ENVIRONMENT : code;
 }

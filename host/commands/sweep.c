@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "arguments.h"
+#include "base/log.h"
 #include "base/suggest.h"
 #include "base/system.h"
 #include "kernels/cpu/isa.h"
@@ -140,6 +141,7 @@ static int check_progress(arguments *a) {
     int kind = EAB_PROGRESS_AUTO;
     while (a->progress && kinds[kind] && strcmp(a->progress, kinds[kind]) != 0) kind++;
     a->sweep.progress = (eab_progress_kind)kind;
+    eab_log_use_json(kind == EAB_PROGRESS_JSON);
     if (kinds[kind]) return EAB_OK;
     return eab_fail(EAB_BAD_INPUT, "--progress is %s; nearest: %s; auto, line, json, off are allowed",
                     eab_excerpt(a->progress, 40, shown, sizeof shown), eab_suggest(a->progress, kinds));
@@ -225,8 +227,7 @@ static void restart_process(int argc, char **argv, const eab_sweep_restart *rest
     for (int i = 0; i < argc; i++) words[i + 1] = argv[i];
     fflush(NULL);
     if (!setenv(restart_variable, text, 1)) execv(EAB_SYSTEM_PROGRAM, words);
-    fprintf(stderr, "eabench sweep: the program cannot be started again: %s; start the same command again\n",
-            g_strerror(errno));
+    eab_log_error("sweep", "the program cannot be started again: %s; start the same command again", g_strerror(errno));
     g_free(words);
 }
 
@@ -255,17 +256,20 @@ static int sweep_plan(const arguments *a, eab_sweep *sweep) {
 }
 
 /* All processes have the same wrong arguments; only the first one reports them. */
-static int hide_stderr(void) {
-    const int kept = dup(STDERR_FILENO), nowhere = open("/dev/null", O_WRONLY | O_CLOEXEC);
-    if (kept >= 0 && nowhere >= 0) dup2(nowhere, STDERR_FILENO);
-    if (nowhere >= 0) close(nowhere);
-    return kept;
+static void ignore_line(void *context, const char *text) {
+    (void)context;
+    (void)text;
 }
 
-static void restore_stderr(int kept) {
-    if (kept < 0) return;
-    dup2(kept, STDERR_FILENO);
-    close(kept);
+/* Whether --progress json is among the arguments: errors in the others are objects, too. */
+static bool asks_for_json(int argc, char **argv) {
+    bool json = false;
+    for (int i = 1; i < argc; i++) {
+        const bool apart = strcmp(argv[i], "--progress") == 0 && i + 1 < argc;
+        if (apart || g_str_has_prefix(argv[i], "--progress="))
+            json = strcmp(apart ? argv[i + 1] : argv[i] + strlen("--progress="), "json") == 0;
+    }
+    return json;
 }
 
 /* Runs the sweep of checked arguments; returns the exit code. */
@@ -296,12 +300,13 @@ static int run(arguments *a, const eab_launch *launch, int argc, char **argv) {
 int eab_command_sweep(int argc, char **argv) {
     arguments a = {.device = NOT_GIVEN, .fleet = NOT_GIVEN, .workers = NOT_GIVEN};
     const eab_launch launch = eab_launch_detect();
-    const int stderr_kept = launch.rank > 0 ? hide_stderr() : -1;
+    if (launch.rank > 0) eab_log_redirect(ignore_line, NULL);
+    eab_log_use_json(asks_for_json(argc, argv));
     int code = parse(&a, argc, argv);
     if (code < 0 && !eab_command_backend_is_known("sweep", a.backend)) code = EAB_EXIT_BAD_INPUT;
     else if (code < 0 && check(&a)) code = eab_command_error("sweep", EAB_BAD_INPUT);
     if (code < 0) {
-        restore_stderr(stderr_kept);
+        if (a.shard) eab_log_redirect(NULL, NULL);
         code = run(&a, &launch, argc, argv);
     }
     g_strfreev(a.specs);

@@ -1,7 +1,8 @@
 #include "step.h"
 
 #include <glib.h>
-#include <stdio.h>
+
+#include "base/log.h"
 
 int eab_fleet_gradients(eab_fleet_state *fleet, int64_t step) {
     eab_device *device = fleet->model.device;
@@ -35,7 +36,7 @@ static void continue_without_recording(eab_fleet_state *fleet) {
     static atomic_flag reported = ATOMIC_FLAG_INIT;
     eab_device *device = fleet->model.device;
     if (!atomic_flag_test_and_set(&reported))
-        fprintf(stderr, "eabench: steps are not recorded, and take the host longer: %s\n", eab_last_error());
+        eab_log_note("", "steps are not recorded, and take the host longer: %s", eab_last_error());
     if (fleet->recording) device->backend->forget(device, fleet->recording);
     fleet->recording = NULL;
     fleet->recording_failed = true;

@@ -64,9 +64,9 @@ static int lock_file(const char *path) {
 }
 
 static int write_holder(int fd) {
-    char host[256] = "?", now[32];
+    char host[256] = "?", now[EAB_TIME_SIZE];
     gethostname(host, sizeof host - 1);
-    eab_time_print(now, sizeof now);
+    eab_time_print(now);
     char *text = g_strdup_printf("%ld %s %s\n", (long)getpid(), host, now);
     const int failed = ftruncate(fd, 0) || eab_write_all(fd, text, strlen(text), NULL);
     g_free(text);

@@ -44,8 +44,8 @@ static char *driver(bool on_processor) {
 eab_environment *eab_environment_collect(const eab_run_settings *settings) {
     eab_environment *environment = environment_new();
     const bool on_processor = strcmp(settings->backend, "cuda") != 0;
-    char now[32], *c_library = eab_system_c_library();
-    eab_time_print(now, sizeof now);
+    char now[EAB_TIME_SIZE], *c_library = eab_system_c_library();
+    eab_time_print(now);
     eab_environment_set(environment, "version", EAB_BUILD_VERSION);
     eab_environment_set(environment, "commit", EAB_BUILD_COMMIT);
     eab_environment_set(environment, "compiler", EAB_BUILD_COMPILER);

@@ -9,6 +9,7 @@
 
 #include "base/files.h"
 #include "base/interrupt.h"
+#include "base/log.h"
 #include "folder_state.h"
 #include "kernels/status.h"
 #include "manifest.h"
@@ -219,10 +220,10 @@ static void report_missing(const merge *self, eab_run_folder *out) {
     for (int32_t part = 1; part <= self->parts; part++) {
         char *folder = eab_shard_folder(self->run, (eab_shard){part, self->parts});
         if (!g_file_test(folder, G_FILE_TEST_IS_DIR))
-            fprintf(stderr, "eabench merge: shard %d/%d is missing: %s\n", part, self->parts, folder);
+            eab_log_note("merge", "shard %d/%d is missing: %s", part, self->parts, folder);
         else if (lacking[part])
-            fprintf(stderr, "eabench merge: shard %d/%d lacks %lld cell%s, the first of them %s\n", part, self->parts,
-                    (long long)lacking[part], lacking[part] == 1 ? "" : "s", self->plan.cells[first[part]].id);
+            eab_log_note("merge", "shard %d/%d lacks %lld cell%s, the first of them %s", part, self->parts,
+                         (long long)lacking[part], lacking[part] == 1 ? "" : "s", self->plan.cells[first[part]].id);
         g_free(folder);
     }
     g_free(first);
@@ -249,7 +250,7 @@ static int write_run(merge *self, eab_merge_counts *counts) {
                                        .save_geometry = self->has_table[EAB_TABLE_GEOMETRY]};
     eab_run_folder *out;
     EAB_TRY(eab_run_folder_open(self->out, &self->plan, &settings, &out));
-    if (self->difference) fprintf(stderr, "eabench merge: %s; results may differ in the last bits\n", self->difference);
+    if (self->difference) eab_log_note("merge", "%s; results may differ in the last bits", self->difference);
     const int status = add_shards(self, out, counts);
     counts->cells = self->plan.count;
     eab_run_folder_summary(out, &counts->run);

@@ -6,6 +6,7 @@
 
 #include "base/exit.h"
 #include "base/interrupt.h"
+#include "base/log.h"
 #include "bench/peak.h"
 #include "kernels/clock.h"
 #include "kernels/status.h"
@@ -22,6 +23,11 @@ typedef struct {
     eab_rank_begin begin;
     eab_rank_end end;
 } follower;
+
+/* The leader writes all lines. */
+static void send_note(void *context, const char *text) {
+    eab_outbox_post(context, eab_rank_message_new(EAB_RANK_NOTE, text, strlen(text) + 1));
+}
 
 static void request(void *context) { eab_outbox_post(context, eab_rank_message_new(EAB_RANK_REQUEST, NULL, 0)); }
 
@@ -133,6 +139,7 @@ int eab_sweep_follow(const eab_sweep *sweep, const eab_plan *plan, int status) {
     follower self = {.ranks = sweep->ranks, .end = {EAB_EXIT_INTERRUPTED, false}};
     eab_outbox_init(&self.outbox);
     self.queue = eab_queue_new_remote(request, &self.outbox);
+    eab_log_redirect(send_note, &self.outbox);
     eab_interrupt_watch();
     say_hello(&self, sweep, plan, status);
     while (!self.begun && !self.ended && eab_interrupt_count() == 0) exchange(&self);
@@ -145,6 +152,7 @@ int eab_sweep_follow(const eab_sweep *sweep, const eab_plan *plan, int status) {
         _exit(self.end.code);
     }
     self.ranks->close();
+    eab_log_redirect(NULL, NULL);
     eab_queue_free(self.queue);
     eab_outbox_destroy(&self.outbox);
     return self.end.code;

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "base/interrupt.h"
+#include "base/log.h"
 #include "kernels/clock.h"
 #include "kernels/status.h"
 #include "message.h"
@@ -95,7 +96,7 @@ static void take_deferred(eab_leader *leader) {
     eab_rank_message *message;
     while ((message = g_queue_pop_head(&leader->deferred))) {
         if (message->kind == EAB_RANK_RESULT) take_result(leader, message);
-        else if (message->kind == EAB_RANK_NOTE) eab_session_take_note(leader->session, message->tail);
+        else if (message->kind == EAB_RANK_NOTE) eab_log_note("sweep", "%s", message->tail);
         else eab_session_remove_checkpoint(leader->session, message->tail);
         g_free(message);
     }

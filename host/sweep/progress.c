@@ -6,9 +6,8 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
-#include "base/files.h"
 #include "base/json.h"
-#include "base/system.h"
+#include "base/log.h"
 #include "kernels/attention.h"
 #include "kernels/clock.h"
 
@@ -16,9 +15,8 @@ enum { RATE_SAMPLES = 32 }; /* one in 0.1 s: the rate of the last 3 seconds */
 static const double REDRAW_S = 0.1, QUIET_S = 30, JSON_EVERY_S = 1, LINE_EVERY_S = 5, LINE_BURST = 100;
 
 struct eab_progress {
-    int fd;
     eab_progress_kind kind; /* AUTO is LINES here, or live */
-    bool live, colour, drawn;
+    bool live, colour;
     double started_s; /* of the first update; 0: there was none */
     double drawn_s;   /* when the live line or the last plain line was written */
     double lines;     /* plain lines that may be written */
@@ -85,29 +83,20 @@ char *eab_progress_line(const eab_progress_state *state, double eta_s, double ra
 }
 
 /* The terminal's columns but one, so that the line never wraps. */
-static size_t columns_of(int fd) {
+static size_t columns_of(void) {
     struct winsize window;
-    if (ioctl(fd, TIOCGWINSZ, &window) == 0 && window.ws_col > 1) return (size_t)window.ws_col - 1;
+    if (ioctl(STDERR_FILENO, TIOCGWINSZ, &window) == 0 && window.ws_col > 1) return (size_t)window.ws_col - 1;
     const char *text = getenv("COLUMNS");
     const long columns = text ? strtol(text, NULL, 10) : 0;
     return columns > 1 && columns <= 1000 ? (size_t)columns - 1 : 79;
 }
 
-static void put(const eab_progress *progress, const char *text) {
-    (void)eab_write_all(progress->fd, text, strlen(text), NULL);
-}
-
-void eab_progress_clear(eab_progress *progress) {
-    if (progress->drawn) put(progress, "\r\033[K");
-    progress->drawn = false;
-}
-
-eab_progress *eab_progress_new(int fd, eab_progress_kind kind) {
+eab_progress *eab_progress_new(eab_progress_kind kind) {
     const char *terminal = getenv("TERM"), *no_colour = getenv("NO_COLOR");
     eab_progress *progress = g_new0(eab_progress, 1);
-    progress->fd = fd;
     progress->kind = kind;
-    progress->live = kind == EAB_PROGRESS_AUTO && isatty(fd) && terminal && *terminal && strcmp(terminal, "dumb") != 0;
+    progress->live =
+        kind == EAB_PROGRESS_AUTO && isatty(STDERR_FILENO) && terminal && *terminal && strcmp(terminal, "dumb") != 0;
     progress->colour = progress->live && !(no_colour && *no_colour);
     progress->line_s = eab_now_s();
     progress->drawn_s = progress->live ? 0 : progress->line_s;
@@ -117,7 +106,7 @@ eab_progress *eab_progress_new(int fd, eab_progress_kind kind) {
 }
 
 void eab_progress_free(eab_progress *progress) {
-    eab_progress_clear(progress);
+    eab_log_live(NULL);
     g_free(progress);
 }
 
@@ -139,34 +128,14 @@ double eab_progress_eta_s(const eab_progress *progress, const eab_progress_state
 
 double eab_progress_tokens_per_s(const eab_progress *progress) { return progress->tokens_per_s; }
 
-/* ---- events ---------------------------------------------------------------------------------------------------- */
-
-GString *eab_progress_begin_event(const eab_progress *progress, const char *name) {
-    char now[32];
-    if (progress->kind != EAB_PROGRESS_JSON) return NULL;
-    GString *json = g_string_new(NULL);
-    eab_time_print(now, sizeof now);
-    eab_json_begin(json, NULL, '{');
-    eab_json_text(json, "event", name);
-    eab_json_text(json, "time", now);
-    return json;
-}
-
-void eab_progress_end_event(const eab_progress *progress, GString *json) {
-    eab_json_end(json, '}');
-    g_string_append_c(json, '\n');
-    put(progress, json->str);
-    g_string_free(json, TRUE);
-}
-
 static void put_event(const eab_progress *progress, const eab_progress_state *state) {
-    GString *json = eab_progress_begin_event(progress, "progress");
+    GString *json = eab_log_begin_event("progress");
     eab_json_count(json, "cells", state->cells_total);
     eab_json_count(json, "done", state->cells_done);
     eab_json_count(json, "failed", state->failed);
     eab_json_real(json, "eta_s", eab_progress_eta_s(progress, state));
     eab_json_real(json, "tokens_per_s", progress->tokens_per_s);
-    eab_progress_end_event(progress, json);
+    eab_log_end_event(json);
 }
 
 /* ---- lines ----------------------------------------------------------------------------------------------------- */
@@ -180,18 +149,10 @@ static bool line_allowed(eab_progress *progress, double now) {
     return true;
 }
 
-static void put_live_line(eab_progress *progress, const char *text) {
-    const size_t head = strcspn(text, " ");
-    char *line = progress->colour ? g_strdup_printf("\r\033[1m%.*s\033[0m%s\033[K", (int)head, text, text + head)
-                                  : g_strdup_printf("\r%s\033[K", text);
-    put(progress, line);
-    progress->drawn = true;
-    g_free(line);
-}
-
-static void put_line(eab_progress *progress, const char *text) {
-    char *line = g_strconcat(text, "\n", NULL);
-    put(progress, line);
+static void put_live_line(const eab_progress *progress, const char *text) {
+    const int head = progress->colour ? (int)strcspn(text, " ") : 0;
+    char *line = head ? g_strdup_printf("\033[1m%.*s\033[0m%s", head, text, text + head) : g_strdup(text);
+    eab_log_live(line);
     g_free(line);
 }
 
@@ -209,9 +170,9 @@ void eab_progress_update(eab_progress *progress, const eab_progress_state *state
         return;
     }
     char *text = eab_progress_line(state, eab_progress_eta_s(progress, state), progress->tokens_per_s,
-                                   progress->live ? columns_of(progress->fd) : 400);
+                                   progress->live ? columns_of() : 400);
     if (progress->live) put_live_line(progress, text);
-    else put_line(progress, text);
+    else eab_log_line(text);
     g_free(text);
 }
 
@@ -223,26 +184,7 @@ void eab_progress_cell(eab_progress *progress, const eab_progress_state *state, 
     if (isfinite(eta_s)) eab_duration_print(eta_s, eta, sizeof eta);
     char *line = g_strdup_printf("%lld/%lld  %s%s%s", (long long)state->cells_done, (long long)state->cells_total, text,
                                  *eta ? "  ETA " : "", eta);
-    put_line(progress, line);
+    eab_log_line(line);
     progress->drawn_s = now;
     g_free(line);
-}
-
-void eab_progress_note(eab_progress *progress, const char *format, ...) {
-    va_list arguments;
-    va_start(arguments, format);
-    char *text = g_strdup_vprintf(format, arguments);
-    va_end(arguments);
-    GString *json = eab_progress_begin_event(progress, "note");
-    if (json) {
-        eab_json_text(json, "text", text);
-        eab_progress_end_event(progress, json);
-    } else {
-        char *line = g_strconcat("eabench sweep: ", text, NULL);
-        eab_progress_clear(progress);
-        put_line(progress, line);
-        progress->drawn_s = progress->live ? 0 : eab_now_s();
-        g_free(line);
-    }
-    g_free(text);
 }

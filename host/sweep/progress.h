@@ -22,11 +22,7 @@ typedef struct eab_progress eab_progress;
  * objects. OFF: messages only. */
 typedef enum { EAB_PROGRESS_AUTO, EAB_PROGRESS_LINES, EAB_PROGRESS_JSON, EAB_PROGRESS_OFF } eab_progress_kind;
 
-/* For the file descriptor (2). Write errors are ignored: progress is not a result. */
-eab_progress *eab_progress_new(int fd, eab_progress_kind kind);
-
-/* Clears the live line; the next update draws it again. */
-void eab_progress_clear(eab_progress *progress);
+eab_progress *eab_progress_new(eab_progress_kind kind);
 void eab_progress_free(eab_progress *progress);
 
 /* Remaining seconds, and tokens per second in the last seconds; NAN: not known. */
@@ -40,13 +36,6 @@ void eab_progress_update(eab_progress *progress, const eab_progress_state *state
 /* A cell ended: writes a plain line, if the form has plain lines. The first hundred cells have one each, later ones
  * one in 5 s. */
 void eab_progress_cell(eab_progress *progress, const eab_progress_state *state, const char *text);
-
-/* A message, in all forms: a line after "eabench sweep: ", or a JSON event "note". */
-void eab_progress_note(eab_progress *progress, const char *format, ...) __attribute__((format(printf, 2, 3)));
-
-/* An event of JSON with its name and time, to which the caller adds members; NULL in the other forms. */
-GString *eab_progress_begin_event(const eab_progress *progress, const char *name);
-void eab_progress_end_event(const eab_progress *progress, GString *json);
 
 /* "42s", "1m23s", "2h05m", "3d04h". */
 void eab_duration_print(double seconds, char *text, size_t size);

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/json.h"
+#include "base/log.h"
 #include "base/version.h"
 #include "kernels/clock.h"
 #include "kernels/status.h"
@@ -22,7 +23,7 @@ static const double STATE_EVERY_S = 2;
 
 void eab_report_start(const eab_sweep_session *session, int64_t done, int64_t todo) {
     const eab_sweep *sweep = session->sweep;
-    GString *json = eab_progress_begin_event(session->progress, "start");
+    GString *json = eab_log_begin_event("start");
     if (!json) return;
     eab_json_text(json, "version", eab_build_version());
     eab_json_text(json, "run", sweep->out);
@@ -32,11 +33,11 @@ void eab_report_start(const eab_sweep_session *session, int64_t done, int64_t to
     eab_json_count(json, "cells", session->plan->count);
     eab_json_count(json, "done", done);
     eab_json_count(json, "todo", todo);
-    eab_progress_end_event(session->progress, json);
+    eab_log_end_event(json);
 }
 
 static void report_event(const eab_sweep_session *session, const eab_cell_end *end) {
-    GString *json = eab_progress_begin_event(session->progress, "cell");
+    GString *json = eab_log_begin_event("cell");
     if (!json) return;
     const eab_cell *cell = &session->plan->cells[end->index];
     const eab_progress_state *state = &session->state;
@@ -57,12 +58,12 @@ static void report_event(const eab_sweep_session *session, const eab_cell_end *e
     eab_json_count(json, "done", state->cells_done);
     eab_json_count(json, "failed", state->failed);
     eab_json_real(json, "eta_s", eab_progress_eta_s(session->progress, state));
-    eab_progress_end_event(session->progress, json);
+    eab_log_end_event(json);
 }
 
 void eab_report_end(const eab_sweep_session *session, const eab_run_summary *summary, int status, int code,
                     const char *reason) {
-    GString *json = eab_progress_begin_event(session->progress, "end");
+    GString *json = eab_log_begin_event("end");
     if (!json) return;
     const char *name = status == EAB_INTERRUPTED ? session->over_time ? "time_limit" : "interrupted"
                        : status                  ? "error"
@@ -76,16 +77,16 @@ void eab_report_end(const eab_sweep_session *session, const eab_run_summary *sum
     eab_json_count(json, "diverged", summary->diverged);
     eab_json_count(json, "failed", summary->failed);
     eab_json_text(json, "again", session->sweep->resume_command);
-    eab_progress_end_event(session->progress, json);
+    eab_log_end_event(json);
 }
 
-/* ---- cells that ended, messages and sums of work ----------------------------------------------------------------- */
+/* ---- cells that ended, and sums of work -------------------------------------------------------------------------- */
 
 static void report_failure(eab_sweep_session *session, const char *label, const eab_cell_end *end) {
     if (session->state.failed > MAX_FAILURES_SHOWN) return;
-    eab_progress_note(session->progress, "%s: %s: %s%s", label, eab_cell_status_name(end->status), end->reason,
-                      session->state.failed == MAX_FAILURES_SHOWN ? " (further failures are shown in accuracy.csv only)"
-                                                                  : "");
+    eab_log_note("sweep", "%s: %s: %s%s", label, eab_cell_status_name(end->status), end->reason,
+                 session->state.failed == MAX_FAILURES_SHOWN ? " (further failures are shown in accuracy.csv only)"
+                                                             : "");
 }
 
 /* "LABEL  accuracy 0.9871, solved at step 400  1.2s", "LABEL  diverged  1.2s" or "LABEL  abandoned at ...". */
@@ -134,14 +135,10 @@ void eab_report_cells(eab_sweep_session *session) {
     pthread_mutex_lock(&session->mutex);
     GArray *ends = session->ends;
     session->ends = g_array_new(FALSE, FALSE, sizeof(eab_cell_end));
-    GPtrArray *notes = session->notes;
-    session->notes = g_ptr_array_new_with_free_func(g_free);
     pthread_mutex_unlock(&session->mutex);
 
-    for (guint i = 0; i < notes->len; i++) eab_progress_note(session->progress, "%s", (const char *)notes->pdata[i]);
     measure(session);
     for (guint i = 0; i < ends->len; i++) report_end(session, &g_array_index(ends, eab_cell_end, i));
-    g_ptr_array_free(notes, TRUE);
     g_array_free(ends, TRUE);
 }
 

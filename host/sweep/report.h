@@ -10,7 +10,7 @@ void eab_report_start(const eab_sweep_session *session, int64_t done, int64_t to
 void eab_report_end(const eab_sweep_session *session, const eab_run_summary *summary, int status, int code,
                     const char *reason);
 
-/* Takes the cells that ended and the messages since the last call, updates the sums of work and reports them. */
+/* Takes the cells that ended since the last call, updates the sums of work and reports them. */
 void eab_report_cells(eab_sweep_session *session);
 
 /* Writes RUN/.state, at most every two seconds. */

@@ -4,9 +4,9 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "base/csv.h"
 #include "base/exit.h"
 #include "base/interrupt.h"
+#include "base/log.h"
 #include "bench/peak.h"
 #include "kernels/clock.h"
 #include "leader.h"
@@ -40,14 +40,14 @@ static bool is_interrupted(const eab_sweep_session *session) {
 static void begin_stopping(eab_sweep_session *session) {
     /* After an interrupt the launcher may kill the ranks within about a second. */
     stop(session, is_interrupted(session) ? 0.4 : 10);
-    eab_progress_note(session->progress, "%s",
-                      is_interrupted(session) ? "stopping; interrupt again to end at once"
-                                              : "the time limit is reached; stopping");
+    eab_log_note("sweep", "%s",
+                 is_interrupted(session) ? "stopping; interrupt again to end at once"
+                                         : "the time limit is reached; stopping");
 }
 
 /* As safe as a kill: the tables survive one at any instant. */
-static void end_at_once(eab_sweep_session *session) {
-    eab_progress_note(session->progress, "%s", EAB_INTERRUPTED_AGAIN);
+static void end_at_once(void) {
+    eab_log_error("sweep", EAB_INTERRUPTED_AGAIN);
     _exit(EAB_EXIT_INTERRUPTED);
 }
 
@@ -63,7 +63,7 @@ static void watch(eab_sweep_session *session) {
             stopping = true;
             begin_stopping(session);
         }
-        if (eab_interrupt_count() > 1) end_at_once(session);
+        if (eab_interrupt_count() > 1) end_at_once();
         if (eab_run_folder_sync(session->folder)) stop(session, 0); /* closing the folder reports the error */
         eab_report_cells(session);
         if (ended) break;
@@ -170,7 +170,7 @@ static int train_all(eab_sweep_session *session, const int64_t *todo, int64_t co
         if (session->leader) eab_leader_begin(session->leader, session);
         status = session->search ? train_search(session, fleets) : train(session, todo, count, fleets);
         if (session->leader) status = stop_followers(session, status);
-        eab_progress_clear(session->progress);
+        eab_log_live(NULL);
     }
     g_free(fleets);
     return status;
@@ -191,8 +191,8 @@ static int train_rest(eab_sweep_session *session) {
     for (int64_t i = 0; i < plan->count; i++)
         if (!eab_run_folder_has(session->folder, i)) todo[count++] = i;
     if (count && before.done)
-        eab_progress_note(session->progress, "%lld of %lld cells are done already in %s", (long long)before.done,
-                          (long long)plan->count, session->sweep->out);
+        eab_log_note("sweep", "%lld of %lld cells are done already in %s", (long long)before.done,
+                     (long long)plan->count, session->sweep->out);
     eab_report_start(session, before.done, count);
     if (count) eab_report_state(session, false);
     const int status = count ? train_all(session, todo, count) : EAB_OK;
@@ -229,12 +229,12 @@ static int report_outcome(eab_sweep_session *session, int status, const eab_run_
                      : eab_report_failures(session, summary) ? EAB_EXIT_FAILED
                                                              : EAB_EXIT_DONE;
     if (status == EAB_INTERRUPTED) {
-        eab_progress_note(session->progress, "%s; %lld of %lld cells are done. To resume%s:\n  %s",
-                          session->over_time ? "the time limit was reached" : "interrupted", done, count,
-                          sweep->ranks ? " with any number of processes" : "", sweep->resume_command);
+        eab_log_note("sweep", "%s; %lld of %lld cells are done. To resume%s:\n  %s",
+                     session->over_time ? "the time limit was reached" : "interrupted", done, count,
+                     sweep->ranks ? " with any number of processes" : "", sweep->resume_command);
     } else if (status) {
-        eab_progress_note(session->progress, "%s; %lld of %lld cells are done, to resume: %s", reason, done, count,
-                          sweep->resume_command);
+        eab_log_error("sweep", "%s; %lld of %lld cells are done, to resume: %s", reason, done, count,
+                      sweep->resume_command);
     }
     eab_report_end(session, summary, status, code, reason);
     g_free(reason);
@@ -248,8 +248,7 @@ static bool needs_restart(eab_sweep_session *session, int status) {
     restart->wanted = restart->wanted && status && status != EAB_IO;
     if (!restart->wanted) return false;
     restart->elapsed_s = eab_now_s() - session->started_s;
-    eab_progress_note(session->progress, "the device cannot be opened again (%s); resuming in a new process",
-                      eab_last_error());
+    eab_log_note("sweep", "the device cannot be opened again (%s); resuming in a new process", eab_last_error());
     return true;
 }
 
@@ -264,17 +263,14 @@ static int open_session(eab_sweep_session *session) {
         EAB_TRY(eab_leader_meet(sweep->ranks, &sweep->place, fingerprint, &session->leader));
     }
     EAB_TRY(eab_run_folder_open(sweep->out, session->plan, &session->run, &session->folder));
-    if (*eab_run_folder_warning(session->folder))
-        eab_progress_note(session->progress, "%s", eab_run_folder_warning(session->folder));
+    if (*eab_run_folder_warning(session->folder)) eab_log_note("sweep", "%s", eab_run_folder_warning(session->folder));
     return EAB_OK;
 }
 
 static int run_session(eab_sweep_session *session) {
     int status = open_session(session);
     if (status) {
-        char *line = eab_line_clean(eab_last_error()); /* file names may have control characters */
-        eab_progress_note(session->progress, "%s", line);
-        g_free(line);
+        eab_log_error("sweep", "%s", eab_last_error());
         return eab_exit_code(status);
     }
     eab_run_summary summary;
@@ -288,17 +284,15 @@ int eab_sweep_run(const eab_sweep *sweep, const eab_plan *plan) {
                                  .run = eab_session_run_settings(sweep),
                                  .started_s = eab_now_s() - sweep->elapsed_s,
                                  .suspects = sweep->suspects,
-                                 .progress = eab_progress_new(STDERR_FILENO, sweep->progress),
+                                 .progress = eab_progress_new(sweep->progress),
                                  .search = sweep->search ? eab_search_new(plan) : NULL,
-                                 .ends = g_array_new(FALSE, FALSE, sizeof(eab_cell_end)),
-                                 .notes = g_ptr_array_new_with_free_func(g_free)};
+                                 .ends = g_array_new(FALSE, FALSE, sizeof(eab_cell_end))};
     pthread_mutex_init(&session.mutex, NULL);
     eab_interrupt_watch();
     const int code = run_session(&session);
     eab_progress_free(session.progress);
     if (session.search) eab_search_free(session.search);
     g_array_free(session.ends, TRUE);
-    g_ptr_array_free(session.notes, TRUE);
     pthread_mutex_destroy(&session.mutex);
     if (session.leader) eab_leader_dismiss(session.leader, code);
     return code;

@@ -4,6 +4,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/log.h"
 #include "base/version.h"
 #include "bench/peak.h"
 #include "run/tables.h"
@@ -84,15 +85,9 @@ void eab_session_remove_checkpoint(void *context, const char *path) {
     else if (eab_run_folder_sync(session->folder) == EAB_OK) unlink(path);
 }
 
-void eab_session_take_note(void *context, const char *line) {
-    eab_sweep_session *session = context;
-    if (session->outbox) {
-        eab_outbox_post(session->outbox, eab_rank_message_new(EAB_RANK_NOTE, line, strlen(line) + 1));
-        return;
-    }
-    pthread_mutex_lock(&session->mutex);
-    g_ptr_array_add(session->notes, g_strdup(line));
-    pthread_mutex_unlock(&session->mutex);
+static void take_note(void *context, const char *line) {
+    (void)context;
+    eab_log_note("sweep", "%s", line);
 }
 
 /* ---- settings ------------------------------------------------------------------------------------------------ */
@@ -130,7 +125,7 @@ eab_pool_settings eab_session_pool_settings(eab_sweep_session *session, eab_queu
                                .sink = take_result,
                                .fleet_ended = end_fleet,
                                .remove_checkpoint = eab_session_remove_checkpoint,
-                               .note = eab_session_take_note};
+                               .note = take_note};
 }
 
 void eab_session_fingerprint(const eab_sweep *sweep, const eab_plan *plan, char text[EAB_FINGERPRINT_SIZE]) {

@@ -32,9 +32,8 @@ typedef struct {
     bool over_time;
     eab_suspects suspects; /* for the next pool */
     double published_s;    /* when RUN/.state was written; 0: never */
-    pthread_mutex_t mutex; /* protects ends, notes and the peak */
+    pthread_mutex_t mutex; /* protects ends and the peak */
     GArray *ends;          /* eab_cell_end */
-    GPtrArray *notes;      /* the workers' messages */
 } eab_sweep_session;
 
 eab_run_settings eab_session_run_settings(const eab_sweep *sweep);
@@ -42,10 +41,9 @@ eab_run_settings eab_session_run_settings(const eab_sweep *sweep);
 /* Settings of workers that train the queue's fleets. Their context is the session. */
 eab_pool_settings eab_session_pool_settings(eab_sweep_session *session, eab_queue *queue);
 
-/* The rows of a cell that ended, a message, an obsolete checkpoint: of this process's workers, or of a follower. A
+/* The rows of a cell that ended, an obsolete checkpoint: of this process's workers, or of a follower. A
  * follower sends them to the leader. Any thread. */
 int eab_session_take_rows(eab_sweep_session *session, const eab_cell_end *end, const char *const *rows);
-void eab_session_take_note(void *session, const char *line);
 void eab_session_remove_checkpoint(void *session, const char *path);
 
 /* A text that is the same in all ranks of a sweep: a hash of build, backend and cells. */
