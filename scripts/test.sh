@@ -4,8 +4,8 @@ set -uo pipefail
 program='test'
 source "$(dirname -- "${BASH_SOURCE[0]}")/common.sh" || exit 3
 
-default_stages=(release isa analyzer scripts faults memory asan tsan clang fuzz aarch64 cuda)
-full_stages=(emulated lint floats debug valgrind asan-isa asan-scripts tsan-scripts peers cuda-all)
+default_stages=(release isa analyzer scripts faults memory asan tsan clang fuzz aarch64 cuda emulated)
+full_stages=(lint floats debug valgrind asan-isa asan-scripts tsan-scripts peers cuda-all)
 
 usage() {
     cat <<END
@@ -26,8 +26,8 @@ Installs what is missing (scripts/setup.sh), builds with warnings as errors, and
                 is set; \$EAB_FUZZ_SEED (1) is the seed
   aarch64       the library cross-compiled for 64-bit ARM; tests/bare by qemu, where both can be installed
   cuda          build with CUDA for one architecture, where nvcc is installed; registers and spills of each kernel
-and with --full
   emulated      the kernels' PTX, run on the processor by tests/ptx (docs/emulator.md), where nvcc is installed
+and with --full
   lint          scripts/lint.sh
   floats        the vector functions over all floats; release tests every third, other stages few (EAB_FLOAT_STEP)
   debug         build without optimisation; all Criterion tests

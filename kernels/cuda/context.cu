@@ -1,4 +1,5 @@
 /* CUDA devices: finding, opening and closing them, the stream, errors. */
+#include "fleet.h"
 #include "operations.h"
 #include "own.h"
 
@@ -107,6 +108,9 @@ int prepare(eab_cuda_own *own, int index) {
     own->generation = index < MAX_DEVICES ? __atomic_load_n(&generations[index], __ATOMIC_RELAXED) : 0;
     EAB_CUDA(cudaGetDeviceProperties(&properties, index));
     EAB_TRY(check_architecture(index, &properties));
+    const int *grid = properties.maxGridSize, enough = 1 << 20; /* more blocks in x bring nothing */
+    __atomic_store_n(&eab_cuda_largest_grid[0], grid[0] < enough ? grid[0] : enough, __ATOMIC_RELAXED);
+    __atomic_store_n(&eab_cuda_largest_grid[1], grid[1], __ATOMIC_RELAXED);
     own->multiprocessors = properties.multiProcessorCount;
     own->resident_threads = properties.multiProcessorCount * properties.maxThreadsPerMultiProcessor;
     EAB_CUDA(cudaStreamCreateWithFlags(&own->own_stream, cudaStreamNonBlocking));
@@ -118,6 +122,8 @@ int prepare(eab_cuda_own *own, int index) {
 }
 
 } // namespace
+
+int eab_cuda_largest_grid[2];
 
 int eab_cuda_refuse_architecture(int index, const char *name, int major, int minor, const char *built) {
     if (major < 8)

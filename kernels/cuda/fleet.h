@@ -4,17 +4,13 @@
 
 #include "context.h"
 
-/* Under simt grids are small, so that the kernels' loops over members and parts take more than one iteration. On a GPU
- * that happens for fleets of more than 65,535 members and for tensors too large to test. */
-#ifdef EAB_SIMT
-enum { EAB_CUDA_MAX_GRID_X = 5, EAB_CUDA_MAX_GRID_Y = 2 };
-#else
-enum { EAB_CUDA_MAX_GRID_X = 1 << 20, EAB_CUDA_MAX_GRID_Y = 65535 };
-#endif
+/* The largest grid in x and y, by the device's properties; prepare() in context.cu sets it. */
+extern int eab_cuda_largest_grid[2];
 
 /* Members are the grid's y; if a fleet is larger than the grid, kernels continue in steps of gridDim.y. */
 static inline unsigned eab_cuda_grid_members(int32_t members) {
-    return members < EAB_CUDA_MAX_GRID_Y ? (unsigned)members : (unsigned)EAB_CUDA_MAX_GRID_Y;
+    const int32_t largest = __atomic_load_n(&eab_cuda_largest_grid[1], __ATOMIC_RELAXED);
+    return (unsigned)(members < largest ? members : largest);
 }
 
 static inline int64_t eab_cuda_parts(int64_t count, int64_t size) { return (count + size - 1) / size; }
@@ -22,7 +18,8 @@ static inline int64_t eab_cuda_parts(int64_t count, int64_t size) { return (coun
 /* Blocks in x for `count` items, `size` a block; if the grid is smaller, kernels continue in steps of the grid. */
 static inline unsigned eab_cuda_grid(int64_t count, int64_t size) {
     const int64_t parts = eab_cuda_parts(count, size);
-    return parts < 1 ? 1u : parts < EAB_CUDA_MAX_GRID_X ? (unsigned)parts : (unsigned)EAB_CUDA_MAX_GRID_X;
+    const int64_t largest = __atomic_load_n(&eab_cuda_largest_grid[0], __ATOMIC_RELAXED);
+    return parts < 1 ? 1u : (unsigned)(parts < largest ? parts : largest);
 }
 
 /* Whether a member's reals can be accessed 16 bytes at a time. */

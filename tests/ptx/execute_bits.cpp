@@ -70,12 +70,14 @@ void Executor::execute_bits(Warp &w, const Instruction &i, uint32_t lanes) {
         case SHL:
             result([&](int l) {
                 const uint32_t by = get32(w, i.from[1], l);
+                if (by >= width) finding("shift", &f, i.line, "by %u of %u bits", by, width);
                 return by >= width ? 0 : get(w, i.from[0], l) << by;
             });
             break;
         case SHR:
             result([&](int l) {
                 const uint32_t by = get32(w, i.from[1], l);
+                if (by >= width) finding("shift", &f, i.line, "by %u of %u bits", by, width);
                 uint64_t x = get(w, i.from[0], l);
                 if (!is_signed(i.type)) return by >= width ? 0 : x >> by;
                 if (width < 64 && x >> (width - 1) & 1) x |= ~0ull << width;

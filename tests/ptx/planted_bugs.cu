@@ -1,4 +1,4 @@
-/* Runs one of the kernels with a planted bug (tests/simt/planted.h): planted_bugs NAME. The emulator reports what it
+/* Runs one of the kernels with a planted bug (tests/ptx/planted.h): planted_bugs NAME. The emulator reports what it
  * finds; the last line of stdout is the launch's status, after waiting for it. tests/ptx/test_planted_bugs.py says what
  * must be found. */
 #include <cstdio>
@@ -7,7 +7,7 @@
 
 #include <cuda_runtime_api.h>
 
-#include "tests/simt/planted.h"
+#include "tests/ptx/planted.h"
 
 /* context.cu has it for the backend; these kernels have no device of the backend. */
 extern "C" int eab_launch_status(cudaError_t error, const char *, const char *, int, cudaStream_t stream) {
@@ -132,6 +132,8 @@ static const struct {
     BUG(memory, COPY_PAST_GLOBAL),
     BUG(memory, UNWRITTEN_ADDED),
     BUG(memory, UNWRITTEN_LAST_BLOCK),
+    BUG(memory, SHIFT_LEFT),
+    BUG(memory, SHIFT_RIGHT),
     {"memory", "FREED", freed, 0},
     BUG(divergence, DIVERGENCE_RIGHT),
     BUG(divergence, BARRIER_EXIT),

@@ -84,6 +84,9 @@ cudaError_t cudaGetDeviceProperties(cudaDeviceProp *p, int) {
     p->sharedMemPerBlockOptin = limits().shared_per_block;
     p->sharedMemPerMultiprocessor = limits().shared_per_multiprocessor;
     p->warpSize = 32;
+    p->maxGridSize[0] = settings().largest_grid[0];
+    p->maxGridSize[1] = settings().largest_grid[1];
+    p->maxGridSize[2] = 65535;
     return cudaSuccess;
 }
 

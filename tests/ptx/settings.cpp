@@ -37,8 +37,21 @@ static int read_device() {
     exit(2);
 }
 
+/* "5x2" */
+static void read_grid(int grid[2]) {
+    const char *const text = getenv("EAB_PTX_GRID");
+    char end;
+    grid[0] = 2147483647;
+    grid[1] = 65535;
+    if (!text || !*text) return;
+    if (sscanf(text, "%dx%d%c", &grid[0], &grid[1], &end) == 2 && grid[0] > 0 && grid[1] > 0) return;
+    fprintf(stderr, "ptx: EAB_PTX_GRID is '%s'; blocks in x and y, such as 5x2, are allowed\n", text);
+    exit(2);
+}
+
 static Settings read_settings() {
     Settings s;
+    read_grid(s.largest_grid);
     s.folders = read_text("EAB_PTX_DIR", EAB_PTX_FOLDER);
     s.findings = read_text("EAB_PTX_FINDINGS", "");
     s.device = read_device();

@@ -13,6 +13,7 @@ struct Settings {
     std::string findings; /* the file that each finding is appended to; empty: none */
     int device;           /* 80, 86, 89, 90, 100, 120 */
     size_t memory_bytes;  /* of the device */
+    int largest_grid[2];  /* that the device reports, x and y; launches may exceed it */
     unsigned seed;        /* of the order of blocks and warps; 0: ascending */
     bool approximate;     /* ex2, rcp, ... .approx are off by up to their documented error */
     bool truncate_sums;   /* of mma.sync */

@@ -18,9 +18,11 @@ def checks(done) -> tuple[int, int]:
     return int(found[1]), int(found[2])
 
 
-@pytest.mark.parametrize("device", [90, 80], ids=["sm_90a", "sm_80"])
-def test_all_operations(right, device):
-    done = right("eabench_ptx", "check", "--backend", "cuda", EAB_PTX_DEVICE=device)
+@pytest.mark.parametrize("settings", [{"EAB_PTX_DEVICE": 90}, {"EAB_PTX_DEVICE": 80, "EAB_PTX_GRID": "5x2"}],
+                         ids=["sm_90a", "sm_80"])
+def test_all_operations(right, settings):
+    """With the second device's small grids the loops over members and parts take more than one iteration."""
+    done = right("eabench_ptx", "check", "--backend", "cuda", **settings)
     count, missed = checks(done)
     assert count >= 600 and missed == 0
 
@@ -43,7 +45,19 @@ def test_device_limits(right, device):
 
 def test_cublas(right):
     """Products by a library that stands in for cuBLAS."""
-    done = right("eabench_ptx", "check", "--backend", "cuda", "--op", "gemm,gemm_bf16,gemm_tf32,gemm_input_gradient",
-                 EAB_CUDA_PRODUCT="cublas",
-                 LD_LIBRARY_PATH=BUILD / "cublas")
+    done = right("eabench_ptx", "check", "--backend", "cuda", "--op",
+                 "gemm,gemm_bf16,gemm_tf32,gemm_input_gradient,gemm_weight_gradient,mlp_gelu,mlp_relu",
+                 EAB_CUDA_PRODUCT="cublas", LD_LIBRARY_PATH=BUILD / "cublas", EAB_PTX_GRID="5x2")
     assert checks(done)[1] == 0
+
+
+def test_a_fault_is_one_miss(emulate):
+    """The other operations are checked on a device that was opened anew."""
+    done = emulate("eabench_ptx", "check", "--backend", "cuda", "--op", "norm,loss", EAB_CUDA_FAULT_AFTER=6)
+    assert checks(done) == (24, 1) and done.returncode == 1 and not done.findings, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("grid", ["5", "0x2", "5x-1", "5x2x1", "x"])
+def test_a_bad_grid_is_refused(emulate, grid):
+    done = emulate("eabench_ptx", "check", "--backend", "cuda", "--op", "loss", EAB_PTX_GRID=grid)
+    assert done.returncode == 2 and done.stderr.count("\n") == 1 and "EAB_PTX_GRID" in done.stderr

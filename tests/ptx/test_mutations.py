@@ -36,11 +36,11 @@ def test_unchanged(right):
     assert "BAD" not in right("attention_ref", *CASES).stdout
 
 
-def change(folder: Path, pattern: str, replacement: str) -> str:
+def change(folder: Path, pattern: str, replacement: str, files: tuple[str, ...] = FILES) -> str:
     """Puts the kernels' PTX into the folder, changed; EAB_PTX_DIR, for which it goes before the build's."""
     folder.mkdir()
     changes = 0
-    for file in FILES:
+    for file in files:
         source = BUILD / "ptx" / f"{file}.compute_90a.ptx"
         text, count = re.subn(pattern, replacement, source.read_text())
         changes += count
@@ -54,6 +54,16 @@ def test_is_caught(emulate, tmp_path, name):
     done = emulate("attention_ref", *CASES, EAB_PTX_DIR=change(tmp_path / "ptx", *MUTATIONS[name]))
     assert "BAD" in done.stdout or done.findings, done.stdout + done.stderr
     assert done.returncode in (1, 2, 99), done.stderr[-2000:]  # not PTX that cannot be read
+
+
+@pytest.mark.parametrize("stride", ["%nctaid.x", "%nctaid.y"])
+@pytest.mark.parametrize(("file", "op"), [("norm", "norm"), ("elementwise", "relu"), ("optimizer", "sgd")])
+def test_a_loop_that_ends_after_one_pass_is_caught(emulate, tmp_path, stride, file, op):
+    """Its stride is the grid's size; a huge one skips what the grid does not cover."""
+    folder = change(tmp_path / "ptx", rf"mov\.u32(\s+{INTEGER}), {stride}", r"mov.u32\1, 16777216", (file,))
+    done = emulate("eabench_ptx", "check", "--backend", "cuda", "--op", op, EAB_PTX_DIR=folder, EAB_PTX_GRID="5x2")
+    assert "0 missed" not in done.stdout or done.findings
+    assert done.returncode in (1, 99), done.stderr
 
 
 @pytest.mark.parametrize(("pattern", "replacement", "message"), [

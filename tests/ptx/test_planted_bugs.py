@@ -1,4 +1,4 @@
-"""Each bug that is planted in a kernel or a launch (tests/simt/planted.h) is found under several orders of warps and
+"""Each bug that is planted in a kernel or a launch (tests/ptx/planted.h) is found under several orders of warps and
 blocks, and the same kernel without it passes."""
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ BUGS = {
     "PAST_GLOBAL": ("out of bounds",), "BEFORE_GLOBAL": ("out of bounds",), "WRITE_PAST_GLOBAL": ("out of bounds",),
     "HOST_MEMORY": ("out of bounds",), "NULL_POINTER": ("out of bounds",), "COPY_PAST_GLOBAL": ("out of bounds",),
     "FREED": ("out of bounds",), "MISALIGNED_VECTOR": ("misaligned",), "MISALIGNED_SHARED": ("misaligned",),
+    "SHIFT_LEFT": ("shift",), "SHIFT_RIGHT": ("shift",),
     "DIVERGENCE_RIGHT": (), "BARRIER_EXIT": ("divergence",), "BARRIER_ELSEWHERE": ("divergence",),
     "BARRIER_HALF": ("divergence",), "SHUFFLE_EXITED": ("divergence",), "SHUFFLE_OUTSIDE_MASK": ("shuffle",),
     "SHUFFLE_NOT_IN_MASK": ("divergence",), "SHUFFLE_DIVERGED": ("deadlock",), "VOTE_EXITED": ("divergence",),

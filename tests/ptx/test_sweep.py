@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import csv
+import os
+import subprocess
+import time
 from pathlib import Path
 
 import pytest
+from conftest import BUILD
 
 SPEC = """[task recurrence]
 basis = 4, 5
@@ -43,13 +47,13 @@ def sweep(emulate, tmp_path):
 
 def losses(folder: Path) -> dict[tuple[str, ...], tuple[str, float]]:
     with (folder / "accuracy.csv").open(newline="") as file:
-        return {tuple(row[name] for name in ("basis", "mechanism", "seed")): (row["status"], float(row["loss_nats"]))
-                for row in csv.DictReader(file)}
+        return {tuple(row[name] for name in ("cell", "task", "level", "mechanism", "seed")):
+                (row["status"], float(row["loss_nats"])) for row in csv.DictReader(file)}
 
 
-def expect_same(found: Path, expected: Path, tolerance: float) -> None:
+def expect_same(found: Path, expected: Path, tolerance: float, rows: int = 8) -> None:
     ours, theirs = losses(found), losses(expected)
-    assert set(ours) == set(theirs) and len(ours) == 8
+    assert set(ours) == set(theirs) and len(ours) == rows
     for cell, (status, loss) in theirs.items():
         assert ours[cell][0] == status
         assert ours[cell][1] == pytest.approx(loss, rel=tolerance), cell
@@ -61,6 +65,30 @@ def test_a_fleet_equals_the_cpu(sweep, tmp_path, precision, tolerance):
     done = sweep("cuda", "cuda", "--fleet", "8", "--set", f"train.precision={precision}")
     assert done.returncode == 0 and not done.findings, done.stderr
     expect_same(tmp_path / "cuda", tmp_path / "cpu", tolerance)
+
+
+MIXTURES = SPEC.replace("[task recurrence]\nbasis = 4, 5\ndelay = 2\n", """[task mixture]
+parts = recurrence(basis=4 delay=3) + recurrence(delay=2), recurrence(basis=4) + parity + recurrence(delay=2)
+cue = token, none
+""").replace("steps = 6", "steps = 12").replace("seed = 1:2", "seed = 1")
+
+
+def test_mixtures_killed_and_resumed(sweep, tmp_path):
+    """A fleet larger than the device's grids, killed behind a checkpoint, resumes: the losses of `cpu`."""
+    (tmp_path / "spec.ini").write_text(MIXTURES)
+    assert sweep("cpu", "cpu").returncode == 0
+    command = [BUILD / "eabench_ptx", "sweep", tmp_path / "spec.ini", "--backend", "cuda", "--out", tmp_path / "cuda",
+               "--fleet", "8", "--checkpoint-every", "0.001"]
+    device = {"EAB_PTX_MEMORY_MIB": str(MEMORY_MIB), "EAB_PTX_GRID": "5x2"}
+    with subprocess.Popen(command, env={**os.environ, **device}, stdout=subprocess.DEVNULL) as process:
+        while not list(tmp_path.glob("cuda/checkpoints/*.ckpt")) and process.poll() is None:
+            time.sleep(0.01)
+        process.kill()
+    assert process.returncode == -9 and not (tmp_path / "cuda" / "DONE").exists()
+    done = sweep("cuda", "cuda", "--fleet", "8", "--checkpoint-every", "0.001", EAB_PTX_GRID="5x2")
+    assert done.returncode == 0 and not done.findings, done.stderr
+    assert "resum" in done.stderr + done.stdout
+    expect_same(tmp_path / "cuda", tmp_path / "cpu", 1e-4, rows=4 * (1 + 2) + 4 * (1 + 3))
 
 
 @pytest.mark.parametrize("fault", ["200", "200 for good"])

@@ -32,7 +32,7 @@ cudaError_t cudaGetDeviceProperties(cudaDeviceProp *properties, int device) {
     properties->maxThreadsPerBlock = 1024;
     properties->maxThreadsPerMultiProcessor = 2048;
     properties->maxBlocksPerMultiProcessor = 32;
-    const int block[3] = {1024, 1024, 64}, grid[3] = {0x7fffffff, 65535, 65535};
+    const int block[3] = {1024, 1024, 64}, grid[3] = {5, 2, 65535}; /* small, so that loops take more than one iteration */
     memcpy(properties->maxThreadsDim, block, sizeof block);
     memcpy(properties->maxGridSize, grid, sizeof grid);
     properties->major = 9;

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "planted.h"
+#include "../ptx/planted.h"
 
 static float *device(size_t bytes, bool written) {
     void *memory = nullptr;

@@ -39,6 +39,8 @@ static __global__ void memory(int pick, const float *x, float *y, float *unwritt
             case MISALIGNED_SHARED: *reinterpret_cast<float2 *>(tile + 1 + zero) = make_float2(1, 2); break;
             case UNWRITTEN_GLOBAL: sum += unwritten[zero]; break;
             case COPY_PAST_GLOBAL: memcpy(y + zero, x + 32, static_cast<size_t>(33 + zero) * sizeof(float)); break;
+            case SHIFT_LEFT: sum += static_cast<float>(pick << (32 + zero)); break;
+            case SHIFT_RIGHT: sum += static_cast<float>(reinterpret_cast<uintptr_t>(x) >> (64 + zero)); break;
             case UNWRITTEN_ADDED: unwritten[zero] += 1; break;
             default: break;
         }

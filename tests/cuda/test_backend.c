@@ -1,53 +1,11 @@
-/* The CUDA backend's own kernels, run by simt, against the float64 reference: what `eabench check` runs on a GPU. */
+/* Products through cuBLAS (the emulator's stand-in) in tf32, and the messages where a device cannot be used. */
 #include <criterion/criterion.h>
 #include <math.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "host/check/suite.h"
+#include "kernels/backend.h"
 #include "kernels/cuda/operations.h"
-
-static void report(void *context, const eab_check_operation *operation, const eab_check_shape *shape,
-                   const eab_check_result *result) {
-    int *reported = context;
-    ++*reported;
-    if (result->passed) return;
-    fprintf(stderr,
-            "%s: members %d, batch %d, context %d, d_model %d, heads %d, vocab %d, mechanism %d: error_ratio %g, %s\n",
-            operation->name, shape->members, shape->batch, shape->context, shape->d_model, shape->heads, shape->vocab,
-            shape->mechanism, result->error_ratio, result->reason);
-}
-
-static void check_under_seed(const char *seed) {
-    eab_device *device = NULL;
-    int failed = -1, reported = 0;
-    setenv("EAB_SIMT_SEED", seed, 1);
-    cr_assert_eq(eab_device_open("simt", 0, &device), 0, "%s", eab_last_error());
-    cr_assert_eq(eab_check_all(&device, NULL, report, &reported, &failed), 0, "%s", eab_last_error());
-    cr_assert_eq(failed, 0, "%d of %d checks failed", failed, reported);
-    cr_assert_gt(reported, 0);
-    eab_device_close(device);
-}
-
-Test(backend, every_operation_agrees_with_the_reference, .timeout = 500) { check_under_seed("1"); }
-Test(backend, so_does_the_way_through_cublas, .timeout = 500) {
-    setenv("EAB_CUDA_PRODUCT", "cublas", 1);
-    check_under_seed("3");
-}
-Test(backend, under_another_schedule_too, .timeout = 500) { check_under_seed("2"); }
-
-/* One operation that fails is one miss: the others, on a device that was opened anew, are checked as ever. */
-Test(backend, a_check_outlives_a_fault, .timeout = 200) {
-    eab_device *device = NULL;
-    int failed = -1, reported = 0;
-    setenv("EAB_CUDA_FAULT_AFTER", "6", 1);
-    cr_assert_eq(eab_device_open("simt", 0, &device), 0, "%s", eab_last_error());
-    cr_assert_eq(eab_check_all(&device, "norm,loss", report, &reported, &failed), 0, "%s", eab_last_error());
-    cr_expect_eq(failed, 1);
-    cr_expect_gt(reported, 20);
-    eab_device_close(device);
-}
 
 /* c = a b of one member, with inputs rounded as the replacement for cuBLAS rounds them. */
 static void multiply(eab_precision precision, int32_t m, int32_t n, int32_t k, const float *a, const float *b,
@@ -57,7 +15,7 @@ static void multiply(eab_precision precision, int32_t m, int32_t n, int32_t k, c
     const size_t bytes[] = {(size_t)(m * k) * 4, (size_t)(k * n) * 4, (size_t)(m * n) * 4};
     const float *const from[] = {a, b};
     setenv("EAB_CUDA_PRODUCT", "cublas", 1);
-    cr_assert_eq(eab_device_open("simt", 0, &device), 0, "%s", eab_last_error());
+    cr_assert_eq(eab_device_open("cuda", 0, &device), 0, "%s", eab_last_error());
     for (int i = 0; i < 3; i++) cr_assert_eq(device->backend->allocate(device, bytes[i], &on_device[i]), 0);
     for (int i = 0; i < 2; i++)
         cr_assert_eq(device->backend->upload(device, on_device[i], from[i], bytes[i]), 0, "%s", eab_last_error());

@@ -1,4 +1,4 @@
-/* The device's generator (kernels/cuda/generate.cu), run by simt, against the processor's, for every family: the same
+/* The device's generator (kernels/cuda/generate.cu) against the processor's, for every family: the same
  * tokens, targets and counts, bit for bit, on levels that a fleet may hold side by side. */
 #include <criterion/criterion.h>
 #include <string.h>
@@ -35,7 +35,7 @@ static void generate(const char *backend, const eab_generate_args *args, generat
 }
 
 Test(generate, every_family_gives_the_same_bits, .timeout = 300) {
-    static generated cpu, simt;
+    static generated cpu, cuda;
     for (int family = 0; family < eab_task_count(); family++)
         for (uint32_t round = 0; round < 6; round++) {
             const int32_t context = round < 3 ? 24 : MAX_CONTEXT;
@@ -57,13 +57,13 @@ Test(generate, every_family_gives_the_same_bits, .timeout = 300) {
                                             .stream = round % 3,
                                             .first_index = (1ull << 33) * round + 11};
             generate("cpu", &args, &cpu);
-            generate("simt", &args, &simt);
+            generate("cuda", &args, &cuda);
             const char *name = eab_task_at(family)->name;
-            cr_expect_arr_eq(simt.inputs, cpu.inputs, sizeof cpu.inputs, "%s: inputs", name);
-            cr_expect_arr_eq(simt.targets, cpu.targets, sizeof cpu.targets, "%s: targets", name);
+            cr_expect_arr_eq(cuda.inputs, cpu.inputs, sizeof cpu.inputs, "%s: inputs", name);
+            cr_expect_arr_eq(cuda.targets, cpu.targets, sizeof cpu.targets, "%s: targets", name);
             for (int member = 0; member < MEMBERS; member++) {
-                cr_expect_eq(simt.counts[member], cpu.counts[member], "%s: %lld determined", name,
-                             (long long)simt.counts[member]);
+                cr_expect_eq(cuda.counts[member], cpu.counts[member], "%s: %lld determined", name,
+                             (long long)cuda.counts[member]);
                 cr_expect_geq(cpu.counts[member], BATCH, "%s: %lld determined in %d sequences", name,
                               (long long)cpu.counts[member], BATCH);
             }

@@ -1,4 +1,4 @@
-/* Unfused attention between its products (kernels/cuda/scores_unfused.cu), run by simt, against the same formulas in
+/* Unfused attention between its products (kernels/cuda/scores_unfused.cu) against the same formulas in
  * float64; the processor's code, which has been held against the reference, says what error float32 has. */
 #include <criterion/criterion.h>
 #include <math.h>
@@ -24,7 +24,7 @@ typedef struct {
     size_t count;
     float *scores, *dweights;    /* inputs */
     double *weights, *gradient;  /* in float64 */
-    float *tested[2], *plain[2]; /* weights and gradient: simt, cpu */
+    float *tested[2], *plain[2]; /* weights and gradient: cuda, cpu */
 } solution;
 
 static float *new_floats(size_t count) {
@@ -128,7 +128,7 @@ static void check(const scores_case *c) {
         s.dweights[i] = (float)(eab_random_word(&random) >> 8) * 0x1p-23f - 1;
     }
     solve(c, (double)scale, slopes, &s);
-    run("simt", c, &args, &s, s.tested);
+    run("cuda", c, &args, &s, s.tested);
     run("cpu", c, &args, &s, s.plain);
     const double weights = error_ratio(&s, s.weights, s.tested[0], s.plain[0]);
     const double gradient = error_ratio(&s, s.gradient, s.tested[1], s.plain[1]);

@@ -25,7 +25,9 @@ enum planted_memory {
     UNWRITTEN_GLOBAL,
     COPY_PAST_GLOBAL,
     UNWRITTEN_ADDED,
-    UNWRITTEN_LAST_BLOCK
+    UNWRITTEN_LAST_BLOCK,
+    SHIFT_LEFT,
+    SHIFT_RIGHT
 };
 int planted_memory(cudaStream_t stream, int pick, const float *x, float *y, float *unwritten, const float *host);
 

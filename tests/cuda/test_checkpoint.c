@@ -1,5 +1,5 @@
-/* Training in parts on the CUDA backend's own kernels, run by simt: the bits of training in one, with recorded steps,
- * and with members that leave between checkpoints. */
+/* Training in parts on the CUDA backend: the bits of training in one, with recorded steps, and with members that leave
+ * between checkpoints. */
 #include <criterion/criterion.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,11 +15,11 @@ static void expect_parts_are_the_whole(const eab_config *configs, int calls) {
     eab_cell_result whole[MEMBERS], parts[MEMBERS];
     cr_assert(mkdtemp(folder));
     snprintf(path, sizeof path, "%s/fleet.ckpt", folder);
-    train_in_parts("simt", 0, 1e6, NULL, MEMBERS, configs, whole);
-    const interrupted_story story = train_in_parts("simt", calls, 1e6, path, MEMBERS, configs, parts);
+    train_in_parts("cuda", 0, 1e6, NULL, MEMBERS, configs, whole);
+    const interrupted_story story = train_in_parts("cuda", calls, 1e6, path, MEMBERS, configs, parts);
     cr_expect_gt(story.parts, 2, "%d parts", story.parts);
     cr_expect_eq(story.notes, 0, "%s", story.note);
-    for (int i = 0; i < MEMBERS; i++) expect_same_bits(&parts[i], &whole[i], "simt");
+    for (int i = 0; i < MEMBERS; i++) expect_same_bits(&parts[i], &whole[i], "cuda");
     free_curves(parts, MEMBERS);
     free_curves(whole, MEMBERS);
     unlink(path);
