@@ -9,7 +9,7 @@ import pandas as pd
 
 from . import stats
 from .pool import MIXTURE, RESULTS, count_diverged_as_chance, mechanisms_of, mixture_cells
-from .tables import MEASURED, Run
+from .tables import MEASURED, Run, count_marks, slowed
 
 KEY = ["cell", "task", "level"]  # without the backend, so that a cell on a GPU is compared with the same on a CPU
 SIGNIFICANT = 0.05
@@ -162,7 +162,7 @@ def compare_statistical(pairs: pd.DataFrame, tolerance: float) -> list[Finding]:
 
 
 def compare_throughput(base: Run, new: Run, tolerance: float, judged: bool) -> list[Finding]:
-    """Ratio of the medians of tokens_per_s per mechanism, over the cells that both runs measured."""
+    """Ratio of the medians of tokens_per_s per mechanism, over the cells that both runs measured undisturbed."""
     tables = [run.throughput[run.throughput["tokens_per_s"].notna()].drop_duplicates(KEY, keep="last")
               if len(run.throughput) else run.throughput for run in (base, new)]
     if tables[0].empty:
@@ -175,15 +175,23 @@ def compare_throughput(base: Run, new: Run, tolerance: float, judged: bool) -> l
             findings.append(Finding("missing", "tokens_per_s", mechanism, fails=judged, note="no cell with a "
                                     "throughput in both runs (--no-throughput leaves the speed out)"))
             continue
+        disturbed = slowed(cells, "marks_base") | slowed(cells, "marks_new")
+        marks = (cells["marks_base"] + " " + cells["marks_new"])[disturbed].map(lambda text: " ".join(
+            mark for mark in ("busy", "stopped") if mark in text.split()))
+        fair = not disturbed.all()
+        if fair:
+            cells = cells[~disturbed]
         before, after = float(cells["tokens_per_s_base"].median()), float(cells["tokens_per_s_new"].median())
         ratio = after / before if before > 0 else math.nan
         finding = Finding("same", "tokens_per_s", mechanism, f"{before:.0f}", f"{after:.0f}", f"{ratio:.3f}x",
                           f"{len(cells)} cells, tolerance {100 * tolerance:g}%")
+        if disturbed.any():
+            finding.note += f"; {count_marks(marks)}, not judged"
         if not judged:
             finding.note += "; not judged, the runs are from different machines"
-        elif ratio < 1 - tolerance:
+        elif fair and ratio < 1 - tolerance:
             finding.verdict, finding.fails = "worse", True
-        elif ratio > 1 + tolerance:
+        elif fair and ratio > 1 + tolerance:
             finding.verdict = "better"
         findings.append(finding)
     return findings

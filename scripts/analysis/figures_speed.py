@@ -9,7 +9,8 @@ from matplotlib.ticker import FuncFormatter
 
 from .pool import mechanisms_of
 from .style import Looks, Plot, label
-from .summary import median
+from .summary import median, undisturbed
+from .tables import slowed
 
 MOST_DOTS = 300  # per mechanism; for more cells so many quantiles are drawn
 
@@ -30,15 +31,17 @@ def throughput_plot(name: str, configuration: str, rows: pd.DataFrame, looks: Lo
     panels = figure.subplots(1, len(shown), squeeze=False, sharey=True)[0]
     for panel, (column, text, form) in zip(panels, shown):
         for position, mechanism in enumerate(names):
-            values = rows.loc[rows["mechanism"] == mechanism, column].dropna().to_numpy()
-            if len(values) == 0:
+            cells = rows[(rows["mechanism"] == mechanism) & rows[column].notna()]
+            if cells.empty:
                 continue
+            values, hollow = cells[column].to_numpy(), slowed(cells).to_numpy()
             if len(values) > MOST_DOTS:
-                values = np.quantile(values, np.linspace(0, 1, MOST_DOTS))
-            height = position + np.linspace(-0.22, 0.22, len(values)) if len(values) > 1 else [position]
-            panel.plot(values, height, linestyle="none", marker=looks.marker(mechanism), markersize=4, alpha=0.4,
-                       color=looks.colour(mechanism), markeredgewidth=0)
-            panel.plot([np.median(values)] * 2, [position - 0.34, position + 0.34], color=looks.colour(mechanism),
+                values, hollow = np.quantile(values, np.linspace(0, 1, MOST_DOTS)), np.zeros(MOST_DOTS, dtype=bool)
+            height = position + (np.linspace(-0.22, 0.22, len(values)) if len(values) > 1 else np.zeros(1))
+            for dots, look in ((~hollow, {"markeredgewidth": 0}), (hollow, {"markerfacecolor": "none"})):
+                panel.plot(values[dots], height[dots], linestyle="none", marker=looks.marker(mechanism), markersize=4,
+                           alpha=0.4, color=looks.colour(mechanism), **look)
+            panel.plot([float(undisturbed(cells)[column].median())] * 2, [position - 0.34, position + 0.34], color=looks.colour(mechanism),
                        linewidth=2.6, solid_capstyle="butt")
         panel.set_xlim(0, 1.08 * float(rows[column].max()) or 1)
         panel.xaxis.set_major_formatter(FuncFormatter(form))
@@ -49,14 +52,16 @@ def throughput_plot(name: str, configuration: str, rows: pd.DataFrame, looks: Lo
     panels[0].set_ylim(len(names) - 0.4, -0.6)
     phrases = []
     for mechanism in names:
-        cells = rows[rows["mechanism"] == mechanism]
+        cells = undisturbed(rows[rows["mechanism"] == mechanism])
         share = median(cells["peak_fraction"])
         peak = f", {100 * share:.1f}% of the peak" if share == share else ""
         phrases.append(f"{label(mechanism)}: {_si(cells['tokens_per_s'].median())} tokens/s{peak}")
     few = rows.groupby("mechanism").size().max() <= MOST_DOTS
     dots = "A dot is one cell" if few else f"Dots are {MOST_DOTS} quantiles"
+    if slowed(rows).any():
+        dots += " (hollow: busy or stopped, and not in the median where there are others)"
     words = f"{dots}, the bar is the median. Medians: " + "; ".join(phrases) + "."
     columns = ["mechanism", "task", "level", "seed", "lr", "backend", "device", "fleet", "workers", "tokens_per_s",
-               "fleet_tokens_per_s", "gflop_per_s", "peak_fraction"]
+               "fleet_tokens_per_s", "gflop_per_s", "peak_fraction", "other_cores", "steal_cores", "marks"]
     title = "Training throughput" + (f": {label(configuration, 90)}" if configuration else "")
     return Plot(name, title, words, figure, rows[columns])

@@ -23,6 +23,8 @@ RESULTS = ["status", "loss_nats", "validation_accuracy", "token_accuracy", "sequ
 # Options of initialisation and training, for which each mechanism may have its own value, as for the learning rate.
 OWN = ("scale", "qk_norm", "init_scale", "embedding_scale", "qk_init", "beta1", "beta2", "momentum", "weight_decay",
        "clip", "warmup", "schedule", "lr_final")
+# Runs that differ in one of these may round differently, which grows during training.
+ROUNDING = ("isa", "compiler", "flags")
 # Compared or averaged over, so they never make a setting.
 NOT_A_SETTING = ("mechanism", "lr", "seed")
 
@@ -53,7 +55,8 @@ class Pool:
 
 
 def pool_runs(runs: list[Run]) -> Pool:
-    """Merges the runs. Rows of one cell in several runs must agree, and become one."""
+    """Merges the runs. Rows of one cell in several runs become one; they must agree, unless the runs may round
+    differently: then the first run's row counts."""
     warnings = [warning for run in runs for warning in run.warnings]
     task_options = list(dict.fromkeys(name for run in runs for name in run.task_options))
     options = list(dict.fromkeys(name for run in runs for name in run.options))
@@ -66,7 +69,7 @@ def pool_runs(runs: list[Run]) -> Pool:
             common = LATER_OPTIONS["model"].get(name, LATER_OPTIONS["train"].get(name, ""))
             defaults = rows["task"].map({task: LATER_OPTIONS.get(task, {}).get(name, common) for task in tasks})
             rows[name] = rows[name].fillna(defaults) if name in rows else ""
-    rows, parts = _take_parts(_merge(rows, warnings))
+    rows, parts = _take_parts(_merge(rows, runs, warnings))
     parts = count_diverged_as_chance(parts[parts["status"].isin(MEASURED)].reset_index(drop=True))
     measured = rows["status"].isin(MEASURED) | abandoned(rows)
     left_out = rows[~measured].reset_index(drop=True)
@@ -109,12 +112,21 @@ def _take_parts(rows: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     return rows, parts.reset_index(drop=True)
 
 
-def _merge(rows: pd.DataFrame, warnings: list[str]) -> pd.DataFrame:
+def _rounding(base: Run, other: Run) -> str:
+    """How the two may round differently: 'isa avx512 and avx2'; '' if they must agree."""
+    pairs = [(name, base.environment.get(name, ""), other.environment.get(name, "")) for name in ROUNDING]
+    return ", ".join(f"{name} {first} and {second}" for name, first, second in pairs
+                     if first and second and first != second)
+
+
+def _merge(rows: pd.DataFrame, runs: list[Run], warnings: list[str]) -> pd.DataFrame:
     rows = rows.drop_duplicates(KEY + RESULTS)
     if not rows.duplicated(KEY).any():
         return rows.reset_index(drop=True)
     drop: list[int] = []
     replaced = 0
+    run_of = {str(run.path / "accuracy.csv"): run for run in runs}
+    rounded: dict[tuple[str, str, str], set[str]] = {}  # by what differs and by the two files: the cells
     for _, same in rows[rows.duplicated(KEY, keep=False)].groupby(KEY, sort=False):
         measured = same[same["status"].isin(MEASURED)]
         # A cell that failed in one run and was measured in another has a result.
@@ -124,11 +136,18 @@ def _merge(rows: pd.DataFrame, warnings: list[str]) -> pd.DataFrame:
         for _, other in keep.iloc[1:].iterrows():
             for name in RESULTS:
                 if first[name] != other[name] and not (pd.isna(first[name]) and pd.isna(other[name])):
+                    how = _rounding(run_of[first["_file"]], run_of[other["_file"]])
+                    if how:
+                        rounded.setdefault((how, first["_file"], other["_file"]), set()).add(first["cell"])
+                        break
                     raise DataError(
                         f"{other['_file']}:{other['_line']}: {name} of cell '{printable(first['cell'], 40)}' is "
                         f"{other[name]}, but {first[name]} in {first['_file']}:{first['_line']}; runs that are pooled "
                         "must agree (scripts/compare shows how they differ)")
         drop += [index for index in same.index if index != keep.index[0]]
+    for (how, shown, other), cells in rounded.items():
+        warnings.append(f"{len(cells)} cells differ between {shown} and {other}, which may round differently "
+                        f"({printable(how)}); the first is shown")
     if replaced:
         warnings.append(f"{replaced} cells failed in one run and were measured in another; the measured row is shown")
     return rows.drop(index=drop).reset_index(drop=True)
@@ -162,9 +181,9 @@ def count_diverged_as_chance(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def _pool_throughput(runs: list[Run], rows: pd.DataFrame) -> pd.DataFrame:
-    frames = [run.throughput for run in runs if len(run.throughput)]
+    frames = [run.throughput.assign(isa=run.environment.get("isa", "")) for run in runs if len(run.throughput)]
     if not frames:
-        return runs[0].throughput.iloc[:0]
+        return runs[0].throughput.iloc[:0].assign(isa="")
     table = pd.concat(frames, ignore_index=True).drop(columns="_line").drop_duplicates()
     return table[table["cell"].isin(set(rows["cell"])) & table["tokens_per_s"].notna()].reset_index(drop=True)
 

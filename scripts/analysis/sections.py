@@ -7,7 +7,7 @@ import pandas as pd
 from . import summary
 from .page import Row, Section, Table, data_table, heading, interval, number, text
 from .pool import BASELINE, MIXTURE, Group, Pool, abandoned, mechanisms_of, own_settings
-from .tables import Run, printable
+from .tables import Run, count_marks, printable
 
 ENVIRONMENT = ("version", "commit", "started", "backend", "device", "driver", "clocks", "cpu", "cores", "isa",
                "workers", "fleet", "os", "compiler", "flags", "libraries", "peak_gflop_per_s", "command")
@@ -208,13 +208,20 @@ def throughput(pool: Pool) -> Section:
     if not groups:
         section.paragraphs.append("No throughput was recorded for the cells shown.")
         return section
+    marks = pool.throughput["marks"]
+    if (marks != "").any():
+        section.findings.append(
+            f"{int((marks != '').sum())} of {_plural(len(marks), 'cell')} are marked: {count_marks(marks)}. busy: other "
+            "processes used the same cores; stopped: the process was stopped meanwhile; above_peak: faster than the "
+            "peak, measured twice. Medians and ranges leave out busy and stopped cells where there are others.")
+        section.warning = True
     table = Table("Medians over cells (tokens/s: trained input positions of one cell)",
-                  heading("configuration", "mechanism", "#cells", "#tokens/s", "#range", "#fleet tokens/s", "#GFLOP/s",
+                  heading("configuration", "mechanism", "#cells", "#marked", "#tokens/s", "#range", "#fleet tokens/s", "#GFLOP/s",
                           "#of peak", "#range of peak"), [])
     for label, rows in groups:
         for row in summary.throughput_table(label, rows).itertuples():
             table.rows.append(Row([
-                text(label or "all cells"), text(row.mechanism), number(row.cells, ".0f"),
+                text(label or "all cells"), text(row.mechanism), number(row.cells, ".0f"), number(row.marked, ".0f"),
                 number(row.tokens_per_s, ",.0f"), interval(row.tokens_per_s_min, row.tokens_per_s_max, ",.0f"),
                 number(row.fleet_tokens_per_s, ",.0f"), number(row.gflop_per_s, ".2f"),
                 number(row.peak_fraction, ".1%"), interval(row.peak_fraction_min, row.peak_fraction_max, ".1%")]))

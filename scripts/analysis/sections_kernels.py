@@ -8,6 +8,7 @@ import pandas as pd
 
 from .figures_kernels import OURS
 from .page import Cell, Row, Section, Table, data_table, heading, interval, number, text
+from .tables import count_marks
 from .tables_more import as_number
 
 MOST_ROWS = 2000
@@ -120,6 +121,12 @@ def kernel_section(kernels: pd.DataFrame) -> Section:
     if throttled:
         section.findings.append(f"{throttled} points were measured while the clock was throttled: do not compare them.")
         section.warning = True
+    if (ok["marks"] != "").any():
+        section.findings.append(
+            f"{int((ok['marks'] != '').sum())} points are marked: {count_marks(ok['marks'])}. busy: other processes "
+            "used the cores during the point or its roof, so do not compare it; cached: above the roof of the memory, "
+            "as its operands were in a cache; above_roof: above a roof, measured twice.")
+        section.warning = section.warning or bool(ok["marks"].str.contains("busy|above_roof").any())
     wide = int((ok["error_ratio"] > 3).sum())
     if wide:
         section.findings.append(f"{wide} points have an error_ratio above 3, the bound for gradients.")

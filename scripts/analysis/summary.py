@@ -8,6 +8,7 @@ import pandas as pd
 
 from . import stats
 from .pool import BASELINE, Group, levels_of, mechanisms_of
+from .tables import slowed
 
 
 def at_best_rate(group: Group) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -129,7 +130,7 @@ def verdict(row: object) -> str:
     return "higher" if row.low > 0 else "lower" if row.high < 0 else "no clear difference"
 
 
-THROUGHPUT_SETTING = ["backend", "device", "dtype", "layers", "d_model", "heads", "context", "batch", "fleet",
+THROUGHPUT_SETTING = ["backend", "device", "isa", "dtype", "layers", "d_model", "heads", "context", "batch", "fleet",
                       "workers"]
 
 
@@ -151,12 +152,20 @@ def median(values: pd.Series) -> float:
     return float(values.median()) if values.notna().any() else math.nan
 
 
+def undisturbed(rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows that were not measured on a busy machine or while stopped; all of them if there are no others."""
+    kept = rows[~slowed(rows)]
+    return kept if len(kept) else rows
+
+
 def throughput_table(label: str, rows: pd.DataFrame) -> pd.DataFrame:
     table: list[dict[str, object]] = []
     for mechanism in mechanisms_of(rows):
-        cells = rows[rows["mechanism"] == mechanism]
+        every = rows[rows["mechanism"] == mechanism]
+        cells = undisturbed(every)
         speed, share = cells["tokens_per_s"], cells["peak_fraction"]
-        table.append({"configuration": label, "mechanism": mechanism, "cells": len(cells),
+        table.append({"configuration": label, "mechanism": mechanism, "cells": len(every),
+                      "marked": int((every["marks"] != "").sum()),
                       "tokens_per_s": median(speed), "tokens_per_s_min": speed.min(), "tokens_per_s_max": speed.max(),
                       "fleet_tokens_per_s": median(cells["fleet_tokens_per_s"]),
                       "gflop_per_s": median(cells["gflop_per_s"]),

@@ -37,6 +37,8 @@ THROUGHPUT_COUNTS = ("train_s", "wall_s", "tokens_per_s", "fleet_tokens_per_s", 
                      "peak_gflop_per_s", "peak_fraction", "memory_bytes")
 THROUGHPUT_SHAPE = ("layers", "d_model", "heads", "context", "batch", "fleet", "workers")
 THROUGHPUT_REQUIRED = (*THROUGHPUT_TEXT, *THROUGHPUT_COUNTS, *THROUGHPUT_SHAPE, "seed", "lr")
+THROUGHPUT_LATER = ("other_cores", "steal_cores", "marks")  # older tables lack them
+SLOWED = r"\b(?:busy|stopped)\b"  # the marks of rows whose speed is not that of the code
 
 # Python's float() also accepts 'nan', 'inf', '1_0' and digits of other scripts, which eabench never writes.
 NUMBER = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
@@ -228,14 +230,28 @@ def read_accuracy(path: Path, limit_mb: int = DEFAULT_LIMIT_MB) -> tuple[pd.Data
 
 def read_throughput(path: Path, limit_mb: int = DEFAULT_LIMIT_MB) -> tuple[pd.DataFrame, list[str]]:
     frame, warnings = read_csv(path, THROUGHPUT_REQUIRED, limit_mb)
+    for name in THROUGHPUT_LATER:
+        if name not in frame:
+            frame[name] = ""
     check = Checker(path, frame)
     for name in ("cell", "mechanism"):
         check.text(name)
-    for name in ("backend", "device", "dtype", "task", "level", *THROUGHPUT_SHAPE):
+    for name in ("backend", "device", "dtype", "task", "level", "marks", *THROUGHPUT_SHAPE):
         check.text(name, needed=False)
-    for name in (*THROUGHPUT_COUNTS, "seed", "lr"):
+    for name in (*THROUGHPUT_COUNTS, "other_cores", "steal_cores", "seed", "lr"):
         check.number(name, 0)
     return frame, warnings
+
+
+def slowed(rows: pd.DataFrame, column: str = "marks") -> pd.Series:
+    """Which rows were measured on a busy machine or while the process was stopped."""
+    return rows[column].str.contains(SLOWED).astype(bool)
+
+
+def count_marks(marks: pd.Series) -> str:
+    """'2 busy, 1 stopped'; '' without marks."""
+    counts = marks.str.split().explode().value_counts().sort_index()
+    return ", ".join(f"{count} {mark}" for mark, count in counts.items())
 
 
 def read_manifest(path: Path) -> dict[str, dict[str, str]]:
@@ -276,7 +292,7 @@ def read_run(path: Path, limit_mb: int = DEFAULT_LIMIT_MB, speeds_only: bool = F
         raise DataError(f"{table}: no such file; a RUN is a folder that eabench sweep wrote")
     else:
         accuracy, task_options, options, warnings = read_accuracy(table, limit_mb)
-    run = Run(path, accuracy, pd.DataFrame({name: pd.Series(dtype=object) for name in THROUGHPUT_REQUIRED}),
+    run = Run(path, accuracy, pd.DataFrame({name: pd.Series(dtype=object) for name in (*THROUGHPUT_REQUIRED, *THROUGHPUT_LATER)}),
               task_options=task_options, options=options, warnings=warnings)
     if (path / "throughput.csv").exists():
         run.throughput, more = read_throughput(path / "throughput.csv", limit_mb)

@@ -42,19 +42,19 @@ class More:
 
 def _kernels(path: Path, limit_mb: int) -> tuple[pd.DataFrame, list[str]]:
     frame, warnings = read_csv(path, KERNEL_REQUIRED, limit_mb)
-    for name in (*KERNEL_KEY, *KERNEL_NUMBERS, "reason", "throttled"):
+    for name in (*KERNEL_KEY, *KERNEL_NUMBERS, "reason", "throttled", "marks"):
         if name not in frame:
             frame[name] = ""
     check = Checker(path, frame)
     for name in KERNEL_TEXT:
         check.text(name)
-    for name in (*KERNEL_KEY, "reason", "throttled"):
+    for name in (*KERNEL_KEY, "reason", "throttled", "marks"):
         check.text(name, needed=False)
     for name in KERNEL_NUMBERS:
         check.number(name, 0)
     for name in ("batch", "heads", "context", "head_dim"):
         frame[name] = frame[name].map(canonical)
-    return frame[[*KERNEL_KEY, "status", "reason", "throttled", *KERNEL_NUMBERS]], warnings
+    return frame[[*KERNEL_KEY, "status", "reason", "throttled", "marks", *KERNEL_NUMBERS]], warnings
 
 
 def _ratios(path: Path, limit_mb: int) -> tuple[pd.DataFrame, list[str]]:
@@ -106,17 +106,19 @@ def is_bench(path: Path) -> bool:
 def read_more(paths: list[Path], limit_mb: int = DEFAULT_LIMIT_MB) -> More:
     frames: dict[str, list[pd.DataFrame]] = {name: [] for name in FILES}
     more = More(*(pd.DataFrame(columns=list(columns)) for columns in (
-        (*KERNEL_KEY, "status", "reason", "throttled", *KERNEL_NUMBERS), (*RATIO_REQUIRED, "low", "high"),
+        (*KERNEL_KEY, "status", "reason", "throttled", "marks", *KERNEL_NUMBERS), (*RATIO_REQUIRED, "low", "high"),
         CURVE_REQUIRED, GEOMETRY_REQUIRED)))
     for path in dict.fromkeys(paths):
         for name, read in READERS.items():
             if (path / name).exists():
                 frame, warnings = read(path / name, limit_mb)
                 more.warnings += warnings
+                if "cell" in frame:  # of a cell in several runs the first counts, as in the pool
+                    frame = frame[~frame["cell"].isin({cell for part in frames[name] for cell in part["cell"]})]
                 if len(frame):
                     frames[name].append(frame)
         if (path / "geometry").is_dir():
-            more.maps.update({file.stem: file for file in sorted((path / "geometry").glob("*.safetensors"))})
+            more.maps = {**{file.stem: file for file in sorted((path / "geometry").glob("*.safetensors"))}, **more.maps}
     for name, parts in frames.items():
         if parts:
             setattr(more, name.removesuffix(".csv"),

@@ -105,7 +105,8 @@ def kernel_rows(pairs: list[dict], ours: list[dict]) -> tuple[list[str], list[di
             rows.append(measured[-1])
             continue
         samples = sum(int(row["samples"]) for row in good)
-        own = {**good[0], "samples": samples, "throttled": max(row["throttled"] for row in good)}
+        own = {**good[0], "samples": samples, "throttled": max(row["throttled"] for row in good),
+               "marks": " ".join(sorted({mark for row in good for mark in row.get("marks", "").split()}))}
         for name in (*times, "tflop_per_s", "gbyte_per_s", "roof_fraction", "median_error"):
             known = [row for row in good if row[name]]
             own[name] = number(_median(known, name)) if known else ""
@@ -115,7 +116,7 @@ def kernel_rows(pairs: list[dict], ours: list[dict]) -> tuple[list[str], list[di
             group = [pair for pair in mine if pair["implementation"] == implementation]
             theirs = [pair for pair in group if pair["status"] == "ok"]
             row = {**own, "implementation": implementation, "memory_bytes": "", "error_ratio": "", "throttled": "",
-                   "median_error": ""}
+                   "marks": "", "median_error": ""}
             if theirs:
                 row.update({name: number(_median(theirs, "theirs_" + name[5:].replace("median_", "")))
                             for name in times})
@@ -155,7 +156,7 @@ def throughput_rows(ratios: list[dict], ours: list[dict]) -> tuple[list[str], li
             gflop = fleet_rate * float(template["flop_per_token"]) / 1e9
             peak = peaks[template["device"]] or math.nan
             rows.append({**template, "peak_gflop_per_s": number(peak), "implementation": name, "fleet": fleet,
-                         "train_s": "", "wall_s": "", "memory_bytes": "",
+                         "train_s": "", "wall_s": "", "memory_bytes": "", "other_cores": "", "steal_cores": "", "marks": "",
                          "tokens_per_s": number(fleet_rate / int(fleet)), "fleet_tokens_per_s": number(fleet_rate),
                          "gflop_per_s": number(gflop), "peak_fraction": number(gflop / peak)})
     return columns, rows

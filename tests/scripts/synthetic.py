@@ -19,6 +19,7 @@ THROUGHPUT_HEADER = (
     "cell,backend,device,dtype,mechanism,task,level,layers,d_model,heads,context,batch,seed,lr,fleet,workers,train_s,"
     "wall_s,tokens_per_s,fleet_tokens_per_s,flop_per_token,gflop_per_s,peak_gflop_per_s,peak_fraction,"
     "memory_bytes").split(",")
+THROUGHPUT_LATER = ("other_cores", "steal_cores", "marks")
 DEFAULTS = dict(
     status="ok", reason="", backend="cpu", dtype="float32", task="recurrence", a=1, b=1, layers=1, d_model=32, heads=4,
     mlp_ratio=4, context=24, position="alibi", alibi_span=4, norm="layer", activation="relu", bias="on",
@@ -56,14 +57,14 @@ def row(basis: int = 8, delay: int = 2, axes: dict[str, str] | None = None, **ch
     return cell
 
 
-def speed(cell: dict[str, object], tokens_per_s: float = 700e3) -> dict[str, object]:
+def speed(cell: dict[str, object], tokens_per_s: float = 700e3, **changes: object) -> dict[str, object]:
     """The row of throughput.csv that belongs to a row of accuracy.csv."""
     gflop = tokens_per_s * 80e3 / 1e9
     return {**{name: cell[name] for name in THROUGHPUT_HEADER if name in cell}, "device": ENVIRONMENT["device"],
             "fleet": 1, "workers": 2, "train_s": round(2304000 / tokens_per_s, 3), "wall_s": 3.6,
             "tokens_per_s": round(tokens_per_s), "fleet_tokens_per_s": round(tokens_per_s), "flop_per_token": 80000,
             "gflop_per_s": round(gflop, 3), "peak_gflop_per_s": 61.5, "peak_fraction": round(gflop / 61.5, 4),
-            "memory_bytes": 3 << 20}
+            "memory_bytes": 3 << 20, **changes}
 
 
 def sweep(levels: Iterable[tuple[int, int]] = QUICK_LEVELS, mechanisms: Iterable[str] = ("dpa", "ea", "ea-scaled"),
@@ -105,7 +106,8 @@ def write_run(folder: Path, rows: list[dict[str, object]], speeds: list[dict[str
         speeds = [speed(cell, 700e3 + 1e4 * (index % 7) + {"ea": 2e4}.get(str(cell["mechanism"]), 0))
                   for index, cell in enumerate(rows) if cell["status"] == "ok"]
     write_csv(folder / "accuracy.csv", ACCURACY_HEADER, rows)
-    write_csv(folder / "throughput.csv", THROUGHPUT_HEADER, speeds)
+    later = [name for name in THROUGHPUT_LATER if any(name in cell for cell in speeds)]  # else: an older table
+    write_csv(folder / "throughput.csv", [*THROUGHPUT_HEADER, *later], speeds)
     known = {**ENVIRONMENT, **environment}
     (folder / "manifest.ini").write_text(
         "[task recurrence low]\nbasis = 4, 8\ndelay = 3, 4\n[model]\nheads = 4\n[train]\nmechanism = dpa, ea\n"

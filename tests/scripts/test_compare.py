@@ -160,6 +160,27 @@ def test_throughput(make_run: Make, capsys: pytest.CaptureFixture[str]) -> None:
     assert compared(0.1, "--throughput-tolerance", "20", cpu="Another CPU")[0] == 1
 
 
+def test_busy_and_stopped_cells_are_not_judged(make_run: Make, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [row(seed=seed) for seed in (1, 2, 3)]
+    a = make_run(rows, "a", speeds=[speed(cell, 1000) for cell in rows])  # an older table, without marks
+
+    def compared(*cells: tuple[float, str]) -> tuple[int, str]:
+        speeds = [speed(cell, tokens, marks=marks, other_cores=1.5, steal_cores="")
+                  for cell, (tokens, marks) in zip(rows, cells)]
+        run = make_run(rows, "b", speeds=speeds)
+        code, lines = run_compare(capsys, a, run, "--throughput-tolerance", "20")
+        assert run_compare(capsys, run, a, "--throughput-tolerance", "20")[0] == 0  # as BASE, too
+        return code, next(line for line in lines if "tokens_per_s" in line)
+
+    code, line = compared((500, "busy"), (400, "busy stopped"), (300, "stopped"))
+    assert code == 0 and line.startswith("same ") and "0.400x" in line
+    assert line.endswith("3 cells, tolerance 20%; 2 busy, 2 stopped, not judged")
+    code, line = compared((300, "busy"), (1000, ""), (1000, "above_peak"))
+    assert code == 0 and "1.000x" in line and line.endswith("2 cells, tolerance 20%; 1 busy, not judged")
+    code, line = compared((1000, "busy"), (500, ""), (500, "above_peak"))
+    assert code == 1 and line.startswith("worse") and "0.500x" in line
+
+
 def test_missing_throughput(make_run: Make, capsys: pytest.CaptureFixture[str]) -> None:
     rows = [row()]
     a, b = make_run(rows, "a"), make_run(rows, "b", speeds=[])

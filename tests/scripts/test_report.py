@@ -23,8 +23,10 @@ from analysis.page import number
 from analysis.plain_csv import csv_text
 from analysis.pool import Group, pool_runs
 from analysis.style import KNOWN, Looks, inline_svg, slug
+from analysis.summary import throughput_groups, throughput_table
 from analysis.tables import DataError, read_run
-from synthetic import row, speed, sweep, write_run
+from analysis.tables_more import read_more
+from synthetic import curves, row, speed, sweep, write_csv, write_run
 
 Make = Callable[..., Path]
 ROOT = Path(__file__).resolve().parents[2]
@@ -296,6 +298,47 @@ def test_runs_are_pooled(make_run: Make, capsys: pytest.CaptureFixture[str]) -> 
         cell["backend"] = "cuda"
     groups = groups_of(two, make_run(changed, "four"))
     assert [group.setting for group in groups] == ["backend=cpu", "backend=cuda"]
+
+
+def test_runs_that_round_differently_are_pooled_with_a_note(make_run: Make, tmp_path: Path) -> None:
+    rows = [row(8, delay, mechanism=name, seed=seed, token_accuracy=0.5) for delay in (2, 3) for name in ("dpa", "ea")
+            for seed in (1, 2)]
+    changed = [{**cell, "token_accuracy": 0.501} if cell["seed"] == 2 else dict(cell) for cell in rows]
+    one = make_run(rows, "one", isa="avx512", speeds=[speed(cell, 1000) for cell in rows])
+    two = make_run(changed, "two", isa="avx2", speeds=[speed(cell, 500) for cell in rows])
+    for run, cells in ((one, rows), (two, changed)):
+        write_csv(run / "curves.csv", ["cell", "step", "loss_nats", "validation_accuracy"],
+                  [{**point, "loss_nats": 1 if run == one else 2} for point in curves(cells)])
+    pool = pool_runs([read_run(one), read_run(two)])
+    assert len(pool.rows) == len(rows) and set(pool.rows["token_accuracy"]) == {0.5}  # the first run's
+    note, = pool.warnings
+    assert "4 cells differ" in note and "isa avx512 and avx2" in note and "one/accuracy.csv" in note
+    # Speeds are not averaged over the two levels, and a cell has one learning curve.
+    assert [label for label, _ in throughput_groups(pool.throughput)] == ["isa=avx2", "isa=avx512"]
+    assert set(read_more([one, two]).curves["loss_nats"]) == {1}
+    for same in ({"isa": "avx512"}, {"isa": ""}, {"isa": "avx512", "version": "0.2.0"}):
+        three = make_run(changed, "three", **same)
+        with pytest.raises(DataError, match="runs that are pooled must agree"):
+            pool_runs([read_run(one), read_run(three)])
+    assert report.main([str(one), str(two), "--out", str(tmp_path / "out")]) == 0
+    assert "4 cells differ between" in (tmp_path / "out/report.html").read_text(encoding="utf-8")
+
+
+def test_marked_cells_are_shown_and_do_not_count(make_run: Make) -> None:
+    rows = [row(mechanism=name, seed=seed) for seed in (1, 2, 3, 4) for name in ("dpa", "ea")]
+    marks = {1: "busy", 2: "stopped", 3: "above_peak", 4: ""}
+    speeds = [speed(cell, 1000 * int(str(cell["seed"])),
+                    marks=marks[int(str(cell["seed"]))] if cell["mechanism"] == "ea" else "busy stopped",
+                    other_cores=0.5, steal_cores=0) for cell in rows]
+    run = make_run(rows, speeds=speeds)
+    dpa, ea = throughput_table("", pool_runs([read_run(run)]).throughput).to_dict("records")
+    assert (ea["cells"], ea["marked"], ea["tokens_per_s"], ea["tokens_per_s_min"]) == (4, 3, 3500, 3000)
+    assert (dpa["cells"], dpa["marked"], dpa["tokens_per_s"]) == (4, 4, 2500), "no other cells"
+    page, _ = render(run)
+    assert "7 of 8 cells are marked: 1 above_peak, 5 busy, 5 stopped." in page.text
+    assert "hollow: busy or stopped" in page.text
+    table = (run / "plots/throughput.csv").read_text(encoding="utf-8").splitlines()
+    assert table[0].endswith(",other_cores,steal_cores,marks") and table[1].endswith(",0.5,0,busy stopped")
 
 
 def test_a_measured_cell_replaces_a_failed_one(make_run: Make) -> None:

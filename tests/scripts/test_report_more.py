@@ -55,7 +55,7 @@ def bench(tmp_path: Path, rows: list[dict[str, object]], name: str = "bench") ->
 
 def test_a_bench_folder_gives_rooflines_and_curves(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     lost = kernel(status="oom", reason="<b>8 GiB needed</b>", time_median_us="", tflop_per_s="", context=65536)
-    run = bench(tmp_path, [*kernels(), lost, kernel(context=128, throttled=1)])
+    run = bench(tmp_path, [*kernels(), lost, kernel(context=128, throttled=1)])  # no column marks: an older table
     html = page(run)
     assert names(run) == {"roofline-cpu-synthetic-cpu-float32", "speed-attention-forward", "speed-attention-backward"}
     assert "0.25 TFLOP/s, 20 GB/s" in html and "&lt;b&gt;8 GiB needed" in html and "<b>8 GiB" not in html
@@ -63,6 +63,15 @@ def test_a_bench_folder_gives_rooflines_and_curves(tmp_path: Path, capsys: pytes
     assert "The verdicts" not in html and not (run / "claims.csv").exists()
     assert compare.main([str(run), str(run)]) == 2  # a folder of bench has no accuracies to compare
     assert "accuracy.csv: no such file" in capsys.readouterr().err
+
+
+def test_marked_points_are_shown(tmp_path: Path) -> None:
+    marked = [{**point, "marks": ("busy", "", "cached", "busy above_roof")[index % 4]}
+              for index, point in enumerate(kernels())]
+    write_csv(tmp_path / "kernels.csv", [*KERNEL_HEADER, "marks"], marked[:8])
+    html = page(tmp_path)
+    assert "6 points are marked: 2 above_roof, 4 busy, 2 cached." in html
+    assert html.count("busy above_roof</td>") == 2  # in the table of every point
 
 
 def test_roofs_come_from_the_rows() -> None:
