@@ -19,7 +19,6 @@ typedef struct {
     const char *out;
     const eab_config *config;
     eab_fleet_state fleet;     /* of this one cell */
-    double *values;            /* [parameters.count] */
     int32_t *inputs, *targets; /* [batch][context], on the host */
 } trace;
 
@@ -41,11 +40,10 @@ static char *file_path(const trace *t, const char *what, int64_t step) {
 
 static int write_parameters(trace *t, const char *what, int64_t step, eab_tensor from) {
     const eab_model *model = &t->fleet.model;
-    const eab_backend *backend = model->device->backend;
-    EAB_TRY(backend->read_reals(model->device, t->values, from.data, model->parameters.count));
+    const char *dtype = model->device->backend->real_bytes == sizeof(double) ? "F64" : "F32";
     char *path = file_path(t, what, step);
-    const int status = eab_safetensors_write_model(path, t->config, &model->parameters,
-                                                   backend->real_bytes == sizeof(double) ? "F64" : "F32", t->values);
+    const int status =
+        eab_safetensors_write_model(path, t->config, &model->parameters, dtype, model->device, from.data);
     g_free(path);
     return status;
 }
@@ -83,10 +81,9 @@ static int trace_step(trace *t, int64_t step) {
 
 static int trace_steps(trace *t, int64_t steps) {
     const size_t tokens = (size_t)t->config->batch * (size_t)t->config->context;
-    t->values = malloc((size_t)t->fleet.model.parameters.count * sizeof *t->values);
     t->inputs = malloc(tokens * sizeof *t->inputs);
     t->targets = malloc(tokens * sizeof *t->targets);
-    if (!t->values || !t->inputs || !t->targets) return eab_fail(EAB_NO_MEMORY, "no memory for a trace");
+    if (!t->inputs || !t->targets) return eab_fail(EAB_NO_MEMORY, "no memory for a trace");
     EAB_TRY(make_folder(t->out)); /* last, so that no folder is left where memory is missing */
     EAB_TRY(write_parameters(t, "weights", 0, t->fleet.model.weights));
     for (int64_t step = 0; step < steps; step++) EAB_TRY(trace_step(t, step));
@@ -147,7 +144,6 @@ static int trace_cell(eab_device *device, const arguments *a, const eab_config *
     EAB_TRY(eab_fleet_open(device, 1, config, &t.fleet));
     const int status = trace_steps(&t, a->steps);
     eab_fleet_close(&t.fleet);
-    free(t.values);
     free(t.inputs);
     free(t.targets);
     if (!status) printf("%s: %lld steps\n", eab_excerpt(a->out, 120, shown, sizeof shown), (long long)a->steps);

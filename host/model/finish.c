@@ -2,24 +2,22 @@
 
 #include <glib.h>
 #include <stdio.h>
-#include <stdlib.h>
 
 #include "geometry.h"
 #include "kernels/clock.h"
 #include "safetensors.h"
 #include "spec/cell_task.h"
 
-static int save_model(const eab_fleet_state *fleet, int32_t member, const char *path) {
+/* A model that cannot be saved costs its cell, not the fleet. */
+static int save_model(const eab_fleet_state *fleet, int32_t member, const char *path, eab_cell_result *result) {
     const eab_model *model = &fleet->model;
-    double *values = malloc((size_t)model->parameters.count * sizeof *values);
-    if (!values) return eab_fail(EAB_NO_MEMORY, "no memory to save the model");
-    int status = model->device->backend->read_reals(
-        model->device, values, eab_model_member(model, model->weights, member), model->parameters.count);
-    if (!status)
-        status =
-            eab_safetensors_write_model(path, &fleet->configs[fleet->cell[member]], &model->parameters, "F32", values);
-    free(values);
-    return status;
+    const eab_config *config = &fleet->configs[fleet->cell[member]];
+    const int status = eab_safetensors_write_model(path, config, &model->parameters, "F32", model->device,
+                                                   eab_model_member(model, model->weights, member));
+    if (status != EAB_IO && status != EAB_NO_MEMORY) return status;
+    eab_cell_result_free(result);
+    eab_cell_result_failed(result, config, status == EAB_IO ? EAB_CELL_FAIL : EAB_CELL_OOM, eab_last_error());
+    return EAB_OK;
 }
 
 /* All held-out scores except seen_share. */
@@ -70,7 +68,7 @@ static int finish_done(eab_fleet_state *fleet, int32_t member, const eab_evaluat
     const eab_config *config = &fleet->configs[cell];
     result->status = EAB_CELL_OK;
     take_all_scores(config, fleet->step * config->batch, held_out, result);
-    return fleet->options->model_paths ? save_model(fleet, member, fleet->options->model_paths[cell]) : EAB_OK;
+    return fleet->options->model_paths ? save_model(fleet, member, fleet->options->model_paths[cell], result) : EAB_OK;
 }
 
 /* held_out: the evaluations of the member's parts; read only if it is done. */

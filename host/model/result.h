@@ -5,7 +5,7 @@
 #include <stdint.h>
 
 #include "base/system.h"
-#include "tasks/parts.h"
+#include "spec/config.h"
 
 typedef enum {
     EAB_CELL_NONE = -1, /* no result yet */
@@ -56,6 +56,10 @@ typedef struct {
 
 /* Sets every score to "not measured". */
 void eab_cell_result_clear(eab_cell_result *result);
+
+/* A result with nothing measured: status, and the reason as one line. */
+void eab_cell_result_failed(eab_cell_result *result, const eab_config *config, eab_cell_status status,
+                            const char *reason);
 
 /* Frees the curve and the geometry. */
 void eab_cell_result_free(eab_cell_result *result);

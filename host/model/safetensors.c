@@ -59,51 +59,78 @@ static GString *make_header(const eab_config *config, const eab_safetensor *tens
     return g_string_prepend_len(json, (const char *)&length, sizeof length);
 }
 
-int eab_safetensors_write(const char *path, const eab_config *config, const eab_safetensor *tensors, int32_t count) {
-    eab_replacement file;
-    EAB_TRY(eab_replace_begin(path, &file));
+/* Begins the file with its header; the tensors' words follow. */
+static int begin(const char *path, const eab_config *config, const eab_safetensor *tensors, int32_t count,
+                 eab_replacement *file) {
+    EAB_TRY(eab_replace_begin(path, file));
     GString *header = make_header(config, tensors, count);
-    int status = eab_replace_write(&file, header->str, header->len);
-    for (int32_t i = 0; i < count && !status; i++)
-        status = eab_replace_write(&file, tensors[i].words, (size_t)tensor_bytes(&tensors[i]));
+    const int status = eab_replace_write(file, header->str, header->len);
     g_string_free(header, TRUE);
-    return status ? status : eab_replace_commit(&file, false);
+    return status;
 }
 
-/* Describes the parameter without the padding of its vocabulary, and copies its values to `words`. */
-static eab_safetensor take_parameter(const eab_parameter *parameter, int32_t vocab, const char *dtype,
-                                     const double *values, char *words) {
+int eab_safetensors_write(const char *path, const eab_config *config, const eab_safetensor *tensors, int32_t count) {
+    eab_replacement file;
+    EAB_TRY(begin(path, config, tensors, count, &file));
+    for (int32_t i = 0; i < count; i++)
+        EAB_TRY(eab_replace_write(&file, tensors[i].words, (size_t)tensor_bytes(&tensors[i])));
+    return eab_replace_commit(&file, false);
+}
+
+/* The parameter as a tensor, without the padding of its vocabulary. */
+static eab_safetensor describe(const eab_parameter *parameter, int32_t vocab, const char *dtype) {
     const int32_t rows = parameter->vocab_rows ? vocab : parameter->rows;
     const int32_t columns = parameter->vocab_columns ? vocab : parameter->columns;
     const bool is_vector = parameter->kind == EAB_PARAMETER_GAIN || parameter->kind == EAB_PARAMETER_BIAS;
-    eab_safetensor tensor = {parameter->name, dtype, 2, {rows, columns}, words};
-    if (is_vector) {
-        tensor.rank = 1;
-        tensor.shape[0] = columns;
-    }
-    const size_t word = (size_t)word_bytes(dtype);
-    for (int32_t row = 0; row < rows; row++)
-        for (int32_t column = 0; column < columns; column++, words += word) {
-            const double exact = values[parameter->offset + (int64_t)row * parameter->columns + column];
+    if (is_vector) return (eab_safetensor){parameter->name, dtype, 1, {columns}, NULL};
+    return (eab_safetensor){parameter->name, dtype, 2, {rows, columns}, NULL};
+}
+
+/* Replaces the values [parameter->rows][parameter->columns] by the tensor's words: these are no larger, and no place of
+ * a word is behind that of its value. */
+static void pack(const eab_safetensor *tensor, const eab_parameter *parameter, double *values) {
+    const size_t word = (size_t)word_bytes(tensor->dtype);
+    const int64_t columns = tensor->shape[tensor->rank - 1], rows = tensor->rank == 2 ? tensor->shape[0] : 1;
+    char *words = (char *)values;
+    for (int64_t row = 0; row < rows; row++)
+        for (int64_t column = 0; column < columns; column++, words += word) {
+            const double exact = values[row * parameter->columns + column];
             const float rounded = (float)exact;
             memcpy(words, word == sizeof exact ? (const void *)&exact : (const void *)&rounded, word);
         }
-    return tensor;
+}
+
+/* values: [largest parameter], scratch. After an error the file is abandoned. */
+static int write_parameters(eab_device *device, const void *from, const eab_parameters *parameters,
+                            const eab_safetensor *tensors, double *values, eab_replacement *file) {
+    for (int32_t i = 0; i < parameters->length; i++) {
+        const eab_parameter *parameter = &parameters->list[i];
+        const char *first = (const char *)from + parameter->offset * (int64_t)device->backend->real_bytes;
+        const int64_t count = (int64_t)parameter->rows * parameter->columns;
+        const int status = device->backend->read_reals(device, values, first, count);
+        if (status) eab_replace_abandon(file);
+        if (status) return status;
+        pack(&tensors[i], parameter, values);
+        EAB_TRY(eab_replace_write(file, values, (size_t)tensor_bytes(&tensors[i])));
+    }
+    return eab_replace_commit(file, false);
 }
 
 int eab_safetensors_write_model(const char *path, const eab_config *config, const eab_parameters *parameters,
-                                const char *dtype, const double *values) {
+                                const char *dtype, eab_device *device, const void *from) {
     const int32_t vocab = eab_config_vocab(config);
-    char *words = malloc((size_t)(parameters->count * word_bytes(dtype)));
-    if (!words) return eab_fail(EAB_NO_MEMORY, "no memory to save a model");
+    int64_t largest = 1;
+    eab_replacement file;
     eab_safetensor *tensors = g_new(eab_safetensor, parameters->length);
-    char *end = words;
     for (int32_t i = 0; i < parameters->length; i++) {
-        tensors[i] = take_parameter(&parameters->list[i], vocab, dtype, values, end);
-        end += tensor_bytes(&tensors[i]);
+        tensors[i] = describe(&parameters->list[i], vocab, dtype);
+        largest = MAX(largest, (int64_t)parameters->list[i].rows * parameters->list[i].columns);
     }
-    const int status = eab_safetensors_write(path, config, tensors, parameters->length);
+    double *values = malloc((size_t)largest * sizeof *values);
+    int status = values ? begin(path, config, tensors, parameters->length, &file)
+                        : eab_fail(EAB_NO_MEMORY, "no memory to save a model");
+    if (!status) status = write_parameters(device, from, parameters, tensors, values, &file);
+    free(values);
     g_free(tensors);
-    free(words);
     return status;
 }

@@ -13,12 +13,13 @@ typedef struct {
     const void *words;
 } eab_safetensor;
 
-/* Writes these tensors atomically. EAB_IO if it cannot. */
+/* Writes these tensors atomically, of any size. EAB_IO if it cannot. */
 int eab_safetensors_write(const char *path, const eab_config *config, const eab_safetensor *tensors, int32_t count);
 
-/* Writes the model with values[parameters->count], stored as dtype "F32" or "F64". Tensors are [in][out] (y = x W) and
- * have the member's own vocabulary, without a fleet's padding. EAB_IO or EAB_NO_MEMORY. */
+/* Writes the model whose block of reals, as of eab_parameters, begins at `from` on the device, stored as dtype "F32" or
+ * "F64". Tensors are [in][out] (y = x W) and have the member's own vocabulary, without a fleet's padding. Takes memory
+ * for one tensor at a time. EAB_IO, EAB_NO_MEMORY or the device's error. */
 int eab_safetensors_write_model(const char *path, const eab_config *config, const eab_parameters *parameters,
-                                const char *dtype, const double *values);
+                                const char *dtype, eab_device *device, const void *from);
 
 #endif

@@ -3,6 +3,7 @@
  * next one removes and adds again. */
 #include "merge.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -124,18 +125,31 @@ static int read_all(merge *self) {
 
 /* ---- adding -------------------------------------------------------------------------------------------------- */
 
+/* In pieces, as a model may be larger than memory. */
+static int copy_pieces(FILE *file, const char *old, eab_replacement *copy) {
+    char piece[1 << 16];
+    size_t got;
+    while ((got = fread(piece, 1, sizeof piece, file))) EAB_TRY(eab_replace_write(copy, piece, got));
+    if (!ferror(file)) return eab_replace_commit(copy, true);
+    eab_replace_abandon(copy);
+    return eab_fail(EAB_IO, "%s: cannot be read: %s", old, g_strerror(errno));
+}
+
+static int copy_file(const char *old, const char *new) {
+    eab_replacement copy;
+    FILE *file = fopen(old, "rbe");
+    if (!file) return eab_fail(EAB_IO, "%s: cannot be read: %s", old, g_strerror(errno));
+    int status = eab_replace_begin(new, &copy);
+    if (!status) status = copy_pieces(file, old, &copy);
+    fclose(file);
+    return status;
+}
+
 /* A hard link if the file system allows one, else a copy. */
 static int link_or_copy(const char *old, const char *new) {
-    char *folder = g_path_get_dirname(new), *bytes = NULL;
-    gsize size;
-    GError *error = NULL;
+    char *folder = g_path_get_dirname(new);
     int status = eab_folder_make(folder);
-    if (!status && link(old, new)) {
-        if (g_file_get_contents(old, &bytes, &size, &error)) status = eab_replace_file(new, bytes, size, true);
-        else status = eab_fail(EAB_IO, "%s", error->message);
-        g_clear_error(&error);
-    }
-    g_free(bytes);
+    if (!status && link(old, new)) status = copy_file(old, new);
     g_free(folder);
     return status;
 }

@@ -332,21 +332,3 @@ eab_cell_status eab_cell_status_from_name(const char *name) {
 }
 
 bool eab_cell_status_is_result(eab_cell_status status) { return status == EAB_CELL_OK || status == EAB_CELL_DIVERGED; }
-
-void eab_cell_result_failed(eab_cell_result *result, const eab_config *config, eab_cell_status status,
-                            const char *reason) {
-    char *clean = eab_line_clean(reason);
-    *result = (eab_cell_result){
-        .status = status,
-        .parameters = eab_config_parameters(config),
-        .tokens = -1,
-        .steps_done = -1,
-        .train_s = NAN,
-        .wall_s = NAN,
-        .flop_per_token = NAN,
-        .memory_bytes = -1,
-    };
-    eab_cell_result_clear(result);
-    g_strlcpy(result->reason, clean, sizeof result->reason);
-    g_free(clean);
-}

@@ -43,8 +43,4 @@ const char *eab_cell_status_name(eab_cell_status status);
 eab_cell_status eab_cell_status_from_name(const char *name);
 bool eab_cell_status_is_result(eab_cell_status status);
 
-/* A result with nothing measured: status, and the reason as one line. */
-void eab_cell_result_failed(eab_cell_result *result, const eab_config *config, eab_cell_status status,
-                            const char *reason);
-
 #endif

@@ -6,6 +6,7 @@ import os
 import random
 import re
 import shlex
+import shutil
 import signal
 import subprocess
 import time
@@ -13,8 +14,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from sweeps import (CELLS, EABENCH, LONG, LONGER, TINY, command, kill_within, needs_eabench, one_line, rows, start,
-                    sweep, timed, wait_until, without_times)
+from sweeps import (CELLS, EABENCH, LONG, LONGER, TINY, command, expect_same_tables, kill_within, needs_eabench,
+                    one_line, rows, start, sweep, timed, wait_until, without_times)
 
 pytestmark = needs_eabench
 
@@ -219,3 +220,20 @@ def test_mixtures_killed_and_resumed(tmp_path: Path):
         accuracies = [float(part["token_accuracy"]) for part in parts]
         assert min(accuracies) <= float(first["token_accuracy"]) <= max(accuracies)
         assert all(part["basis"] and part["seed"] == first["seed"] for part in parts)
+
+
+def test_a_model_that_cannot_be_saved_costs_its_cell(spec: Path, tmp_path: Path, undisturbed: Path):
+    run = tmp_path / "run"
+    cell = rows(undisturbed / "accuracy.csv")[3]["cell"]
+    blocked = run / f"models/{cell}.safetensors.new/x"  # the name of the temporary file is that of a folder
+    blocked.mkdir(parents=True)
+    options = ("--out", run, "--workers", "1", "--save-models", "--save-curves", "--progress", "line")
+    done = sweep(spec, *options)
+    assert done.returncode == 1, done.stderr
+    assert f"models/{cell}.safetensors: cannot be written: " in done.stderr
+    failed = [row for row in rows(run / "accuracy.csv") if row["status"] != "ok"]
+    assert [(row["cell"], row["status"], row["token_accuracy"]) for row in failed] == [(cell, "fail", "")]
+    shutil.rmtree(blocked.parent)
+    assert sweep(spec, *options).returncode == 0
+    expect_same_tables(run, undisturbed)
+    assert len(list((run / "models").iterdir())) == 24
