@@ -26,10 +26,13 @@ typedef struct {
     char device[256];
     double peak_gflop_per_s[3]; /* by dtype; negative: not measured yet */
     double peak_gbyte_per_s;
+    bool busy_roofs;           /* the machine was busy when they were measured */
     eab_bench_cost cost;       /* of the harness itself */
     double largest_cost_share; /* of it in a row; 0: no row has one */
     guint number;              /* of the current point, from 0 */
     int rows, skipped, failed; /* measured; left out, as the folder had them; measured without a result */
+    int left_out;              /* of rows: oom or unsupported */
+    char reason[256];          /* of the first of these */
 } bench_run;
 
 static void show_progress(void *context, const eab_bench_summary *summary) {
@@ -41,11 +44,29 @@ static void show_progress(void *context, const eab_bench_summary *summary) {
 
 /* ---- one row ---------------------------------------------------------------------------------------------------- */
 
-/* Measured when a row first needs it. */
-static double peak_of(bench_run *run, eab_device *device, int32_t dtype) {
-    const int32_t index = dtype == EAB_BENCH_NOT_AN_AXIS ? EAB_F32 : dtype;
-    if (run->peak_gflop_per_s[index] < 0) run->peak_gflop_per_s[index] = eab_peak_gflop_per_s(device, index);
-    return run->peak_gflop_per_s[index];
+static int32_t peak_index(const eab_bench_row *row) {
+    return row->point.dtype == EAB_BENCH_NOT_AN_AXIS ? EAB_F32 : row->point.dtype;
+}
+
+/* The bandwidth, and the peak of one dtype, as the machine is now. */
+static void measure_roofs(bench_run *run, eab_device *device, int32_t dtype) {
+    const eab_load before = eab_system_load();
+    run->peak_gflop_per_s[dtype] = eab_peak_gflop_per_s(device, dtype);
+    run->peak_gbyte_per_s = eab_peak_gbyte_per_s(device);
+    const eab_load load = eab_load_between(before, eab_system_load());
+    run->busy_roofs = eab_load_is_busy(&load);
+}
+
+/* The row's roofs, measured when a row first needs them, and again after a busy moment. On a device of their own,
+ * because memory_bytes is the peak of the row's device. */
+static void find_roofs(bench_run *run, const eab_bench_row *row, bool again) {
+    const int32_t dtype = peak_index(row);
+    eab_device *device = NULL;
+    for (size_t i = 0; run->busy_roofs && i < G_N_ELEMENTS(run->peak_gflop_per_s); i++) run->peak_gflop_per_s[i] = -1;
+    if (run->peak_gflop_per_s[dtype] >= 0 && !again) return;
+    if (eab_device_open(run->bench->backend, run->bench->device, &device)) return; /* the row will say why */
+    measure_roofs(run, device, dtype);
+    eab_device_close(device);
 }
 
 /* No speed without its check: a row fails if its error is over its bound or not a number. */
@@ -65,14 +86,17 @@ static int measure_task(bench_run *run, eab_bench_task *task, eab_bench_row *row
     row->bytes = task->bytes;
     row->tokens = task->tokens;
     EAB_TRY(check(task, row));
-    row->peak_gflop_per_s = peak_of(run, device, row->point.dtype);
+    row->peak_gflop_per_s = run->peak_gflop_per_s[peak_index(row)];
     row->peak_gbyte_per_s = run->peak_gbyte_per_s;
+    const eab_load load_before = eab_system_load();
     const int before = eab_bench_clocks_throttled(&run->clocks, device);
     EAB_TRY(eab_bench_sample(task, &run->bench->rule, show_progress, run, samples));
     const int after = eab_bench_clocks_throttled(&run->clocks, device);
     if (row->point.op != EAB_BENCH_NOTHING)
         run->largest_cost_share =
             fmax(run->largest_cost_share, eab_bench_cost_share(&run->cost, samples->summary.median, samples->calls));
+    const eab_load load = eab_load_between(load_before, eab_system_load());
+    row->busy = run->busy_roofs || eab_load_is_busy(&load);
     row->throttled = before == 1 || after == 1 ? 1 : before < 0 ? after : before;
     row->seconds = samples->summary;
     row->memory_bytes = (int64_t)(device->peak_bytes - (size_t)(task->operands.sets - 1) * task->operands.set_bytes);
@@ -98,6 +122,24 @@ static int measure(bench_run *run, eab_bench_row *row, eab_bench_samples *sample
     return status == EAB_INTERRUPTED ? status : EAB_OK;
 }
 
+/* A share of the roof above 1 is measured again, with the roofs. */
+static int measure_twice(bench_run *run, eab_bench_row *row, eab_bench_samples *samples) {
+    find_roofs(run, row, false);
+    EAB_TRY(measure(run, row, samples));
+    if (!(eab_bench_results_of(row).roof_fraction > 1)) return EAB_OK;
+    eab_bench_samples_free(samples);
+    find_roofs(run, row, true);
+    return measure(run, row, samples);
+}
+
+static void count(bench_run *run, const eab_bench_row *row) {
+    const bool left_out = row->status == EAB_NO_MEMORY || row->status == EAB_UNSUPPORTED;
+    run->rows++;
+    run->failed += row->status && !left_out;
+    if (left_out && run->left_out++ == 0)
+        g_snprintf(run->reason, sizeof run->reason, "%s: %s", eab_bench_status_name(row->status), row->reason);
+}
+
 static int measure_point(bench_run *run, const eab_bench_point *point) {
     const bool cold = run->bench->cold && !eab_bench_operation_at(point->op)->trains;
     eab_bench_samples samples = {.seconds = NULL};
@@ -114,10 +156,9 @@ static int measure_point(bench_run *run, const eab_bench_point *point) {
         return EAB_OK;
     }
     show_progress(run, NULL);
-    int status = measure(run, &row, &samples);
+    int status = measure_twice(run, &row, &samples);
     if (!status) {
-        run->rows++;
-        run->failed += row.status && row.status != EAB_NO_MEMORY && row.status != EAB_UNSUPPORTED;
+        count(run, &row);
         eab_bench_print_row(&run->terminal, &row);
         if (run->folder) status = eab_bench_folder_append(run->folder, &row, samples.seconds);
     }
@@ -127,7 +168,7 @@ static int measure_point(bench_run *run, const eab_bench_point *point) {
 
 /* ---- all rows --------------------------------------------------------------------------------------------------- */
 
-static int open_folder(bench_run *run, double peak_gflop_per_s) {
+static int open_folder(bench_run *run) {
     const eab_bench *bench = run->bench;
     eab_isa isa;
     const bool processor = strcmp(bench->backend, "cpu") == 0 && eab_isa_choose(getenv("EAB_ISA"), &isa) == EAB_OK;
@@ -136,7 +177,7 @@ static int open_folder(bench_run *run, double peak_gflop_per_s) {
                                        .isa = processor ? eab_isa_name(isa) : "",
                                        .workers = 1,
                                        .fleet = 1,
-                                       .peak_gflop_per_s = peak_gflop_per_s,
+                                       .peak_gflop_per_s = run->peak_gflop_per_s[EAB_F32],
                                        .command = bench->command};
     return eab_bench_folder_open(bench->out, bench->resolved, &settings, bench->samples, &run->folder);
 }
@@ -146,17 +187,16 @@ static int prepare(bench_run *run) {
     eab_device *device;
     EAB_TRY(eab_device_open(run->bench->backend, run->bench->device, &device));
     device->backend->describe(device, run->device, sizeof run->device);
-    const double peak_gflop_per_s = peak_of(run, device, EAB_F32);
-    int status = run->bench->out ? open_folder(run, peak_gflop_per_s) : EAB_OK;
+    measure_roofs(run, device, EAB_F32);
+    int status = run->bench->out ? open_folder(run) : EAB_OK;
     if (!status) {
-        run->peak_gbyte_per_s = eab_peak_gbyte_per_s(device);
         eab_bench_clocks_open(&run->clocks, device);
         status = eab_bench_cost_measure(device, &run->cost);
     }
     eab_device_close(device);
     EAB_TRY(status);
     eab_log_note(NULL, "%s: %s; peak %.1f GFLOP/s, copy %.1f GB/s; %s caches; %u rows", run->bench->backend,
-                 run->device, peak_gflop_per_s, run->peak_gbyte_per_s, run->bench->cold ? "cold" : "warm",
+                 run->device, run->peak_gflop_per_s[EAB_F32], run->peak_gbyte_per_s, run->bench->cold ? "cold" : "warm",
                  run->plan->points->len);
     return EAB_OK;
 }
@@ -190,5 +230,8 @@ int eab_bench_run(const eab_bench *bench, const eab_bench_plan *plan, int *faile
     eab_bench_folder_close(run.folder);
     if (!status || status == EAB_INTERRUPTED) print_end(&run, eab_now_s() - begin_s, status != EAB_OK);
     *failed = run.failed;
+    if (!status && run.rows && run.left_out == run.rows && !run.skipped)
+        return eab_fail(EAB_UNSUPPORTED, "no row was measured: all %d are oom or unsupported, the first %s", run.rows,
+                        run.reason);
     return status;
 }

@@ -16,8 +16,8 @@ typedef struct {
 } eab_bench;
 
 /* Measures every point; prints rows to stdout, and progress and a summary to stderr. *failed counts the
- * rows measured now that have an error over its bound or a fault; they are results: EAB_OK. EAB_INTERRUPTED after a
- * signal: finished rows are kept. */
+ * rows measured now that have an error over its bound or a fault; they are results: EAB_OK. EAB_UNSUPPORTED with a
+ * reason if every row is oom or unsupported. EAB_INTERRUPTED after a signal: finished rows are kept. */
 int eab_bench_run(const eab_bench *bench, const eab_bench_plan *plan, int *failed);
 
 #endif

@@ -13,10 +13,16 @@
 #define SECOND_KEY "m", "n", "k", "transpose", "label", "cache"
 
 static const char *const first_key[] = {FIRST_KEY, NULL}, *const second_key[] = {SECOND_KEY, NULL};
-static const char *const columns[] = {FIRST_KEY, RESULTS, SECOND_KEY, "median_error", "tokens_per_s", NULL};
+static const char *const columns[] = {FIRST_KEY, RESULTS, SECOND_KEY, "median_error", "tokens_per_s", "marks", NULL};
 static const char *const sample_columns[] = {FIRST_KEY, SECOND_KEY, "sample", "time_us", NULL};
 
-const eab_table_layout eab_kernels_table = {"kernels.csv", columns, NULL},
+/* The first version had no marks. */
+static const char *absent_column(const char *column, char *const *field) {
+    (void)field;
+    return strcmp(column, "marks") == 0 ? "" : NULL;
+}
+
+const eab_table_layout eab_kernels_table = {"kernels.csv", columns, absent_column},
                        eab_samples_table = {"samples.csv", sample_columns, NULL};
 
 /* ---- results ---------------------------------------------------------------------------------------------------- */
@@ -48,6 +54,14 @@ eab_bench_results eab_bench_results_of(const eab_bench_row *row) {
     return results;
 }
 
+void eab_bench_marks(const eab_bench_row *row, char *text, size_t size) {
+    const eab_bench_results results = eab_bench_results_of(row);
+    const bool cached = strcmp(row->cache, "warm") == 0 && !(results.gflop_per_s > row->peak_gflop_per_s);
+    const char *above = !(results.roof_fraction > 1) ? "" : cached ? "cached" : "above_roof";
+    const bool busy = row->busy && row->status == EAB_OK;
+    g_snprintf(text, (gulong)size, "%s%s%s", busy ? "busy" : "", busy && *above ? " " : "", above);
+}
+
 /* ---- CSV -------------------------------------------------------------------------------------------------------- */
 
 static void add_key(eab_csv_line *line, const eab_bench_row *row, const char *const *names) {
@@ -68,6 +82,7 @@ static void add_key(eab_csv_line *line, const eab_bench_row *row, const char *co
 void eab_bench_row_csv(GString *text, const eab_bench_row *row) {
     const eab_bench_results results = eab_bench_results_of(row);
     const bool ok = row->status == EAB_OK;
+    char marks[32];
     eab_csv_line line = {.text = text};
     add_key(&line, row, first_key);
     eab_csv_add_text(&line, eab_bench_status_name(row->status));
@@ -87,6 +102,8 @@ void eab_bench_row_csv(GString *text, const eab_bench_row *row) {
     add_key(&line, row, second_key);
     eab_csv_add_real(&line, results.relative_error);
     eab_csv_add_real(&line, results.tokens_per_s);
+    eab_bench_marks(row, marks, sizeof marks);
+    eab_csv_add_text(&line, marks);
     eab_csv_end(&line);
 }
 

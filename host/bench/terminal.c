@@ -112,7 +112,10 @@ char *eab_bench_line(const eab_bench_row *row, int columns) {
     if (row->status) g_string_append_printf(line, "%s: %s", eab_bench_status_name(row->status), row->reason);
     else {
         add_columns(line, result_columns, G_N_ELEMENTS(result_columns), row->point.op, columns, row, 0);
-        if (row->throttled == 1 && columns < WIDE) g_string_append(line, "throttled");
+        char marks[32];
+        eab_bench_marks(row, marks, sizeof marks);
+        if (row->throttled == 1 && columns < WIDE) g_string_append(line, "throttled ");
+        g_string_append(line, marks);
     }
     return finish(line);
 }

@@ -35,9 +35,10 @@ static char *describe(void) {
         eab_bench_list_implementations(operation, words, sizeof words);
         g_string_append_printf(text, "  %-15s %-30s %s\n", operation->name, words, operation->summary);
     }
-    g_string_append(text, "\nExit codes: 0 done; 1 rows failed (an error over its bound, a fault); 2 bad input; 3 the "
-                          "environment lacks\nsomething; 130 interrupted, finished rows are kept. docs/benchmarks.md "
-                          "explains every column.");
+    g_string_append(text,
+                    "\nExit codes: 0 done; 1 rows failed (an error over its bound, a fault); 2 bad input; 3 the "
+                    "environment lacks\nsomething, or no row was measured; 130 interrupted, finished rows are kept. "
+                    "docs/benchmarks.md explains\nevery column.");
     return g_string_free(text, FALSE);
 }
 

@@ -132,9 +132,11 @@ class Run:
         axes = [word for name, value in point.items() for word in ("--" + name.replace("_", "-"), value)]
         self.eabench("bench", "--op", "attention", "--implementation", "fused", *axes, "--backend", self.backend,
                      "--max-seconds", self.a.seconds, "--out", folder,
-                     core=None if self.gpu else self.cores[0], allowed=(0, 1))
-        (row,) = ratios.read(folder / "kernels.csv")
-        return row
+                     core=None if self.gpu else self.cores[0], allowed=(0, 1, 3))
+        measured = ratios.read(folder / "kernels.csv")
+        if not measured:
+            raise EabenchFailed("eabench bench: no row")
+        return measured[0]
 
     def spec(self, point: dict) -> Path:
         path = self.scratch / "spec.ini"

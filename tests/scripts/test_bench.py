@@ -84,15 +84,34 @@ def test_rows_have_speed_beside_error(tmp_path):
 
 def test_unsupported_and_too_large_are_rows_with_a_reason(tmp_path):
     result = bench(*TINY, "--dtype", "bf16", "--pass", "forward", "--out", tmp_path)
-    assert result.returncode == 0
+    assert result.returncode == 3 and result.stderr.endswith(
+        "eabench bench: no row was measured: all 1 are oom or unsupported, the first unsupported: the cpu backend takes "
+        "float32 only\n")
     result = bench(*QUICK, "--op", "attention", "--mechanism", "ea", "--implementation", "unfused", "--context",
                    "1048576", "--heads", "64", "--batch", "64", "--pass", "forward", "--out", tmp_path)
-    assert result.returncode == 0
+    assert result.returncode == 3 and "the first oom: " in result.stderr
     unsupported, too_large = rows(tmp_path)
     assert unsupported["status"] == "unsupported" and "float32" in unsupported["reason"]
     assert too_large["status"] == "oom" and "past any memory" in too_large["reason"]
     for row in (unsupported, too_large):
-        assert row["time_median_us"] == row["tflop_per_s"] == row["samples"] == ""
+        assert row["time_median_us"] == row["tflop_per_s"] == row["samples"] == row["marks"] == ""
+    mixed = [*TINY, "--dtype", "float32,bf16", "--pass", "forward", "--out", tmp_path, "--resume"]
+    assert bench(*mixed).returncode == 0  # one row was measured
+    assert bench(*mixed).returncode == 0  # it was measured earlier
+
+
+def test_a_table_of_the_first_version_is_continued(tmp_path):
+    assert bench(*TINY, "--pass", "forward", "--out", tmp_path).returncode == 0
+    (row,) = rows(tmp_path)
+    old = [{name: value for name, value in row.items() if name != "marks"}]
+    with (tmp_path / "kernels.csv").open("w", newline="") as file:
+        table = csv.DictWriter(file, list(old[0]), lineterminator="\n")
+        table.writeheader()
+        table.writerows(old)
+    done = bench(*TINY, "--pass", "forward,backward", "--out", tmp_path, "--resume")
+    assert done.returncode == 0 and "1 already measured" in done.stderr, done.stderr
+    first, second = rows(tmp_path)
+    assert first == {**row, "marks": ""} and second["pass"] == "backward"
 
 
 def test_rows_append_and_resume_skips_measured_rows(tmp_path):
