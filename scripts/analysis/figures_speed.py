@@ -41,7 +41,8 @@ def throughput_plot(name: str, configuration: str, rows: pd.DataFrame, looks: Lo
             for dots, look in ((~hollow, {"markeredgewidth": 0}), (hollow, {"markerfacecolor": "none"})):
                 panel.plot(values[dots], height[dots], linestyle="none", marker=looks.marker(mechanism), markersize=4,
                            alpha=0.4, color=looks.colour(mechanism), **look)
-            panel.plot([float(undisturbed(cells)[column].median())] * 2, [position - 0.34, position + 0.34], color=looks.colour(mechanism),
+            middle = float(undisturbed(cells)[column].median())
+            panel.plot([middle] * 2, [position - 0.34, position + 0.34], color=looks.colour(mechanism),
                        linewidth=2.6, solid_capstyle="butt")
         panel.set_xlim(0, 1.08 * float(rows[column].max()) or 1)
         panel.xaxis.set_major_formatter(FuncFormatter(form))

@@ -211,13 +211,13 @@ def throughput(pool: Pool) -> Section:
     marks = pool.throughput["marks"]
     if (marks != "").any():
         section.findings.append(
-            f"{int((marks != '').sum())} of {_plural(len(marks), 'cell')} are marked: {count_marks(marks)}. busy: other "
-            "processes used the same cores; stopped: the process was stopped meanwhile; above_peak: faster than the "
-            "peak, measured twice. Medians and ranges leave out busy and stopped cells where there are others.")
+            f"{int((marks != '').sum())} of {_plural(len(marks), 'cell')} are marked: {count_marks(marks)}. busy: "
+            "other processes used the same cores; stopped: the process was stopped meanwhile; above_peak: faster than "
+            "the peak, measured twice. Medians and ranges leave out busy and stopped cells where there are others.")
         section.warning = True
     table = Table("Medians over cells (tokens/s: trained input positions of one cell)",
-                  heading("configuration", "mechanism", "#cells", "#marked", "#tokens/s", "#range", "#fleet tokens/s", "#GFLOP/s",
-                          "#of peak", "#range of peak"), [])
+                  heading("configuration", "mechanism", "#cells", "#marked", "#tokens/s", "#range", "#fleet tokens/s",
+                          "#GFLOP/s", "#of peak", "#range of peak"), [])
     for label, rows in groups:
         for row in summary.throughput_table(label, rows).itertuples():
             table.rows.append(Row([

@@ -292,8 +292,8 @@ def read_run(path: Path, limit_mb: int = DEFAULT_LIMIT_MB, speeds_only: bool = F
         raise DataError(f"{table}: no such file; a RUN is a folder that eabench sweep wrote")
     else:
         accuracy, task_options, options, warnings = read_accuracy(table, limit_mb)
-    run = Run(path, accuracy, pd.DataFrame({name: pd.Series(dtype=object) for name in (*THROUGHPUT_REQUIRED, *THROUGHPUT_LATER)}),
-              task_options=task_options, options=options, warnings=warnings)
+    no_speeds = pd.DataFrame({name: pd.Series(dtype=object) for name in (*THROUGHPUT_REQUIRED, *THROUGHPUT_LATER)})
+    run = Run(path, accuracy, no_speeds, task_options=task_options, options=options, warnings=warnings)
     if (path / "throughput.csv").exists():
         run.throughput, more = read_throughput(path / "throughput.csv", limit_mb)
         run.warnings += more

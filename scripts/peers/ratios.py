@@ -156,7 +156,8 @@ def throughput_rows(ratios: list[dict], ours: list[dict]) -> tuple[list[str], li
             gflop = fleet_rate * float(template["flop_per_token"]) / 1e9
             peak = peaks[template["device"]] or math.nan
             rows.append({**template, "peak_gflop_per_s": number(peak), "implementation": name, "fleet": fleet,
-                         "train_s": "", "wall_s": "", "memory_bytes": "", "other_cores": "", "steal_cores": "", "marks": "",
+                         "train_s": "", "wall_s": "", "memory_bytes": "", "other_cores": "", "steal_cores": "",
+                         "marks": "",
                          "tokens_per_s": number(fleet_rate / int(fleet)), "fleet_tokens_per_s": number(fleet_rate),
                          "gflop_per_s": number(gflop), "peak_fraction": number(gflop / peak)})
     return columns, rows

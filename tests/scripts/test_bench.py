@@ -85,8 +85,8 @@ def test_rows_have_speed_beside_error(tmp_path):
 def test_unsupported_and_too_large_are_rows_with_a_reason(tmp_path):
     result = bench(*TINY, "--dtype", "bf16", "--pass", "forward", "--out", tmp_path)
     assert result.returncode == 3 and result.stderr.endswith(
-        "eabench bench: no row was measured: all 1 are oom or unsupported, the first unsupported: the cpu backend takes "
-        "float32 only\n")
+        "eabench bench: no row was measured: all 1 are oom or unsupported, the first unsupported: the cpu backend "
+        "takes float32 only\n")
     result = bench(*QUICK, "--op", "attention", "--mechanism", "ea", "--implementation", "unfused", "--context",
                    "1048576", "--heads", "64", "--batch", "64", "--pass", "forward", "--out", tmp_path)
     assert result.returncode == 3 and "the first oom: " in result.stderr
