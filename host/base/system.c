@@ -14,6 +14,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "cgroup.h"
 #include "kernels/clock.h"
 
 /* ---- files of /proc and /sys ----------------------------------------------------------------------------------- */
@@ -62,12 +63,22 @@ static cpu_set_t *core_mask(size_t *size) {
     return NULL;
 }
 
+static eab_cgroup_limits group_limits;
+
+static void find_group_limits(void) { group_limits = eab_cgroup_read(""); }
+
+static const eab_cgroup_limits *know_group_limits(void) {
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, find_group_limits);
+    return &group_limits;
+}
+
 int eab_system_cores(void) {
     size_t size;
     cpu_set_t *set = core_mask(&size);
     const int cores = set ? CPU_COUNT_S(size, set) : (int)sysconf(_SC_NPROCESSORS_ONLN);
     if (set) CPU_FREE(set);
-    return MAX(1, cores);
+    return MAX(1, (int)fmin(cores, ceil(know_group_limits()->cores)));
 }
 
 uint64_t eab_system_core_hash(void) {
@@ -100,27 +111,24 @@ void eab_system_pin_thread(void) {
     sched_setaffinity(0, sizeof one, &one);
 }
 
-static double memory_bytes;
-
-static void find_memory_bytes(void) {
-    const double physical = (double)sysconf(_SC_PHYS_PAGES) * (double)sysconf(_SC_PAGESIZE);
-    const double group = fmin(read_number("/sys/fs/cgroup/memory.max", HUGE_VAL),
-                              read_number("/sys/fs/cgroup/memory/memory.limit_in_bytes", HUGE_VAL));
-    memory_bytes = fmin(physical > 0 ? physical : HUGE_VAL, group);
-}
-
 double eab_system_memory_bytes(void) {
-    static pthread_once_t once = PTHREAD_ONCE_INIT;
-    pthread_once(&once, find_memory_bytes);
-    return memory_bytes;
+    const double physical = (double)sysconf(_SC_PHYS_PAGES) * (double)sysconf(_SC_PAGESIZE);
+    return fmin(physical > 0 ? physical : HUGE_VAL, know_group_limits()->memory_bytes);
 }
 
-double eab_system_free_bytes(void) {
-    char *text = read_value("/proc/meminfo", "MemAvailable");
+/* A line of a file of /proc in KiB, as bytes; 0: unknown. */
+static double read_kib(const char *path, const char *key) {
+    char *text = read_value(path, key);
     const double kib = text ? g_ascii_strtod(text, NULL) : 0;
     g_free(text);
     return 1024 * kib;
 }
+
+double eab_system_free_bytes(void) {
+    return fmin(read_kib("/proc/meminfo", "MemAvailable"), eab_system_memory_bytes());
+}
+
+double eab_system_resident_bytes(void) { return read_kib("/proc/self/status", "VmRSS"); }
 
 size_t eab_system_cache_bytes(void) {
     double largest = 0;

@@ -8,7 +8,8 @@
 
 /* ---- cores and memory ---------------------------------------------------------------------------------------- */
 
-/* Cores that this process may run on; at least 1. */
+/* Cores that this process may run on, or fewer if its control groups have a CPU quota (a part of a core counts as one);
+ * at least 1. */
 int eab_system_cores(void);
 
 /* A hash of the set of these cores: processes with equal hashes share their cores. */
@@ -17,11 +18,14 @@ uint64_t eab_system_core_hash(void);
 /* Keeps the calling thread on its current core. */
 void eab_system_pin_thread(void);
 
-/* Memory that this process may use: all of the machine's, or less in a container. Thread-safe. */
+/* Memory that this process may use: all of the machine's, or the least limit of its control groups. Thread-safe. */
 double eab_system_memory_bytes(void);
 
-/* Memory that is free now; 0: unknown. */
+/* Memory that is free now, at most eab_system_memory_bytes(); 0: unknown. */
 double eab_system_free_bytes(void);
+
+/* Memory of this process that is resident now; 0: unknown. */
+double eab_system_resident_bytes(void);
 
 /* The largest cache of the first core, as Linux reports it (in a virtual machine cpuid may describe the whole host); 0:
  * unknown. */
