@@ -120,7 +120,7 @@ void eab_log_redirect(void (*to)(void *context, const char *text), void *context
     atomic_store(&redirected, to != NULL);
 }
 
-/* ---- signal handlers: neither GLib nor stdio ----------------------------------------------------------------------- */
+/* ---- signal handlers: neither GLib nor stdio -------------------------------------------------------------------- */
 
 void eab_log_from_handler(const char *text) {
     char line[512] = "", now[EAB_TIME_SIZE];

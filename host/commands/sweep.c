@@ -22,9 +22,10 @@
 
 enum { MAX_WORKERS = 4096, MAX_FLEET = 65536, NOT_GIVEN = INT_MIN };
 static const double NO_TIME_LIMIT_S = 1e9 /* 31 years */, CHECKPOINT_EVERY_S = 600;
+static const double RANK_TIMEOUT_S = 300, LEAST_RANK_TIMEOUT_S = 5; /* ranks report every second */
 
 typedef struct {
-    char **specs, **sets, *out, *backend, *time_limit, *checkpoint_every, *shard, *progress;
+    char **specs, **sets, *out, *backend, *time_limit, *checkpoint_every, *rank_timeout, *shard, *progress;
     gint device, fleet, workers;
     gboolean list;
     eab_shard part;
@@ -56,6 +57,10 @@ static int parse(arguments *a, int argc, char **argv) {
         {"checkpoint-every", 0, 0, G_OPTION_ARG_FILENAME, &a->checkpoint_every,
          "how often to save the state of running cells, so that they resume after a crash (default: 10m, less often "
          "where that would take more than 0.1 % of the time; 0: never, not even when stopped)",
+         "TIME"},
+        {"rank-timeout", 0, 0, G_OPTION_ARG_FILENAME, &a->rank_timeout,
+         "with mpirun: a process that is silent for this time is lost, however long its cells are (default: 5m; 0: "
+         "never)",
          "TIME"},
         {"progress", 0, 0, G_OPTION_ARG_FILENAME, &a->progress,
          "on stderr: auto (a live line on a terminal, else lines), line, json (an object a line), off (default: auto)",
@@ -117,7 +122,7 @@ static int check_range(const char *name, gint value, gint low, gint high) {
     return eab_fail(EAB_BAD_INPUT, "--%s is %d; %d..%d is allowed", name, value, low, high);
 }
 
-/* Reads --time-limit and --checkpoint-every. */
+/* Reads --time-limit, --checkpoint-every and --rank-timeout. */
 static int check_times(arguments *a) {
     char shown[80];
     a->sweep.time_limit_s = NO_TIME_LIMIT_S;
@@ -131,6 +136,14 @@ static int check_times(arguments *a) {
         return eab_fail(EAB_BAD_INPUT,
                         "--checkpoint-every is %s; seconds, at most 1e9, are allowed, or like 90s, 10m, 1h; 0: never",
                         eab_excerpt(a->checkpoint_every, 40, shown, sizeof shown));
+    double *timeout_s = &a->sweep.rank_timeout_s;
+    *timeout_s = RANK_TIMEOUT_S;
+    if (a->rank_timeout && (!eab_command_read_duration(a->rank_timeout, timeout_s) ||
+                            (*timeout_s > 0 && *timeout_s < LEAST_RANK_TIMEOUT_S)))
+        return eab_fail(EAB_BAD_INPUT,
+                        "--rank-timeout is %s; seconds, %.0f to 1e9, are allowed, or like 90s, 10m, 1h; 0: never",
+                        eab_excerpt(a->rank_timeout, 40, shown, sizeof shown), LEAST_RANK_TIMEOUT_S);
+    if (!(*timeout_s > 0)) *timeout_s = HUGE_VAL;
     return EAB_OK;
 }
 
@@ -315,6 +328,7 @@ int eab_command_sweep(int argc, char **argv) {
     g_free(a.backend);
     g_free(a.time_limit);
     g_free(a.checkpoint_every);
+    g_free(a.rank_timeout);
     g_free(a.progress);
     g_free(a.shard);
     return code;

@@ -22,6 +22,9 @@ typedef struct {
     bool begun, stopped, ended; /* messages that the leader sent */
     eab_rank_begin begin;
     eab_rank_end end;
+    eab_rank_clock clock;
+    double heard_s, timeout_s; /* of the leader's silence */
+    bool unsent;               /* a message to the leader is lost */
 } follower;
 
 /* The leader writes all lines. */
@@ -49,8 +52,8 @@ static void take_message(follower *self, const eab_rank_message *message) {
             self->end = message->end;
             self->ended = true;
             break;
-        case EAB_RANK_DAMAGED: /* the leader refuses this build */
-            self->end = (eab_rank_end){EAB_EXIT_BAD_INPUT, true};
+        case EAB_RANK_DAMAGED: /* the leader refuses this build, or its message is lost */
+            self->end = (eab_rank_end){self->begun ? EAB_EXIT_ENVIRONMENT : EAB_EXIT_BAD_INPUT, !self->begun};
             self->ended = true;
             break;
         default: break;
@@ -61,12 +64,18 @@ static void take_message(follower *self, const eab_rank_message *message) {
 static void exchange(follower *self) {
     eab_rank_message *message;
     int from;
-    eab_outbox_send(&self->outbox, self->ranks, 0);
+    eab_rank_clock_s(&self->clock);
+    if (!eab_outbox_send(&self->outbox, self->ranks, 0)) self->unsent = true;
     while ((message = eab_rank_receive(self->ranks, &from))) {
+        self->heard_s = self->clock.s;
         take_message(self, message);
         g_free(message);
     }
     g_usleep(1000);
+}
+
+static bool lost_leader(const follower *self) {
+    return self->unsent || self->clock.s - self->heard_s > self->timeout_s;
 }
 
 /* Ready for the plan, or `status`: why not. */
@@ -96,7 +105,7 @@ static void train_until_stopped(follower *self, eab_pool *pool) {
     while (!eab_pool_has_ended(pool)) {
         exchange(self);
         const bool interrupted = eab_interrupt_count() > 0;
-        if (!stopping && (self->stopped || self->ended || interrupted)) {
+        if (!stopping && (self->stopped || self->ended || interrupted || lost_leader(self))) {
             stopping = true;
             if (interrupted) eab_outbox_post(&self->outbox, eab_rank_message_new(EAB_RANK_INTERRUPTED, NULL, 0));
             eab_pool_stop(pool);
@@ -135,23 +144,38 @@ static void train(follower *self, const eab_sweep *sweep, const eab_plan *plan) 
     eab_outbox_post(&self->outbox, message);
 }
 
+/* One rank is enough to report a silent leader. */
+static void report_lost_leader(follower *self, const eab_sweep *sweep) {
+    eab_log_redirect(NULL, NULL);
+    self->end = (eab_rank_end){EAB_EXIT_ENVIRONMENT, false};
+    if (self->unsent) {
+        eab_log_error("sweep", "rank %d: a message to the first rank was lost; to resume: %s", sweep->place.rank,
+                      sweep->resume_command);
+    } else if (sweep->place.rank == 1) {
+        eab_log_error("sweep", "the first rank has sent nothing for %.0f s (--rank-timeout); to resume: %s",
+                      self->timeout_s, sweep->resume_command);
+    }
+}
+
 int eab_sweep_follow(const eab_sweep *sweep, const eab_plan *plan, int status) {
-    follower self = {.ranks = sweep->ranks, .end = {EAB_EXIT_INTERRUPTED, false}};
+    follower self = {.ranks = sweep->ranks, .timeout_s = sweep->rank_timeout_s, .end = {EAB_EXIT_INTERRUPTED, false}};
     eab_outbox_init(&self.outbox);
     self.queue = eab_queue_new_remote(request, &self.outbox);
     eab_log_redirect(send_note, &self.outbox);
     eab_interrupt_watch();
     say_hello(&self, sweep, plan, status);
-    while (!self.begun && !self.ended && eab_interrupt_count() == 0) exchange(&self);
+    while (!self.begun && !self.ended && !lost_leader(&self) && eab_interrupt_count() == 0) exchange(&self);
     if (self.begun && !self.ended && !status) train(&self, sweep, plan);
 
     const double began_s = eab_now_s(); /* after a signal the leader may be gone */
-    while (!self.ended && (eab_interrupt_count() == 0 || eab_now_s() - began_s <= END_PATIENCE_S)) exchange(&self);
-    if (!self.end.orderly) {
+    while (!self.ended && !lost_leader(&self) &&
+           (eab_interrupt_count() == 0 || eab_now_s() - began_s <= END_PATIENCE_S))
+        exchange(&self);
+    if (!self.ended && lost_leader(&self)) report_lost_leader(&self, sweep);
+    if (!self.end.orderly || !self.ranks->close(self.timeout_s)) {
         fflush(NULL);
         _exit(self.end.code);
     }
-    self.ranks->close();
     eab_log_redirect(NULL, NULL);
     eab_queue_free(self.queue);
     eab_outbox_destroy(&self.outbox);

@@ -12,7 +12,8 @@
 #include "run/tables.h"
 
 typedef struct {
-    bool met, gone; /* hello, goodbye were received */
+    bool met, gone; /* hello, goodbye were received, or it is lost */
+    double heard_s; /* its last message, by the leader's clock */
     char host[64];
     int64_t requests;           /* of its workers, not yet answered */
     int64_t fleets;             /* assigned to it and not ended */
@@ -23,6 +24,10 @@ struct eab_leader {
     const eab_ranks *ranks;
     int count;
     follower *followers; /* [count]; the first is unused */
+    bool lost;           /* one of them */
+    double timeout_s;    /* of their silence */
+    eab_rank_clock clock;
+    double alive_s; /* when it sent `alive`, by its clock */
     char fingerprint[EAB_FINGERPRINT_SIZE];
     eab_sweep_session *session; /* NULL: they have not begun */
     eab_queue *queue;           /* NULL: requests wait */
@@ -54,6 +59,7 @@ static void take_hello(eab_leader *leader, int rank, const eab_rank_hello *hello
 }
 
 static void end_fleet(eab_leader *leader, int rank, bool complete) {
+    if (!leader->followers[rank].fleets) return; /* a lost one still works */
     leader->followers[rank].fleets--;
     if (leader->queue) eab_queue_end(leader->queue, complete);
 }
@@ -68,11 +74,50 @@ static void take_goodbye(eab_leader *leader, int rank, const eab_rank_goodbye *g
     eab_profile_add(&leader->profile, &goodbye->profile);
 }
 
+/* Rows that a lost rank still sends are good, but it gets no more cells. */
+static void lose(eab_leader *leader, int rank, const char *reason) {
+    follower *own = &leader->followers[rank];
+    if (own->gone) return;
+    note_error(leader, rank, EAB_DEVICE_FAULT, reason);
+    if (leader->session)
+        eab_log_error("sweep", "rank %d on %s: %s; its cells that are not done are left to the next start", rank,
+                      own->host, reason);
+    own->met = own->gone = leader->lost = true;
+    own->requests = 0;
+    own->progress.running_count = 0;
+    while (own->fleets > 0) end_fleet(leader, rank, false);
+}
+
+static void send_message(eab_leader *leader, int rank, eab_rank_message *message) {
+    if (!eab_rank_send(leader->ranks, rank, message)) lose(leader, rank, "a message to it was lost");
+}
+
+/* Sends signs of life, so that followers do not end, and finds the silent ones. */
+static void watch_ranks(eab_leader *leader) {
+    const double now = eab_rank_clock_s(&leader->clock);
+    const bool alive = now - leader->alive_s >= leader->timeout_s / 4;
+    char reason[80];
+    if (alive) leader->alive_s = now;
+    g_snprintf(reason, sizeof reason, "it has sent nothing for %.0f s (--rank-timeout)", leader->timeout_s);
+    for (int rank = 1; rank < leader->count; rank++) {
+        const follower *own = &leader->followers[rank];
+        if (alive) send_message(leader, rank, eab_rank_message_new(EAB_RANK_ALIVE, NULL, 0));
+        /* Between hello and begin a follower waits without a word. */
+        if (!(leader->session ? own->gone : own->met) && now - own->heard_s > leader->timeout_s)
+            lose(leader, rank, reason);
+    }
+}
+
+static void take_damaged(eab_leader *leader, int rank) {
+    if (leader->followers[rank].met) lose(leader, rank, "a message from it was lost");
+    else take_hello(leader, rank, &(eab_rank_hello){.host = "another build"});
+}
+
 static void take_message(eab_leader *leader, int rank, const eab_rank_message *message) {
     switch (message->kind) {
-        case EAB_RANK_DAMAGED: take_hello(leader, rank, &(eab_rank_hello){.host = "another build"}); break;
+        case EAB_RANK_DAMAGED: take_damaged(leader, rank); break;
         case EAB_RANK_HELLO: take_hello(leader, rank, &message->hello); break;
-        case EAB_RANK_REQUEST: leader->followers[rank].requests++; break;
+        case EAB_RANK_REQUEST: leader->followers[rank].requests += !leader->followers[rank].gone; break;
         case EAB_RANK_FLEET_ENDED: end_fleet(leader, rank, message->complete); break;
         case EAB_RANK_PROGRESS: leader->followers[rank].progress = message->progress; break;
         case EAB_RANK_INTERRUPTED: leader->interrupted = true; break;
@@ -106,6 +151,7 @@ static void receive_all(eab_leader *leader) {
     eab_rank_message *message;
     int from;
     while ((message = eab_rank_receive(leader->ranks, &from))) {
+        leader->followers[from].heard_s = leader->clock.s;
         if (is_deferred(message)) {
             g_queue_push_tail(&leader->deferred, message);
             continue;
@@ -123,14 +169,15 @@ static bool assign(eab_leader *leader, int rank) {
     eab_rank_message *message =
         eab_rank_message_new(EAB_RANK_ASSIGN, fleet.indices, (size_t)fleet.members * sizeof *fleet.indices);
     message->fleet = fleet;
-    eab_rank_send(leader->ranks, rank, message);
     leader->followers[rank].requests--;
     leader->followers[rank].fleets++;
+    send_message(leader, rank, message);
     return true;
 }
 
 void eab_leader_serve(eab_leader *leader) {
     receive_all(leader);
+    watch_ranks(leader);
     bool left = leader->queue && !leader->stopping;
     for (int rank = 1; rank < leader->count && left; rank++)
         while (left && leader->followers[rank].requests > 0) left = assign(leader, rank);
@@ -164,16 +211,18 @@ static bool all_met(const eab_leader *leader) {
     return true;
 }
 
-int eab_leader_meet(const eab_ranks *ranks, const eab_ranks_place *place, const char *fingerprint,
-                    eab_leader **leader) {
+int eab_leader_meet(const eab_sweep *sweep, const char *fingerprint, eab_leader **leader) {
     eab_leader *self = *leader = g_new0(eab_leader, 1);
-    self->ranks = ranks;
-    self->count = place->count;
+    self->ranks = sweep->ranks;
+    self->count = sweep->place.count;
+    self->timeout_s = sweep->rank_timeout_s;
     g_strlcpy(self->fingerprint, fingerprint, sizeof self->fingerprint);
     g_queue_init(&self->deferred);
-    self->followers = g_new0(follower, (gsize)place->count);
+    self->followers = g_new0(follower, (gsize)self->count);
+    for (int rank = 1; rank < self->count; rank++) g_strlcpy(self->followers[rank].host, "an unknown host", 64);
     for (;;) {
         receive_all(self);
+        watch_ranks(self);
         if (self->status) return eab_fail((eab_status)self->status, "%s", self->line);
         if (eab_interrupt_count() > 0) return eab_fail(EAB_INTERRUPTED, "interrupted");
         if (all_met(self)) return EAB_OK;
@@ -187,7 +236,8 @@ void eab_leader_begin(eab_leader *leader, eab_sweep_session *session) {
         eab_rank_message *message = eab_rank_message_new(EAB_RANK_BEGIN, NULL, 0);
         g_strlcpy(message->begin.device, session->sweep->description, sizeof message->begin.device);
         message->begin.peak_gflop_per_s = session->run.peak_gflop_per_s;
-        eab_rank_send(leader->ranks, rank, message);
+        leader->followers[rank].heard_s = leader->clock.s;
+        send_message(leader, rank, message);
     }
 }
 
@@ -195,7 +245,7 @@ void eab_leader_stop(eab_leader *leader, double seconds) {
     const double until_s = eab_now_s() + seconds;
     if (!leader->session) return;
     for (int rank = 1; rank < leader->count && !leader->stopping; rank++)
-        eab_rank_send(leader->ranks, rank, eab_rank_message_new(EAB_RANK_STOP, NULL, 0));
+        send_message(leader, rank, eab_rank_message_new(EAB_RANK_STOP, NULL, 0));
     leader->stopping = true;
     while (!all_gone(leader) && eab_now_s() < until_s) {
         receive_all(leader);
@@ -222,7 +272,8 @@ int eab_leader_status(const eab_leader *leader, eab_profile *profile) {
 
 void eab_leader_dismiss(eab_leader *leader, int code) {
     static const double PATIENCE_S = 0.2;
-    const bool orderly = (!leader->session || all_gone(leader)) && !leader->interrupted && eab_interrupt_count() == 0;
+    const bool orderly =
+        (!leader->session || all_gone(leader)) && !leader->lost && !leader->interrupted && eab_interrupt_count() == 0;
     const double until_s = eab_now_s() + PATIENCE_S;
     for (int rank = 1; rank < leader->count; rank++) {
         eab_rank_message *message = eab_rank_message_new(EAB_RANK_END, NULL, 0);
@@ -239,7 +290,10 @@ void eab_leader_dismiss(eab_leader *leader, int code) {
         receive_all(leader);
         nap();
     }
-    leader->ranks->close();
+    if (!leader->ranks->close(leader->timeout_s)) {
+        eab_log_error("sweep", "a rank does not end (--rank-timeout); ended without it");
+        _exit(code);
+    }
     g_queue_clear_full(&leader->deferred, g_free);
     g_free(leader->followers);
     g_free(leader);

@@ -5,9 +5,10 @@
 #include "ranks.h"
 #include "session.h"
 
-/* Waits for every follower's hello. An error where one cannot take part (its own error, with its rank and host) or has
- * another build or plan (`fingerprint`); EAB_INTERRUPTED on a signal. *leader is made in any case, to dismiss them. */
-int eab_leader_meet(const eab_ranks *ranks, const eab_ranks_place *place, const char *fingerprint, eab_leader **leader);
+/* Waits for every follower's hello. An error where one cannot take part (its own error, with its rank and host), has
+ * another build or plan (`fingerprint`) or is silent for too long; EAB_INTERRUPTED on a signal. *leader is made in any
+ * case, to dismiss them. */
+int eab_leader_meet(const eab_sweep *sweep, const char *fingerprint, eab_leader **leader);
 
 /* Lets the followers begin. Those whose device has the leader's name use its measured peak. Their results, messages and
  * obsolete checkpoints go to the session. */
@@ -16,7 +17,8 @@ void eab_leader_begin(eab_leader *leader, eab_sweep_session *session);
 /* The queue to assign fleets from; NULL: none, requests wait. */
 void eab_leader_set_queue(eab_leader *leader, eab_queue *queue);
 
-/* Handles the messages that have arrived. */
+/* Handles the messages that have arrived. A follower that was silent for too long, or that a message cannot be sent to,
+ * is lost: that is reported, and the others go on. Its cells that are not done are left to the next start. */
 void eab_leader_serve(eab_leader *leader);
 
 /* Whether followers train fleets of the queue, or will. Call it when the leader's own workers have ended. */
@@ -34,8 +36,8 @@ void eab_leader_add_progress(const eab_leader *leader, eab_pool_progress *progre
 /* After they have stopped: the first error of a follower, or EAB_OK. Adds their profiles to *profile (may be NULL). */
 int eab_leader_status(const eab_leader *leader, eab_profile *profile);
 
-/* Ends every rank with `code` and frees the leader. Exits the process where a rank did not stop in order or a signal
- * came, as MPI would then wait for a rank that is gone. */
+/* Ends every rank with `code` and frees the leader. Exits the process where a rank is lost or did not stop in order, or
+ * a signal came, as MPI would then wait for a rank that is gone. */
 void eab_leader_dismiss(eab_leader *leader, int code);
 
 #endif

@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include "kernels/clock.h"
+
 eab_rank_message *eab_rank_message_new(eab_rank_message_kind kind, const void *tail, size_t size) {
     eab_rank_message *message = g_malloc0(sizeof *message + size);
     message->kind = kind;
@@ -10,9 +12,10 @@ eab_rank_message *eab_rank_message_new(eab_rank_message_kind kind, const void *t
     return message;
 }
 
-void eab_rank_send(const eab_ranks *ranks, int to, eab_rank_message *message) {
-    ranks->send(to, message, sizeof *message + message->size);
+bool eab_rank_send(const eab_ranks *ranks, int to, eab_rank_message *message) {
+    const bool sent = ranks->send(to, message, sizeof *message + message->size);
     g_free(message);
+    return sent;
 }
 
 eab_rank_message *eab_rank_receive(const eab_ranks *ranks, int *from) {
@@ -39,12 +42,21 @@ void eab_outbox_post(eab_outbox *outbox, eab_rank_message *message) {
     pthread_mutex_unlock(&outbox->mutex);
 }
 
-void eab_outbox_send(eab_outbox *outbox, const eab_ranks *ranks, int to) {
+bool eab_outbox_send(eab_outbox *outbox, const eab_ranks *ranks, int to) {
     eab_rank_message *message;
+    bool sent = true;
     do {
         pthread_mutex_lock(&outbox->mutex);
         message = g_queue_pop_head(&outbox->messages);
         pthread_mutex_unlock(&outbox->mutex);
-        if (message) eab_rank_send(ranks, to, message);
+        if (message) sent = eab_rank_send(ranks, to, message) && sent;
     } while (message);
+    return sent;
+}
+
+double eab_rank_clock_s(eab_rank_clock *clock) {
+    const double now = eab_now_s();
+    clock->s += MIN(now - clock->called_s, 0.5);
+    clock->called_s = now;
+    return clock->s;
 }

@@ -3,7 +3,11 @@
  *
  * A follower says hello; the leader answers with begin or end. Then each free worker requests a fleet. The follower
  * sends the rows of each cell that ended, and reports each fleet that ended. On `stop` it leaves its fleets undone,
- * says goodbye when its workers have ended, and waits for `end`. */
+ * says goodbye when its workers have ended, and waits for `end`.
+ *
+ * A rank that hangs is noticed by its silence (--rank-timeout). The thread that handles messages is not one that
+ * trains, so ranks are never silent because of a long cell: a follower reports its progress every second, and the
+ * leader sends `alive`. */
 #ifndef EAB_SWEEP_MESSAGE_H
 #define EAB_SWEEP_MESSAGE_H
 
@@ -14,7 +18,7 @@
 #include "run/folder.h"
 
 typedef enum {
-    EAB_RANK_DAMAGED, /* another build sent it */
+    EAB_RANK_DAMAGED, /* another build sent it, or it could not be received */
     /* from a follower */
     EAB_RANK_HELLO,
     EAB_RANK_REQUEST,
@@ -28,6 +32,7 @@ typedef enum {
     /* from the leader */
     EAB_RANK_BEGIN,
     EAB_RANK_ASSIGN, /* tail: the fleet's indices */
+    EAB_RANK_ALIVE,
     EAB_RANK_STOP,
     EAB_RANK_END
 } eab_rank_message_kind;
@@ -75,8 +80,8 @@ typedef struct {
 /* A message whose members are 0, with a copy of `size` bytes as its tail; g_free. */
 eab_rank_message *eab_rank_message_new(eab_rank_message_kind kind, const void *tail, size_t size);
 
-/* Sends the message and frees it. */
-void eab_rank_send(const eab_ranks *ranks, int to, eab_rank_message *message);
+/* Sends the message and frees it. False: it, or an earlier one to this rank, is lost. */
+bool eab_rank_send(const eab_ranks *ranks, int to, eab_rank_message *message);
 
 /* A message that has arrived, with a 0 behind its tail, for g_free; NULL if there is none. */
 eab_rank_message *eab_rank_receive(const eab_ranks *ranks, int *from);
@@ -89,6 +94,13 @@ typedef struct {
 void eab_outbox_init(eab_outbox *outbox);
 void eab_outbox_destroy(eab_outbox *outbox);
 void eab_outbox_post(eab_outbox *outbox, eab_rank_message *message);
-void eab_outbox_send(eab_outbox *outbox, const eab_ranks *ranks, int to);
+bool eab_outbox_send(eab_outbox *outbox, const eab_ranks *ranks, int to); /* false: a message is lost */
+
+/* The clock by which others are silent: the time in which this rank could receive their messages. While it was stopped,
+ * or waited for a disk, it does not run. Returns seconds; call it at least twice a second. */
+typedef struct {
+    double s, called_s;
+} eab_rank_clock;
+double eab_rank_clock_s(eab_rank_clock *clock);
 
 #endif

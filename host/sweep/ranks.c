@@ -2,6 +2,7 @@
 
 #include <dlfcn.h>
 #include <glib.h>
+#include <math.h>
 #include <stdlib.h>
 
 #include "base/module.h"
@@ -74,7 +75,7 @@ int eab_ranks_open(uint64_t token, const eab_ranks **api, eab_ranks_place *place
     if (!(*api)->open(token, place, error, sizeof error))
         return eab_fail(EAB_UNSUPPORTED, "MPI cannot be started: %s", error);
     if (place->count == launch.tasks) return EAB_OK;
-    (*api)->close();
+    (*api)->close(HUGE_VAL);
     return eab_fail(EAB_BAD_INPUT,
                     "%s started %d tasks, MPI connects %d of them (is it another MPI's launcher than the one "
                     "that eabench was built with?); %s",

@@ -30,16 +30,18 @@ typedef struct {
     int version; /* EAB_RANKS_VERSION */
     /* Connects. Ranks of a machine with the same `token` share their cores. */
     bool (*open)(uint64_t token, eab_ranks_place *place, char *error, size_t size);
-    /* Sends a copy of the bytes (1..2^31-1), without waiting for it to arrive. */
+    /* Sends a copy of the bytes (1..2^31-1), without waiting for it to arrive. False: this message or an earlier one to
+     * this rank is lost. */
     bool (*send)(int to, const void *bytes, size_t size);
-    /* A message that has arrived: malloc'd, with one more byte, 0, behind it; NULL if there is none. */
+    /* A message that has arrived: malloc'd, with one more byte, 0, behind it; NULL if there is none. One that could not
+     * be received has size 0. */
     void *(*receive)(int *from, size_t *size);
     /* Whether all messages have left. */
     bool (*is_idle)(void);
-    /* Disconnects; every rank must do so, and waits for the others. */
-    void (*close)(void);
+    /* Disconnects; every rank must do so, and waits at most `seconds` for the others. False: MPI stays open. */
+    bool (*close)(double seconds);
 } eab_ranks;
-enum { EAB_RANKS_VERSION = 1 };
+enum { EAB_RANKS_VERSION = 2 };
 
 /* Loads the library and connects. EAB_UNSUPPORTED or EAB_BAD_INPUT with a line if that fails. */
 int eab_ranks_open(uint64_t token, const eab_ranks **api, eab_ranks_place *place);

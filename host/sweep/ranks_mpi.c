@@ -4,17 +4,20 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "ranks.h"
 
 typedef struct pending {
     MPI_Request request;
+    int to;
     struct pending *next;
     char bytes[];
 } pending;
 
 static MPI_Comm all = MPI_COMM_NULL;
 static pending *unsent;
+static bool *unreachable; /* by rank: a message to it was lost */
 
 static bool is_success(int code, char *error, size_t size) {
     char text[MPI_MAX_ERROR_STRING] = "";
@@ -58,6 +61,8 @@ static bool open_mpi(uint64_t token, eab_ranks_place *place, char *error, size_t
     if (!code) code = MPI_Comm_rank(all, &place->rank);
     if (!code) code = MPI_Comm_size(all, &place->count);
     if (!code) code = find_node(token, place);
+    if (!code) unreachable = calloc((size_t)place->count, sizeof *unreachable);
+    if (!code && !unreachable) code = MPI_ERR_NO_MEM;
     return is_success(code, error, size);
 }
 
@@ -66,11 +71,13 @@ static void free_sent(void) {
     for (pending **link = &unsent; *link;) {
         pending *own = *link;
         int done = 0;
-        if (MPI_Test(&own->request, &done, MPI_STATUS_IGNORE) == MPI_SUCCESS && !done) {
+        const bool failed = MPI_Test(&own->request, &done, MPI_STATUS_IGNORE) != MPI_SUCCESS;
+        if (!failed && !done) {
             link = &own->next;
             continue;
         }
-        *link = own->next; /* sent, or its sending failed */
+        if (failed) unreachable[own->to] = true;
+        *link = own->next;
         free(own);
     }
 }
@@ -84,9 +91,10 @@ static bool send_bytes(int to, const void *bytes, size_t size) {
         free(own);
         return false; /* NOLINT(clang-analyzer-optin.mpi.MPI-Checker): a send that did not begin needs no wait */
     }
+    own->to = to;
     own->next = unsent;
     unsent = own;
-    return true;
+    return !unreachable[to];
 }
 
 static void *receive_bytes(int *from, size_t *size) {
@@ -97,10 +105,7 @@ static void *receive_bytes(int *from, size_t *size) {
     MPI_Get_count(&status, MPI_BYTE, &count);
     char *bytes = malloc((size_t)count + 1);
     if (!bytes) return NULL;
-    if (MPI_Recv(bytes, count, MPI_BYTE, status.MPI_SOURCE, 0, all, MPI_STATUS_IGNORE) != MPI_SUCCESS) {
-        free(bytes);
-        return NULL;
-    }
+    if (MPI_Recv(bytes, count, MPI_BYTE, status.MPI_SOURCE, 0, all, MPI_STATUS_IGNORE) != MPI_SUCCESS) count = 0;
     bytes[count] = '\0';
     *from = status.MPI_SOURCE;
     *size = (size_t)count;
@@ -112,10 +117,21 @@ static bool is_idle(void) {
     return !unsent;
 }
 
-static void close_mpi(void) {
-    while (unsent) free_sent();
+/* MPI_Finalize waits for all ranks, however long one hangs. So they meet before it. */
+static bool close_mpi(double seconds) {
+    const double until_s = MPI_Wtime() + seconds;
+    MPI_Request met;
+    int done = 0;
+    if (MPI_Ibarrier(all, &met) != MPI_SUCCESS) return false;
+    while (!is_idle() || !done) {
+        if (MPI_Wtime() > until_s) return false;
+        if (!done && MPI_Test(&met, &done, MPI_STATUS_IGNORE) != MPI_SUCCESS) return false;
+        usleep(100);
+    }
+    free(unreachable);
     MPI_Comm_free(&all);
     MPI_Finalize();
+    return true;
 }
 
 extern const eab_ranks eab_ranks_by_mpi;

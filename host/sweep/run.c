@@ -260,7 +260,7 @@ static int open_session(eab_sweep_session *session) {
     if (sweep->ranks) {
         char fingerprint[EAB_FINGERPRINT_SIZE];
         eab_session_fingerprint(sweep, session->plan, fingerprint);
-        EAB_TRY(eab_leader_meet(sweep->ranks, &sweep->place, fingerprint, &session->leader));
+        EAB_TRY(eab_leader_meet(sweep, fingerprint, &session->leader));
     }
     EAB_TRY(eab_run_folder_open(sweep->out, session->plan, &session->run, &session->folder));
     if (*eab_run_folder_warning(session->folder)) eab_log_note("sweep", "%s", eab_run_folder_warning(session->folder));
@@ -301,7 +301,7 @@ int eab_sweep_run(const eab_sweep *sweep, const eab_plan *plan) {
 int eab_sweep_refuse(const eab_sweep *sweep, int code) {
     eab_leader *leader;
     if (!sweep->ranks) return code;
-    eab_leader_meet(sweep->ranks, &sweep->place, "", &leader);
+    eab_leader_meet(sweep, "", &leader);
     eab_leader_dismiss(leader, code);
     return code;
 }

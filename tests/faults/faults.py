@@ -150,8 +150,9 @@ def kill(world: World) -> None:
     world.wait(process, 0, -signal.SIGKILL)
 
 
-def start_ranks(world: World) -> subprocess.Popen:
-    return world.start("--workers", "1", before=("mpirun", "--oversubscribe", "-n", "2"), start_new_session=True,
+def start_ranks(world: World, *options: str) -> subprocess.Popen:
+    return world.start("--workers", "1", *options, start_new_session=True,
+                       before=("mpirun", "--oversubscribe", "-n", "2"),
                        environment={"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"})
 
 
@@ -176,23 +177,27 @@ def kill_rank(world: World) -> None:
 
 @kind
 def stopped_rank(world: World) -> None:
-    """SIGSTOP of one rank of a sweep with two ranks by MPI; then SIGCONT, and the sweep ends normally, or SIGKILL."""
-    launcher = start_ranks(world)
+    """SIGSTOP of one rank of a sweep with two ranks by MPI; then SIGCONT, and the sweep ends normally, SIGKILL, or
+    nothing, and the other rank ends the sweep."""
+    launcher = start_ranks(world, "--rank-timeout", "5")
+    then = world.instants.choice([signal.SIGCONT, signal.SIGKILL, None])
+    while not then and launcher.poll() is None and not (world.run / ".lock").exists():
+        time.sleep(0.001)  # the ranks are not connected yet
     world.pause()
     rank = signal_rank(world, launcher, signal.SIGSTOP)
     world.pause(0.5)
-    kill = world.instants.random() < 0.5
     try:
-        if rank and kill:
-            os.kill(rank, signal.SIGKILL)
-        if rank:
+        if rank and then:
+            os.kill(rank, then)
             os.kill(rank, signal.SIGCONT)
     except ProcessLookupError:
         pass
     launchers.finish(launcher, world.program, TIMEOUT_S)
-    if launcher.returncode not in (0, -signal.SIGKILL) and not kill:
-        stderr = (world.base / "stderr").read_text(errors="replace")
+    stderr = (world.base / "stderr").read_text(errors="replace")
+    if launcher.returncode not in (0, -signal.SIGKILL) and then == signal.SIGCONT:
         raise Finding(f"exit code {launcher.returncode} after SIGCONT: {stderr[-400:]}")
+    if launcher.returncode not in (0, -signal.SIGKILL) and not then and "--rank-timeout" not in stderr:
+        raise Finding(f"exit code {launcher.returncode} without a line on the rank that hangs: {stderr[-400:]}")
 
 
 @kind

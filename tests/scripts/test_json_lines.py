@@ -67,8 +67,9 @@ SLOW = ("--set", "model.d_model=512", "--set", "model.layers=4", "--set", "model
 
 @pytest.mark.parametrize("pauses,last", [((), "end"), ((1.1,), "error"), ((1.1, 0), "error")])
 def test_interrupts(spec: Path, tmp_path: Path, pauses: tuple[float, ...], last: str):
-    """Once, again after more than a second (the loop that waits ends the sweep), and a third time (the handler does)."""
-    process = start(spec, "--out", tmp_path / "run", "--progress", "json", "--workers", "2", *(SLOW if pauses else LONG))
+    """Once, again after more than a second (the waiting loop ends the sweep), and a third time (the handler does)."""
+    process = start(spec, "--out", tmp_path / "run", "--progress", "json", "--workers", "2",
+                    *(SLOW if pauses else LONG))
     wait_until(lambda: (tmp_path / "run/accuracy.csv").exists())
     time.sleep(0.5)
     process.send_signal(signal.SIGINT)
