@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/duration.h"
 #include "base/log.h"
 #include "base/suggest.h"
 #include "kernels/backend.h"
@@ -97,18 +98,10 @@ char *eab_command_quote(const char *program, int argc, char **argv) {
     return g_string_free(command, FALSE);
 }
 
-bool eab_command_read_duration(const char *text, double *seconds) {
-    static const struct {
-        char name;
-        double seconds;
-    } units[] = {{'s', 1}, {'m', 60}, {'h', 3600}, {'d', 86400}};
-    char *end;
-    *seconds = g_ascii_strtod(text, &end);
-    if (end == text) return false;
-    for (size_t i = 0; *end && i < G_N_ELEMENTS(units); i++)
-        if (*end == units[i].name && end[1] == '\0') {
-            *seconds *= units[i].seconds;
-            end++;
-        }
-    return *end == '\0' && *seconds >= 0 && *seconds <= 1e9; /* NAN fails both */
+int eab_command_read_time(const char *option, const char *text, const char *zero, double *seconds) {
+    char shown[80];
+    if (!text || (eab_duration_read(text, seconds) && (zero || *seconds > 0))) return EAB_OK;
+    return eab_fail(EAB_BAD_INPUT, "--%s is '%s'; %sat most 1e9 s are allowed: %s%s%s", option,
+                    eab_excerpt(text, 40, shown, sizeof shown), zero ? "" : "above 0, ", EAB_DURATION_ALLOWED,
+                    zero ? "; 0: " : "", zero ? zero : "");
 }

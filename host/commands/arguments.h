@@ -23,7 +23,8 @@ const char *eab_command_resolve_backend(const char *command, const char *name);
 /* The command line, quoted for a shell; g_free. */
 char *eab_command_quote(const char *program, int argc, char **argv);
 
-/* Reads a duration: a number of seconds, or a number followed by s, m, h or d; at most 1e9 s. False after an error. */
-bool eab_command_read_duration(const char *text, double *seconds);
+/* Reads the TIME of --OPTION into *seconds; text NULL: not given, which changes nothing. zero: what 0 means, such as
+ * "never"; NULL: 0 is not allowed. EAB_BAD_INPUT for any other text. */
+int eab_command_read_time(const char *option, const char *text, const char *zero, double *seconds);
 
 #endif

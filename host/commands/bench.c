@@ -4,14 +4,16 @@
 #include <string.h>
 
 #include "arguments.h"
+#include "base/duration.h"
 #include "base/suggest.h"
 #include "bench/operation.h"
 #include "bench/session.h"
 
 typedef struct {
-    char *axes[EAB_AXIS_COUNT], **sets, **rest, *out, *backend, *tag, *cache;
+    char *axes[EAB_AXIS_COUNT], **sets, **rest, *out, *backend, *tag, *cache, *max_time;
     gint device, min_samples;
-    gdouble precision, max_seconds;
+    gdouble precision;
+    double max_seconds;
     gboolean samples, resume;
 } arguments;
 
@@ -19,9 +21,9 @@ enum { LARGEST_SAMPLES = 1000000, LARGEST_DEVICE = 1023 };
 
 /* The part of --help below the options. */
 static char *describe(void) {
-    GString *text =
-        g_string_new("A LIST is values between commas (dpa, ea) or, of numbers, a range: a:b, a:b:+step, a:b:*factor.\n"
-                     "Rows are the product of the axes; an operation without a given axis is left out.\n");
+    GString *text = g_string_new(
+        "A LIST is values between commas (dpa, ea) or, of numbers, a range: a:b, a:b:+step, a:b:*factor.\n"
+        "Rows are the product of the axes; an operation without a given axis is left out.\n" EAB_DURATION_HELP "\n");
     g_string_append_printf(text, "\n  %-15s %s\n", "axis", "allowed");
     for (int axis = 0; axis < EAB_AXIS_COUNT; axis++) {
         char allowed[200];
@@ -58,8 +60,7 @@ static int parse(arguments *a, int argc, char **argv) {
         {"precision", 0, 0, G_OPTION_ARG_DOUBLE, &a->precision,
          "sample until the median's relative standard error is this (default: 0.005)", "SHARE"},
         {"min-samples", 0, 0, G_OPTION_ARG_INT, &a->min_samples, "at least this many samples (default: 10)", "N"},
-        {"max-seconds", 0, 0, G_OPTION_ARG_DOUBLE, &a->max_seconds, "at most this many seconds a row (default: 1)",
-         "S"},
+        {"max-seconds", 0, 0, G_OPTION_ARG_FILENAME, &a->max_time, "at most this time a row (default: 1)", "TIME"},
         {"samples", 0, 0, G_OPTION_ARG_NONE, &a->samples, "keep every sample, in DIR/samples.csv", NULL},
         {G_OPTION_REMAINING, 0, 0, G_OPTION_ARG_FILENAME_ARRAY, &a->rest, NULL, NULL},
         {0},
@@ -76,7 +77,7 @@ static int parse(arguments *a, int argc, char **argv) {
     return code;
 }
 
-static int check(const arguments *a) {
+static int check(arguments *a) {
     const char *const caches[] = {"cold", "warm", NULL};
     char shown[80];
     if (a->rest)
@@ -94,9 +95,7 @@ static int check(const arguments *a) {
         return eab_fail(EAB_BAD_INPUT, "--min-samples is %d; 1..%d is allowed", a->min_samples, LARGEST_SAMPLES);
     if (!(a->precision > 0 && a->precision <= 1)) /* NAN fails, too */
         return eab_fail(EAB_BAD_INPUT, "--precision is %g; a share above 0, at most 1, is allowed", a->precision);
-    if (!(a->max_seconds > 0 && a->max_seconds <= 86400))
-        return eab_fail(EAB_BAD_INPUT, "--max-seconds is %g; above 0, at most 86400, is allowed", a->max_seconds);
-    return EAB_OK;
+    return eab_command_read_time("max-seconds", a->max_time, NULL, &a->max_seconds);
 }
 
 /* The request as the manifest keeps it. */
@@ -111,7 +110,7 @@ static char *print_request(const arguments *a) {
     return g_string_free(text, FALSE);
 }
 
-static int run(const arguments *a, int argc, char **argv) {
+static int run(arguments *a, int argc, char **argv) {
     eab_bench_request request = {.tag = a->tag, .sets = (const char *const *)a->sets};
     eab_bench_plan plan;
     int failed, status = check(a);
@@ -154,5 +153,6 @@ int eab_command_bench(int argc, char **argv) {
     g_free(a.backend);
     g_free(a.tag);
     g_free(a.cache);
+    g_free(a.max_time);
     return code;
 }

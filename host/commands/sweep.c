@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "arguments.h"
+#include "base/duration.h"
 #include "base/log.h"
 #include "base/suggest.h"
 #include "base/system.h"
@@ -52,8 +53,8 @@ static int parse(arguments *a, int argc, char **argv) {
          "with --dry-run: the cells that are not done, in the order of training, and their work, as CSV", NULL},
         {"shard", 0, 0, G_OPTION_ARG_FILENAME, &a->shard,
          "only the I-th of N parts, in DIR/shards/I-of-N; eabench merge makes one run of all", "I/N"},
-        {"time-limit", 0, 0, G_OPTION_ARG_FILENAME, &a->time_limit,
-         "stop after this time, as an interrupt would: seconds, or like 90s, 30m, 2h", "TIME"},
+        {"time-limit", 0, 0, G_OPTION_ARG_FILENAME, &a->time_limit, "stop after this time, as an interrupt would",
+         "TIME"},
         {"checkpoint-every", 0, 0, G_OPTION_ARG_FILENAME, &a->checkpoint_every,
          "how often to save the state of running cells, so that they resume after a crash (default: 10m, less often "
          "where that would take more than 0.1 % of the time; 0: never, not even when stopped)",
@@ -76,8 +77,8 @@ static int parse(arguments *a, int argc, char **argv) {
         {G_OPTION_REMAINING, 0, 0, G_OPTION_ARG_FILENAME_ARRAY, &a->specs, NULL, "SPEC.ini"},
         {0},
     };
-    const int code =
-        eab_command_parse("sweep", "- train the cells of a spec; leaves tables that resume", NULL, entries, argc, argv);
+    const int code = eab_command_parse("sweep", "- train the cells of a spec; leaves tables that resume",
+                                       EAB_DURATION_HELP, entries, argc, argv);
     if (code == EAB_EXIT_DONE) { /* the help was printed */
         puts("Options of a spec, in its file or by --set; a list (4, 8) or range (a:b, a:b:+step, a:b:*factor) makes\n"
              "an axis; KEY[MECHANISM] gives values for the cells of one mechanism:\n");
@@ -124,25 +125,16 @@ static int check_range(const char *name, gint value, gint low, gint high) {
 
 /* Reads --time-limit, --checkpoint-every and --rank-timeout. */
 static int check_times(arguments *a) {
-    char shown[80];
     a->sweep.time_limit_s = NO_TIME_LIMIT_S;
     a->sweep.checkpoint_every_s = CHECKPOINT_EVERY_S;
-    if (a->time_limit &&
-        (!eab_command_read_duration(a->time_limit, &a->sweep.time_limit_s) || a->sweep.time_limit_s <= 0))
-        return eab_fail(EAB_BAD_INPUT,
-                        "--time-limit is %s; seconds above 0, at most 1e9, are allowed, or like 90s, 30m, 2h",
-                        eab_excerpt(a->time_limit, 40, shown, sizeof shown));
-    if (a->checkpoint_every && !eab_command_read_duration(a->checkpoint_every, &a->sweep.checkpoint_every_s))
-        return eab_fail(EAB_BAD_INPUT,
-                        "--checkpoint-every is %s; seconds, at most 1e9, are allowed, or like 90s, 10m, 1h; 0: never",
-                        eab_excerpt(a->checkpoint_every, 40, shown, sizeof shown));
     double *timeout_s = &a->sweep.rank_timeout_s;
     *timeout_s = RANK_TIMEOUT_S;
-    if (a->rank_timeout && (!eab_command_read_duration(a->rank_timeout, timeout_s) ||
-                            (*timeout_s > 0 && *timeout_s < LEAST_RANK_TIMEOUT_S)))
-        return eab_fail(EAB_BAD_INPUT,
-                        "--rank-timeout is %s; seconds, %.0f to 1e9, are allowed, or like 90s, 10m, 1h; 0: never",
-                        eab_excerpt(a->rank_timeout, 40, shown, sizeof shown), LEAST_RANK_TIMEOUT_S);
+    EAB_TRY(eab_command_read_time("time-limit", a->time_limit, NULL, &a->sweep.time_limit_s));
+    EAB_TRY(eab_command_read_time("checkpoint-every", a->checkpoint_every, "never", &a->sweep.checkpoint_every_s));
+    EAB_TRY(eab_command_read_time("rank-timeout", a->rank_timeout, "never", timeout_s));
+    if (*timeout_s > 0 && *timeout_s < LEAST_RANK_TIMEOUT_S)
+        return eab_fail(EAB_BAD_INPUT, "--rank-timeout is '%s'; at least %.0f s, or 0, are allowed", a->rank_timeout,
+                        LEAST_RANK_TIMEOUT_S);
     if (!(*timeout_s > 0)) *timeout_s = HUGE_VAL;
     return EAB_OK;
 }

@@ -19,6 +19,8 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from analysis.duration import seconds
+
 from . import points, ratios
 from .points import Job
 from .workers import Workers
@@ -300,9 +302,9 @@ def parse(words: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--implementations", default="")
     parser.add_argument("--pairs", type=int)
     parser.add_argument("--fleet", type=int, default=512, help="models that eabench trains at once on a GPU")
-    parser.add_argument("--seconds", type=float, default=0.1)
-    parser.add_argument("--training-seconds", type=float, default=0.4)
-    parser.add_argument("--time-limit", type=float, default=2100)
+    parser.add_argument("--seconds", type=seconds, default=0.1)
+    parser.add_argument("--training-seconds", type=seconds, default=0.4)
+    parser.add_argument("--time-limit", type=seconds, default=2100)
     parser.add_argument("--eabench", required=True)
     arguments = parser.parse_args(words)
     arguments.device = arguments.device or ("cuda" if arguments.gpu else "cpu")

@@ -17,7 +17,7 @@ ratios.csv, and prints the ratios.
                          needs no network. EAB_PEERS_PYTHON names another Python.
   --out DIR              default: runs/peers. Tables of an earlier run are moved to DIR/before
   --resume               continue the run in DIR and keep its pairs
-  --time-limit S         stop after this time (default: 2100); measured pairs are kept
+  --time-limit TIME      stop after this time (default: 2100); measured pairs are kept
   --quick                fewer shapes
   --dry-run              print what would be measured and the expected time, from the times of the run in DIR
   --prepare              only compile for torch.compile, FlexAttention and JAX: a later run finds the code in their
@@ -26,12 +26,14 @@ ratios.csv, and prints the ratios.
   --implementations LIST these peers, separated by commas
   --pairs N              pairs for each ratio (default: 5; 3 with --gpu, and where a pair takes longer than 3 s)
   --fleet N              with --gpu: models that eabench trains at once (default: 512)
-  --seconds S            time for a sample of attention (default: 0.1), as eabench bench --max-seconds
-  --training-seconds S   time for a sample of training (default: 0.4)
+  --seconds TIME         time for a sample of attention (default: 0.1), as eabench bench --max-seconds
+  --training-seconds TIME
+                         time for a sample of training (default: 0.4)
   --device cpu           with --gpu: the same on the processor, as a test
   --no-build             use the program of an earlier build (EABENCH names it)
   --help                 show this
 
+A TIME is seconds, or like 90s, 10m, 1h30m, 2d.
 Exit codes: 0 done, 1 the build failed, 2 misuse, 3 something is missing, 130 stopped.
 END
 }

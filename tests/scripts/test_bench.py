@@ -41,7 +41,7 @@ def test_help_lists_every_axis_and_operation():
     (["--precision", "0"], "--precision is 0"),
     (["--precision", "nan"], "--precision"),
     (["--min-samples", "0"], "--min-samples is 0"),
-    (["--max-seconds", "-1"], "--max-seconds is -1"),
+    (["--max-seconds", "-1"], "--max-seconds is '-1'; above 0"),
     (["--mechanims", "ea"], "nearest: --mechanism"),
     (["--op", "gemm", "--implementation", "fused"], "nothing is left to measure"),
     (["--op", "gemm", "--context", "8"], "nothing is left to measure"),

@@ -1,0 +1,22 @@
+"""A time on a command line, in the grammar of eabench (host/base/duration.h): 90, 90s, 1.5h, 1h30m, 2d."""
+
+from __future__ import annotations
+
+import argparse
+import re
+
+NUMBER = r"((?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?)"
+BARE = re.compile(NUMBER)
+UNITS = re.compile("(?=.)" + "".join(f"(?:{NUMBER}{unit})?" for unit in "dhms"), re.ASCII)
+UNIT_S = (86400, 3600, 60, 1)
+ALLOWED = "seconds, or like 90s, 10m, 1h30m, 2d"
+
+
+def seconds(text: str) -> float:
+    """For argparse's `type`: 0 to 1e9 seconds."""
+    bare, units = BARE.fullmatch(text), UNITS.fullmatch(text)
+    found = (text,) if bare else units.groups("0") if units else None
+    total = sum(float(value) * unit for value, unit in zip(found, (1,) if bare else UNIT_S)) if found else 2e9
+    if total > 1e9:
+        raise argparse.ArgumentTypeError(f"'{text[:40]}'; at most 1e9 s are allowed: {ALLOWED}")
+    return total
