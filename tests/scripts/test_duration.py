@@ -35,7 +35,8 @@ def test_other_texts(text: str):
 
 @needs_eabench
 @pytest.mark.parametrize(("command", "option"), [
-    ("sweep", "--time-limit"), ("sweep", "--checkpoint-every"), ("bench", "--max-seconds")])
+    ("sweep", "--time-limit"), ("sweep", "--checkpoint-every"), ("sweep", "--rank-timeout"),
+    ("bench", "--max-seconds")])
 def test_options(tmp_path: Path, command: str, option: str):
     def run(text: str) -> subprocess.CompletedProcess:
         words = ["missing.ini"] if command == "sweep" else ["--op", "gemm", "--context", "8"]

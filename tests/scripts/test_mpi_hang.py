@@ -96,4 +96,4 @@ def test_a_rank_that_pauses_is_not_lost(spec: Path, tmp_path: Path, alone_run: P
 @pytest.mark.parametrize("value", ["4", "-1", "1e10", "5x", "", "nan"])
 def test_misuse(spec: Path, tmp_path: Path, value: str):
     done = sweep(2, spec, "--out", tmp_path / "run", "--rank-timeout", value)
-    assert done.returncode == 2 and f"--rank-timeout is {value}; seconds, 5 to 1e9, are allowed" in done.stderr
+    assert done.returncode == 2 and f"--rank-timeout is '{value}'; at " in done.stderr and "allowed" in done.stderr
