@@ -75,6 +75,13 @@ static void expect_lost(const char *reason) {
     cr_expect_str_eq(eab_last_error(), reason);
 }
 
+Test(leader, a_rank_without_a_hello_is_lost) {
+    sweep.rank_timeout_s = 0.6;
+    cr_expect_eq(eab_leader_meet(&sweep, "", &leader), EAB_DEVICE_FAULT);
+    cr_expect_str_eq(eab_last_error(), "rank 1 on an unknown host: it has sent nothing for 1 s (--rank-timeout)");
+    cr_expect_gt(sent, 0, "signs of life");
+}
+
 Test(leader, a_fleet_that_cannot_be_sent_loses_the_rank) {
     begin();
     is_reachable = false;

@@ -3,6 +3,7 @@ or if the program was built without MPI."""
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import re
@@ -90,6 +91,24 @@ def test_same_tables_for_any_ranks(spec: Path, tmp_path: Path, alone_run: Path, 
     assert done.stderr.count("24/24") == 1
     expect_same_run(tmp_path / "run", alone_run)
     assert f"\nranks = {ranks}\n" in (tmp_path / "run/manifest.ini").read_text()
+
+
+def test_one_rank_writes_the_objects_of_all(spec: Path, tmp_path: Path):
+    """Workers of every rank report their damaged checkpoints; nothing is plain text."""
+    options = (spec, "--out", tmp_path / "run", "--progress", "json", "--set", "train.steps=3000", "--set",
+               "train.stop_when_solved=off", "--set", "train.seed=1")
+    sweep(3, *options, "--time-limit", "1.5")
+    files = list((tmp_path / "run/checkpoints").iterdir())
+    for path in files:
+        content = bytearray(path.read_bytes())
+        content[-100] ^= 1
+        path.write_bytes(content)
+    done = sweep(3, *options)
+    events = [json.loads(line) for line in done.stderr.splitlines()]
+    assert done.returncode == 0 and files
+    assert sum("/checkpoints/" in event.get("text", "") for event in events) == len(files), done.stderr
+    assert [event["event"] for event in (events[-1], *events) if event["event"] in ("start", "end")] == [
+        "end", "start", "end"]
 
 
 def test_search_is_the_same(spec: Path, tmp_path: Path):
