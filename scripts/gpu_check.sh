@@ -9,7 +9,7 @@ all_parts=(build check ladder compare bench peers sanitize)
 
 usage() {
     cat <<END
-Usage: scripts/gpu_check.sh [--only PART[,PART]...] [--simt] [--binary PATH] [--no-build] [--device N] [--out DIR]
+Usage: scripts/gpu_check.sh [--only PART[,PART]...] [--emulated] [--binary PATH] [--no-build] [--device N] [--out DIR]
 
 Runs these parts and ends with a table of their results:
 
@@ -24,21 +24,21 @@ Runs these parts and ends with a table of their results:
   sanitize  the checks under compute-sanitizer: memcheck, racecheck, initcheck, in the remaining time
 
   --only PART    these parts only
-  --simt         without a GPU: the same parts in miniature; tests/simt runs the kernels on the processor
+  --emulated     without a GPU: the same parts in miniature; tests/ptx runs the kernels on the processor
   --binary PATH  use this program, for example one of the preset \`static\`, instead of building
   --no-build     use the program of an earlier build
   --device N     index of the GPU (default: 0)
   --out DIR      folder for all output (default: results/NAME OF THE GPU)
   --help         show this
 
-Takes at most 8 minutes, the build included: each part has a time limit and ends when the 8 minutes do. (--simt has no
-such limit.) The build needs gcc, CMake 3.22, pkg-config, GLib 2.72 and nvcc (with --simt clang++ instead), but no
-network. If libcublas is not on the loader's path, one from a Python package (PyTorch, JAX) is used.
+Takes at most 8 minutes, the build included: each part has a time limit and ends when the 8 minutes do. (--emulated has
+no such limit.) The build needs gcc, CMake 3.22, pkg-config, GLib 2.72 and nvcc, but no network. If libcublas is not on
+the loader's path, one from a Python package (PyTorch, JAX) is used.
 Exit codes: 0 all parts passed or were skipped, 1 a part failed, 2 misuse, 3 something is missing.
 END
 }
 
-parts=() simt=0 binary='' no_build=0 device=0 out=''
+parts=() emulated=0 binary='' no_build=0 device=0 out=''
 while (($#)); do
     case $1 in
         --only)
@@ -46,7 +46,7 @@ while (($#)); do
             IFS=, read -r -a parts <<<"$2"
             shift
             ;;
-        --simt) simt=1 ;;
+        --emulated) emulated=1 ;;
         --binary)
             [[ -n ${2:-} ]] || misuse '--binary needs the path of a program'
             [[ -x $2 && ! -d $2 ]] || misuse "--binary: $2 is not a program"
@@ -65,7 +65,7 @@ while (($#)); do
             shift
             ;;
         --help | -h) usage && exit 0 ;;
-        *) misuse "unknown option '$1'; allowed: --only, --simt, --binary, --no-build, --device, --out, --help" ;;
+        *) misuse "unknown option '$1'; allowed: --only, --emulated, --binary, --no-build, --device, --out, --help" ;;
     esac
     shift
 done
@@ -76,14 +76,16 @@ done
 
 # ---- the machine -----------------------------------------------------------------------------------------------------
 
-if ((simt)); then
-    backend=simt gpu=simt build=$root/build/gpu-check-simt
-    eabench=${binary:-$build/eabench_simt}
+if ((emulated)); then
+    gpu=emulated build=$root/build/cuda-sm90a # of the stages cuda and emulated
+    eabench=${binary:-$build/eabench_ptx}
+    export EAB_CUDA_PRODUCT=own
+    export EAB_PTX_MEMORY_MIB=190 # with more, the peak is measured, which takes minutes
 else
-    backend=cuda build=$root/build/gpu-check
+    build=$root/build/gpu-check
     eabench=${binary:-$build/eabench}
     export CUDA_DEVICE_ORDER=PCI_BUS_ID # nvidia-smi's numbers
-    command -v nvidia-smi >/dev/null || lacking 'no nvidia-smi, so no NVIDIA driver, here (--simt runs without a GPU)'
+    command -v nvidia-smi >/dev/null || lacking 'no nvidia-smi, so no NVIDIA driver, here (--emulated needs none)'
     gpu=$(nvidia-smi --id="$device" --query-gpu=name --format=csv,noheader 2>/dev/null) || gpu=''
     [[ -n $gpu ]] || lacking "the driver has no GPU $device"
     capability=$(nvidia-smi --id="$device" --query-gpu=compute_cap --format=csv,noheader | tr -cd 0-9)
@@ -95,7 +97,7 @@ out=$(realpath -- "$out")
 
 # left SECONDS: the smaller of SECONDS and the rest of the 8 minutes, at least 1.
 left() {
-    local rest=$((simt ? $1 : 470 - SECONDS))
+    local rest=$((emulated ? $1 : 470 - SECONDS))
     ((rest > 0)) || rest=1
     echo $((rest < $1 ? rest : $1))
 }
@@ -109,7 +111,7 @@ limited() {
 }
 
 # Adds a Python package's cuBLAS to the loader's path, if neither the loader nor the toolkit has one.
-if ((!simt)) && ! ldconfig -p 2>/dev/null | grep -q 'libcublas\.so\.' &&
+if ((!emulated)) && ! ldconfig -p 2>/dev/null | grep -q 'libcublas\.so\.' &&
     ! compgen -G '/usr/local/cuda/lib64/libcublas.so.*' >/dev/null; then
     cublas=$(python3 -c 'import glob, site, sysconfig
 places = {*site.getsitepackages(), sysconfig.get_paths()["purelib"]}
@@ -140,8 +142,9 @@ part_build() {
         row build skipped "$(short "$eabench") is used"
         return
     fi
-    if ((simt)); then
-        options=(-DEAB_CUDA=OFF -DEAB_TESTS=OFF -DEAB_SIMT=ON) targets=(eabench_simt)
+    if ((emulated)); then
+        options=(-DEAB_CUDA=ON -DEAB_TESTS=OFF -DEAB_EMULATOR=ON "-DCMAKE_CUDA_ARCHITECTURES=80-virtual;90a-real")
+        targets=(eabench_ptx)
     else
         options=(-DEAB_CUDA=ON -DEAB_TESTS=OFF "-DCMAKE_CUDA_ARCHITECTURES=$architecture")
     fi
@@ -149,7 +152,7 @@ part_build() {
         lacking 'the build needs pkg-config and GLib 2.72: install both (conda-forge has them), or use --binary PATH'
     configure "$build" -DCMAKE_BUILD_TYPE=Release "${options[@]}"
     if quietly "building $(short "$build")" \
-        limited 400 cmake --build "$build" --target "${targets[@]}" -j "$(cores)"; then
+        limited $((emulated ? 1800 : 400)) cmake --build "$build" --target "${targets[@]}" -j "$(cores)"; then
         row build passed "$((SECONDS - begin)) s${architecture:+, sm_${architecture%-real}}"
     else
         cp -- "$log" "$out/build.txt"
@@ -175,12 +178,16 @@ one_check() {
 # The device and the products' implementation: from the first line of `eabench check`.
 checked_by() { sed -n 's/^[a-z]*: \(.*\)$/\1/p;1q' "$out/$1.txt" 2>/dev/null; }
 
-check_command() { printf '%s\0' "$eabench" check --backend "$backend" --device "$device"; }
+# On the emulator some operations: the stage emulated of scripts/test.sh checks all.
+check_command() {
+    printf '%s\0' "$eabench" check --backend cuda --device "$device"
+    ((!emulated)) || printf '%s\0' --op norm,loss,adamw
+}
 
 part_check() {
     local counted='' verdict=passed command
     mapfile -d '' command < <(check_command)
-    if ((simt)); then
+    if ((emulated)); then
         one_check check 300 "${command[@]}" || verdict=FAILED
     else
         one_check check 60 "${command[@]}" || verdict=FAILED
@@ -194,8 +201,8 @@ part_sanitize() {
     local counted='' verdict=passed command tool
     mapfile -d '' command < <(check_command)
     command+=(--failures)
-    if ((simt)); then # its checks are always on; this run has another order of threads
-        one_check simt-seed-2 300 env EAB_SIMT_SEED=2 "${command[@]}" || verdict=FAILED
+    if ((emulated)); then # its checks are always on; this run has another order of threads
+        one_check emulated-seed-2 300 env EAB_PTX_SEED=2 "${command[@]}" || verdict=FAILED
         row sanitize "$verdict" "$counted"
         return
     fi
@@ -229,7 +236,7 @@ part_sanitize() {
 
 # one_bench LIMIT OPTION...: adds rows to bench/kernels.csv, each as soon as it is measured.
 one_bench() {
-    limited "$1" "$eabench" bench --backend "$backend" --device "$device" --out "$out/bench" "${@:2}" \
+    limited "$1" "$eabench" bench --backend cuda --device "$device" --out "$out/bench" "${@:2}" \
         >>"$out/bench.txt" 2>&1 </dev/null
 }
 
@@ -244,7 +251,7 @@ part_bench() {
         row bench skipped 'eabench has no command bench'
         return
     fi
-    if ((simt)); then
+    if ((emulated)); then
         calls=(
             '--op attention --mechanism dpa,ea --context 5 --head-dim 4 --batch 1 --heads 1 --dtype float32'
             '--op norm,loss --m 3 --n 8'
@@ -253,7 +260,7 @@ part_bench() {
     rm -rf -- "$out/bench" "$out/bench.txt"
     for call in "${calls[@]}"; do
         read -r -a words <<<"$call"
-        if ((simt)); then # warm, because a cold cache takes writes larger than a GPU's caches
+        if ((emulated)); then # warm, because a cold cache takes writes larger than a GPU's caches
             words+=(--cache warm --min-samples 2 --max-seconds 0.05)
         else words+=(--tag gpu --max-seconds 0.2); fi
         if ((SECONDS - begin < 100)); then one_bench $((100 - SECONDS + begin)) "${words[@]}"; else status=124; fi
@@ -271,7 +278,7 @@ part_bench() {
     fi
 }
 
-# The ladder in miniature: under simt a step takes about a second.
+# The ladder in miniature: on the emulator a step takes about a second.
 small=(--set model.d_model=8 --set model.heads=2 --set model.context=10 --set model.mlp_ratio=1 --set train.batch=2
     --set train.eval_tokens=4 --set train.lr=1e-2 --set train.seed=1 --set 'train.mechanism=dpa,ea')
 
@@ -293,8 +300,8 @@ rates() {
 
 part_ladder() {
     local status begin=$SECONDS count time_limit
-    if ((simt)); then
-        sweep ladder 300 simt "${small[@]}" --set train.steps=4 --set train.eval_every=2
+    if ((emulated)); then
+        sweep ladder 300 cuda "${small[@]}" --set train.steps=4 --set train.eval_every=2
     else
         time_limit=$(($(left 280) - 60)) # leaves time for the comparison
         ((time_limit >= 20)) || time_limit=20
@@ -324,13 +331,13 @@ curve_difference() {
 part_compare() {
     local steps=(--set train.steps=100 --set train.eval_every=20 --set train.seed=1 --set train.lr=1e-2 --save-curves)
     local subset=(--set train.seed=1:2 --set train.lr=1e-2) here=() worst points status
-    ((simt)) || here=(--device "$device")
-    if ((simt)); then
+    ((emulated)) || here=(--device "$device")
+    if ((emulated)); then
         steps=("${small[@]}" --set train.steps=4 --set train.eval_every=1 --save-curves)
         subset=("${small[@]}" --set train.steps=4 --set train.eval_every=2)
     fi
     rm -rf -- "$out/steps-gpu" "$out/steps-cpu"
-    if ! sweep steps-gpu 300 "$backend" "${here[@]}" "${steps[@]}" || ! sweep steps-cpu 60 cpu "${steps[@]}"; then
+    if ! sweep steps-gpu 300 cuda "${here[@]}" "${steps[@]}" || ! sweep steps-cpu 60 cpu "${steps[@]}"; then
         row compare FAILED "no curves, see $(short "$out")/steps-*.txt"
         return
     fi
@@ -354,12 +361,12 @@ part_compare() {
     esac
 }
 
-# CUDA_VISIBLE_DEVICES makes the GPU number 0 for both sides. With --simt both use the processor.
+# CUDA_VISIBLE_DEVICES makes the GPU number 0 for both sides. With --emulated both use the processor.
 part_peers() {
     local status count options=(--gpu --quick --no-build --out "$out/peers" --time-limit "$(left 110)") visible
     visible=$(cut -d , -f "$((device + 1))" <<<"${CUDA_VISIBLE_DEVICES-}")
-    ((simt)) || export CUDA_VISIBLE_DEVICES=${visible:-$device}
-    if ((simt)); then
+    ((emulated)) || export CUDA_VISIBLE_DEVICES=${visible:-$device}
+    if ((emulated)); then
         options+=(--device cpu --only training --implementations "torch-eager,jax-jit" --fleet 2 --pairs 1
             --training-seconds 0.05)
     elif (($(left 110) < 30)); then
@@ -390,7 +397,7 @@ done
 {
     echo '[machine]'
     echo "gpu = $gpu"
-    ((simt)) || nvidia-smi --id="$device" --format=csv,noheader \
+    ((emulated)) || nvidia-smi --id="$device" --format=csv,noheader \
         --query-gpu=driver_version,compute_cap,memory.total,clocks.max.sm,clocks.max.mem,power.limit | awk -F', ' \
         '{ print "driver = " $1 "\ncompute_capability = " $2 "\nmemory = " $3
             print "clocks = " $4 ", memory " $5 "\npower_limit = " $6 }'

@@ -36,7 +36,7 @@ and with --full
   asan-scripts  pytest with the program of the asan build
   tsan-scripts  pytest with the program of the tsan build
   peers         pytest: the trainer and the library against PyTorch and JAX (downloads some GB once)
-  cuda-all      build with CUDA for every architecture, and PTX, tests included; the tests of the kernels run by simt
+  cuda-all      build with CUDA for every architecture, and PTX, tests included
 
   --full        all stages
   --stage NAME  these stages only
@@ -112,7 +112,7 @@ build() { # PRESET
     case $1 in
         asan | tsan) werror=OFF ;; # gcc gives false warnings in code with sanitizers
         cuda-all) cuda=ON ;;
-        cuda-*) tests=OFF cuda=ON ;; # the tests of the CUDA kernels run on the processor in the other builds (simt)
+        cuda-*) tests=OFF cuda=ON ;; # the tests of the CUDA kernels are the stage emulated
     esac
     if [[ -z ${built[$1]:-} ]]; then
         built[$1]=0
@@ -412,7 +412,7 @@ stage() {
         aarch64) aarch64_stage ;;
         cuda) cuda_stage cuda-sm90a cuda ;;
         emulated) emulated_stage ;;
-        cuda-all) cuda_stage cuda-all 'cuda|simt' ;;
+        cuda-all) cuda_stage cuda-all cuda ;;
         lint) scripts/lint.sh ;;
         floats) build release && EAB_FLOAT_STEP=1 ctests release -R '^(kernels\.math|host\.half)$' ;;
         debug) build debug && ctests debug ;;

@@ -69,7 +69,7 @@ double eab_peak_gbyte_per_s(eab_device *device) {
     const size_t bytes = MAX(2 * eab_bench_cache_bytes(device), backend->capacity ? GPU_COPY_BYTES : HOST_COPY_BYTES);
     void *from = NULL, *to = NULL;
     double best = 0;
-    if (!eab_backend_has_peaks(backend)) return 0; /* reference and simt: no hardware limit to compare with */
+    if (!eab_backend_has_peaks(backend)) return 0; /* the reference: no hardware limit to compare with */
     if (!backend->allocate(device, bytes, &from) && !backend->allocate(device, bytes, &to) &&
         !backend->zero(device, from, bytes) && !backend->zero(device, to, bytes))
         best = fmax(best_rate(device, 2.0 * (double)bytes, copy_pass, to, from, bytes),

@@ -16,11 +16,7 @@
 #error "include attention_formula.h before mechanism.h"
 #endif
 
-#ifdef __CUDACC__
 #define EAB_FORMULA_FUNCTION __host__ __device__ __forceinline__
-#else
-#define EAB_FORMULA_FUNCTION inline
-#endif
 
 #define EAB_LOG2_E 1.44269504088896341f
 #define EAB_LN_2 0.693147180559945309f
@@ -30,7 +26,7 @@ __device__ __forceinline__ float eab_fast_exp(float x) { return eab_fast_exp2(x 
 
 /* Never called on the host, where it exists because mechanism.h's functions are compiled for both sides. */
 EAB_FORMULA_FUNCTION float eab_formula_reciprocal(float x) {
-#if defined __CUDA_ARCH__ || defined EAB_SIMT
+#ifdef __CUDA_ARCH__
     return eab_fast_reciprocal(x);
 #else
     return 1 / x;

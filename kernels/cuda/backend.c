@@ -1,11 +1,9 @@
-/* The CUDA backend's table. tests/simt compiles the same files for the processor, as the backend "simt". */
+/* The CUDA backend's table. */
 #include "../bench.h"
 #include "operations.h"
 
 static const eab_bench_table bench = {
-#ifndef EAB_SIMT
     .burn = eab_cuda_burn,
-#endif
     .event_create = eab_cuda_event_create,
     .event_free = eab_cuda_event_free,
     .event_record = eab_cuda_event_record,
@@ -16,11 +14,7 @@ static const eab_bench_table bench = {
 
 extern const eab_backend eab_backend_cuda;
 const eab_backend eab_backend_cuda = {
-#ifdef EAB_SIMT
-    .name = "simt",
-#else
     .name = "cuda",
-#endif
     .dtype = "float32",
     .real_bytes = sizeof(float),
     .precisions = 1u << EAB_PRECISION_TF32 | 1u << EAB_PRECISION_BF16,

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#if !defined(EAB_SIMT) && __has_include(<cublas_v2.h>)
+#if __has_include(<cublas_v2.h>)
 
 #include <cublas_v2.h>
 #include <dlfcn.h>
@@ -160,82 +160,6 @@ int eab_cuda_blas_half_square(eab_cuda_blas *blas, int32_t dtype, int32_t side, 
     return status ? failed(status, "cublasGemmEx") : (int)EAB_OK;
 }
 
-#elif defined EAB_SIMT
-
-/* A replacement for cuBLAS, column-major too, so that its arguments are cuBLAS's. A thread computes an element of c. */
-struct eab_cuda_blas {
-    cudaStream_t stream;
-};
-
-template <typename Input> struct matrix {
-    const Input *data;
-    int32_t ld;
-    int64_t stride;
-    bool transpose;
-    __device__ float at(int64_t member, int32_t row, int32_t column) const {
-        const int64_t place = transpose ? (int64_t)row * ld + column : (int64_t)column * ld + row;
-        return (float)data[member * stride + place];
-    }
-};
-/* A float32 as TF32 tensor cores use it: cut to 10 bits after the leading one. cuBLAS may round instead. */
-struct tf32_input {
-    float value;
-    __device__ operator float() const {
-        uint32_t bits;
-        memcpy(&bits, &value, sizeof bits);
-        bits &= 0xFFFFE000u;
-        float cut;
-        memcpy(&cut, &bits, sizeof cut);
-        return cut;
-    }
-};
-struct bf16_input {
-    __nv_bfloat16 value;
-    __device__ operator float() const { return __bfloat162float(value); }
-};
-
-template <typename Input>
-static __global__ void __launch_bounds__(64) multiply(int32_t m, int32_t n, int32_t k, matrix<Input> a, matrix<Input> b,
-                                                      bool accumulate, eab_tensor c, int32_t ldc) {
-    const int64_t i = (int64_t)blockIdx.x * 64 + threadIdx.x, member = blockIdx.y;
-    if (i >= (int64_t)m * n) return;
-    const int32_t row = (int32_t)(i % m), column = (int32_t)(i / m);
-    float sum = 0, *to = (float *)c.data + member * c.stride + (int64_t)column * ldc + row;
-    for (int32_t j = 0; j < k; j++) sum += a.at(member, row, j) * b.at(member, j, column);
-    *to = accumulate ? *to + sum : sum;
-}
-
-template <typename Input> static int launch(cudaStream_t stream, const eab_gemm *gemm) {
-    const matrix<Input> first = {(const Input *)gemm->b.data, gemm->ldb, gemm->b.stride, gemm->transpose_b};
-    const matrix<Input> second = {(const Input *)gemm->a.data, gemm->lda, gemm->a.stride, gemm->transpose_a};
-    const dim3 grid((unsigned)(((int64_t)gemm->m * gemm->n + 63) / 64), (unsigned)gemm->members);
-    return EAB_LAUNCH(stream, multiply<Input>, grid, dim3(64), 0, gemm->n, gemm->m, gemm->k, first, second,
-                      gemm->accumulate, gemm->c, gemm->ldc);
-}
-
-int eab_cuda_blas_open(cudaStream_t stream, eab_cuda_blas **opened) {
-    const char *product = getenv("EAB_CUDA_PRODUCT");
-    *opened = NULL;
-    if (!product || strcmp(product, "cublas") != 0) return EAB_OK;
-    *opened = (eab_cuda_blas *)calloc(1, sizeof **opened);
-    if (!*opened) return eab_fail(EAB_NO_MEMORY, "no memory for cuBLAS");
-    (*opened)->stream = stream;
-    return EAB_OK;
-}
-void eab_cuda_blas_close(eab_cuda_blas *blas) { free(blas); }
-int eab_cuda_blas_set_stream(eab_cuda_blas *blas, cudaStream_t stream) {
-    if (blas) blas->stream = stream;
-    return EAB_OK;
-}
-void eab_cuda_blas_describe(const eab_cuda_blas *blas, char *text, size_t size) {
-    snprintf(text, size, blas ? "a replacement for cuBLAS" : "own products");
-}
-int eab_cuda_blas_product(eab_cuda_blas *blas, const eab_gemm *gemm) {
-    return gemm->precision == EAB_PRECISION_BF16   ? launch<bf16_input>(blas->stream, gemm)
-           : gemm->precision == EAB_PRECISION_TF32 ? launch<tf32_input>(blas->stream, gemm)
-                                                   : launch<float>(blas->stream, gemm);
-}
-
 #else
 
 int eab_cuda_blas_open(cudaStream_t, eab_cuda_blas **blas) {
@@ -249,9 +173,6 @@ int eab_cuda_blas_product(eab_cuda_blas *, const eab_gemm *) {
     return eab_fail(EAB_UNSUPPORTED, "this build has no cuBLAS");
 }
 
-#endif
-
-#if defined(EAB_SIMT) || !__has_include(<cublas_v2.h>)
 int eab_cuda_blas_half_square(eab_cuda_blas *, int32_t, int32_t, const void *, const void *, void *) {
     return eab_fail(EAB_UNSUPPORTED, "this build has no cuBLAS");
 }

@@ -7,8 +7,7 @@
 
 typedef struct eab_cuda_blas eab_cuda_blas;
 
-/* *blas is NULL, with EAB_OK, if there is no cuBLAS. Allocates the workspace, so that products can be recorded. Under
- * simt with EAB_CUDA_PRODUCT=cublas, a replacement is used, so that the code around it is tested. */
+/* *blas is NULL, with EAB_OK, if there is no cuBLAS. Allocates the workspace, so that products can be recorded. */
 int eab_cuda_blas_open(cudaStream_t stream, eab_cuda_blas **blas);
 void eab_cuda_blas_close(eab_cuda_blas *blas);
 int eab_cuda_blas_set_stream(eab_cuda_blas *blas, cudaStream_t stream);

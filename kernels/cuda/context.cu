@@ -38,7 +38,6 @@ void note_sticky(cudaError_t error) {
 
 __global__ void probe() {}
 
-#ifndef EAB_SIMT
 thread_local bool sync_every_kernel; /* own.h; of the device that the calling thread uses */
 
 /* Whether this build has code that the device can run. */
@@ -54,9 +53,6 @@ int check_architecture(int index, const cudaDeviceProp *properties) {
     return eab_cuda_refuse_architecture(index, properties->name, properties->major, properties->minor,
                                         EAB_CUDA_ARCHITECTURES);
 }
-#else
-int check_architecture(int, const cudaDeviceProp *) { return EAB_OK; }
-#endif
 
 /* "; the last kernel queued was NAME at FILE:LINE" for an error that an earlier kernel may have caused; else "". */
 void name_last_launch(cudaError_t error, char *text, size_t size) {
@@ -71,10 +67,6 @@ void name_last_launch(cudaError_t error, char *text, size_t size) {
 void write_description(eab_cuda_own *own, const cudaDeviceProp *properties) {
     char products[32];
     eab_cuda_blas_describe(own->blas, products, sizeof products);
-#ifdef EAB_SIMT
-    (void)properties;
-    snprintf(own->description, sizeof own->description, "simt: CUDA kernels on the processor, %s", products);
-#else
     int driver = 0, runtime = 0;
     cudaDriverGetVersion(&driver);
     cudaRuntimeGetVersion(&runtime);
@@ -82,7 +74,6 @@ void write_description(eab_cuda_own *own, const cudaDeviceProp *properties) {
              "%.100s, sm_%d%d, %zu GiB, driver for CUDA %d.%d, CUDA %d.%d, %s", properties->name, properties->major,
              properties->minor, properties->totalGlobalMem >> 30, driver / 1000, driver % 1000 / 10, runtime / 1000,
              runtime % 1000 / 10, products);
-#endif
 }
 
 /* Whether the device runs kernels again. Some errors last until the process ends (CUDA runtime API, at
@@ -147,7 +138,6 @@ int eab_cuda_status(cudaError_t error, const char *what, const char *file, int l
                     "cuda: %s: %.120s at %s:%d%s", cudaGetErrorString(error), what, name ? name + 1 : file, line, last);
 }
 
-#ifndef EAB_SIMT
 int eab_launch_status(cudaError_t error, const char *name, const char *file, int line, cudaStream_t stream) {
     const bool queued = error == cudaSuccess;
     if (queued && sync_every_kernel) error = cudaStreamSynchronize(stream);
@@ -159,7 +149,6 @@ int eab_launch_status(cudaError_t error, const char *name, const char *file, int
     return eab_fail(error == cudaErrorMemoryAllocation ? EAB_NO_MEMORY : EAB_DEVICE_FAULT, "kernel %s at %s:%d: %s%s",
                     name, file, line, cudaGetErrorString(error), last);
 }
-#endif
 
 const char *eab_cuda_absent(void) {
     int count = 0;
@@ -261,9 +250,7 @@ int eab_cuda_capacity(eab_device *device, size_t *free_bytes, int64_t *resident_
 cudaStream_t eab_cuda_stream(const eab_device *device) {
     const eab_cuda_own *own = eab_cuda_own_of(device);
     set_device(own->index);
-#ifndef EAB_SIMT
     sync_every_kernel = own->sync_every_kernel;
-#endif
     return own->stream;
 }
 

@@ -1,12 +1,8 @@
-/* The only header through which kernel files use the device: CUDA under nvcc; if EAB_SIMT is defined, the replacement
- * in tests/simt, which runs the same files on a processor and checks every access (docs/simt.md).
- *
- * Kernel files are C++17 for any compiler. Macros replace what only nvcc understands:
+/* The only header through which kernel files include CUDA's own, and the macros that they share:
  *   EAB_TRY(EAB_LAUNCH(stream, kernel, grid, block, dynamic_shared_bytes, arguments...));
  *       instead of <<<>>>; a kernel with commas in its template arguments needs parentheses: (kernel<64, true>)
  *   EAB_SHARED(float, tile, 32 * 33);       a static shared array `tile`, aligned to 16 bytes
  *   EAB_DYNAMIC_SHARED(memory);             unsigned char *memory, aligned to 128 bytes: the launch's dynamic part
- * Everything else has its CUDA name; tests/simt/simt.h lists what the replacement supports.
  */
 #ifndef EAB_KERNELS_CUDA_DEVICE_H
 #define EAB_KERNELS_CUDA_DEVICE_H
@@ -17,12 +13,6 @@
 extern "C" {
 #include "../status.h"
 }
-
-#ifdef EAB_SIMT
-
-#include "../../tests/simt/simt.h"
-
-#else
 
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
@@ -61,8 +51,6 @@ __device__ __forceinline__ float eab_fast_reciprocal(float x) {
     asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
     return y;
 }
-
-#endif
 
 /* The kernel that the calling thread queued last; named when a fault appears later (context.cu). */
 struct eab_queued_kernel {

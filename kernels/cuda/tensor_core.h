@@ -21,12 +21,6 @@
 
 #include "device.h"
 
-#ifdef EAB_SIMT
-
-#include "../../tests/simt/simt_tensor_core.h"
-
-#else
-
 /* d += a * b, accumulated in float32. */
 __device__ __forceinline__ void eab_mma_m16n8k16_bf16(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
     asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
@@ -87,7 +81,5 @@ __device__ __forceinline__ void eab_cp_async_commit() { asm volatile("cp.async.c
 template <int N> __device__ __forceinline__ void eab_cp_async_wait() {
     asm volatile("cp.async.wait_group %0;" : : "n"(N) : "memory");
 }
-
-#endif
 
 #endif

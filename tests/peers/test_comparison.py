@@ -296,7 +296,7 @@ def test_gpu_check_runs_it(tmp_path):
     binary = Path(os.environ.get("EABENCH", ROOT / "build/release/eabench"))
 
     def gpu_check(out: Path, python: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run([ROOT / "scripts/gpu_check.sh", "--simt", "--binary", binary, "--only", "peers",
+        return subprocess.run([ROOT / "scripts/gpu_check.sh", "--emulated", "--binary", binary, "--only", "peers",
                                "--out", out], capture_output=True, text=True, check=False, timeout=600,
                               env={**os.environ, "EAB_PEERS_PYTHON": python})
 

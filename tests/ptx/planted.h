@@ -1,7 +1,7 @@
 /* Kernels with one bug each, which the detectors must name. `pick` chooses the bug, or 0, the same kernel without
  * it. */
-#ifndef EAB_TESTS_SIMT_PLANTED_H
-#define EAB_TESTS_SIMT_PLANTED_H
+#ifndef EAB_TESTS_PTX_PLANTED_H
+#define EAB_TESTS_PTX_PLANTED_H
 
 #include "../../kernels/cuda/tensor_core.h"
 

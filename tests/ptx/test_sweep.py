@@ -100,6 +100,25 @@ def test_a_sweep_outlives_a_fault(sweep, tmp_path, fault):
     expect_same(tmp_path / "cuda", tmp_path / "cpu", 1e-4)
 
 
+def test_a_single_cell_that_loses_the_device_fails(sweep, tmp_path):
+    """In fleets of one the running cell counts as failed and is not retried; the others are trained."""
+    (tmp_path / "spec.ini").write_text(SPEC.replace("basis = 4, 5", "basis = 4").replace("steps = 6", "steps = 3"))
+    done = sweep("cuda", "faulty", "--fleet", "1", EAB_PTX_FAULT="100 for good")
+    assert done.returncode == 1 and not done.findings, done.stderr
+    assert done.stderr.count("resuming in a new process") == 1, done.stderr
+    assert "3 of 4 cells are done; 1 failed" in done.stdout
+    with (tmp_path / "faulty/accuracy.csv").open(newline="") as file:
+        assert sorted(row["status"] for row in csv.DictReader(file)) == ["fail", "ok", "ok", "ok"]
+
+
+@pytest.mark.parametrize("text", ["", "1", "1:2:3", "0:-1:2:3", "9:1:2:3", "0:1:2:nan", "0:1:2:3:4", "0:1:2:-1"])
+def test_a_bad_restart_variable_is_refused(sweep, tmp_path, text):
+    done = sweep("cuda", "refused", EAB_SWEEP_RESTART=text)
+    assert done.returncode == 2 and done.stderr.count("\n") == 1, done.stderr
+    assert "EAB_SWEEP_RESTART" in done.stderr
+    assert not (tmp_path / "refused").exists()
+
+
 def test_bench_rows(right, tmp_path):
     for options in (("attention", "--mechanism", "dpa,ea", "--context", 5, "--head-dim", 4, "--batch", 1, "--heads", 1,
                      "--dtype", "float32"), ("norm,loss", "--m", 3, "--n", 8)):

@@ -1,4 +1,4 @@
-"""scripts/gpu_check.sh without a GPU: its options, and all parts in miniature on simt."""
+"""scripts/gpu_check.sh without a GPU: its options, and all parts in miniature on the emulator."""
 
 from __future__ import annotations
 
@@ -15,14 +15,6 @@ SCRIPT = ROOT / "scripts" / "gpu_check.sh"
 def run(*arguments: str, timeout: float = 60, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([str(SCRIPT), *arguments], capture_output=True, text=True, timeout=timeout,
                           env={**os.environ, **environment})
-
-
-def simt_program() -> Path | None:
-    """eabench_simt beside the program under test, if it was built; EABENCH_SIMT names another."""
-    if "EABENCH_SIMT" in os.environ:
-        return Path(os.environ["EABENCH_SIMT"])
-    found = Path(EABENCH).with_name("eabench_simt")
-    return found if found.exists() else None
 
 
 def test_help_names_every_part() -> None:
@@ -49,7 +41,7 @@ def test_a_missing_driver_is_reported(tmp_path: Path) -> None:
 
 
 def test_a_build_without_glib_is_one_line(tmp_path: Path) -> None:
-    done = run("--simt", "--only", "build", "--out", str(tmp_path), PKG_CONFIG="false")
+    done = run("--emulated", "--only", "build", "--out", str(tmp_path), PKG_CONFIG="false")
     assert done.returncode == 3
     assert len(done.stderr.splitlines()) == 1 and "GLib" in done.stderr and "--binary" in done.stderr
 
@@ -58,7 +50,7 @@ def test_parts_need_the_program(tmp_path: Path) -> None:
     fake = tmp_path / "eabench"
     fake.write_text("#!/bin/sh\necho '3 checks, 1 missed'\nexit 1\n")
     fake.chmod(0o755)
-    done = run("--simt", "--binary", str(fake), "--only", "build,check,bench", "--out", str(tmp_path / "out"))
+    done = run("--emulated", "--binary", str(fake), "--only", "build,check,bench", "--out", str(tmp_path / "out"))
     assert done.returncode == 1
     assert "build     skipped" in done.stdout and "check     FAILED   check: 3 checks, 1 missed" in done.stdout
     assert "bench     skipped" in done.stdout
@@ -76,20 +68,21 @@ def test_a_bench_without_rows_fails(tmp_path: Path, lines: int, code: int, verdi
         mkdir -p "$out"
         [[ -f $out/kernels.csv ]] || echo 'device,status,reason' >"$out/kernels.csv"
         lines=$(wc -l <"$out/kernels.csv")
-        for ((; lines < 1 + {lines}; lines++)); do echo 'simt,ok,' >>"$out/kernels.csv"; done
+        for ((; lines < 1 + {lines}; lines++)); do echo 'cuda,ok,' >>"$out/kernels.csv"; done
         exit {code}""")
     fake.chmod(0o755)
-    done = run("--simt", "--binary", str(fake), "--only", "bench", "--out", str(tmp_path / "out"))
+    done = run("--emulated", "--binary", str(fake), "--only", "bench", "--out", str(tmp_path / "out"))
     assert done.returncode == (1 if verdict == "FAILED" else 0)
     summary = (tmp_path / "out" / "summary.txt").read_text()
     assert summary.splitlines()[1].startswith(f"bench     {verdict:<8} {lines} rows")
 
 
 def test_all_parts_in_miniature(tmp_path: Path) -> None:
-    program = simt_program()
-    if program is None:
-        pytest.skip("eabench_simt was not built")
-    done = run("--simt", "--binary", str(program), "--out", str(tmp_path / "out"), timeout=900)
+    """With the program of the build that has EABENCH; the stage emulated runs this."""
+    program = Path(EABENCH).with_name("eabench_ptx")
+    if not program.exists():
+        pytest.skip(f"{program} is not built")
+    done = run("--emulated", "--binary", str(program), "--out", str(tmp_path / "out"), timeout=900)
     assert done.returncode == 0, done.stdout + done.stderr
     for part in ("check", "sanitize", "bench", "ladder", "compare"):
         assert f"{part:<9} passed" in done.stdout, done.stdout
