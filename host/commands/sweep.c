@@ -17,6 +17,7 @@
 #include "base/system.h"
 #include "kernels/cpu/isa.h"
 #include "plan/shard.h"
+#include "spec/file.h"
 #include "spec/options.h"
 #include "sweep/ranks.h"
 #include "sweep/run.h"
@@ -39,7 +40,7 @@ static int parse(arguments *a, int argc, char **argv) {
         {"set", 0, 0, G_OPTION_ARG_FILENAME_ARRAY, &a->sets, "replace or add an option of the spec; may be repeated",
          "SECTION.KEY=VALUE"},
         {"out", 0, 0, G_OPTION_ARG_FILENAME, &a->out,
-         "the run's folder (default: runs/NAME of NAME.ini); resumes what is there", "DIR"},
+         "the run's folder (default: runs/NAME of NAME.ini, runs/spec of a pipe); resumes what is there", "DIR"},
         {"backend", 0, 0, G_OPTION_ARG_FILENAME, &a->backend, "auto, cpu, cuda or reference (default: auto)", "NAME"},
         {"device", 0, 0, G_OPTION_ARG_INT, &a->device,
          "index of the device (default: 0; of several processes on a machine each its own)", "N"},
@@ -74,7 +75,7 @@ static int parse(arguments *a, int argc, char **argv) {
         {"save-geometry", 0, 0, G_OPTION_ARG_NONE, &a->sweep.save_geometry,
          "keep angles, entropies and norms of attention, in DIR/geometry.csv and DIR/geometry", NULL},
         {"profile", 0, 0, G_OPTION_ARG_NONE, &a->sweep.profile, "show the time of each operation", NULL},
-        {G_OPTION_REMAINING, 0, 0, G_OPTION_ARG_FILENAME_ARRAY, &a->specs, NULL, "SPEC.ini"},
+        {G_OPTION_REMAINING, 0, 0, G_OPTION_ARG_FILENAME_ARRAY, &a->specs, NULL, "SPEC.ini|-"},
         {0},
     };
     const int code = eab_command_parse("sweep", "- train the cells of a spec; leaves tables that resume",
@@ -180,6 +181,10 @@ static int check(arguments *a) {
 static int join_ranks(const arguments *a, const eab_launch *launch, eab_sweep *sweep) {
     const eab_backend *backend = eab_backend_from_name(sweep->backend);
     if (launch->tasks < 2 || a->shard) return -1;
+    if (eab_spec_is_stream(sweep->spec)) {
+        eab_fail(EAB_BAD_INPUT, "%s: several processes cannot read one pipe; a file is allowed", sweep->spec);
+        return launch->rank == 0 ? eab_command_error("sweep", EAB_BAD_INPUT) : EAB_EXIT_BAD_INPUT;
+    }
     if (a->sweep.dry_run) return launch->rank == 0 ? -1 : EAB_EXIT_DONE; /* the first one prints */
     const int status = eab_ranks_open(eab_system_core_hash(), &sweep->ranks, &sweep->place);
     if (status) return launch->rank == 0 ? eab_command_error("sweep", status) : eab_exit_code(status);
@@ -277,6 +282,28 @@ static bool asks_for_json(int argc, char **argv) {
     return json;
 }
 
+/* The command that resumes the sweep, for g_strfreev. A spec from a pipe is gone: the run's manifest takes its place,
+ * and the run is named. Sets the default folder of such a run. */
+static char **resume_words(arguments *a, int argc, char **argv) {
+    const char *spec = a->specs[0];
+    char **words = g_new0(char *, (gsize)argc + 3);
+    for (int i = 0; i < argc; i++) words[i] = g_strdup(argv[i]);
+    if (!eab_spec_is_stream(spec)) return words;
+    const bool named = a->out;
+    if (!named) a->out = g_build_filename("runs", "spec", NULL);
+    char *folder = a->shard ? eab_shard_folder(a->out, a->part) : g_strdup(a->out);
+    int place = argc - 1;
+    while (place > 0 && strcmp(argv[place], spec) != 0) place--;
+    g_free(words[place]);
+    words[place] = g_build_filename(folder, "manifest.ini", NULL);
+    g_free(folder);
+    if (named) return words;
+    memmove(words + 3, words + 1, (gsize)(argc - 1) * sizeof *words);
+    words[1] = g_strdup("--out");
+    words[2] = g_strdup(a->out);
+    return words;
+}
+
 /* Runs the sweep of checked arguments; returns the exit code. */
 static int run(arguments *a, const eab_launch *launch, int argc, char **argv) {
     const char *backend = eab_command_resolve_backend("sweep", a->backend);
@@ -291,12 +318,14 @@ static int run(arguments *a, const eab_launch *launch, int argc, char **argv) {
     sweep->fleet = a->fleet == NOT_GIVEN ? !on_gpu : a->fleet;
     sweep->checkpoint_adaptive = a->checkpoint_every == NULL;
     sweep->command = eab_command_quote("eabench", argc, argv);
-    sweep->resume_command = eab_command_quote(eab_system_program_name(), argc, argv);
+    char **words = resume_words(a, argc, argv);
+    sweep->resume_command = eab_command_quote(eab_system_program_name(), (int)g_strv_length(words), words);
     int code = join_ranks(a, launch, sweep);
     eab_sweep_restart restart = {0};
     if (!sweep->ranks) sweep->restart = &restart; /* other ranks would lose their leader */
     if (code < 0) code = sweep_plan(a, sweep);
-    if (restart.wanted) restart_process(argc, argv, &restart);
+    if (restart.wanted) restart_process((int)g_strv_length(words), words, &restart);
+    g_strfreev(words);
     g_free(sweep->command);
     g_free(sweep->resume_command);
     return code;

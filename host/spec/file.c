@@ -393,21 +393,27 @@ int eab_spec_parse(const char *path, const char *text, size_t length, const char
     return status;
 }
 
+bool eab_spec_is_stream(const char *path) {
+    struct stat info;
+    return strcmp(path, "-") == 0 || strcmp(path, "/dev/stdin") == 0 || g_str_has_prefix(path, "/dev/fd/") ||
+           g_str_has_prefix(path, "/proc/") || (stat(path, &info) == 0 && !S_ISREG(info.st_mode));
+}
+
 int eab_spec_read(const char *path, const char *const *sets, eab_spec *spec) {
+    const bool standard_input = strcmp(path, "-") == 0;
     struct stat info;
     *spec = (eab_spec){.value_count = 0};
-    if (stat(path, &info)) return refuse_file(path, g_strerror(errno));
-    if (S_ISDIR(info.st_mode)) return refuse_file(path, "a directory");
-    if (!S_ISREG(info.st_mode)) return refuse_file(path, "not a regular file");
-    FILE *file = fopen(path, "rbe");
+    if (!standard_input && stat(path, &info)) return refuse_file(path, g_strerror(errno));
+    if (!standard_input && S_ISDIR(info.st_mode)) return refuse_file(path, "a directory");
+    FILE *file = standard_input ? stdin : fopen(path, "rbe");
     if (!file) return refuse_file(path, g_strerror(errno));
-    /* One byte more than allowed is read, because a file may grow or hide its size (/proc). */
+    /* One byte more than allowed is read, because a file may grow or hide its size (/proc, a pipe). */
     char *text = g_malloc(EAB_SPEC_MAX_BYTES + 2);
     const size_t length = fread(text, 1, EAB_SPEC_MAX_BYTES + 1, file);
     text[length] = '\0';
     const int status =
         ferror(file) ? refuse_file(path, g_strerror(errno)) : eab_spec_parse(path, text, length, sets, spec);
-    fclose(file);
+    if (!standard_input) fclose(file);
     g_free(text);
     return status;
 }

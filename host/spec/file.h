@@ -39,9 +39,13 @@ eab_axis *eab_section_axis(const eab_section *section, const eab_option *option,
 /* The axis that lists the sweep's mechanisms. */
 const eab_axis *eab_spec_mechanisms(const eab_spec *spec);
 
-/* Reads a file and applies `sets` (NULL-terminated "section.key=value", or NULL). EAB_BAD_INPUT with one line (file and
- * line, what, what is allowed, the nearest valid name) for every mistake; the spec is then empty. */
+/* Reads a file, or "-": standard input, and applies `sets` (NULL-terminated "section.key=value", or NULL).
+ * EAB_BAD_INPUT with one line (file and line, what, what is allowed, the nearest valid name) for every mistake; the spec
+ * is then empty. */
 int eab_spec_read(const char *path, const char *const *sets, eab_spec *spec);
+
+/* Whether the path is that of standard input or a pipe, which is read once and whose name says nothing. */
+bool eab_spec_is_stream(const char *path);
 
 /* The same for a file's content, with text[length] = NUL; `path` is for the error lines. */
 int eab_spec_parse(const char *path, const char *text, size_t length, const char *const *sets, eab_spec *spec);

@@ -217,17 +217,15 @@ Test(spec, the_largest_allowed_file_is_read) {
 }
 
 Test(spec, paths_that_are_not_files, .timeout = 20) {
-    char fifo[] = "/tmp/eab-fifo-XXXXXX";
-    cr_assert_neq(mkdtemp(fifo), NULL);
-    expect_path_refused(fifo, "a directory");
-    rmdir(fifo);
-    cr_assert_eq(mkfifo(fifo, 0600), 0);
-    expect_path_refused(fifo, "not a regular file");
-    unlink(fifo);
-    expect_path_refused(fifo, "No such file or directory");
+    char folder[] = "/tmp/eab-folder-XXXXXX";
+    cr_assert_neq(mkdtemp(folder), NULL);
+    expect_path_refused(folder, "a directory");
+    rmdir(folder);
+    expect_path_refused(folder, "No such file or directory");
     expect_path_refused("", "No such file or directory");
     expect_path_refused("/dev/null/x.ini", "Not a directory");
-    expect_path_refused("/dev/zero", "not a regular file");
+    expect_path_refused("/dev/zero", "larger than 1 MiB");
+    expect_path_refused("/dev/null", "empty file");
     char loop[] = "/tmp/eab-loop-XXXXXX";
     cr_assert_neq(mkdtemp(loop), NULL);
     rmdir(loop);

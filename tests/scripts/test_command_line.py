@@ -160,13 +160,11 @@ def test_bad_set(name: str, tmp_path: Path) -> None:
 
 def test_bad_paths(tmp_path: Path) -> None:
     (tmp_path / "folder.ini").mkdir()
-    os.mkfifo(tmp_path / "pipe.ini")
     (tmp_path / "loop.ini").symlink_to("loop.ini")
     sweep_refused(tmp_path, "missing.ini", says=("missing.ini: No such file",))
     sweep_refused(tmp_path, "folder.ini", says=("folder.ini: a directory",))
-    sweep_refused(tmp_path, "pipe.ini", says=("pipe.ini: not a regular file",))
     sweep_refused(tmp_path, "loop.ini", says=("loop.ini: Too many levels",))
-    sweep_refused(tmp_path, "/dev/zero", says=("/dev/zero: not a regular file",))
+    sweep_refused(tmp_path, "/dev/zero", says=("/dev/zero: larger than 1 MiB",))
     sweep_refused(tmp_path, "a\nb.ini", says=("a\\x0Ab.ini: No such file",))
     if os.geteuid() != 0:  # root may read everything
         (tmp_path / "secret.ini").write_text(TASK)

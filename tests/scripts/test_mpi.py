@@ -233,6 +233,14 @@ def test_ranks_of_different_specs_are_refused(spec: Path, tmp_path: Path):
     assert not (tmp_path / "run").exists()
 
 
+def test_a_spec_from_a_pipe_is_refused(tmp_path: Path):
+    done = subprocess.run(command(2, "-", "--out", tmp_path / "run"), check=False, capture_output=True, text=True,
+                          input=TINY, timeout=120)
+    assert done.returncode == 2, done.stderr
+    assert done.stderr.count("eabench sweep: -: several processes cannot read one pipe; a file is allowed") == 1
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_second_sweep_is_refused(spec: Path, tmp_path: Path):
     process = start(2, spec, "--out", tmp_path / "run", *ENDLESS)
     try:
