@@ -11,8 +11,8 @@
 #include "system.h"
 
 static atomic_bool use_json, redirected;
-static void (*sink)(void *context, const char *text);
-static void *sink_context;
+static void (*redirection)(void *context, const char *text);
+static void *redirection_context;
 
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER; /* of the stream */
 static atomic_bool writing;
@@ -67,8 +67,8 @@ void eab_log_end_event(GString *json) {
 /* ---- messages -------------------------------------------------------------------------------------------------- */
 
 static void put_message(const char *event, const char *command, const char *text) {
-    if (sink) {
-        sink(sink_context, text);
+    if (redirection) {
+        redirection(redirection_context, text);
         return;
     }
     GString *json = eab_log_begin_event(event);
@@ -114,10 +114,10 @@ void eab_log_open(void) { g_log_set_writer_func(write_of_glib, NULL, NULL); }
 
 void eab_log_use_json(bool json) { atomic_store(&use_json, json); }
 
-void eab_log_redirect(void (*to)(void *context, const char *text), void *context) {
-    sink = to;
-    sink_context = context;
-    atomic_store(&redirected, to != NULL);
+void eab_log_redirect(void (*sink)(void *context, const char *text), void *context) {
+    redirection = sink;
+    redirection_context = context;
+    atomic_store(&redirected, sink != NULL);
 }
 
 /* ---- signal handlers: neither GLib nor stdio -------------------------------------------------------------------- */
