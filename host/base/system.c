@@ -7,7 +7,6 @@
 #include <math.h>
 #include <pthread.h>
 #include <sched.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/utsname.h>
@@ -144,15 +143,15 @@ size_t eab_system_cache_bytes(void) {
 
 /* Adds the core's line of /proc/stat: user nice system idle iowait irq softirq steal, in ticks. */
 static void add_core(const char *line, eab_load *load) {
-    unsigned core;
-    double user, nice, system, irq, softirq, steal;
-    if (sscanf(line, "cpu%u %lf %lf %lf %*f %*f %lf %lf %lf", &core, &user, &nice, &system, &irq, &softirq, &steal) !=
-        7)
-        return;
+    char *at;
+    double ticks[8];
+    if (!g_str_has_prefix(line, "cpu") || !g_ascii_isdigit(line[3])) return; /* the first line has their sum */
+    const size_t core = g_ascii_strtoull(line + 3, &at, 10);
+    for (int i = 0; i < 8; i++) ticks[i] = (double)g_ascii_strtoull(at, &at, 10); /* 0 where a kernel lacks some */
     if (!own_cores || !CPU_ISSET_S(core, own_cores_size, own_cores)) return;
     const double tick_s = 1 / (double)sysconf(_SC_CLK_TCK);
-    load->used_s += tick_s * (user + nice + system + irq + softirq);
-    load->stolen_s += tick_s * steal;
+    load->used_s += tick_s * (ticks[0] + ticks[1] + ticks[2] + ticks[5] + ticks[6]);
+    load->stolen_s += tick_s * ticks[7];
 }
 
 eab_load eab_system_load(void) {

@@ -324,6 +324,7 @@ static int run(arguments *a, const eab_launch *launch, int argc, char **argv) {
     eab_sweep_restart restart = {0};
     if (!sweep->ranks) sweep->restart = &restart; /* other ranks would lose their leader */
     if (code < 0) code = sweep_plan(a, sweep);
+    sweep->restart = NULL;
     if (restart.wanted) restart_process((int)g_strv_length(words), words, &restart);
     g_strfreev(words);
     g_free(sweep->command);
