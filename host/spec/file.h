@@ -40,8 +40,8 @@ eab_axis *eab_section_axis(const eab_section *section, const eab_option *option,
 const eab_axis *eab_spec_mechanisms(const eab_spec *spec);
 
 /* Reads a file, or "-": standard input, and applies `sets` (NULL-terminated "section.key=value", or NULL).
- * EAB_BAD_INPUT with one line (file and line, what, what is allowed, the nearest valid name) for every mistake; the spec
- * is then empty. */
+ * EAB_BAD_INPUT with one line (file and line, what, what is allowed, the nearest valid name) for every mistake; the
+ * spec is then empty. */
 int eab_spec_read(const char *path, const char *const *sets, eab_spec *spec);
 
 /* Whether the path is that of standard input or a pipe, which is read once and whose name says nothing. */
