@@ -285,22 +285,23 @@ static bool asks_for_json(int argc, char **argv) {
 /* The command that resumes the sweep, for g_strfreev. A spec from a pipe is gone: the run's manifest takes its place,
  * and the run is named. Sets the default folder of such a run. */
 static char **resume_words(arguments *a, int argc, char **argv) {
-    const char *spec = a->specs[0];
+    const bool is_stream = eab_spec_is_stream(a->specs[0]), is_named = a->out;
+    int place = argc - 1, count = 1;
+    while (place > 0 && strcmp(argv[place], a->specs[0]) != 0) place--;
+    if (is_stream && !is_named) a->out = g_build_filename("runs", "spec", NULL);
     char **words = g_new0(char *, (gsize)argc + 3);
-    for (int i = 0; i < argc; i++) words[i] = g_strdup(argv[i]);
-    if (!eab_spec_is_stream(spec)) return words;
-    const bool named = a->out;
-    if (!named) a->out = g_build_filename("runs", "spec", NULL);
-    char *folder = a->shard ? eab_shard_folder(a->out, a->part) : g_strdup(a->out);
-    int place = argc - 1;
-    while (place > 0 && strcmp(argv[place], spec) != 0) place--;
-    g_free(words[place]);
-    words[place] = g_build_filename(folder, "manifest.ini", NULL);
+    words[0] = g_strdup(argv[0]);
+    if (is_stream && !is_named) {
+        words[count++] = g_strdup("--out");
+        words[count++] = g_strdup(a->out);
+    }
+    for (int i = 1; i < argc; i++) words[count++] = g_strdup(argv[i]);
+    if (!is_stream) return words;
+    char *folder = a->shard ? eab_shard_folder(a->out, a->part) : g_strdup(a->out),
+         **spec = &words[count - argc + place];
+    g_free(*spec);
+    *spec = g_build_filename(folder, "manifest.ini", NULL);
     g_free(folder);
-    if (named) return words;
-    memmove(words + 3, words + 1, (gsize)(argc - 1) * sizeof *words);
-    words[1] = g_strdup("--out");
-    words[2] = g_strdup(a->out);
     return words;
 }
 
