@@ -20,7 +20,8 @@ SIZES = (1, 3, 17, 63, 64, 65, 127, 128, 129, 257)
 def alternating(dtype: str, *, contexts=SIZES, head_dims=(32,), spreads=(None,)) -> list[str]:
     """A case for each combination; mechanism, causality and slopes alternate. By default scores have size 1."""
     sizes = [(context, head_dim, spread) for context in contexts for head_dim in head_dims for spread in spreads]
-    return [f"{dtype},{MECHANISMS[i % 3]},1,2,{context},{head_dim},{i % 2},{i // 2 % 2},{spread or head_dim ** -0.25:.4g}"
+    return [f"{dtype},{MECHANISMS[i % 3]},1,2,{context},{head_dim},{i % 2},{i // 2 % 2},"
+            f"{spread or head_dim ** -0.25:.4g}"
             for i, (context, head_dim, spread) in enumerate(sizes)]
 
 
