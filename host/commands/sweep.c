@@ -17,6 +17,7 @@
 #include "base/system.h"
 #include "kernels/cpu/isa.h"
 #include "plan/shard.h"
+#include "plan/validate.h"
 #include "spec/file.h"
 #include "spec/options.h"
 #include "sweep/ranks.h"
@@ -104,15 +105,30 @@ static int check_precisions(const eab_sweep *sweep, const eab_plan *plan) {
     return EAB_OK;
 }
 
+/* Refuses cells that do not fit in memory. Where the workers share the host's memory with each other and with the
+ * machine's other ranks, their default number is what fits. */
+static int check_memory(const arguments *a, eab_sweep *sweep, const eab_plan *plan, eab_device *device) {
+    double fitting;
+    char shown[80];
+    const int status = eab_plan_check_memory(plan, device, &fitting);
+    if (status) return eab_fail_prefix(status, "%s: ", eab_excerpt(sweep->spec, 60, shown, sizeof shown));
+    if (device->backend->capacity || a->workers != NOT_GIVEN) return EAB_OK;
+    fitting /= (double)MIN(sweep->fleet, MAX(1, plan->count)) * MAX(1, sweep->place.node_count);
+    sweep->workers = MAX(1, (int32_t)fmin(sweep->workers, fitting));
+    return EAB_OK;
+}
+
 /* Describes the device, which also checks that it can be opened. */
-static int describe_device(eab_sweep *sweep, const eab_plan *plan) {
+static int describe_device(const arguments *a, eab_sweep *sweep, const eab_plan *plan) {
     eab_device *device;
     EAB_TRY(check_precisions(sweep, plan));
     EAB_TRY(eab_device_open(sweep->backend, sweep->device, &device));
     device->backend->describe(device, sweep->description, sizeof sweep->description);
     if (sweep->dry_run && !sweep->fleet && plan->count)
         sweep->fleet = (int32_t)MIN(plan->count, eab_preferred_fleet(device, &plan->cells[0].config));
+    const int status = check_memory(a, sweep, plan, device);
     eab_device_close(device);
+    EAB_TRY(status);
     eab_isa isa;
     if (strcmp(sweep->backend, "cpu") == 0 && eab_isa_choose(getenv("EAB_ISA"), &isa) == EAB_OK)
         g_strlcpy(sweep->isa, eab_isa_name(isa), sizeof sweep->isa);
@@ -255,7 +271,7 @@ static int sweep_plan(const arguments *a, eab_sweep *sweep) {
     }
     int code;
     status = take_restart(sweep, &plan);
-    if (!status) status = describe_device(sweep, &plan);
+    if (!status) status = describe_device(a, sweep, &plan);
     if (!status && sweep->dry_run) status = a->list ? eab_list_cells(sweep, &plan) : eab_dry_run(sweep, &plan);
     if (sweep->ranks && sweep->place.rank > 0) code = eab_sweep_follow(sweep, &plan, status);
     else if (status) code = eab_sweep_refuse(sweep, eab_command_error("sweep", status));

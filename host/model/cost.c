@@ -1,5 +1,6 @@
 #include "cost.h"
 
+#include "network.h"
 #include "spec/cell_task.h"
 
 /* Weights in matrix products. Counts are doubles: options at their bounds give numbers above 2^63. */
@@ -26,13 +27,9 @@ double eab_config_flop_per_token(const eab_config *config) {
     return 6 * product_weights(config) + 12.0 * config->layers * config->d_model * mean_keys;
 }
 
-double eab_config_memory_bytes(const eab_config *config) {
-    const double copies = config->optimizer == EAB_OPTIMIZER_ADAMW ? 4 : 3; /* weights, gradients, moments */
-    const double d_model = config->d_model, mlp_dim = d_model * config->mlp_ratio;
-    const double qk_norm = config->qk_norm ? 2 * d_model + 2 * config->heads : 0;
-    const double layer = 6 * d_model + qk_norm + config->heads + (mlp_dim > 0 ? 2 * d_model + 2 * mlp_dim : 0) + 2;
-    const double scratch = 4 * d_model > mlp_dim + d_model ? 4 * d_model : mlp_dim + d_model;
-    const double row = config->layers * layer + 4 * d_model + eab_config_vocab(config) + scratch;
-    const double tokens = (double)config->batch * config->context;
-    return 4 * copies * parameter_count(config) + tokens * (4 * row + 3 * sizeof(int32_t));
+double eab_config_memory_bytes(const eab_backend *backend, const eab_config *config) {
+    const double tokens = 3 * sizeof(int32_t) * (double)config->batch * config->context;
+    /* The initial weights are drawn as doubles, in the host's memory. */
+    const double initial = backend->capacity ? 0 : sizeof(double) * parameter_count(config);
+    return (double)eab_model_bytes(backend, config) + tokens + initial;
 }

@@ -2,6 +2,7 @@
 #ifndef EAB_MODEL_COST_H
 #define EAB_MODEL_COST_H
 
+#include "kernels/backend.h"
 #include "spec/config.h"
 
 /* The model's parameters. */
@@ -10,8 +11,9 @@ int64_t eab_config_parameters(const eab_config *config);
 /* FLOP in the matrix products of one trained token (docs/design.md 5). */
 double eab_config_flop_per_token(const eab_config *config);
 
-/* Bytes of device memory that training takes with reals of 4 bytes: parameters, gradients, optimizer state and one
- * batch's activations. */
-double eab_config_memory_bytes(const eab_config *config);
+/* Bytes that training one cell takes on a device of this backend: parameters, gradients, optimizer state, the batch's
+ * tokens, and the activations of the sequences that pass through the model together. On a backend that computes in the
+ * host's memory also the weights as they are drawn. batch * (context + 1) is at most INT32_MAX. */
+double eab_config_memory_bytes(const eab_backend *backend, const eab_config *config);
 
 #endif

@@ -2,6 +2,8 @@
 
 #include <glib.h>
 
+#include "base/system.h"
+#include "cost.h"
 #include "kernels/clock.h"
 #include "spec/cell_task.h"
 
@@ -48,11 +50,20 @@ static int allocate_device(eab_fleet_state *fleet) {
     return backend->zero(device, tokens->training, n * sizeof(eab_tally));
 }
 
+/* Linux grants memory that it does not have, and ends the process when it is used. */
+static int check_memory(const eab_backend *backend, int32_t cells, const eab_config *configs) {
+    const double bytes = cells * eab_config_memory_bytes(backend, &configs[0]);
+    if (backend->capacity || bytes <= eab_system_memory_bytes()) return EAB_OK;
+    return eab_fail(EAB_NO_MEMORY, "out of memory: %.3g GB for a fleet of %d, of %.3g GB", bytes / 1e9, cells,
+                    eab_system_memory_bytes() / 1e9);
+}
+
 int eab_fleet_open(eab_device *device, int32_t cells, const eab_config *configs, eab_fleet_state *fleet) {
     *fleet = (eab_fleet_state){
         .cells = cells, .configs = configs, .started_s = eab_now_s(), .started_load = eab_system_load()};
     allocate_host(fleet);
-    int status = eab_model_create(device, cells, configs, &fleet->model);
+    int status = check_memory(device->backend, cells, configs);
+    if (!status) status = eab_model_create(device, cells, configs, &fleet->model);
     if (!status) status = allocate_device(fleet);
     if (status) eab_fleet_close(fleet);
     return status;

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cost.h"
 #include "kernels/mechanism.h"
 #include "spec/cell_task.h"
 
@@ -60,7 +61,7 @@ static void take_activations(eab_model *model, tensor_arena *arena, int32_t micr
     model->scratch = take(arena, members, eab_scratch_reals(&micro_shape));
 }
 
-static void take_all(eab_model *model, tensor_arena *arena) {
+static void take_weights(eab_model *model, tensor_arena *arena) {
     const eab_config *config = &model->config;
     const int64_t count = model->parameters.count;
     model->weights = take(arena, arena->members, count);
@@ -73,6 +74,10 @@ static void take_all(eab_model *model, tensor_arena *arena) {
     if (config->position == EAB_POSITION_ROPE)
         model->rope = take(arena, 1, (int64_t)config->context * (config->d_model / config->heads));
     model->one_hot.stride = model->rope.stride = 0;
+}
+
+static void take_all(eab_model *model, tensor_arena *arena) {
+    take_weights(model, arena);
     take_activations(model, arena, model->micro_batch);
 }
 
@@ -90,8 +95,8 @@ static eab_shape config_shape(const eab_config *config, int32_t members, int32_t
                        .precision = (eab_precision)config->precision};
 }
 
-/* Reals of one sequence's activations, all layers. */
-static int64_t activation_reals(const eab_config *config, int32_t vocab) {
+/* Reals of the activations of `sequences` sequences, all layers. */
+static int64_t activation_reals(const eab_config *config, int32_t vocab, int32_t sequences) {
     /* Counted by the code that places the tensors, for one layer and for none. */
     eab_attention_saved attention;
     eab_mlp_saved mlp;
@@ -99,9 +104,9 @@ static int64_t activation_reals(const eab_config *config, int32_t vocab) {
     model.config.layers = 1;
     model.shape = config_shape(config, 1, vocab);
     tensor_arena with_layer = {.members = 1}, without = {.members = 1};
-    take_activations(&model, &with_layer, 1);
+    take_activations(&model, &with_layer, sequences);
     model.config.layers = 0;
-    take_activations(&model, &without, 1);
+    take_activations(&model, &without, sequences);
     return without.used + (with_layer.used - without.used) * config->layers;
 }
 
@@ -111,7 +116,7 @@ static int64_t activation_reals(const eab_config *config, int32_t vocab) {
 int32_t eab_model_micro_batch(const eab_backend *backend, const eab_config *config) {
     const int64_t limit = backend->micro_batch_bytes;
     if (limit == 0) return config->batch;
-    const int64_t sequence_bytes = activation_reals(config, config->d_model) * (int64_t)backend->real_bytes;
+    const int64_t sequence_bytes = activation_reals(config, config->d_model, 1) * (int64_t)backend->real_bytes;
     int64_t most = limit / sequence_bytes;
     if (most < 1) most = 1;
     if (most > config->batch) most = config->batch;
@@ -119,6 +124,16 @@ int32_t eab_model_micro_batch(const eab_backend *backend, const eab_config *conf
         if (config->batch % size == 0) return (int32_t)size;
     const int64_t parts = (config->batch + most - 1) / most;
     return (int32_t)((config->batch + parts - 1) / parts);
+}
+
+int64_t eab_model_bytes(const eab_backend *backend, const eab_config *config) {
+    const int32_t vocab = eab_config_vocab(config);
+    eab_model model = {.config = *config, .shape = config_shape(config, 1, vocab)};
+    tensor_arena weights = {.members = 1};
+    model.parameters.count = eab_config_parameters(config);
+    take_weights(&model, &weights);
+    const int64_t activations = activation_reals(config, vocab, eab_model_micro_batch(backend, config));
+    return (weights.used + activations) * (int64_t)backend->real_bytes;
 }
 
 static int write_tables(eab_model *model) {

@@ -60,6 +60,9 @@ void eab_swap_elements(void *array, size_t size, int32_t a, int32_t b);
 /* Swaps two members; between steps only, when their gradients are zero. */
 int eab_model_swap(eab_model *model, int32_t a, int32_t b);
 
+/* Bytes that eab_model_create allocates on a device of this backend for a fleet of one. */
+int64_t eab_model_bytes(const eab_backend *backend, const eab_config *config);
+
 /* The number of sequences that pass through the model together. */
 int32_t eab_model_micro_batch(const eab_backend *backend, const eab_config *config);
 

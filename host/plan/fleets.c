@@ -160,7 +160,7 @@ int32_t eab_preferred_fleet(eab_device *device, const eab_config *config) {
     int64_t resident_threads;
     const eab_backend *backend = device->backend;
     if (!backend->capacity || backend->capacity(device, &free_bytes, &resident_threads)) return 1;
-    const double fits = MEMORY_SHARE * (double)free_bytes / eab_config_memory_bytes(config);
+    const double fits = MEMORY_SHARE * (double)free_bytes / eab_config_memory_bytes(backend, config);
     const double work =
         REALS_PER_THREAD * (double)resident_threads / ((double)config->batch * config->context * config->d_model);
     const double members = fmin(fmin(fits, ceil(work)), LARGEST);

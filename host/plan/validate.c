@@ -1,9 +1,11 @@
 #include "validate.h"
 
+#include <math.h>
 #include <stdio.h>
 
 #include "base/system.h"
 #include "model/cost.h"
+#include "model/network.h"
 #include "spec/cell_task.h"
 #include "tasks/task.h"
 
@@ -73,31 +75,45 @@ static int check_level(const eab_config *config) {
     return check_vocab(config);
 }
 
-static int check_memory(const eab_config *config) {
+static int check_positions(const eab_config *config) {
     const double positions = (double)config->batch * (config->context + 1);
-    if (positions > INT32_MAX) /* rows have 32-bit indices */
-        return eab_fail(
-            EAB_BAD_INPUT,
-            "[train] batch = %d, [model] context = %d: batch * (context + 1) = %.0f tokens a step; allowed: "
-            "at most %d",
-            config->batch, config->context, positions, INT32_MAX);
-
-    const double bytes = eab_config_memory_bytes(config), available = eab_system_memory_bytes();
-    if (bytes <= available) return EAB_OK;
-
-    const double parameters = (double)eab_config_parameters(config);
-    const int copies = config->optimizer == EAB_OPTIMIZER_ADAMW ? 4 : 3; /* weights, gradients, moments */
-    const double rows = (double)config->batch * config->context;
-    return eab_fail(
-        EAB_BAD_INPUT,
-        "[train] batch = %d, [model] context = %d, layers = %d, d_model = %d: does not fit in memory: %.0f "
-        "parameters * %d bytes + %d * %d positions * %.0f bytes = %.3g GB; allowed: at most the %.3g GB here",
-        config->batch, config->context, config->layers, config->d_model, parameters, 4 * copies, config->batch,
-        config->context, (bytes - 4 * copies * parameters) / rows, bytes / 1e9, available / 1e9);
+    if (positions <= INT32_MAX) return EAB_OK; /* rows have 32-bit indices */
+    return eab_fail(EAB_BAD_INPUT,
+                    "[train] batch = %d, [model] context = %d: batch * (context + 1) = %.0f tokens a step; allowed: "
+                    "at most %d",
+                    config->batch, config->context, positions, INT32_MAX);
 }
 
 int eab_config_check(const eab_config *config) {
     EAB_TRY(check_heads(config));
     EAB_TRY(check_level(config));
-    return check_memory(config);
+    return check_positions(config);
+}
+
+static double available_bytes(eab_device *device) {
+    size_t free_bytes;
+    int64_t threads;
+    if (!device->backend->capacity) return eab_system_memory_bytes() - eab_system_resident_bytes();
+    return device->backend->capacity(device, &free_bytes, &threads) ? HUGE_VAL : (double)free_bytes;
+}
+
+int eab_plan_check_memory(const eab_plan *plan, eab_device *device, double *fitting) {
+    const eab_backend *backend = device->backend;
+    const double available = available_bytes(device);
+    const eab_config *largest = NULL;
+    double most = 0;
+    for (int64_t i = 0; i < plan->count; i++) {
+        const double bytes = eab_config_memory_bytes(backend, &plan->cells[i].config);
+        if (bytes > most) largest = &plan->cells[i].config;
+        most = fmax(most, bytes);
+    }
+    *fitting = available / most;
+    if (most <= available) return EAB_OK;
+    return eab_fail(EAB_BAD_INPUT,
+                    "[train] batch = %d, [model] context = %d, layers = %d, d_model = %d: does not fit in memory: "
+                    "%lld parameters, %d sequences of tokens and the activations of %d at a time take %.3g GB; "
+                    "allowed: at most the %.3g GB here",
+                    largest->batch, largest->context, largest->layers, largest->d_model,
+                    (long long)eab_config_parameters(largest), largest->batch, eab_model_micro_batch(backend, largest),
+                    most / 1e9, available / 1e9);
 }

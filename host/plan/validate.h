@@ -1,12 +1,17 @@
-/* Whether a cell can be trained. */
+/* Whether cells can be trained. */
 #ifndef EAB_PLAN_VALIDATE_H
 #define EAB_PLAN_VALIDATE_H
 
-#include "spec/options.h"
+#include "cells.h"
+#include "kernels/backend.h"
 
 /* Checks one cell as a whole: d_model against heads, an even head_dim for rope, d_model >= vocabulary for one-hot
- * embeddings, head_dim <= 256, the family's own rules, memory. EAB_BAD_INPUT with a line (what, where, what is
- * allowed). */
+ * embeddings, head_dim <= 256, the family's own rules, the tokens of a batch. EAB_BAD_INPUT with a line (what,
+ * where, what is allowed). */
 int eab_config_check(const eab_config *config);
+
+/* Whether every cell alone fits in the device's free memory, or in the host's memory that this process may use, if the
+ * device computes there. *fitting: how many cells of the largest size do. EAB_BAD_INPUT with a line. */
+int eab_plan_check_memory(const eab_plan *plan, eab_device *device, double *fitting);
 
 #endif

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/csv.h"
+#include "base/system.h"
 #include "kernels/clock.h"
 #include "model/cost.h"
 #include "plan/fleets.h"
@@ -123,8 +124,7 @@ static double rate_for(const calibration *known, int count, double step) {
     return rate;
 }
 
-static void print_time(const eab_sweep *sweep, const eab_plan *plan, int64_t *todo, int64_t count) {
-    const double workers = (double)MIN((int64_t)sweep->workers, (count + sweep->fleet - 1) / sweep->fleet);
+static void print_time(const eab_sweep *sweep, const eab_plan *plan, int64_t *todo, int64_t count, double workers) {
     calibration known[MAX_SAMPLES];
     int samples = 0;
     g_qsort_with_data(todo, (gint)count, sizeof *todo, compare_steps, plan->cells);
@@ -156,7 +156,23 @@ static void print_time(const eab_sweep *sweep, const eab_plan *plan, int64_t *to
     printf(" GFLOP/s each; cells that are solved stop earlier\n");
 }
 
-static void print_costs(const eab_sweep *sweep, const eab_plan *plan) {
+/* largest: bytes of the largest cell. */
+static void print_memory(const eab_sweep *sweep, const eab_backend *backend, double largest, double workers) {
+    char all[32], program[32], worker[32];
+    const double program_bytes = eab_system_resident_bytes(), worker_bytes = largest * MAX(1, sweep->fleet);
+    eab_quantity_print(worker_bytes, "B", worker, sizeof worker);
+    if (backend->capacity) {
+        printf("memory       %s of the device for each worker at most\n", worker);
+        return;
+    }
+    eab_quantity_print(program_bytes, "B", program, sizeof program);
+    eab_quantity_print(program_bytes + workers * worker_bytes, "B", all, sizeof all);
+    printf("memory       %s at most: %s of the program with this plan, %s for %s%.0f worker%s\n", all, program, worker,
+           workers > 1 ? "each of " : "", workers, workers > 1 ? "s" : "");
+}
+
+static void print_costs(const eab_sweep *sweep, const eab_plan *plan, double workers) {
+    const eab_backend *backend = eab_backend_from_name(sweep->backend);
     double parameters[2] = {INFINITY, 0}, per_token[2] = {INFINITY, 0}, memory = 0, all = 0;
     for (int64_t i = 0; i < plan->count; i++) {
         const eab_config *config = &plan->cells[i].config;
@@ -165,19 +181,19 @@ static void print_costs(const eab_sweep *sweep, const eab_plan *plan) {
         parameters[1] = fmax(parameters[1], own[0]);
         per_token[0] = fmin(per_token[0], own[1]);
         per_token[1] = fmax(per_token[1], own[1]);
-        memory = fmax(memory, eab_config_memory_bytes(config));
+        memory = fmax(memory, eab_config_memory_bytes(backend, config));
         all += eab_cell_flop(config);
     }
-    char low[32], high[32], total[32], bytes[32];
+    char low[32], high[32], total[32];
     printf("parameters   %.0f", parameters[0]);
     if (parameters[1] > parameters[0]) printf(" to %.0f", parameters[1]);
     eab_quantity_print(per_token[0], "FLOP", low, sizeof low);
     eab_quantity_print(per_token[1], "FLOP", high, sizeof high);
     eab_quantity_print(all, "FLOP", total, sizeof total);
-    eab_quantity_print(memory * sweep->fleet, "B", bytes, sizeof bytes);
     printf("\nwork         %s", low);
     if (strcmp(low, high) != 0) printf(" to %s", high);
-    printf(" a token, %s in all\nmemory       %s per worker at most\n", total, bytes);
+    printf(" a token, %s in all\n", total);
+    print_memory(sweep, backend, memory, workers);
 }
 
 int eab_dry_run(const eab_sweep *sweep, const eab_plan *plan) {
@@ -187,15 +203,16 @@ int eab_dry_run(const eab_sweep *sweep, const eab_plan *plan) {
         return EAB_OK;
     }
     EAB_TRY(find_todo(sweep, plan, &todo, &count));
+    const double workers = (double)CLAMP((count + sweep->fleet - 1) / sweep->fleet, 1, sweep->workers);
 
     eab_plan_print(stdout, plan);
     printf("\ncells        %lld", (long long)plan->count);
     if (plan->duplicates) printf(", %lld duplicates left out", (long long)plan->duplicates);
     printf("\ndone         %lld, in %s\n", (long long)(plan->count - count), sweep->out);
-    print_costs(sweep, plan);
+    print_costs(sweep, plan, workers);
     printf("device       %s, %s\n", sweep->backend, sweep->description);
     fflush(stdout);
-    if (count) print_time(sweep, plan, todo, count);
+    if (count) print_time(sweep, plan, todo, count, workers);
     else printf("time         none: every cell is done\n");
     g_free(todo);
     return EAB_OK;

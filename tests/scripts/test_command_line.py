@@ -104,7 +104,7 @@ BAD_SPECS = {
                         "2147483647"),
     "too much memory": (
         TASK + "[train]\nbatch = 65536\n[model]\ncontext = 32766\nd_model = 1024\nlayers = 64\n",
-        "does not fit in memory", " parameters * 16 bytes + 65536 * 32766 positions * ", "GB",
+        "does not fit in memory", " parameters, 65536 sequences of tokens", "GB",
     ),
     "control character": (TASK + "basis\x07 = 4\n", "s.ini:2:", "\\x07", "control character"),
     "escape sequence": (TASK + "basis = \x1b[31m4\n", "\\x1B[31m"),
