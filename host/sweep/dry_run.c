@@ -5,6 +5,7 @@
 
 #include "base/csv.h"
 #include "base/system.h"
+#include "bench/peak.h"
 #include "kernels/clock.h"
 #include "model/cost.h"
 #include "plan/fleets.h"
@@ -14,12 +15,19 @@
 #include "spec/cell_task.h"
 
 enum { MAX_SAMPLES = 3 };
-static const double SAMPLE_S = 0.3, SAMPLE_LIMIT_S = 10;
+static const double SAMPLE_S = 0.3, SAMPLE_LIMIT_S = 2.5;
+/* A step is run only if it takes at most STEP_S at SLOW_SHARE of the peak. ASSUMED_SHARE replaces a measurement. To draw,
+ * zero and update a weight takes about as long as WEIGHT_FLOP. */
+static const double STEP_S = 0.6, SLOW_SHARE = 0.05, ASSUMED_SHARE = 0.1, WEIGHT_FLOP = 200;
+static const double UNKNOWN_PEAK_GFLOP_PER_S = 2; /* of backends for tests */
+static const double MAX_STEP_TOKENS = 1 << 18;
 
 /* The measured rate of one shape. */
 typedef struct {
     double flop_per_step;
     double flop_per_s; /* of one worker while all of them run; 0: it did not train */
+    bool by_flop;      /* it was not trained, since that would take too long */
+    bool reduced;      /* it was trained with fewer sequences a step */
 } calibration;
 
 static double flop_per_step(const eab_config *config) {
@@ -82,19 +90,45 @@ static double measure_rate(eab_pool *pool, const eab_config *config, double step
     return tokens_per_s * eab_config_flop_per_token(config);
 }
 
-/* Trains this cell with all workers, without evaluations, until the rate is measured. */
-static calibration calibrate(const eab_sweep *sweep, const eab_config *config, double workers) {
-    const int64_t copies = (int64_t)workers * sweep->fleet;
+/* The peak of one of the workers, in FLOP/s. */
+static double measure_peak(const eab_sweep *sweep, double workers) {
+    eab_device *device;
+    if (eab_device_open(sweep->backend, sweep->device, &device)) return 1e9 * UNKNOWN_PEAK_GFLOP_PER_S;
+    const double peak = eab_peak_gflop_per_s(device, EAB_F32);
+    const double cores = device->backend->capacity ? workers : fmin(workers, eab_system_cores());
+    eab_device_close(device);
+    return 1e9 * (peak > 0 ? peak : UNKNOWN_PEAK_GFLOP_PER_S) * cores / workers;
+}
+
+/* Sequences of a step that `members` cells can train in time; below 1: not one. */
+static double affordable_sequences(const eab_config *config, double members, double peak) {
+    const double weights = WEIGHT_FLOP * (double)eab_config_parameters(config);
+    const double flop = STEP_S * SLOW_SHARE * peak / members - weights;
+    return fmin(flop / eab_config_flop_per_token(config), MAX_STEP_TOKENS / members) / config->context;
+}
+
+/* Trains this cell with all workers, without evaluations, until the rate is measured: with fewer sequences or in
+ * smaller fleets if a step takes long, and not at all if a single sequence does. */
+static calibration calibrate(const eab_sweep *sweep, const eab_config *config, double workers, double peak) {
     calibration found = {.flop_per_step = flop_per_step(config)};
+    const bool alone = affordable_sequences(config, sweep->fleet, peak) < 1;
+    const int32_t members = alone ? 1 : sweep->fleet;
+    const double sequences = affordable_sequences(config, members, peak);
+    found.by_flop = sequences < 1;
+    found.reduced = sequences < config->batch;
+    if (found.by_flop) return found;
+    const int32_t batch = found.reduced ? (int32_t)sequences : config->batch;
+    const int64_t copies = (int64_t)workers * members;
     eab_cell *cells = g_new0(eab_cell, (gsize)copies);
     int64_t *indices = g_new(int64_t, (gsize)copies);
     for (int64_t i = 0; i < copies; i++) {
         cells[i].config = *config;
+        cells[i].config.batch = batch;
         cells[i].config.steps = cells[i].config.eval_every = INT64_C(1) << 40;
         cells[i].config.warmup = 0;
         indices[i] = i;
     }
-    eab_queue *queue = eab_queue_new(eab_fleets_make(NULL, cells, indices, copies, sweep->fleet, NULL));
+    eab_queue *queue = eab_queue_new(eab_fleets_make(NULL, cells, indices, copies, members, NULL));
     const eab_pool_settings settings = {.backend = sweep->backend,
                                         .device = sweep->device,
                                         .workers = (int32_t)workers,
@@ -102,8 +136,9 @@ static calibration calibrate(const eab_sweep *sweep, const eab_config *config, d
                                         .sink = drop_result};
     eab_pool *pool;
     if (eab_pool_start(&settings, cells, &pool) == EAB_OK) {
-        const double step_tokens = (double)config->batch * config->context * (double)copies;
+        const double step_tokens = (double)batch * config->context * (double)copies;
         found.flop_per_s = measure_rate(pool, config, step_tokens) / workers;
+        found.by_flop = found.flop_per_s <= 0 && !eab_pool_has_ended(pool);
         eab_pool_stop(pool);
         eab_pool_finish(pool);
     }
@@ -126,17 +161,22 @@ static double rate_for(const calibration *known, int count, double step) {
 
 static void print_time(const eab_sweep *sweep, const eab_plan *plan, int64_t *todo, int64_t count, double workers) {
     calibration known[MAX_SAMPLES];
-    int samples = 0;
+    int samples = 0, by_flop = 0, reduced = 0;
+    const double peak = measure_peak(sweep, workers);
     g_qsort_with_data(todo, (gint)count, sizeof *todo, compare_steps, plan->cells);
     for (int i = 0; i < MAX_SAMPLES; i++) { /* the smallest, the middle one, the largest */
         const eab_config *config = &plan->cells[todo[(count - 1) * i / (MAX_SAMPLES - 1)]].config;
         if (samples && flop_per_step(config) <= known[samples - 1].flop_per_step * 1.02) continue;
-        known[samples++] = calibrate(sweep, config, workers);
+        known[samples] = calibrate(sweep, config, workers, peak);
+        by_flop += known[samples].by_flop;
+        reduced += known[samples].reduced;
+        samples++;
     }
     double all_s = 0, longest_s = 0, slowest = INFINITY, fastest = 0;
     for (int64_t i = 0; i < count; i++) {
         const eab_config *config = &plan->cells[todo[i]].config;
-        const double rate = rate_for(known, samples, flop_per_step(config));
+        const double measured = rate_for(known, samples, flop_per_step(config));
+        const double rate = by_flop == samples ? ASSUMED_SHARE * peak : measured;
         if (rate <= 0) {
             printf("time         not known: no cell could be trained (%s)\n", eab_last_error());
             return;
@@ -154,6 +194,11 @@ static void print_time(const eab_sweep *sweep, const eab_plan *plan, int64_t *to
            workers > 1 ? "s" : "", slowest * 1e-9);
     if (fastest > slowest * 1.05) printf(" to %.3g", fastest * 1e-9);
     printf(" GFLOP/s each; cells that are solved stop earlier\n");
+    if (by_flop == samples)
+        printf("             by FLOP, at %.0f %% of the peak of %.3g GFLOP/s: a step takes too long to measure\n",
+               100 * ASSUMED_SHARE, 1e-9 * peak);
+    else if (by_flop) printf("             larger cells by FLOP, at a rate measured with smaller ones\n");
+    else if (reduced) printf("             measured with fewer sequences a step\n");
 }
 
 /* largest: bytes of the largest cell. */

@@ -61,3 +61,17 @@ def test_long_contexts_and_large_batches_fit(tmp_path: Path):
     command = [EABENCH, "sweep", tmp_path / "s.ini", "--backend", "cpu", "--dry-run", "--list", "--set",
                "model.context=8192", "--set", "train.batch=4096"]
     assert subprocess.run(list(map(str, command)), capture_output=True, check=False).returncode == 0
+
+
+def test_a_step_too_long_to_measure_is_estimated_by_flop(tmp_path: Path):
+    """One sequence has 5e11 FLOP, which 0.6 s at a twentieth of the peak do not cover."""
+    (tmp_path / "s.ini").write_text(SPEC)
+    command = [EABENCH, "sweep", tmp_path / "s.ini", "--backend", "cpu", "--dry-run", "--workers", 1,
+               "--set", "train.batch=1", "--set", "model.d_model=256"]
+    long = subprocess.run([*map(str, command), "--set", "model.context=16384"], capture_output=True, text=True,
+                          check=True).stdout
+    rate = float(re.search(r"^time .* on 1 worker at ([0-9.e+]+) GFLOP/s", long, re.MULTILINE)[1])
+    peak = float(re.search(r"by FLOP, at 10 % of the peak of ([0-9.e+]+) GFLOP/s", long)[1])
+    assert rate == pytest.approx(0.1 * peak, rel=0.02)
+    short = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=True).stdout
+    assert "by FLOP" not in short and "GFLOP/s each" in short
