@@ -31,6 +31,7 @@ int __wrap_eab_bench_plan_make(void);
 int __wrap_eab_device_open(void);
 int __wrap_eab_device_open_backend(void);
 int __wrap_eab_plan_of_task(void);
+int __wrap_eab_write_all(int fd, const void *bytes, size_t size, size_t *written);
 
 int __wrap_eab_plan_load(void) { return no_device(); }
 int __wrap_eab_merge(void) { return no_device(); }
@@ -38,12 +39,20 @@ int __wrap_eab_bench_plan_make(void) { return no_device(); }
 int __wrap_eab_device_open(void) { return no_device(); }
 int __wrap_eab_device_open_backend(void) { return no_device(); }
 int __wrap_eab_plan_of_task(void) { return no_device(); }
-/* NOLINTEND(bugprone-reserved-identifier) */
-
-/* ---- the target ---------------------------------------------------------------------------------------------- */
 
 static FILE *messages, *nowhere;
 static char lines[1 << 14];
+
+/* host/base/log writes its lines by it. */
+int __wrap_eab_write_all(int fd, const void *bytes, size_t size, size_t *written) {
+    (void)fd;
+    const size_t count = fwrite(bytes, 1, size, messages);
+    if (written) *written = count;
+    return count == size ? 0 : -1;
+}
+/* NOLINTEND(bugprone-reserved-identifier) */
+
+/* ---- the target ---------------------------------------------------------------------------------------------- */
 
 int LLVMFuzzerInitialize(int *argc, char ***argv) {
     (void)argc;
@@ -70,6 +79,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     }
     rewind(messages);
     worked = false;
+    eab_log_use_json(false); /* as an earlier input may have asked for */
     FILE *const out = stdout, *const err = stderr;
     stdout = nowhere;
     stderr = messages;
