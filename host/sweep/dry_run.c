@@ -16,8 +16,8 @@
 
 enum { MAX_SAMPLES = 3 };
 static const double SAMPLE_S = 0.3, SAMPLE_LIMIT_S = 2.5;
-/* A step is run only if it takes at most STEP_S at SLOW_SHARE of the peak. ASSUMED_SHARE replaces a measurement. To draw,
- * zero and update a weight takes about as long as WEIGHT_FLOP. */
+/* A step is run only if it takes at most STEP_S at SLOW_SHARE of the peak. ASSUMED_SHARE replaces a measurement. To
+ * draw, zero and update a weight takes about as long as WEIGHT_FLOP. */
 static const double STEP_S = 0.6, SLOW_SHARE = 0.05, ASSUMED_SHARE = 0.1, WEIGHT_FLOP = 200;
 static const double UNKNOWN_PEAK_GFLOP_PER_S = 2; /* of backends for tests */
 static const double MAX_STEP_TOKENS = 1 << 18;

@@ -49,8 +49,8 @@ int eab_sweep_follow(const eab_sweep *sweep, const eab_plan *plan, int status);
 /* If the sweep cannot begin: ends the other processes, if there are any, with `code`, and returns it. */
 int eab_sweep_refuse(const eab_sweep *sweep, int code);
 
-/* --dry-run: prints the cells, their cost and an estimate of the time, from about a second of training, or from FLOP and
- * the peak where a step would take too long; writes nothing. */
+/* --dry-run: prints the cells, their cost and an estimate of the time, from about a second of training, or from FLOP
+ * and the peak where a step would take too long; writes nothing. */
 int eab_dry_run(const eab_sweep *sweep, const eab_plan *plan);
 
 /* --dry-run --list: prints the cells that are not done as CSV, in the order of training: order (from 1), fleet, cell,

@@ -235,10 +235,19 @@ Test(options, memory_is_bounded) {
     config.context = 32766;
     config.d_model = 1024;
     config.layers = 64;
-    expect_refused(&config,
-                   "[train] batch = 65536, [model] context = 32766, layers = 64, d_model = 1024: does not fit in "
-                   "memory: ");
-    cr_expect(strstr(eab_last_error(), " parameters * 16 bytes + 65536 * 32766 positions * "), "%s", eab_last_error());
+    eab_cell cell = {.config = config};
+    const eab_plan plan = {.cells = &cell, .count = 1};
+    eab_device *device;
+    double fitting;
+    cr_assert_eq(eab_device_open("cpu", 0, &device), EAB_OK);
+    cr_expect_eq(eab_plan_check_memory(&plan, device, &fitting), EAB_BAD_INPUT);
+    cr_expect(strstr(eab_last_error(), "layers = 64, d_model = 1024: does not fit in memory: 8"), "%s",
+              eab_last_error());
+    cr_expect_lt(fitting, 1);
+    cell.config = default_config(0);
+    cr_expect_eq(eab_plan_check_memory(&plan, device, &fitting), EAB_OK, "%s", eab_last_error());
+    cr_expect_gt(fitting, 1);
+    eab_device_close(device);
 }
 
 /* ---- identity ------------------------------------------------------------------------------------------------ */

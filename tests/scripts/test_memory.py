@@ -46,7 +46,8 @@ def peak_bytes(command: list[object]) -> float:
 def test_the_stated_memory_is_within_a_factor_of_the_peak(shape: str, tmp_path: Path):
     workers, sets = SHAPES[shape]
     (tmp_path / "s.ini").write_text(SPEC)
-    command = [EABENCH, "sweep", tmp_path / "s.ini", "--backend", "cpu", "--workers", workers, "--out", tmp_path / "run"]
+    command = [EABENCH, "sweep", tmp_path / "s.ini", "--backend", "cpu", "--workers", workers]
+    command += ["--out", tmp_path / "run"]
     for option in sets:
         command += ["--set", option]
     dry = subprocess.run([*map(str, command), "--dry-run"], capture_output=True, text=True, check=True)
