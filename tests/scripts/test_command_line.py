@@ -103,8 +103,9 @@ BAD_SPECS = {
     "too many tokens": (TASK + "[train]\nbatch = 65536\n[model]\ncontext = 65536\n", "65536", "4295032832",
                         "2147483647"),
     "too much memory": (
-        TASK + "[train]\nbatch = 65536\n[model]\ncontext = 32766\nd_model = 1024\nlayers = 64\n",
-        "does not fit in memory", " parameters, 65536 sequences of tokens", "GB",
+        TASK + "[train]\nbatch = 32767\n[model]\ncontext = 65536\nd_model = 1024\nlayers = 64\n"
+        "mlp_ratio = 16\nactivation = gelu\nqk_norm = on\n",
+        "does not fit in memory", " parameters, 32767 sequences of tokens", "GB",
     ),
     "control character": (TASK + "basis\x07 = 4\n", "s.ini:2:", "\\x07", "control character"),
     "escape sequence": (TASK + "basis = \x1b[31m4\n", "\\x1B[31m"),
