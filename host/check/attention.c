@@ -1,6 +1,7 @@
 /* Attention, forward and backward: in the backend's own type as a model calls it, and in bf16 and fp16 as the public
  * API does. Of the two 16-bit types the inputs are rounded first, for all backends alike; the plain implementation
- * computes in float32 and rounds its results. */
+ * computes in float32 and rounds its results. "masked": the inputs hold NaN and infinity in pairs that the causal mask
+ * leaves out, and the results that do not depend on them are checked. */
 #include <math.h>
 #include <stdlib.h>
 
@@ -18,6 +19,7 @@ typedef struct {
     float scale[EAB_CHECK_MAX_MEMBERS], slopes[MAX_HEADS];
     eab_tensor tensors[TENSORS];
     eab_attention half; /* in bf16 and fp16: the public API's problem */
+    bool masked;        /* NaN and infinity in masked pairs */
 } attention_problem;
 
 static void problem_init(attention_problem *problem, const eab_check_shape *shape) {
@@ -111,8 +113,13 @@ static void check_attention(eab_check_run *run, const eab_check_shape *shape) {
 
 /* ---- in bf16 and fp16: contiguous tensors ----------------------------------------------------------------------- */
 
+/* Rounds to the type; float32 is the type of the draws. */
+static double round_to(double value, int32_t dtype) {
+    return dtype == EAB_F32 ? (double)(float)value : eab_half_round(value, dtype);
+}
+
 /* Members are sequences of a larger batch. Shapes without slopes are checked without the causal mask. */
-static void half_problem_init(attention_problem *problem, const eab_check_shape *shape, int32_t dtype) {
+static void half_problem_init(attention_problem *problem, const eab_check_shape *shape, int32_t dtype, bool masked) {
     problem_init(problem, shape);
     problem->half = (eab_attention){.batch = shape->members * shape->batch,
                                     .heads = shape->heads,
@@ -120,17 +127,48 @@ static void half_problem_init(attention_problem *problem, const eab_check_shape 
                                     .head_dim = problem->args.head_dim,
                                     .mechanism = shape->mechanism,
                                     .dtype = dtype,
-                                    .causal = shape->slopes,
+                                    .causal = shape->slopes || masked,
                                     .slopes = problem->args.slopes};
     problem->args = eab_attention_args_of(&problem->half, problem->scale);
+    problem->masked = masked;
 }
 
-static void draw(double *values, int64_t count, int tensor, int32_t dtype) {
+/* Of the first head, the third, ..., the last key and value are not finite; of the others, the first query and dout. */
+static bool is_early(const attention_problem *problem, int64_t element) {
+    return element / ((int64_t)problem->half.context * problem->half.head_dim) % 2 == 1;
+}
+
+static bool is_nonfinite(const attention_problem *problem, int tensor, int64_t element) {
+    const int64_t time = element / problem->half.head_dim % problem->half.context;
+    if (!problem->masked) return false;
+    return is_early(problem, element) ? (tensor == Q || tensor == DOUT) && time == 0
+                                      : (tensor == K || tensor == V) && time == problem->half.context - 1;
+}
+
+/* Whether the result's element depends on a number that is not finite: the query or key at that place does, and the
+ * last query does on all keys before. */
+static bool is_dependent(const attention_problem *problem, int tensor, int64_t element) {
+    const int64_t time = element / problem->half.head_dim % problem->half.context;
+    if (!problem->masked) return false;
+    if (is_early(problem, element)) return time == 0;
+    return tensor == DK || tensor == DV || time == problem->half.context - 1;
+}
+
+static void draw(const attention_problem *problem, double *values, int64_t count, int tensor) {
+    const int32_t dtype = problem->half.dtype;
     eab_random random = eab_random_at(7, 12, (uint32_t)tensor, 0, 0);
     for (int64_t i = 0; i < count; i++) {
         const double value = eab_check_normal(&random);
-        values[i] = fabs(value) < 2e-3 ? 0 : eab_half_round(value, dtype); /* rounding takes no subnormals */
+        values[i] = fabs(value) < 2e-3 ? 0 : round_to(value, dtype); /* rounding takes no subnormals */
+        if (is_nonfinite(problem, tensor, i)) values[i] = tensor == Q || tensor == K ? NAN : INFINITY;
     }
+}
+
+/* Results that depend on numbers that are not finite count as right. */
+static void skip_dependent(eab_check_run *run, const attention_problem *problem, int64_t count) {
+    const int first = run->operation->gradient ? DQ : OUT;
+    for (int64_t i = 0; i < run->output_count; i++)
+        if (is_dependent(problem, first + (int)(i / count), i % count)) run->outputs[i] = 0;
 }
 
 static void output_half(eab_check_run *run, const void *from, uint16_t *scratch, int64_t count, int32_t dtype) {
@@ -140,14 +178,15 @@ static void output_half(eab_check_run *run, const void *from, uint16_t *scratch,
 }
 
 /* On a backend with these types. values: scratch of `count`, and half: of as many 16-bit numbers. */
-static void run_half(eab_check_run *run, const eab_attention *attention, double *values, uint16_t *half,
+static void run_half(eab_check_run *run, const attention_problem *problem, double *values, uint16_t *half,
                      int64_t count) {
     enum { HALF_NAN = 0x7FFF };
+    const eab_attention *attention = &problem->half;
     const bool backward = run->operation->gradient;
     const size_t bytes = (size_t)count * sizeof(uint16_t);
     void *t[ROW_STAT];
     for (int i = 0; i < ROW_STAT; i++) {
-        if (i < INPUTS) draw(values, count, i, attention->dtype);
+        if (i < INPUTS) draw(problem, values, count, i);
         for (int64_t j = 0; j < count; j++)
             half[j] = i < INPUTS ? eab_half_encode(values[j], attention->dtype) : HALF_NAN;
         t[i] = eab_check_upload(run, half, bytes);
@@ -162,48 +201,65 @@ static void run_half(eab_check_run *run, const eab_attention *attention, double 
 }
 
 /* In the reference's type, or in float32 with rounded results. values: scratch of `count`. */
-static void run_wide(eab_check_run *run, attention_problem *problem, int32_t dtype, double *values, int64_t count) {
+static void run_wide(eab_check_run *run, attention_problem *problem, double *values, int64_t count) {
     const bool backward = run->operation->gradient;
+    const int32_t dtype = problem->half.dtype;
     eab_tensor *t = problem->tensors, terms[3];
     for (int i = 0; i < TENSORS; i++) {
         t[i] = eab_check_tensor(run, i == ROW_STAT ? count / problem->args.head_dim : count, NAN);
         if (i >= INPUTS) continue;
-        draw(values, count, i, dtype);
+        draw(problem, values, count, i);
         EAB_CHECK_CALL(write_reals, t[i].data, values, count);
     }
     run_passes(run, problem);
     for (int i = backward ? DQ : OUT; i <= (backward ? DV : OUT); i++) eab_check_output(run, t[i]);
     if (!is_reference(run))
-        for (int64_t i = 0; i < run->output_count; i++) run->outputs[i] = eab_half_round(run->outputs[i], dtype);
-    else if (backward) {
+        for (int64_t i = 0; i < run->output_count; i++) run->outputs[i] = round_to(run->outputs[i], dtype);
+    else if (backward && !problem->masked) {
         for (int i = 0; i < 3; i++) terms[i] = eab_check_tensor(run, count, 0);
         add_terms(run, problem, terms);
         for (int i = 0; i < 3; i++) add_squares(run, terms[i], count);
     }
 }
 
-static void check_half(eab_check_run *run, const eab_check_shape *shape) {
+static void check_contiguous(eab_check_run *run, const eab_check_shape *shape, bool masked) {
     const int32_t dtype = run->operation->form;
     const int64_t count = shape->members * eab_check_rows(shape) * shape->d_model;
     attention_problem problem;
-    half_problem_init(&problem, shape, dtype);
-    if (problem.half.head_dim > MAX_HALF_HEAD_DIM) return;
+    half_problem_init(&problem, shape, dtype, masked);
     double *values = malloc((size_t)count * (sizeof *values + sizeof(uint16_t)));
     run->members = 1;
-    run->roundoff = eab_half_roundoff(dtype);
+    if (dtype != EAB_F32) run->roundoff = eab_half_roundoff(dtype);
     if (!values) run->status = eab_fail(EAB_NO_MEMORY, "no memory for a check");
-    else if (!run->device->backend->attention_half_forward) run_wide(run, &problem, dtype, values, count);
-    else run_half(run, &problem.half, values, (uint16_t *)(values + count), count);
+    else if (dtype == EAB_F32 || !run->device->backend->attention_half_forward) run_wide(run, &problem, values, count);
+    else run_half(run, &problem, values, (uint16_t *)(values + count), count);
+    if (!run->status) skip_dependent(run, &problem, count);
     free(values);
 }
 
-#define HALF .by_mechanism = true, .half = true
+static void check_half(eab_check_run *run, const eab_check_shape *shape) { check_contiguous(run, shape, false); }
+
+static bool is_half_shape(const eab_check_shape *shape) { return shape->d_model / shape->heads <= MAX_HALF_HEAD_DIM; }
+
+static void check_masked(eab_check_run *run, const eab_check_shape *shape) { check_contiguous(run, shape, true); }
+
+/* A context over 65 has no pairs on the diagonal that a shorter one has not. */
+static bool is_masked_shape(const eab_check_shape *shape) { return shape->context > 1 && shape->context <= 65; }
+
+#define HALF .run = check_half, .by_mechanism = true, .half = true, .applies = is_half_shape
+#define MASKED .run = check_masked, .by_mechanism = true, .applies = is_masked_shape
 const eab_check_operation eab_check_attention[] = {
     {.name = "attention", .run = check_attention, .by_mechanism = true},
     {.name = "attention_backward", .run = check_attention, .gradient = true, .by_mechanism = true},
-    {.name = "attention_bf16", .run = check_half, .form = EAB_BF16, HALF},
-    {.name = "attention_bf16_back", .run = check_half, .form = EAB_BF16, .gradient = true, HALF},
-    {.name = "attention_f16", .run = check_half, .form = EAB_F16, HALF},
-    {.name = "attention_f16_back", .run = check_half, .form = EAB_F16, .gradient = true, HALF},
+    {.name = "attention_bf16", .form = EAB_BF16, HALF},
+    {.name = "attention_bf16_back", .form = EAB_BF16, .gradient = true, HALF},
+    {.name = "attention_f16", .form = EAB_F16, HALF},
+    {.name = "attention_f16_back", .form = EAB_F16, .gradient = true, HALF},
+    {.name = "masked", .form = EAB_F32, MASKED},
+    {.name = "masked_backward", .form = EAB_F32, .gradient = true, MASKED},
+    {.name = "masked_bf16", .form = EAB_BF16, .half = true, MASKED},
+    {.name = "masked_bf16_back", .form = EAB_BF16, .gradient = true, .half = true, MASKED},
+    {.name = "masked_f16", .form = EAB_F16, .half = true, MASKED},
+    {.name = "masked_f16_back", .form = EAB_F16, .gradient = true, .half = true, MASKED},
     {.name = NULL},
 };

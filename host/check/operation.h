@@ -19,12 +19,13 @@ typedef struct eab_check_run eab_check_run;
 typedef struct {
     const char *name;
     void (*run)(eab_check_run *run, const eab_check_shape *shape); /* a failure: in run->status */
-    const void *context;     /* read by `run`: the problem of an operation that is in no table */
-    int32_t form;            /* read by `run`: which activation, optimizer, dtype, ... */
-    bool gradient;           /* a backward pass: EAB_BOUND_GRADIENT applies */
-    bool by_mechanism;       /* checked once for each mechanism */
-    bool half;               /* checked only on backends that have attention in bf16 and fp16 */
-    eab_precision precision; /* checked only on backends that have it */
+    const void *context;                           /* read by `run`: the problem of an operation that is in no table */
+    int32_t form;                                  /* read by `run`: which activation, optimizer, dtype, ... */
+    bool gradient;                                 /* a backward pass: EAB_BOUND_GRADIENT applies */
+    bool by_mechanism;                             /* checked once for each mechanism */
+    bool half;                                     /* checked only on backends that have attention in bf16 and fp16 */
+    bool (*applies)(const eab_check_shape *shape); /* to which shapes; NULL: to all */
+    eab_precision precision;                       /* checked only on backends that have it */
 } eab_check_operation;
 
 /* Tables of operations, each ended by an entry without a name. */

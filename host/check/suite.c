@@ -104,7 +104,8 @@ static bool is_supported(const eab_backend *backend, const eab_check_operation *
 static int check_operation(eab_device **device, const eab_check_operation *operation, eab_check_reporter *report,
                            void *context, int *failed) {
     const int32_t mechanisms = operation->by_mechanism ? EAB_MECHANISM_COUNT : 1;
-    for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
+    for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
+        if (operation->applies && !operation->applies(&shapes[i])) continue;
         for (int32_t mechanism = 0; mechanism < mechanisms; mechanism++) {
             eab_check_shape shape = shapes[i];
             eab_check_result result;
@@ -114,6 +115,7 @@ static int check_operation(eab_device **device, const eab_check_operation *opera
             report(context, operation, &shape, &result);
             if (status) return status;
         }
+    }
     return EAB_OK;
 }
 

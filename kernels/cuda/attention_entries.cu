@@ -1,6 +1,7 @@
 /* The backend table's attention: copies mechanisms, scales and slopes to the device and calls the kernels of
  * attention.h. */
 #include "attention.h"
+#include "attention_nonfinite.h"
 #include "context.h"
 #include "operations.h"
 
@@ -16,12 +17,21 @@ int keep_scores(eab_device *device, const eab_attention_args *args, eab_cuda_sco
     return EAB_OK;
 }
 
-int keep_slopes(eab_device *device, const eab_attention *attention, const float **slopes) {
+int keep_slopes(eab_device *device, const eab_attention *attention, eab_cuda_scores *scores) {
     const void *on_device = nullptr;
     EAB_TRY(eab_cuda_keep(device, EAB_CUDA_SLOPES, attention->slopes, (size_t)attention->heads * sizeof(float),
                           &on_device));
-    *slopes = (const float *)on_device;
+    *scores = {nullptr, nullptr, (const float *)on_device};
     return EAB_OK;
+}
+
+/* A tensor of one member. */
+eab_const_tensor input(const void *data) { return {data, 0}; }
+eab_tensor output(void *data) { return {data, 0}; }
+
+float scale_of(const eab_attention *attention) {
+    return attention->scale > 0 ? attention->scale
+                                : eab_mechanism_default_scale(attention->mechanism, attention->head_dim);
 }
 
 } // namespace
@@ -30,7 +40,8 @@ int eab_cuda_model_attention_forward(eab_device *device, const eab_attention_arg
                                      eab_const_tensor k, eab_const_tensor v, eab_tensor out, eab_tensor row_stat) {
     eab_cuda_scores scores;
     EAB_TRY(keep_scores(device, args, &scores));
-    return eab_cuda_attention_forward(eab_cuda_stream(device), args, &scores, q, k, v, out, row_stat);
+    EAB_TRY(eab_cuda_attention_forward(eab_cuda_stream(device), args, &scores, q, k, v, out, row_stat));
+    return eab_cuda_attention_mend(eab_cuda_stream(device), EAB_F32, args, &scores, q, k, v, out, row_stat);
 }
 
 int eab_cuda_model_attention_backward(eab_device *device, const eab_attention_args *args, eab_const_tensor q,
@@ -39,26 +50,39 @@ int eab_cuda_model_attention_backward(eab_device *device, const eab_attention_ar
                                       eab_tensor dv) {
     eab_cuda_scores scores;
     EAB_TRY(keep_scores(device, args, &scores));
-    return eab_cuda_attention_backward(eab_cuda_stream(device), args, &scores, q, k, v, out, row_stat, dout, dq, dk,
-                                       dv);
+    EAB_TRY(
+        eab_cuda_attention_backward(eab_cuda_stream(device), args, &scores, q, k, v, out, row_stat, dout, dq, dk, dv));
+    return eab_cuda_attention_mend_backward(eab_cuda_stream(device), EAB_F32, args, &scores, q, k, v, out, row_stat,
+                                            dout, dq, dk, dv);
 }
 
 int eab_cuda_half_forward(eab_device *device, const eab_attention *attention, const void *q, const void *k,
                           const void *v, void *out, float *row_stat) {
-    const float *slopes;
-    EAB_TRY(keep_slopes(device, attention, &slopes));
-    return eab_cuda_flash_forward(eab_cuda_stream(device), attention, slopes, q, k, v, out, row_stat);
+    const float scale = scale_of(attention);
+    const eab_attention_args args = eab_attention_args_of(attention, &scale);
+    cudaStream_t stream = eab_cuda_stream(device);
+    eab_cuda_scores scores;
+    EAB_TRY(keep_slopes(device, attention, &scores));
+    EAB_TRY(eab_cuda_flash_forward(stream, attention, scores.slopes, q, k, v, out, row_stat));
+    return eab_cuda_attention_mend(stream, attention->dtype, &args, &scores, input(q), input(k), input(v), output(out),
+                                   output(row_stat));
 }
 
 int eab_cuda_half_backward(eab_device *device, const eab_attention *attention, const void *q, const void *k,
                            const void *v, const void *out, const float *row_stat, const void *dout, void *dq, void *dk,
                            void *dv) {
-    const float *slopes;
+    const float scale = scale_of(attention);
+    const eab_attention_args args = eab_attention_args_of(attention, &scale);
+    cudaStream_t stream = eab_cuda_stream(device);
+    eab_cuda_scores scores;
     void *scratch = nullptr;
-    EAB_TRY(keep_slopes(device, attention, &slopes));
+    EAB_TRY(keep_slopes(device, attention, &scores));
     EAB_TRY(eab_cuda_scratch(device, (size_t)eab_cuda_flash_scratch_floats(attention) * sizeof(float), &scratch));
-    return eab_cuda_flash_backward(eab_cuda_stream(device), attention, slopes, q, k, v, out, row_stat, dout, dq, dk, dv,
-                                   (float *)scratch);
+    EAB_TRY(eab_cuda_flash_backward(stream, attention, scores.slopes, q, k, v, out, row_stat, dout, dq, dk, dv,
+                                    (float *)scratch));
+    return eab_cuda_attention_mend_backward(stream, attention->dtype, &args, &scores, input(q), input(k), input(v),
+                                            input(out), input(row_stat), input(dout), output(dq), output(dk),
+                                            output(dv));
 }
 
 const char *eab_cuda_supports(const eab_device *, const eab_attention *attention) {
