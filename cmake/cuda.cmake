@@ -23,7 +23,8 @@ if(NOT CMAKE_CUDA_COMPILER AND NOT DEFINED ENV{CUDACXX})
   endif()
 endif()
 
-# Not `native`, because the program may run on another machine. 90a has wgmma. The last one adds PTX for newer devices.
+# Not `native`, because the program may run on another machine. 90a has wgmma. 80 has PTX too, for devices that no other
+# entry serves, such as sm_110; that of the last entry serves newer ones.
 if(NOT DEFINED CMAKE_CUDA_ARCHITECTURES)
   set(version 0)
   set(nvcc ${CMAKE_CUDA_COMPILER} $ENV{CUDACXX})
@@ -35,9 +36,9 @@ if(NOT DEFINED CMAKE_CUDA_ARCHITECTURES)
     endif()
   endif()
   if(version VERSION_GREATER_EQUAL 12.8)
-    set(architectures 80-real 86-real 89-real 90a-real 100-real 120)
+    set(architectures 80 86-real 89-real 90a-real 100-real 120)
   else()
-    set(architectures 80-real 86-real 89-real 90a-real 90-virtual)
+    set(architectures 80 86-real 89-real 90a-real 90-virtual)
   endif()
   if(PROJECT_IS_TOP_LEVEL)
     set(CMAKE_CUDA_ARCHITECTURES "${architectures}" CACHE STRING "GPU architectures to build code for")

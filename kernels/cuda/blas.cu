@@ -82,7 +82,7 @@ static bool find_functions(eab_cuda_blas *blas) {
 static int prepare(eab_cuda_blas *blas, cudaStream_t stream) {
     cublasStatus_t status = blas->Create_v2(&blas->handle);
     if (status) return failed(status, "cublasCreate");
-    EAB_CUDA(cudaMalloc(&blas->workspace, WORKSPACE_BYTES));
+    EAB_CUDA(cudaMalloc(&blas->workspace, WORKSPACE_BYTES)); /* the error is cleared: own products need no memory */
     blas->GetVersion_v2(blas->handle, &blas->version);
     /* Float32 products stay float32, because TF32 is opt-in. cublas_api.h says at cublasMath_t that
      * CUBLAS_TF32_TENSOR_OP_MATH allows it, and at cublasComputeType_t that the default types keep at least the
@@ -105,10 +105,10 @@ int eab_cuda_blas_open(cudaStream_t stream, eab_cuda_blas **opened) {
         eab_cuda_blas_close(blas);
         return EAB_OK;
     }
-    const int status = prepare(blas, stream);
-    if (status) eab_cuda_blas_close(blas);
+    /* Without it, own products are used; a fault of the device shows in the next call. */
+    if (prepare(blas, stream)) eab_cuda_blas_close(blas);
     else *opened = blas;
-    return status;
+    return EAB_OK;
 }
 
 /* The library stays loaded, because it cannot be unloaded safely. */

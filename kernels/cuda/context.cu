@@ -19,7 +19,7 @@ unsigned generations[MAX_DEVICES];
  * older toolkits do not name all of them. */
 bool is_sticky(cudaError_t error) {
     const int code = (int)error;
-    return code == 214 || code == 220 || code == 226 || (code >= 700 && code <= 702) || code == 710 ||
+    return code == 214 || code == 220 || code == 226 || code == 700 || code == 702 || code == 710 ||
            (code >= 714 && code <= 719) || code == 721 || code == 999;
 }
 

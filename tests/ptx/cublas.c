@@ -14,7 +14,9 @@ typedef struct {
     void *stream, *workspace;
 } handle;
 
+/* EAB_PTX_BLAS_FAILS: cuBLAS cannot be used, as on a device whose memory is full. */
 EXPORT int cublasCreate_v2(handle **created) {
+    if (getenv("EAB_PTX_BLAS_FAILS")) return ALLOC_FAILED;
     *created = calloc(1, sizeof **created);
     return *created ? SUCCESS : ALLOC_FAILED;
 }

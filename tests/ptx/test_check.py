@@ -24,7 +24,7 @@ def test_all_operations(right, settings):
     """With the second device's small grids the loops over members and parts take more than one iteration."""
     done = right("eabench_ptx", "check", "--backend", "cuda", **settings)
     count, missed = checks(done)
-    assert count >= 600 and missed == 0
+    assert count >= 750 and missed == 0
 
 
 @pytest.mark.parametrize("variant", [
@@ -43,12 +43,15 @@ def test_device_limits(right, device):
     assert checks(done)[1] == 0
 
 
-def test_cublas(right):
-    """Products by a library that stands in for cuBLAS."""
+@pytest.mark.parametrize(("setting", "products"), [({}, "cuBLAS 13.0"), ({"EAB_PTX_BLAS_FAILS": 1}, "own products")],
+                         ids=["usable", "failing"])
+def test_cublas(right, setting, products):
+    """Products by a library that stands in for cuBLAS; own products where it cannot be used."""
     done = right("eabench_ptx", "check", "--backend", "cuda", "--op",
                  "gemm,gemm_bf16,gemm_tf32,gemm_input_gradient,gemm_weight_gradient,mlp_gelu,mlp_relu",
-                 EAB_CUDA_PRODUCT="cublas", LD_LIBRARY_PATH=BUILD / "cublas", EAB_PTX_GRID="5x2")
+                 EAB_CUDA_PRODUCT="cublas", LD_LIBRARY_PATH=BUILD / "cublas", EAB_PTX_GRID="5x2", **setting)
     assert checks(done)[1] == 0
+    assert products in done.stdout.splitlines()[0]
 
 
 def test_a_fault_is_one_miss(emulate):
