@@ -31,4 +31,7 @@ typedef void eab_check_reporter(void *context, const eab_check_operation *operat
  * that fails, *device is NULL and its status is returned. */
 int eab_check_all(eab_device **device, const char *names, eab_check_reporter *report, void *context, int *failed);
 
+/* The same for every operation on a few shapes that reach all kinds of edges. */
+int eab_check_some(eab_device **device, eab_check_reporter *report, void *context, int *failed);
+
 #endif

@@ -5,6 +5,8 @@
 #include "context.h"
 #include "operations.h"
 
+#include "../mechanism.h"
+
 namespace {
 
 int keep_scores(eab_device *device, const eab_attention_args *args, eab_cuda_scores *scores) {
