@@ -59,13 +59,14 @@ static bool is_reference(const eab_check_run *run) { return run->device->backend
 
 static double *member_of(eab_tensor tensor, int32_t member) { return (double *)tensor.data + member * tensor.stride; }
 
-/* On the reference: the size of the gradients' terms before they cancel, added to terms[3], laid out as dq, dk, dv. */
+/* On the reference: the size of the gradients' terms before they cancel, added to terms[3], laid out as dq, dk, dv. A
+ * roundoff of its own is that of a 16-bit type. */
 static void add_terms(eab_check_run *run, const attention_problem *problem, const eab_tensor *terms) {
     const eab_tensor *t = problem->tensors;
     for (int32_t m = 0; m < problem->args.members && !run->status; m++)
         run->status = eab_reference_attention_terms(&problem->args, m, member_of(t[Q], m), member_of(t[K], m),
                                                     member_of(t[V], m), member_of(t[DOUT], m), member_of(terms[0], m),
-                                                    member_of(terms[1], m), member_of(terms[2], m));
+                                                    member_of(terms[1], m), member_of(terms[2], m), run->roundoff > 0);
 }
 
 static void add_squares(eab_check_run *run, eab_tensor terms, int64_t count) {

@@ -46,6 +46,7 @@ typedef struct {
     const eab_real *q, *k, *v, *dout;
     eab_real *dq, *dk, *dv;
     bool magnitudes; /* sums of absolute values instead of gradients */
+    bool centred;    /* these after dp - D was formed */
 } head_gradients;
 
 static eab_real dot(const eab_real *x, const eab_real *y, int32_t count) {
@@ -166,10 +167,11 @@ int EAB_REFERENCE(attention_row_weights)(const eab_attention_args *args, int32_t
 /* dp of all keys; returns D, their mean under a. */
 static eab_real differentiate_weights(attended_row *row, const head_gradients *head) {
     const eab_real *dout = head->dout + row->time * row->out_time;
+    const bool magnitudes = head->magnitudes && !head->centred;
     eab_real mean_dp = 0;
     for (int32_t j = 0; j < row->keys; j++) {
         const eab_real *value = head->v + j * row->in_time;
-        row->dp[j] = head->magnitudes ? dot_of_magnitudes(dout, value, row->head_dim) : dot(dout, value, row->head_dim);
+        row->dp[j] = magnitudes ? dot_of_magnitudes(dout, value, row->head_dim) : dot(dout, value, row->head_dim);
         mean_dp += row->attention[j] * row->dp[j];
     }
     return mean_dp;
@@ -183,11 +185,11 @@ static void backward_row(attended_row *row, const head_gradients *head) {
     attend(row, query, head->k);
     const eab_real mean_dp = differentiate_weights(row, head);
     /* A weight exp(l) moves by |l| roundings of l, and kernels keep log L as one float. */
-    const eab_real condition = row->function == SCORE_EA ? 1 : fmax(1, fabs(row->stat));
+    const eab_real condition = row->function == SCORE_EA || head->centred ? 1 : fmax(1, fabs(row->stat));
     for (int32_t j = 0; j < row->keys; j++) {
         const int64_t there = j * row->in_time;
-        const eab_real dz = magnitudes ? condition * fabs(row->derivative[j]) * (row->dp[j] + mean_dp)
-                                       : row->derivative[j] * (row->dp[j] - mean_dp);
+        const eab_real dz = magnitudes && !head->centred ? condition * fabs(row->derivative[j]) * (row->dp[j] + mean_dp)
+                                                         : row->derivative[j] * (row->dp[j] - mean_dp);
         for (int32_t i = 0; i < row->head_dim; i++) {
             const eab_real to_q = row->scale * dz * head->k[there + i], to_k = row->scale * dz * query[i];
             const eab_real to_v = row->attention[j] * dout[i] * (magnitudes ? condition : 1);
@@ -205,8 +207,8 @@ static int backward(const eab_attention_args *args, int32_t member, const head_g
     for (int32_t batch = 0; batch < args->batch; batch++)
         for (int32_t head = 0; head < args->heads; head++) {
             const int64_t in = in_offset(args, batch, head, 0), out = out_offset(args, batch, head, 0);
-            const head_gradients one = {all->q + in,  all->k + in,  all->v + in,  all->dout + out,
-                                        all->dq + in, all->dk + in, all->dv + in, all->magnitudes};
+            const head_gradients one = {all->q + in,  all->k + in,  all->v + in,     all->dout + out, all->dq + in,
+                                        all->dk + in, all->dv + in, all->magnitudes, all->centred};
             for (int32_t time = 0; time < args->context; time++)
                 for (int64_t at = time * args->in_time, end = at + args->head_dim; at < end; at++)
                     one.dq[at] = one.dk[at] = one.dv[at] = 0;
@@ -222,7 +224,7 @@ static int backward(const eab_attention_args *args, int32_t member, const head_g
 int EAB_REFERENCE(attention_rows)(const eab_attention_args *args, int32_t head, const int32_t *times, int32_t count,
                                   const eab_real *q, const eab_real *k, const eab_real *v, const eab_real *dout,
                                   eab_real *out, eab_real *dq, eab_real *dk, eab_real *dv, bool magnitudes) {
-    const head_gradients one = {q, k, v, dout, dq, dk, dv, magnitudes};
+    const head_gradients one = {q, k, v, dout, dq, dk, dv, magnitudes, false};
     attended_row row;
     EAB_TRY(row_open(&row, args, 0));
     for (int32_t i = 0; i < count; i++) {
@@ -237,10 +239,11 @@ int EAB_REFERENCE(attention_rows)(const eab_attention_args *args, int32_t head, 
 int EAB_REFERENCE(attention_backward)(const eab_attention_args *args, int32_t member, const eab_real *q,
                                       const eab_real *k, const eab_real *v, const eab_real *dout, eab_real *dq,
                                       eab_real *dk, eab_real *dv) {
-    return backward(args, member, &(head_gradients){q, k, v, dout, dq, dk, dv, false});
+    return backward(args, member, &(head_gradients){q, k, v, dout, dq, dk, dv, false, false});
 }
 
 int EAB_REFERENCE(attention_terms)(const eab_attention_args *args, int32_t member, const eab_real *q, const eab_real *k,
-                                   const eab_real *v, const eab_real *dout, eab_real *dq, eab_real *dk, eab_real *dv) {
-    return backward(args, member, &(head_gradients){q, k, v, dout, dq, dk, dv, true});
+                                   const eab_real *v, const eab_real *dout, eab_real *dq, eab_real *dk, eab_real *dv,
+                                   bool centred) {
+    return backward(args, member, &(head_gradients){q, k, v, dout, dq, dk, dv, true, centred});
 }

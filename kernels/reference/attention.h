@@ -30,9 +30,11 @@ int EAB_REFERENCE(attention_backward)(const eab_attention_args *args, int32_t me
 /* The size of the gradients' terms before they cancel (docs/design.md 1, "Conditioning"), for error_ratio: the same
  * sums over absolute values, |w' b / L| (|dp| + |D|) carried to q and k, and a |dout| to v. dp and D are dot
  * products that cancel too: |dp| is sum_i |dout_i v_i|, and |D| its mean under a. In the exponential class all terms
- * of a row are multiplied by max(1, |log L|), the condition number of exp. */
+ * of a row are multiplied by max(1, |log L|), the condition number of exp. `centred`: terms |w' b / L| |dp - D|, for
+ * 16-bit kernels, which compute these in float32 and round afterwards. */
 int EAB_REFERENCE(attention_terms)(const eab_attention_args *args, int32_t member, const eab_real *q, const eab_real *k,
-                                   const eab_real *v, const eab_real *dout, eab_real *dq, eab_real *dk, eab_real *dv);
+                                   const eab_real *v, const eab_real *dout, eab_real *dq, eab_real *dk, eab_real *dv,
+                                   bool centred);
 
 /* The same for some queries of one head of member 0, with all their keys: affordable for large problems. q, k, v,
  * ... point at that head's first element. Writes the rows times[0..count) of `out` unless it is NULL. Unless dq is

@@ -136,7 +136,7 @@ static void compute_references(attention_problem *problem) {
     problem->exact[RESULT_OUT] = compact(args, false, out);
     cr_assert(!eab_reference_attention_backward(args, 0, q, k, v, dout, dq, dk, dv));
     for (int i = 0; i < 3; i++) problem->exact[RESULT_DQ + i] = compact(args, true, dqkv + part[i]);
-    cr_assert(!eab_reference_attention_terms(args, 0, q, k, v, dout, dq, dk, dv));
+    cr_assert(!eab_reference_attention_terms(args, 0, q, k, v, dout, dq, dk, dv, false));
     for (int i = 0; i < 3; i++) problem->terms[RESULT_DQ + i] = compact(args, true, dqkv + part[i]);
 
     float *plain[RESULT_COUNT];

@@ -52,7 +52,8 @@ static void check_gradients(problem *p, const char *name) {
     cr_assert(!eab_reference_attention_forward(&p->args, 0, q[0], q[1], q[2], out, row_stat));
     cr_assert(!eab_reference_attention_backward(&p->args, 0, q[0], q[1], q[2], p->dout, gradients[0], gradients[1],
                                                 gradients[2]));
-    cr_assert(!eab_reference_attention_terms(&p->args, 0, q[0], q[1], q[2], p->dout, terms[0], terms[1], terms[2]));
+    cr_assert(
+        !eab_reference_attention_terms(&p->args, 0, q[0], q[1], q[2], p->dout, terms[0], terms[1], terms[2], false));
     for (int part = 0; part < 3; part++)
         for (int i = 0; i < COUNT; i++) {
             /* Fourth-order difference: truncation and rounding both near 1e-11. */

@@ -1,0 +1,17 @@
+/* A short check of a GPU before its first use, so that no result comes from a device on which this build computes
+ * wrong numbers. */
+#ifndef EAB_CHECK_DEVICE_H
+#define EAB_CHECK_DEVICE_H
+
+#include <stdbool.h>
+
+/* Whether the check is due: the backend works on GPUs, and this program has not passed it on this device with this
+ * driver. Passing is kept in the user's cache folder; where that cannot be read, the check is due each time. A device
+ * that cannot be opened is not due: its user reports why. */
+bool eab_device_check_is_due(const char *backend, int index);
+
+/* Runs the check, which takes seconds, and keeps that it was passed. EAB_NO_DEVICE, with a line that names the first
+ * miss, where the device did not pass. */
+int eab_device_check(const char *backend, int index);
+
+#endif
