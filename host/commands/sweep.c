@@ -15,6 +15,7 @@
 #include "base/log.h"
 #include "base/suggest.h"
 #include "base/system.h"
+#include "check/device.h"
 #include "kernels/cpu/isa.h"
 #include "plan/shard.h"
 #include "plan/validate.h"
@@ -30,7 +31,7 @@ static const double RANK_TIMEOUT_S = 300, LEAST_RANK_TIMEOUT_S = 5; /* ranks rep
 typedef struct {
     char **specs, **sets, *out, *backend, *time_limit, *checkpoint_every, *rank_timeout, *shard, *progress;
     gint device, fleet, workers;
-    gboolean list;
+    gboolean list, no_check;
     eab_shard part;
     eab_sweep sweep; /* what the options request */
 } arguments;
@@ -45,6 +46,8 @@ static int parse(arguments *a, int argc, char **argv) {
         {"backend", 0, 0, G_OPTION_ARG_FILENAME, &a->backend, "auto, cpu, cuda or reference (default: auto)", "NAME"},
         {"device", 0, 0, G_OPTION_ARG_INT, &a->device,
          "index of the device (default: 0; of several processes on a machine each its own)", "N"},
+        {"no-check", 0, 0, G_OPTION_ARG_NONE, &a->no_check,
+         "skip the check before the first use of a GPU by this program (seconds; kept in the cache folder)", NULL},
         {"fleet", 0, 0, G_OPTION_ARG_INT, &a->fleet,
          "cells trained together by one worker (default: 1; on a GPU what fills it)", "N"},
         {"workers", 0, 0, G_OPTION_ARG_INT, &a->workers,
@@ -257,6 +260,28 @@ static void restart_process(int argc, char **argv, const eab_sweep_restart *rest
     g_free(words);
 }
 
+/* Sets the backend and the defaults that depend on it. */
+static void use_backend(const arguments *a, const char *backend, eab_sweep *sweep) {
+    const bool on_gpu = eab_backend_from_name(backend) && eab_backend_from_name(backend)->capacity;
+    const int32_t workers = on_gpu ? 1 : MIN(MAX_WORKERS, eab_system_cores());
+    sweep->backend = backend;
+    sweep->device = a->device == NOT_GIVEN ? 0 : a->device;
+    sweep->workers = a->workers == NOT_GIVEN ? workers : a->workers;
+    sweep->fleet = a->fleet == NOT_GIVEN ? !on_gpu : a->fleet;
+}
+
+/* Checks a GPU before its first use. Where it fails, --backend auto uses the cpu; but several processes, which must use
+ * one backend, end. */
+static int check_first_use(const arguments *a, eab_sweep *sweep) {
+    if (a->no_check || sweep->dry_run || !eab_device_check_is_due(sweep->backend, sweep->device)) return EAB_OK;
+    eab_log_note("sweep", "the first sweep on this device begins with a check of some seconds (--no-check skips it)");
+    const int status = eab_device_check(sweep->backend, sweep->device);
+    if (status != EAB_NO_DEVICE || sweep->ranks || (a->backend && strcmp(a->backend, "auto") != 0)) return status;
+    eab_log_note("sweep", "%s; the cpu is used", eab_last_error());
+    use_backend(a, "cpu", sweep);
+    return EAB_OK;
+}
+
 static int sweep_plan(const arguments *a, eab_sweep *sweep) {
     eab_plan plan;
     int status = eab_plan_load(sweep->spec, sweep->sets, &plan);
@@ -271,6 +296,7 @@ static int sweep_plan(const arguments *a, eab_sweep *sweep) {
     }
     int code;
     status = take_restart(sweep, &plan);
+    if (!status) status = check_first_use(a, sweep);
     if (!status) status = describe_device(a, sweep, &plan);
     if (!status && sweep->dry_run) status = a->list ? eab_list_cells(sweep, &plan) : eab_dry_run(sweep, &plan);
     if (sweep->ranks && sweep->place.rank > 0) code = eab_sweep_follow(sweep, &plan, status);
@@ -323,16 +349,10 @@ static char **resume_words(arguments *a, int argc, char **argv) {
 
 /* Runs the sweep of checked arguments; returns the exit code. */
 static int run(arguments *a, const eab_launch *launch, int argc, char **argv) {
-    const char *backend = eab_command_resolve_backend("sweep", a->backend);
-    const bool on_gpu = eab_backend_from_name(backend) && eab_backend_from_name(backend)->capacity;
-    const int32_t workers = on_gpu ? 1 : MIN(MAX_WORKERS, eab_system_cores());
     eab_sweep *sweep = &a->sweep;
     sweep->spec = a->specs[0];
     sweep->sets = (const char *const *)a->sets;
-    sweep->backend = backend;
-    sweep->device = a->device == NOT_GIVEN ? 0 : a->device;
-    sweep->workers = a->workers == NOT_GIVEN ? workers : a->workers;
-    sweep->fleet = a->fleet == NOT_GIVEN ? !on_gpu : a->fleet;
+    use_backend(a, eab_command_resolve_backend("sweep", a->backend), sweep);
     sweep->checkpoint_adaptive = a->checkpoint_every == NULL;
     sweep->command = eab_command_quote("eabench", argc, argv);
     char **words = resume_words(a, argc, argv);

@@ -40,7 +40,7 @@ def sweep(emulate, tmp_path):
 
     def run(backend, name, *options, **environment):
         return emulate("eabench_ptx", "sweep", tmp_path / "spec.ini", "--backend", backend, "--out", tmp_path / name,
-                       *options, EAB_PTX_MEMORY_MIB=MEMORY_MIB, **environment)
+                       "--no-check", *options, EAB_PTX_MEMORY_MIB=MEMORY_MIB, **environment)
 
     return run
 
@@ -77,7 +77,7 @@ def test_mixtures_killed_and_resumed(sweep, tmp_path):
     (tmp_path / "spec.ini").write_text(MIXTURES)
     assert sweep("cpu", "cpu").returncode == 0
     command = [BUILD / "eabench_ptx", "sweep", tmp_path / "spec.ini", "--backend", "cuda", "--out", tmp_path / "cuda",
-               "--fleet", "8", "--checkpoint-every", "0.001"]
+               "--fleet", "8", "--checkpoint-every", "0.001", "--no-check"]
     device = {"EAB_PTX_MEMORY_MIB": str(MEMORY_MIB), "EAB_PTX_GRID": "5x2"}
     with subprocess.Popen(command, env={**os.environ, **device}, stdout=subprocess.DEVNULL) as process:
         while not list(tmp_path.glob("cuda/checkpoints/*.ckpt")) and process.poll() is None:
