@@ -208,6 +208,9 @@ __device__ __forceinline__ void eab_flash_differentiate_tile(eab_flash_gradients
         if (masked) {
             eab_flash_mask<Shape, KEYS>(a, distance, args.causal != 0, args.context - lane_column);
             eab_flash_mask<Shape, KEYS>(ds, distance, args.causal != 0, args.context - lane_column);
+            /* A query with one key gives it all its weight, whatever the score. dp - D would leave its rounding. */
+            const bool one_key = (args.causal || args.context == 1) && at.row == 0 && column == 0;
+            if (one_key && at.lane == 0) ds[0][0][0] = 0;
         }
         eab_flash_gather<Element, Shape>(rows.dx, ds, x_columns, span * SPAN);
         if constexpr (KEYS) eab_flash_gather<Element, Shape>(rows.dy, a, y_columns, span * SPAN);
