@@ -6,6 +6,7 @@ import csv
 
 import pytest
 from test_mutations import MUTATIONS, change
+from test_sweep import MEMORY_MIB
 
 SPEC = """[task recurrence]
 basis = 4
@@ -30,7 +31,7 @@ def sweep(emulate, tmp_path):
 
     def run(backend, name, *options, **environment):
         return emulate("eabench_ptx", "sweep", tmp_path / "spec.ini", "--backend", backend, "--out", tmp_path / name,
-                       *options, EAB_PTX_MEMORY_MIB=400, EAB_PTX_RACES=0, **environment)
+                       *options, EAB_PTX_MEMORY_MIB=MEMORY_MIB, EAB_PTX_RACES=0, **environment)
 
     return run
 
