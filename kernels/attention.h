@@ -16,15 +16,15 @@
  *   ea-softmax   exp(z^2)                    1 / sqrt(head_dim)  log L
  *
  * The floor 2^-24 makes a query whose scores are all zero attend uniformly; it matters for |z| below about 2^-12 only.
- * z^2 is held at 2^100 or below, so finite inputs never give NaN. Where causal, NaN and infinity reach only the rows that
- * depend on them. row_stat, one float a query, is the forward pass's output that the backward pass needs. Sources:
- * Vaswani et al. 2017 (dpa); Gros, arXiv 2407.18601 (ea).
+ * z^2 is held at 2^100 or below, so finite inputs never give NaN. With a causal mask, NaN and infinity reach only the
+ * rows that depend on them. row_stat, one float a query, is the forward pass's output that the backward pass needs.
+ * Sources: Vaswani et al. 2017 (dpa); Gros, arXiv 2407.18601 (ea).
  *
  * Every call returns 0 (EAB_OK) or an eab_status, with a line for eab_last_error(). One thread at a time may use a
  * device; threads with different devices are independent. Calls are asynchronous on the device's stream (on "cpu" and
- * "reference" they are done when they return). On "cuda" that is a stream of its own, which does not wait for CUDA's
- * default stream: after work of yours there, such as a kernel or a copy, call cudaDeviceSynchronize first, or once
- * eab_device_set_stream with (void *)1, the default stream, or with the stream that you use.
+ * "reference" they are done when they return). On "cuda" this is a non-blocking stream: it does not wait for work that
+ * you queued on CUDA's default stream, such as a kernel or a copy. Call cudaDeviceSynchronize after such work, or call
+ * eab_device_set_stream once, with the stream that you use or with (void *)1, the default stream.
  */
 #ifndef EAB_ATTENTION_H
 #define EAB_ATTENTION_H

@@ -273,8 +273,8 @@ faults() { # PRESET
 
 # Repeats the compile commands of host/ with gcc's analyzer. Its warnings of null pointers and uninitialized values
 # ignore what tests and callers guarantee, so they are off (the sanitizers' stages find both at run time). A "leak of
-# <unknown>" is no finding either: gcc says so of a pointer in an array's element once the index is not known to it, and
-# the stage asan finds leaks. The rest are findings.
+# <unknown>" is no finding either: gcc reports it for a pointer in an array's element once it does not know the index,
+# and the stage asan finds leaks. All other warnings are findings.
 analyzer_stage() {
     if [[ ! $(gcc -dumpfullversion 2>/dev/null) =~ ^(1[2-9]|[2-9][0-9])\. ]] ||
         ! grep -q 'CMAKE_C_COMPILER_ID "GNU"' build/release/CMakeFiles/*/CMakeCCompiler.cmake; then

@@ -8,8 +8,8 @@ typedef struct {
     double memory_bytes;
 } eab_cgroup_limits;
 
-/* The least limits of this process's groups and all their ancestors, of versions 1 and 2. `root` is put before /proc
- * and before the mount points: "", or a folder in a test. What cannot be read limits nothing. */
+/* The lowest limits of this process's groups and all their ancestors, of versions 1 and 2. `root` is put before /proc
+ * and before the mount points: "", or a folder in a test. A file that cannot be read sets no limit. */
 eab_cgroup_limits eab_cgroup_read(const char *root);
 
 #endif

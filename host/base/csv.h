@@ -63,8 +63,7 @@ typedef struct eab_csv_reader eab_csv_reader;
 eab_csv_reader *eab_csv_reader_new(FILE *file);
 eab_csv_event eab_csv_read(eab_csv_reader *reader, eab_csv_row *row);
 
-/* The next row is read from this byte of the file, where a row begins; lines are no longer counted. EAB_IO, with errno.
- */
+/* Continues at this byte of the file, where a row begins; line numbers are then wrong. EAB_IO, with errno. */
 int eab_csv_seek(eab_csv_reader *reader, int64_t offset);
 void eab_csv_reader_free(eab_csv_reader *reader);
 

@@ -10,14 +10,14 @@
 /* Makes messages of GLib lines of this log. Call it first, once. */
 void eab_log_open(void);
 
-/* Whether lines are objects from now on. Call these two while there is one thread. */
+/* Whether lines are objects from now on. Call this and eab_log_redirect while there is only one thread. */
 void eab_log_use_json(bool json);
 
 /* From now on notes and errors go to `sink` (without a newline), and nothing is written; NULL: to stderr again. */
 void eab_log_redirect(void (*sink)(void *context, const char *text), void *context);
 
 /* A message or an error: a line behind "eabench COMMAND: " ("": "eabench: ", NULL: nothing), or an event "note" or
- * "error" with `text`. An error becomes one line of valid UTF-8: it may have the names of files. */
+ * "error" with `text`. An error becomes one line of valid UTF-8, as it may contain file names. */
 void eab_log_note(const char *command, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void eab_log_error(const char *command, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
@@ -30,7 +30,7 @@ void eab_log_end_event(GString *json);
 void eab_log_line(const char *text);
 void eab_log_live(const char *text);
 
-/* An error without conversions, from a signal handler. Writes nothing if a thread is just writing a line. */
+/* An error, as it is, from a signal handler. Writes nothing while a thread writes a line or lines are redirected. */
 void eab_log_from_handler(const char *text);
 
 #endif

@@ -38,7 +38,7 @@ typedef struct {
     double elapsed_s; /* on the monotonic clock */
     double own_s;     /* CPU time of this process */
     double used_s;    /* CPU time of all processes, on the cores that this one may use; NAN: unknown */
-    double stolen_s;  /* in which a hypervisor gave these cores to other machines; NAN: unknown */
+    double stolen_s;  /* time in which a hypervisor gave these cores to other machines; NAN: unknown */
 } eab_load;
 
 /* The counters now. Thread-safe. */
@@ -46,7 +46,7 @@ eab_load eab_system_load(void);
 
 eab_load eab_load_between(eab_load from, eab_load to);
 
-/* Cores that other processes used, on average; NAN: unknown. load: a growth, here and below. */
+/* Cores that other processes used, on average; NAN: unknown. Here and below, `load` is from eab_load_between. */
 double eab_load_other_cores(const eab_load *load);
 
 /* Cores that the hypervisor took, on average; NAN: unknown. */
@@ -54,7 +54,7 @@ double eab_load_stolen_cores(const eab_load *load);
 
 /* Whether others may have slowed this process down: they used more than a tenth of what it used itself, and less than
  * half of its cores was idle (the other half may be second threads of the same cores); or the hypervisor took more
- * than a tenth of what it used. Linux counts in ticks of 10 ms, so one tick a core is taken off first. */
+ * than a tenth of what it used. Linux counts in ticks of 10 ms, so one tick per core is subtracted first. */
 bool eab_load_is_busy(const eab_load *load);
 
 /* ---- names for the manifest: NULL if unknown; g_free ----------------------------------------------------------- */

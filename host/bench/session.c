@@ -48,7 +48,7 @@ static int32_t peak_index(const eab_bench_row *row) {
     return row->point.dtype == EAB_BENCH_NOT_AN_AXIS ? EAB_F32 : row->point.dtype;
 }
 
-/* The bandwidth, and the peak of one dtype, as the machine is now. */
+/* Measures the bandwidth, and the peak of one dtype. */
 static void measure_roofs(bench_run *run, eab_device *device, int32_t dtype) {
     const eab_load before = eab_system_load();
     run->peak_gflop_per_s[dtype] = eab_peak_gflop_per_s(device, dtype);
@@ -57,14 +57,14 @@ static void measure_roofs(bench_run *run, eab_device *device, int32_t dtype) {
     run->busy_roofs = eab_load_is_busy(&load);
 }
 
-/* The row's roofs, measured when a row first needs them, and again after a busy moment. On a device of their own,
- * because memory_bytes is the peak of the row's device. */
+/* Measures the row's roofs when a row first needs them, and again if the machine was busy. Opens the device separately,
+ * so that the row's memory_bytes does not include this. */
 static void find_roofs(bench_run *run, const eab_bench_row *row, bool again) {
     const int32_t dtype = peak_index(row);
     eab_device *device = NULL;
     for (size_t i = 0; run->busy_roofs && i < G_N_ELEMENTS(run->peak_gflop_per_s); i++) run->peak_gflop_per_s[i] = -1;
     if (run->peak_gflop_per_s[dtype] >= 0 && !again) return;
-    if (eab_device_open(run->bench->backend, run->bench->device, &device)) return; /* the row will say why */
+    if (eab_device_open(run->bench->backend, run->bench->device, &device)) return; /* the row reports why */
     measure_roofs(run, device, dtype);
     eab_device_close(device);
 }
@@ -122,7 +122,7 @@ static int measure(bench_run *run, eab_bench_row *row, eab_bench_samples *sample
     return status == EAB_INTERRUPTED ? status : EAB_OK;
 }
 
-/* A share of the roof above 1 is measured again, with the roofs. */
+/* If the share of the roof is above 1, measures the roofs and the row again. */
 static int measure_twice(bench_run *run, eab_bench_row *row, eab_bench_samples *samples) {
     find_roofs(run, row, false);
     EAB_TRY(measure(run, row, samples));

@@ -17,7 +17,7 @@ typedef struct {
     double error_ratio;                        /* NAN: not known */
     int64_t memory_bytes;                      /* -1: not known */
     int throttled;                             /* -1: not known */
-    bool busy;                                 /* the machine, during the row or while its roofs were measured */
+    bool busy;                                 /* others used the machine during the row or its roofs */
 } eab_bench_row;
 
 /* "ok"; "oom": does not fit into memory; "unsupported" by this backend, build or machine; "fail": an error over its
@@ -35,8 +35,8 @@ typedef struct {
 } eab_bench_results;
 eab_bench_results eab_bench_results_of(const eab_bench_row *row);
 
-/* Why the results of a row may not be those of the code, with spaces between them: "busy"; "cached": above the roof of
- * the memory, as its operands may have been in a cache; "above_roof": above a roof for another reason. */
+/* Reasons why the results of a row may not be those of the code, separated by spaces: "busy"; "cached": above the roof
+ * of the memory, as its operands may have been in a cache; "above_roof": above a roof for another reason. */
 void eab_bench_marks(const eab_bench_row *row, char *text, size_t size);
 
 /* kernels.csv and samples.csv. */

@@ -1,7 +1,7 @@
 /* Attention, forward and backward: in the backend's own type as a model calls it, and in bf16 and fp16 as the public
  * API does. Of the two 16-bit types the inputs are rounded first, for all backends alike; the plain implementation
- * computes in float32 and rounds its results. "masked": the inputs hold NaN and infinity in pairs that the causal mask
- * leaves out, and the results that do not depend on them are checked. */
+ * computes in float32 and rounds its results. "masked": causal, with NaN and infinity in some inputs; only results that
+ * do not depend on these are checked. */
 #include <math.h>
 #include <stdlib.h>
 
@@ -59,8 +59,8 @@ static bool is_reference(const eab_check_run *run) { return run->device->backend
 
 static double *member_of(eab_tensor tensor, int32_t member) { return (double *)tensor.data + member * tensor.stride; }
 
-/* On the reference: the size of the gradients' terms before they cancel, added to terms[3], laid out as dq, dk, dv. A
- * roundoff of its own is that of a 16-bit type. */
+/* On the reference: the size of the gradients' terms before they cancel, added to terms[3], laid out as dq, dk, dv.
+ * run->roundoff is set for 16-bit types only. */
 static void add_terms(eab_check_run *run, const attention_problem *problem, const eab_tensor *terms) {
     const eab_tensor *t = problem->tensors;
     for (int32_t m = 0; m < problem->args.members && !run->status; m++)
@@ -114,7 +114,7 @@ static void check_attention(eab_check_run *run, const eab_check_shape *shape) {
 
 /* ---- in bf16 and fp16: contiguous tensors ----------------------------------------------------------------------- */
 
-/* Rounds to the type; float32 is the type of the draws. */
+/* Rounds to the dtype. */
 static double round_to(double value, int32_t dtype) {
     return dtype == EAB_F32 ? (double)(float)value : eab_half_round(value, dtype);
 }
@@ -134,7 +134,8 @@ static void half_problem_init(attention_problem *problem, const eab_check_shape 
     problem->masked = masked;
 }
 
-/* Of the first head, the third, ..., the last key and value are not finite; of the others, the first query and dout. */
+/* In heads 1, 3, ... (over all sequences) the first query and dout are not finite; in heads 0, 2, ... the last key and
+ * value. */
 static bool is_early(const attention_problem *problem, int64_t element) {
     return element / ((int64_t)problem->half.context * problem->half.head_dim) % 2 == 1;
 }
@@ -146,8 +147,8 @@ static bool is_nonfinite(const attention_problem *problem, int tensor, int64_t e
                                       : (tensor == K || tensor == V) && time == problem->half.context - 1;
 }
 
-/* Whether the result's element depends on a number that is not finite: the query or key at that place does, and the
- * last query does on all keys before. */
+/* Whether the result's element depends on a number that is not finite. In heads 1, 3, ...: all results at time 0. In
+ * heads 0, 2, ...: those of the last query, and dk and dv of all keys, to which the last query contributes. */
 static bool is_dependent(const attention_problem *problem, int tensor, int64_t element) {
     const int64_t time = element / problem->half.head_dim % problem->half.context;
     if (!problem->masked) return false;
@@ -165,7 +166,7 @@ static void draw(const attention_problem *problem, double *values, int64_t count
     }
 }
 
-/* Results that depend on numbers that are not finite count as right. */
+/* Results that depend on numbers that are not finite are not compared: they become 0. */
 static void skip_dependent(eab_check_run *run, const attention_problem *problem, int64_t count) {
     const int first = run->operation->gradient ? DQ : OUT;
     for (int64_t i = 0; i < run->output_count; i++)
@@ -244,7 +245,7 @@ static bool is_half_shape(const eab_check_shape *shape) { return shape->d_model 
 
 static void check_masked(eab_check_run *run, const eab_check_shape *shape) { check_contiguous(run, shape, true); }
 
-/* A context over 65 has no pairs on the diagonal that a shorter one has not. */
+/* Contexts above 65 add no new kind of pair on the diagonal. */
 static bool is_masked_shape(const eab_check_shape *shape) { return shape->context > 1 && shape->context <= 65; }
 
 #define HALF .run = check_half, .by_mechanism = true, .half = true, .applies = is_half_shape

@@ -39,7 +39,7 @@ bool eab_device_check_is_due(const char *backend, int index) {
     return due;
 }
 
-/* The first operation that missed. */
+/* Keeps the first operation that failed. */
 static void note_miss(void *context, const eab_check_operation *operation, const eab_check_shape *shape,
                       const eab_check_result *result) {
     char **first = context;
@@ -47,7 +47,7 @@ static void note_miss(void *context, const eab_check_operation *operation, const
     if (!result->passed && !*first) *first = g_strdup_printf("%s: %s", operation->name, result->reason);
 }
 
-/* Nothing is lost if it cannot be kept: the check is repeated. */
+/* Errors are ignored: the check then runs again at the next start. */
 static void keep_passed(eab_device *device) {
     char *path = passed_file(device), *folder = path ? g_path_get_dirname(path) : NULL;
     if (path && !g_mkdir_with_parents(folder, 0777)) g_file_set_contents(path, "", 0, NULL);

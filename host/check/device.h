@@ -6,12 +6,12 @@
 #include <stdbool.h>
 
 /* Whether the check is due: the backend works on GPUs, and this program has not passed it on this device with this
- * driver. Passing is kept in the user's cache folder; where that cannot be read, the check is due each time. A device
- * that cannot be opened is not due: its user reports why. */
+ * driver. The user's cache folder records passes; if it cannot be read, the check is always due. False if the device
+ * cannot be opened: the caller opens it next, and reports why. */
 bool eab_device_check_is_due(const char *backend, int index);
 
-/* Runs the check, which takes seconds, and keeps that it was passed. EAB_NO_DEVICE, with a line that names the first
- * miss, where the device did not pass. */
+/* Runs the check, which takes seconds, and records a pass. EAB_NO_DEVICE, with a line that names the first failure, if
+ * the device did not pass. */
 int eab_device_check(const char *backend, int index);
 
 #endif

@@ -15,7 +15,7 @@ static const eab_check_shape shapes[] = {
     {2, 1, 129, 66, 6, 1, 7, 0, false}, {1, 1, 257, 256, 1, 1, 9, 0, true},  {5, 2, 9, 12, 3, 2, 6, 0, true},
 };
 
-/* Of eab_check_some: aligned, narrow, and past a tile with a head_dim past 64. */
+/* The shapes of eab_check_some: aligned; narrow; larger than a tile, with a head_dim above 64. */
 static const bool is_some[sizeof shapes / sizeof *shapes] = {[0] = true, [2] = true, [6] = true};
 
 static const eab_check_operation *const tables[] = {eab_check_tasks, eab_check_products, eab_check_layers,

@@ -108,8 +108,8 @@ static int check_precisions(const eab_sweep *sweep, const eab_plan *plan) {
     return EAB_OK;
 }
 
-/* Refuses cells that do not fit in memory. Where the workers share the host's memory with each other and with the
- * machine's other ranks, their default number is what fits. */
+/* Refuses cells that do not fit in memory. On a CPU, limits the default number of workers to what fits: all workers of
+ * all ranks of the machine share its memory. */
 static int check_memory(const arguments *a, eab_sweep *sweep, const eab_plan *plan, eab_device *device) {
     double fitting;
     char shown[80];
@@ -270,8 +270,8 @@ static void use_backend(const arguments *a, const char *backend, eab_sweep *swee
     sweep->fleet = a->fleet == NOT_GIVEN ? !on_gpu : a->fleet;
 }
 
-/* Checks a GPU before its first use. Where it fails, --backend auto uses the cpu; but several processes, which must use
- * one backend, end. */
+/* Checks a GPU before its first use. If it does not pass, --backend auto uses the cpu. Several processes end instead,
+ * as they must all use one backend. */
 static int check_first_use(const arguments *a, eab_sweep *sweep) {
     if (a->no_check || sweep->dry_run || !eab_device_check_is_due(sweep->backend, sweep->device)) return EAB_OK;
     eab_log_note("sweep", "the first sweep on this device begins with a check of some seconds (--no-check skips it)");
@@ -324,8 +324,8 @@ static bool asks_for_json(int argc, char **argv) {
     return json;
 }
 
-/* The command that resumes the sweep, for g_strfreev. A spec from a pipe is gone: the run's manifest takes its place,
- * and the run is named. Sets the default folder of such a run. */
+/* The command that resumes the sweep, for g_strfreev. A spec from a pipe cannot be read again: the command then names
+ * the run's manifest and folder. Sets the default folder of such a run. */
 static char **resume_words(arguments *a, int argc, char **argv) {
     const bool is_stream = eab_spec_is_stream(a->specs[0]), is_named = a->out;
     int place = argc - 1, count = 1;

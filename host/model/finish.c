@@ -8,7 +8,7 @@
 #include "safetensors.h"
 #include "spec/cell_task.h"
 
-/* A model that cannot be saved costs its cell, not the fleet. */
+/* If the model cannot be saved, its cell fails, and the fleet continues. */
 static int save_model(const eab_fleet_state *fleet, int32_t member, const char *path, eab_cell_result *result) {
     const eab_model *model = &fleet->model;
     const eab_config *config = &fleet->configs[fleet->cell[member]];

@@ -50,7 +50,7 @@ static int allocate_device(eab_fleet_state *fleet) {
     return backend->zero(device, tokens->training, n * sizeof(eab_tally));
 }
 
-/* Linux grants memory that it does not have, and ends the process when it is used. */
+/* Without this, Linux would grant memory that it does not have, and kill the process when the memory is used. */
 static int check_memory(const eab_backend *backend, int32_t cells, const eab_config *configs) {
     const double bytes = cells * eab_config_memory_bytes(backend, &configs[0]);
     if (backend->capacity || bytes <= eab_system_memory_bytes()) return EAB_OK;

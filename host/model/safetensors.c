@@ -86,8 +86,8 @@ static eab_safetensor describe(const eab_parameter *parameter, int32_t vocab, co
     return (eab_safetensor){parameter->name, dtype, 2, {rows, columns}, NULL};
 }
 
-/* Replaces the values [parameter->rows][parameter->columns] by the tensor's words: these are no larger, and no place of
- * a word is behind that of its value. */
+/* Replaces the values [parameter->rows][parameter->columns] by the tensor's words, in place: a word is never larger
+ * than its value, and never lies behind it. */
 static void pack(const eab_safetensor *tensor, const eab_parameter *parameter, double *values) {
     const size_t word = (size_t)word_bytes(tensor->dtype);
     const int64_t columns = tensor->shape[tensor->rank - 1], rows = tensor->rank == 2 ? tensor->shape[0] : 1;

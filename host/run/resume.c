@@ -78,7 +78,7 @@ static int32_t find_part(const table_reader *reader, const eab_csv_row *row, int
     return -1;
 }
 
-/* Refuses a row of an older table whose options, with the defaults of those that the table lacks, are not the cell's.
+/* Refuses a row of an older table whose options are not the cell's. Options that the table lacks have their defaults.
  * part: as in find_part. */
 static int check_options(const table_reader *reader, const eab_csv_row *row, int64_t index, int32_t part) {
     const char *const *columns = eab_run_table(EAB_TABLE_ACCURACY)->columns;

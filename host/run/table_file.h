@@ -4,13 +4,14 @@
 
 #include "base/csv.h"
 
-/* A table's file name in its folder, and the names of its columns. Tables are read by these names: one of an older
+/* A table's file name in its folder, and the names of its columns. Tables are read by these names: a table of an older
  * version may have the columns in another order, and may lack some. */
 typedef struct {
     const char *file_name;      /* "accuracy.csv" */
     const char *const *columns; /* NULL-terminated; names without commas */
-    /* The column's text in a row of a table that lacks the column; `field` has the row's columns before it. With NULL:
-     * whether a table may lack it (else NULL). Interned. NULL: no column may be absent. */
+    /* The column's text in a row of a table that lacks the column, or NULL if no table may lack it; `field` has the
+     * row's columns before it (NULL: only whether a table may lack the column matters). Interned. NULL instead of a
+     * function: no column may be absent. */
     const char *(*absent)(const char *column, char *const *field);
 } eab_table_layout;
 
@@ -33,8 +34,8 @@ typedef struct {
 
 /* Reads the table and changes nothing. An empty file counts as missing, one with only the beginning of a header (after
  * a crash at its creation) as torn. EAB_BAD_INPUT with "FILE:LINE: mistake; what is allowed" for a header with an
- * unknown, a doubled or without a needed column, damage before the last line or a refused row; EAB_IO if it cannot be
- * read. */
+ * unknown or repeated column or without a required one, damage before the last line or a refused row; EAB_IO if it
+ * cannot be read. */
 int eab_table_scan(const char *path, const eab_table_layout *layout, eab_table_visitor visitor, void *context,
                    eab_table_facts *facts);
 

@@ -178,7 +178,7 @@ static void add_accuracy_row(const eab_run_settings *settings, const eab_cell *c
     eab_csv_end(&line);
 }
 
-/* Why the speed of a row is not that of the code: docs/reading-results.md. */
+/* Reasons why the speed of a row is not that of the code: docs/reading-results.md. */
 static void add_marks(eab_csv_line *line, const eab_cell_result *result, const eab_load *load, double peak_fraction) {
     GString *marks = g_string_new(NULL);
     if (eab_load_is_busy(load)) g_string_append(marks, " busy");
@@ -188,7 +188,7 @@ static void add_marks(eab_csv_line *line, const eab_cell_result *result, const e
     g_string_free(marks, TRUE);
 }
 
-/* The peak that the cell's rate is compared with, in GFLOP/s; NAN: it was measured in the backend's own type only. */
+/* The peak that the cell's rate is compared with, in GFLOP/s; NAN in other precisions, where it is not measured. */
 static double peak_of(const eab_run_settings *settings, const eab_config *config) {
     const bool has_peak = settings->peak_gflop_per_s > 0 && config->precision == EAB_PRECISION_FLOAT32;
     return has_peak ? settings->peak_gflop_per_s : NAN;
@@ -213,7 +213,7 @@ static void add_throughput(const eab_run_settings *settings, const eab_cell *cel
     const double fleet_tokens_per_s = (double)result->fleet_tokens / train_s;
     const double peak_fraction = eab_peak_fraction(settings, cell, result);
     eab_load load = result->load;
-    if (settings->ranks > 1) load.used_s = NAN; /* the other ranks' use of the cores cannot be told from others' */
+    if (settings->ranks > 1) load.used_s = NAN; /* includes the other ranks' use of the cores */
 
     eab_csv_line line = {.text = text};
     eab_csv_add_text(&line, cell->id);

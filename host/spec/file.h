@@ -44,7 +44,7 @@ const eab_axis *eab_spec_mechanisms(const eab_spec *spec);
  * spec is then empty. */
 int eab_spec_read(const char *path, const char *const *sets, eab_spec *spec);
 
-/* Whether the path is that of standard input or a pipe, which is read once and whose name says nothing. */
+/* Whether the path is that of standard input or a pipe: it can be read only once, and cannot name the run. */
 bool eab_spec_is_stream(const char *path);
 
 /* The same for a file's content, with text[length] = NUL; `path` is for the error lines. */

@@ -7,7 +7,7 @@
 #include "options.h"
 #include "tasks/task.h"
 
-/* What the text says of one option. */
+/* One option's part of the text. */
 typedef struct {
     const eab_option *option;   /* NULL: the line that names the family */
     int family;                 /* whose cells have the option; -1: all cells */
@@ -100,7 +100,7 @@ static void print_parts(GString *text, const eab_mixture *mixture) {
     }
 }
 
-/* Makes the line's text that of this cell. Few options differ from one cell of a sweep to the next. */
+/* Updates the line's text for this cell. Consecutive cells of a sweep differ in few options. */
 static void update_line(identity_line *line, int family, const eab_config *config) {
     const eab_option *option = line->option;
     const bool has = line->family < 0 || line->family == family;

@@ -1,6 +1,6 @@
 /* The one option table: it feeds the spec file, --set, --help, the manifest, the columns of accuracy.csv and the
- * hash of a cell. To add an option: a field in config.h, a line in options.c, and its default, which older tables lack,
- * in scripts/analysis/tables.py. */
+ * hash of a cell. To add an option: a field in config.h, a line in options.c, and its default in
+ * scripts/analysis/tables.py, for older tables without its column. */
 #ifndef EAB_SPEC_OPTIONS_H
 #define EAB_SPEC_OPTIONS_H
 

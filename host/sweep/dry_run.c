@@ -16,8 +16,8 @@
 
 enum { MAX_SAMPLES = 3 };
 static const double SAMPLE_S = 0.3, SAMPLE_LIMIT_S = 2.5;
-/* A step is run only if it takes at most STEP_S at SLOW_SHARE of the peak. ASSUMED_SHARE replaces a measurement. To
- * draw, zero and update a weight takes about as long as WEIGHT_FLOP. */
+/* A step is run only if it takes at most STEP_S at SLOW_SHARE of the peak; otherwise ASSUMED_SHARE of the peak is the
+ * rate. Drawing, zeroing and updating a weight take about as long as WEIGHT_FLOP. */
 static const double STEP_S = 0.6, SLOW_SHARE = 0.05, ASSUMED_SHARE = 0.1, WEIGHT_FLOP = 200;
 static const double UNKNOWN_PEAK_GFLOP_PER_S = 2; /* of backends for tests */
 static const double MAX_STEP_TOKENS = 1 << 18;
@@ -26,8 +26,8 @@ static const double MAX_STEP_TOKENS = 1 << 18;
 typedef struct {
     double flop_per_step;
     double flop_per_s; /* of one worker while all of them run; 0: it did not train */
-    bool by_flop;      /* it was not trained, since that would take too long */
-    bool reduced;      /* it was trained with fewer sequences a step */
+    bool by_flop;      /* not trained, since that would take too long */
+    bool reduced;      /* trained with fewer sequences a step */
 } calibration;
 
 static double flop_per_step(const eab_config *config) {
@@ -107,8 +107,8 @@ static double affordable_sequences(const eab_config *config, double members, dou
     return fmin(flop / eab_config_flop_per_token(config), MAX_STEP_TOKENS / members) / config->context;
 }
 
-/* Trains this cell with all workers, without evaluations, until the rate is measured: with fewer sequences or in
- * smaller fleets if a step takes long, and not at all if a single sequence does. */
+/* Trains this cell with all workers, without evaluations, until the rate is measured. If a step takes too long: with
+ * fewer sequences, or alone instead of in a fleet. If a single sequence takes too long: not at all. */
 static calibration calibrate(const eab_sweep *sweep, const eab_config *config, double workers, double peak) {
     calibration found = {.flop_per_step = flop_per_step(config)};
     const bool alone = affordable_sequences(config, sweep->fleet, peak) < 1;

@@ -23,7 +23,7 @@ typedef struct {
     eab_rank_begin begin;
     eab_rank_end end;
     eab_rank_clock clock;
-    double heard_s, timeout_s; /* of the leader's silence */
+    double heard_s, timeout_s; /* when the leader's last message came; its longest silence */
     bool unsent;               /* a message to the leader is lost */
 } follower;
 

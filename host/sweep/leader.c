@@ -12,7 +12,7 @@
 #include "run/tables.h"
 
 typedef struct {
-    bool met, gone; /* hello, goodbye were received, or it is lost */
+    bool met, gone; /* hello, goodbye were received; or it is lost */
     double heard_s; /* its last message, by the leader's clock */
     char host[64];
     int64_t requests;           /* of its workers, not yet answered */
@@ -24,8 +24,8 @@ struct eab_leader {
     const eab_ranks *ranks;
     int count;
     follower *followers; /* [count]; the first is unused */
-    bool lost;           /* one of them */
-    double timeout_s;    /* of their silence */
+    bool lost;           /* one of them is */
+    double timeout_s;    /* their longest silence */
     eab_rank_clock clock;
     double alive_s; /* when it sent `alive`, by its clock */
     char fingerprint[EAB_FINGERPRINT_SIZE];
@@ -59,7 +59,7 @@ static void take_hello(eab_leader *leader, int rank, const eab_rank_hello *hello
 }
 
 static void end_fleet(eab_leader *leader, int rank, bool complete) {
-    if (!leader->followers[rank].fleets) return; /* a lost one still works */
+    if (!leader->followers[rank].fleets) return; /* a lost one may still send this */
     leader->followers[rank].fleets--;
     if (leader->queue) eab_queue_end(leader->queue, complete);
 }
@@ -74,7 +74,7 @@ static void take_goodbye(eab_leader *leader, int rank, const eab_rank_goodbye *g
     eab_profile_add(&leader->profile, &goodbye->profile);
 }
 
-/* Rows that a lost rank still sends are good, but it gets no more cells. */
+/* Rows that a lost rank still sends are kept, but it gets no more cells. */
 static void lose(eab_leader *leader, int rank, const char *reason) {
     follower *own = &leader->followers[rank];
     if (own->gone) return;
@@ -92,7 +92,7 @@ static void send_message(eab_leader *leader, int rank, eab_rank_message *message
     if (!eab_rank_send(leader->ranks, rank, message)) lose(leader, rank, "a message to it was lost");
 }
 
-/* Sends signs of life, so that followers do not end, and finds the silent ones. */
+/* Sends `alive`, so that followers do not end, and detects silent followers. */
 static void watch_ranks(eab_leader *leader) {
     const double now = eab_rank_clock_s(&leader->clock);
     const bool alive = now - leader->alive_s >= leader->timeout_s / 4;
@@ -102,7 +102,7 @@ static void watch_ranks(eab_leader *leader) {
     for (int rank = 1; rank < leader->count; rank++) {
         const follower *own = &leader->followers[rank];
         if (alive) send_message(leader, rank, eab_rank_message_new(EAB_RANK_ALIVE, NULL, 0));
-        /* Between hello and begin a follower waits without a word. */
+        /* Between hello and begin a follower sends nothing. */
         if (!(leader->session ? own->gone : own->met) && now - own->heard_s > leader->timeout_s)
             lose(leader, rank, reason);
     }

@@ -18,7 +18,7 @@ void eab_leader_begin(eab_leader *leader, eab_sweep_session *session);
 void eab_leader_set_queue(eab_leader *leader, eab_queue *queue);
 
 /* Handles the messages that have arrived. A follower that was silent for too long, or that a message cannot be sent to,
- * is lost: that is reported, and the others go on. Its cells that are not done are left to the next start. */
+ * is lost: that is reported, and the others continue. Its cells that are not done are left to the next start. */
 void eab_leader_serve(eab_leader *leader);
 
 /* Whether followers train fleets of the queue, or will. Call it when the leader's own workers have ended. */

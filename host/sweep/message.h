@@ -5,9 +5,8 @@
  * sends the rows of each cell that ended, and reports each fleet that ended. On `stop` it leaves its fleets undone,
  * says goodbye when its workers have ended, and waits for `end`.
  *
- * A rank that hangs is noticed by its silence (--rank-timeout). The thread that handles messages is not one that
- * trains, so ranks are never silent because of a long cell: a follower reports its progress every second, and the
- * leader sends `alive`. */
+ * A rank that hangs is detected by its silence (--rank-timeout). A separate thread handles the messages, so a long cell
+ * is no silence: a follower reports its progress every second, and the leader sends `alive`. */
 #ifndef EAB_SWEEP_MESSAGE_H
 #define EAB_SWEEP_MESSAGE_H
 
@@ -96,8 +95,8 @@ void eab_outbox_destroy(eab_outbox *outbox);
 void eab_outbox_post(eab_outbox *outbox, eab_rank_message *message);
 bool eab_outbox_send(eab_outbox *outbox, const eab_ranks *ranks, int to); /* false: a message is lost */
 
-/* The clock by which others are silent: the time in which this rank could receive their messages. While it was stopped,
- * or waited for a disk, it does not run. Returns seconds; call it at least twice a second. */
+/* The clock that measures the silence of other ranks. It runs only while this rank can receive their messages: not
+ * while this rank is stopped or waits for a disk. Returns seconds; call it at least twice a second. */
 typedef struct {
     double s, called_s;
 } eab_rank_clock;

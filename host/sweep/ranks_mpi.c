@@ -117,7 +117,7 @@ static bool is_idle(void) {
     return !unsent;
 }
 
-/* MPI_Finalize waits for all ranks, however long one hangs. So they meet before it. */
+/* MPI_Finalize waits for all ranks without a time limit, so they meet in a barrier with a limit before it. */
 static bool close_mpi(double seconds) {
     const double until_s = MPI_Wtime() + seconds;
     MPI_Request met;

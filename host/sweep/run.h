@@ -32,7 +32,7 @@ typedef struct {
     char description[256], isa[32]; /* of the device; of the CPU kernels, or "" */
     const eab_ranks *ranks;         /* messages to the sweep's other processes; NULL: there are none */
     eab_ranks_place place;          /* among them */
-    double rank_timeout_s;          /* after such a silence another process is lost; HUGE_VAL: never */
+    double rank_timeout_s;          /* a process that is silent for longer is lost; HUGE_VAL: never */
     bool resumed;                   /* an earlier process lost its device: cells that failed there stay failed */
     eab_suspects suspects;          /* what that process was training */
     double elapsed_s;               /* of the time limit, before this process */

@@ -46,11 +46,11 @@ static bool is_searched_over(const eab_option *option) {
     return strcmp(option->key, "lr") == 0 || strcmp(option->key, "seed") == 0;
 }
 
-/* The options of which the plan has several values, without those that are searched over: of eab_option. */
+/* The options that vary within the plan, except those that are searched over: pointers to eab_option. */
 static GPtrArray *find_varying(const eab_plan *plan) {
     GPtrArray *varying = g_ptr_array_new();
     bool *varies = g_new0(bool, (gsize)eab_option_count);
-    for (int64_t cell = 1; cell < plan->count; cell++) /* one after the other: a cell is several cache lines long */
+    for (int64_t cell = 1; cell < plan->count; cell++) /* the outer loop: a cell is several cache lines long */
         for (int i = 0; i < eab_option_count; i++)
             varies[i] = varies[i] || eab_option_get(&eab_options[i], &plan->cells[cell].config) !=
                                          eab_option_get(&eab_options[i], &plan->cells[0].config);
@@ -75,7 +75,7 @@ static char *group_name(const eab_config *config, const GPtrArray *varying) {
     return g_string_free(name, FALSE);
 }
 
-/* The same for a hash table, without a printed number: a search of 1,000,000 cells starts at once. */
+/* The same as a key of a hash table. Printing numbers would delay a search of 1,000,000 cells. */
 static GBytes *group_key(const eab_config *config, const GPtrArray *varying) {
     double key[3 + 64] = {config->mechanism, config->mixture ? EAB_FAMILY_MIXTURE : config->level.family,
                           config->mixture ? config->cue : 0};
@@ -117,7 +117,7 @@ static guint find_group(eab_search *search, const eab_config *config, const GPtr
     return GPOINTER_TO_UINT(number);
 }
 
-/* Fills in what the level determines: from the entry before if its level is the same. */
+/* Sets what the level determines; copies it from the entry before if that has the same level. */
 static void fill_level(eab_search *search, const eab_config *config, entry *own) {
     const eab_config *last = own > search->entries ? &search->plan->cells[own[-1].cell].config : NULL;
     char level[EAB_LEVEL_NAME_SIZE];

@@ -41,8 +41,8 @@ eab_run_settings eab_session_run_settings(const eab_sweep *sweep);
 /* Settings of workers that train the queue's fleets. Their context is the session. */
 eab_pool_settings eab_session_pool_settings(eab_sweep_session *session, eab_queue *queue);
 
-/* The rows of a cell that ended, an obsolete checkpoint: of this process's workers, or of a follower. A
- * follower sends them to the leader. Any thread. */
+/* Take the rows of a cell that ended, and remove an obsolete checkpoint: of this process's workers or of a follower. A
+ * follower sends both to the leader. Any thread. */
 int eab_session_take_rows(eab_sweep_session *session, const eab_cell_end *end, const char *const *rows);
 void eab_session_remove_checkpoint(void *session, const char *path);
 

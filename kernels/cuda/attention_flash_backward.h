@@ -6,6 +6,7 @@
  * Three kernels: one for D of every query (from the weights where a row has few keys), then one template twice. A block
  * owns 64 rows and walks over tiles of columns (attention_flash.h): queries with tiles of k and v give dq, keys with
  * tiles of q and dout give dk and dv.
+ *
  * Both products, S = X X'^T and dP = Y Y'^T, stay in registers. They become a and ds, which are the operand a of the
  * products with Y' and X', read transposed from the same tiles. One block owns each result, so there are no atomics and
  * runs agree bit for bit. This takes 7 products a pair, where atomic additions to dq would take 5. Causal: tiles on the
@@ -67,11 +68,11 @@ __device__ __forceinline__ float eab_flash_dot(const uint16_t *x, const uint16_t
     return sum;
 }
 
-/* D_i = dout_i . out_i, a warp a query. out is rounded to 16 bits. Where one key has nearly all of a row's weight,
- * dp - D cancels, and ea multiplies what is left by w' / L, about 2 / z: of a row with one key and a small score, the
- * rounding of out would be most of the gradient. It takes few keys for that, so rows of few keys compute
- * D_i = sum_j a_ij dp_ij instead. With 16, the error from D is at most 3e-4 of a gradient's norm over 150 random
- * problems of context 130 and head_dim 64 (2e-3 to 1e-1 from out), below what rounding the weights leaves. */
+/* D_i = dout_i . out_i, a warp a query. out is rounded to 16 bits. If one key has nearly all of a row's weight, dp - D
+ * cancels, and ea multiplies the rest by w' / L, about 2 / z. In a row with one key and a small score the rounding of
+ * out would then be most of the gradient. Only rows of few keys have such weights, so these compute
+ * D_i = sum_j a_ij dp_ij instead. With 16 keys the error from D is at most 3e-4 of a gradient's norm (from out: 2e-3 to
+ * 1e-1) over 150 random problems of context 130 and head_dim 64, less than the error from rounding the weights. */
 template <typename Element, typename Formula>
 __global__ __launch_bounds__(128) void eab_flash_mean_dp(eab_flash_args args, float *mean_dp, int64_t rows) {
     const int64_t row = (int64_t)blockIdx.x * 4 + (int32_t)threadIdx.x / 32;
@@ -208,7 +209,7 @@ __device__ __forceinline__ void eab_flash_differentiate_tile(eab_flash_gradients
         if (masked) {
             eab_flash_mask<Shape, KEYS>(a, distance, args.causal != 0, args.context - lane_column);
             eab_flash_mask<Shape, KEYS>(ds, distance, args.causal != 0, args.context - lane_column);
-            /* A query with one key gives it all its weight, whatever the score. dp - D would leave its rounding. */
+            /* The weight of a query's only key is 1 for any score, so ds is 0; dp - D would be a rounding error. */
             const bool one_key = (args.causal || args.context == 1) && at.row == 0 && column == 0;
             if (one_key && at.lane == 0) ds[0][0][0] = 0;
         }

@@ -1,5 +1,6 @@
 /* A warp owns a row. It computes 32 pairs at a time, one a lane, then adds their vectors, of which each lane holds
- * every 32nd element. Inner loops are not unrolled: few rows take them, and registers would slow the test of all. */
+ * every 32nd element. Inner loops are not unrolled: few rows run them, and more registers would slow down the test of
+ * every row. */
 #include "attention_formula.h" /* first: it configures mechanism.h */
 
 #include "attention_nonfinite.h"

@@ -2,8 +2,8 @@
  *
  * The kernels multiply masked pairs on the diagonal by a weight of 0, and 0 times NaN or infinity is NaN: a later key
  * or value, or an earlier query, would reach rows that do not depend on it. After a standalone causal call one more
- * kernel therefore tests each row of the results, and computes a row that is not finite again, pair by pair, without
- * the masked ones. Finite rows pay for the test: their results are read once more, mostly from the L2 cache.
+ * kernel therefore tests each row of the results, and recomputes rows that are not finite, pair by pair, without the
+ * masked pairs. The cost for finite rows: their results are read once more, mostly from the L2 cache.
  */
 #ifndef EAB_KERNELS_CUDA_ATTENTION_NONFINITE_H
 #define EAB_KERNELS_CUDA_ATTENTION_NONFINITE_H

@@ -105,7 +105,7 @@ int eab_cuda_blas_open(cudaStream_t stream, eab_cuda_blas **opened) {
         eab_cuda_blas_close(blas);
         return EAB_OK;
     }
-    /* Without it, own products are used; a fault of the device shows in the next call. */
+    /* If cuBLAS cannot be used, our own products are. A fault of the device shows in the next call. */
     if (prepare(blas, stream)) eab_cuda_blas_close(blas);
     else *opened = blas;
     return EAB_OK;

@@ -99,7 +99,7 @@ int prepare(eab_cuda_own *own, int index) {
     own->generation = index < MAX_DEVICES ? __atomic_load_n(&generations[index], __ATOMIC_RELAXED) : 0;
     EAB_CUDA(cudaGetDeviceProperties(&properties, index));
     EAB_TRY(check_architecture(index, &properties));
-    const int *grid = properties.maxGridSize, enough = 1 << 20; /* more blocks in x bring nothing */
+    const int *grid = properties.maxGridSize, enough = 1 << 20; /* more blocks in x gain nothing */
     __atomic_store_n(&eab_cuda_largest_grid[0], grid[0] < enough ? grid[0] : enough, __ATOMIC_RELAXED);
     __atomic_store_n(&eab_cuda_largest_grid[1], grid[1], __ATOMIC_RELAXED);
     own->multiprocessors = properties.multiProcessorCount;

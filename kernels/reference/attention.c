@@ -46,7 +46,7 @@ typedef struct {
     const eab_real *q, *k, *v, *dout;
     eab_real *dq, *dk, *dv;
     bool magnitudes; /* sums of absolute values instead of gradients */
-    bool centred;    /* these after dp - D was formed */
+    bool centred;    /* with magnitudes: of the terms after dp - D */
 } head_gradients;
 
 static eab_real dot(const eab_real *x, const eab_real *y, int32_t count) {

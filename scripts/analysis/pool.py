@@ -55,8 +55,8 @@ class Pool:
 
 
 def pool_runs(runs: list[Run]) -> Pool:
-    """Merges the runs. Rows of one cell in several runs become one; they must agree, unless the runs may round
-    differently: then the first run's row counts."""
+    """Merges the runs. Rows of one cell in several runs become one. They must agree; if the runs may round
+    differently, the first run's row counts instead."""
     warnings = [warning for run in runs for warning in run.warnings]
     task_options = list(dict.fromkeys(name for run in runs for name in run.task_options))
     options = list(dict.fromkeys(name for run in runs for name in run.options))

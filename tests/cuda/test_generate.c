@@ -1,5 +1,5 @@
-/* The device's generator (kernels/cuda/generate.cu) against the processor's, for every family: the same
- * tokens, targets and counts, bit for bit, on levels that a fleet may hold side by side. */
+/* The device's generator (kernels/cuda/generate.cu) against the processor's, for every family: the same tokens, targets
+ * and counts, bit for bit, on levels that a fleet may hold side by side. */
 #include <criterion/criterion.h>
 #include <string.h>
 

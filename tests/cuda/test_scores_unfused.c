@@ -1,5 +1,5 @@
-/* Unfused attention between its products (kernels/cuda/scores_unfused.cu) against the same formulas in
- * float64; the processor's code, which has been held against the reference, says what error float32 has. */
+/* Unfused attention between its products (kernels/cuda/scores_unfused.cu) against the same formulas in float64. The
+ * processor's code, which is tested against the reference, shows the error of float32. */
 #include <criterion/criterion.h>
 #include <math.h>
 #include <stdlib.h>

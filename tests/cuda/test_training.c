@@ -1,5 +1,5 @@
-/* Training on the CUDA backend against the processor's: the same tokens and first weights
- * bit for bit, the same losses to a tolerance, recorded steps, members that leave, and a device that fails. */
+/* Training on the CUDA backend against the processor's: the same tokens and first weights bit for bit, the same losses
+ * to a tolerance, recorded steps, members that leave, and a device that fails. */
 #include <criterion/criterion.h>
 #include <glib.h>
 #include <math.h>
@@ -398,7 +398,7 @@ Test(training, goes_on_where_recording_fails, .timeout = 400) {
     for (int member = 0; member < MEMBERS; member++) free(recorded[member].curve);
 }
 
-/* A fleet of several is tried again in halves, on a device that was opened anew. */
+/* A fleet of several is tried again in halves, on a reopened device. */
 Test(training, a_fleet_outlives_a_fault, .timeout = 200) {
     found_results found = {{0}, "", 0};
     setenv("EAB_PTX_FAULT", "120", 1);

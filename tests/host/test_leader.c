@@ -1,5 +1,5 @@
 /* What the first rank and the others do when a message cannot be sent or received. Criterion runs each test in a
- * process of its own. */
+ * separate process. */
 #include <criterion/criterion.h>
 #include <string.h>
 #include <unistd.h>

@@ -1,4 +1,4 @@
-/* The lines on stderr. Criterion runs each test in a process of its own. */
+/* The lines on stderr. Criterion runs each test in a separate process. */
 #include <criterion/criterion.h>
 #include <fcntl.h>
 #include <glib.h>

@@ -256,7 +256,7 @@ Test(plan, quick_ladder_has_its_cells) {
     eab_plan_free(&plan);
 }
 
-/* Identities of a large plan are printed by several threads, each cell's from what the cell before left. */
+/* Several threads print the identities of a large plan; each reuses the lines of the cell before. */
 Test(plan, ids_of_many_cells_are_those_of_single_ones) {
     static const char *const text =
         "[task recurrence]\nbasis = 2, 4, 2\n[task mixture]\nparts = recurrence(basis=8) + parity, recurrence + "

@@ -82,7 +82,7 @@ static int read_doubles(eab_device *device, double *host, const void *from, int6
     return EAB_OK;
 }
 
-/* One whose weights are whatever `host` has, so that a large model needs no memory. */
+/* A device that reads nothing: `host` keeps what it has, so that a large model needs no memory. */
 static int read_nothing(eab_device *device, double *host, const void *from, int64_t count) {
     (void)device;
     (void)host;
@@ -196,7 +196,7 @@ Test(safetensors, a_model_that_cannot_be_saved_costs_its_cell) {
     fixture_remove(folder);
 }
 
-/* No disk is left at any write: an error with the file's name, the old file as it was and no other beside it. */
+/* The disk is full at each write: an error with the file's name; the old file stays, and no other file is left. */
 Test(safetensors, a_full_disk) {
     const eab_config config = default_config(0);
     const float words[4] = {1, 2, 3, 4};

@@ -103,7 +103,7 @@ Values fetch(const Case &c, const Tensor &tensor) {
 
 struct Reference {
     Values out, stat, dq, dk, dv;
-    Values dq_terms, dk_terms; /* the sums of their terms' sizes: the gradients' own sums may cancel to 0 */
+    Values dq_terms, dk_terms; /* sums of their terms' sizes: the gradients themselves may cancel to 0 */
 };
 
 /* The weight of a score s and its derivative by s, before the exponential and the division by the row's sum. */
@@ -163,7 +163,7 @@ void reference_row(const Case &c, const Values &q, const Values &k, const Values
     }
 }
 
-/* Prints the errors; the one by the norm of `sizes`. */
+/* Prints the errors; returns the one relative to the norm of `sizes`. */
 double compare(const char *name, const Values &x, const Values &y, const Values &sizes) {
     double difference = 0, norm = 1e-300, largest = 0, size = 1e-300;
     for (size_t i = 0; i < y.size(); i++) {

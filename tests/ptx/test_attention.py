@@ -1,4 +1,4 @@
-"""The public interface on device pointers, against float64 sums of their own (attention_ref.cpp). Tensors are
+"""The public interface on device pointers, against independent float64 sums (attention_ref.cpp). Tensors are
 allocations with exact ends and unwritten outputs, so a row that is missed or exceeded is a finding."""
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def test_head_dims(right, dtype, head_dims):
 
 
 def test_large_and_small_scores(right):
-    """Beyond fp16 only in the other two dtypes."""
+    """Scores beyond fp16's range are only in the other two dtypes."""
     check(right, [*alternating("bf16", contexts=(70,), spreads=(1e-3, 300, 1e9, 3e17) * 3),
                   *alternating("f16", contexts=(70,), spreads=(0.05, 300) * 3),
                   *alternating("f32", contexts=(33,), head_dims=(8,), spreads=(1e-6, 1e-20, 1e9, 3e17) * 3)])

@@ -55,7 +55,7 @@ def test_cublas(right, setting, products):
 
 
 def test_a_fault_is_one_miss(emulate):
-    """The other operations are checked on a device that was opened anew."""
+    """The other operations are checked on a reopened device."""
     done = emulate("eabench_ptx", "check", "--backend", "cuda", "--op", "norm,loss", EAB_CUDA_FAULT_AFTER=6)
     assert checks(done) == (24, 1) and done.returncode == 1 and not done.findings, done.stdout + done.stderr
 

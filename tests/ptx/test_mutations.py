@@ -59,7 +59,7 @@ def test_is_caught(emulate, tmp_path, name):
 @pytest.mark.parametrize("stride", ["%nctaid.x", "%nctaid.y"])
 @pytest.mark.parametrize(("file", "op"), [("norm", "norm"), ("elementwise", "relu"), ("optimizer", "sgd")])
 def test_a_loop_that_ends_after_one_pass_is_caught(emulate, tmp_path, stride, file, op):
-    """Its stride is the grid's size; a huge one skips what the grid does not cover."""
+    """The loop's stride is the grid's size; a huge stride skips what the grid does not cover."""
     folder = change(tmp_path / "ptx", rf"mov\.u32(\s+{INTEGER}), {stride}", r"mov.u32\1, 16777216", (file,))
     done = emulate("eabench_ptx", "check", "--backend", "cuda", "--op", op, EAB_PTX_DIR=folder, EAB_PTX_GRID="5x2")
     assert "0 missed" not in done.stdout or done.findings

@@ -73,7 +73,7 @@ parts = recurrence(basis=4 delay=3) + recurrence(delay=2), recurrence(basis=4) +
 
 
 def test_mixtures_killed_and_resumed(sweep, tmp_path):
-    """A fleet larger than the device's grids, killed behind a checkpoint, resumes: the losses of `cpu`."""
+    """A fleet larger than the device's grids, killed after a checkpoint, resumes: the losses of `cpu`."""
     (tmp_path / "spec.ini").write_text(MIXTURES)
     assert sweep("cpu", "cpu").returncode == 0
     command = [BUILD / "eabench_ptx", "sweep", tmp_path / "spec.ini", "--backend", "cuda", "--out", tmp_path / "cuda",
