@@ -39,12 +39,18 @@ bool eab_device_check_is_due(const char *backend, int index) {
     return due;
 }
 
-/* Keeps the first operation that failed. */
-static void note_miss(void *context, const eab_check_operation *operation, const eab_check_shape *shape,
-                      const eab_check_result *result) {
-    char **first = context;
+typedef struct {
+    char *first; /* operation and reason of the first failure; NULL: none */
+    bool wrong;  /* an operation ran and computed wrong numbers */
+} check_failures;
+
+static void note_failure(void *context, const eab_check_operation *operation, const eab_check_shape *shape,
+                         const eab_check_result *result) {
+    check_failures *failures = context;
     (void)shape;
-    if (!result->passed && !*first) *first = g_strdup_printf("%s: %s", operation->name, result->reason);
+    if (result->passed) return;
+    failures->wrong = failures->wrong || result->ran;
+    if (!failures->first) failures->first = g_strdup_printf("%s: %s", operation->name, result->reason);
 }
 
 /* Errors are ignored: the check then runs again at the next start. */
@@ -57,17 +63,21 @@ static void keep_passed(eab_device *device) {
 
 int eab_device_check(const char *backend, int index) {
     eab_device *device;
-    char *first = NULL;
+    check_failures failures = {NULL, false};
     int missed = 0;
     EAB_TRY(eab_device_open(backend, index, &device));
-    int status = eab_check_some(&device, note_miss, &first, &missed);
+    int status = eab_check_some(&device, note_failure, &failures, &missed);
     if (!status && !missed) keep_passed(device);
     eab_device_close(device);
-    if (status || missed)
+    if (status) status = eab_fail_prefix(status, "device %d cannot be checked: ", index);
+    else if (failures.wrong)
         status = eab_fail(EAB_NO_DEVICE,
                           "device %d does not compute what this build expects (%s); allowed: another device, --backend "
                           "cpu, or --no-check; `eabench check --backend %s --failures` shows more",
-                          index, first ? first : eab_last_error(), backend);
-    g_free(first);
+                          index, failures.first, backend);
+    else if (missed)
+        status = eab_fail(EAB_DEVICE_FAULT, "device %d cannot be checked (%s); allowed: a free device, or --no-check",
+                          index, failures.first);
+    g_free(failures.first);
     return status;
 }

@@ -10,8 +10,8 @@
  * cannot be opened: the caller opens it next, and reports why. */
 bool eab_device_check_is_due(const char *backend, int index);
 
-/* Runs the check, which takes seconds, and records a pass. EAB_NO_DEVICE, with a line that names the first failure, if
- * the device did not pass. */
+/* Runs the check, which takes seconds, and keeps that it was passed. EAB_NO_DEVICE, with a line that names the first
+ * failure, where the device computes wrong numbers; another status where it cannot be checked, as without memory. */
 int eab_device_check(const char *backend, int index);
 
 #endif

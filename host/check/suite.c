@@ -87,6 +87,7 @@ int eab_check_run_operation(eab_device *device, const eab_check_operation *opera
 static int check_shape(eab_device **device, const eab_check_operation *operation, const eab_check_shape *shape,
                        eab_check_result *result) {
     const int status = eab_check_run_operation(*device, operation, shape, result);
+    result->ran = !status;
     if (!status) return EAB_OK;
     result->passed = false;
     snprintf(result->reason, sizeof result->reason, "%s", eab_last_error());

@@ -8,6 +8,7 @@ typedef struct {
     double error, plain_error; /* relative to the reference's norm */
     double error_ratio;        /* error_ratio.h */
     double bound;
+    bool ran; /* false: the operation could not be run, for `reason` */
     bool passed;
     char reason[160]; /* of a failure */
 } eab_check_result;

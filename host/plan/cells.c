@@ -206,6 +206,7 @@ static int fill_cells(sweep_product *product, int64_t count, eab_cell *cells) {
     for (int64_t i = 0; i < count; i++) {
         cells[i] = (eab_cell){.id = ""};
         take_cell(product, &cells[i].config);
+        if (i && eab_config_checks_alike(&cells[i].config, &cells[i - 1].config)) continue;
         const int status = eab_config_check(&cells[i].config);
         if (status) return eab_fail_prefix(status, "%s: ", product->path);
     }
@@ -233,10 +234,12 @@ static void identify_cells(eab_cell *cells, int64_t count) {
     cell_range range[MAX_THREADS];
     for (int64_t i = 0; i < threads; i++) {
         range[i] = (cell_range){cells + count * i / threads, cells + count * (i + 1) / threads};
-        if (i) thread[i] = g_thread_new("identities", print_ids, &range[i]);
+        thread[i] = i ? g_thread_try_new("identities", print_ids, &range[i], NULL) : NULL;
     }
-    print_ids(&range[0]);
-    for (int64_t i = 1; i < threads; i++) g_thread_join(thread[i]);
+    for (int64_t i = 0; i < threads; i++)
+        if (!thread[i]) print_ids(&range[i]);
+    for (int64_t i = 1; i < threads; i++)
+        if (thread[i]) g_thread_join(thread[i]);
 }
 
 static void drop_duplicates(eab_plan *plan, int64_t count) {

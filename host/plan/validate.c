@@ -2,6 +2,7 @@
 
 #include <math.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "base/system.h"
 #include "model/cost.h"
@@ -84,6 +85,14 @@ static int check_positions(const eab_config *config) {
                     config->batch, config->context, positions, INT32_MAX);
 }
 
+bool eab_config_checks_alike(const eab_config *a, const eab_config *b) {
+    eab_config same = *a;
+    same.lr = b->lr;
+    same.seed = b->seed;
+    /* Other bytes of equal values only cost a check. NOLINTNEXTLINE(bugprone-suspicious-memory-comparison) */
+    return memcmp(&same, b, sizeof same) == 0;
+}
+
 int eab_config_check(const eab_config *config) {
     EAB_TRY(check_heads(config));
     EAB_TRY(check_level(config));
@@ -103,6 +112,7 @@ int eab_plan_check_memory(const eab_plan *plan, eab_device *device, double *fitt
     const eab_config *largest = NULL;
     double most = 0;
     for (int64_t i = 0; i < plan->count; i++) {
+        if (i && eab_config_checks_alike(&plan->cells[i].config, &plan->cells[i - 1].config)) continue;
         const double bytes = eab_config_memory_bytes(backend, &plan->cells[i].config);
         if (bytes > most) largest = &plan->cells[i].config;
         most = fmax(most, bytes);

@@ -5,6 +5,10 @@
 #include "cells.h"
 #include "kernels/backend.h"
 
+/* Whether the checks below need only one of the two: they differ in lr and seed at most, as neighbours in a plan often
+ * do. */
+bool eab_config_checks_alike(const eab_config *a, const eab_config *b);
+
 /* Checks one cell as a whole: d_model against heads, an even head_dim for rope, d_model >= vocabulary for one-hot
  * embeddings, head_dim <= 256, the family's own rules, the tokens of a batch. EAB_BAD_INPUT with a line (what,
  * where, what is allowed). */

@@ -77,10 +77,13 @@ static char *group_name(const eab_config *config, const GPtrArray *varying) {
 
 /* The same as a key of a hash table. Printing numbers would delay a search of 1,000,000 cells. */
 static GBytes *group_key(const eab_config *config, const GPtrArray *varying) {
-    double key[3 + 64] = {config->mechanism, config->mixture ? EAB_FAMILY_MIXTURE : config->level.family,
-                          config->mixture ? config->cue : 0};
+    const gsize count = 3 + varying->len;
+    double *key = g_new(double, count);
+    key[0] = config->mechanism;
+    key[1] = config->mixture ? EAB_FAMILY_MIXTURE : config->level.family;
+    key[2] = config->mixture ? config->cue : 0;
     for (guint i = 0; i < varying->len; i++) key[3 + i] = eab_option_get(varying->pdata[i], config);
-    return g_bytes_new(key, (3 + varying->len) * sizeof *key);
+    return g_bytes_new_take(key, count * sizeof *key);
 }
 
 /* The value's place in the list, to whose end it is added if it is new. */

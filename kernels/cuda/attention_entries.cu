@@ -43,7 +43,7 @@ int eab_cuda_model_attention_forward(eab_device *device, const eab_attention_arg
     eab_cuda_scores scores;
     EAB_TRY(keep_scores(device, args, &scores));
     EAB_TRY(eab_cuda_attention_forward(eab_cuda_stream(device), args, &scores, q, k, v, out, row_stat));
-    return eab_cuda_attention_mend(eab_cuda_stream(device), EAB_F32, args, &scores, q, k, v, out, row_stat);
+    return eab_cuda_attention_mend(eab_cuda_stream(device), EAB_F32, args, &scores, q, k, v, out);
 }
 
 int eab_cuda_model_attention_backward(eab_device *device, const eab_attention_args *args, eab_const_tensor q,
@@ -66,8 +66,7 @@ int eab_cuda_half_forward(eab_device *device, const eab_attention *attention, co
     eab_cuda_scores scores;
     EAB_TRY(keep_slopes(device, attention, &scores));
     EAB_TRY(eab_cuda_flash_forward(stream, attention, scores.slopes, q, k, v, out, row_stat));
-    return eab_cuda_attention_mend(stream, attention->dtype, &args, &scores, input(q), input(k), input(v), output(out),
-                                   output(row_stat));
+    return eab_cuda_attention_mend(stream, attention->dtype, &args, &scores, input(q), input(k), input(v), output(out));
 }
 
 int eab_cuda_half_backward(eab_device *device, const eab_attention *attention, const void *q, const void *k,

@@ -53,7 +53,7 @@ __device__ __forceinline__ void eab_flash_differentiate(float &product, float &d
 
 /* ---- D ---- */
 
-/* Rows of at most this many keys compute D from the weights. */
+/* Rows of at most this many keys compute D from the weights, of bounded formulas. */
 enum { EAB_FLASH_FEW_KEYS = 16 };
 
 /* x . y of two rows, on all lanes. */
@@ -72,7 +72,8 @@ __device__ __forceinline__ float eab_flash_dot(const uint16_t *x, const uint16_t
  * cancels, and ea multiplies the rest by w' / L, about 2 / z. In a row with one key and a small score the rounding of
  * out would then be most of the gradient. Only rows of few keys have such weights, so these compute
  * D_i = sum_j a_ij dp_ij instead. With 16 keys the error from D is at most 3e-4 of a gradient's norm (from out: 2e-3 to
- * 1e-1) over 150 random problems of context 130 and head_dim 64, less than the error from rounding the weights. */
+ * 1e-1) over 150 random problems of context 130 and head_dim 64, less than the error from rounding the weights. In the
+ * exponential class w' / w is 1 or 2 z, and a, whose score would be rounded unlike the forward pass's, could overflow. */
 template <typename Element, typename Formula>
 __global__ __launch_bounds__(128) void eab_flash_mean_dp(eab_flash_args args, float *mean_dp, int64_t rows) {
     const int64_t row = (int64_t)blockIdx.x * 4 + (int32_t)threadIdx.x / 32;
@@ -81,7 +82,7 @@ __global__ __launch_bounds__(128) void eab_flash_mean_dp(eab_flash_args args, fl
     const int32_t keys = args.causal ? time + 1 : args.context;
     const uint16_t *dout = args.dout + row * head_dim;
     float sum = 0;
-    if (keys > EAB_FLASH_FEW_KEYS) {
+    if (!Formula::bounded || keys > EAB_FLASH_FEW_KEYS) {
         sum = eab_flash_dot<Element>(dout, args.out + row * head_dim, head_dim, lane);
     } else {
         const int32_t head = (int32_t)(row / args.context) % args.heads;

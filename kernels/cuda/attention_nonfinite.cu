@@ -7,7 +7,8 @@
 
 namespace {
 
-enum { WARPS = 4, ELEMENTS = 8 }; /* ELEMENTS: of a lane; head_dim is at most 32 * ELEMENTS */
+/* ELEMENTS: of a lane; head_dim is at most 32 * ELEMENTS. FEW_KEYS: as EAB_FLASH_FEW_KEYS. */
+enum { WARPS = 4, ELEMENTS = 8, FEW_KEYS = 16 };
 
 const unsigned ALL = 0xffffffffu;
 
@@ -37,8 +38,7 @@ template <typename Real> struct mend_args {
     float scale;
     rows<const Real> q, k, v;
     int64_t row_stat_member;
-    rows<Real> result; /* forward */
-    float *row_stat_result;
+    rows<Real> result;          /* forward */
     rows<const Real> out, dout; /* backward */
     const float *row_stat;
     rows<Real> dq, dk, dv;
@@ -71,6 +71,12 @@ template <typename Real> struct head_of {
         for (int32_t i = lane; i < head_dim; i += 32) sum += read(row + i) * 0;
         return __all_sync(ALL, sum == 0);
     }
+    /* Whether all sums are NaN: no further pair changes them. */
+    __device__ __forceinline__ bool is_lost(const float (&sum)[ELEMENTS]) const {
+        bool lost = true;
+        for (int m = 0; m < ELEMENTS; m++) lost = lost && (lane + 32 * m >= head_dim || isnan(sum[m]));
+        return __all_sync(ALL, lost);
+    }
     template <typename X>
     __device__ __forceinline__ void store(X *row, const float (&sum)[ELEMENTS], float factor) const {
         for (int m = 0; m < ELEMENTS; m++)
@@ -85,10 +91,11 @@ __device__ __forceinline__ float warp_sum(float x) {
 
 /* ---- forward ---- */
 
+/* row_stat is right: masked pairs do not reach it. */
 template <typename Formula, typename Real>
-__device__ void attend_row(const head_of<Real> &head, int32_t query, Real *out, float *row_stat) {
+__device__ void attend_row(const head_of<Real> &head, int32_t query, Real *out) {
     float sum[ELEMENTS] = {}, total = 0, top = -INFINITY; /* top: of the log-weights so far */
-    for (int32_t first = 0; first <= query; first += 32) {
+    for (int32_t first = 0; first <= query && !head.is_lost(sum); first += 32) {
         const int32_t key = first + head.lane, count = query + 1 - first < 32 ? query + 1 - first : 32;
         float weight = Formula::bounded ? 0 : -INFINITY;
         if (key <= query) {
@@ -109,28 +116,40 @@ __device__ void attend_row(const head_of<Real> &head, int32_t query, Real *out, 
 #pragma unroll 1
         for (int32_t i = 0; i < count; i++) head.add(sum, __shfl_sync(ALL, weight, i), head.v.row(first + i));
     }
-    total = warp_sum(total);
-    head.store(out, sum, 1 / total);
-    if (row_stat && head.lane == 0) *row_stat = Formula::bounded ? total : top + logf(total);
+    head.store(out, sum, 1 / warp_sum(total));
 }
 
 /* ---- backward ---- */
 
-/* A pair's a = w b / L and ds = a' (dp - D), each lane its own pair; 0 where the lane has none. */
+/* D of a query, as the 16-bit kernels compute it (attention_flash_backward.h). */
+template <typename Formula, typename Real> __device__ float mean_dp(const head_of<Real> &head, int32_t query) {
+    const Real *dout = head.dout.row(query);
+    if (!Formula::bounded || query >= FEW_KEYS) return head.dot(dout, head.out.row(query));
+    float sum = 0;
+#pragma unroll 1
+    for (int32_t key = 0; key <= query; key++) {
+        const float z = head.scale * head.dot(head.q.row(query), head.k.row(key));
+        sum = fmaf(Formula::weight(z) * eab_fast_exp(head.log_bias(query, key)), head.dot(dout, head.v.row(key)), sum);
+    }
+    return sum / head.row_stat[query];
+}
+
+/* A pair's a = w b / L and ds = a' (dp - D), each lane its own pair; 0 where the lane has none, and for the first
+ * query, whose one key has all its weight. */
 template <typename Formula, typename Real>
 __device__ void differentiate(const head_of<Real> &head, int32_t query, int32_t key, bool here, float &a, float &ds) {
     a = ds = 0;
     if (!here) return;
     const Real *dout = head.dout.row(query);
     const float z = head.scale * head.dot(head.q.row(query), head.k.row(key));
-    const float centred = head.dot(dout, head.v.row(key)) - head.dot(dout, head.out.row(query)),
-                stat = head.row_stat[query];
+    const float stat = head.row_stat[query];
+    const float centred = query ? head.dot(dout, head.v.row(key)) - mean_dp<Formula>(head, query) : 0;
     if (Formula::bounded) {
         const float factor = eab_fast_exp(head.log_bias(query, key)) / stat;
         a = Formula::weight(z) * factor;
         ds = Formula::derivative(z) * factor * centred;
     } else {
-        a = eab_fast_exp(Formula::log_weight(z) - stat + head.log_bias(query, key));
+        a = eab_fast_exp(eab_fast_min(Formula::log_weight(z) - stat + head.log_bias(query, key), 0));
         ds = a * Formula::log_derivative(z) * centred;
     }
 }
@@ -138,7 +157,7 @@ __device__ void differentiate(const head_of<Real> &head, int32_t query, int32_t 
 template <typename Formula, typename Real>
 __device__ void differentiate_query(const head_of<Real> &head, int32_t query, Real *dq) {
     float sum[ELEMENTS] = {}, a, ds;
-    for (int32_t first = 0; first <= query; first += 32) {
+    for (int32_t first = 0; first <= query && !head.is_lost(sum); first += 32) {
         const int32_t key = first + head.lane, count = query + 1 - first < 32 ? query + 1 - first : 32;
         differentiate<Formula>(head, query, key, key <= query, a, ds);
 #pragma unroll 1
@@ -150,7 +169,7 @@ __device__ void differentiate_query(const head_of<Real> &head, int32_t query, Re
 template <typename Formula, typename Real>
 __device__ void differentiate_key(const head_of<Real> &head, int32_t key, int32_t context, Real *dk, Real *dv) {
     float key_sum[ELEMENTS] = {}, value_sum[ELEMENTS] = {}, a, ds;
-    for (int32_t first = key; first < context; first += 32) {
+    for (int32_t first = key; first < context && !(head.is_lost(key_sum) && head.is_lost(value_sum)); first += 32) {
         const int32_t query = first + head.lane, count = context - first < 32 ? context - first : 32;
         differentiate<Formula>(head, query, key, query < context, a, ds);
 #pragma unroll 1
@@ -199,9 +218,8 @@ template <typename Real, bool BACKWARD> __global__ __launch_bounds__(32 * WARPS,
     const int32_t mechanism = args.scores.mechanism ? args.scores.mechanism[member] : args.mechanism;
     if (!BACKWARD) {
         Real *const out = args.result.at(member, batch, h).row(time);
-        float *const row_stat = args.row_stat_result ? args.row_stat_result + first_stat + time : NULL;
         if (!head.is_finite(out))
-            with_formula(mechanism, [&](auto formula) { attend_row<decltype(formula)>(head, time, out, row_stat); });
+            with_formula(mechanism, [&](auto formula) { attend_row<decltype(formula)>(head, time, out); });
         return;
     }
     Real *const dq = args.dq.at(member, batch, h).row(time), *const dk = args.dk.at(member, batch, h).row(time);
@@ -253,10 +271,9 @@ template <typename Real, bool BACKWARD> int launch(cudaStream_t stream, const me
 
 template <typename Real>
 int mend_forward(cudaStream_t stream, const eab_attention_args *args, const eab_cuda_scores *scores, eab_const_tensor q,
-                 eab_const_tensor k, eab_const_tensor v, eab_tensor out, eab_tensor row_stat) {
-    mend_args<Real> to = args_of<Real>(args, scores, q, k, v, row_stat.stride);
+                 eab_const_tensor k, eab_const_tensor v, eab_tensor out) {
+    mend_args<Real> to = args_of<Real>(args, scores, q, k, v, 0);
     to.result = {(Real *)out.data, out.stride, args->out_batch, args->out_head, args->out_time};
-    to.row_stat_result = (float *)row_stat.data;
     return launch<Real, false>(stream, to);
 }
 
@@ -278,12 +295,12 @@ int mend_backward(cudaStream_t stream, const eab_attention_args *args, const eab
 
 int eab_cuda_attention_mend(cudaStream_t stream, int32_t dtype, const eab_attention_args *args,
                             const eab_cuda_scores *scores, eab_const_tensor q, eab_const_tensor k, eab_const_tensor v,
-                            eab_tensor out, eab_tensor row_stat) {
+                            eab_tensor out) {
     if (!args->standalone || !args->causal) return EAB_OK;
     const auto mend_it = dtype == EAB_F32    ? mend_forward<float>
                          : dtype == EAB_BF16 ? mend_forward<__nv_bfloat16>
                                              : mend_forward<__half>;
-    return mend_it(stream, args, scores, q, k, v, out, row_stat);
+    return mend_it(stream, args, scores, q, k, v, out);
 }
 
 int eab_cuda_attention_mend_backward(cudaStream_t stream, int32_t dtype, const eab_attention_args *args,
