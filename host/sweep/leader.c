@@ -119,7 +119,9 @@ static void take_message(eab_leader *leader, int rank, const eab_rank_message *m
         case EAB_RANK_HELLO: take_hello(leader, rank, &message->hello); break;
         case EAB_RANK_REQUEST: leader->followers[rank].requests += !leader->followers[rank].gone; break;
         case EAB_RANK_FLEET_ENDED: end_fleet(leader, rank, message->complete); break;
-        case EAB_RANK_PROGRESS: leader->followers[rank].progress = message->progress; break;
+        case EAB_RANK_PROGRESS:
+            if (!leader->followers[rank].gone) leader->followers[rank].progress = message->progress;
+            break;
         case EAB_RANK_INTERRUPTED: leader->interrupted = true; break;
         case EAB_RANK_GOODBYE: take_goodbye(leader, rank, &message->goodbye); break;
         default: break;
@@ -249,6 +251,7 @@ void eab_leader_stop(eab_leader *leader, double seconds) {
     leader->stopping = true;
     while (!all_gone(leader) && eab_now_s() < until_s) {
         receive_all(leader);
+        watch_ranks(leader);
         take_deferred(leader);
         nap();
     }
