@@ -60,9 +60,14 @@ def test_a_spec_that_cannot_be_read(tmp_path: Path):
         assert done.returncode == 2 and name in last_text(done.stderr, "error")
 
 
-# Steps of seconds, so that the sweep is still stopping when the next signal comes.
+# Steps of a minute, so that the sweep is still stopping when the next signal comes.
 SLOW = ("--set", "model.d_model=512", "--set", "model.layers=4", "--set", "model.context=128", "--set",
-        "train.batch=256", *LONG)
+        "train.batch=8192", *LONG)
+
+
+def is_training(run: Path) -> bool:
+    done = subprocess.run([EABENCH, "status", "--json", run], check=False, capture_output=True, text=True, timeout=60)
+    return (run / ".state").exists() and done.returncode == 0 and json.loads(done.stdout)["running"] == 2
 
 
 @pytest.mark.parametrize("pauses,last", [((), "end"), ((1.1,), "error"), ((1.1, 0), "error")])
@@ -70,8 +75,8 @@ def test_interrupts(spec: Path, tmp_path: Path, pauses: tuple[float, ...], last:
     """Once, again after more than a second (the waiting loop ends the sweep), and a third time (the handler does)."""
     process = start(spec, "--out", tmp_path / "run", "--progress", "json", "--workers", "2",
                     *(SLOW if pauses else LONG))
-    wait_until(lambda: (tmp_path / "run/accuracy.csv").exists())
-    time.sleep(0.5)
+    wait_until(lambda: is_training(tmp_path / "run"))
+    time.sleep(2)  # the weights are drawn, and the first step runs
     process.send_signal(signal.SIGINT)
     for pause in pauses:
         time.sleep(pause)

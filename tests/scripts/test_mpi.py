@@ -95,10 +95,13 @@ def test_same_tables_for_any_ranks(spec: Path, tmp_path: Path, alone_run: Path, 
 
 def test_one_rank_writes_the_objects_of_all(spec: Path, tmp_path: Path):
     """Workers of every rank report their damaged checkpoints; nothing is plain text."""
-    options = (spec, "--out", tmp_path / "run", "--progress", "json", "--set", "train.steps=3000", "--set",
+    options = (spec, "--out", tmp_path / "run", "--progress", "json", "--set", "train.steps=20000", "--set",
                "train.stop_when_solved=off", "--set", "train.seed=1")
-    sweep(3, *options, "--time-limit", "1.5")
-    files = list((tmp_path / "run/checkpoints").iterdir())
+    for limit_s in (1.5, 3, 6, 12):  # until the ranks have started within it
+        sweep(3, *options, "--time-limit", str(limit_s))
+        files = list((tmp_path / "run").glob("checkpoints/*"))
+        if files:
+            break
     for path in files:
         content = bytearray(path.read_bytes())
         content[-100] ^= 1
