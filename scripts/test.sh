@@ -25,7 +25,7 @@ Installs what is missing (scripts/setup.sh), builds with warnings as errors, and
   fuzz          build by clang; each fuzz target for \$EAB_FUZZ_SECONDS (60), or \$EAB_FUZZ_RUNS executions where that
                 is set; \$EAB_FUZZ_SEED (1) is the seed
   aarch64       the library cross-compiled for 64-bit ARM; tests/bare by qemu, where both can be installed
-  cuda          build with CUDA for one architecture, where nvcc is installed; registers and spills of each kernel
+  cuda          build with CUDA for one architecture, where nvcc is installed; registers, spills and bounds of kernels
   emulated      the kernels' PTX, run on the processor by tests/ptx (docs/emulator.md), where nvcc is installed
 and with --full
   lint          scripts/lint.sh

@@ -3,7 +3,7 @@
 
     weight_cost.py [ARCHITECTURE]      default: sm_90a
 
-Needs nvcc and cuobjdump on the PATH (or named by NVCC and CUOBJDUMP). Prints a Markdown table: instructions per
+Needs nvcc, cuobjdump and nvdisasm on the PATH (or named by NVCC and so on). Prints a Markdown table: instructions per
 weight, less those of a kernel that only moves the same data, and the clocks that a Hopper multiprocessor needs to
 issue them (128 lane instructions a clock) and to execute their MUFU (16 a clock). kernels/cuda/README.md has the
 results and conclusions.
@@ -11,14 +11,13 @@ results and conclusions.
 
 from __future__ import annotations
 
-import os
-import re
-import shutil
 import subprocess
 import sys
 import tempfile
 from collections import Counter
 from pathlib import Path
+
+import sass
 
 ROOT = Path(__file__).resolve().parents[2]
 WEIGHTS = 64  # a thread
@@ -26,29 +25,22 @@ SHOWN = ("MUFU", "FFMA", "FMUL", "FADD", "FMNMX")
 LANES_PER_CLOCK, MUFU_PER_CLOCK = 128, 16
 
 
-def tool(name: str) -> str:
-    path = os.environ.get(name.upper()) or shutil.which(name)
-    if not path:
-        sys.exit(f"weight_cost.py: no {name} on the PATH; {name.upper()} names one")
-    return path
-
-
-def disassemble(architecture: str) -> str:
+def disassemble(architecture: str) -> dict[str, list[sass.Instruction]]:
+    nvcc = sass.tool("nvcc") or sys.exit("weight_cost.py: no nvcc on the PATH; NVCC names one")
     with tempfile.TemporaryDirectory() as folder:
         cubin = str(Path(folder) / "weight_cost.cubin")
-        subprocess.run([tool("nvcc"), "-std=c++17", "-cubin", f"-arch={architecture}", f"-I{ROOT}", "-o", cubin,
+        subprocess.run([nvcc, "-std=c++17", "-cubin", f"-arch={architecture}", f"-I{ROOT}", "-o", cubin,
                         str(ROOT / "tests/cuda/weight_cost.cu")], check=True)
-        return subprocess.run([tool("cuobjdump"), "-sass", cubin], check=True, text=True, capture_output=True).stdout
+        return sass.disassemble(cubin, architecture)
 
 
-def count(sass: str) -> dict[str, Counter[str]]:
+def count(functions: dict[str, list[sass.Instruction]]) -> dict[str, Counter[str]]:
     """Instructions of each way_ kernel by their first word, from its entry to the last EXIT."""
     counts: dict[str, Counter[str]] = {}
-    for section in re.split(r"\n\s*Function : ", sass)[1:]:
-        name, _, body = section.partition("\n")
-        words = re.findall(r"/\*[0-9a-f]{4,}\*/\s+(?:@!?U?P\w+\s+)?([A-Z][A-Z0-9]*)", body)
+    for name, code in functions.items():
+        words = [instruction.word for instruction in code]
         end = max(i for i, word in enumerate(words) if word == "EXIT")
-        counts[name.strip().removeprefix("way_")] = Counter(word for word in words[:end] if word not in ("NOP", "BRA"))
+        counts[name.removeprefix("way_")] = Counter(word for word in words[:end] if word not in ("NOP", "BRA"))
     return counts
 
 

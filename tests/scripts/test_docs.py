@@ -23,6 +23,7 @@ NOT_RUN = {  # the start of a command that is not run here, and the reason or th
     "EAB_": "variables of the stages fuzz, faults and emulated",
     "python3 tests/faults": "stage faults",
     "python3 tests/cuda/resources.py": "stage cuda",
+    "python3 tests/cuda/flash_bounds.py": "stage cuda",
     "cmake": "the stages build",
     "build/cuda-sm90a/": "stage emulated",
     "build/release/tests/": "ctest",
