@@ -56,7 +56,7 @@ static void begin(void) {
     arrive(hello);
     plan = fixture_plan(fixture_small_spec);
     session = (eab_sweep_session){.sweep = &sweep, .plan = &plan};
-    queue = eab_queue_new(eab_fleets_make(g_array_new(FALSE, FALSE, sizeof(eab_fleet)), plan.cells, todo, 4, 1, NULL));
+    queue = eab_queue_new(eab_fleets_make(NULL, plan.cells, todo, 4, 1, NULL));
     cr_assert_eq(eab_leader_meet(&sweep, "", &leader), EAB_OK, "%s", eab_last_error());
     eab_leader_begin(leader, &session);
     eab_leader_set_queue(leader, queue);
