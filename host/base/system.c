@@ -8,6 +8,7 @@
 #include <pthread.h>
 #include <sched.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/utsname.h>
 #include <time.h>
@@ -125,6 +126,11 @@ static double read_kib(const char *path, const char *key) {
 
 double eab_system_free_bytes(void) {
     return fmin(read_kib("/proc/meminfo", "MemAvailable"), eab_system_memory_bytes());
+}
+
+void eab_system_use_large_pages(void *block, size_t size) {
+    const size_t page = 2 << 20, before = -(uintptr_t)block % page;
+    if (size > 2 * page) madvise((char *)block + before, (size - before) / page * page, MADV_HUGEPAGE);
 }
 
 double eab_system_resident_bytes(void) { return read_kib("/proc/self/status", "VmRSS"); }

@@ -27,6 +27,9 @@ double eab_system_free_bytes(void);
 /* Memory of this process that is resident now; 0: unknown. */
 double eab_system_resident_bytes(void);
 
+/* Asks for large pages where the block is megabytes long: tables of a million rows are filled and read faster. */
+void eab_system_use_large_pages(void *block, size_t size);
+
 /* The largest cache of the first core, as Linux reports it (in a virtual machine cpuid may describe the whole host); 0:
  * unknown. */
 size_t eab_system_cache_bytes(void);

@@ -34,7 +34,8 @@ typedef struct {
 /* The cells of one mechanism: the product of its axes. */
 typedef struct {
     sweep_dimension dimensions[MAX_DIMENSIONS];
-    double count; /* of its cells; a double, which no product of counts overflows */
+    double count;      /* of its cells; a double, which no product of counts overflows */
+    eab_config config; /* of the next cell */
     bool ended;
 } sweep_variant;
 
@@ -176,35 +177,46 @@ static bool comes_first(const sweep_product *product, const sweep_variant *a, co
     return false;
 }
 
+/* Sets the next cell's option or level. */
+static void set_dimension(const sweep_product *product, sweep_variant *variant, const sweep_dimension *dimension) {
+    eab_config *config = &variant->config;
+    if (dimension->option) {
+        eab_option_set(dimension->option, config, dimension->values[dimension->place]);
+        return;
+    }
+    const level_choice *choice = &g_array_index(product->levels, level_choice, dimension->place);
+    config->level = choice->level;
+    config->mixture = choice->mixture;
+    config->cue = choice->cue;
+}
+
+static void begin_cells(sweep_product *product) {
+    for (int i = 0; i < product->variant_count; i++)
+        for (int j = 0; j < product->dimension_count; j++)
+            set_dimension(product, &product->variants[i], &product->variants[i].dimensions[j]);
+}
+
 /* Sets the next cell of the sweep. */
 static void take_cell(sweep_product *product, eab_config *config) {
     sweep_variant *due = NULL;
     for (int i = 0; i < product->variant_count; i++)
         if (!product->variants[i].ended && (!due || comes_first(product, &product->variants[i], due)))
             due = &product->variants[i];
-    for (int i = 0; i < product->dimension_count; i++) {
-        const sweep_dimension *dimension = &due->dimensions[i];
-        if (dimension->option) eab_option_set(dimension->option, config, dimension->values[dimension->place]);
-        else {
-            const level_choice *choice = &g_array_index(product->levels, level_choice, dimension->place);
-            config->level = choice->level;
-            config->mixture = choice->mixture;
-            config->cue = choice->cue;
-        }
-    }
+    *config = due->config;
     due->ended = true;
     for (int i = product->dimension_count - 1; i >= 0 && due->ended; i--) {
         sweep_dimension *dimension = &due->dimensions[i];
         dimension->place++;
         due->ended = dimension->place == dimension->end;
         if (due->ended) dimension->place = dimension->first;
+        set_dimension(product, due, dimension);
     }
 }
 
 /* Sets the configs of all cells, those that are listed again included. */
 static int fill_cells(sweep_product *product, int64_t count, eab_cell *cells) {
+    begin_cells(product);
     for (int64_t i = 0; i < count; i++) {
-        cells[i] = (eab_cell){.id = ""};
         take_cell(product, &cells[i].config);
         if (i && eab_config_checks_alike(&cells[i].config, &cells[i - 1].config)) continue;
         const int status = eab_config_check(&cells[i].config);
@@ -242,6 +254,15 @@ static void identify_cells(eab_cell *cells, int64_t count) {
         if (thread[i]) g_thread_join(thread[i]);
 }
 
+/* An id is the hex digits of a digest: any eight of them are a good hash. */
+static guint hash_id(gconstpointer id) {
+    guint64 digits;
+    memcpy(&digits, id, sizeof digits);
+    return (guint)((digits * 0x9e3779b97f4a7c15u) >> 32);
+}
+
+static gboolean equal_ids(gconstpointer a, gconstpointer b) { return memcmp(a, b, sizeof((eab_cell *)0)->id) == 0; }
+
 static void drop_duplicates(eab_plan *plan, int64_t count) {
     for (int64_t i = 0; i < count; i++) {
         if (g_hash_table_contains(plan->places, plan->cells[i].id)) {
@@ -258,6 +279,7 @@ static int list_cells(sweep_product *product, eab_plan *plan) {
     const int64_t count = (int64_t)product->cell_count;
     plan->cells = g_try_new(eab_cell, (gsize)count);
     if (!plan->cells) return eab_fail(EAB_NO_MEMORY, "%s: no memory for %lld cells", product->path, (long long)count);
+    eab_system_use_large_pages(plan->cells, (size_t)count * sizeof *plan->cells);
     EAB_TRY(fill_cells(product, count, plan->cells));
     identify_cells(plan->cells, count);
     drop_duplicates(plan, count);
@@ -299,7 +321,7 @@ int eab_plan_make(const char *path, const eab_spec *spec, eab_plan *plan) {
     char shown[300];
     *plan = (eab_plan){.name = name_plan(path),
                        .mixtures = g_ptr_array_ref(spec->mixtures),
-                       .places = g_hash_table_new(g_str_hash, g_str_equal)};
+                       .places = g_hash_table_new(hash_id, equal_ids)};
     eab_excerpt(path, 250, shown, sizeof shown);
     int status = multiply_out(spec, shown, plan);
     if (!status) status = print_resolved(spec, shown, plan);
@@ -339,7 +361,8 @@ void eab_plan_free(eab_plan *plan) {
 
 int64_t eab_plan_find(const eab_plan *plan, const char *id) {
     gpointer place;
-    const bool found = g_hash_table_lookup_extended(plan->places, id, NULL, &place);
+    const bool found =
+        strlen(id) + 1 == sizeof plan->cells->id && g_hash_table_lookup_extended(plan->places, id, NULL, &place);
     return found ? (int64_t)GPOINTER_TO_SIZE(place) : -1;
 }
 

@@ -85,12 +85,15 @@ static int check_positions(const eab_config *config) {
                     config->batch, config->context, positions, INT32_MAX);
 }
 
+/* Whether the bytes [begin, end) are the same; other bytes of equal values only cost a check. */
+static bool are_alike(const eab_config *a, const eab_config *b, size_t begin, size_t end) {
+    return memcmp((const char *)a + begin, (const char *)b + begin, end - begin) == 0;
+}
+
 bool eab_config_checks_alike(const eab_config *a, const eab_config *b) {
-    eab_config same = *a;
-    same.lr = b->lr;
-    same.seed = b->seed;
-    /* Other bytes of equal values only cost a check. NOLINTNEXTLINE(bugprone-suspicious-memory-comparison) */
-    return memcmp(&same, b, sizeof same) == 0;
+    const size_t lr = offsetof(eab_config, lr), seed = offsetof(eab_config, seed);
+    return are_alike(a, b, 0, lr) && are_alike(a, b, lr + sizeof a->lr, seed) &&
+           are_alike(a, b, seed + sizeof a->seed, sizeof *a);
 }
 
 int eab_config_check(const eab_config *config) {

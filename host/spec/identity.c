@@ -20,7 +20,9 @@ typedef struct {
 struct eab_identity {
     GArray *lines; /* of identity_line, sorted by key */
     GString *text;
-    GChecksum *checksum;
+    gsize unchanged;   /* bytes at the start of `text` that are those of the cell before */
+    GChecksum *prefix; /* of the first prefix_size bytes of `text` */
+    gsize prefix_size;
 };
 
 static void add_line(GArray *lines, int family, const eab_option *option) {
@@ -39,8 +41,9 @@ static int compare_lines(const void *a, const void *b) {
 
 eab_identity *eab_identity_new(void) {
     eab_identity *identity = g_new(eab_identity, 1);
-    *identity = (eab_identity){g_array_new(FALSE, FALSE, sizeof(identity_line)), g_string_new(NULL),
-                               g_checksum_new(G_CHECKSUM_SHA256)};
+    *identity = (eab_identity){.lines = g_array_new(FALSE, FALSE, sizeof(identity_line)),
+                               .text = g_string_new(NULL),
+                               .prefix = g_checksum_new(G_CHECKSUM_SHA256)};
     add_line(identity->lines, -1, NULL);
     for (int i = 0; i < eab_option_count; i++) add_line(identity->lines, -1, &eab_options[i]);
     for (int family = 0; family < EAB_FAMILY_COUNT; family++) {
@@ -60,19 +63,11 @@ void eab_identity_free(eab_identity *identity) {
     }
     g_array_free(identity->lines, TRUE);
     g_string_free(identity->text, TRUE);
-    g_checksum_free(identity->checksum);
+    g_checksum_free(identity->prefix);
     g_free(identity);
 }
 
 /* ---- the lines' texts ---------------------------------------------------------------------------------------- */
-
-/* Appends `before` and "section.key=value", unless the option has its default. */
-static void print_option(GString *text, const char *before, const eab_option *option, const eab_config *config) {
-    char value[EAB_OPTION_TEXT_SIZE];
-    if (eab_option_get(option, config) == option->default_value) return;
-    eab_option_print(option, config, value, sizeof value);
-    g_string_append_printf(text, "%s%s.%s=%s", before, option->section, option->key, value);
-}
 
 /* A part of a mixture, too, is identified by the options that are not at their default: a new option of its family does
  * not change the mixture's identity. */
@@ -81,8 +76,12 @@ static char *print_part(const eab_level *level) {
     const eab_config config = {.level = *level};
     const eab_option *option;
     GString *options = g_string_new(NULL);
-    for (int i = 0; (option = eab_option_at(family, i)); i++)
-        print_option(options, options->len ? " " : "", option, &config);
+    for (int i = 0; (option = eab_option_at(family, i)); i++) {
+        char value[EAB_OPTION_TEXT_SIZE];
+        if (eab_option_get(option, &config) == option->default_value) continue;
+        eab_option_print(option, &config, value, sizeof value);
+        g_string_append_printf(options, "%s%s.%s=%s", options->len ? " " : "", family, option->key, value);
+    }
     char *text = g_strdup_printf("mixture.part=%s %s\n", family, options->str);
     g_string_free(options, TRUE);
     return text;
@@ -100,41 +99,71 @@ static void print_parts(GString *text, const eab_mixture *mixture) {
     }
 }
 
-/* Updates the line's text for this cell. Consecutive cells of a sweep differ in few options. */
-static void update_line(identity_line *line, int family, const eab_config *config) {
+/* Updates the line's text for this cell; false if it stays. Consecutive cells of a sweep differ in few options. */
+static bool update_line(identity_line *line, int family, const eab_config *config) {
+    char text[EAB_OPTION_TEXT_SIZE];
     const eab_option *option = line->option;
     const bool has = line->family < 0 || line->family == family;
     if (option && option->kind == EAB_OPTION_MIXTURE) {
-        if (config->mixture == line->mixture) return;
+        if (config->mixture == line->mixture) return false;
         line->mixture = config->mixture;
         g_string_truncate(line->text, 0);
         if (config->mixture) print_parts(line->text, config->mixture);
-        return;
+        return true;
     }
     const double value = !option ? family : has ? eab_option_get(option, config) : option->default_value;
-    if (value == line->value) return;
+    if (value == line->value) return false;
     line->value = value;
     g_string_truncate(line->text, 0);
     if (!option) g_string_printf(line->text, "task=%s\n", eab_family_name(family));
     else if (value != option->default_value) {
-        print_option(line->text, "", option, config);
+        eab_option_print_value(option, value, text, sizeof text);
+        g_string_append(g_string_append(line->text, line->key), text);
         g_string_append_c(line->text, '\n');
     }
+    return true;
+}
+
+/* Sets `text` and `unchanged`. */
+static void print_text(eab_identity *identity, const eab_config *config) {
+    const int family = config->mixture ? EAB_FAMILY_MIXTURE : config->level.family;
+    gsize size = 0; /* of the lines so far */
+    bool changed = false;
+    for (guint i = 0; i < identity->lines->len; i++) {
+        identity_line *line = &g_array_index(identity->lines, identity_line, i);
+        const bool updates = line->family < 0 || line->family == family || line->text->len;
+        if (updates && update_line(line, family, config) && !changed) {
+            changed = true;
+            identity->unchanged = size;
+            g_string_truncate(identity->text, size);
+        }
+        if (changed) g_string_append_len(identity->text, line->text->str, (gssize)line->text->len);
+        size += line->text->len;
+    }
+    if (!changed) identity->unchanged = size;
+}
+
+/* The digest of the text. What neighbours have in common, most of it, is hashed once. */
+static void digest_text(eab_identity *identity, guint8 digest[32]) {
+    const guchar *text = (const guchar *)identity->text->str;
+    gsize size = 32;
+    if (identity->prefix_size > identity->unchanged) {
+        g_checksum_reset(identity->prefix);
+        identity->prefix_size = 0;
+    }
+    g_checksum_update(identity->prefix, text + identity->prefix_size,
+                      (gssize)(identity->unchanged - identity->prefix_size));
+    identity->prefix_size = identity->unchanged;
+    GChecksum *checksum = g_checksum_copy(identity->prefix);
+    g_checksum_update(checksum, text + identity->prefix_size, (gssize)(identity->text->len - identity->prefix_size));
+    g_checksum_get_digest(checksum, digest, &size);
+    g_checksum_free(checksum);
 }
 
 void eab_identity_print(eab_identity *identity, const eab_config *config, char id[17]) {
-    const int family = config->mixture ? EAB_FAMILY_MIXTURE : config->level.family;
     guint8 digest[32];
-    gsize size = sizeof digest;
-    g_string_truncate(identity->text, 0);
-    for (guint i = 0; i < identity->lines->len; i++) {
-        identity_line *line = &g_array_index(identity->lines, identity_line, i);
-        if (line->family < 0 || line->family == family || line->text->len) update_line(line, family, config);
-        if (line->text->len) g_string_append_len(identity->text, line->text->str, (gssize)line->text->len);
-    }
-    g_checksum_reset(identity->checksum);
-    g_checksum_update(identity->checksum, (const guchar *)identity->text->str, (gssize)identity->text->len);
-    g_checksum_get_digest(identity->checksum, digest, &size);
+    print_text(identity, config);
+    digest_text(identity, digest);
     for (int i = 0; i < 8; i++) {
         id[2 * i] = "0123456789abcdef"[digest[i] >> 4];
         id[2 * i + 1] = "0123456789abcdef"[digest[i] & 15];

@@ -203,7 +203,7 @@ void eab_real_print(double value, char *text, size_t size) {
 
 void eab_option_print_value(const eab_option *option, double value, char *text, size_t size) {
     if (option->kind == EAB_OPTION_CHOICE) g_strlcpy(text, option->choices[(int)value], size);
-    else if (option->kind != EAB_OPTION_REAL) snprintf(text, size, "%.0f", value);
+    else if (option->kind != EAB_OPTION_REAL) snprintf(text, size, "%lld", (long long)value);
     else if (option->zero_word && value == 0) g_strlcpy(text, option->zero_word, size);
     else eab_real_print(value, text, size);
 }

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "plan/validate.h"
 #include "spec/cell_task.h"
 
 /* A cell of the plan. Sorted by group, level and seed. */
@@ -50,10 +51,13 @@ static bool is_searched_over(const eab_option *option) {
 static GPtrArray *find_varying(const eab_plan *plan) {
     GPtrArray *varying = g_ptr_array_new();
     bool *varies = g_new0(bool, (gsize)eab_option_count);
-    for (int64_t cell = 1; cell < plan->count; cell++) /* the outer loop: a cell is several cache lines long */
+    for (int64_t cell = 1; cell < plan->count; cell++) { /* the outer loop: a cell is several cache lines long */
+        const eab_config *config = &plan->cells[cell].config;
+        if (eab_config_checks_alike(config, &plan->cells[cell - 1].config)) continue;
         for (int i = 0; i < eab_option_count; i++)
-            varies[i] = varies[i] || eab_option_get(&eab_options[i], &plan->cells[cell].config) !=
+            varies[i] = varies[i] || eab_option_get(&eab_options[i], config) !=
                                          eab_option_get(&eab_options[i], &plan->cells[0].config);
+    }
     for (int i = 0; i < eab_option_count; i++)
         if (varies[i] && !is_searched_over(&eab_options[i])) g_ptr_array_add(varying, (gpointer)&eab_options[i]);
     g_free(varies);
@@ -120,33 +124,33 @@ static guint find_group(eab_search *search, const eab_config *config, const GPtr
     return GPOINTER_TO_UINT(number);
 }
 
-/* Sets what the level determines; copies it from the entry before if that has the same level. */
-static void fill_level(eab_search *search, const eab_config *config, entry *own) {
-    const eab_config *last = own > search->entries ? &search->plan->cells[own[-1].cell].config : NULL;
+/* An entry of a cell; `last`: the entry of the cell before. Most cells differ from that in lr and seed only, which decide
+ * neither group nor level. */
+static entry make_entry(eab_search *search, int64_t cell, const entry *last, const GPtrArray *varying,
+                        GHashTable *numbers) {
+    const eab_config *config = &search->plan->cells[cell].config;
     char level[EAB_LEVEL_NAME_SIZE];
-    if (last && last->mixture == config->mixture && last->cue == config->cue && last->context == config->context &&
-        memcmp(&last->level, &config->level, sizeof config->level) == 0) {
-        own->level = own[-1].level;
-        own->complexity_bits = own[-1].complexity_bits;
-        return;
+    entry own;
+    if (last && eab_config_checks_alike(config, &search->plan->cells[last->cell].config)) {
+        own = *last;
+    } else {
+        eab_config_level_name(config, level, sizeof level);
+        own.group = find_group(search, config, varying, numbers);
+        own.level = g_string_chunk_insert_const(search->levels, level);
+        own.complexity_bits = eab_config_complexity_bits(config);
     }
-    eab_config_level_name(config, level, sizeof level);
-    own->level = g_string_chunk_insert_const(search->levels, level);
-    own->complexity_bits = eab_config_complexity_bits(config);
+    own.cell = cell;
+    own.seed = config->seed;
+    own.rate = place_of(((group *)search->groups->pdata[own.group])->rates, config->lr);
+    return own;
 }
 
 static void fill_entries(eab_search *search) {
     GPtrArray *varying = find_varying(search->plan);
     GHashTable *numbers = g_hash_table_new_full(g_bytes_hash, g_bytes_equal, (GDestroyNotify)g_bytes_unref, NULL);
     for (int64_t i = 0; i < search->plan->count; i++) {
-        const eab_config *config = &search->plan->cells[i].config;
-        entry *own = &search->entries[i];
-        const guint number = find_group(search, config, varying, numbers);
-        *own = (entry){.cell = i,
-                       .group = number,
-                       .seed = config->seed,
-                       .rate = place_of(((group *)search->groups->pdata[number])->rates, config->lr)};
-        fill_level(search, config, own);
+        const entry *last = i ? &search->entries[i - 1] : NULL;
+        search->entries[i] = make_entry(search, i, last, varying, numbers);
     }
     g_hash_table_destroy(numbers);
     g_ptr_array_free(varying, TRUE);
