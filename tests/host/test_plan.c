@@ -199,7 +199,7 @@ Test(plan, limits) {
     const char *const product[] = {"train.seed=1:1000", "train.warmup=0:1000", NULL},
                       *const overflow[] = {"train.seed=1:1000000", "train.warmup=1:1000000",
                                            "train.eval_every=1:1000000", NULL},
-                      *const listed[] = {"train.lr=1e-6:1:+1e-6", NULL};
+                      *const listed[] = {"train.lr=1e-5:1:+1e-5", NULL};
     eab_plan plan;
     char error[1024];
     load("[task recurrence]\n", most, &plan);
