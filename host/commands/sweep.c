@@ -17,6 +17,7 @@
 #include "base/system.h"
 #include "check/device.h"
 #include "kernels/cpu/isa.h"
+#include "plan/choice.h"
 #include "plan/shard.h"
 #include "plan/validate.h"
 #include "spec/file.h"
@@ -29,7 +30,7 @@ static const double NO_TIME_LIMIT_S = 1e9 /* 31 years */, CHECKPOINT_EVERY_S = 6
 static const double RANK_TIMEOUT_S = 300, LEAST_RANK_TIMEOUT_S = 5; /* ranks report every second */
 
 typedef struct {
-    char **specs, **sets, *out, *backend, *time_limit, *checkpoint_every, *rank_timeout, *shard, *progress;
+    char **specs, **sets, *out, *backend, *time_limit, *checkpoint_every, *rank_timeout, *shard, *cells, *progress;
     gint device, fleet, workers;
     gboolean list, no_check;
     eab_shard part;
@@ -58,6 +59,8 @@ static int parse(arguments *a, int argc, char **argv) {
          "with --dry-run: the cells that are not done, in the order of training, and their work, as CSV", NULL},
         {"shard", 0, 0, G_OPTION_ARG_FILENAME, &a->shard,
          "only the I-th of N parts, in DIR/shards/I-of-N; eabench merge makes one run of all", "I/N"},
+        {"cells", 0, 0, G_OPTION_ARG_FILENAME, &a->cells,
+         "only the cells whose ids are in FILE, one a line; the others are left to a later start", "FILE"},
         {"time-limit", 0, 0, G_OPTION_ARG_FILENAME, &a->time_limit, "stop after this time, as an interrupt would",
          "TIME"},
         {"checkpoint-every", 0, 0, G_OPTION_ARG_FILENAME, &a->checkpoint_every,
@@ -189,6 +192,9 @@ static int check(arguments *a) {
     if (a->shard && a->sweep.search)
         return eab_fail(EAB_BAD_INPUT, "--search with --shard: a search decides from earlier results which cells it "
                                        "needs; one of the two is allowed, or mpirun");
+    if (a->cells && (a->shard || a->sweep.search))
+        return eab_fail(EAB_BAD_INPUT, "--cells with --%s, which chooses cells itself; one of the two is allowed",
+                        a->shard ? "shard" : "search");
     if (a->list && !a->sweep.dry_run)
         return eab_fail(EAB_BAD_INPUT, "--list without --dry-run; allowed: --dry-run --list");
     EAB_TRY(check_progress(a));
@@ -295,13 +301,17 @@ static int sweep_plan(const arguments *a, eab_sweep *sweep) {
         g_free(run);
     }
     int code;
-    status = take_restart(sweep, &plan);
+    bool *chosen = NULL;
+    status = a->cells ? eab_choice_read(a->cells, &plan, &chosen) : EAB_OK;
+    sweep->chosen = chosen;
+    if (!status) status = take_restart(sweep, &plan);
     if (!status) status = check_first_use(a, sweep);
     if (!status) status = describe_device(a, sweep, &plan);
     if (!status && sweep->dry_run) status = a->list ? eab_list_cells(sweep, &plan) : eab_dry_run(sweep, &plan);
     if (sweep->ranks && sweep->place.rank > 0) code = eab_sweep_follow(sweep, &plan, status);
     else if (status) code = eab_sweep_refuse(sweep, eab_command_error("sweep", status));
     else code = sweep->dry_run ? EAB_EXIT_DONE : eab_sweep_run(sweep, &plan);
+    g_free(chosen);
     g_free(sweep->out);
     eab_plan_free(&plan);
     return code;
@@ -390,5 +400,6 @@ int eab_command_sweep(int argc, char **argv) {
     g_free(a.rank_timeout);
     g_free(a.progress);
     g_free(a.shard);
+    g_free(a.cells);
     return code;
 }

@@ -149,6 +149,13 @@ int eab_run_folder_close(eab_run_folder *folder) {
 
 const char *eab_run_folder_warning(const eab_run_folder *folder) { return folder->warning ? folder->warning : ""; }
 
+int64_t eab_run_folder_list_open(eab_run_folder *folder, const bool *chosen, int64_t *open) {
+    int64_t count = 0;
+    for (int64_t i = 0; i < folder->plan->count; i++)
+        if ((!chosen || chosen[i]) && !eab_run_folder_has(folder, i)) open[count++] = i;
+    return count;
+}
+
 void eab_run_folder_summary(eab_run_folder *folder, eab_run_summary *summary) {
     *summary = (eab_run_summary){0};
     for (int64_t i = 0; i < folder->plan->count; i++) {

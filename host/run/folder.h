@@ -42,6 +42,10 @@ typedef struct {
     double accuracy_sum[EAB_MECHANISM_COUNT]; /* of token accuracies */
     int64_t accuracy_count[EAB_MECHANISM_COUNT];
 } eab_run_summary;
+/* The cells that are not done, in the plan's order, of those that are `chosen` (by a cell's index; NULL: all). Returns
+ * how many; `open` has space for the plan's count. */
+int64_t eab_run_folder_list_open(eab_run_folder *folder, const bool *chosen, int64_t *open);
+
 void eab_run_folder_summary(eab_run_folder *folder, eab_run_summary *summary);
 
 /* Writes the device's measured peak into the manifest; 0 (not known) leaves the manifest as it is. */

@@ -42,14 +42,12 @@ static double flop_with_evaluation(const eab_config *config) {
     return eab_cell_flop(config) + evaluations * (double)config->eval_tokens * eab_config_flop_per_token(config) / 3;
 }
 
-/* The cells that are not done in the run's folder: todo[0..count), for g_free. */
+/* The chosen cells that are not done in the run's folder: todo[0..count), for g_free. */
 static int find_todo(const eab_sweep *sweep, const eab_plan *plan, int64_t **todo, int64_t *count) {
     eab_run_folder *folder;
     EAB_TRY(eab_run_folder_peek(sweep->out, plan, &folder));
     *todo = g_new(int64_t, (gsize)plan->count);
-    *count = 0;
-    for (int64_t i = 0; i < plan->count; i++)
-        if (!eab_run_folder_has(folder, i)) (*todo)[(*count)++] = i;
+    *count = eab_run_folder_list_open(folder, sweep->chosen, *todo);
     return eab_run_folder_close(folder);
 }
 
@@ -253,7 +251,8 @@ int eab_dry_run(const eab_sweep *sweep, const eab_plan *plan) {
     eab_plan_print(stdout, plan);
     printf("\ncells        %lld", (long long)plan->count);
     if (plan->duplicates) printf(", %lld duplicates left out", (long long)plan->duplicates);
-    printf("\ndone         %lld, in %s\n", (long long)(plan->count - count), sweep->out);
+    if (sweep->chosen) printf("\nto train     %lld of those in --cells, in %s\n", (long long)count, sweep->out);
+    else printf("\ndone         %lld, in %s\n", (long long)(plan->count - count), sweep->out);
     print_costs(sweep, plan, workers);
     printf("device       %s, %s\n", sweep->backend, sweep->description);
     fflush(stdout);

@@ -187,9 +187,9 @@ static int train_rest(eab_sweep_session *session) {
     memcpy(session->state.accuracy_count, before.accuracy_count, sizeof before.accuracy_count);
 
     if (session->search) read_outcomes(session);
-    int64_t *todo = g_new(int64_t, (gsize)plan->count), count = 0;
-    for (int64_t i = 0; i < plan->count; i++)
-        if (!eab_run_folder_has(session->folder, i)) todo[count++] = i;
+    int64_t *todo = g_new(int64_t, (gsize)plan->count);
+    const int64_t count = eab_run_folder_list_open(session->folder, session->sweep->chosen, todo);
+    if (session->sweep->chosen) session->state.cells_total = before.done + count;
     if (count && before.done)
         eab_log_note("sweep", "%lld of %lld cells are done already in %s", (long long)before.done,
                      (long long)plan->count, session->sweep->out);

@@ -27,6 +27,7 @@ typedef struct {
     bool checkpoint_adaptive;                                           /* eab_train_checkpoint */
     gboolean dry_run, save_models, save_curves, save_geometry, profile; /* as GOption reads them */
     gboolean search;                /* train only the cells that show the frontiers: search.h */
+    const bool *chosen;             /* train only these cells, by a cell's index; NULL: all */
     char *command;                  /* the command line, quoted for a shell */
     char *resume_command;           /* the same, with the name by which the program was called */
     char description[256], isa[32]; /* of the device; of the CPU kernels, or "" */

@@ -1,0 +1,60 @@
+"""sweep --cells: trains a choice of a spec's cells; the run is that of the whole spec."""
+
+from __future__ import annotations
+
+import csv
+import os
+from pathlib import Path
+
+import pytest
+from sweeps import expect_same_tables, needs_eabench, one_line, rows, sweep
+
+pytestmark = needs_eabench
+
+
+def ids(spec: Path, *options) -> list[str]:
+    done = sweep(spec, "--dry-run", "--list", *options)
+    assert done.returncode == 0, done.stderr
+    return [row["cell"] for row in csv.DictReader(done.stdout.splitlines())]
+
+
+def test_trains_these_cells_and_later_the_others(spec: Path, tmp_path: Path, undisturbed: Path):
+    run, chosen = tmp_path / "run", tmp_path / "cells"
+    cells = ids(spec)
+    assert len(cells) == 24
+    chosen.write_text("".join(f"{cell}\n" for cell in [*cells[5:2:-1], "", cells[20], cells[4]]))
+    assert sorted(ids(spec, "--cells", chosen, "--out", run)) == sorted([*cells[3:6], cells[20]])
+    done = sweep(spec, "--cells", chosen, "--out", run, "--save-curves", "--workers", "1", "--progress", "line")
+    assert done.returncode == 0 and "4 of 24 cells are done" in done.stdout and "4/4 " in done.stderr, done
+    assert {row["cell"] for row in rows(run / "accuracy.csv")} == {*cells[3:6], cells[20]}
+    again = sweep(spec, "--cells", chosen, "--out", run, "--save-curves")
+    assert again.returncode == 0 and "4 of 24 cells are done" in again.stdout
+    whole = sweep(spec, "--out", run, "--save-curves", "--workers", "1")
+    assert whole.returncode == 0, whole.stderr
+    expect_same_tables(run, undisturbed)
+
+
+@pytest.mark.parametrize(("text", "parts"), [
+    ("", ("lists no cell", "one id a line")),
+    ("\n \n", ("lists no cell",)),
+    ("0123456789abcdef\n", ("cells:1:", "'0123456789abcdef' is no cell of this spec", "--dry-run --list")),
+    ("FIRST\nx\n", ("cells:2:", "'x' is no cell")),
+    ("FIRST" + "9" * 100_000, ("cells:1:", "is no cell")),
+])
+def test_refuses_other_files(spec: Path, tmp_path: Path, text: str, parts: tuple[str, ...]):
+    path = tmp_path / "cells"
+    path.write_text(text.replace("FIRST", ids(spec)[0]))
+    one_line(sweep(spec, "--cells", path, "--out", tmp_path / "run"), 2, *parts)
+    assert not (tmp_path / "run").exists()
+
+
+def test_refuses_what_is_no_file(spec: Path, tmp_path: Path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    for path in (tmp_path, tmp_path / "missing", pipe, "/dev/zero"):
+        one_line(sweep(spec, "--cells", path, "--out", tmp_path / "run", timeout=20), 2, "cell ids, one a line")
+
+
+@pytest.mark.parametrize("other", [["--search"], ["--shard", "1/2"]])
+def test_refuses_another_choice(spec: Path, tmp_path: Path, other: list[str]):
+    one_line(sweep(spec, "--cells", tmp_path / "cells", *other), 2, f"--cells with {other[0]}")
