@@ -12,6 +12,7 @@
 #include "recurrence.h"
 #include "selective_copy.h"
 #include "task_switch.h"
+#include "text.h"
 
 #define EAB_TASK_LIST(X) \
     X(recurrence)        \
@@ -27,7 +28,8 @@ enum {
 #define EAB_TASK_ENUM(name) EAB_TASK_##name,
     EAB_TASK_LIST(EAB_TASK_ENUM)
 #undef EAB_TASK_ENUM
-        EAB_TASK_COUNT
+        EAB_TASK_COUNT,
+    EAB_TASK_TEXT = EAB_TASK_COUNT /* not in the list: text.h */
 };
 
 #endif

@@ -6,9 +6,12 @@
 
 enum { EAB_TASK_MAX_OPTIONS = 8 };
 
+struct eab_text;
+
 typedef struct {
-    int32_t family;                       /* index in EAB_TASK_LIST (families.h) */
+    int32_t family;                       /* index in EAB_TASK_LIST, or EAB_TASK_TEXT (families.h) */
     int32_t option[EAB_TASK_MAX_OPTIONS]; /* in the order of the family's option table */
+    const struct eab_text *text;          /* of the family text: its file; else NULL */
 } eab_level;
 
 /* Streams of a level's sequences: no two share a draw. */

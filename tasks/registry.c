@@ -9,14 +9,14 @@ static const eab_task *const families[] = {
 #define EAB_TASK_DESCRIPTOR(name) &name##_task,
     EAB_TASK_LIST(EAB_TASK_DESCRIPTOR)
 #undef EAB_TASK_DESCRIPTOR
-};
+    & text_task};
 
 int eab_task_count(void) { return EAB_TASK_COUNT; }
 
 const eab_task *eab_task_at(int index) { return families[index]; }
 
 int eab_task_from_name(const char *name) {
-    for (int i = 0; i < EAB_TASK_COUNT; i++)
+    for (int i = 0; i <= EAB_TASK_TEXT; i++)
         if (strcmp(families[i]->name, name) == 0) return i;
     return -1;
 }
@@ -32,6 +32,7 @@ void eab_level_name(const eab_level *level, char *name, size_t size) {
     const eab_task *task = families[level->family];
     size_t used = 0;
     name[0] = '\0';
+    if (level->text) used = (size_t)snprintf(name, size, "sha256=%.12s", level->text->sha256);
     for (int i = 0; i < task->option_count; i++) {
         const eab_task_option *option = &task->options[i];
         if (!option->always_named && level->option[i] == option->default_value) continue;

@@ -33,7 +33,8 @@ EAB_HOST_DEVICE static inline int eab_sequence_is_held_out(uint64_t key) {
 
 /* Separates the draws of different levels with the same seed. */
 EAB_HOST_DEVICE static inline uint32_t eab_level_salt(const eab_level *level) {
-    uint32_t salt = 0x811C9DC5u ^ (uint32_t)level->family;
+    /* A number of text's own: new families, which move EAB_TASK_TEXT, leave its draws as they are. */
+    uint32_t salt = 0x811C9DC5u ^ (level->family == EAB_TASK_TEXT ? 0x74786574u : (uint32_t)level->family);
     for (int i = 0; i < EAB_TASK_MAX_OPTIONS; i++) salt = (salt ^ (uint32_t)level->option[i]) * 0x01000193u;
     return salt ^ salt >> 15;
 }
@@ -46,6 +47,7 @@ EAB_HOST_DEVICE static inline void eab_level_generate(const eab_level *level, ui
     case EAB_TASK_##name: eab_##name##_generate(level, stream, random, length, tokens, determined); break;
         EAB_TASK_LIST(EAB_TASK_CASE)
 #undef EAB_TASK_CASE
+        case EAB_TASK_TEXT: eab_text_generate(level, stream, random, length, tokens, determined); break;
         default: break;
     }
 }

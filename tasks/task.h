@@ -5,7 +5,7 @@
 #include "descriptor.h"
 #include "sequence.h"
 
-/* Family `index` of eab_task_count(), in the order of EAB_TASK_LIST. */
+/* Family `index` of eab_task_count(), in the order of EAB_TASK_LIST; EAB_TASK_TEXT is one more. */
 int eab_task_count(void);
 const eab_task *eab_task_at(int index);
 
@@ -16,7 +16,7 @@ int eab_task_from_name(const char *name);
 eab_level eab_level_default(int family);
 
 /* Writes a level's name, such as "basis=8 delay=4", into name[size]; options at their default are left out unless
- * they are always named. */
+ * they are always named. A text is named by the beginning of its digest. */
 void eab_level_name(const eab_level *level, char *name, size_t size);
 
 /* Writes a token's symbol, or its number where the family has none. */

@@ -95,12 +95,14 @@ static int parse(arguments *a, int argc, char **argv) {
     return code;
 }
 
-/* Refuses precisions that the backend lacks before anything is written. */
-static int check_precisions(const eab_sweep *sweep, const eab_plan *plan) {
+/* Refuses precisions and tasks that the backend lacks before anything is written. */
+static int check_support(const eab_sweep *sweep, const eab_plan *plan) {
     const eab_backend *backend = eab_backend_from_name(sweep->backend);
     for (int64_t i = 0; backend && i < plan->count; i++) {
         const eab_config *config = &plan->cells[i].config;
         char name[16];
+        if (config->level.text && backend->capacity)
+            return eab_fail(EAB_BAD_INPUT, "[task text]: not on backend %s; allowed: --backend cpu", backend->name);
         if (eab_backend_has_precision(backend, (eab_precision)config->precision)) continue;
         eab_option_print(eab_option_find("train", "precision"), config, name, sizeof name);
         return eab_fail(
@@ -127,7 +129,7 @@ static int check_memory(const arguments *a, eab_sweep *sweep, const eab_plan *pl
 /* Describes the device, which also checks that it can be opened. */
 static int describe_device(const arguments *a, eab_sweep *sweep, const eab_plan *plan) {
     eab_device *device;
-    EAB_TRY(check_precisions(sweep, plan));
+    EAB_TRY(check_support(sweep, plan));
     EAB_TRY(eab_device_open(sweep->backend, sweep->device, &device));
     device->backend->describe(device, sweep->description, sizeof sweep->description);
     if (sweep->dry_run && !sweep->fleet && plan->count)

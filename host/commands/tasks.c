@@ -83,8 +83,8 @@ static void print_family(int family) {
     for (int i = 0; (option = eab_option_at(name, i)); i++) {
         char value[EAB_OPTION_TEXT_SIZE], allowed[128];
         eab_option_allowed(option, allowed, sizeof allowed);
-        if (is_mixture) {
-            printf("  %-8s %s: %s\n", option->key, allowed, option->help);
+        if (is_mixture || !eab_option_is_number(option)) {
+            printf("  %-*s %s: %s\n", width, option->key, allowed, option->help);
             continue;
         }
         eab_option_print_value(option, option->default_value, value, sizeof value);

@@ -31,14 +31,18 @@ static void add_tally(eab_tally *sum, const eab_tally *more) {
     sum->sequences_right += more->sequences_right;
 }
 
-/* A rollout takes up to `context` passes, so it covers only a quarter of the tokens. Counted for each member
- * separately, so that its score does not depend on the fleet. */
-static bool needs_rollout(const eab_evaluation *evaluation, int64_t eval_tokens) {
-    return 4 * evaluation->rollout_tokens < eval_tokens;
-}
-
 static int32_t part_count(const eab_fleet_tokens *tokens, int32_t member) {
     return eab_generate_parts(&tokens->generate, member).count;
+}
+
+/* A rollout takes up to `context` passes, so it covers only a quarter of the tokens. Counted for each member
+ * separately, so that its score does not depend on the fleet. The first token of a text does not determine the others,
+ * so a continuation has nothing to be compared with. */
+static bool needs_rollout(const eab_fleet_tokens *tokens, int32_t member, const eab_evaluation *evaluation,
+                          int64_t eval_tokens) {
+    const eab_generate_args *generate = &tokens->generate;
+    return !generate->levels[eab_generate_parts(generate, member).first].text &&
+           4 * evaluation->rollout_tokens < eval_tokens;
 }
 
 int32_t eab_most_parts(const eab_fleet_tokens *tokens, int32_t members) {
@@ -92,7 +96,7 @@ static void add_batch(const evaluation_run *run, int32_t member, bool rolling, e
     if (evaluation->tally.tokens >= wanted) return;
     add_tally(&evaluation->tally, &run->batch[member]);
     evaluation->sequences += run->model->batch;
-    if (!rolling || !needs_rollout(evaluation, wanted)) return;
+    if (!rolling || !needs_rollout(run->tokens, member, evaluation, wanted)) return;
     evaluation->rollout_tokens += run->rolled[member].tokens;
     evaluation->rollout_right += run->rolled[member].tokens_right;
 }
@@ -101,8 +105,10 @@ static void add_batch(const evaluation_run *run, int32_t member, bool rolling, e
 static int evaluate_part(const evaluation_run *run, int32_t part, eab_evaluation *evaluations, int32_t stride) {
     const eab_model *model = run->model;
     const int64_t wanted = model->config.eval_tokens;
-    bool incomplete = true, rolling = run->rollout;
+    bool incomplete = true, rolling = false;
     run->tokens->generate.only = part + 1;
+    for (int32_t member = 0; member < model->shape.members && run->rollout; member++)
+        rolling = rolling || needs_rollout(run->tokens, member, &evaluations[(int64_t)member * stride], wanted);
     for (uint64_t first = 0; incomplete; first += (uint64_t)model->batch) {
         if (run->stop && atomic_load_explicit(run->stop, memory_order_relaxed))
             return eab_fail(EAB_INTERRUPTED, "interrupted");
@@ -115,7 +121,7 @@ static int evaluate_part(const evaluation_run *run, int32_t part, eab_evaluation
             add_batch(run, member, rolling, evaluation);
             if (evaluation->tally.tokens >= wanted) continue;
             incomplete = true;
-            if (run->rollout && needs_rollout(evaluation, wanted)) next_rolling = true;
+            if (run->rollout && needs_rollout(run->tokens, member, evaluation, wanted)) next_rolling = true;
         }
         rolling = next_rolling;
     }
@@ -174,8 +180,8 @@ static int64_t count_seen(const sequence_source *source, int64_t sequences, int6
 }
 
 double eab_seen_share(const eab_config *config, int32_t part, int64_t sequences, int64_t trained) {
-    /* The training stream omits the sequences of a held-out set. */
-    if (eab_config_part_held_out(config, part) || sequences == 0) return 0;
+    /* The training stream omits the sequences of a held-out set, and the other parts of a text. */
+    if (eab_config_part_held_out(config, part) || eab_config_part(config, part)->text || sequences == 0) return 0;
     const sequence_source source = {config, part, g_new(int32_t, config->context + 1),
                                     g_new(uint8_t, config->context + 1)};
     const int64_t seen = count_seen(&source, sequences, trained);

@@ -11,6 +11,16 @@
 
 _Static_assert(G_BYTE_ORDER == G_LITTLE_ENDIAN, "safetensors files hold little-endian numbers");
 
+/* The code points, or bytes, of the tokens in order: hexadecimal, with blanks between. */
+static void append_alphabet(GString *json, const eab_level *level) {
+    const eab_text_tokens *tokens = eab_text_of(level);
+    GString *alphabet = g_string_new(NULL);
+    for (int32_t i = 0; i < tokens->vocab; i++)
+        g_string_append_printf(alphabet, "%s%x", i ? " " : "", tokens->symbols[i]);
+    eab_json_text(json, "alphabet", alphabet->str);
+    g_string_free(alphabet, TRUE);
+}
+
 static void append_metadata(GString *json, const eab_config *config) {
     char text[EAB_LEVEL_NAME_SIZE];
     eab_json_begin(json, "__metadata__", '{');
@@ -22,6 +32,7 @@ static void append_metadata(GString *json, const eab_config *config) {
         eab_option_print(&eab_options[i], config, text, sizeof text);
         eab_json_text(json, eab_options[i].key, text);
     }
+    if (config->level.text) append_alphabet(json, &config->level);
     eab_json_end(json, '}');
 }
 

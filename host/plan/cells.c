@@ -150,8 +150,10 @@ static level_choice make_level(const eab_spec *spec, const eab_section *section,
         const eab_axis *axis = &g_array_index(section->axes, eab_axis, i);
         const int64_t count = axis->values->len;
         const double value = axis_values(axis)[index % count];
-        if (axis->option->kind != EAB_OPTION_MIXTURE) eab_option_set(axis->option, &config, value);
-        else config.mixture = g_ptr_array_index(spec->mixtures, (guint)value);
+        if (axis->option->kind == EAB_OPTION_MIXTURE) config.mixture = g_ptr_array_index(spec->mixtures, (guint)value);
+        else if (axis->option->kind == EAB_OPTION_FILE)
+            config.level.text = g_ptr_array_index(spec->texts, (guint)value);
+        else eab_option_set(axis->option, &config, value);
         index /= count;
     }
     return (level_choice){*eab_config_part(&config, 0), config.mixture, config.cue};
@@ -321,6 +323,7 @@ int eab_plan_make(const char *path, const eab_spec *spec, eab_plan *plan) {
     char shown[300];
     *plan = (eab_plan){.name = name_plan(path),
                        .mixtures = g_ptr_array_ref(spec->mixtures),
+                       .texts = g_ptr_array_ref(spec->texts),
                        .places = g_hash_table_new(hash_id, equal_ids)};
     eab_excerpt(path, 250, shown, sizeof shown);
     int status = multiply_out(spec, shown, plan);
@@ -353,6 +356,7 @@ int eab_plan_load(const char *path, const char *const *sets, eab_plan *plan) {
 void eab_plan_free(eab_plan *plan) {
     g_clear_pointer(&plan->places, g_hash_table_destroy);
     g_clear_pointer(&plan->mixtures, g_ptr_array_unref);
+    g_clear_pointer(&plan->texts, g_ptr_array_unref);
     g_free(plan->cells);
     g_free(plan->resolved);
     g_free(plan->name);

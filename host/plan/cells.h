@@ -26,6 +26,7 @@ typedef struct {
     GHashTable *places;  /* a cell's id -> its index, for eab_plan_find */
     char *name;          /* the spec's file name without directory and ".ini" */
     GPtrArray *mixtures; /* of eab_mixture: those of the cells' configs */
+    GPtrArray *texts;    /* of eab_text: likewise */
 } eab_plan;
 
 /* Reads a spec file and applies `sets` (NULL-terminated "section.key=value" strings, or NULL).

@@ -49,6 +49,9 @@ static int check_part(const eab_config *config, const eab_level *part) {
     const int32_t context = eab_config_part_context(config);
     char level[320], message[256];
     const bool possible = task->check(part, context, message, sizeof message);
+    if (part->text && config->heldout == EAB_HELD_OUT_HASH)
+        return eab_fail(EAB_BAD_INPUT,
+                        "[train] heldout = hash: [task text] cuts its file by share; allowed: auto, none");
     if (possible && (config->heldout != EAB_HELD_OUT_HASH || eab_level_has_held_out(part, context))) return EAB_OK;
     name_level(config, part, level, sizeof level);
     if (!possible)

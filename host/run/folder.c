@@ -86,7 +86,8 @@ static bool all_done(eab_run_folder *folder) {
 /* accuracy.csv first: a crash right after leaves rows without a commit, which the next open removes. Existing curves
  * and geometry are continued even if the settings do not save them. */
 static int repair_tables(eab_run_folder *folder, const eab_run_settings *settings) {
-    const bool wanted[EAB_TABLE_COUNT] = {true, true, settings->save_curves, settings->save_geometry};
+    const bool wanted[EAB_TABLE_COUNT] = {true, true, settings->save_curves, settings->save_geometry,
+                                          folder->plan->texts && folder->plan->texts->len};
     for (int table = 0; table < EAB_TABLE_COUNT; table++) {
         if (!wanted[table] && !folder->facts[table].exists) continue;
         EAB_TRY(eab_run_folder_tidy(folder, (eab_table)table, false));
@@ -102,6 +103,7 @@ static int prepare(eab_run_folder *folder, const eab_run_settings *settings) {
     const bool has_manifest = old;
     if (old) compare_environments(folder, old);
     eab_environment_free(old);
+    EAB_TRY(eab_manifest_check_texts(folder->path, folder->plan->texts));
     EAB_TRY(eab_run_folder_read(folder));
     eab_run_state_remove(folder->path); /* a killed sweep's */
     /* The manifest describes the sweep that filled the tables, so a sweep with nothing to do leaves it. */

@@ -10,6 +10,7 @@
 #include "build_info.h" /* written by build_info.cmake at build time */
 #include "kernels/backend.h"
 #include "plan/cells.h"
+#include "spec/text.h"
 
 enum { MANIFEST_MAX_BYTES = 64 * EAB_SPEC_MAX_BYTES };
 static const char ALLOWED[] = "a manifest that eabench wrote is allowed, or another --out";
@@ -148,6 +149,33 @@ int eab_manifest_read(const char *folder, eab_environment **environment) {
     else if (text && *text) /* an empty one, which a crash of the machine may leave, counts as missing */
         status = eab_fail(EAB_BAD_INPUT, "%s: it has no [environment] section; %s", path, ALLOWED);
     g_free(text);
+    g_free(path);
+    return status;
+}
+
+/* The manifest has "PATH sha256:DIGEST" for each file. */
+static int check_text(const char *manifest, const char *path, const eab_text *text) {
+    char *printed = eab_text_print(text), *digest = g_strndup(printed, strlen(printed) - strlen(text->sha256));
+    const char *noted = strstr(manifest, digest);
+    int status = EAB_OK;
+    if (noted && !g_str_has_prefix(noted, printed))
+        status = eab_fail(EAB_BAD_INPUT,
+                          "%s has changed since %s was begun: its digest was %.64s and is %s; allowed: the file as it "
+                          "was, or another --out",
+                          text->path, path, noted + strlen(digest), text->sha256);
+    g_free(digest);
+    g_free(printed);
+    return status;
+}
+
+int eab_manifest_check_texts(const char *folder, const GPtrArray *texts) {
+    char *path, *manifest;
+    if (!texts || !texts->len) return EAB_OK;
+    path = path_of(folder);
+    int status = eab_small_file_read(path, MANIFEST_MAX_BYTES, ALLOWED, &manifest);
+    for (guint i = 0; i < texts->len && manifest && !status; i++)
+        status = check_text(manifest, folder, g_ptr_array_index(texts, i));
+    g_free(manifest);
     g_free(path);
     return status;
 }

@@ -34,6 +34,10 @@ char *eab_environment_differences(eab_environment *a, eab_environment *b, const 
 /* Replaces FOLDER/manifest.ini atomically. EAB_IO if it cannot be written. */
 int eab_manifest_write(const char *folder, const char *resolved, eab_environment *environment);
 
+/* Whether the files `texts` (of eab_text; may be NULL) have the digests that the manifest, if there is one, notes for
+ * their paths. EAB_BAD_INPUT for one that has changed. */
+int eab_manifest_check_texts(const char *folder, const GPtrArray *texts);
+
 /* Reads [environment]; NULL if there is no manifest yet. EAB_BAD_INPUT if the file is not a manifest of eabench: then
  * it must not be replaced. */
 int eab_manifest_read(const char *folder, eab_environment **environment);

@@ -142,7 +142,7 @@ static int read_row(void *context, const eab_csv_row *row) {
     }
     const int64_t count = ++reader->notes[index].rows;
     if (reader->table == EAB_TABLE_ACCURACY) return read_accuracy(reader, row, index);
-    if (reader->table == EAB_TABLE_THROUGHPUT && count > 1)
+    if ((reader->table == EAB_TABLE_THROUGHPUT || reader->table == EAB_TABLE_TEXT) && count > 1)
         return eab_fail(EAB_BAD_INPUT, "a second row for cell %s; one is allowed", row->field[0]);
     return EAB_OK;
 }
@@ -155,6 +155,7 @@ static int64_t full_rows(const table_reader *reader, int64_t index) {
     const int64_t steps = reader->notes[index].steps_done;
     const bool diverged = reader->folder->cells[index].status == EAB_CELL_DIVERGED;
     if (reader->table == EAB_TABLE_THROUGHPUT) return 1;
+    if (reader->table == EAB_TABLE_TEXT) return config->level.text != NULL;
     if (reader->table == EAB_TABLE_GEOMETRY) return diverged ? 0 : eab_geometry_row_count(config);
     const int64_t evaluations = steps / config->eval_every + (steps % config->eval_every > 0);
     return evaluations - diverged; /* the evaluation that found the divergence is not in the curve */
@@ -162,12 +163,13 @@ static int64_t full_rows(const table_reader *reader, int64_t index) {
 
 /* A cell's other rows are on the disk before its commit, so a crash of the program loses none of them. A crash of the
  * machine may cut off a table's end. These cells are trained again: the last cell of the table if some of its rows are
- * missing; results without their row in throughput.csv; and, where a torn line shows that something was lost, all cells
+ * missing; results without their row in throughput.csv or text.csv; and, where a torn line shows that something was lost, all cells
  * that were committed after the last one that has rows. */
 static void find_lost(const table_reader *reader) {
     const eab_run_folder *folder = reader->folder;
     const GArray *rows = folder->rows[reader->table];
     const int64_t last = rows->len ? g_array_index(rows, eab_table_rows, rows->len - 1).cell : -1;
+    const bool one_row = reader->table == EAB_TABLE_THROUGHPUT || reader->table == EAB_TABLE_TEXT;
     int64_t last_place = -1;
     for (int64_t i = 0; i < folder->plan->count; i++)
         if (reader->notes[i].rows && folder->cells[i].status != EAB_CELL_NONE)
@@ -176,7 +178,7 @@ static void find_lost(const table_reader *reader) {
         if (!eab_cell_status_is_result(folder->cells[i].status)) continue;
         const int64_t count = reader->notes[i].rows, full = full_rows(reader, i);
         const bool after_last = folder->facts[reader->table].torn && reader->notes[i].place > last_place;
-        bool lost = full > 0 && (reader->table == EAB_TABLE_THROUGHPUT || after_last);
+        bool lost = full > 0 && (one_row || after_last);
         if (count) lost = i == last && count < full;
         if (lost) folder->cells[i].status = EAB_CELL_NONE;
     }

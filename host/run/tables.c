@@ -7,6 +7,7 @@
 #include "model/cost.h"
 #include "model/geometry.h"
 #include "spec/cell_task.h"
+#include "spec/text.h"
 #include "tasks/task.h"
 
 /* ---- columns ------------------------------------------------------------------------------------------------- */
@@ -57,14 +58,16 @@ static const char *absent_speed(const char *column, char *const *field) {
 static eab_table_layout layouts[EAB_TABLE_COUNT];
 
 static void make_layouts(void) {
-    static const char *const names[] = {"accuracy.csv", "throughput.csv", "curves.csv", "geometry.csv"};
+    static const char *const names[] = {"accuracy.csv", "throughput.csv", "curves.csv", "geometry.csv", "text.csv"};
     char *accuracy = accuracy_header();
     const char *const headers[] = {
         accuracy,
         "cell,backend,device,dtype,mechanism,task,level,layers,d_model,heads,context,batch,seed,lr,fleet,workers,"
         "train_s,wall_s,tokens_per_s,fleet_tokens_per_s,flop_per_token,gflop_per_s,peak_gflop_per_s,peak_fraction,"
         "memory_bytes,other_cores,steal_cores,marks",
-        "cell,step,loss_nats,validation_accuracy", "cell,layer,head,quantity,low,high,value"};
+        "cell,step,loss_nats,validation_accuracy", "cell,layer,head,quantity,low,high,value",
+        "cell,file,sha256,unit,bytes,characters,vocab,training_tokens,validation_tokens,heldout_tokens,loss_nats,"
+        "bits_per_character,bits_per_byte,token_accuracy,chance_accuracy"};
     for (int i = 0; i < EAB_TABLE_COUNT; i++)
         layouts[i] = (eab_table_layout){names[i], (const char *const *)g_strsplit(headers[i], ",", -1),
                                         i == EAB_TABLE_ACCURACY     ? absent_option
@@ -299,6 +302,32 @@ static void add_geometry(const eab_cell *cell, const eab_geometry *geometry, GSt
     }
 }
 
+/* ---- text.csv -------------------------------------------------------------------------------------------------- */
+
+static void add_text(const eab_cell *cell, const eab_cell_result *result, GString *text) {
+    const eab_level *level = &cell->config.level;
+    const double loss_nats = result->scores.loss_nats;
+    const eab_text_tokens *characters = &level->text->unit[EAB_TEXT_CHARACTERS];
+    eab_csv_line line = {.text = text};
+    eab_csv_add_text(&line, cell->id);
+    eab_csv_add_text(&line, level->text->path);
+    eab_csv_add_text(&line, level->text->sha256);
+    add_option(&line, eab_option_find("text", "unit"), &cell->config);
+    eab_csv_add_count(&line, level->text->unit[EAB_TEXT_BYTES].count);
+    eab_csv_add_count(&line, characters->invalid_at < 0 ? characters->count : -1);
+    eab_csv_add_count(&line, eab_config_vocab(&cell->config));
+    for (uint32_t stream = EAB_STREAM_TRAINING; stream <= EAB_STREAM_HELD_OUT; stream++) {
+        int64_t first;
+        eab_csv_add_count(&line, eab_text_part(level, stream, &first));
+    }
+    eab_csv_add_real(&line, loss_nats);
+    eab_csv_add_real(&line, eab_text_bits_per_character(level, loss_nats));
+    eab_csv_add_real(&line, eab_text_bits_per_byte(level, loss_nats));
+    eab_csv_add_real(&line, result->scores.token_accuracy);
+    eab_csv_add_real(&line, eab_config_chance_accuracy(&cell->config));
+    eab_csv_end(&line);
+}
+
 /* ---- rows of a cell -------------------------------------------------------------------------------------------- */
 
 void eab_table_add_rows(eab_table table, const eab_run_settings *settings, const eab_cell *cell,
@@ -309,6 +338,7 @@ void eab_table_add_rows(eab_table table, const eab_run_settings *settings, const
     if (table == EAB_TABLE_THROUGHPUT) add_throughput(settings, cell, result, text);
     if (table == EAB_TABLE_CURVES) add_curve(cell, result, text);
     if (table == EAB_TABLE_GEOMETRY && result->geometry) add_geometry(cell, result->geometry, text);
+    if (table == EAB_TABLE_TEXT && cell->config.level.text) add_text(cell, result, text);
 }
 
 void eab_cell_rows(const eab_run_settings *settings, const eab_cell *cell, const eab_cell_result *result, char **rows) {

@@ -12,14 +12,15 @@ typedef enum {
     EAB_TABLE_THROUGHPUT,
     EAB_TABLE_CURVES,
     EAB_TABLE_GEOMETRY,
+    EAB_TABLE_TEXT, /* of plans with texts */
     EAB_TABLE_COUNT
 } eab_table;
 
 /* accuracy.csv has a column for each option of the option table and of the task families. */
 const eab_table_layout *eab_run_table(eab_table table);
 
-/* Appends the cell's rows of this table. Only ok and diverged cells have throughput rows and curves, only ok cells
- * geometry. */
+/* Appends the cell's rows of this table. Only ok and diverged cells have throughput rows, curves and text
+ * rows, only ok cells geometry. */
 void eab_table_add_rows(eab_table table, const eab_run_settings *settings, const eab_cell *cell,
                         const eab_cell_result *result, GString *text);
 

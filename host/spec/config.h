@@ -26,7 +26,7 @@ typedef struct {
 
 /* Choices (enums, on/off) are int32_t here, so that the option table can reach them by offset. */
 typedef struct {
-    eab_level level;            /* of a mixture: its first part */
+    eab_level level;            /* of a mixture: its first part; a text's tokens are owned by the plan */
     const eab_mixture *mixture; /* NULL: a plain task; owned by the plan */
     int32_t cue;                /* of a mixture: eab_cue */
 

@@ -11,6 +11,7 @@
 #include "kernels/mechanism.h"
 #include "mixture.h"
 #include "range.h"
+#include "text.h"
 
 /* No spec of at most 1,000,000 cells has more values: the product of its axes is at least the longest one. */
 enum { MAX_VALUES = 3000000, MAX_NAMES = 64, MAX_SECTION_NAME = 100, LISTED_INTEGERS = 100 };
@@ -164,10 +165,11 @@ static void set_axis(eab_spec *spec, eab_section *section, eab_axis axis) {
     present->values = axis.values;
 }
 
-static int read_mixtures(eab_spec *spec, const char *text, const char *where, GArray *values) {
-    const guint first = spec->mixtures->len;
-    EAB_TRY(eab_mixture_parse(text, where, spec->mixtures));
-    for (guint i = first; i < spec->mixtures->len; i++) {
+static int read_objects(eab_spec *spec, eab_option_kind kind, const char *text, const char *where, GArray *values) {
+    GPtrArray *objects = kind == EAB_OPTION_FILE ? spec->texts : spec->mixtures;
+    const guint first = objects->len;
+    EAB_TRY((kind == EAB_OPTION_FILE ? eab_text_parse : eab_mixture_parse)(text, where, objects));
+    for (guint i = first; i < objects->len; i++) {
         const double index = i;
         g_array_append_val(values, index);
     }
@@ -177,8 +179,9 @@ static int read_mixtures(eab_spec *spec, const char *text, const char *where, GA
 /* Reads the values of an axis whose option and mechanism are known. */
 static int read_axis(eab_spec *spec, eab_section *section, eab_axis axis, const char *text, const char *where) {
     axis.values = g_array_new(FALSE, FALSE, sizeof(double));
-    const int status = axis.option->kind == EAB_OPTION_MIXTURE ? read_mixtures(spec, text, where, axis.values)
-                                                               : eab_range_parse(axis.option, text, where, axis.values);
+    const int status = eab_option_is_number(axis.option)
+                           ? eab_range_parse(axis.option, text, where, axis.values)
+                           : read_objects(spec, axis.option->kind, text, where, axis.values);
     if (status) {
         g_array_unref(axis.values);
         return status;
@@ -304,7 +307,7 @@ static int check_bytes(const char *path, const char *text, size_t length) {
     return refuse_file(path, problem);
 }
 
-/* The option `parts` stays without a value. */
+/* The options `parts` and `file` stay without a value. */
 static void fill_in_defaults(eab_spec *spec) {
     if (!find_section(spec, "model")) add_section(spec, "model", -1, 0);
     if (!find_section(spec, "train")) add_section(spec, "train", -1, 0);
@@ -314,18 +317,18 @@ static void fill_in_defaults(eab_spec *spec) {
         for (int j = 0; (option = eab_option_at(section->options, j)); j++) {
             if (eab_section_axis(section, option, -1)) continue;
             const eab_axis axis = {option, -1, g_array_new(FALSE, FALSE, sizeof(double)), 0};
-            if (option->kind != EAB_OPTION_MIXTURE) g_array_append_val(axis.values, option->default_value);
+            if (eab_option_is_number(option)) g_array_append_val(axis.values, option->default_value);
             set_axis(spec, section, axis);
         }
     }
 }
 
-static int refuse_without_parts(const char *path, const eab_section *section) {
-    return eab_fail(
-        EAB_BAD_INPUT,
-        "%s:%d: [%s]: no parts; allowed: parts = recurrence(basis=8 delay=2) + recurrence(basis=4 delay=3), "
-        "for example",
-        path, section->line, section->name);
+static int refuse_without_value(const char *path, const eab_section *section, const eab_option *option) {
+    static const char *const examples[] = {
+        [EAB_OPTION_MIXTURE] = "parts; allowed: parts = recurrence(basis=8 delay=2) + recurrence(basis=4 delay=3), for "
+                               "example",
+        [EAB_OPTION_FILE] = "file; allowed: file = PATH"};
+    return eab_fail(EAB_BAD_INPUT, "%s:%d: [%s]: no %s", path, section->line, section->name, examples[option->kind]);
 }
 
 static int refuse_mechanism(const char *path, const eab_section *section, const eab_axis *axis,
@@ -338,7 +341,7 @@ static int refuse_mechanism(const char *path, const eab_section *section, const 
                     path, line, section->name, axis->option->key, name, eab_suggest(name, names), allowed);
 }
 
-/* Refuses a mixture without parts and a list for a mechanism that the sweep does not have. */
+/* Refuses a mixture without parts, a text without a file, and a list for a mechanism that the sweep does not have. */
 static int check_axes(const eab_spec *spec, const char *path) {
     const GArray *listed = eab_spec_mechanisms(spec)->values;
     const char *names[EAB_MECHANISM_COUNT + 1] = {NULL};
@@ -350,9 +353,26 @@ static int check_axes(const eab_spec *spec, const char *path) {
         const eab_section *section = section_at(spec, i);
         for (guint j = 0; j < section->axes->len; j++) {
             const eab_axis *axis = &g_array_index(section->axes, eab_axis, j);
-            if (!axis->values->len) return refuse_without_parts(path, section);
+            if (!axis->values->len) return refuse_without_value(path, section, axis->option);
             if (axis->mechanism >= 0 && !g_strv_contains(names, eab_mechanism_name(axis->mechanism)))
                 return refuse_mechanism(path, section, axis, names);
+        }
+    }
+    return EAB_OK;
+}
+
+/* Reads the files of the final values: --set may replace one that is not there. */
+static int load_texts(const eab_spec *spec, const char *path) {
+    for (guint i = 0; i < spec->sections->len; i++) {
+        const eab_section *section = section_at(spec, i);
+        const eab_axis *axis = eab_section_axis(section, eab_option_find("text", "file"), -1);
+        for (guint j = 0; axis && j < axis->values->len; j++) {
+            eab_text *text = g_ptr_array_index(spec->texts, (guint)g_array_index(axis->values, double, j));
+            char where[512], line[16] = "", shown[200];
+            if (axis->line) g_snprintf(line, sizeof line, ":%d", axis->line);
+            g_snprintf(where, sizeof where, "%s%s: [%s] file = %s", path, line, section->name,
+                       eab_excerpt(text->path, 150, shown, sizeof shown));
+            EAB_TRY(eab_text_load(text, where));
         }
     }
     return EAB_OK;
@@ -379,14 +399,16 @@ static int read_spec(spec_parser *parser, const char *text, const char *const *s
     EAB_TRY(read_lines(parser, text));
     fill_in_defaults(parser->spec);
     for (; sets && *sets; sets++) EAB_TRY(apply_set(parser->spec, *sets));
-    return check_axes(parser->spec, parser->path);
+    EAB_TRY(check_axes(parser->spec, parser->path));
+    return load_texts(parser->spec, parser->path);
 }
 
 int eab_spec_parse(const char *path, const char *text, size_t length, const char *const *sets, eab_spec *spec) {
     char shown[300];
     spec_parser parser = {.spec = spec, .path = eab_excerpt(path, 250, shown, sizeof shown)};
     *spec = (eab_spec){.sections = g_ptr_array_new_with_free_func(free_section),
-                       .mixtures = g_ptr_array_new_with_free_func(g_free)};
+                       .mixtures = g_ptr_array_new_with_free_func(g_free),
+                       .texts = g_ptr_array_new_with_free_func(eab_text_free)};
     int status = check_bytes(path, text, length);
     if (!status) status = read_spec(&parser, text, sets);
     if (status) eab_spec_free(spec);
@@ -421,6 +443,7 @@ int eab_spec_read(const char *path, const char *const *sets, eab_spec *spec) {
 void eab_spec_free(eab_spec *spec) {
     g_clear_pointer(&spec->sections, g_ptr_array_unref);
     g_clear_pointer(&spec->mixtures, g_ptr_array_unref);
+    g_clear_pointer(&spec->texts, g_ptr_array_unref);
     spec->value_count = 0;
 }
 
@@ -443,10 +466,17 @@ static void print_values(GString *text, const eab_spec *spec, const eab_axis *ax
     }
     for (guint i = 0; i < count; i++) {
         char value[EAB_OPTION_TEXT_SIZE];
-        const eab_mixture *mixture = NULL;
-        if (axis->option->kind == EAB_OPTION_MIXTURE) mixture = g_ptr_array_index(spec->mixtures, (guint)values[i]);
-        else eab_option_print_value(axis->option, values[i], value, sizeof value);
-        g_string_append_printf(text, "%s%s", i ? ", " : "", mixture ? mixture->text : value);
+        g_string_append(text, i ? ", " : "");
+        if (axis->option->kind == EAB_OPTION_FILE) {
+            char *file = eab_text_print(g_ptr_array_index(spec->texts, (guint)values[i]));
+            g_string_append(text, file);
+            g_free(file);
+        } else if (axis->option->kind == EAB_OPTION_MIXTURE) {
+            g_string_append(text, ((eab_mixture *)g_ptr_array_index(spec->mixtures, (guint)values[i]))->text);
+        } else {
+            eab_option_print_value(axis->option, values[i], value, sizeof value);
+            g_string_append(text, value);
+        }
     }
 }
 

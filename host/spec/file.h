@@ -13,7 +13,8 @@ enum { EAB_SPEC_MAX_BYTES = 1 << 20 };
 typedef struct {
     const eab_option *option;
     int32_t mechanism;
-    GArray *values; /* of double, at least one; of EAB_OPTION_MIXTURE: indices into the spec's mixtures */
+    GArray *values; /* of double, at least one; of EAB_OPTION_MIXTURE and EAB_OPTION_FILE: indices into the
+                               spec's mixtures and texts */
     int line;       /* in the file; 0: by default or by --set */
 } eab_axis;
 
@@ -30,6 +31,7 @@ typedef struct {
 typedef struct {
     GPtrArray *sections; /* of eab_section, in the file's order; task sections together, at the first one's place */
     GPtrArray *mixtures; /* of eab_mixture */
+    GPtrArray *texts;    /* of eab_text */
     int64_t value_count; /* of all axes */
 } eab_spec;
 

@@ -9,12 +9,12 @@
 
 /* One option's part of the text. */
 typedef struct {
-    const eab_option *option;   /* NULL: the line that names the family */
-    int family;                 /* whose cells have the option; -1: all cells */
-    char *key;                  /* "section.key=": the lines' order */
-    double value;               /* which `text` shows */
-    const eab_mixture *mixture; /* likewise, of the option `parts` */
-    GString *text;              /* with line breaks; empty at the option's default */
+    const eab_option *option; /* NULL: the line that names the family */
+    int family;               /* whose cells have the option; -1: all cells */
+    char *key;                /* "section.key=": the lines' order */
+    double value;             /* which `text` shows */
+    const void *object;       /* likewise, of the options `parts` and `file` */
+    GString *text;            /* with line breaks; empty at the option's default */
 } identity_line;
 
 struct eab_identity {
@@ -104,11 +104,14 @@ static bool update_line(identity_line *line, int family, const eab_config *confi
     char text[EAB_OPTION_TEXT_SIZE];
     const eab_option *option = line->option;
     const bool has = line->family < 0 || line->family == family;
-    if (option && option->kind == EAB_OPTION_MIXTURE) {
-        if (config->mixture == line->mixture) return false;
-        line->mixture = config->mixture;
+    if (option && !eab_option_is_number(option)) {
+        const eab_text *file = option->kind == EAB_OPTION_FILE ? config->level.text : NULL;
+        const void *object = option->kind == EAB_OPTION_FILE ? (const void *)file : config->mixture;
+        if (object == line->object) return false;
+        line->object = object;
         g_string_truncate(line->text, 0);
-        if (config->mixture) print_parts(line->text, config->mixture);
+        if (file) g_string_append_printf(line->text, "text.sha256=%s\n", file->sha256); /* wherever the file lies */
+        else if (object) print_parts(line->text, object);
         return true;
     }
     const double value = !option ? family : has ? eab_option_get(option, config) : option->default_value;

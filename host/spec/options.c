@@ -120,14 +120,22 @@ int eab_family_read(const char *name, int count, const char *where, int *family)
                     eab_excerpt(name, 40, shown, sizeof shown), eab_suggest(name, families), allowed);
 }
 
-static eab_option task_options[EAB_TASK_COUNT][EAB_TASK_MAX_OPTIONS];
+static eab_option task_options[EAB_TASK_TEXT + 1][EAB_TASK_MAX_OPTIONS];
+
+static const eab_option text_file = {.section = "text",
+                                     .key = "file",
+                                     .kind = EAB_OPTION_FILE,
+                                     .offset = offsetof(eab_config, level.text),
+                                     .help = "of UTF-8 text, or with unit = byte of any content"};
 
 static void fill_task_options(void) {
-    for (int family = 0; family < eab_task_count(); family++) {
+    for (int family = 0; family <= EAB_TASK_TEXT; family++) {
         const eab_task *task = eab_task_at(family);
+        const int first = family == EAB_TASK_TEXT;
+        if (first) task_options[family][0] = text_file;
         for (int i = 0; i < task->option_count; i++) {
             const eab_task_option *option = &task->options[i];
-            task_options[family][i] =
+            task_options[family][first + i] =
                 (eab_option){.section = task->name,
                              .key = option->key,
                              .kind = option->choices ? EAB_OPTION_CHOICE : EAB_OPTION_INT32,
@@ -146,7 +154,10 @@ const eab_option *eab_option_at(const char *section, int index) {
     pthread_once(&filled, fill_task_options);
     if (strcmp(section, "mixture") == 0) return index < MIXTURE_OPTION_COUNT ? &mixture_options[index] : NULL;
     const int family = eab_task_from_name(section);
-    if (family >= 0) return index < eab_task_at(family)->option_count ? &task_options[family][index] : NULL;
+    if (family >= 0) {
+        const int count = eab_task_at(family)->option_count + (family == EAB_TASK_TEXT);
+        return index < count ? &task_options[family][index] : NULL;
+    }
     for (int i = 0; i < eab_option_count; i++)
         if (strcmp(eab_options[i].section, section) == 0 && index-- == 0) return &eab_options[i];
     return NULL;
@@ -243,6 +254,7 @@ void eab_option_allowed(const eab_option *option, char *text, size_t size) {
     if (option->kind == EAB_OPTION_CHOICE) eab_join(option->choices, text, size);
     else if (option->kind == EAB_OPTION_MIXTURE)
         snprintf(text, size, "%d..%d levels joined by +", EAB_MIXTURE_MIN_PARTS, EAB_MAX_PARTS);
+    else if (option->kind == EAB_OPTION_FILE) snprintf(text, size, "a path");
     else if (option->kind == EAB_OPTION_REAL) print_allowed_reals(option, text, size);
     else if (option->maximum >= largest_integer) snprintf(text, size, "an integer, at least %.0f", option->minimum);
     else snprintf(text, size, "an integer %.0f..%.0f", option->minimum, option->maximum);
@@ -250,7 +262,7 @@ void eab_option_allowed(const eab_option *option, char *text, size_t size) {
 
 static void print_help_line(FILE *file, const char *section, const eab_option *option) {
     char value[32] = "", allowed[128];
-    if (option->kind != EAB_OPTION_MIXTURE) eab_option_print_value(option, option->default_value, value, sizeof value);
+    if (eab_option_is_number(option)) eab_option_print_value(option, option->default_value, value, sizeof value);
     eab_option_allowed(option, allowed, sizeof allowed);
     fprintf(file, "  %-20s %-17s %-8s %-31s %s\n", section, option->key, value, allowed, option->help);
 }

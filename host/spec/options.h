@@ -13,11 +13,13 @@ typedef enum {
     EAB_OPTION_INT64,
     EAB_OPTION_REAL,
     EAB_OPTION_CHOICE, /* int32_t: an index into choices */
-    EAB_OPTION_MIXTURE /* a pointer: its values are not numbers, and the functions on values below do not take it */
+    /* Pointers: their values are not numbers, and the functions on values below do not take them. */
+    EAB_OPTION_MIXTURE,
+    EAB_OPTION_FILE
 } eab_option_kind;
 
 /* The families of task sections: those of tasks/, then mixtures of their levels. */
-enum { EAB_FAMILY_MIXTURE = EAB_TASK_COUNT, EAB_FAMILY_COUNT };
+enum { EAB_FAMILY_MIXTURE = EAB_TASK_TEXT + 1, EAB_FAMILY_COUNT };
 const char *eab_family_name(int family);
 
 /* The family of this name among the first `count`. EAB_BAD_INPUT: "WHERE: unknown task family ...". */
@@ -54,6 +56,9 @@ const eab_option *eab_option_find(const char *section, const char *key);
 /* EAB_BAD_INPUT: "WHERE: unknown key in [SHOWN]; ..." with the section that has the key, or the nearest key of
  * `section`, and all keys of `section`. */
 int eab_option_refuse_key(const char *section, const char *shown, const char *key, const char *where);
+
+/* Whether the option's values are numbers. */
+static inline bool eab_option_is_number(const eab_option *option) { return option->kind < EAB_OPTION_MIXTURE; }
 
 /* Reads and sets the option's value as a number (a choice's index), without checks. */
 double eab_option_get(const eab_option *option, const eab_config *config);

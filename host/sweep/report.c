@@ -175,8 +175,9 @@ void eab_report_results(const eab_sweep_session *session, const eab_run_summary 
     if (summary->diverged) printf(", %lld of them diverged", (long long)summary->diverged);
     if (session->search && summary->timeouts) printf("; %lld abandoned", (long long)summary->timeouts);
     if (failed) printf("; %lld failed", (long long)failed);
-    printf("\ntables  %s/accuracy.csv, throughput.csv%s%s\n", sweep->out, sweep->save_curves ? ", curves.csv" : "",
-           sweep->save_geometry ? ", geometry.csv" : "");
+    printf("\ntables  %s/accuracy.csv, throughput.csv%s%s%s\n", sweep->out, sweep->save_curves ? ", curves.csv" : "",
+           sweep->save_geometry ? ", geometry.csv" : "",
+           session->plan->texts && session->plan->texts->len ? ", text.csv" : "");
     char *quoted = g_shell_quote(sweep->out);
     printf("report  scripts/report %s\n", sweep->out[strspn(sweep->out, plain)] ? quoted : sweep->out);
     g_free(quoted);

@@ -7,6 +7,7 @@
 #include "../../host/spec/mixture.h"
 #include "../../host/spec/options.h"
 #include "../../host/spec/range.h"
+#include "../../host/spec/text.h"
 #include "fuzz.h"
 
 /* All options: those of the model and of training, then those of each family. */
@@ -62,11 +63,19 @@ static void read_mixtures(const char *text) {
     g_ptr_array_unref(mixtures);
 }
 
+/* Names are read, files are not. */
+static void read_files(const char *text) {
+    GPtrArray *texts = g_ptr_array_new_with_free_func(eab_text_free);
+    fuzz_expect(eab_text_parse(text, "fuzz", texts) || texts->len > 0, "a file");
+    g_ptr_array_unref(texts);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     if (!size) return 0;
     const eab_option *option = choose_option(data[0]);
     char *text = fuzz_text(data + 1, size - 1);
     if (option->kind == EAB_OPTION_MIXTURE) read_mixtures(text);
+    else if (option->kind == EAB_OPTION_FILE) read_files(text);
     else read_values(option, text);
     free(text);
     return 0;

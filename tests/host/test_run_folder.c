@@ -18,7 +18,7 @@
 #include "host/run/tables.h"
 #include "sweep_fixture.h"
 
-enum { TABLES = EAB_TABLE_COUNT };
+enum { TABLES = EAB_TABLE_TEXT }; /* those before it: no plan here has a text */
 
 static const char *table_name(int table) { return eab_run_table((eab_table)table)->file_name; }
 

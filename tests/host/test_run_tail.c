@@ -10,7 +10,7 @@
 #include "kernels/status.h"
 #include "sweep_fixture.h"
 
-enum { TABLES = EAB_TABLE_COUNT };
+enum { TABLES = EAB_TABLE_TEXT }; /* those before it: no plan here has a text */
 static const char spec[] = "[task recurrence]\nbasis = 4\ndelay = 2, 3\n[model]\nd_model = 8\nheads = 1\n"
                            "[train]\nmechanism = dpa, ea\nsteps = 40\neval_every = 15\n";
 

@@ -6,7 +6,9 @@
 #include "spec_text.h"
 
 #define TASK "[task recurrence]\n"
-#define FAMILIES "recurrence, task_switch, delay_copy, recall, modular, parity, selective_copy, induction, mixture"
+#define FAMILIES                                                                                \
+    "recurrence, task_switch, delay_copy, recall, modular, parity, selective_copy, induction, " \
+    "text, mixture"
 
 /* Spec files and their whole error messages, in which the file is called SPEC. */
 static const struct {
@@ -25,7 +27,7 @@ static const struct {
     {"[taks recurrence]\n",
      "SPEC:1: [taks recurrence]: unknown section; nearest: task recurrence; allowed: model, train, "
      "environment, task FAMILY"},
-    {"[task]\n", "SPEC:1: [task]: unknown task family ''; nearest: recall; allowed: " FAMILIES},
+    {"[task]\n", "SPEC:1: [task]: unknown task family ''; nearest: text; allowed: " FAMILIES},
     {"[task recurence low]\n",
      "SPEC:1: [task recurence low]: unknown task family 'recurence'; nearest: recurrence; allowed: " FAMILIES},
     {"[task recurrence lo=w]\n",

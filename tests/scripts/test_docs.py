@@ -77,6 +77,7 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / ".venv").symlink_to(sys.prefix)
     (folder / "docs").mkdir()  # commands write figures there
     (folder / "SPEC.ini").write_text(TINY)
+    (folder / "README.md").symlink_to(ROOT / "README.md")  # a text to train on
     (folder / "results" / "MACHINE").symlink_to(ROOT / "results" / "epyc-zen5")
     for page in PAGES:
         for block in blocks(page, "ini"):
