@@ -5,6 +5,7 @@
 #define EAB_TASKS_FAMILIES_H
 
 #include "delay_copy.h"
+#include "distance.h"
 #include "induction.h"
 #include "modular.h"
 #include "parity.h"
@@ -22,7 +23,8 @@
     X(modular)           \
     X(parity)            \
     X(selective_copy)    \
-    X(induction)
+    X(induction)         \
+    X(distance)
 
 enum {
 #define EAB_TASK_ENUM(name) EAB_TASK_##name,

@@ -8,7 +8,7 @@
 #define TASK "[task recurrence]\n"
 #define FAMILIES                                                                                \
     "recurrence, task_switch, delay_copy, recall, modular, parity, selective_copy, induction, " \
-    "text, mixture"
+    "distance, text, mixture"
 
 /* Spec files and their whole error messages, in which the file is called SPEC. */
 static const struct {
