@@ -69,9 +69,12 @@ typedef struct {
 } eab_flash_args;
 
 /* Shape of a block. DIM: padded head_dim; TILES: 16-row tiles a warp; COLUMNS: columns of a shared tile; SPAN: columns
- * whose scores are in registers at a time; BLOCKS: blocks whose registers should fit a multiprocessor together. */
-template <int DIM_, int WARPS_, int TILES_, int COLUMNS_, int SPAN_, int BLOCKS_> struct eab_flash_shape {
+ * whose scores are in registers at a time; BLOCKS: blocks whose registers should fit a multiprocessor together; HELD:
+ * the first 16 * HELD elements of a warp's rows stay in registers; the others are read again for each span. */
+template <int DIM_, int WARPS_, int TILES_, int COLUMNS_, int SPAN_, int BLOCKS_, int HELD_ = 0>
+struct eab_flash_shape {
     static const int DIM = DIM_, WARPS = WARPS_, TILES = TILES_, COLUMNS = COLUMNS_, SPAN = SPAN_, BLOCKS = BLOCKS_;
+    static const int HELD = HELD_;
     static const int THREADS = 32 * WARPS_, ROWS = 16 * WARPS_ * TILES_;
     static const int ROW_BYTES = 2 * DIM_, ROW_TILE_BYTES = ROWS * ROW_BYTES, COLUMN_TILE_BYTES = COLUMNS_ * ROW_BYTES;
 };
@@ -188,41 +191,60 @@ __device__ __forceinline__ int32_t eab_flash_lane() {
     return lane;
 }
 
-/* The offset that a lane passes to ldmatrix: row `row + extra + lane % 8`, word `word + bit`. row and extra are
- * multiples of 8, word is even. */
+/* The shared address that a lane passes to ldmatrix: row `row + extra + lane % 8`, word `word + bit` of a tile. row and
+ * extra are multiples of 8, word is even. Tiles are aligned to 128 bytes, so that the swizzle is one XOR with the
+ * address; row and the word's upper bit are the instruction's immediate offset where they are constants. */
 template <int DIM>
-__device__ __forceinline__ int32_t eab_flash_lane_at(int32_t lane, int32_t row, int32_t extra, int32_t word,
-                                                     int32_t bit) {
+__device__ __forceinline__ uint32_t eab_flash_lane_at(const unsigned char *tile, int32_t lane, int32_t row,
+                                                      int32_t extra, int32_t word, int32_t bit) {
     const int32_t within = lane % 8, swizzle = DIM >= 64 ? within : within >> 1;
-    return (extra + within) * (2 * DIM) + row * (2 * DIM) + 16 * (word ^ (bit ^ swizzle));
+    const uint32_t at = eab_shared_address(tile) + (uint32_t)((extra + within) * (2 * DIM) + 16 * (bit ^ swizzle));
+    return (at ^ (uint32_t)(16 * (word & 6))) + (uint32_t)(row * (2 * DIM) + 16 * (word & 8));
 }
 
 /* Operand a (16 x 16): rows `row` on, elements 16 * step on, of a tile. */
 template <int DIM>
 __device__ __forceinline__ void eab_flash_rows(uint32_t (&a)[4], const unsigned char *tile, int32_t lane, int32_t row,
                                                int32_t step) {
-    eab_ldmatrix_x4(a, tile + eab_flash_lane_at<DIM>(lane, row, lane & 8, 2 * step, lane >> 4));
+    eab_ldmatrix_x4(a, eab_flash_lane_at<DIM>(tile, lane, row, lane & 8, 2 * step, lane >> 4));
 }
 
 /* Two operands b, over elements 16 * step on: b[0], b[1] for 8 columns from `column` on, b[2], b[3] for the next 8. */
 template <int DIM>
 __device__ __forceinline__ void eab_flash_columns(uint32_t (&b)[4], const unsigned char *tile, int32_t lane,
                                                   int32_t column, int32_t step) {
-    eab_ldmatrix_x4(b, tile + eab_flash_lane_at<DIM>(lane, column, lane >> 4 << 3, 2 * step, lane >> 3 & 1));
+    eab_ldmatrix_x4(b, eab_flash_lane_at<DIM>(tile, lane, column, lane >> 4 << 3, 2 * step, lane >> 3 & 1));
 }
 
 /* The same from the transposed tile: 8 elements from 8 * word on, then the next 8, over 16 columns from `column` on. */
 template <int DIM>
 __device__ __forceinline__ void eab_flash_transposed(uint32_t (&b)[4], const unsigned char *tile, int32_t lane,
                                                      int32_t column, int32_t word) {
-    eab_ldmatrix_x4_trans(b, tile + eab_flash_lane_at<DIM>(lane, column, lane & 8, word, lane >> 4));
+    eab_ldmatrix_x4_trans(b, eab_flash_lane_at<DIM>(tile, lane, column, lane & 8, word, lane >> 4));
+}
+
+/* Operands a of the first HELD steps over a warp's rows. */
+template <typename Shape> struct eab_flash_held { uint32_t a[Shape::HELD ? Shape::HELD : 1][Shape::TILES][4]; };
+
+template <typename Shape>
+__device__ __forceinline__ void eab_flash_hold(eab_flash_held<Shape> &held, const unsigned char *rows, int32_t row) {
+    const int32_t lane = eab_flash_lane();
+    rows += row * Shape::ROW_BYTES;
+#pragma unroll
+    for (int step = 0; step < Shape::HELD; step++)
+#pragma unroll
+        for (int tile = 0; tile < Shape::TILES; tile++)
+            eab_flash_rows<Shape::DIM>(held.a[step][tile], rows, lane, 16 * tile, step);
 }
 
 /* d = the products of rows `row` on of `rows` with columns `column` on of `columns`, over DIM elements. */
 template <typename Element, typename Shape>
-__device__ __forceinline__ void eab_flash_scores(eab_flash_span<Shape> &d, const unsigned char *rows, int32_t row,
-                                                 const unsigned char *columns, int32_t column) {
+__device__ __forceinline__ void eab_flash_scores(eab_flash_span<Shape> &d, const eab_flash_held<Shape> &held,
+                                                 const unsigned char *rows, int32_t row, const unsigned char *columns,
+                                                 int32_t column) {
     const int32_t lane = eab_flash_lane();
+    rows += row * Shape::ROW_BYTES;
+    columns += column * Shape::ROW_BYTES;
 #pragma unroll
     for (int tile = 0; tile < Shape::TILES; tile++)
 #pragma unroll
@@ -233,12 +255,14 @@ __device__ __forceinline__ void eab_flash_scores(eab_flash_span<Shape> &d, const
     for (int step = 0; step < Shape::DIM / 16; step++) {
         uint32_t a[Shape::TILES][4];
 #pragma unroll
-        for (int tile = 0; tile < Shape::TILES; tile++)
-            eab_flash_rows<Shape::DIM>(a[tile], rows, lane, row + 16 * tile, step);
+        for (int tile = 0; tile < Shape::TILES; tile++) {
+            if (step >= Shape::HELD) eab_flash_rows<Shape::DIM>(a[tile], rows, lane, 16 * tile, step);
+            else memcpy(a[tile], held.a[step][tile], sizeof a[tile]);
+        }
 #pragma unroll
         for (int n = 0; n < Shape::SPAN / 16; n++) {
             uint32_t b[4];
-            eab_flash_columns<Shape::DIM>(b, columns, lane, column + 16 * n, step);
+            eab_flash_columns<Shape::DIM>(b, columns, lane, 16 * n, step);
             const uint32_t first[2] = {b[0], b[1]}, second[2] = {b[2], b[3]};
 #pragma unroll
             for (int tile = 0; tile < Shape::TILES; tile++) {
@@ -255,6 +279,7 @@ __device__ __forceinline__ void eab_flash_gather(float (&sum)[Shape::TILES][Shap
                                                  const eab_flash_span<Shape> &weight, const unsigned char *columns,
                                                  int32_t column) {
     const int32_t lane = eab_flash_lane();
+    columns += column * Shape::ROW_BYTES;
 #pragma unroll
     for (int step = 0; step < Shape::SPAN / 16; step++) {
         uint32_t a[Shape::TILES][4];
@@ -268,7 +293,7 @@ __device__ __forceinline__ void eab_flash_gather(float (&sum)[Shape::TILES][Shap
 #pragma unroll
         for (int n = 0; n < Shape::DIM / 16; n++) {
             uint32_t b[4];
-            eab_flash_transposed<Shape::DIM>(b, columns, lane, column + 16 * step, 2 * n);
+            eab_flash_transposed<Shape::DIM>(b, columns, lane, 16 * step, 2 * n);
             const uint32_t first[2] = {b[0], b[1]}, second[2] = {b[2], b[3]};
 #pragma unroll
             for (int tile = 0; tile < Shape::TILES; tile++) {
@@ -310,7 +335,7 @@ template <typename Formula> struct eab_flash_log {
     }
     static __device__ __forceinline__ float limit(float) { return EAB_LOG_WEIGHT_LIMIT; }
     static __device__ __forceinline__ float log_weight_of_x(float x, float) { return x; }
-    static __device__ __forceinline__ float z(float product, float scale) { return scale * product; }
+    static __device__ __forceinline__ float z(float product, float scale, float) { return scale * product; }
     static __device__ __forceinline__ float log_weight(float z) { return Formula::log_weight(z); }
 };
 template <> struct eab_flash_log<eab_formula_dpa> {
@@ -318,17 +343,17 @@ template <> struct eab_flash_log<eab_formula_dpa> {
     static __device__ __forceinline__ float x(float product, float) { return product; }
     static __device__ __forceinline__ float limit(float scale) { return EAB_LOG_WEIGHT_LIMIT / fmaxf(1, unit(scale)); }
     static __device__ __forceinline__ float log_weight_of_x(float x, float scale) { return scale * x; }
-    static __device__ __forceinline__ float z(float product, float scale) {
-        return scale * eab_fast_min(product, limit(scale));
+    static __device__ __forceinline__ float z(float product, float scale, float limit) {
+        return scale * eab_fast_min(product, limit);
     }
     static __device__ __forceinline__ float log_weight(float z) { return z; }
 };
 
 /* What turns a block's products into weights. */
 template <typename Formula> struct eab_flash_weights {
-    float scale, unit;
-    float slope;   /* ALiBi's, of the log-weight; 0 without */
-    float x_slope; /* of x; for bounded formulas, of log2 of the weight */
+    float scale, unit, limit; /* limit: of x (eab_flash_log); computing it takes a division */
+    float slope;              /* ALiBi's, of the log-weight; 0 without */
+    float x_slope;            /* of x; for bounded formulas, of log2 of the weight */
     bool sloped;
 };
 
@@ -337,6 +362,7 @@ __device__ __forceinline__ eab_flash_weights<Formula> eab_flash_weights_of(const
     eab_flash_weights<Formula> of;
     of.scale = args.scale;
     of.unit = eab_flash_log<Formula>::unit(args.scale);
+    of.limit = eab_flash_log<Formula>::limit(args.scale);
     of.sloped = args.slopes != NULL;
     of.slope = of.sloped ? args.slopes[head] : 0;
     /* finite, because 0 times it must be 0 */

@@ -12,11 +12,12 @@
  * runs agree bit for bit. This takes 7 products a pair, where atomic additions to dq would take 5. Causal: tiles on the
  * masked side of the diagonal are skipped.
  *
- * Limit: the tensor cores (7 DIM multiply-adds a pair: 448 / 620 = 0.72 clk of an SM with mma.sync at head_dim 64) and
- * registers (255 a thread at DIM 128, so 8 warps a multiprocessor). At most two MUFU and about 20 other instructions a
- * pair and pass: 0.3 clk of issue slots. H200, with 10 head_dim FLOPs a pair (docs/design.md 5): at most 490
- * TFLOP/s x 5/7 = 350; 55% of that, 190 TFLOP/s, is expected. Context 16,384, causal, 16 heads of 64: 2.1 G pairs, 1.37
- * TFLOP so counted, 7.2 ms; MUFU twice, 1.0 ms; memory 270 MB, 56 us (docs/cuda.md). Not measured on a GPU yet.
+ * Limit: shared memory, because a warp has 16 rows: it reads each operand of the columns for 16 rows only. At head_dim
+ * 64 a pair takes 68 bytes, 128 a clock: 0.53 clk of an H100's SM. The 7 DIM multiply-adds take 448 / 1270 = 0.35 clk
+ * with mma.sync; the instructions (ea: 65 lane instructions, dpa: 54) 0.51 and 0.42. bounds.csv: at most 395 TFLOP/s of
+ * products for ea, 408 for dpa. With 10 head_dim FLOPs a pair (docs/design.md 5) that is 282 and 291; 55% of it, 160
+ * TFLOP/s, is expected. Context 16,384, causal, 16 heads of 64: 2.1 G pairs, 1.37 TFLOP so counted, 8.6 ms; MUFU twice,
+ * 1.0 ms; memory 270 MB, 56 us (docs/cuda.md). Not measured on a GPU yet.
  */
 #ifndef EAB_KERNELS_CUDA_ATTENTION_FLASH_BACKWARD_H
 #define EAB_KERNELS_CUDA_ATTENTION_FLASH_BACKWARD_H
@@ -41,7 +42,7 @@ __device__ __forceinline__ void eab_flash_differentiate(float &product, float &d
         a = Formula::weight(z) * factor;
         ds = Formula::derivative(z) * factor * (dp - mean_dp);
     } else {
-        const float z = log_scale::z(product, weights.scale);
+        const float z = log_scale::z(product, weights.scale, weights.limit);
         float log_a = log_scale::log_weight(z) - stat; /* subtracted first, because both can be huge */
         if (weights.sloped) log_a = fmaf(-weights.slope, apart, log_a);
         a = eab_fast_exp(log_a);
@@ -73,7 +74,8 @@ __device__ __forceinline__ float eab_flash_dot(const uint16_t *x, const uint16_t
  * out would then be most of the gradient. Only rows of few keys have such weights, so these compute
  * D_i = sum_j a_ij dp_ij instead. With 16 keys the error from D is at most 3e-4 of a gradient's norm (from out: 2e-3 to
  * 1e-1) over 150 random problems of context 130 and head_dim 64, less than the error from rounding the weights. In the
- * exponential class w' / w is 1 or 2 z, and a, whose score would be rounded unlike the forward pass's, could overflow. */
+ * exponential class w' / w is 1 or 2 z, and a, whose score would be rounded unlike the forward pass's, could overflow.
+ */
 template <typename Element, typename Formula>
 __global__ __launch_bounds__(128) void eab_flash_mean_dp(eab_flash_args args, float *mean_dp, int64_t rows) {
     const int64_t row = (int64_t)blockIdx.x * 4 + (int32_t)threadIdx.x / 32;
@@ -184,11 +186,10 @@ __device__ __forceinline__ void eab_flash_mask(eab_flash_span<Shape> &values, in
 
 /* Adds column tile t (x, then y) to a warp's gradients. */
 template <typename Element, typename Formula, typename Shape, bool KEYS>
-__device__ __forceinline__ void eab_flash_differentiate_tile(eab_flash_gradients<Shape, KEYS> &rows,
-                                                             const unsigned char *x_rows,
-                                                             const unsigned char *x_columns, const float *terms,
-                                                             int32_t first, const eab_flash_weights<Formula> &weights,
-                                                             const eab_flash_place &at, const eab_flash_args &args) {
+__device__ __forceinline__ void eab_flash_differentiate_tile(
+    eab_flash_gradients<Shape, KEYS> &rows, const eab_flash_held<Shape> &held_x, const eab_flash_held<Shape> &held_y,
+    const unsigned char *x_rows, const unsigned char *x_columns, const float *terms, int32_t first,
+    const eab_flash_weights<Formula> &weights, const eab_flash_place &at, const eab_flash_args &args) {
     const int SPAN = Shape::SPAN;
     const unsigned char *const y_rows = x_rows + Shape::ROW_TILE_BYTES;
     const unsigned char *const y_columns = x_columns + Shape::COLUMN_TILE_BYTES;
@@ -202,8 +203,8 @@ __device__ __forceinline__ void eab_flash_differentiate_tile(eab_flash_gradients
         const bool masked =
             column + SPAN > args.context || (args.causal && (KEYS ? last_row > column : last_column > at.row));
         eab_flash_span<Shape> a, ds;
-        eab_flash_scores<Element, Shape>(a, x_rows, at.warp_row, x_columns, span * SPAN);
-        eab_flash_scores<Element, Shape>(ds, y_rows, at.warp_row, y_columns, span * SPAN);
+        eab_flash_scores<Element, Shape>(a, held_x, x_rows, at.warp_row, x_columns, span * SPAN);
+        eab_flash_scores<Element, Shape>(ds, held_y, y_rows, at.warp_row, y_columns, span * SPAN);
         const int32_t lane_column = column + 2 * (at.lane % 4), distance = at.row + at.lane / 4 - lane_column;
         eab_flash_differentiate_span<Element, Formula, Shape, KEYS>(
             a, ds, rows, weights, terms + span * SPAN + 2 * (at.lane % 4), (float)distance);
@@ -254,18 +255,24 @@ __global__ __launch_bounds__(Shape::THREADS, Shape::BLOCKS) void eab_flash_backw
     eab_flash_begin<Formula, Shape, KEYS>(rows, at, args);
     eab_flash_load<DIM, ROWS, THREADS>(x_rows, KEYS ? args.k : args.q, at.start_row, at.first_row, args);
     eab_flash_load<DIM, ROWS, THREADS>(y_rows, KEYS ? args.v : args.dout, at.start_row, at.first_row, args);
-    for (int32_t t = begin - 1; t < end; t++) {
-        if (t >= begin) eab_flash_wait();
+    const uint16_t *const x = KEYS ? args.q : args.k, *const y = KEYS ? args.dout : args.v;
+    eab_flash_load_columns<Shape>(tiles, begin, x, y, at.start_row, args);
+    eab_cp_async_commit();
+    if (KEYS) eab_flash_load_terms<Formula, Shape>(terms, begin, at.start_row, args);
+    eab_flash_wait();
+    eab_flash_held<Shape> held_x, held_y;
+    eab_flash_hold<Shape>(held_x, x_rows, at.warp_row);
+    eab_flash_hold<Shape>(held_y, y_rows, at.warp_row);
+    for (int32_t t = begin; t < end; t++) {
         if (t + 1 < end) {
-            eab_flash_load_columns<Shape>(tiles, t + 1, KEYS ? args.q : args.k, KEYS ? args.dout : args.v, at.start_row,
-                                          args);
+            eab_flash_load_columns<Shape>(tiles, t + 1, x, y, at.start_row, args);
             eab_cp_async_commit();
             if (KEYS) eab_flash_load_terms<Formula, Shape>(terms, t + 1, at.start_row, args);
         }
-        if (t >= begin)
-            eab_flash_differentiate_tile<Element, Formula, Shape, KEYS>(
-                rows, x_rows, eab_flash_columns_of<Shape>(tiles, t), eab_flash_terms_of<Shape>(terms, t), t * COLUMNS,
-                weights, at, args);
+        eab_flash_differentiate_tile<Element, Formula, Shape, KEYS>(
+            rows, held_x, held_y, x_rows, eab_flash_columns_of<Shape>(tiles, t), eab_flash_terms_of<Shape>(terms, t),
+            t * COLUMNS, weights, at, args);
+        eab_flash_wait();
     }
     eab_flash_store_gradients<Element, Shape, KEYS>(rows, at, args);
 }
@@ -287,10 +294,10 @@ static int eab_flash_backward_both(cudaStream_t stream, const eab_flash_args &ar
 
 template <typename Element, typename Formula>
 static int eab_flash_backward_of(cudaStream_t stream, const eab_flash_args &args) {
-    typedef eab_flash_shape<32, 4, 1, 64, 32, 3> shape32;
-    typedef eab_flash_shape<64, 4, 1, 64, 32, 2> shape64;
-    typedef eab_flash_shape<128, 4, 1, 64, 32, 2> queries128;
-    typedef eab_flash_shape<128, 4, 1, 64, 16, 2>
+    typedef eab_flash_shape<32, 4, 1, 64, 32, 3, 2> shape32;
+    typedef eab_flash_shape<64, 4, 1, 64, 32, 2, 4> shape64;
+    typedef eab_flash_shape<128, 4, 1, 64, 32, 2, 8> queries128;
+    typedef eab_flash_shape<128, 4, 1, 64, 16, 2, 2>
         keys128; /* two gradients of 128 elements leave registers for 16 columns */
     if (args.head_dim <= 32) return eab_flash_backward_both<Element, Formula, shape32, shape32>(stream, args);
     if (args.head_dim <= 64) return eab_flash_backward_both<Element, Formula, shape64, shape64>(stream, args);

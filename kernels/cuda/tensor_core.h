@@ -10,7 +10,7 @@
  *
  * eab_ldmatrix_x4 reads four 8 x 8 matrices of 16-bit values: lane l passes the address of row l % 8 of matrix l / 8
  * (16 bytes, aligned to 16). r[m] receives matrix m's values at row lane / 4, columns pair, pair + 1; _trans: at rows
- * pair, pair + 1, column lane / 4. The x2 forms read two matrices and ignore the addresses of lanes 16..31.
+ * pair, pair + 1, column lane / 4.
  *
  * eab_cp_async_16 begins a copy of 16 bytes; if not valid, it writes zeros and does not read `global`. commit closes a
  * group of the calling thread's copies. wait<n> returns when all but the thread's n newest groups are complete. Other
@@ -40,31 +40,17 @@ __device__ __forceinline__ uint32_t eab_shared_address(const void *shared) {
     return static_cast<uint32_t>(__cvta_generic_to_shared(shared));
 }
 
-__device__ __forceinline__ void eab_ldmatrix_x4(uint32_t (&r)[4], const void *shared) {
+__device__ __forceinline__ void eab_ldmatrix_x4(uint32_t (&r)[4], uint32_t shared) {
     asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
                  : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
-                 : "r"(eab_shared_address(shared))
+                 : "r"(shared)
                  : "memory");
 }
 
-__device__ __forceinline__ void eab_ldmatrix_x4_trans(uint32_t (&r)[4], const void *shared) {
+__device__ __forceinline__ void eab_ldmatrix_x4_trans(uint32_t (&r)[4], uint32_t shared) {
     asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
                  : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
-                 : "r"(eab_shared_address(shared))
-                 : "memory");
-}
-
-__device__ __forceinline__ void eab_ldmatrix_x2(uint32_t (&r)[2], const void *shared) {
-    asm volatile("ldmatrix.sync.aligned.m8n8.x2.shared.b16 {%0, %1}, [%2];"
-                 : "=r"(r[0]), "=r"(r[1])
-                 : "r"(eab_shared_address(shared))
-                 : "memory");
-}
-
-__device__ __forceinline__ void eab_ldmatrix_x2_trans(uint32_t (&r)[2], const void *shared) {
-    asm volatile("ldmatrix.sync.aligned.m8n8.x2.trans.shared.b16 {%0, %1}, [%2];"
-                 : "=r"(r[0]), "=r"(r[1])
-                 : "r"(eab_shared_address(shared))
+                 : "r"(shared)
                  : "memory");
 }
 

@@ -41,7 +41,7 @@ def shared_bytes(instruction: sass.Instruction) -> int:
     parts = instruction.opcode.split(".")
     if parts[0] == "LDSM":  # the last part is the number of 8 x 8 matrices
         return 128 * int(parts[-1])
-    if parts[0] in ("LDS", "STS", "LDGSTS"):
+    if parts[0] in ("LDS", "STS", "LDGSTS") and not instruction.operands.startswith("RZ"):  # @!PT LDS RZ never runs
         bits = [int(match[1]) for part in parts if (match := re.fullmatch(r"[US]?(8|16|32|64|128)", part))]
         return 32 * (bits[0] if bits else 32) // 8
     return 128 if parts[0] == "SHFL" else 0
@@ -49,7 +49,7 @@ def shared_bytes(instruction: sass.Instruction) -> int:
 
 def products_a_tile(name: str) -> tuple[int, int]:
     """mma instructions of a warp and tile of columns, and columns of a tile per span, from a kernel's name."""
-    dim, _, tiles, columns, span, _ = map(int, re.search(r"eab_flash_shape<([\d, ]+)>", name)[1].split(","))
+    dim, _, tiles, columns, span, *_ = map(int, re.search(r"eab_flash_shape<([\d, ]+)>", name)[1].split(","))
     products = 2 if "forward" in name else 4 if name.rstrip("> ").endswith("true") else 3
     return products * 16 * tiles * columns * dim // (16 * 8 * 16), columns // span
 

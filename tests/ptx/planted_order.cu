@@ -112,7 +112,7 @@ static __global__ void race(int pick, float *y) {
         case LDMATRIX_RACE: { /* the row that a lane passes is its own; those that it gets are not */
             uint32_t r[4];
             for (unsigned j = 0; j < 8 && i < 32; j++) halves[i % 32 * 8 + j] = 1;
-            if (i < 32) eab_ldmatrix_x4(r, halves + i % 32 * 8);
+            if (i < 32) eab_ldmatrix_x4(r, eab_shared_address(halves + i % 32 * 8));
             break;
         }
         default:
