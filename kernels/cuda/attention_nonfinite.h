@@ -11,8 +11,8 @@
 #include "attention.h"
 
 /* Tensors hold elements of `dtype` (EAB_F32, ...) with the strides of args; row_stat is float, which the forward pass
- * computes right in any case. scores: mechanism and scale may be NULL where args has one member. A call that is not standalone
- * or not causal does nothing. */
+ * computes right in any case. scores: mechanism and scale may be NULL where args has one member. A call that is not
+ * standalone or not causal does nothing. */
 int eab_cuda_attention_mend(cudaStream_t stream, int32_t dtype, const eab_attention_args *args,
                             const eab_cuda_scores *scores, eab_const_tensor q, eab_const_tensor k, eab_const_tensor v,
                             eab_tensor out);
