@@ -370,6 +370,25 @@ int64_t eab_plan_find(const eab_plan *plan, const char *id) {
     return found ? (int64_t)GPOINTER_TO_SIZE(place) : -1;
 }
 
+GPtrArray *eab_plan_varying(const eab_plan *plan) {
+    GPtrArray *varying = g_ptr_array_new();
+    bool *varies = g_new0(bool, (gsize)eab_option_count);
+    for (int64_t cell = 1; cell < plan->count; cell++) { /* the outer loop: a cell is several cache lines long */
+        const eab_config *config = &plan->cells[cell].config;
+        if (eab_config_checks_alike(config, &plan->cells[cell - 1].config)) continue; /* they differ in lr and seed */
+        for (int i = 0; i < eab_option_count; i++)
+            varies[i] = varies[i] || eab_option_get(&eab_options[i], config) !=
+                                         eab_option_get(&eab_options[i], &plan->cells[0].config);
+    }
+    for (int i = 0; i < eab_option_count; i++) {
+        const char *key = eab_options[i].key;
+        if (varies[i] && strcmp(key, "lr") != 0 && strcmp(key, "seed") != 0)
+            g_ptr_array_add(varying, (gpointer)&eab_options[i]);
+    }
+    g_free(varies);
+    return varying;
+}
+
 double eab_cell_flop(const eab_config *config) {
     return eab_config_flop_per_token(config) * config->batch * config->context * (double)config->steps;
 }

@@ -43,6 +43,10 @@ void eab_plan_free(eab_plan *plan);
 /* The index of the cell with this id, or -1. */
 int64_t eab_plan_find(const eab_plan *plan, const char *id);
 
+/* The model's and the training's options that vary within the plan, except lr and seed: of const eab_option.
+ * g_ptr_array_unref */
+GPtrArray *eab_plan_varying(const eab_plan *plan);
+
 /* Work of a cell that is not stopped early, in FLOP: for "longest first" and estimates. */
 double eab_cell_flop(const eab_config *config);
 

@@ -264,7 +264,17 @@ int eab_dry_run(const eab_sweep *sweep, const eab_plan *plan) {
 
 /* ---- the list of cells ------------------------------------------------------------------------------------------- */
 
-static void add_cell(GString *text, const eab_cell *cell, int64_t order, int64_t fleet) {
+static void add_header(GString *text, const GPtrArray *varying) {
+    g_string_append(text, "order,fleet,cell,mechanism,task,level,layers,d_model,heads,context,batch,steps,lr,seed,"
+                          "flop,flop_with_evaluation");
+    for (guint i = 0; i < varying->len; i++) {
+        const eab_option *option = varying->pdata[i];
+        g_string_append_printf(text, ",%s.%s", option->section, option->key);
+    }
+    g_string_append_c(text, '\n');
+}
+
+static void add_cell(GString *text, const eab_cell *cell, int64_t order, int64_t fleet, const GPtrArray *varying) {
     const eab_config *config = &cell->config;
     char level[EAB_LEVEL_NAME_SIZE], lr[64];
     eab_csv_line line = {.text = text};
@@ -286,6 +296,11 @@ static void add_cell(GString *text, const eab_cell *cell, int64_t order, int64_t
     eab_csv_add_count(&line, config->seed);
     eab_csv_add_real(&line, eab_cell_flop(config));
     eab_csv_add_real(&line, flop_with_evaluation(config));
+    for (guint i = 0; i < varying->len; i++) {
+        char value[EAB_OPTION_TEXT_SIZE];
+        eab_option_print(varying->pdata[i], config, value, sizeof value);
+        eab_csv_add_text(&line, value);
+    }
     eab_csv_end(&line);
 }
 
@@ -294,17 +309,19 @@ int eab_list_cells(const eab_sweep *sweep, const eab_plan *plan) {
     EAB_TRY(find_todo(sweep, plan, &todo, &count));
     GArray *fleets = eab_fleets_make(NULL, plan->cells, todo, count, sweep->fleet, NULL);
     g_free(todo);
-    GString *text =
-        g_string_new("order,fleet,cell,mechanism,task,level,layers,d_model,heads,context,batch,steps,lr,seed,"
-                     "flop,flop_with_evaluation\n");
+    GPtrArray *varying = eab_plan_varying(plan);
+    GString *text = g_string_new(NULL);
+    add_header(text, varying);
     for (guint i = 0; i < fleets->len; i++) {
         const eab_fleet *fleet = &g_array_index(fleets, eab_fleet, i);
-        for (int32_t k = 0; k < fleet->members; k++) add_cell(text, &plan->cells[fleet->indices[k]], ++order, i + 1);
+        for (int32_t k = 0; k < fleet->members; k++)
+            add_cell(text, &plan->cells[fleet->indices[k]], ++order, i + 1, varying);
         fputs(text->str, stdout);
         g_string_truncate(text, 0);
     }
     fputs(text->str, stdout); /* the header, if no cell is left */
     g_string_free(text, TRUE);
+    g_ptr_array_unref(varying);
     eab_fleets_free(fleets);
     return EAB_OK;
 }

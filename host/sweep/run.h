@@ -56,7 +56,7 @@ int eab_dry_run(const eab_sweep *sweep, const eab_plan *plan);
 
 /* --dry-run --list: prints the cells that are not done as CSV, in the order of training: order (from 1), fleet, cell,
  * mechanism, task, level, layers, d_model, heads, context, batch, steps, lr, seed, flop (without an early stop),
- * flop_with_evaluation. */
+ * flop_with_evaluation, and a column SECTION.KEY for each option of eab_plan_varying. */
 int eab_list_cells(const eab_sweep *sweep, const eab_plan *plan);
 
 #endif

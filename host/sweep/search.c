@@ -43,27 +43,6 @@ struct eab_search {
 
 /* ---- groups -------------------------------------------------------------------------------------------------- */
 
-static bool is_searched_over(const eab_option *option) {
-    return strcmp(option->key, "lr") == 0 || strcmp(option->key, "seed") == 0;
-}
-
-/* The options that vary within the plan, except those that are searched over: pointers to eab_option. */
-static GPtrArray *find_varying(const eab_plan *plan) {
-    GPtrArray *varying = g_ptr_array_new();
-    bool *varies = g_new0(bool, (gsize)eab_option_count);
-    for (int64_t cell = 1; cell < plan->count; cell++) { /* the outer loop: a cell is several cache lines long */
-        const eab_config *config = &plan->cells[cell].config;
-        if (eab_config_checks_alike(config, &plan->cells[cell - 1].config)) continue;
-        for (int i = 0; i < eab_option_count; i++)
-            varies[i] = varies[i] || eab_option_get(&eab_options[i], config) !=
-                                         eab_option_get(&eab_options[i], &plan->cells[0].config);
-    }
-    for (int i = 0; i < eab_option_count; i++)
-        if (varies[i] && !is_searched_over(&eab_options[i])) g_ptr_array_add(varying, (gpointer)&eab_options[i]);
-    g_free(varies);
-    return varying;
-}
-
 /* What distinguishes the cell's group from others, for a reader: mechanism, family and each option that varies.
  * g_free. */
 static char *group_name(const eab_config *config, const GPtrArray *varying) {
@@ -124,8 +103,8 @@ static guint find_group(eab_search *search, const eab_config *config, const GPtr
     return GPOINTER_TO_UINT(number);
 }
 
-/* An entry of a cell; `last`: the entry of the cell before. Most cells differ from that in lr and seed only, which decide
- * neither group nor level. */
+/* An entry of a cell; `last`: the entry of the cell before. Most cells differ from that in lr and seed only, which
+ * decide neither group nor level. */
 static entry make_entry(eab_search *search, int64_t cell, const entry *last, const GPtrArray *varying,
                         GHashTable *numbers) {
     const eab_config *config = &search->plan->cells[cell].config;
@@ -146,7 +125,7 @@ static entry make_entry(eab_search *search, int64_t cell, const entry *last, con
 }
 
 static void fill_entries(eab_search *search) {
-    GPtrArray *varying = find_varying(search->plan);
+    GPtrArray *varying = eab_plan_varying(search->plan);
     GHashTable *numbers = g_hash_table_new_full(g_bytes_hash, g_bytes_equal, (GDestroyNotify)g_bytes_unref, NULL);
     for (int64_t i = 0; i < search->plan->count; i++) {
         const entry *last = i ? &search->entries[i - 1] : NULL;

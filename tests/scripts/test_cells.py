@@ -34,6 +34,14 @@ def test_trains_these_cells_and_later_the_others(spec: Path, tmp_path: Path, und
     expect_same_tables(run, undisturbed)
 
 
+def test_the_list_has_the_options_that_vary(spec: Path):
+    done = sweep(spec, "--dry-run", "--list", "--set", "model.position=alibi,none", "--set", "train.lr=1e-2,2e-2")
+    listed = list(csv.DictReader(done.stdout.splitlines()))
+    assert list(listed[0])[-2:] == ["model.position", "train.mechanism"]
+    assert {row["model.position"] for row in listed} == {"alibi", "none"}
+    assert all(row["train.mechanism"] == row["mechanism"] for row in listed)
+
+
 @pytest.mark.parametrize(("text", "parts"), [
     ("", ("lists no cell", "one id a line")),
     ("\n \n", ("lists no cell",)),

@@ -34,6 +34,7 @@ NOT_RUN = {  # the start of a command that is not run here, and the reason or th
     "id=$(sbatch": "test_slurm.py",
     "scripts/peers/run.sh": "stage peers",
     "pip install": "stage peers",
+    "scripts/explore": "test_explore.py",
     "for part in": "1,230 cells; the ladders are read in test_task_pictures.py",
 }
 FEW_STEPS = ("--set", "train.steps=4", "--set", "train.eval_every=2", "--set", "train.eval_tokens=64")

@@ -1,0 +1,166 @@
+"""The settings that scripts/explore chooses from: those of a spec's cells, with their coordinates and results."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+
+from .tables import DataError
+
+INSTRUMENT = "steps"   # settings that differ only here are one setting, measured cheaply (few steps) or in full
+COLUMNS = ("layers", "d_model", "heads", "context", "batch", INSTRUMENT)
+WIDE = 4               # numbers whose largest is at least so many times the smallest are compared by their logarithm
+NUMBER = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
+
+
+Results = dict[str, tuple[float, float]]  # of a cell's id: validation accuracy, token accuracy
+
+
+@dataclass
+class Setting:
+    """What two mechanisms have in common: level, model and training, but neither rate nor seed."""
+
+    options: dict[str, str]
+    place: int
+    rival: int = -1           # place of the setting that is the same with the most steps; its own place if it is that
+    point: np.ndarray = field(default_factory=lambda: np.zeros(0))
+    cells: dict[str, dict[float, dict[int, str]]] = field(default_factory=dict)  # mechanism, rate, seed: the cell's id
+    flop: float = 0.0         # of one cell of each compared mechanism, on average
+    name: str = ""            # the options that vary within the space, for a reader
+
+    def ids(self, mechanism: str, rates: Iterable[float], seeds: Sequence[int]) -> list[str]:
+        return [self.cells[mechanism][rate][seed] for rate in rates for seed in seeds]
+
+    def rates(self, mechanism: str) -> list[float]:
+        return sorted(self.cells[mechanism])
+
+
+@dataclass
+class Space:
+    settings: list[Setting]
+    mechanisms: tuple[str, ...]
+    seeds: list[int]
+    names: list[str]          # of the coordinates
+
+    @property
+    def points(self) -> np.ndarray:
+        return np.array([setting.point for setting in self.settings])
+
+    def full(self) -> list[Setting]:
+        """The settings with the most steps, which count in results."""
+        return [setting for setting in self.settings if setting.rival == setting.place]
+
+
+def _options(row: dict[str, str], extra: Sequence[str]) -> dict[str, str]:
+    """The row's options: of the level (basis=8 delay=4), of the model and of the training."""
+    options = {"task": row["task"], "level": row["level"]}
+    options |= {name: row[name] for name in COLUMNS}
+    return options | {name: row[name] for name in extra}
+
+
+def _coordinates(column: Sequence[str]) -> list[tuple[str, np.ndarray]]:
+    """One coordinate in 0..1 of a column of numbers, one for each word of a column of words; none of a constant."""
+    words = sorted(set(column))
+    if len(words) == 1:
+        return []
+    if not all(NUMBER.fullmatch(word) for word in words):
+        return [(f"={word}", np.array([float(value == word) for value in column])) for word in words]
+    values = np.array([float(word) for word in column])
+    if values.min() > 0 and values.max() >= WIDE * values.min():
+        values = np.log(values)
+    return [("", (values - values.min()) / (values.max() - values.min()))]
+
+
+def _level_columns(settings: Sequence[Setting]) -> dict[str, list[str]]:
+    """The options in the levels' names as columns; an option that a level does not have is 0 there."""
+    pairs = [dict(word.split("=", 1) for word in re.findall(r"[\w.]+=\S+", setting.options["level"]))
+             for setting in settings]
+    return {name: [pair.get(name, "0") for pair in pairs] for name in sorted(set().union(*pairs))}
+
+
+def _locate(settings: list[Setting]) -> list[str]:
+    columns = {"task": [setting.options["task"] for setting in settings], **_level_columns(settings)}
+    for name in settings[0].options:
+        if name not in ("task", "level"):
+            columns[name] = [setting.options[name] for setting in settings]
+    located = [(name + ending, values) for name, column in columns.items() for ending, values in _coordinates(column)]
+    for place, setting in enumerate(settings):
+        setting.point = np.array([values[place] for _, values in located])
+    return [name for name, _ in located]
+
+
+def _find_rivals(settings: list[Setting]) -> None:
+    """Sets each setting's full version: the same options with the most steps."""
+    groups: dict[tuple, list[Setting]] = {}
+    for setting in settings:
+        key = tuple(value for name, value in setting.options.items() if name != INSTRUMENT)
+        groups.setdefault(key, []).append(setting)
+    for group in groups.values():
+        full = max(group, key=lambda setting: float(setting.options[INSTRUMENT]))
+        for setting in group:
+            setting.rival = full.place
+
+
+def make_space(listed: pd.DataFrame, mechanisms: Sequence[str]) -> Space:
+    """The settings in the list of `eabench sweep --dry-run --list`, in its order of the cells' ids."""
+    extra = [name for name in listed.columns if "." in name and name.split(".")[1] not in (*COLUMNS, "mechanism")]
+    found: dict[tuple, Setting] = {}
+    for row in listed.sort_values("cell").to_dict("records"):
+        if row["mechanism"] not in mechanisms:
+            continue
+        options = _options(row, extra)
+        setting = found.setdefault(tuple(options.values()), Setting(options, 0))
+        rates = setting.cells.setdefault(row["mechanism"], {})
+        rates.setdefault(float(row["lr"]), {})[int(row["seed"])] = row["cell"]
+        setting.flop += float(row["flop"])
+    settings = [found[key] for key in sorted(found)]
+    if not settings:
+        raise DataError(f"the spec has no cell of {' or '.join(mechanisms)}; allowed: mechanisms of the spec")
+    seeds = sorted({seed for setting in settings for rates in setting.cells.values()
+                    for cells in rates.values() for seed in cells})
+    varying = [name for name in settings[0].options if len({setting.options[name] for setting in settings}) > 1]
+    for place, setting in enumerate(settings):
+        setting.place = place
+        setting.name = " ".join(value if name in ("task", "level") else f"{name}={value}"
+                                for name, value in setting.options.items() if name in varying)
+        for mechanism in mechanisms:
+            if any(sorted(cells) != seeds for cells in setting.cells.get(mechanism, {0.0: {}}).values()):
+                raise DataError(f"{setting.name}: {mechanism} lacks seeds that others have; allowed: a spec in which "
+                                "each compared mechanism has every setting and seed")
+        setting.flop /= sum(len(cells) for rates in setting.cells.values() for cells in rates.values())
+    _find_rivals(settings)
+    return Space(settings, tuple(mechanisms), seeds, _locate(settings))
+
+
+@dataclass
+class Measured:
+    """A setting's accuracies by mechanism, each at its best rate, one for each seed."""
+
+    rate: dict[str, float]
+    accuracy: dict[str, np.ndarray]
+
+    def margins(self, first: str, second: str) -> np.ndarray:
+        return self.accuracy[first] - self.accuracy[second]
+
+
+def measure(setting: Setting, results: Results, mechanisms: Sequence[str], seeds: Sequence[int],
+            rates: dict[str, float] | None = None) -> Measured | None:
+    """None until every cell has a result. The best rate is that of the highest mean validation accuracy, of equals the
+    lowest; `rates` fixes it instead."""
+    chosen, accuracy = {}, {}
+    for mechanism in mechanisms:
+        best = -math.inf
+        for rate in [rates[mechanism]] if rates else setting.rates(mechanism):
+            rows = [results.get(cell) for cell in setting.ids(mechanism, [rate], seeds)]
+            if None in rows:
+                return None
+            validation = sum(row[0] for row in rows) / len(rows)
+            if validation > best:
+                best = validation
+                chosen[mechanism], accuracy[mechanism] = rate, np.array([row[1] for row in rows])
+    return Measured(chosen, accuracy)

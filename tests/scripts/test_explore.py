@@ -1,0 +1,264 @@
+"""scripts/explore: the search against known functions, its verdicts, and runs that are stopped and resumed."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from sweeps import EABENCH, ROOT, needs_eabench, rows
+
+sys.path.insert(0, str(ROOT / "scripts"))
+from analysis.explore import Exploration  # noqa: E402
+from analysis.explore_space import Results, Space, make_space  # noqa: E402
+from analysis.tables import DataError  # noqa: E402
+
+Margin = Callable[[float, float], float]
+
+
+@functools.cache
+def listing(side: int) -> pd.DataFrame:
+    axes = itertools.product(range(side), range(side), (100, 1000), ("ea", "dpa"), (0.01, 0.02), range(1, 13))
+    return pd.DataFrame([{
+        "cell": f"{number:016x}", "mechanism": name, "task": "recurrence", "level": f"basis={x + 1}", "layers": "1",
+        "d_model": str(8 + y), "heads": "2", "context": "8", "batch": "4", "steps": str(steps), "lr": str(lr),
+        "seed": str(seed), "flop": str(1e6 * steps)} for number, (x, y, steps, name, lr, seed) in enumerate(axes)])
+
+
+@functools.cache
+def space(side: int) -> Space:
+    return make_space(listing(side), ("ea", "dpa"))
+
+
+class Simulated:
+    """A lab of side x side settings, each with few and with all steps: accuracies of a known margin, with noise."""
+
+    def __init__(self, margin: Margin, noise: float = 0.01, seed: int = 1, side: int = 10) -> None:
+        self.side, self.trained, self.proposals = side, {}, []
+        lines = listing(side)
+        x, y = lines["level"].str[6:].astype(int) - 1, lines["d_model"].astype(int) - 8
+        sizes = {place: margin(place[0] / (side - 1), place[1] / (side - 1)) for place in set(zip(x, y))}
+        size = np.array([sizes[place] for place in zip(x, y)]) * np.where(lines["steps"] == "1000", 1, 0.5)
+        best = lines["lr"].astype(float) == np.where((x + y) % 2, 0.01, 0.02)
+        accuracy = 0.5 + np.where(lines["mechanism"] == "ea", size, 0) - np.where(best, 0, 0.1)
+        drawn = np.random.default_rng(seed).normal(0, noise, (2, len(lines)))
+        self.table = dict(zip(lines["cell"], zip(accuracy + drawn[0], accuracy + drawn[1])))
+
+    def listed(self) -> pd.DataFrame:
+        return listing(self.side)
+
+    def train(self, cells, limit_s: float) -> bool:  # noqa: ARG002
+        self.proposals.append(sorted(cells))
+        self.trained.update((cell, self.table[cell]) for cell in cells)
+        return True
+
+    def results(self) -> Results:
+        return self.trained
+
+
+def begin(lab: Simulated, seed: int = 1, fit: bool = True, **options) -> Exploration:
+    return Exploration(space(lab.side), lab, seed=seed, fit=fit, **options)
+
+
+def step(exploration: Exploration) -> int:
+    exploration.read()
+    setting = exploration.next()
+    exploration.lab.train(exploration.search_cells(setting), 1e9)
+    exploration.read()
+    return setting.place
+
+
+def hill(x: float, y: float) -> float:
+    return 0.2 * float(np.exp(-((x - 0.75) ** 2 + (y - 0.3) ** 2) / 0.05))
+
+
+def cost_to_find(exploration: Exploration, choose: Callable[[Exploration], int], limit: int = 60) -> float:
+    """The FLOP spent until a setting within a tenth of the best margin is measured with all steps."""
+    spent = 0.0
+    for _ in range(limit):
+        setting = exploration.space.settings[choose(exploration)]
+        spent += setting.flop
+        full = setting.rival == setting.place
+        x, y = (int(setting.options["level"][6:]) - 1) / 9, (int(setting.options["d_model"]) - 8) / 9
+        if full and hill(x, y) > 0.9 * hill(7 / 9, 3 / 9):
+            return spent
+    return spent * 2
+
+
+def test_finds_a_maximum_sooner_than_chance():
+    searched, drawn = [], []
+    for seed in range(6):
+        searched.append(cost_to_find(begin(Simulated(hill, seed=seed), seed), step))
+        exploration = begin(Simulated(hill, seed=seed), seed)
+        order = iter(np.random.default_rng(seed).permutation([s.place for s in exploration.space.full()]))
+        drawn.append(cost_to_find(exploration, lambda _, order=order: int(next(order))))
+    assert np.mean(searched) < np.mean(drawn) / 2, (searched, drawn)
+
+
+def explore(lab: Simulated, proposals: int, seed: int, fit: bool, **options):
+    exploration = begin(lab, seed, fit, **options)
+    for _ in range(proposals):
+        step(exploration)
+    finalists = exploration.finalists()
+    for setting in finalists:
+        lab.train(exploration.confirmation_cells(setting), 1e9)
+    return exploration.verdicts(finalists)
+
+
+def test_a_planted_margin_is_found_and_confirmed():
+    found = [any(verdict.confirmed and verdict.mean > 0.1
+                 for verdict in explore(Simulated(hill, 0.02, seed=seed), 32, seed, True)) for seed in range(4)]
+    assert sum(found) >= 3
+
+
+def test_no_margin_is_confirmed_where_none_is():
+    confirmed = 0
+    for seed in range(200):
+        lab = Simulated(lambda x, y: 0.0, 0.03, seed=seed, side=3)
+        verdicts = explore(lab, 14, seed, False)
+        confirmed += any(verdict.confirmed for verdict in verdicts)
+    assert confirmed <= 10  # 5 % of 200
+
+
+def test_a_margin_of_the_other_mechanism_counts_only_with_both_sides():
+    lab = Simulated(lambda x, y: -hill(x, y), side=4)
+    assert not any(verdict.confirmed for verdict in explore(lab, 20, 1, False))
+    lab = Simulated(lambda x, y: -hill(x, y), side=4)
+    assert any(verdict.confirmed and verdict.mean < 0 for verdict in explore(lab, 20, 1, False, both_sides=True))
+
+
+def test_confirmations_use_seeds_and_rates_that_the_search_left():
+    lab = Simulated(hill, side=4)
+    exploration = begin(lab, fit=False)
+    for _ in range(20):
+        step(exploration)
+    searched = set(lab.trained)
+    setting = exploration.finalists()[0]
+    cells = exploration.confirmation_cells(setting)
+    assert len(cells) == 2 * 10 and not searched & set(cells)
+    chosen = listing(4).set_index("cell").loc[cells]
+    for name in ("ea", "dpa"):
+        assert set(chosen[chosen["mechanism"] == name]["lr"].astype(float)) == {
+            exploration.measured[setting.place].rate[name]}
+
+
+@pytest.mark.parametrize("killed_at", [1, 5, 8])
+def test_a_resumed_search_makes_the_same_proposals(killed_at: int):
+    whole, parts = Simulated(hill, side=4), Simulated(hill, side=4)
+    exploration = begin(whole)
+    for _ in range(12):
+        step(exploration)
+    exploration = begin(parts)
+    for _ in range(killed_at):
+        step(exploration)
+    cells = exploration.search_cells(exploration.next())
+    for cell in cells[:3]:  # killed in the middle of a proposal
+        parts.trained[cell] = parts.table[cell]
+    exploration = begin(parts)
+    for _ in range(12 - killed_at):
+        step(exploration)
+    assert parts.proposals == whole.proposals
+
+
+def test_each_mechanism_has_its_own_best_rate():
+    lab = Simulated(lambda x, y: 0.0, 0.0, side=2)
+    exploration = begin(lab, fit=False)
+    for _ in range(8):
+        step(exploration)
+    assert len(exploration.measured) == 8 and exploration.next() is None
+    assert all(abs(exploration.margin(place)) < 1e-12 for place in exploration.measured)
+
+
+def test_a_space_needs_every_mechanism_and_seed():
+    with pytest.raises(DataError, match="no cell of sigmoid or linear"):
+        make_space(listing(2), ("sigmoid", "linear"))
+    with pytest.raises(DataError, match="dpa lacks seeds"):
+        lines = listing(2)
+        make_space(lines.drop(index=lines[lines["mechanism"] == "dpa"].index[0]), ("ea", "dpa"))
+
+
+SPEC = """[task recurrence]
+basis = 4, 8
+[model]
+d_model = 8, 12
+heads = 2
+context = 10
+[train]
+mechanism = dpa, ea
+lr = 1e-2
+steps = 20, 40
+batch = 4
+eval_every = 20
+eval_tokens = 100
+seed = 1:12
+"""
+
+
+def command(spec: Path, *options) -> list[str]:
+    return [str(ROOT / "scripts/explore"), str(spec), "--backend", "cpu", *map(str, options)]
+
+
+def run(spec: Path, *options) -> subprocess.CompletedProcess:
+    return subprocess.run(command(spec, *options), check=False, capture_output=True, text=True, timeout=300,
+                          env={**os.environ, "EABENCH": EABENCH})
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Path:
+    path = tmp_path / "small.ini"
+    path.write_text(SPEC)
+    return path
+
+
+@needs_eabench
+def test_a_run_is_explored_stopped_and_resumed(small: Path, tmp_path: Path):
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    done = run(small, "--out", whole, "--proposals", "6", "--pareto")
+    assert done.returncode == 0, done.stderr
+    assert "8 settings of 3 coordinates, 4 of them with all steps" in done.stdout
+    table = rows(whole / "explore.csv")
+    assert [row["phase"] for row in table].count("search") == 6
+    assert {row["seeds"] for row in table if row["phase"] == "confirmation"} <= {"10"}
+    with subprocess.Popen(command(small, "--out", parts, "--proposals", "6"), stdout=subprocess.PIPE,
+                          stderr=subprocess.PIPE, text=True, start_new_session=True,
+                          env={**os.environ, "EABENCH": EABENCH}) as process:
+        while not (parts / "accuracy.csv").exists():
+            time.sleep(0.01)
+        os.killpg(process.pid, signal.SIGINT)
+        _, errors = process.communicate(timeout=120)
+    assert process.returncode == 130 and errors.splitlines()[-1] == "explore: stopped; the same command goes on"
+    again = run(small, "--out", parts, "--proposals", "6")
+    assert again.returncode == 0, again.stderr
+    assert (parts / "accuracy.csv").read_bytes() == (whole / "accuracy.csv").read_bytes()
+    kept = [{name: value for name, value in row.items() if name != "order"} for row in rows(parts / "explore.csv")]
+    assert sorted(map(str, kept)) == sorted(map(str, table))
+
+
+@needs_eabench
+@pytest.mark.parametrize(("options", "parts"), [
+    (["--compare", "ea"], ("--compare ea", "two mechanisms")),
+    (["--compare", "ea,ea-scaled"], ("ea-scaled lacks seeds",)),
+    (["--set", "train.seed=1:5"], ("5 seeds", "at least 12")),
+    (["--set", "train.seed=1:5", "--set", "x.y=1"], ("x.y",)),
+    (["--search-seeds", "0"], ("at least 1",)),
+    (["--set", "task.basis=4", "--set", "model.d_model=8", "--set", "train.steps=20"], ("one setting",)),
+])
+def test_bad_input_is_one_line(small: Path, tmp_path: Path, options: list[str], parts: tuple[str, ...]):
+    done = run(small, "--out", tmp_path / "run", *options)
+    assert done.returncode == 2 and len(done.stderr.splitlines()) == 1, done
+    assert all(part in done.stderr for part in parts), done.stderr
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_program_that_is_not_built(small: Path, tmp_path: Path):
+    done = run(small, "--out", tmp_path / "run", "--eabench", tmp_path / "none")
+    assert done.returncode == 2 and "--eabench names the program" in done.stderr, done
