@@ -13,6 +13,7 @@ int eab_command_check(int argc, char **argv);
 int eab_command_devices(int argc, char **argv);
 int eab_command_tasks(int argc, char **argv);
 int eab_command_trace(int argc, char **argv);
+int eab_command_sample(int argc, char **argv);
 
 /* Prints "eabench COMMAND: eab_last_error()" and returns the exit code for `status` (an eab_status). */
 int eab_command_error(const char *command, int status);

@@ -27,6 +27,7 @@ static const command_entry commands[] = {
     {"devices", eab_command_devices, "", "backends, their devices and measured peaks"},
     {"tasks", eab_command_tasks, "[NAME [OPTION]...]", "the task families and example sequences"},
     {"trace", eab_command_trace, "SPEC.ini [OPTION]...", "a cell's first steps, tensor by tensor, for other programs"},
+    {"sample", eab_command_sample, "MODEL [OPTION]...", "continue a prompt with a model of --save-models"},
 };
 enum { COMMAND_COUNT = sizeof commands / sizeof *commands };
 

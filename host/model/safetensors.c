@@ -17,6 +17,7 @@ static void append_alphabet(GString *json, const eab_level *level) {
     GString *alphabet = g_string_new(NULL);
     for (int32_t i = 0; i < tokens->vocab; i++)
         g_string_append_printf(alphabet, "%s%x", i ? " " : "", tokens->symbols[i]);
+    eab_json_text(json, "unit", level->option[EAB_TEXT_UNIT] == EAB_TEXT_BYTES ? "byte" : "char");
     eab_json_text(json, "alphabet", alphabet->str);
     g_string_free(alphabet, TRUE);
 }
@@ -95,6 +96,18 @@ static eab_safetensor describe(const eab_parameter *parameter, int32_t vocab, co
     const bool is_vector = parameter->kind == EAB_PARAMETER_GAIN || parameter->kind == EAB_PARAMETER_BIAS;
     if (is_vector) return (eab_safetensor){parameter->name, dtype, 1, {columns}, NULL};
     return (eab_safetensor){parameter->name, dtype, 2, {rows, columns}, NULL};
+}
+
+GString *eab_safetensors_list(const eab_config *config, const eab_parameters *parameters, const char *dtype,
+                              int64_t *bytes) {
+    GString *json = g_string_new("}"); /* of the metadata: a comma follows */
+    *bytes = 0;
+    for (int32_t i = 0; i < parameters->length; i++) {
+        const eab_safetensor tensor = describe(&parameters->list[i], eab_config_vocab(config), dtype);
+        append_tensor(json, &tensor, bytes);
+    }
+    eab_json_end(json, '}');
+    return g_string_erase(json, 0, 1);
 }
 
 /* Replaces the values [parameter->rows][parameter->columns] by the tensor's words, in place: a word is never larger

@@ -3,6 +3,9 @@
 #ifndef EAB_MODEL_SAFETENSORS_H
 #define EAB_MODEL_SAFETENSORS_H
 
+#include <glib.h>
+#include <stdio.h>
+
 #include "parameters.h"
 
 /* A tensor of 4-byte or, for F64, 8-byte elements. */
@@ -21,5 +24,25 @@ int eab_safetensors_write(const char *path, const eab_config *config, const eab_
  * for one tensor at a time. EAB_IO, EAB_NO_MEMORY or the device's error. */
 int eab_safetensors_write_model(const char *path, const eab_config *config, const eab_parameters *parameters,
                                 const char *dtype, eab_device *device, const void *from);
+
+/* The header's entries of a model's tensors, up to the closing bracket: `,"name":{...},...}`; *bytes: the tensors'. */
+GString *eab_safetensors_list(const eab_config *config, const eab_parameters *parameters, const char *dtype,
+                              int64_t *bytes);
+
+/* A saved model that is being read. */
+typedef struct {
+    FILE *file;
+    eab_config config; /* its options, with batch 1; the task is a text of its vocabulary: `text` */
+    eab_text text;     /* alphabet, or numbers as symbols where the model has no alphabet */
+    bool has_alphabet;
+} eab_saved_model;
+
+/* Opens a file that --save-models wrote and reads its options. EAB_BAD_INPUT with one line for any other file;
+ * EAB_NO_MEMORY. */
+int eab_saved_model_open(const char *path, eab_saved_model *saved);
+
+/* Writes its weights to `to` on the device, laid out as `parameters` of its config. */
+int eab_saved_model_read(eab_saved_model *saved, const eab_parameters *parameters, eab_device *device, void *to);
+void eab_saved_model_close(eab_saved_model *saved);
 
 #endif

@@ -163,8 +163,8 @@ static int64_t full_rows(const table_reader *reader, int64_t index) {
 
 /* A cell's other rows are on the disk before its commit, so a crash of the program loses none of them. A crash of the
  * machine may cut off a table's end. These cells are trained again: the last cell of the table if some of its rows are
- * missing; results without their row in throughput.csv or text.csv; and, where a torn line shows that something was lost, all cells
- * that were committed after the last one that has rows. */
+ * missing; results without their row in throughput.csv or text.csv; and, where a torn line shows that something was
+ * lost, all cells that were committed after the last one that has rows. */
 static void find_lost(const table_reader *reader) {
     const eab_run_folder *folder = reader->folder;
     const GArray *rows = folder->rows[reader->table];

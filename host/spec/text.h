@@ -13,7 +13,8 @@ enum { EAB_TEXT_MAX_BYTES = 1 << 28 };
 int eab_text_parse(const char *list, const char *where, GPtrArray *texts);
 
 /* Reads the file, unless it was read before: a regular file of 1..EAB_TEXT_MAX_BYTES bytes, which has the digest that
- * was given. Whether it has tokens in a unit is for the family's check. EAB_BAD_INPUT with "WHERE: ..."; EAB_NO_MEMORY. */
+ * was given. Whether it has tokens in a unit is for the family's check. EAB_BAD_INPUT with "WHERE: ...";
+ * EAB_NO_MEMORY. */
 int eab_text_load(eab_text *text, const char *where);
 
 /* "PATH sha256:DIGEST" with the absolute path; g_free. */

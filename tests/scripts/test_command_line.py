@@ -237,8 +237,8 @@ def test_help_lists_every_option_in_order(tmp_path: Path) -> None:
         "test_distance_min test_distance_max pairs keys values modulus operation test_percent bits marked answer "
         "symbols items blanks symbols triggers file unit valid_percent test_percent parts cue layers d_model heads "
         "mlp_ratio context position alibi_span norm activation bias embedding init_scale embedding_scale qk_init "
-        "qk_norm mechanism scale optimizer lr beta1 beta2 momentum weight_decay clip steps batch warmup schedule lr_final seed eval_every eval_tokens "
-        "stop_when_solved heldout precision"
+        "qk_norm mechanism scale optimizer lr beta1 beta2 momentum weight_decay clip steps batch warmup schedule "
+        "lr_final seed eval_every eval_tokens stop_when_solved heldout precision"
     ).split()
     assert dict((key, value) for _, key, value in rows)["beta2"] == "0.98"
 
