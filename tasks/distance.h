@@ -16,7 +16,12 @@
  *
  * Only pasted tokens are scored, and not those at the first 2 * (items - 1) positions (18 in the paper). Neither is one
  * whose original lies before the window; of S, where any of the `items` tokens does. So a scored token is determined,
- * given that it is data. A window without a scored token is drawn again; after 15 of these, a sequence begins with
+ * given that it is data.
+ *
+ * With test distances, a trained model is also evaluated at each of test_distance_min..test_distance_max alone: at the
+ * level whose pairs all have that distance.
+ *
+ * A window without a scored token is drawn again; after 15 of these, a sequence begins with
  * `items` even tokens and a pair, has no other R tasks than those in pairs, and its tasks have items - 1 tokens. */
 #ifndef EAB_TASKS_DISTANCE_H
 #define EAB_TASKS_DISTANCE_H
@@ -29,6 +34,8 @@ enum {
     EAB_DISTANCE_ITEMS,
     EAB_DISTANCE_MIN,
     EAB_DISTANCE_MAX,
+    EAB_DISTANCE_TEST_MIN,
+    EAB_DISTANCE_TEST_MAX
 };
 enum { EAB_DISTANCE_C, EAB_DISTANCE_S, EAB_DISTANCE_CS };             /* ops */
 enum { EAB_DISTANCE_MAX_ITEMS = 32, EAB_DISTANCE_MAX_ATTEMPTS = 16 }; /* the last one has a pair in any case */
@@ -146,15 +153,34 @@ static double distance_chance_accuracy(const eab_level *level) { return 1.0 / le
 
 static bool distance_check(const eab_level *level, int32_t context, char *message, size_t size) {
     const int32_t least = level->option[EAB_DISTANCE_MIN], most = level->option[EAB_DISTANCE_MAX];
+    const int32_t test_least = level->option[EAB_DISTANCE_TEST_MIN], test_most = level->option[EAB_DISTANCE_TEST_MAX];
     const int32_t items = level->option[EAB_DISTANCE_ITEMS];
     if (least > most) {
         snprintf(message, size, "distance_min = %d, distance_max = %d; allowed: distance_min at most distance_max",
                  least, most);
         return false;
     }
-    const int64_t scored = 2 * (int64_t)items - 1, pair = items + (int64_t)most + 3;
+    if (test_least > test_most || test_most - test_least >= EAB_MAX_EVALUATED) {
+        snprintf(message, size,
+                 "test_distance_min = %d, test_distance_max = %d; allowed: test_distance_min at most "
+                 "test_distance_max, and at most %d distances",
+                 test_least, test_most, EAB_MAX_EVALUATED);
+        return false;
+    }
+    const int64_t longest = most > test_most ? most : test_most;
+    const int64_t scored = 2 * (int64_t)items - 1, pair = items + longest + 3;
     return eab_check_length(pair > scored ? pair : scored, context,
                             "the items, a pair at the longest distance and a scored token", message, size);
+}
+
+static int32_t distance_evaluated(const eab_level *level, int32_t index, eab_level *evaluated) {
+    const int32_t least = level->option[EAB_DISTANCE_TEST_MIN], most = level->option[EAB_DISTANCE_TEST_MAX];
+    if (evaluated) {
+        *evaluated = *level;
+        evaluated->option[EAB_DISTANCE_MIN] = evaluated->option[EAB_DISTANCE_MAX] = least + index;
+        evaluated->option[EAB_DISTANCE_TEST_MIN] = evaluated->option[EAB_DISTANCE_TEST_MAX] = 0;
+    }
+    return most ? most - least + 1 : 0;
 }
 
 static void distance_token_name(const eab_level *level, int32_t token, char *name, size_t size) {
@@ -192,13 +218,17 @@ static const eab_task distance_task = {
                 {"symbols", 8, 2, 1024, true, "how many symbols there are", NULL},
                 {"items", 4, 2, EAB_DISTANCE_MAX_ITEMS, true, "symbols before a pair that are copied", NULL},
                 {"distance_min", 0, 0, 65535, true, "fewest tokens between the controls of a pair", NULL},
-                {"distance_max", 4, 0, 65535, true, "most tokens between the controls of a pair", NULL}},
-    .option_count = 5,
+                {"distance_max", 4, 0, 65535, true, "most tokens between the controls of a pair", NULL},
+                {"test_distance_min", 0, 0, 65535, false, "a trained model is evaluated at each distance from this",
+                 NULL},
+                {"test_distance_max", 0, 0, 65535, false, "to this, a row for each; 0: only as trained", NULL}},
+    .option_count = 7,
     .vocab = distance_vocab,
     .complexity_bits = distance_complexity_bits,
     .chance_accuracy = distance_chance_accuracy,
     .check = distance_check,
     .determining = distance_determining,
+    .evaluated = distance_evaluated,
     .token_name = distance_token_name,
 };
 #endif

@@ -4,7 +4,7 @@
 
 #include "philox.h"
 
-enum { EAB_TASK_MAX_OPTIONS = 8 };
+enum { EAB_TASK_MAX_OPTIONS = 8, EAB_MAX_EVALUATED = 127 };
 
 struct eab_text;
 

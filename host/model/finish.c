@@ -1,6 +1,7 @@
 #include "finish.h"
 
 #include <glib.h>
+#include <math.h>
 #include <stdio.h>
 
 #include "geometry.h"
@@ -88,11 +89,61 @@ static int finish_member(eab_fleet_state *fleet, int32_t member, eab_leaving lea
     return leaving == EAB_DONE ? finish_done(fleet, member, held_out, result) : EAB_OK;
 }
 
+/* Evaluates one of the first `count` members' other levels: the one of this index, where a member has it. The fleet's
+ * own levels are to be put back. */
+static int evaluate_level(eab_fleet_state *fleet, int32_t count, int32_t index, eab_level *levels, uint8_t *held_out,
+                          eab_parts *parts) {
+    eab_generate_args *generate = &fleet->tokens.generate;
+    for (int32_t member = 0; member < count; member++) {
+        const eab_config *config = &fleet->configs[fleet->cell[member]];
+        const bool has = index < eab_config_evaluated_count(config);
+        levels[member] = has ? eab_config_evaluated(config, index) : config->level;
+        held_out[member] = eab_config_holds_out(config, &levels[member]);
+        parts[member] = (eab_parts){member, has, -1};
+    }
+    generate->levels = levels;
+    generate->held_out = held_out;
+    generate->parts = parts;
+    EAB_TRY(eab_evaluate(&fleet->model, &fleet->tokens, EAB_STREAM_HELD_OUT, false, fleet->options->stop,
+                         fleet->evaluations));
+    for (int32_t member = 0; member < count; member++) {
+        eab_cell_result *result = &fleet->results[fleet->cell[member]];
+        if (!parts[member].count) continue;
+        take_scores(&fleet->evaluations[member], &result->parts[index]);
+        result->parts[index].validation_accuracy = result->scores.validation_accuracy;
+        result->parts[index].seen_share = held_out[member] ? 0 : NAN;
+    }
+    return EAB_OK;
+}
+
+/* Evaluates the first `count` members, the only ones in the model, at the other levels of their cells. Rollouts, which
+ * take many passes, are left out. */
+static int evaluate_levels(eab_fleet_state *fleet, int32_t count) {
+    const eab_generate_args own = fleet->tokens.generate;
+    int32_t most = 0;
+    for (int32_t member = 0; member < count; member++)
+        most = MAX(most, eab_config_evaluated_count(&fleet->configs[fleet->cell[member]]));
+    if (!most) return EAB_OK;
+    eab_level *levels = g_new0(eab_level, count);
+    uint8_t *held_out = g_new0(uint8_t, count);
+    eab_parts *parts = g_new0(eab_parts, count);
+    int status = EAB_OK;
+    for (int32_t index = 0; index < most && !status; index++)
+        status = evaluate_level(fleet, count, index, levels, held_out, parts);
+    fleet->tokens.generate = own;
+    g_free(levels);
+    g_free(held_out);
+    g_free(parts);
+    return status;
+}
+
 /* Evaluates only the first `count` members on the held-out stream. */
 static int evaluate_first(eab_fleet_state *fleet, int32_t count) {
     const int32_t members = fleet->model.shape.members;
     fleet->model.shape.members = count;
-    int status = eab_evaluate(&fleet->model, &fleet->tokens, EAB_STREAM_HELD_OUT, true, fleet->options->stop,
+    int status = evaluate_levels(fleet, count);
+    if (!status)
+        status = eab_evaluate(&fleet->model, &fleet->tokens, EAB_STREAM_HELD_OUT, true, fleet->options->stop,
                               fleet->evaluations);
     if (!status && fleet->options->geometry_paths) status = eab_fleet_measure_geometry(fleet);
     fleet->model.shape.members = members;

@@ -17,7 +17,7 @@ static void clear_scores(eab_cell_scores *scores) {
 
 void eab_cell_result_clear(eab_cell_result *result) {
     clear_scores(&result->scores);
-    for (int i = 0; i < EAB_MAX_PARTS; i++) clear_scores(&result->parts[i]);
+    for (int i = 0; i < EAB_MAX_EVALUATED; i++) clear_scores(&result->parts[i]);
 }
 
 void eab_cell_result_free(eab_cell_result *result) {

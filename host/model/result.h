@@ -41,15 +41,15 @@ typedef struct {
     int64_t tokens; /* trained input positions: steps_done * batch * context */
     int64_t steps_done;
     eab_cell_scores scores;
-    eab_cell_scores parts[EAB_MAX_PARTS]; /* of a mixture's parts; unused for a plain task */
-    double train_s, wall_s;               /* training alone; with evaluation and set-up */
-    eab_load load;                        /* in wall_s */
-    bool stopped;                         /* train_s includes a time in which the process was stopped */
-    double flop_per_token;                /* docs/design.md 5 */
-    int32_t fleet;                        /* number of cells trained together, this one included */
-    int64_t fleet_tokens;                 /* trained input positions of all of them in train_s */
-    int64_t memory_bytes;                 /* the device's peak */
-    eab_curve_point *curve;               /* malloc'd, if it was requested; else NULL */
+    eab_cell_scores parts[EAB_MAX_EVALUATED]; /* of a mixture's parts, or at the other levels evaluated */
+    double train_s, wall_s;                   /* training alone; with evaluation and set-up */
+    eab_load load;                            /* in wall_s */
+    bool stopped;                             /* train_s includes a time in which the process was stopped */
+    double flop_per_token;                    /* docs/design.md 5 */
+    int32_t fleet;                            /* number of cells trained together, this one included */
+    int64_t fleet_tokens;                     /* trained input positions of all of them in train_s */
+    int64_t memory_bytes;                     /* the device's peak */
+    eab_curve_point *curve;                   /* malloc'd, if it was requested; else NULL */
     int32_t curve_points;
     struct eab_geometry *geometry; /* malloc'd, if it was requested and the cell is ok; else NULL */
 } eab_cell_result;

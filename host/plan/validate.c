@@ -52,6 +52,11 @@ static int check_part(const eab_config *config, const eab_level *part) {
     if (part->text && config->heldout == EAB_HELD_OUT_HASH)
         return eab_fail(EAB_BAD_INPUT,
                         "[train] heldout = hash: [task text] cuts its file by share; allowed: auto, none");
+    if (config->mixture && task->evaluated && task->evaluated(part, 0, NULL)) {
+        name_level(config, part, level, sizeof level);
+        return eab_fail(EAB_BAD_INPUT,
+                        "%s: a part of a mixture is evaluated as it is trained; allowed: no test_ options", level);
+    }
     if (possible && (config->heldout != EAB_HELD_OUT_HASH || eab_level_has_held_out(part, context))) return EAB_OK;
     name_level(config, part, level, sizeof level);
     if (!possible)

@@ -29,7 +29,7 @@ static const char *const column_names[COLUMNS] = {"status", "task", "level", "st
 
 /* What reading notes of one cell. */
 typedef struct {
-    uint64_t parts; /* a bit for each of its rows in accuracy.csv */
+    uint64_t parts[2]; /* a bit for each of its rows in accuracy.csv */
     int64_t steps_done;
     int64_t place; /* of its first row in accuracy.csv */
     int64_t rows;  /* in the table that is read */
@@ -64,16 +64,20 @@ static int read_share(const table_reader *reader, const eab_csv_row *row, int co
                     eab_excerpt(text, 40, shown, sizeof shown));
 }
 
-/* Which of its cell's rows this is, 0..63; -1 with a message. */
+/* The bit of a row, in its word of cell_note.parts. */
+static uint64_t part_bit(int32_t part) { return UINT64_C(1) << part % 64; }
+
+/* Which of its cell's rows this is; -1 with a message. */
 static int32_t find_part(const table_reader *reader, const eab_csv_row *row, int64_t index) {
     const eab_run_folder *folder = reader->folder;
     const char *task = row->field[reader->column[TASK]], *level = row->field[reader->column[LEVEL]];
-    const int32_t part = eab_accuracy_row_find(&folder->plan->cells[index].config, task, level);
+    const int32_t part = eab_accuracy_row_find(&folder->plan->cells[index].config, task, level,
+                                               reader->notes[index].rows - 1); /* rows are in order */
     char shown[64], shown_level[112];
     if (part < 0)
         eab_fail(EAB_BAD_INPUT, "cell %s has no task '%s' with level '%s'; the spec's own is allowed", row->field[0],
                  eab_excerpt(task, 40, shown, sizeof shown), eab_excerpt(level, 80, shown_level, sizeof shown_level));
-    if (part < 0 || !(reader->notes[index].parts & UINT64_C(1) << part)) return part;
+    if (part < 0 || !(reader->notes[index].parts[part / 64] & part_bit(part))) return part;
     eab_fail(EAB_BAD_INPUT, "a second row for cell %s, task %s, level %s; one is allowed", row->field[0], task, level);
     return -1;
 }
@@ -84,7 +88,7 @@ static int check_options(const table_reader *reader, const eab_csv_row *row, int
     const char *const *columns = eab_run_table(EAB_TABLE_ACCURACY)->columns;
     const char *const sections[] = {"model", "train", row->field[reader->column[TASK]]};
     eab_config config = reader->folder->plan->cells[index].config;
-    if (part > 0) config.level = *eab_config_part(&config, part - 1);
+    if (part > 0) config.level = eab_accuracy_row_level(&config, part);
     for (int32_t i = 0; columns[i]; i++) {
         const eab_option *option = NULL;
         for (size_t j = 0; j < G_N_ELEMENTS(sections) && !option; j++)
@@ -115,11 +119,11 @@ static int read_accuracy(const table_reader *reader, const eab_csv_row *row, int
     EAB_TRY(read_share(reader, row, TOKEN_ACCURACY, &accuracy));
     EAB_TRY(read_share(reader, row, SOLVED, &solved));
 
-    if (!note->parts) {
+    if (note->rows == 1) {
         note->place = row->begin;
         note->steps_done = g_ascii_strtoll(row->field[reader->column[STEPS_DONE]], NULL, 10);
     }
-    note->parts |= UINT64_C(1) << part;
+    note->parts[part / 64] |= part_bit(part);
     if (cell->status == EAB_CELL_NONE || eab_cell_status_is_result(cell->status)) cell->status = status;
     if (part == 0) { /* the cell as a whole */
         cell->token_accuracy = accuracy;
@@ -189,7 +193,7 @@ static void drop_uncommitted(const table_reader *reader) {
     const eab_run_folder *folder = reader->folder;
     for (int64_t i = 0; i < folder->plan->count; i++) {
         const int32_t rows = eab_accuracy_row_count(&folder->plan->cells[i].config);
-        if (reader->notes[i].parts != UINT64_MAX >> (64 - rows)) folder->cells[i].status = EAB_CELL_NONE;
+        if (reader->notes[i].rows < rows) folder->cells[i].status = EAB_CELL_NONE;
     }
 }
 

@@ -85,24 +85,32 @@ const eab_table_layout *eab_run_table(eab_table table) {
 /* ---- accuracy.csv and throughput.csv --------------------------------------------------------------------------- */
 
 int32_t eab_accuracy_row_count(const eab_config *config) {
-    return config->mixture ? eab_config_part_count(config) + 1 : 1;
+    return 1 + (config->mixture ? eab_config_part_count(config) : eab_config_evaluated_count(config));
 }
 
-/* The task's name, and the level's into `level`, of the cell as a whole (row 0) or of a mixture's part (row - 1). */
+eab_level eab_accuracy_row_level(const eab_config *config, int32_t row) {
+    if (config->mixture) return *eab_config_part(config, row - 1);
+    return row ? eab_config_evaluated(config, row - 1) : config->level;
+}
+
+/* The task's name, and the level's into `level`, of a row. */
 static const char *name_row(const eab_config *config, int32_t row, char level[EAB_LEVEL_NAME_SIZE]) {
     if (row == 0) {
         eab_config_level_name(config, level, EAB_LEVEL_NAME_SIZE);
         return eab_config_task_name(config);
     }
-    const eab_level *part = eab_config_part(config, row - 1);
-    eab_level_name(part, level, EAB_LEVEL_NAME_SIZE);
-    return eab_task_at(part->family)->name;
+    const eab_level own = eab_accuracy_row_level(config, row);
+    eab_level_name(&own, level, EAB_LEVEL_NAME_SIZE);
+    return eab_task_at(own.family)->name;
 }
 
-int32_t eab_accuracy_row_find(const eab_config *config, const char *task, const char *level) {
+int32_t eab_accuracy_row_find(const eab_config *config, const char *task, const char *level, int64_t first) {
     char name[EAB_LEVEL_NAME_SIZE];
-    for (int32_t row = 0; row < eab_accuracy_row_count(config); row++)
+    const int32_t count = eab_accuracy_row_count(config);
+    for (int32_t i = 0; i < count; i++) {
+        const int32_t row = (int32_t)((first + i) % count);
         if (strcmp(task, name_row(config, row, name)) == 0 && strcmp(level, name) == 0) return row;
+    }
     return -1;
 }
 
@@ -150,8 +158,9 @@ static void add_accuracy_row(const eab_run_settings *settings, const eab_cell *c
     const eab_config *config = &cell->config;
     const int32_t part = row - 1;
     const bool whole = row == 0;
-    const eab_level *level = !whole ? eab_config_part(config, part) : config->mixture ? NULL : &config->level;
-    const eab_task *task = whole ? NULL : eab_task_at(level->family);
+    const eab_level own = whole ? config->level : eab_accuracy_row_level(config, row);
+    const eab_level *level = whole && config->mixture ? NULL : &own;
+    const eab_task *task = whole ? NULL : eab_task_at(own.family);
     const eab_cell_scores *scores = whole ? &result->scores : &result->parts[part];
     eab_csv_line line = {.text = text};
 
@@ -167,7 +176,7 @@ static void add_accuracy_row(const eab_run_settings *settings, const eab_cell *c
     eab_csv_add_count(&line, result->parameters);
     add_task_options(&line, level);
     for (int i = 0; i < eab_option_count; i++) add_option(&line, &eab_options[i], config);
-    eab_csv_add_count(&line, whole ? result->tokens : part_tokens(config, part, result));
+    eab_csv_add_count(&line, whole || !config->mixture ? result->tokens : part_tokens(config, part, result));
     eab_csv_add_count(&line, result->steps_done);
     eab_csv_add_real(&line, scores->loss_nats);
     eab_csv_add_real(&line, scores->validation_accuracy);

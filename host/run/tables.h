@@ -30,11 +30,16 @@ double eab_peak_fraction(const eab_run_settings *settings, const eab_cell *cell,
 /* A cell's rows for all tables: rows[EAB_TABLE_COUNT], each for g_free. */
 void eab_cell_rows(const eab_run_settings *settings, const eab_cell *cell, const eab_cell_result *result, char **rows);
 
-/* The number of rows of a cell in accuracy.csv (at most 64): one, and for a mixture one more for each of its parts. */
+/* The number of rows of a cell in accuracy.csv: one, and one more for each part of a mixture, or for each other level
+ * at which a model is evaluated. At most 1 + EAB_MAX_EVALUATED. */
 int32_t eab_accuracy_row_count(const eab_config *config);
 
-/* Which of them has this task and level: 0 the cell as a whole, n the n-th part of a mixture; -1 none. */
-int32_t eab_accuracy_row_find(const eab_config *config, const char *task, const char *level);
+/* Which of them has this task and level: 0 the cell as a whole, n the n-th part or other level; -1 none. `first`, any
+ * number, is where to begin. */
+int32_t eab_accuracy_row_find(const eab_config *config, const char *task, const char *level, int64_t first);
+
+/* The level of such a row. Row 0 of a mixture has none. */
+eab_level eab_accuracy_row_level(const eab_config *config, int32_t row);
 
 /* The number of rows of an ok cell in geometry.csv. */
 int64_t eab_geometry_row_count(const eab_config *config);

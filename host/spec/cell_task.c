@@ -27,10 +27,24 @@ int32_t eab_config_cue_token(const eab_config *config) { return is_cued(config) 
 
 int32_t eab_config_part_context(const eab_config *config) { return config->context - is_cued(config); }
 
-bool eab_config_part_held_out(const eab_config *config, int32_t part) {
-    if (config->heldout == EAB_HELD_OUT_AUTO)
-        return eab_level_auto_held_out(eab_config_part(config, part), eab_config_part_context(config));
+int32_t eab_config_evaluated_count(const eab_config *config) {
+    const eab_task *task = eab_task_at(config->level.family);
+    return config->mixture || !task->evaluated ? 0 : task->evaluated(&config->level, 0, NULL);
+}
+
+eab_level eab_config_evaluated(const eab_config *config, int32_t index) {
+    eab_level level;
+    eab_task_at(config->level.family)->evaluated(&config->level, index, &level);
+    return level;
+}
+
+bool eab_config_holds_out(const eab_config *config, const eab_level *level) {
+    if (config->heldout == EAB_HELD_OUT_AUTO) return eab_level_auto_held_out(level, eab_config_part_context(config));
     return config->heldout == EAB_HELD_OUT_HASH;
+}
+
+bool eab_config_part_held_out(const eab_config *config, int32_t part) {
+    return eab_config_holds_out(config, eab_config_part(config, part));
 }
 
 eab_parts eab_config_list_parts(const eab_config *config, int32_t first, eab_level *levels, uint8_t *held_out) {

@@ -21,6 +21,13 @@ int32_t eab_config_part_context(const eab_config *config);
 /* Whether sequences of this part are set apart for evaluation (the option `heldout`; auto is resolved part by part). */
 bool eab_config_part_held_out(const eab_config *config, int32_t part);
 
+/* How many other levels the trained model is evaluated at (eab_task.evaluated; none for a mixture), and one of them. */
+int32_t eab_config_evaluated_count(const eab_config *config);
+eab_level eab_config_evaluated(const eab_config *config, int32_t index);
+
+/* Whether `heldout` sets sequences of this level apart; `auto` is resolved for the level. */
+bool eab_config_holds_out(const eab_config *config, const eab_level *level);
+
 /* Writes the parts to levels[first ...], whether they are held out to held_out[first ...], and returns their place. */
 eab_parts eab_config_list_parts(const eab_config *config, int32_t first, eab_level *levels, uint8_t *held_out);
 

@@ -35,10 +35,12 @@ static double flop_per_step(const eab_config *config) {
 }
 
 /* A cell's work with its evaluations: one every eval_every steps, one on held-out sequences, and the rollout, which
- * counts as a few. Each is a forward pass for each part of a mixture: a third of a step's work for each token. */
+ * counts as a few. Each is a forward pass for each part of a mixture: a third of a step's work for each token. One more
+ * for each other level at which the model is evaluated. */
 static double flop_with_evaluation(const eab_config *config) {
     const double evaluations =
-        (ceil((double)config->steps / (double)config->eval_every) + 8) * eab_config_part_count(config);
+        (ceil((double)config->steps / (double)config->eval_every) + 8) * eab_config_part_count(config) +
+        eab_config_evaluated_count(config);
     return eab_cell_flop(config) + evaluations * (double)config->eval_tokens * eab_config_flop_per_token(config) / 3;
 }
 

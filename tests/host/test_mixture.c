@@ -381,10 +381,10 @@ Test(mixture, results_do_not_depend_on_the_fleet) {
 Test(mixture, rows_are_distinguished) {
     const eab_config config = mixture_config(TWO, EAB_CUE_NONE), plain = tiny_config();
     cr_expect_eq(eab_accuracy_row_count(&config), 3);
-    cr_expect_eq(eab_accuracy_row_find(&config, "mixture", TWO " cue=none"), 0);
-    cr_expect_eq(eab_accuracy_row_find(&config, "recurrence", "basis=4 delay=3"), 1);
-    cr_expect_eq(eab_accuracy_row_find(&config, "recurrence", "basis=8 delay=2"), 2);
-    cr_expect_eq(eab_accuracy_row_find(&config, "mixture", TWO " cue=token"), -1);
-    cr_expect_eq(eab_accuracy_row_find(&config, "recurrence", "basis=8 delay=3"), -1);
+    cr_expect_eq(eab_accuracy_row_find(&config, "mixture", TWO " cue=none", 0), 0);
+    cr_expect_eq(eab_accuracy_row_find(&config, "recurrence", "basis=4 delay=3", 1), 1);
+    cr_expect_eq(eab_accuracy_row_find(&config, "recurrence", "basis=8 delay=2", 2), 2);
+    cr_expect_eq(eab_accuracy_row_find(&config, "mixture", TWO " cue=token", 3), -1);
+    cr_expect_eq(eab_accuracy_row_find(&config, "recurrence", "basis=8 delay=3", 4), -1);
     cr_expect_eq(eab_accuracy_row_count(&plain), 1);
 }

@@ -199,12 +199,36 @@ Test(distance, figures) {
     }
 }
 
+/* A model may also be evaluated at levels of one distance each. */
+Test(distance, evaluated_levels) {
+    const eab_level plain = family_level("distance", "");
+    const eab_level level = family_level("distance", "test_distance_min=2 test_distance_max=9 items=6 ops=2");
+    const eab_task *task = eab_task_at(level.family);
+    char name[128];
+    eab_level at;
+    cr_expect_eq(task->evaluated(&plain, 0, NULL), 0);
+    for (int32_t i = 0; i < 8; i++) {
+        cr_expect_eq(task->evaluated(&level, i, &at), 8);
+        eab_level_name(&at, name, sizeof name);
+        char expected[128];
+        snprintf(expected, sizeof expected, "ops=CS symbols=8 items=6 distance_min=%d distance_max=%d", i + 2, i + 2);
+        cr_expect_str_eq(name, expected);
+    }
+}
+
 Test(distance, bounds) {
     family_expect_bounds("distance", "ops", 0, 2);
     family_expect_bounds("distance", "symbols", 2, 1024);
     family_expect_bounds("distance", "items", 2, 32);
     family_expect_bounds("distance", "distance_min", 0, 65535);
     family_expect_bounds("distance", "distance_max", 0, 65535);
+    family_expect_bounds("distance", "test_distance_min", 0, 65535);
+    family_expect_bounds("distance", "test_distance_max", 0, 65535);
+    family_expect_refused("distance", "test_distance_min=3", 24, "test_distance_min = 3", "test_distance_max = 0");
+    family_expect_refused("distance", "test_distance_max=127", 300, "test_distance_max = 127", "at most 127 distances");
+    family_expect_accepted("distance", "test_distance_min=1 test_distance_max=127", 300);
+    family_expect_refused("distance", "test_distance_max=19", 24, "context = 24", "at least 25");
+    family_expect_accepted("distance", "test_distance_max=18", 24);
     family_expect_refused("distance", "distance_min=5", 24, "distance_min = 5", "distance_max = 4");
     family_expect_refused("distance", "", 9, "context = 9", "at least 10"); /* 4 + 4 + 3 tokens */
     family_expect_accepted("distance", "", 10);
