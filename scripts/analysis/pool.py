@@ -15,6 +15,7 @@ from .tables import LATER_OPTIONS, MEASURED, DataError, Run, printable
 
 BASELINE = "dpa"
 MIXTURE = "mixture"  # the task of a mixture's whole; the other rows of the same cell are its parts
+DISTANCE = "distance"  # the family whose models are also evaluated at single distances
 # The reason that eabench sweep --search writes.
 ABANDONED = r"^abandoned at step [0-9]+ of [0-9]+: validation accuracy ([01](?:\.[0-9]+)?)(?![0-9.])"
 KEY = ["cell", "task", "level", "backend"]
@@ -50,6 +51,7 @@ class Pool:
     left_out: pd.DataFrame   # fail, oom, timeout
     throughput: pd.DataFrame
     parts: pd.DataFrame      # ok and diverged rows of the parts of mixtures, with `mixture`, the whole's level
+    distances: pd.DataFrame  # ok and diverged rows at single distances, with `distance`, `trained_min`, `trained_max`
     groups: list[Group] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
@@ -71,6 +73,8 @@ def pool_runs(runs: list[Run]) -> Pool:
             rows[name] = rows[name].fillna(defaults) if name in rows else ""
     rows, parts = _take_parts(_merge(rows, runs, warnings))
     parts = count_diverged_as_chance(parts[parts["status"].isin(MEASURED)].reset_index(drop=True))
+    rows, distances = _take_distances(rows)
+    distances = count_diverged_as_chance(distances[distances["status"].isin(MEASURED)].reset_index(drop=True))
     measured = rows["status"].isin(MEASURED) | abandoned(rows)
     left_out = rows[~measured].reset_index(drop=True)
     rows = count_diverged_as_chance(_count_abandoned(rows[measured].reset_index(drop=True)))
@@ -79,7 +83,8 @@ def pool_runs(runs: list[Run]) -> Pool:
             warnings.append(f"{name} is both a task option and a model option; it is treated as a task option")
     settings = [name for name in options if name not in NOT_A_SETTING and name not in task_options]
     settings += ["cue"] if "cue" in rows and "cue" not in (*settings, *task_options) else []
-    pool = Pool(runs, rows, left_out, _pool_throughput(runs, rows), parts, warnings=warnings)
+    pool = Pool(runs, rows, left_out, _pool_throughput(runs, rows), parts, distances,
+                warnings=warnings)
     pool.groups = _split(rows, task_options, settings)
     for group in pool.groups:
         twice = group.rows.duplicated(["level", "mechanism", "lr", "seed"]).sum()
@@ -110,6 +115,21 @@ def _take_parts(rows: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
         rows["cue"] = rows["level"].str.extract(r" cue=(\w+)$", expand=False).where(rows["task"] == MIXTURE).fillna("")
     rows["complexity_bits"] = rows["complexity_bits"].fillna(bits.where(rows["task"] == MIXTURE).astype(float))
     return rows, parts.reset_index(drop=True)
+
+
+def _take_distances(rows: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Splits off the rows in which a model of the family distance is evaluated at one distance: they show one trained
+    model, not one trained at that distance. Only the row of the cell itself has test distances."""
+    if DISTANCE not in set(rows["task"]) or "test_distance_max" not in rows:
+        return rows, rows.iloc[:0].assign(distance=0.0, trained_min=0.0, trained_max=0.0)
+    single = rows["test_distance_max"] == "0"
+    wholes = rows[(rows["task"] == DISTANCE) & ~single].drop_duplicates("cell").set_index("cell")
+    within = (rows["task"] == DISTANCE) & single & rows["cell"].isin(wholes.index)
+    distances = rows[within]
+    distances = distances.assign(distance=distances["distance_min"].astype(float),
+                                 trained_min=distances["cell"].map(wholes["distance_min"]).astype(float),
+                                 trained_max=distances["cell"].map(wholes["distance_max"]).astype(float))
+    return rows[~within].reset_index(drop=True), distances
 
 
 def _rounding(base: Run, other: Run) -> str:

@@ -15,6 +15,7 @@ from . import sections as make
 from . import summary
 from .claims import claims_table, judge
 from .figures_curves import accuracy_plot, has_curves, solved_plot, steps_plot
+from .figures_distance import distance_plot, distance_table
 from .figures_geometry import angle_plot, map_plot, scalar_plot
 from .figures_heat import heat_plots
 from .figures_kernels import kernel_figures
@@ -82,7 +83,8 @@ class _Folder:
         return plot
 
 
-def _group_section(group: Group, index: int, looks: Looks, folder: _Folder, figures: bool, more: More) -> Section:
+def _group_section(group: Group, index: int, looks: Looks, folder: _Folder, figures: bool, more: More,
+                   distances: pd.DataFrame) -> Section:
     chosen, rates = summary.at_best_rate(group)
     curve = summary.curve_table(chosen, rates)
     section = Section(f"group-{index}", f"Results: {group.title}")
@@ -106,8 +108,12 @@ def _group_section(group: Group, index: int, looks: Looks, folder: _Folder, figu
         plots += heat
         if not heat:
             section.paragraphs.append("No heat map: fewer than two axes of the ladder vary here.")
+        at_distances = distance_plot(group, f"distances-{name}", chosen, distances, looks)
+        plots += [at_distances] if at_distances else []
         plots += _inside(group, name, chosen, looks, more, section)
     section.plots = [drawing(folder.save(plot)) for plot in plots]
+    sums = distance_table(group, chosen, distances)
+    section.tables += [sums] if sums else []
     section.tables.append(make.level_grid(group, summary.level_table(chosen, rates)))
     return section
 
@@ -145,7 +151,7 @@ def build(pool: Pool, more: More, folder: _Folder, most_groups: int) -> tuple[st
     looks = Looks([*mechanisms_of(pool.rows), *mechanisms_of(pool.throughput),
                    *filter(None, more.kernels["mechanism"].unique())])
     pool.warnings += more.warnings
-    groups = [_group_section(group, index, looks, folder, index <= most_groups, more)
+    groups = [_group_section(group, index, looks, folder, index <= most_groups, more, pool.distances)
               for index, group in enumerate(pool.groups, 1)]
     verdicts, details = judge(pool)
     kernels = _kernel_sections(more, looks, folder)
