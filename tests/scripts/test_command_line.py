@@ -235,7 +235,8 @@ def test_help_lists_every_option_in_order(tmp_path: Path) -> None:
     assert [key for _, key, _ in rows] == (
         "basis delay a b rule table_seed modulus ops switch_percent symbols items mode distance_min distance_max "
         "test_distance_min test_distance_max pairs keys values modulus operation test_percent bits marked answer "
-        "symbols items blanks symbols triggers file unit valid_percent test_percent parts cue layers d_model heads "
+        "symbols items blanks symbols triggers ops symbols items distance_min distance_max test_distance_min "
+        "test_distance_max file unit valid_percent test_percent parts cue layers d_model heads "
         "mlp_ratio context position alibi_span norm activation bias embedding init_scale embedding_scale qk_init "
         "qk_norm mechanism scale optimizer lr beta1 beta2 momentum weight_decay clip steps batch warmup schedule "
         "lr_final seed eval_every eval_tokens stop_when_solved heldout precision"
