@@ -6,8 +6,8 @@
 static const char *const published = "symbols=128 items=10 distance_min=15 distance_max=25";
 
 /* Worked out from the definition. The first sequence: the first pair has distance 0; its originals lie before the
- * window. The second pair, also at distance 0, copies 3 0 4 of 3 0 4 7, and so on. In the other sequence the second pair
- * pastes nothing, and the third one 6 of 6 4 4 7. */
+ * window. The second pair, also at distance 0, copies 3 0 4 of 3 0 4 7, and so on. In the other sequence the second
+ * pair pastes nothing, and the third one 6 of 6 4 4 7. */
 Test(distance, by_hand) {
     const eab_level copy = family_level("distance", ""), select = family_level("distance", "ops=1");
     family_expect_sequence(&copy, EAB_STREAM_TRAINING, 0,
