@@ -45,8 +45,8 @@ static int parse(arguments *a, int argc, char **argv) {
     };
     return eab_command_parse(
         "sample", "- continue a prompt with a saved model",
-        "MODEL is a file of RUN/models, which eabench sweep --save-models writes. The prompt and its continuation go to\n"
-        "standard output. The model sees at most its context: when that is full, the older half is dropped.",
+        "MODEL is a file of RUN/models, which eabench sweep --save-models writes. The prompt and its continuation\n"
+        "go to standard output. The model sees at most its context: when that is full, the older half is dropped.",
         entries, argc, argv);
 }
 

@@ -190,7 +190,8 @@ def test_good_specs_are_planned(tmp_path: Path) -> None:
 
 
 LADDERS = {"quick": 72, "ci": 12, "paper": 26880, "speed": 20}
-LADDERS |= {"recurrence": 1320, "rules": 450, "long": 210, "multitask": 300, "switch": 405, "recall": 225, "distance": 120}
+LADDERS |= {"recurrence": 1320, "rules": 450, "long": 210, "multitask": 300, "switch": 405, "recall": 225,
+            "distance": 120}
 
 
 @pytest.mark.parametrize(("ladder", "cells"), LADDERS.items())
