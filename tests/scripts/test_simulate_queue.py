@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import importlib.util
 import random
 import subprocess
@@ -66,15 +67,14 @@ def test_shards_are_split_by_predicted_work():
 def test_shards_are_split_as_eabench_does(tmp_path: Path):
     spec = tmp_path / "lengths.ini"
     spec.write_text("[task recurrence]\nbasis = 4, 8\n[train]\nsteps = 10, 25, 70\nseed = 1:7\n")
-    listed = subprocess.run([EABENCH, "sweep", spec, "--backend", "cpu", "--dry-run", "--list"], check=True,
-                            capture_output=True, text=True).stdout.splitlines()[1:]
-    work = [float(row.split(",")[-2]) for row in listed]
-    longest = 0.0
-    for part in range(1, 6):
-        shard = subprocess.run([EABENCH, "sweep", spec, "--backend", "cpu", "--dry-run", "--list",
-                                "--shard", f"{part}/5"],
-                               check=True, capture_output=True, text=True).stdout.splitlines()[1:]
-        longest = max(longest, sum(float(row.split(",")[-2]) for row in shard))
+
+    def work_of(*options: str) -> list[float]:
+        listed = subprocess.run([EABENCH, "sweep", spec, "--backend", "cpu", "--dry-run", "--list", *options],
+                                check=True, capture_output=True, text=True).stdout
+        return [float(row["flop"]) for row in csv.DictReader(listed.splitlines())]
+
+    work = work_of()
+    longest = max(sum(work_of("--shard", f"{part}/5")) for part in range(1, 6))
     assert simulator.shard_makespan(work, work, 5) == pytest.approx(longest)
 
 
