@@ -65,10 +65,12 @@ static void attend(eab_decoder *decoder, const eab_attention_args *args, float s
             out[i] += decoder->scores[j] / sum * values[(int64_t)j * args->head_dim + i];
 }
 
+static eab_decoder *decoder_of(const eab_device *device) { return ((const eab_decoder *)device->backend)->self; }
+
 /* The backend's attention_forward: appends the new keys and values of one layer. */
 static int attention_forward(eab_device *device, const eab_attention_args *args, eab_const_tensor q, eab_const_tensor k,
                              eab_const_tensor v, eab_tensor out, eab_tensor row_stat) {
-    eab_decoder *decoder = (eab_decoder *)(uintptr_t)device->backend;
+    eab_decoder *decoder = decoder_of(device);
     const int32_t context = decoder->model.config.context;
     const size_t row = (size_t)args->head_dim * sizeof(float);
     (void)row_stat;
@@ -90,7 +92,7 @@ static int attention_forward(eab_device *device, const eab_attention_args *args,
 
 /* The backend's gemm. Its tiles are made for many rows; one row goes through the weights in the order of memory. */
 static int gemm(eab_device *device, const eab_gemm *g) {
-    const eab_decoder *decoder = (const eab_decoder *)(uintptr_t)device->backend;
+    const eab_decoder *decoder = decoder_of(device);
     if (g->m != 1 || g->transpose_a || g->transpose_b) return decoder->own->gemm(device, g);
     const float *a = g->a.data, *bias = g->bias.data;
     float *restrict c = g->c.data;
@@ -111,7 +113,7 @@ static int gemm(eab_device *device, const eab_gemm *g) {
 
 int eab_decoder_open(eab_device *device, const eab_config *config, eab_decoder *decoder) {
     const size_t kept = (size_t)config->layers * (size_t)config->context * (size_t)config->d_model;
-    *decoder = (eab_decoder){.backend = *device->backend, .own = device->backend};
+    *decoder = (eab_decoder){.backend = *device->backend, .self = decoder, .own = device->backend};
     EAB_TRY(eab_model_create(device, 1, config, &decoder->model));
     decoder->position = decoder->model.parameters.position;
     decoder->keys = malloc(kept * sizeof *decoder->keys);

@@ -4,8 +4,9 @@
 
 #include "network.h"
 
-typedef struct {
-    eab_backend backend; /* first: the device's backend during decoding, with an attention over the kept keys */
+typedef struct eab_decoder {
+    eab_backend backend;      /* first: the device's backend during decoding, with an attention over the kept keys */
+    struct eab_decoder *self; /* the device has its backend as const */
     const eab_backend *own;
     eab_model model;      /* of one member, batch 1 */
     int32_t length;       /* tokens so far, at most config.context */
