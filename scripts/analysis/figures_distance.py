@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 
 from .page import Row, Table, heading, number, text
 from .pool import Group, levels_of, mechanisms_of
-from .style import GRID, MUTED, Looks, Plot, label
+from .style import GRID, MUTED, Looks, Plot, finish_panels, label
 
 MOST_LEVELS = 6
 
@@ -47,10 +47,7 @@ def distance_plot(group: Group, name: str, chosen: pd.DataFrame, distances: pd.D
         panel.set_title(f"trained on {least:g} to {most:g}", fontsize=8.5)
         panel.set_ylim(-0.03, 1.05)
         panel.xaxis.get_major_locator().set_params(integer=True)
-    for panel in panels[len(levels):]:
-        panel.set_axis_off()
-    entries = {words: handle for panel in panels for handle, words in zip(*panel.get_legend_handles_labels())}
-    figure.legend(entries.values(), entries.keys(), loc="outside upper center", ncols=6)
+    finish_panels(figure, panels, len(levels))
     figure.supxlabel("distance", fontsize=10)
     figure.supylabel("token accuracy", fontsize=10)
     sums = distance_sums(rows)

@@ -12,7 +12,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from .pool import Group, levels_of, mechanisms_of
-from .style import INK, MUTED, Looks, Plot, label
+from .style import INK, MUTED, Looks, Plot, finish_panels, label
 from .tables_more import read_attention
 
 SCALARS = (("row_entropy_share", "entropy of a row / its maximum"),
@@ -122,10 +122,7 @@ def scalar_plot(group: Group, name: str, chosen: pd.DataFrame, geometry: pd.Data
             phrases.append(f"{text}, {label(mechanism)}: {part['mean'].min():.3g} to {part['mean'].max():.3g}")
         panel.set_ylabel(text, fontsize=9)
         panel.set_ylim(0, 1.04 if quantity in ("row_entropy_share", "determining_mass") else None)
-    for panel in panels[len(shown):]:
-        panel.set_axis_off()
-    entries = {text: handle for panel in panels for handle, text in zip(*panel.get_legend_handles_labels())}
-    figure.legend(entries.values(), entries.keys(), loc="outside upper center", ncols=6)
+    finish_panels(figure, panels, len(shown))
     figure.supxlabel("complexity (bits)", fontsize=10)
     words = ("Mean over layers, heads and seeds at each mechanism's best rate; the band spans the seeds. "
              f"{'; '.join(phrases)}.")

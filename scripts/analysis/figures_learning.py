@@ -6,7 +6,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from .pool import Group, levels_of, mechanisms_of
-from .style import MUTED, Looks, Plot, label
+from .style import MUTED, Looks, Plot, finish_panels, label
 
 MOST_LEVELS = 12
 
@@ -58,10 +58,7 @@ def learning_plot(group: Group, name: str, chosen: pd.DataFrame, curves: pd.Data
         panel.set_title(label(level, 30), fontsize=8.5)
         panel.set_ylim(-0.03, 1.05)
         panel.xaxis.get_major_locator().set_params(nbins=4)
-    for panel in panels[len(levels):]:
-        panel.set_axis_off()
-    entries = {text: handle for panel in panels for handle, text in zip(*panel.get_legend_handles_labels())}
-    figure.legend(entries.values(), entries.keys(), loc="outside upper center", ncols=6)
+    finish_panels(figure, panels, len(levels))
     figure.supxlabel("training step", fontsize=10)
     figure.supylabel("validation accuracy", fontsize=10)
     last = table.loc[table.groupby(["mechanism", "level"], sort=False)["step"].idxmax()]

@@ -10,6 +10,7 @@ import io
 import logging
 import re
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -88,6 +89,14 @@ def legend_above(figure: Figure, axes: Axes) -> None:
         handles, names = zip(*entries)
         figure.legend(handles, names, loc="outside upper center", ncols=len(handles) if len(handles) <= 6 else 4,
                       handletextpad=0.5, columnspacing=1.4)
+
+
+def finish_panels(figure: Figure, panels: Sequence[Axes], used: int) -> None:
+    """Hides the panels behind the first `used` ones, and draws one legend for all."""
+    for panel in panels[used:]:
+        panel.set_axis_off()
+    entries = {name: handle for panel in panels for handle, name in zip(*panel.get_legend_handles_labels())}
+    figure.legend(entries.values(), entries.keys(), loc="outside upper center", ncols=6)
 
 
 def save(plot: Plot, folder: Path) -> None:
