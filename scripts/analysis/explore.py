@@ -59,13 +59,14 @@ class EabenchLab:
     def __init__(self, options: argparse.Namespace) -> None:
         self.run: Path = options.out
         self.spec = [str(options.spec), *(word for item in options.set for word in ("--set", item))]
-        self.program = [*shlex.split(options.launcher), options.eabench, "sweep"]
+        self.program = options.eabench
+        self.launcher = shlex.split(options.launcher)
         self.more = ["--backend", options.backend, *(["--workers", str(options.workers)] if options.workers else [])]
 
     def listed(self) -> pd.DataFrame:
         """Every cell of the spec: the folder named here does not exist, so that none is done."""
         nowhere = str(self.run / "explore" / "none")
-        command = [self.program[-2], "sweep", *self.spec, *self.more, "--dry-run", "--list", "--out", nowhere]
+        command = [self.program, "sweep", *self.spec, *self.more, "--dry-run", "--list", "--out", nowhere]
         try:
             done = subprocess.run(command, check=False, stdout=subprocess.PIPE, text=True)
         except OSError as error:
@@ -79,8 +80,8 @@ class EabenchLab:
         chosen = self.run / "explore" / "cells"
         chosen.parent.mkdir(parents=True, exist_ok=True)
         chosen.write_text("".join(f"{cell}\n" for cell in cells), encoding="ascii")
-        command = [*self.program, *self.spec, *self.more, "--cells", str(chosen), "--out", str(self.run), "--progress",
-                   "off", "--time-limit", f"{max(limit_s, 0.1):.3f}"]
+        command = [*self.launcher, self.program, "sweep", *self.spec, *self.more, "--cells", str(chosen),
+                   "--out", str(self.run), "--progress", "off", "--time-limit", f"{max(limit_s, 0.1):.3f}"]
         # A signal to the group reaches eabench, too, which saves its cells; this process waits for that.
         received: list[int] = []
         handlers = {number: signal.signal(number, lambda number, _: received.append(number))
@@ -174,19 +175,16 @@ class Exploration:
 
     def next(self) -> Setting | None:
         """The setting to train next; None if every one is measured."""
-        settings, points = self.space.settings, self.space.points
+        space, cheapest = self.space, self.space.cheapest
         generator = np.random.default_rng([self.seed, len(self.measured)])
-        first = [min((other for other in settings if other.rival == setting.rival), key=lambda other: other.flop).place
-                 for setting in self.space.full()]
-        if len(self.measured) < min(model.FIRST + model.FIRST_EACH * points.shape[1], len(first)):
-            taken = [first.index(place) for place in sorted(self.measured) if place in first]
-            return settings[first[model.spread(points[first], taken, generator)]]
+        if len(self.measured) < min(model.FIRST + model.FIRST_EACH * space.points.shape[1], len(cheapest)):
+            taken = [cheapest.index(place) for place in sorted(self.measured) if place in cheapest]
+            return space.settings[cheapest[model.spread(space.points[cheapest], taken, generator)]]
         best = max((abs(self.margin(place)) if self.both_sides else self.margin(place)
-                    for place in self.measured if settings[place].rival == place), default=0.0)
-        place = model.propose(self.surrogate(), points, np.array([setting.rival for setting in settings]),
-                              np.array([setting.flop for setting in settings]), list(self.measured), max(best, 0.0),
-                              self.both_sides, generator)
-        return None if place is None else settings[place]
+                    for place in self.measured if space.rivals[place] == place), default=0.0)
+        place = model.propose(self.surrogate(), space.points, space.rivals, space.flop, list(self.measured),
+                              max(best, 0.0), self.both_sides, generator)
+        return None if place is None else space.settings[place]
 
     def search_cells(self, setting: Setting) -> list[str]:
         return [cell for name in self.space.mechanisms
@@ -194,7 +192,7 @@ class Exploration:
 
     def finalists(self) -> list[Setting]:
         """The settings to confirm: measured in full, the largest margins first."""
-        full = [place for place in self.measured if self.space.settings[place].rival == place]
+        full = [place for place in self.measured if self.space.rivals[place] == place]
         size = {place: abs(self.margin(place)) if self.both_sides else self.margin(place) for place in full}
         best = sorted((place for place in full if size[place] > 0), key=lambda place: (-size[place], place))
         return [self.space.settings[place] for place in best[:self.confirm]]
@@ -260,7 +258,7 @@ def check(options: argparse.Namespace, space: Space) -> None:
         raise DataError(f"{printable(str(options.spec), 60)}: {len(space.seeds)} seeds; allowed: at least "
                         f"{options.search_seeds + FRESH_SEEDS}, {options.search_seeds} for the search and "
                         f"{FRESH_SEEDS} to confirm, such as seed = 1:{options.search_seeds + FRESH_SEEDS}")
-    if len(space.full()) < 2:
+    if len(space.cheapest) < 2:
         raise DataError(f"{printable(str(options.spec), 60)}: one setting; allowed: a spec with several levels, models "
                         "or options to choose from")
 
@@ -305,7 +303,6 @@ def confirm(exploration: Exploration, until_s: float) -> list[Verdict]:
 
 def table(exploration: Exploration, verdicts: Sequence[Verdict]) -> pd.DataFrame:
     """explore.csv: a row for each setting of the search and for each confirmation."""
-    first, second = exploration.pair
     rows = []
     for place, found in exploration.measured.items():
         setting = exploration.space.settings[place]
@@ -355,7 +352,7 @@ def explore(options: argparse.Namespace) -> int:
     space = make_space(lab.listed(), mechanisms)
     check(options, space)
     exploration = Exploration(space, lab, options.search_seeds, options.confirm, options.both_sides, options.seed)
-    print(f"{len(space.settings)} settings of {len(space.names)} coordinates, {len(space.full())} of them with all "
+    print(f"{len(space.settings)} settings of {len(space.names)} coordinates, {len(space.cheapest)} of them with all "
           f"steps; {' and '.join(mechanisms)}", flush=True)
     search(exploration, options, started_s + SEARCH_SHARE * options.budget)
     verdicts = confirm(exploration, started_s + options.budget)

@@ -46,14 +46,19 @@ class Space:
     mechanisms: tuple[str, ...]
     seeds: list[int]
     names: list[str]          # of the coordinates
+    points: np.ndarray = field(init=False)         # [settings, coordinates]
+    rivals: np.ndarray = field(init=False)         # [settings]: the place of each one's full version
+    flop: np.ndarray = field(init=False)           # [settings]: of a cell
+    cheapest: list[int] = field(init=False)        # the place of each full setting's cheapest version
 
-    @property
-    def points(self) -> np.ndarray:
-        return np.array([setting.point for setting in self.settings])
-
-    def full(self) -> list[Setting]:
-        """The settings with the most steps, which count in results."""
-        return [setting for setting in self.settings if setting.rival == setting.place]
+    def __post_init__(self) -> None:
+        self.points = np.array([setting.point for setting in self.settings])
+        self.rivals = np.array([setting.rival for setting in self.settings])
+        self.flop = np.array([setting.flop for setting in self.settings])
+        versions: dict[int, list[Setting]] = {}
+        for setting in self.settings:
+            versions.setdefault(setting.rival, []).append(setting)
+        self.cheapest = [min(versions[place], key=lambda setting: setting.flop).place for place in sorted(versions)]
 
 
 def _options(row: dict[str, str], extra: Sequence[str]) -> dict[str, str]:
