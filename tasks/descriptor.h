@@ -21,6 +21,7 @@ typedef struct {
     const char *name, *summary;
     eab_task_option options[EAB_TASK_MAX_OPTIONS];
     int32_t option_count;
+    int32_t later_count; /* of them, the last ones: accuracy.csv has such a column only where a cell uses the option */
     int32_t (*vocab)(const eab_level *level);
     /* log2 of the number of distinct training sequences with `context` input positions (context + 1 tokens); those that
      * `heldout` sets apart are counted too. */

@@ -22,8 +22,8 @@ static const char *absent_column(const char *column, char *const *field) {
     return strcmp(column, "marks") == 0 ? "" : NULL;
 }
 
-const eab_table_layout eab_kernels_table = {"kernels.csv", columns, absent_column},
-                       eab_samples_table = {"samples.csv", sample_columns, NULL};
+const eab_table_layout eab_kernels_table = {"kernels.csv", columns, absent_column, NULL},
+                       eab_samples_table = {"samples.csv", sample_columns, NULL, NULL};
 
 /* ---- results ---------------------------------------------------------------------------------------------------- */
 

@@ -277,6 +277,18 @@ static void drop_duplicates(eab_plan *plan, int64_t count) {
     }
 }
 
+static uint64_t find_later(const eab_plan *plan) {
+    uint64_t later = 0;
+    for (int64_t i = 0; i < plan->count; i++) {
+        const eab_config *config = &plan->cells[i].config;
+        if (i && eab_config_checks_alike(config, &plan->cells[i - 1].config)) continue;
+        later |= eab_config_later(config);
+        for (int32_t part = 0; part < eab_config_part_count(config); part++)
+            later |= eab_level_later(eab_config_part(config, part));
+    }
+    return later;
+}
+
 static int list_cells(sweep_product *product, eab_plan *plan) {
     const int64_t count = (int64_t)product->cell_count;
     plan->cells = g_try_new(eab_cell, (gsize)count);
@@ -285,6 +297,7 @@ static int list_cells(sweep_product *product, eab_plan *plan) {
     EAB_TRY(fill_cells(product, count, plan->cells));
     identify_cells(plan->cells, count);
     drop_duplicates(plan, count);
+    plan->later = find_later(plan);
     return EAB_OK;
 }
 

@@ -27,6 +27,7 @@ typedef struct {
     char *name;          /* the spec's file name without directory and ".ini" */
     GPtrArray *mixtures; /* of eab_mixture: those of the cells' configs */
     GPtrArray *texts;    /* of eab_text: likewise */
+    uint64_t later;      /* the later options (spec/options.h) that are not at their default in every cell */
 } eab_plan;
 
 /* Reads a spec file and applies `sets` (NULL-terminated "section.key=value" strings, or NULL).

@@ -25,7 +25,8 @@ static eab_run_folder *folder_new(const char *path, const eab_plan *plan) {
     folder->plan = plan;
     folder->cells = g_new0(eab_cell_outcome, (gsize)plan->count);
     for (int table = 0; table < EAB_TABLE_COUNT; table++) {
-        folder->table_paths[table] = g_build_filename(path, eab_run_table((eab_table)table)->file_name, NULL);
+        folder->table_paths[table] =
+            g_build_filename(path, eab_run_table((eab_table)table, plan->later)->file_name, NULL);
         folder->rows[table] = g_array_new(FALSE, FALSE, sizeof(eab_table_rows));
         folder->waiting_rows[table] = g_string_new(NULL);
     }

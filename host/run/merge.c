@@ -184,7 +184,7 @@ static int append_rows(const eab_run_folder *shard, eab_table table, eab_run_fol
     const GArray *rows = shard->rows[table];
     GString *text = g_string_new(NULL);
     eab_table_reader *reader;
-    int status = eab_table_reader_open(shard->table_paths[table], eab_run_table(table), &reader);
+    int status = eab_table_reader_open(shard->table_paths[table], eab_run_table(table, shard->plan->later), &reader);
     for (guint i = 0; i < rows->len && !status; i++) {
         eab_table_rows at = g_array_index(rows, eab_table_rows, i);
         while (is_added(shard, out, at.cell) && at.begin < at.end && !status)
@@ -260,6 +260,7 @@ static int write_run(merge *self, eab_merge_counts *counts) {
                                        .device = eab_environment_get(self->environment, "device"),
                                        .isa = eab_environment_get(self->environment, "isa"),
                                        .command = self->command,
+                                       .later = self->plan.later,
                                        .save_curves = self->has_table[EAB_TABLE_CURVES],
                                        .save_geometry = self->has_table[EAB_TABLE_GEOMETRY]};
     eab_run_folder *out;

@@ -85,7 +85,7 @@ static int32_t find_part(const table_reader *reader, const eab_csv_row *row, int
 /* Refuses a row of an older table whose options are not the cell's. Options that the table lacks have their defaults.
  * part: as in find_part. */
 static int check_options(const table_reader *reader, const eab_csv_row *row, int64_t index, int32_t part) {
-    const char *const *columns = eab_run_table(EAB_TABLE_ACCURACY)->columns;
+    const char *const *columns = eab_run_table(EAB_TABLE_ACCURACY, reader->folder->plan->later)->columns;
     const char *const sections[] = {"model", "train", row->field[reader->column[TASK]]};
     eab_config config = reader->folder->plan->cells[index].config;
     if (part > 0) config.level = eab_accuracy_row_level(&config, part);
@@ -202,7 +202,8 @@ static int read_table(table_reader *reader) {
     const eab_table table = reader->table;
     for (int64_t i = 0; i < folder->plan->count; i++) reader->notes[i].rows = 0;
     g_array_set_size(folder->rows[table], 0);
-    EAB_TRY(eab_table_scan(folder->table_paths[table], eab_run_table(table), read_row, reader, &folder->facts[table]));
+    EAB_TRY(eab_table_scan(folder->table_paths[table], eab_run_table(table, folder->plan->later), read_row, reader,
+                           &folder->facts[table]));
     if (table == EAB_TABLE_ACCURACY) drop_uncommitted(reader);
     else if (folder->facts[table].exists) find_lost(reader);
     return EAB_OK;
@@ -212,7 +213,7 @@ int eab_run_folder_read(eab_run_folder *folder) {
     table_reader reader = {.folder = folder, .notes = g_new0(cell_note, (gsize)folder->plan->count)};
     int status = EAB_OK;
     for (int i = 0; i < COLUMNS; i++)
-        reader.column[i] = eab_table_column(eab_run_table(EAB_TABLE_ACCURACY), column_names[i]);
+        reader.column[i] = eab_table_column(eab_run_table(EAB_TABLE_ACCURACY, folder->plan->later), column_names[i]);
     for (int64_t i = 0; i < folder->plan->count; i++) folder->cells[i].status = EAB_CELL_NONE;
     for (reader.table = 0; reader.table < EAB_TABLE_COUNT && !status; reader.table++) status = read_table(&reader);
     for (int64_t i = 0; i < folder->plan->count && !folder->read_only; i++)
@@ -256,6 +257,6 @@ int eab_run_folder_tidy(eab_run_folder *folder, eab_table table, bool in_order) 
     const eab_table_facts facts = folder->facts[table];
     const bool changed = in_order ? sort_rows(rows) : drop_undone(folder, rows);
     if (facts.exists && !facts.torn && !facts.older && !changed) return EAB_OK;
-    return eab_table_rewrite(folder->table_paths[table], eab_run_table(table), &g_array_index(rows, eab_table_rows, 0),
-                             rows->len);
+    return eab_table_rewrite(folder->table_paths[table], eab_run_table(table, folder->plan->later),
+                             &g_array_index(rows, eab_table_rows, 0), rows->len);
 }

@@ -15,6 +15,7 @@ typedef struct {
     double peak_gflop_per_s; /* the device's measured peak, for the throughput rows; 0: not known */
     const char *command;     /* the command line */
     bool save_models, save_curves, save_geometry;
+    uint64_t later;     /* eab_plan: the columns of accuracy.csv */
     bool keep_timeouts; /* cells with status timeout count as done */
     bool keep_failures; /* cells with status fail or oom count as done */
 } eab_run_settings;

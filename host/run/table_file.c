@@ -69,6 +69,11 @@ static int read_header(eab_table_reader *reader, const eab_csv_row *row) {
     for (int32_t i = 0; i < count; i++) reader->place[i] = -1;
     for (int32_t i = 0; i < row->fields; i++) {
         const int32_t column = eab_table_column(reader->layout, row->field[i]);
+        const char *const *dropped = reader->layout->dropped;
+        if (column < 0 && dropped && g_strv_contains(dropped, row->field[i])) {
+            reader->older = true;
+            continue;
+        }
         eab_excerpt(row->field[i], 60, shown, sizeof shown);
         if (column < 0)
             return eab_fail(EAB_BAD_INPUT, "%s:1: column %d is '%s'; nearest: %s; %s", reader->path, i + 1, shown,

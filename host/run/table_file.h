@@ -13,6 +13,7 @@ typedef struct {
      * row's columns before it (NULL: only whether a table may lack the column matters). Interned. NULL instead of a
      * function: no column may be absent. */
     const char *(*absent)(const char *column, char *const *field);
+    const char *const *dropped; /* other columns that a table may have, which reading leaves out; or NULL */
 } eab_table_layout;
 
 /* Appends the header line. */

@@ -12,21 +12,18 @@
 
 /* ---- columns ------------------------------------------------------------------------------------------------- */
 
-/* Whether a family before this one has an option of this name: they share its column. */
-static bool has_column(int family, const char *key) {
-    for (int before = 0; before < family; before++)
-        if (eab_option_find(eab_family_name(before), key)) return true;
-    return false;
-}
+/* A later option outside the set `later` has no column. */
+static bool is_shown(const char *key, uint64_t later) { return (eab_option_later(key) & ~later) == 0; }
 
-static char *accuracy_header(void) {
+static char *accuracy_header(uint64_t later) {
     GString *text = g_string_new("cell,status,reason,backend,dtype,task,level,complexity_bits,vocab,parameters");
     for (int family = 0; family < eab_task_count(); family++)
         for (int32_t i = 0; i < eab_task_at(family)->option_count; i++) {
             const char *key = eab_task_at(family)->options[i].key;
-            if (!has_column(family, key)) g_string_append_printf(text, ",%s", key);
+            if (is_shown(key, later) && !eab_option_is_before(family, key)) g_string_append_printf(text, ",%s", key);
         }
-    for (int i = 0; i < eab_option_count; i++) g_string_append_printf(text, ",%s", eab_options[i].key);
+    for (int i = 0; i < eab_option_count; i++)
+        if (is_shown(eab_options[i].key, later)) g_string_append_printf(text, ",%s", eab_options[i].key);
     g_string_append(text, ",tokens,steps_done,loss_nats,validation_accuracy,token_accuracy,sequence_accuracy,"
                           "rollout_accuracy,chance_accuracy,seen_share,solved,steps_to_solve");
     return g_string_free(text, FALSE);
@@ -45,7 +42,7 @@ static const char *absent_option(const char *column, char *const *field) {
         eab_option_print_value(option, option->default_value, text, sizeof text);
         return g_intern_string(text);
     }
-    return has_column(eab_task_count(), column) ? "" : NULL;
+    return eab_option_is_before(eab_task_count(), column) ? "" : NULL;
 }
 
 /* Columns of throughput.csv that the first version did not measure. */
@@ -55,11 +52,14 @@ static const char *absent_speed(const char *column, char *const *field) {
     return g_strv_contains(later, column) ? "" : NULL;
 }
 
-static eab_table_layout layouts[EAB_TABLE_COUNT];
+typedef struct {
+    uint64_t later;
+    eab_table_layout layouts[EAB_TABLE_COUNT];
+} table_set;
 
-static void make_layouts(void) {
+static table_set *make_tables(uint64_t later) {
     static const char *const names[] = {"accuracy.csv", "throughput.csv", "curves.csv", "geometry.csv", "text.csv"};
-    char *accuracy = accuracy_header();
+    char *accuracy = accuracy_header(later), *all = accuracy_header(UINT64_MAX);
     const char *const headers[] = {
         accuracy,
         "cell,backend,device,dtype,mechanism,task,level,layers,d_model,heads,context,batch,seed,lr,fleet,workers,"
@@ -68,18 +68,33 @@ static void make_layouts(void) {
         "cell,step,loss_nats,validation_accuracy", "cell,layer,head,quantity,low,high,value",
         "cell,file,sha256,unit,bytes,characters,vocab,training_tokens,validation_tokens,heldout_tokens,loss_nats,"
         "bits_per_character,bits_per_byte,token_accuracy,chance_accuracy"};
+    table_set *set = g_new0(table_set, 1);
+    set->later = later;
     for (int i = 0; i < EAB_TABLE_COUNT; i++)
-        layouts[i] = (eab_table_layout){names[i], (const char *const *)g_strsplit(headers[i], ",", -1),
-                                        i == EAB_TABLE_ACCURACY     ? absent_option
-                                        : i == EAB_TABLE_THROUGHPUT ? absent_speed
-                                                                    : NULL};
+        set->layouts[i] =
+            (eab_table_layout){.file_name = names[i], .columns = (const char *const *)g_strsplit(headers[i], ",", -1)};
+    set->layouts[EAB_TABLE_ACCURACY].absent = absent_option;
+    set->layouts[EAB_TABLE_ACCURACY].dropped = (const char *const *)g_strsplit(all, ",", -1);
+    set->layouts[EAB_TABLE_THROUGHPUT].absent = absent_speed;
     g_free(accuracy);
+    g_free(all);
+    return set;
 }
 
-const eab_table_layout *eab_run_table(eab_table table) {
-    static pthread_once_t once = PTHREAD_ONCE_INIT;
-    pthread_once(&once, make_layouts);
-    return &layouts[table];
+/* Kept for good: a process has one plan, or a test a few. */
+const eab_table_layout *eab_run_table(eab_table table, uint64_t later) {
+    static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
+    static GPtrArray *sets;
+    table_set *found = NULL;
+    pthread_mutex_lock(&mutex);
+    if (!sets) sets = g_ptr_array_new();
+    for (guint i = 0; i < sets->len && !found; i++) {
+        table_set *set = g_ptr_array_index(sets, i);
+        if (set->later == later) found = set;
+    }
+    if (!found) g_ptr_array_add(sets, found = make_tables(later));
+    pthread_mutex_unlock(&mutex);
+    return &found->layouts[table];
 }
 
 /* ---- accuracy.csv and throughput.csv --------------------------------------------------------------------------- */
@@ -135,8 +150,8 @@ static void add_dtype(eab_csv_line *line, const eab_run_settings *settings, cons
 
 /* The columns of task options, which lie between `parameters` and the first option of the model. They stay empty if
  * the level's family lacks the option; all do for a mixture as a whole (NULL). */
-static void add_task_options(eab_csv_line *line, const eab_level *level) {
-    const eab_table_layout *layout = eab_run_table(EAB_TABLE_ACCURACY);
+static void add_task_options(eab_csv_line *line, const eab_level *level, uint64_t later) {
+    const eab_table_layout *layout = eab_run_table(EAB_TABLE_ACCURACY, later);
     const int32_t begin = eab_table_column(layout, "parameters") + 1;
     for (int32_t column = begin; strcmp(layout->columns[column], eab_options[0].key) != 0; column++) {
         const char *family = level ? eab_task_at(level->family)->name : "";
@@ -174,8 +189,9 @@ static void add_accuracy_row(const eab_run_settings *settings, const eab_cell *c
                                   : task->complexity_bits(level, eab_config_part_context(config)));
     eab_csv_add_count(&line, whole ? eab_config_vocab(config) : task->vocab(level));
     eab_csv_add_count(&line, result->parameters);
-    add_task_options(&line, level);
-    for (int i = 0; i < eab_option_count; i++) add_option(&line, &eab_options[i], config);
+    add_task_options(&line, level, settings->later);
+    for (int i = 0; i < eab_option_count; i++)
+        if (is_shown(eab_options[i].key, settings->later)) add_option(&line, &eab_options[i], config);
     eab_csv_add_count(&line, whole || !config->mixture ? result->tokens : part_tokens(config, part, result));
     eab_csv_add_count(&line, result->steps_done);
     eab_csv_add_real(&line, scores->loss_nats);

@@ -16,8 +16,9 @@ typedef enum {
     EAB_TABLE_COUNT
 } eab_table;
 
-/* accuracy.csv has a column for each option of the option table and of the task families. */
-const eab_table_layout *eab_run_table(eab_table table);
+/* accuracy.csv has a column for each option of the option table and of the task families; of the later ones (a plan's
+ * field of this name) for these only. */
+const eab_table_layout *eab_run_table(eab_table table, uint64_t later);
 
 /* Appends the cell's rows of this table. Only ok and diverged cells have throughput rows, curves and text
  * rows, only ok cells geometry. */

@@ -128,6 +128,30 @@ static const eab_option text_file = {.section = "text",
                                      .offset = offsetof(eab_config, level.text),
                                      .help = "of UTF-8 text, or with unit = byte of any content"};
 
+bool eab_option_is_before(int family, const char *key) {
+    for (int before = 0; before < family; before++)
+        for (int i = 0; i < eab_task_at(before)->option_count; i++)
+            if (strcmp(eab_task_at(before)->options[i].key, key) == 0) return true;
+    return false;
+}
+
+static const char *later_keys[64];
+static int later_count;
+
+uint64_t eab_option_later(const char *key) {
+    eab_option_at("model", 0); /* fills the table */
+    for (int i = 0; i < later_count; i++)
+        if (strcmp(later_keys[i], key) == 0) return UINT64_C(1) << i;
+    return 0;
+}
+
+/* Families share their keys' columns: `first` is whether this is the key's first option. */
+static void note_later(const eab_option *option, bool first) {
+    if (!option->later || !first) return;
+    if (later_count == G_N_ELEMENTS(later_keys)) g_error("more than %d later options", later_count);
+    later_keys[later_count++] = option->key;
+}
+
 static void fill_task_options(void) {
     for (int family = 0; family <= EAB_TASK_TEXT; family++) {
         const eab_task *task = eab_task_at(family);
@@ -144,9 +168,12 @@ static void fill_task_options(void) {
                              .default_value = option->default_value,
                              .minimum = option->minimum,
                              .maximum = option->maximum,
-                             .help = option->help};
+                             .help = option->help,
+                             .later = i >= task->option_count - task->later_count};
+            note_later(&task_options[family][first + i], !eab_option_is_before(family, option->key));
         }
     }
+    for (int i = 0; i < eab_option_count; i++) note_later(&eab_options[i], true);
 }
 
 const eab_option *eab_option_at(const char *section, int index) {
@@ -169,6 +196,23 @@ const eab_option *eab_option_find(const char *section, const char *key) {
         if (strcmp(option->key, key) == 0) break;
     return option;
 }
+
+/* The later ones of these options that have another value than their default. */
+static uint64_t later_of(const eab_option *options, int count, const eab_config *config) {
+    uint64_t later = 0;
+    for (int i = 0; i < count; i++)
+        if (options[i].later && eab_option_get(&options[i], config) != options[i].default_value)
+            later |= eab_option_later(options[i].key);
+    return later;
+}
+
+uint64_t eab_level_later(const eab_level *level) {
+    const eab_task *task = eab_task_at(level->family);
+    const eab_option *options = eab_option_at(task->name, level->family == EAB_TASK_TEXT);
+    return options ? later_of(options, task->option_count, &(eab_config){.level = *level}) : 0;
+}
+
+uint64_t eab_config_later(const eab_config *config) { return later_of(eab_options, eab_option_count, config); }
 
 int eab_option_refuse_key(const char *section, const char *shown, const char *key, const char *where) {
     const char *names[64] = {NULL}, *other = NULL;

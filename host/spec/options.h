@@ -1,6 +1,6 @@
 /* The one option table: it feeds the spec file, --set, --help, the manifest, the columns of accuracy.csv and the
- * hash of a cell. To add an option: a field in config.h, a line in options.c, and its default in
- * scripts/analysis/tables.py, for older tables without its column. */
+ * hash of a cell. To add an option: a field in config.h, a line in options.c with `.later = true`, so that tables of
+ * cells that do not use it stay as they were, and its default in scripts/analysis/tables.py, for such tables. */
 #ifndef EAB_SPEC_OPTIONS_H
 #define EAB_SPEC_OPTIONS_H
 
@@ -39,6 +39,7 @@ typedef struct {
     const char *const *choices; /* CHOICE: NULL-terminated names */
     const char *zero_word;      /* REAL: a word that stands for 0, such as "auto", though 0 is not allowed; or NULL */
     double default_value;       /* or the default choice's index */
+    bool later;                 /* accuracy.csv has its column only where a cell has another value than the default */
     const char *help;
 } eab_option;
 
@@ -52,6 +53,16 @@ const eab_option *eab_option_at(const char *section, int index);
 
 /* The option of this key, or NULL; `section` as above. */
 const eab_option *eab_option_find(const char *section, const char *key);
+
+/* Whether a task family before this one has an option of this key: they share its column. */
+bool eab_option_is_before(int family, const char *key);
+
+/* A set of later options has a bit for each of their keys. That of this key; 0 if no such option has it. */
+uint64_t eab_option_later(const char *key);
+
+/* The later options of the model and the training, or of a level, that have another value than their default. */
+uint64_t eab_config_later(const eab_config *config);
+uint64_t eab_level_later(const eab_level *level);
 
 /* EAB_BAD_INPUT: "WHERE: unknown key in [SHOWN]; ..." with the section that has the key, or the nearest key of
  * `section`, and all keys of `section`. */

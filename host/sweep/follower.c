@@ -124,7 +124,7 @@ static void train_until_stopped(follower *self, eab_pool *pool) {
 static void train(follower *self, const eab_sweep *sweep, const eab_plan *plan) {
     eab_sweep_session session = {.sweep = sweep,
                                  .plan = plan,
-                                 .run = eab_session_run_settings(sweep),
+                                 .run = eab_session_run_settings(sweep, plan),
                                  .outbox = &self->outbox,
                                  .mutex = PTHREAD_MUTEX_INITIALIZER};
     const bool same_device = strcmp(sweep->description, self->begin.device) == 0;

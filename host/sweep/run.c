@@ -281,7 +281,7 @@ static int run_session(eab_sweep_session *session) {
 int eab_sweep_run(const eab_sweep *sweep, const eab_plan *plan) {
     eab_sweep_session session = {.sweep = sweep,
                                  .plan = plan,
-                                 .run = eab_session_run_settings(sweep),
+                                 .run = eab_session_run_settings(sweep, plan),
                                  .started_s = eab_now_s() - sweep->elapsed_s,
                                  .suspects = sweep->suspects,
                                  .progress = eab_progress_new(sweep->progress),

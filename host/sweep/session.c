@@ -92,7 +92,7 @@ static void take_note(void *context, const char *line) {
 
 /* ---- settings ------------------------------------------------------------------------------------------------ */
 
-eab_run_settings eab_session_run_settings(const eab_sweep *sweep) {
+eab_run_settings eab_session_run_settings(const eab_sweep *sweep, const eab_plan *plan) {
     return (eab_run_settings){.backend = sweep->backend,
                               .device = sweep->description,
                               .isa = sweep->isa,
@@ -103,6 +103,7 @@ eab_run_settings eab_session_run_settings(const eab_sweep *sweep) {
                               .save_models = sweep->save_models,
                               .save_curves = sweep->save_curves,
                               .save_geometry = sweep->save_geometry,
+                              .later = plan->later,
                               .keep_timeouts = sweep->search,
                               .keep_failures = sweep->resumed};
 }

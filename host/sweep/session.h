@@ -36,7 +36,7 @@ typedef struct {
     GArray *ends;          /* eab_cell_end */
 } eab_sweep_session;
 
-eab_run_settings eab_session_run_settings(const eab_sweep *sweep);
+eab_run_settings eab_session_run_settings(const eab_sweep *sweep, const eab_plan *plan);
 
 /* Settings of workers that train the queue's fleets. Their context is the session. */
 eab_pool_settings eab_session_pool_settings(eab_sweep_session *session, eab_queue *queue);

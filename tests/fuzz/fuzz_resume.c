@@ -54,10 +54,10 @@ int LLVMFuzzerInitialize(int *argc, char ***argv) {
     for (int table = 0; table < EAB_TABLE_COUNT; table++) {
         folders[table] = g_dir_make_tmp("eabench-fuzz-XXXXXX", NULL);
         fuzz_expect(folders[table], "a folder");
-        links[table] = g_build_filename(folders[table], eab_run_table((eab_table)table)->file_name, NULL);
+        links[table] = g_build_filename(folders[table], eab_run_table((eab_table)table, 0)->file_name, NULL);
         fuzz_expect(symlink(file.path, links[table]) == 0, "a table in memory");
         headers[table] = g_string_new(NULL);
-        eab_table_header(eab_run_table((eab_table)table), headers[table]);
+        eab_table_header(eab_run_table((eab_table)table, 0), headers[table]);
         for (int i = 0; i < ROWS; i++) {
             rows[table][i] = g_string_new(NULL);
             append_row(rows[table][i], (eab_table)table, &plan.cells[i % plan.count]);
@@ -95,7 +95,7 @@ static void append_input(GString *text, eab_table table, const char *input) {
         if (input[2] == ':') {
             char **pair = g_strsplit(input + 3, "=", 2);
             char *value = pair[0] && pair[1] ? g_strndup(pair[1], strcspn(pair[1], "$")) : g_strdup("");
-            if (pair[0]) replace_column(text, begin, eab_table_column(eab_run_table(table), pair[0]), value);
+            if (pair[0]) replace_column(text, begin, eab_table_column(eab_run_table(table, 0), pair[0]), value);
             g_free(value);
             g_strfreev(pair);
         }

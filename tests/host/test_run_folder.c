@@ -20,7 +20,7 @@
 
 enum { TABLES = EAB_TABLE_TEXT }; /* those before it: no plan here has a text */
 
-static const char *table_name(int table) { return eab_run_table((eab_table)table)->file_name; }
+static const char *table_name(int table) { return eab_run_table((eab_table)table, 0)->file_name; }
 
 static eab_run_folder *open_folder(const char *path, const eab_plan *plan) {
     eab_run_folder *folder = NULL;
@@ -115,7 +115,7 @@ static void resume_from_every_byte(const char *spec) {
     read_tables(whole, final);
     for (int table = 0; table < TABLES; table++) {
         headers[table] = g_string_new(NULL);
-        eab_table_header(eab_run_table((eab_table)table), headers[table]);
+        eab_table_header(eab_run_table((eab_table)table, 0), headers[table]);
         size[table] = 0;
     }
     GString *log[TABLES];
@@ -284,7 +284,7 @@ static int choose(void *context, const eab_csv_row *row) {
     const chosen_columns *chosen = context;
     eab_csv_line line = {.text = chosen->text};
     for (char **name = chosen->columns; *name; name++)
-        eab_csv_add_text(&line, row->field[eab_table_column(eab_run_table(EAB_TABLE_ACCURACY), *name)]);
+        eab_csv_add_text(&line, row->field[eab_table_column(eab_run_table(EAB_TABLE_ACCURACY, 0), *name)]);
     eab_csv_end(&line);
     return EAB_OK;
 }
@@ -295,7 +295,7 @@ static void choose_columns(const char *path, const char *columns) {
     chosen_columns chosen = {g_strsplit(columns, ",", -1), g_string_new(columns)};
     eab_table_facts facts;
     g_string_append_c(chosen.text, '\n');
-    cr_assert_eq(eab_table_scan(file, eab_run_table(EAB_TABLE_ACCURACY), choose, &chosen, &facts), EAB_OK);
+    cr_assert_eq(eab_table_scan(file, eab_run_table(EAB_TABLE_ACCURACY, 0), choose, &chosen, &facts), EAB_OK);
     fixture_write(path, "accuracy.csv", chosen.text->str, chosen.text->len);
     g_string_free(chosen.text, TRUE);
     g_strfreev(chosen.columns);
@@ -339,7 +339,7 @@ Test(run_folder, older_columns_are_continued) {
         complete(whole, &plan);
         read_tables(whole, final);
         GString *reversed = g_string_new(NULL); /* the order of columns does not matter */
-        for (const char *const *name = eab_run_table(EAB_TABLE_ACCURACY)->columns; *name; name++)
+        for (const char *const *name = eab_run_table(EAB_TABLE_ACCURACY, 0)->columns; *name; name++)
             g_string_prepend(reversed, reversed->len ? "," : ""), g_string_prepend(reversed, *name);
         for (int64_t cells = 1; cells <= plan.count; cells++) {
             expect_continued(&plan, first_columns, cells, 0, final);

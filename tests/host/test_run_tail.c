@@ -14,7 +14,7 @@ enum { TABLES = EAB_TABLE_TEXT }; /* those before it: no plan here has a text */
 static const char spec[] = "[task recurrence]\nbasis = 4\ndelay = 2, 3\n[model]\nd_model = 8\nheads = 1\n"
                            "[train]\nmechanism = dpa, ea\nsteps = 40\neval_every = 15\n";
 
-static const char *table_name(int table) { return eab_run_table((eab_table)table)->file_name; }
+static const char *table_name(int table) { return eab_run_table((eab_table)table, 0)->file_name; }
 
 /* Opens, appends the missing cells, closes; returns how many were missing. */
 static int64_t complete(const char *path, const eab_plan *plan) {
@@ -102,7 +102,7 @@ Test(run_tail, an_error_on_a_row_is_one_printable_line) {
     cr_assert_not_null(good);
     for (size_t i = 0; i < G_N_ELEMENTS(names); i++) {
         char **fields = g_strsplit(good, ",", -1);
-        const int32_t column = eab_table_column(eab_run_table(EAB_TABLE_ACCURACY), names[i]);
+        const int32_t column = eab_table_column(eab_run_table(EAB_TABLE_ACCURACY, 0), names[i]);
         g_free(fields[column]);
         fields[column] = g_strdup("\"\033[31m\n\xC3\xA9\xFF\"");
         char *row = g_strjoinv(",", fields), *text = g_strconcat(lines[0], "\n", row, "\n", NULL);

@@ -28,7 +28,7 @@ static char **throughput_row(double train_s, eab_sweep_session *session, eab_cel
 }
 
 static const char *field(char **fields, const char *name) {
-    return fields[eab_table_column(eab_run_table(EAB_TABLE_THROUGHPUT), name)];
+    return fields[eab_table_column(eab_run_table(EAB_TABLE_THROUGHPUT, 0), name)];
 }
 
 Test(session, a_peak_that_a_cell_exceeds_is_measured_again) {

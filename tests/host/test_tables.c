@@ -17,7 +17,7 @@ static char *field_of(eab_table table, const GString *row, const char *column) {
     eab_csv_reader *reader = eab_csv_reader_new(file);
     eab_csv_row fields;
     cr_assert_eq(eab_csv_read(reader, &fields), EAB_CSV_ROW);
-    const int32_t at = eab_table_column(eab_run_table(table), column);
+    const int32_t at = eab_table_column(eab_run_table(table, 0), column);
     cr_assert(at >= 0 && at < fields.fields, "no column %s", column);
     char *value = g_strdup(fields.field[at]);
     eab_csv_reader_free(reader);
@@ -41,7 +41,7 @@ static int32_t commas(const char *text) {
 
 Test(tables, headers) {
     GString *text = g_string_new(NULL);
-    eab_table_header(eab_run_table(EAB_TABLE_ACCURACY), text);
+    eab_table_header(eab_run_table(EAB_TABLE_ACCURACY, 0), text);
     cr_expect(g_str_has_prefix(text->str,
                                "cell,status,reason,backend,dtype,task,level,complexity_bits,vocab,parameters,"
                                "basis,delay,a,b,rule,table_seed,modulus,ops,switch_percent,symbols,items,mode,"
@@ -51,20 +51,20 @@ Test(tables, headers) {
                                           "sequence_accuracy,rollout_accuracy,chance_accuracy,seen_share,solved,"
                                           "steps_to_solve\n"));
     for (int i = 0; i < eab_option_count; i++)
-        cr_expect_geq(eab_table_column(eab_run_table(EAB_TABLE_ACCURACY), eab_options[i].key), 0, "%s",
+        cr_expect_geq(eab_table_column(eab_run_table(EAB_TABLE_ACCURACY, 0), eab_options[i].key), 0, "%s",
                       eab_options[i].key);
     g_string_truncate(text, 0);
-    eab_table_header(eab_run_table(EAB_TABLE_THROUGHPUT), text);
+    eab_table_header(eab_run_table(EAB_TABLE_THROUGHPUT, 0), text);
     cr_expect_str_eq(text->str,
                      "cell,backend,device,dtype,mechanism,task,level,layers,d_model,heads,context,batch,seed,lr,"
                      "fleet,workers,train_s,wall_s,tokens_per_s,fleet_tokens_per_s,flop_per_token,gflop_per_s,"
                      "peak_gflop_per_s,peak_fraction,memory_bytes,other_cores,steal_cores,marks\n");
     g_string_truncate(text, 0);
-    eab_table_header(eab_run_table(EAB_TABLE_CURVES), text);
+    eab_table_header(eab_run_table(EAB_TABLE_CURVES, 0), text);
     cr_expect_str_eq(text->str, "cell,step,loss_nats,validation_accuracy\n");
-    cr_expect_eq(eab_table_column(eab_run_table(EAB_TABLE_CURVES), "nothing"), -1);
+    cr_expect_eq(eab_table_column(eab_run_table(EAB_TABLE_CURVES, 0), "nothing"), -1);
     g_string_truncate(text, 0);
-    eab_table_header(eab_run_table(EAB_TABLE_GEOMETRY), text);
+    eab_table_header(eab_run_table(EAB_TABLE_GEOMETRY, 0), text);
     cr_expect_str_eq(text->str, "cell,layer,head,quantity,low,high,value\n");
     g_string_free(text, TRUE);
 }
@@ -72,7 +72,7 @@ Test(tables, headers) {
 /* No column is twice in a header, also if several families have an option of one name. */
 Test(tables, columns_are_distinct) {
     GString *text = g_string_new(NULL);
-    eab_table_header(eab_run_table(EAB_TABLE_ACCURACY), text);
+    eab_table_header(eab_run_table(EAB_TABLE_ACCURACY, 0), text);
     g_string_truncate(text, text->len - 1);
     char **names = g_strsplit(text->str, ",", -1);
     for (int i = 0; names[i]; i++)
