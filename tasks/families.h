@@ -4,10 +4,16 @@
 #ifndef EAB_TASKS_FAMILIES_H
 #define EAB_TASKS_FAMILIES_H
 
+#include "compression.h"
+#include "congruential.h"
+#include "counting.h"
 #include "delay_copy.h"
 #include "distance.h"
+#include "flip_flop.h"
+#include "group.h"
 #include "induction.h"
 #include "modular.h"
+#include "noisy_recall.h"
 #include "parity.h"
 #include "recall.h"
 #include "recurrence.h"
@@ -24,7 +30,13 @@
     X(parity)            \
     X(selective_copy)    \
     X(induction)         \
-    X(distance)
+    X(distance)          \
+    X(flip_flop)         \
+    X(counting)          \
+    X(group)             \
+    X(congruential)      \
+    X(noisy_recall)      \
+    X(compression)
 
 enum {
 #define EAB_TASK_ENUM(name) EAB_TASK_##name,

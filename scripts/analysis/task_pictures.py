@@ -19,7 +19,7 @@ PALE, INK, FRAME = "#eef0f3", "#20242b", "#20242b"
 COLOURS = ("#8ecae6", "#ffb703", "#95d5b2", "#f4a3b4", "#c8b6ff", "#ffd6a5", "#a8dadc", "#e5989b",
            "#b5e48c", "#90b8f8", "#f9c74f", "#d0bfa8", "#9bf6ff", "#e0aaff", "#ff9f80", "#c5d86d")
 FAMILIES = ("recurrence", "task_switch", "delay_copy", "recall", "modular", "parity", "selective_copy", "induction",
-            "distance")
+            "distance", "flip_flop", "counting", "group", "congruential", "noisy_recall", "compression")
 
 
 def sequences(text: str) -> list[list[tuple[str, bool]]]:

@@ -6,9 +6,9 @@
 #include "spec_text.h"
 
 #define TASK "[task recurrence]\n"
-#define FAMILIES                                                                                \
-    "recurrence, task_switch, delay_copy, recall, modular, parity, selective_copy, induction, " \
-    "distance, text, mixture"
+#define FAMILIES                                                                                          \
+    "recurrence, task_switch, delay_copy, recall, modular, parity, selective_copy, induction, distance, " \
+    "flip_flop, counting, group, congruential, noisy_recall, compression, text, mixture"
 
 /* Spec files and their whole error messages, in which the file is called SPEC. */
 static const struct {

@@ -230,11 +230,43 @@ Test(families, a_token_that_is_not_determined_is_found) {
 
 /* ---- figures ---------------------------------------------------------------------------------------------------- */
 
-/* Whether a few draws per sequence find every sequence of the level: not if controls or their absence are rare. */
-static bool all_are_drawn(const eab_level *level) {
-    if (level->family != eab_task_from_name("task_switch")) return true;
-    const int32_t percent = level->option[EAB_TASK_SWITCH_PERCENT];
-    return percent % 100 == 0 || (percent >= 20 && percent <= 80);
+/* A lower bound of the probability of the level's rarest sequence, of which there are `count`; 0: too rare to find. */
+static double rarest(const eab_level *level, int32_t context, double count) {
+    const int32_t *option = level->option, pairs = (context + 1) / 2;
+    switch (level->family) {
+        case EAB_TASK_task_switch: {
+            const int32_t percent = option[EAB_TASK_SWITCH_PERCENT];
+            return percent % 100 == 0 || (percent >= 20 && percent <= 80) ? 1 / count : 0;
+        }
+        case EAB_TASK_recall: { /* each slot has at least this share of the weights 1, 1/2, 1/3, ... */
+            const int32_t slots = pairs - option[EAB_RECALL_PAIRS];
+            const double share = 1 / (slots * (1 + log(slots))), fillings = pow(slots, option[EAB_RECALL_PAIRS]);
+            return option[EAB_RECALL_GAPS] ? fillings * pow(share, option[EAB_RECALL_PAIRS]) / count : 1 / count;
+        }
+        case EAB_TASK_selective_copy: { /* all blanks of a block before the same symbol */
+            const int32_t items = option[EAB_SELECTIVE_COPY_ITEMS], blanks = option[EAB_SELECTIVE_COPY_BLANKS];
+            const int32_t blocks = (context + 1) / (2 * items + blanks + 1);
+            const double symbols = pow(option[EAB_SELECTIVE_COPY_SYMBOLS], items);
+            return option[EAB_SELECTIVE_COPY_PLACES] ? pow(symbols * pow(items, blanks), -blocks) : 1 / count;
+        }
+        case EAB_TASK_flip_flop: { /* `i` with one of two bits, or `w` with one of two */
+            const double ignore = option[EAB_FLIP_FLOP_IGNORE_PERCENT] / 100.0;
+            return pow(fmin(ignore / 2, (1 - ignore) / 4), pairs - 2) / 2;
+        }
+        case EAB_TASK_counting: /* one way to draw the groups, their symbols, and their order */
+            return option[EAB_COUNTING_DRAW] == EAB_COUNTING_UNIFORM
+                       ? 1 / count
+                       : pow(tgamma(option[EAB_COUNTING_ITEMS] + 1), -2) / tgamma(option[EAB_COUNTING_SYMBOLS] + 1);
+        case EAB_TASK_congruential: return pow(option[EAB_CONGRUENTIAL_MODULUS], -3);
+        case EAB_TASK_noisy_recall: { /* only new keys, or only noise but for one pair */
+            const double noise = option[EAB_NOISY_RECALL_NOISE_PERCENT] / 100.0;
+            const double key = 1.0 / (option[EAB_NOISY_RECALL_KEYS] * option[EAB_NOISY_RECALL_VALUES]);
+            const double other =
+                noise > 0 ? fmin((1 - noise) * key, noise / pow(option[EAB_NOISY_RECALL_NOISE], 2)) : key;
+            return key * pow(other, pairs - 2) / pow(pairs - 1, 2);
+        }
+        default: return 1 / count;
+    }
 }
 
 Test(families, complexity_is_the_number_of_distinct_sequences) {
@@ -249,9 +281,10 @@ Test(families, complexity_is_the_number_of_distinct_sequences) {
             char name[128];
             eab_level_name(&level, name, sizeof name);
             cr_expect(bits >= -1e-9 && bits < 1e4, "%s %s: %g bits", task->name, name, bits);
-            if (bits > 10 || !all_are_drawn(&level)) continue;
+            const double draws = 25 / rarest(&level, context, exp2(bits)) + 100;
+            if (bits > 10 || draws > 1e6) continue;
             const int64_t expected = llround(exp2(bits));
-            const int64_t found = family_count_distinct(&level, EAB_STREAM_TRAINING, context + 1, 25 * expected + 100);
+            const int64_t found = family_count_distinct(&level, EAB_STREAM_TRAINING, context + 1, (int64_t)draws);
             cr_expect_eq(found, expected, "%s %s, context %d: %lld of %lld", task->name, name, context,
                          (long long)found, (long long)expected);
             cr_expect_lt(fabs(exp2(bits) - (double)expected), 1e-6 * (double)expected);
@@ -269,8 +302,9 @@ Test(families, chance_is_that_of_a_uniform_guess) {
             const eab_task *task = eab_task_at(family);
             const double chance = task->chance_accuracy(&level);
             const int32_t answers = (int32_t)lround(1 / chance);
-            const bool recall = strcmp(task->name, "recall") == 0;
-            const int32_t first = recall ? level.option[EAB_RECALL_KEYS] : 0;
+            const int32_t first = family == EAB_TASK_recall         ? level.option[EAB_RECALL_KEYS]
+                                  : family == EAB_TASK_noisy_recall ? level.option[EAB_NOISY_RECALL_KEYS]
+                                                                    : 0;
             eab_random random = eab_random_at(1, 2, 3, 4, number);
             int64_t right = 0, all = 0;
             for (uint64_t index = 0; all < 20000; index++) {
