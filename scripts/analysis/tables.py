@@ -31,7 +31,7 @@ ACCURACY_REQUIRED = (*ACCURACY_TEXT, *ACCURACY_COUNTS, *ACCURACY_OPTIONS, *ACCUR
                      "lr", "seed", "loss_nats", "solved")
 # Options that later versions of eabench added, by section or task, with their defaults, which count in older tables.
 LATER_OPTIONS = {"recurrence": {"rule": "linear", "table_seed": "0"}, "recall": {"gaps": "none", "filler": "random"},
-                 "selective_copy": {"places": "any"}, "model": {"qk_norm": "off"},
+                 "selective_copy": {"places": "any"}, "induction": {"last": "any"}, "model": {"qk_norm": "off"},
                  "train": {"precision": "float32"}}
 THROUGHPUT_TEXT = ("cell", "backend", "device", "dtype", "mechanism", "task", "level")
 THROUGHPUT_COUNTS = ("train_s", "wall_s", "tokens_per_s", "fleet_tokens_per_s", "flop_per_token", "gflop_per_s",

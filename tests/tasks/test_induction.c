@@ -1,5 +1,6 @@
 #include <criterion/criterion.h>
 #include <math.h>
+#include <stdlib.h>
 
 #include "family_fixture.h"
 
@@ -11,8 +12,32 @@ Test(induction, by_hand) {
         "[1] [6] [1] [1] [!] [3] [!] 3 [5] [15] [5] [15] [15] [8] [!] 3 [5] [3] [9] [1] [0] [!] 3 [8] [12]");
 }
 
+/* With two triggers, of which the second is the last token before the answer: the first is at each of the other places
+ * equally often, in 22,000 sequences of 25 tokens. */
+Test(induction, the_last_trigger_at_the_end) {
+    const eab_level level = family_level("induction", "triggers=2 last=1");
+    int first[22] = {0}, symbol[16] = {0};
+    for (uint64_t index = 0; index < 22000; index++) {
+        family_sequence sequence;
+        int t = 0;
+        family_draw(&level, EAB_STREAM_TRAINING, index, 25, &sequence);
+        while (sequence.tokens[t] != 16) t++;
+        cr_assert(t < 22 && sequence.tokens[23] == 16);
+        cr_assert_eq(sequence.tokens[24], sequence.tokens[t + 1]);
+        for (int i = 0; i < 25; i++) cr_assert_eq(sequence.determined[i], i == 24);
+        first[t]++;
+        symbol[sequence.tokens[24]]++;
+    }
+    for (int i = 0; i < 22; i++) cr_expect(abs(first[i] - 1000) < 160, "%d", first[i]);
+    for (int i = 0; i < 16; i++) cr_expect(abs(symbol[i] - 1375) < 190, "%d", symbol[i]);
+    const eab_level small = family_level("induction", "triggers=2 symbols=2 last=1");
+    cr_expect_float_eq(eab_task_at(small.family)->complexity_bits(&small, 5), log2(24), 1e-9); /* 2^3 * 3 places */
+    cr_expect_eq(family_count_distinct(&small, EAB_STREAM_TRAINING, 6, 3000), 24);
+    family_expect_bounds("induction", "last", 0, 1);
+}
+
 Test(induction, the_trigger_is_followed_by_the_same) {
-    static const char *const levels[] = {"", "triggers=2 symbols=2", "triggers=12 symbols=1024"};
+    static const char *const levels[] = {"", "triggers=2 symbols=2", "triggers=12 symbols=1024", "triggers=5 last=1"};
     enum { LENGTH = 25 };
     for (size_t i = 0; i < sizeof levels / sizeof *levels; i++) {
         const eab_level level = family_level("induction", levels[i]);
