@@ -46,7 +46,9 @@ Test(tables, headers) {
                                "cell,status,reason,backend,dtype,task,level,complexity_bits,vocab,parameters,"
                                "basis,delay,a,b,rule,table_seed,modulus,ops,switch_percent,symbols,items,mode,"
                                "distance_min,distance_max,test_distance_min,test_distance_max,pairs,keys,values,"
-                               "operation,test_percent,bits,marked,answer,blanks,triggers,layers,d_model,heads,"));
+                               "gaps,filler,operation,test_percent,bits,marked,answer,blanks,places,triggers,last,"
+                               "ignore_percent,test_ignore,draw,group,length,period,noise,noise_percent,layers,"
+                               "d_model,heads,"));
     cr_expect(g_str_has_suffix(text->str, ",tokens,steps_done,loss_nats,validation_accuracy,token_accuracy,"
                                           "sequence_accuracy,rollout_accuracy,chance_accuracy,seen_share,solved,"
                                           "steps_to_solve\n"));

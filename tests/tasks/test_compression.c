@@ -7,8 +7,8 @@
 Test(compression, by_hand) {
     const eab_level level = family_level("compression", "");
     family_expect_sequence(&level, EAB_STREAM_TRAINING, 0,
-                           "[12] [9] [14] [6] [6] [4] [2] [7] [>] [@2] 14 [@6] 2 [@5] 4 [@7] 7 [@3] 6 [@0] 12 [@1] 9 "
-                           "[@4] 6");
+                           "[2] [2] [12] [2] [3] [0] [14] [10] [>] [@1] 2 [@4] 3 [@3] 2 [@2] 12 [@6] 14 [@0] 2 [@5] 0 "
+                           "[@7] 10");
 }
 
 Test(compression, gives_the_symbol_at_each_position_once) {

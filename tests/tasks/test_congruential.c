@@ -4,11 +4,11 @@
 
 #include "family_fixture.h"
 
-/* x_0, x_1 and x_2 were drawn; the rest is worked out by hand: differences -12 and 16 give a = 9 and so c = 22. */
+/* x_0, x_1 and x_2 were drawn; the rest is worked out by hand: differences -22 and 14 give a = 5 and so c = 2. */
 Test(congruential, by_hand) {
     const eab_level level = family_level("congruential", "");
     family_expect_sequence(&level, EAB_STREAM_TRAINING, 0,
-                           "[19] [7] [23] 12 6 14 24 21 25 30 13 15 2 9 10 19 7 23 12 6 14 24 21 25 30");
+                           "[25] [3] [17] 25 3 17 25 3 17 25 3 17 25 3 17 25 3 17 25 3 17 25 3 17 25");
 }
 
 /* Modulo 8 the only factor of full period is 5, and 5 x + 3 from 1 gives 1 0 3 2 5 4 7 6 1. */

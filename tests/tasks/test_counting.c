@@ -8,11 +8,11 @@
 Test(counting, by_hand) {
     const eab_level level = family_level("counting", "");
     family_expect_sequence(&level, EAB_STREAM_TRAINING, 0,
-                           "[s2] [s1] [s2] [s1] [s2] [s2] [s2] [s0] [>] [s2] 5 [s1] 2 [s0] 1 [.] [.] [.] [.] [.] [.] "
+                           "[s4] [s3] [s4] [s4] [s4] [s4] [s4] [s4] [>] [s4] 7 [s3] 1 [.] [.] [.] [.] [.] [.] [.] [.] "
                            "[.] [.] [.] [.]");
     family_expect_sequence(&level, EAB_STREAM_TRAINING, 2,
-                           "[s7] [s2] [s7] [s7] [s5] [s2] [s2] [s0] [>] [s7] 3 [s2] 3 [s5] 1 [s0] 1 [.] [.] [.] [.] "
-                           "[.] [.] [.] [.]");
+                           "[s5] [s7] [s0] [s4] [s7] [s1] [s6] [s0] [>] [s5] 1 [s7] 2 [s0] 2 [s4] 1 [s1] 1 [s6] 1 [.] "
+                           "[.] [.] [.]");
 }
 
 /* The histogram of A C D C is 1 2 1 2: of A, C and D it is 1, 2, 1. */

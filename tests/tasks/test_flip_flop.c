@@ -27,9 +27,10 @@ Test(flip_flop, example_of_the_source) {
 /* The instructions and the bits after w and i were drawn; the bits after r are worked out by hand. */
 Test(flip_flop, by_hand) {
     const eab_level level = family_level("flip_flop", "");
-    family_expect_sequence(&level, EAB_STREAM_TRAINING, 0,
-                           "[w] [1] [r] 1 [i] [0] [i] [1] [i] [0] [i] [0] [i] [1] [i] [0] [w] [1] [i] [0] [i] [1] "
-                           "[r] 1 [i]");
+    family_expect_sequence(
+        &level, EAB_STREAM_TRAINING, 0,
+        "[w] [0] [i] [0] [i] [0] [i] [0] [i] [0] [w] [1] [w] [1] [i] [1] [i] [0] [i] [0] [w] [0] [r] "
+        "0 [i]");
 }
 
 Test(flip_flop, reads_return_the_bit_written_last) {

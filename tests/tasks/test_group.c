@@ -7,17 +7,17 @@
 enum { S3 = EAB_GROUP_S3, A5 = EAB_GROUP_A5 };
 static const int32_t ORDER[] = {6, 60}, POINTS[] = {3, 5};
 
-/* The words were drawn; the products are worked out by hand: 120 102 is 0 -> 1 -> 0, 1 -> 2 -> 2, 2 -> 0 -> 1, that is
- * 021, and 021 210 is 0 -> 0 -> 2, 1 -> 2 -> 0, 2 -> 1 -> 1. */
+/* The words were drawn; the products are worked out by hand: 210 120 is 0 -> 2 -> 0, 1 -> 1 -> 2, 2 -> 0 -> 1, that is
+ * 021, and 021 102 is 0 -> 0 -> 1, 1 -> 2 -> 2, 2 -> 1 -> 0. */
 Test(group, by_hand) {
     const eab_level final = family_level("group", ""), running = family_level("group", "group=1 length=3 answer=1");
     family_expect_sequence(&final, EAB_STREAM_TRAINING, 0,
-                           "[012] [102] [120] [=] 210 [210] [021] [021] [=] 210 [120] [102] [210] [=] 201 [021] [102] "
-                           "[102] [=] 021 [012] [210] [120] [=] 021");
+                           "[210] [120] [102] [=] 120 [102] [021] [201] [=] 120 [021] [201] [102] [=] 201 [201] [012] "
+                           "[021] [=] 102 [201] [012] [210] [=] 021");
     family_expect_sequence(
         &running, EAB_STREAM_TRAINING, 0,
-        "[04132] [20413] [40231] [=] 04132 23014 23401 [20134] [21304] [03241] [=] 20134 32104 42301 "
-        "[40312] [02431] [43210] [=] 40312 10324 34120 [=] [=] [=] [=]");
+        "[23401] [04321] [34201] [=] 23401 32104 02431 [41203] [10243] [23014] [=] 41203 30214 12034 "
+        "[34120] [01423] [32041] [=] 34120 23140 04213 [=] [=] [=] [=]");
 }
 
 /* The elements are all (even) permutations in lexicographic order. */

@@ -8,8 +8,8 @@
 Test(noisy_recall, by_hand) {
     const eab_level level = family_level("noisy_recall", "");
     family_expect_sequence(&level, EAB_STREAM_TRAINING, 2,
-                           "[k0] [v0] [k3] [v4] [k4] [v2] [k5] [v2] [k6] [v2] [k5] v2 [k1] [v1] [k3] v4 [n5] [n5] [k2] "
-                           "[v4] [k5] v2 [k6] v2 [n0]");
+                           "[k7] [v2] [k6] [v4] [k7] v2 [k3] [v1] [k0] [v4] [n10] [n11] [k6] v4 [k3] v1 [k3] v1 [k2] "
+                           "[v5] [n10] [n14] [k7] v2 [n0]");
 }
 
 Test(noisy_recall, a_key_that_returns_has_its_value) {
