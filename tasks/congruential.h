@@ -166,6 +166,7 @@ static const eab_task congruential_task = {
                  congruential_periods},
                 {"test_percent", 25, 0, 99, true, "share of the factors that only evaluation uses; 0: no split", NULL}},
     .option_count = 3,
+    .later_count = 2,
     .vocab = congruential_vocab,
     .complexity_bits = congruential_complexity_bits,
     .chance_accuracy = congruential_chance_accuracy,

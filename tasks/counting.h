@@ -116,6 +116,7 @@ static const eab_task counting_task = {
                 {"draw", EAB_COUNTING_PARTITION, 0, 1, false, "draw the counts and shuffle, or each item uniformly",
                  counting_draws}},
     .option_count = 3,
+    .later_count = 1,
     .vocab = counting_vocab,
     .complexity_bits = counting_complexity_bits,
     .chance_accuracy = counting_chance_accuracy,

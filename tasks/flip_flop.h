@@ -84,6 +84,7 @@ static const eab_task flip_flop_task = {
     .options = {{"ignore_percent", 80, 1, 99, true, "probability of an ignore instruction, in percent", NULL},
                 {"test_ignore", 0, 0, 99, false, "the same in evaluation, in percent; 0: as in training", NULL}},
     .option_count = 2,
+    .later_count = 2,
     .vocab = flip_flop_vocab,
     .complexity_bits = flip_flop_complexity_bits,
     .chance_accuracy = flip_flop_chance_accuracy,

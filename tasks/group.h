@@ -141,6 +141,7 @@ static const eab_task group_task = {
                 {"answer", EAB_GROUP_FINAL, 0, 1, true, "the product of the word, or every partial product",
                  group_answers}},
     .option_count = 3,
+    .later_count = 3,
     .vocab = group_vocab,
     .complexity_bits = group_complexity_bits,
     .chance_accuracy = group_chance_accuracy,

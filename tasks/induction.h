@@ -82,6 +82,7 @@ static const eab_task induction_task = {
                 {"triggers", 4, 2, 4096, true, "how many triggers a sequence has", NULL},
                 {"last", 0, 0, 1, false, "where the last trigger stands: anywhere, or at the end", induction_lasts}},
     .option_count = 3,
+    .later_count = 1,
     .vocab = induction_vocab,
     .complexity_bits = induction_complexity_bits,
     .chance_accuracy = induction_chance_accuracy,

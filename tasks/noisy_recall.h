@@ -114,6 +114,7 @@ static const eab_task noisy_recall_task = {
                 {"noise", 16, 1, 1024, true, "how many noise tokens there are", NULL},
                 {"noise_percent", 20, 0, 99, true, "probability of a pair of noise, in percent", NULL}},
     .option_count = 4,
+    .later_count = 2,
     .vocab = noisy_recall_vocab,
     .complexity_bits = noisy_recall_complexity_bits,
     .chance_accuracy = noisy_recall_chance_accuracy,

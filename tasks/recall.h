@@ -184,6 +184,7 @@ static const eab_task recall_task = {
                 {"filler", EAB_RECALL_RANDOM_FILLER, 0, 1, false, "in the gaps: random keys and values, or blanks",
                  recall_fillers}},
     .option_count = 5,
+    .later_count = 2,
     .vocab = recall_vocab,
     .complexity_bits = recall_complexity_bits,
     .chance_accuracy = recall_chance_accuracy,

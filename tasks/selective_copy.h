@@ -119,6 +119,7 @@ static const eab_task selective_copy_task = {
                 {"places", EAB_SELECTIVE_COPY_ANY, 0, 1, false, "where symbols may stand: anywhere, or as MAD draws it",
                  selective_copy_places}},
     .option_count = 4,
+    .later_count = 1,
     .vocab = selective_copy_vocab,
     .complexity_bits = selective_copy_complexity_bits,
     .chance_accuracy = selective_copy_chance_accuracy,

@@ -31,7 +31,10 @@ ACCURACY_REQUIRED = (*ACCURACY_TEXT, *ACCURACY_COUNTS, *ACCURACY_OPTIONS, *ACCUR
                      "lr", "seed", "loss_nats", "solved")
 # Options that later versions of eabench added, by section or task, with their defaults, which count in older tables.
 LATER_OPTIONS = {"recurrence": {"rule": "linear", "table_seed": "0"}, "recall": {"gaps": "none", "filler": "random"},
-                 "selective_copy": {"places": "any"}, "induction": {"last": "any"}, "model": {"qk_norm": "off"},
+                 "selective_copy": {"places": "any"}, "induction": {"last": "any"},
+                 "flip_flop": {"ignore_percent": "80", "test_ignore": "0"}, "counting": {"draw": "partition"},
+                 "group": {"group": "S3", "length": "3"}, "congruential": {"period": "any"},
+                 "noisy_recall": {"noise": "16", "noise_percent": "20"}, "model": {"qk_norm": "off"},
                  "train": {"precision": "float32"}}
 THROUGHPUT_TEXT = ("cell", "backend", "device", "dtype", "mechanism", "task", "level")
 THROUGHPUT_COUNTS = ("train_s", "wall_s", "tokens_per_s", "fleet_tokens_per_s", "flop_per_token", "gflop_per_s",

@@ -15,12 +15,15 @@ from analysis.tables import LATER_OPTIONS, read_run
 
 pytestmark = needs_eabench
 
-# The options of each section when its first version wrote a table. A later one goes into LATER_OPTIONS.
+# The options of each section that the first tables had, or that share such a column. The others go into LATER_OPTIONS.
 FIRST_OPTIONS = {
     "recurrence": "basis delay a b", "task_switch": "modulus ops switch_percent",
     "delay_copy": "symbols items mode distance_min distance_max test_distance_min test_distance_max",
     "recall": "pairs keys values", "modular": "modulus operation test_percent", "parity": "bits marked answer",
     "selective_copy": "symbols items blanks", "induction": "symbols triggers", "mixture": "parts cue",
+    "distance": "ops symbols items distance_min distance_max test_distance_min test_distance_max", "flip_flop": "",
+    "counting": "symbols items", "group": "answer", "congruential": "modulus test_percent",
+    "noisy_recall": "keys values", "compression": "symbols items", "text": "file unit valid_percent test_percent",
     "model": "layers d_model heads mlp_ratio context position alibi_span norm activation bias embedding init_scale "
              "embedding_scale qk_init",
     "train": "mechanism scale optimizer lr beta1 beta2 momentum weight_decay clip steps batch warmup schedule lr_final "
@@ -113,6 +116,29 @@ def test_every_later_option_has_its_default():
                 later.setdefault(words[0], {})[words[1]] = words[2]
     assert set(seen) == set(FIRST_OPTIONS) and all(set(FIRST_OPTIONS[name].split()) <= set(seen[name]) for name in seen)
     assert later == LATER_OPTIONS
+
+
+def test_columns_that_no_cell_uses_are_left_out(tmp_path: Path):
+    """A later option has a column only in runs that use it; a table that has one nevertheless is read."""
+    text = TINY.replace("[task recurrence]\nbasis = 4, 8\ndelay = 2, 3",
+                        "[task recall]\npairs = 2\nkeys = 4\ngaps = GAPS")
+    for name, gaps in (("plain", "none"), ("both", "none, power")):
+        (tmp_path / f"{name}.ini").write_text(text.replace("GAPS", gaps).replace("context = 12", "context = 16"))
+        done = sweep(tmp_path / f"{name}.ini", "--out", tmp_path / name, "--workers", "1")
+        assert done.returncode == 0, done.stderr
+    plain, both = (rows(tmp_path / name / "accuracy.csv") for name in ("plain", "both"))
+    assert "gaps" not in plain[0] and "filler" not in both[0]
+    assert [row["gaps"] for row in both] == ["none"] * 6 + ["power"] * 6
+    assert [{**row, "gaps": "none"} for row in plain] == both[:6]
+
+    before = (tmp_path / "plain/accuracy.csv").read_bytes()
+    write_table(tmp_path / "plain/accuracy.csv", list(both[0]), both[:6])
+    assert "done       6  100%" in status(tmp_path / "plain")
+    done = sweep(tmp_path / "plain.ini", "--out", tmp_path / "plain", "--workers", "1")
+    assert done.returncode == 0 and "6 of 6 cells are done" in done.stdout, done.stdout
+    assert (tmp_path / "plain/accuracy.csv").read_bytes() == before
+    pool = pool_runs([read_run(tmp_path / name) for name in ("plain", "both")])
+    assert [(group.title, len(group.rows)) for group in pool.groups] == [("recall", 12)]
 
 
 def renamed(header: list[str], old: str, new: str) -> list[str]:
