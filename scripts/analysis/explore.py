@@ -140,6 +140,7 @@ class Exploration:
     both_sides: bool = False
     seed: int = 1
     measured: dict[int, Measured] = field(default_factory=dict)   # by the setting's place, in the order of measuring
+    failed: set[int] = field(default_factory=set)   # places of settings with a cell that has no result
     fit: bool = True
 
     @property
@@ -174,15 +175,19 @@ class Exploration:
                                np.full(2 * count, pooled**2 / self.search_seeds), self.fit)
 
     def next(self) -> Setting | None:
-        """The setting to train next; None if every one is measured."""
+        """The setting to train next; None if none is left."""
         space, cheapest = self.space, self.space.cheapest
         generator = np.random.default_rng([self.seed, len(self.measured)])
-        if len(self.measured) < min(model.FIRST + model.FIRST_EACH * space.points.shape[1], len(cheapest)):
-            taken = [cheapest.index(place) for place in sorted(self.measured) if place in cheapest]
+        done = sorted({*self.measured, *self.failed})
+        taken = [cheapest.index(place) for place in done if place in cheapest]
+        first = model.FIRST + model.FIRST_EACH * space.points.shape[1]
+        if len(self.measured) < first and len(taken) < len(cheapest):
             return space.settings[cheapest[model.spread(space.points[cheapest], taken, generator)]]
+        if not self.measured:
+            return None
         best = max((abs(self.margin(place)) if self.both_sides else self.margin(place)
                     for place in self.measured if space.rivals[place] == place), default=0.0)
-        place = model.propose(self.surrogate(), space.points, space.rivals, space.flop, list(self.measured),
+        place = model.propose(self.surrogate(), space.points, space.rivals, space.flop, done,
                               max(best, 0.0), self.both_sides, generator)
         return None if place is None else space.settings[place]
 
@@ -284,7 +289,10 @@ def search(exploration: Exploration, options: argparse.Namespace, until_s: float
         known = len(exploration.measured)
         exploration.read()
         if setting.place not in exploration.measured:
-            raise DataError(f"{setting.name}: cells without a result; {options.out}/accuracy.csv says why")
+            exploration.failed.add(setting.place)
+            print(f"{setting.name}: left out, for a cell without a result; {options.out}/accuracy.csv says why",
+                  file=sys.stderr)
+            continue
         best = exploration.finalists()[:1]
         leader = f"; best {exploration.margin(best[0].place):+.4f} at {best[0].name}" if best else ""
         print(f"{known + 1}  {setting.name}  {first} - {second} {exploration.margin(setting.place):+.4f}{leader}; "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import functools
 import itertools
 import os
@@ -18,7 +19,7 @@ import pytest
 from sweeps import EABENCH, ROOT, needs_eabench, rows
 
 sys.path.insert(0, str(ROOT / "scripts"))
-from analysis.explore import Exploration  # noqa: E402
+from analysis.explore import Exploration, search  # noqa: E402
 from analysis.explore_space import Results, Space, make_space  # noqa: E402
 from analysis.tables import DataError  # noqa: E402
 
@@ -176,6 +177,22 @@ def test_each_mechanism_has_its_own_best_rate():
         step(exploration)
     assert len(exploration.measured) == 8 and exploration.next() is None
     assert all(abs(exploration.margin(place)) < 1e-12 for place in exploration.measured)
+
+
+@pytest.mark.parametrize("fails", ["8", "10", "everywhere"])
+def test_a_setting_whose_cells_fail_is_left_out(fails: str, capsys: pytest.CaptureFixture, tmp_path: Path):
+    """At one width, the search goes on with the others and never proposes the setting again; where the cheapest version
+    of every setting fails, it ends."""
+    lab = Simulated(hill, side=3)
+    lines = listing(3)
+    failing = set(lines[(lines["d_model"] == fails) | (fails == "everywhere")]["cell"])
+    lab.table = {cell: None if cell in failing else result for cell, result in lab.table.items()}
+    exploration = begin(lab, fit=False)
+    search(exploration, argparse.Namespace(proposals=None, out=tmp_path), time.monotonic() + 600)
+    failed, measured = (9, 0) if fails == "everywhere" else (6, 12)
+    assert len(exploration.failed) == failed and len(exploration.measured) == measured
+    assert len(lab.proposals) == failed + measured and capsys.readouterr().err.count("left out") == failed
+    assert all(verdict.setting.options["d_model"] != fails for verdict in exploration.verdicts(exploration.finalists()))
 
 
 def test_a_space_needs_every_mechanism_and_seed():
