@@ -14,10 +14,15 @@
  *   ea           z^2 / (1 + z^2) + 2^-24     1                   L
  *   ea-scaled    z^2 / (1 + z^2) + 2^-24     1 / sqrt(head_dim)  L
  *   ea-softmax   exp(z^2)                    1 / sqrt(head_dim)  log L
+ *   ea-parallel  as ea, of max(z, 0)         1                   L
+ *   square       z^2 + 2^-24                 1                   L
+ *   ea-quartic   z^4 / (1 + z^4) + 2^-24     1                   L
+ *   sigmoid      1 / (1 + exp(-z)) + 2^-24   1 / sqrt(head_dim)  L
  *
- * The floor 2^-24 makes a query whose scores are all zero attend uniformly; it matters for |z| below about 2^-12 only.
- * z^2 is held at 2^100 or below, so finite inputs never give NaN. With a causal mask, NaN and infinity reach only the
- * rows that depend on them. row_stat, one float a query, is the forward pass's output that the backward pass needs.
+ * The floor 2^-24 makes a query whose scores are all zero attend uniformly; with ea it matters for |z| below about
+ * 2^-12 only. z^2 is held at 2^100 or below (square: 2^64), so finite inputs never give NaN. With a causal mask, NaN
+ * and infinity reach only the rows that depend on them. row_stat, one float a query, is the forward pass's output that
+ * the backward pass needs.
  * Sources: Vaswani et al. 2017 (dpa); Gros, arXiv 2407.18601 (ea).
  *
  * Every call returns 0 (EAB_OK) or an eab_status, with a line for eab_last_error(). One thread at a time may use a
@@ -53,7 +58,7 @@ typedef struct {
     const float *slopes; /* [heads] on the host, finite and >= 0, or NULL for no position bias */
 } eab_attention;
 
-/* The number of mechanism `name` ("dpa", "ea", "ea-scaled", "ea-softmax"), or -1 if unknown. */
+/* The number of mechanism `name` ("dpa", "ea", ...: the table above), or -1 if unknown. */
 int32_t eab_mechanism_from_name(const char *name);
 
 /* The name of mechanism 0, 1, ..., or NULL past the last. */

@@ -2,12 +2,13 @@
  *
  * With z = scale * (q . k) and a position bias b (docs/design.md 1):
  *   exponential: weight exp(l(z)) b. Kernels subtract the running row maximum of l + log b; row_stat is log L.
- *   bounded:     weight w(z) b, 0 < w <= 1 + EAB_WEIGHT_EPS: no maximum, no rescaling; row_stat is L.
+ *   bounded:     weight w(z) b, 2^-24 <= w <= 2^64: sums of weights cannot overflow, so no maximum, no rescaling;
+ *                row_stat is L.
  *
  * To add a mechanism: a line in EAB_MECHANISM_LIST and, unless it shares one, a formula below (and one in
  * kernels/reference/attention.c, which never includes this file). A formula is two functions of one EAB_REAL, without
- * branches. EAB_REAL is float (the default; in CUDA too), or a vector of floats where the includer defines EAB_REAL and
- * its two selections, as kernels/cpu/formulas.h does.
+ * branches. EAB_REAL is float (the default; in CUDA too), or a vector of floats where the includer defines EAB_REAL,
+ * its two selections and its exponential, as kernels/cpu/formulas.h does.
  *   exponential: eab_NAME_log_weight(z) = l(z), eab_NAME_log_derivative(z) = l'(z)
  *   bounded:     eab_NAME_weight(z) = w(z),     eab_NAME_derivative(z) = w'(z)
  * A formula passes NaN on, and gives no NaN for any other z, infinities included.
@@ -15,6 +16,7 @@
 #ifndef EAB_KERNELS_MECHANISM_H
 #define EAB_KERNELS_MECHANISM_H
 
+#include <math.h>
 #include <stdint.h>
 
 #include "../tasks/philox.h" /* EAB_HOST_DEVICE */
@@ -23,15 +25,19 @@ typedef enum { EAB_CLASS_EXPONENTIAL, EAB_CLASS_BOUNDED } eab_mechanism_class;
 typedef enum { EAB_SCALE_ONE, EAB_SCALE_INVERSE_SQRT } eab_scale_rule; /* 1, 1 / sqrt(head_dim) */
 
 /* X(identifier, name, class, default scale, formula) */
-#define EAB_MECHANISM_LIST(X)                            \
-    X(dpa, "dpa", EXPONENTIAL, INVERSE_SQRT, dpa)        \
-    X(ea, "ea", BOUNDED, ONE, ea)                        \
-    X(ea_scaled, "ea-scaled", BOUNDED, INVERSE_SQRT, ea) \
-    X(ea_softmax, "ea-softmax", EXPONENTIAL, INVERSE_SQRT, ea_softmax)
+#define EAB_MECHANISM_LIST(X)                                          \
+    X(dpa, "dpa", EXPONENTIAL, INVERSE_SQRT, dpa)                      \
+    X(ea, "ea", BOUNDED, ONE, ea)                                      \
+    X(ea_scaled, "ea-scaled", BOUNDED, INVERSE_SQRT, ea)               \
+    X(ea_softmax, "ea-softmax", EXPONENTIAL, INVERSE_SQRT, ea_softmax) \
+    X(ea_parallel, "ea-parallel", BOUNDED, ONE, ea_parallel)           \
+    X(square, "square", BOUNDED, ONE, square)                          \
+    X(ea_quartic, "ea-quartic", BOUNDED, ONE, ea_quartic)              \
+    X(sigmoid, "sigmoid", BOUNDED, INVERSE_SQRT, sigmoid)
 
 /* X(formula) */
 #define EAB_EXPONENTIAL_FORMULA_LIST(X) X(dpa) X(ea_softmax)
-#define EAB_BOUNDED_FORMULA_LIST(X) X(ea)
+#define EAB_BOUNDED_FORMULA_LIST(X) X(ea) X(ea_parallel) X(square) X(ea_quartic) X(sigmoid)
 
 enum {
 #define EAB_MECHANISM_ENUM(identifier, name, class_name, scale, formula) EAB_MECHANISM_##identifier,
@@ -46,6 +52,15 @@ enum {
 /* z^2 is clamped here, with derivative 0 beyond: no finite score gives NaN. */
 #define EAB_SQUARE_LIMIT 0x1p100f
 
+/* z^2 of square: weights of 2^64 leave room for 2^20 keys with values up to 2^43. */
+#define EAB_UNSATURATED_LIMIT 0x1p64f
+
+/* z^2 of ea-quartic: z^4 is at most 2^100. */
+#define EAB_QUARTIC_LIMIT 0x1p50f
+
+/* -z of sigmoid: exp(64) has a reciprocal, far below the floor. */
+#define EAB_SIGMOID_LIMIT 64.0f
+
 /* Log-weights are clamped to +-2^126, so that the difference of two of them is finite. */
 #define EAB_LOG_WEIGHT_LIMIT 0x1p126f
 
@@ -53,6 +68,7 @@ enum {
 #define EAB_REAL float
 #define EAB_REAL_MIN(x, limit) ((x) > (limit) ? (limit) : (x))           /* NaN stays NaN */
 #define EAB_REAL_IF_BELOW(x, limit, value) ((x) < (limit) ? (value) : 0) /* value where x < limit, else 0 */
+#define EAB_REAL_EXP(x) expf(x)
 #endif
 
 /* dpa (Vaswani et al. 2017): exp(z) */
@@ -83,6 +99,52 @@ EAB_HOST_DEVICE static inline EAB_REAL eab_ea_derivative(EAB_REAL z) {
     const EAB_REAL unbounded = z * z, square = EAB_REAL_MIN(unbounded, EAB_SQUARE_LIMIT);
     const EAB_REAL reciprocal = 1 / (1 + square);
     return EAB_REAL_IF_BELOW(square, EAB_SQUARE_LIMIT, 2 * z * reciprocal * reciprocal);
+}
+
+/* ea-parallel: ea of max(z, 0). Opposite vectors weigh as much as orthogonal ones. */
+EAB_HOST_DEVICE static inline EAB_REAL eab_parallel_part(EAB_REAL z) {
+    const EAB_REAL negated = -z;
+    return -EAB_REAL_MIN(negated, 0.0f); /* NaN stays NaN */
+}
+EAB_HOST_DEVICE static inline EAB_REAL eab_ea_parallel_weight(EAB_REAL z) {
+    return eab_ea_weight(eab_parallel_part(z));
+}
+EAB_HOST_DEVICE static inline EAB_REAL eab_ea_parallel_derivative(EAB_REAL z) {
+    return eab_ea_derivative(eab_parallel_part(z));
+}
+
+/* square: z^2 + eps, and 2 z. As a weight, not as exp(log z^2): z^2 has one rounding at any z, where the logarithm's
+ * rounding grows with its size (44 at the limit). */
+EAB_HOST_DEVICE static inline EAB_REAL eab_square_weight(EAB_REAL z) {
+    const EAB_REAL unbounded = z * z;
+    return EAB_REAL_MIN(unbounded, EAB_UNSATURATED_LIMIT) + EAB_WEIGHT_EPS;
+}
+EAB_HOST_DEVICE static inline EAB_REAL eab_square_derivative(EAB_REAL z) {
+    const EAB_REAL square = z * z;
+    return EAB_REAL_IF_BELOW(square, EAB_UNSATURATED_LIMIT, 2 * z);
+}
+
+/* ea-quartic: z^4 / (1 + z^4) + eps, and 4 z^3 / (1 + z^4)^2, where 4 z^3 r r underflows later than 4 z^3 (r r). */
+EAB_HOST_DEVICE static inline EAB_REAL eab_ea_quartic_weight(EAB_REAL z) {
+    const EAB_REAL unbounded = z * z, square = EAB_REAL_MIN(unbounded, EAB_QUARTIC_LIMIT), quartic = square * square;
+    return quartic * (1 / (1 + quartic)) + EAB_WEIGHT_EPS;
+}
+EAB_HOST_DEVICE static inline EAB_REAL eab_ea_quartic_derivative(EAB_REAL z) {
+    const EAB_REAL unbounded = z * z, square = EAB_REAL_MIN(unbounded, EAB_QUARTIC_LIMIT);
+    const EAB_REAL reciprocal = 1 / (1 + square * square);
+    return EAB_REAL_IF_BELOW(square, EAB_QUARTIC_LIMIT, 4 * z * square * reciprocal * reciprocal);
+}
+
+/* sigmoid: s + eps with s = 1 / (1 + exp(-z)), and exp(-z) s s, which does not cancel as 1 - s would. Without the floor
+ * the weights of a row of very negative scores would underflow. */
+EAB_HOST_DEVICE static inline EAB_REAL eab_sigmoid_weight(EAB_REAL z) {
+    const EAB_REAL negated = -z, exponential = EAB_REAL_EXP(EAB_REAL_MIN(negated, EAB_SIGMOID_LIMIT));
+    return 1 / (1 + exponential) + EAB_WEIGHT_EPS;
+}
+EAB_HOST_DEVICE static inline EAB_REAL eab_sigmoid_derivative(EAB_REAL z) {
+    const EAB_REAL negated = -z, exponential = EAB_REAL_EXP(EAB_REAL_MIN(negated, EAB_SIGMOID_LIMIT));
+    const EAB_REAL reciprocal = 1 / (1 + exponential);
+    return EAB_REAL_IF_BELOW(negated, EAB_SIGMOID_LIMIT, exponential * reciprocal * reciprocal);
 }
 
 #ifdef __cplusplus

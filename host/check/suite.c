@@ -99,12 +99,15 @@ static int check_shape(eab_device **device, const eab_check_operation *operation
     return eab_device_open(name, index, device);
 }
 
-static bool is_supported(const eab_backend *backend, const eab_check_operation *operation) {
-    return eab_backend_has_precision(backend, operation->precision) &&
-           (!operation->half || backend->attention_half_forward);
+static bool is_supported(const eab_device *device, const eab_check_operation *operation, int32_t mechanism) {
+    const eab_attention attention = {
+        .batch = 1, .heads = 1, .context = 1, .head_dim = 1, .mechanism = mechanism, .dtype = operation->form};
+    return eab_backend_has_precision(device->backend, operation->precision) &&
+           (!operation->half ||
+            (device->backend->attention_half_forward && !device->backend->supports(device, &attention)));
 }
 
-/* On every shape, and with every mechanism where the operation depends on it. */
+/* On every shape, and with every mechanism of the backend where the operation depends on it. */
 static int check_operation(eab_device **device, const eab_check_operation *operation, bool some,
                            eab_check_reporter *report, void *context, int *failed) {
     const int32_t mechanisms = operation->by_mechanism ? EAB_MECHANISM_COUNT : 1;
@@ -114,6 +117,7 @@ static int check_operation(eab_device **device, const eab_check_operation *opera
             eab_check_shape shape = shapes[i];
             eab_check_result result;
             shape.mechanism = mechanism;
+            if (!is_supported(*device, operation, mechanism)) continue;
             const int status = check_shape(device, operation, &shape, &result);
             *failed += !result.passed;
             report(context, operation, &shape, &result);
@@ -137,7 +141,7 @@ static int check(eab_device **device, const char *names, bool some, eab_check_re
     *failed = 0;
     const eab_check_operation *operation;
     for (int i = 0; (operation = eab_check_operation_at(i)); i++)
-        if (is_named(names, operation->name) && is_supported((*device)->backend, operation))
+        if (is_named(names, operation->name))
             EAB_TRY(check_operation(device, operation, some, report, context, failed));
     return EAB_OK;
 }

@@ -109,14 +109,14 @@ static void print_tally(FILE *file, int width, const char *level, int32_t mechan
     char accuracy[32] = "-", solved[32] = "-";
     if (at->measured) g_snprintf(accuracy, sizeof accuracy, "%.4f", at->accuracy_sum / (double)at->measured);
     if (at->judged) g_snprintf(solved, sizeof solved, "%.0f%%", 100 * (double)at->solved / (double)at->judged);
-    fprintf(file, "%-*s  %-10s  %14s  %6s  %5lld\n", width, level, eab_mechanism_name(mechanism), accuracy, solved,
+    fprintf(file, "%-*s  %-11s  %14s  %6s  %5lld\n", width, level, eab_mechanism_name(mechanism), accuracy, solved,
             (long long)at->cells);
 }
 
 void eab_summary_print(FILE *file, const eab_plan *plan, eab_run_folder *folder) {
     int width;
     GPtrArray *rows = tally_levels(plan, folder, &width);
-    fprintf(file, "%-*s  %-10s  %14s  %6s  %5s\n", width, "level", "mechanism", "token accuracy", "solved", "cells");
+    fprintf(file, "%-*s  %-11s  %14s  %6s  %5s\n", width, "level", "mechanism", "token accuracy", "solved", "cells");
     for (guint i = 0; i < shown_levels(rows); i++) {
         const level_row *row = rows->pdata[i];
         const char *name = row->name;

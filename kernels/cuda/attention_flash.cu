@@ -6,6 +6,13 @@ enum { MAX_HEAD_DIM = 128 };
 
 const char *eab_cuda_flash_supports(const eab_attention *attention) {
     if (attention->dtype != EAB_BF16 && attention->dtype != EAB_F16) return "flash attention takes bf16 and fp16";
+    switch (eab_formula_of(attention->mechanism)) {
+#define EAB_CASE(formula) case EAB_FORMULA_##formula:
+        EAB_FLASH_FORMULA_LIST(EAB_CASE)
+#undef EAB_CASE
+        break;
+        default: return "flash attention takes dpa, ea, ea-scaled and ea-softmax; other mechanisms: float32";
+    }
     if (attention->head_dim < 1 || attention->head_dim > MAX_HEAD_DIM)
         return "flash attention takes a head_dim of 1 to 128";
     if ((int64_t)attention->batch * attention->heads > INT32_MAX)

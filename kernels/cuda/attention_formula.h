@@ -33,6 +33,14 @@ EAB_FORMULA_FUNCTION float eab_formula_reciprocal(float x) {
 #endif
 }
 
+EAB_FORMULA_FUNCTION float eab_formula_exp(float x) {
+#ifdef __CUDA_ARCH__
+    return eab_fast_exp(x);
+#else
+    return expf(x);
+#endif
+}
+
 /* min(x, limit); NaN if x is NaN. */
 EAB_FORMULA_FUNCTION float eab_fast_min(float x, float limit) {
 #ifdef __CUDA_ARCH__
@@ -59,6 +67,7 @@ struct eab_fast_real {
 #define EAB_REAL eab_fast_real
 #define EAB_REAL_MIN(x, limit) eab_fast_real(eab_fast_min((x).value, limit))
 #define EAB_REAL_IF_BELOW(x, limit, y) eab_fast_real((x).value < (limit) ? eab_fast_real(y).value : 0.0f)
+#define EAB_REAL_EXP(x) eab_fast_real(eab_formula_exp((x).value))
 #include "../mechanism.h"
 
 /* One struct for each formula: `bounded`, with weight and derivative if it is, else log_weight and log_derivative. */
@@ -83,6 +92,10 @@ EAB_EXPONENTIAL_FORMULA_LIST(EAB_FORMULA_EXPONENTIAL)
     };
 EAB_BOUNDED_FORMULA_LIST(EAB_FORMULA_BOUNDED)
 #undef EAB_FORMULA_BOUNDED
+
+/* The formulas with tensor-core kernels (attention_flash.h); each takes nvcc 20 s of a core. The others have the float32
+ * kernels only. */
+#define EAB_FLASH_FORMULA_LIST(X) X(dpa) X(ea_softmax) X(ea)
 
 /* Numbers of the formulas. Mechanisms with the same formula share a kernel's code. */
 typedef enum {

@@ -18,27 +18,78 @@
 
 static const eab_real weight_floor = 1.0 / 16777216;                    /* eps = 2^-24 */
 static const eab_real square_limit = 1267650600228229401496703205376.0; /* 2^100 */
+static const eab_real unsaturated_limit = 18446744073709551616.0;       /* 2^64: z^2 of square */
+static const eab_real quartic_limit = 1125899906842624.0;               /* 2^50: z^2 of ea-quartic */
+static const eab_real sigmoid_limit = 64;
 
-enum score_function { SCORE_DPA, SCORE_EA, SCORE_EA_SOFTMAX, SCORE_UNKNOWN };
+/* Of one score: the weight if bounded, else the log-weight, and its derivative. */
+typedef struct {
+    eab_real value, derivative;
+} weighed;
 
-static enum score_function score_function_of(int32_t mechanism) {
-    static const struct {
-        const char *name;
-        enum score_function function;
-    } functions[] = {{"dpa", SCORE_DPA}, {"ea", SCORE_EA}, {"ea-scaled", SCORE_EA}, {"ea-softmax", SCORE_EA_SOFTMAX}};
+/* NaN stays NaN: fmin and fmax would lose it. */
+static eab_real at_most(eab_real x, eab_real limit) { return x > limit ? limit : x; }
+static eab_real at_least_zero(eab_real x) { return x < 0 ? 0 : x; }
+
+static weighed weigh_dpa(eab_real z) { return (weighed){z, 1}; }
+
+static weighed weigh_ea_softmax(eab_real z) {
+    const eab_real square = at_most(z * z, square_limit);
+    return (weighed){square, square == square_limit ? 0 : 2 * z};
+}
+
+static weighed weigh_ea(eab_real z) {
+    const eab_real square = at_most(z * z, square_limit);
+    return (weighed){square / (1 + square) + weight_floor,
+                     square == square_limit ? 0 : 2 * z / ((1 + square) * (1 + square))};
+}
+
+static weighed weigh_ea_parallel(eab_real z) { return weigh_ea(at_least_zero(z)); }
+
+static weighed weigh_square(eab_real z) {
+    const eab_real square = at_most(z * z, unsaturated_limit);
+    return (weighed){square + weight_floor, square == unsaturated_limit ? 0 : 2 * z};
+}
+
+static weighed weigh_ea_quartic(eab_real z) {
+    const eab_real square = at_most(z * z, quartic_limit), quartic = square * square;
+    return (weighed){quartic / (1 + quartic) + weight_floor,
+                     square == quartic_limit ? 0 : 4 * z * square / (1 + quartic) / (1 + quartic)};
+}
+
+static weighed weigh_sigmoid(eab_real z) {
+    const eab_real negated = at_most(-z, sigmoid_limit), sigmoid = 1 / (1 + exp(negated));
+    return (weighed){sigmoid + weight_floor, negated == sigmoid_limit ? 0 : sigmoid / (1 + exp(-negated))};
+}
+
+typedef struct {
+    const char *name;
+    bool bounded;
+    weighed (*weigh)(eab_real z);
+} score_function;
+
+static const score_function *score_function_of(int32_t mechanism) {
+    static const score_function functions[] = {{"dpa", false, weigh_dpa},
+                                               {"ea", true, weigh_ea},
+                                               {"ea-scaled", true, weigh_ea},
+                                               {"ea-softmax", false, weigh_ea_softmax},
+                                               {"ea-parallel", true, weigh_ea_parallel},
+                                               {"square", true, weigh_square},
+                                               {"ea-quartic", true, weigh_ea_quartic},
+                                               {"sigmoid", true, weigh_sigmoid}};
     for (size_t i = 0; i < sizeof functions / sizeof *functions; i++)
-        if (mechanism >= 0 && mechanism == eab_mechanism_from_name(functions[i].name)) return functions[i].function;
-    return SCORE_UNKNOWN;
+        if (mechanism >= 0 && mechanism == eab_mechanism_from_name(functions[i].name)) return &functions[i];
+    return NULL;
 }
 
 /* The attention of query `time` of one head, to its keys 0..keys-1. */
 typedef struct {
-    enum score_function function;
+    const score_function *function;
     eab_real scale, slope;
     int32_t time, keys, head_dim;
     int64_t in_time, out_time;
-    eab_real *score, *attention, *derivative, *dp; /* [keys]: z, a, dz / (dp - D), dp */
-    eab_real stat;                                 /* log L or L */
+    eab_real *attention, *derivative, *dp; /* [keys]: a, dz / (dp - D), dp */
+    eab_real stat;                         /* log L or L */
 } attended_row;
 
 /* One head: its operands, and the gradients that are added to. */
@@ -61,30 +112,21 @@ static eab_real dot_of_magnitudes(const eab_real *x, const eab_real *y, int32_t 
     return sum;
 }
 
-/* NaN stays NaN: fmin would lose it. */
-static eab_real bounded_square(eab_real z) { return z * z > square_limit ? square_limit : z * z; }
-
 static void attend(attended_row *row, const eab_real *query, const eab_real *keys) {
+    const bool bounded = row->function->bounded;
     eab_real largest = -HUGE_VAL, sum = 0;
     for (int32_t j = 0; j < row->keys; j++) {
-        row->score[j] = row->scale * dot(query, keys + j * row->in_time, row->head_dim);
-        if (isnan(row->score[j])) largest = row->score[j];
-        const eab_real log_bias = -row->slope * fabs((eab_real)row->time - j), z = row->score[j];
-        const eab_real log_weight = (row->function == SCORE_DPA ? z : bounded_square(z)) + log_bias;
-        if (log_weight > largest) largest = log_weight;
+        const eab_real z = row->scale * dot(query, keys + j * row->in_time, row->head_dim);
+        const eab_real log_bias = -row->slope * fabs((eab_real)row->time - j);
+        const weighed pair = row->function->weigh(z);
+        row->attention[j] = bounded ? pair.value * exp(log_bias) : pair.value + log_bias;
+        row->derivative[j] = bounded ? pair.derivative * exp(log_bias) : pair.derivative;
+        if (row->attention[j] > largest || isnan(row->attention[j])) largest = row->attention[j];
     }
     for (int32_t j = 0; j < row->keys; j++) {
-        const eab_real z = row->score[j], square = bounded_square(z);
-        const eab_real log_bias = -row->slope * fabs((eab_real)row->time - j);
-        if (row->function == SCORE_EA) {
-            const eab_real bias = exp(log_bias);
-            row->attention[j] = (square / (1 + square) + weight_floor) * bias;
-            row->derivative[j] = square == square_limit ? 0 : 2 * z / ((1 + square) * (1 + square)) * bias;
-        } else {
-            row->attention[j] = exp((row->function == SCORE_DPA ? z : square) + log_bias - largest);
-            row->derivative[j] = row->attention[j] * (row->function == SCORE_DPA ? 1
-                                                      : square == square_limit   ? 0
-                                                                                 : 2 * z);
+        if (!bounded) {
+            row->attention[j] = exp(row->attention[j] - largest);
+            row->derivative[j] *= row->attention[j];
         }
         sum += row->attention[j];
     }
@@ -92,7 +134,7 @@ static void attend(attended_row *row, const eab_real *query, const eab_real *key
         row->attention[j] /= sum;
         row->derivative[j] /= sum;
     }
-    row->stat = row->function == SCORE_EA ? sum : largest + log(sum);
+    row->stat = bounded ? sum : largest + log(sum);
 }
 
 static int row_open(attended_row *row, const eab_attention_args *args, int32_t member) {
@@ -101,12 +143,11 @@ static int row_open(attended_row *row, const eab_attention_args *args, int32_t m
                           .head_dim = args->head_dim,
                           .in_time = args->in_time,
                           .out_time = args->out_time};
-    if (row->function == SCORE_UNKNOWN)
+    if (!row->function)
         return eab_fail(EAB_BAD_INPUT, "mechanism %d: the reference does not know it",
                         (int)args->scores.mechanism[member]);
-    row->score = calloc(4 * (size_t)args->context, sizeof *row->score);
-    if (!row->score) return eab_fail(EAB_NO_MEMORY, "out of memory: a row of %d scores", (int)args->context);
-    row->attention = row->score + args->context;
+    row->attention = calloc(3 * (size_t)args->context, sizeof *row->attention);
+    if (!row->attention) return eab_fail(EAB_NO_MEMORY, "out of memory: a row of %d scores", (int)args->context);
     row->derivative = row->attention + args->context;
     row->dp = row->derivative + args->context;
     return EAB_OK;
@@ -149,7 +190,7 @@ int EAB_REFERENCE(attention_forward)(const eab_attention_args *args, int32_t mem
                 if (row_stat) row_stat[((int64_t)batch * args->heads + head) * args->context + time] = row.stat;
             }
         }
-    free(row.score);
+    free(row.attention);
     return EAB_OK;
 }
 
@@ -160,7 +201,7 @@ int EAB_REFERENCE(attention_row_weights)(const eab_attention_args *args, int32_t
     row_set(&row, args, head, time);
     attend(&row, q + in_offset(args, batch, head, time), k + in_offset(args, batch, head, 0));
     for (int32_t j = 0; j < row.keys; j++) weights[j] = row.attention[j];
-    free(row.score);
+    free(row.attention);
     return EAB_OK;
 }
 
@@ -185,7 +226,7 @@ static void backward_row(attended_row *row, const head_gradients *head) {
     attend(row, query, head->k);
     const eab_real mean_dp = differentiate_weights(row, head);
     /* A weight exp(l) moves by |l| roundings of l, and kernels keep log L as one float. */
-    const eab_real condition = row->function == SCORE_EA || head->centred ? 1 : fmax(1, fabs(row->stat));
+    const eab_real condition = row->function->bounded || head->centred ? 1 : fmax(1, fabs(row->stat));
     for (int32_t j = 0; j < row->keys; j++) {
         const int64_t there = j * row->in_time;
         const eab_real dz = magnitudes && !head->centred ? condition * fabs(row->derivative[j]) * (row->dp[j] + mean_dp)
@@ -217,7 +258,7 @@ static int backward(const eab_attention_args *args, int32_t member, const head_g
                 backward_row(&row, &one);
             }
         }
-    free(row.score);
+    free(row.attention);
     return EAB_OK;
 }
 
@@ -232,7 +273,7 @@ int EAB_REFERENCE(attention_rows)(const eab_attention_args *args, int32_t head, 
         if (out) forward_row(&row, q + times[i] * args->in_time, k, v, out + times[i] * args->out_time);
         if (dq) backward_row(&row, &one);
     }
-    free(row.score);
+    free(row.attention);
     return EAB_OK;
 }
 

@@ -4,7 +4,7 @@
  * args->scores.mechanism[member] and .scale[member] are its score function. The formulas of docs/design.md 1 are
  * written out here a second time: this file never includes kernels/mechanism.h, so that an error there is found.
  * Compiled twice: in float64, and in float32 as the plain implementation in the denominator of error_ratio (real.h).
- * All return 0, or EAB_NO_MEMORY (four rows of `context` reals are needed), or EAB_BAD_INPUT for an unknown mechanism.
+ * All return 0, or EAB_NO_MEMORY (three rows of `context` reals are needed), or EAB_BAD_INPUT for an unknown mechanism.
  */
 #ifndef EAB_KERNELS_REFERENCE_ATTENTION_H
 #define EAB_KERNELS_REFERENCE_ATTENTION_H
@@ -12,8 +12,8 @@
 #include "../backend.h"
 #include "real.h"
 
-/* Writes out and, unless NULL, row_stat[batch][heads][context]: log L for dpa and ea-softmax, L for ea and
- * ea-scaled. */
+/* Writes out and, unless NULL, row_stat[batch][heads][context]: log L for dpa and ea-softmax, L for the
+ * others. */
 int EAB_REFERENCE(attention_forward)(const eab_attention_args *args, int32_t member, const eab_real *q,
                                      const eab_real *k, const eab_real *v, eab_real *out, eab_real *row_stat);
 

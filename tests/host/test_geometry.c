@@ -156,6 +156,7 @@ static void expect_sums_to_one(const double *shares, const char *what) {
 
 static void vary(eab_config *config, int which) {
     config->mechanism = which;
+    config->seed = 2; /* no score nearly vanishes, which would magnify its rounding */
     config->steps = 5;
     config->layers = 2;
     config->batch = which < 2 ? 3 : 80; /* 64 sequences are many batches, or a part of one */

@@ -25,44 +25,81 @@ static int64_t offset(const eab_attention_args *args, bool in, int64_t batch, in
 
 /* ---- plain float32, unfused: whole rows of scores ------------------------------- */
 
+/* Weight (bounded) or log-weight of a pair, and its derivative; both are normalised at the end. The rest is for sharp
+ * mechanisms: what changes where each score of the row is off by `size`, its largest partial sum, in whose roundings the
+ * score's error is counted. */
 typedef struct {
-    float z, bias, weight, derivative;
+    float weight, derivative;
+    float z, size, change, shift; /* change: of the weight; shift: of the derivative, relative */
 } pair;
+
+/* Where one score that nearly vanishes decides the weights of its row: its rounding, large next to it, is then a
+ * term of out and dv. */
+static bool is_sharp(int32_t mechanism) {
+    return mechanism == EAB_MECHANISM_ea_parallel || mechanism == EAB_MECHANISM_ea_quartic;
+}
+
+static pair plain_pair(int32_t mechanism, float z) {
+    const float square = fminf(z * z, 0x1p100f), narrow = fminf(square, 0x1p50f), quartic = narrow * narrow;
+    const float e = expf(fminf(-z, 64)), s = 1 / (1 + e), eps = 0x1p-24f;
+    switch (mechanism) {
+        case EAB_MECHANISM_dpa: return (pair){.weight = z, .derivative = 1};
+        case EAB_MECHANISM_ea_softmax: return (pair){.weight = square, .derivative = 2 * z};
+        case EAB_MECHANISM_square: return (pair){.weight = fminf(square, 0x1p64f) + eps, .derivative = 2 * z};
+        case EAB_MECHANISM_ea_quartic:
+            return (pair){.weight = quartic / (1 + quartic) + eps,
+                          .derivative = 4 * z * z * z / (1 + quartic) / (1 + quartic)};
+        case EAB_MECHANISM_sigmoid: return (pair){.weight = s + eps, .derivative = e * s * s};
+        case EAB_MECHANISM_ea_parallel:
+            if (z <= 0) return (pair){.weight = eps, .derivative = 0};
+    }
+    return (pair){.weight = square / (1 + square) + eps, .derivative = 2 * z / (1 + square) / (1 + square)};
+}
 
 static void plain_row(const attention_problem *problem, int32_t head, int32_t time, const float *query,
                       const float *keys, pair *row, int32_t count) {
     const eab_attention_args *args = &problem->args;
     const bool bounded = eab_mechanism_class_of(problem->spec.mechanism) == EAB_CLASS_BOUNDED;
-    const bool squared = !strcmp(eab_mechanism_name(problem->spec.mechanism), "ea-softmax");
     float top = -INFINITY, sum = 0;
     for (int32_t j = 0; j < count; j++) {
-        float z = 0;
-        for (int32_t i = 0; i < args->head_dim; i++) z += query[i] * keys[j * args->in_time + i];
-        z *= problem->scale;
+        float z = 0, size = 0;
+        for (int32_t i = 0; i < args->head_dim; i++) {
+            z += query[i] * keys[j * args->in_time + i];
+            size = fmaxf(size, fabsf(z));
+        }
         const float log_bias = args->slopes ? -args->slopes[head] * fabsf((float)(time - j)) : 0;
-        const float square = fminf(z * z, 0x1p100f);
-        row[j] = (pair){.z = z, .bias = log_bias};
+        row[j] = plain_pair(problem->spec.mechanism, z * problem->scale);
+        row[j].z = z;
+        row[j].size = is_sharp(problem->spec.mechanism) ? size : 0;
         if (bounded) {
-            row[j].weight = (square / (1 + square) + 0x1p-24f) * expf(log_bias);
-            row[j].derivative = 2 * z / (1 + square) / (1 + square) * expf(log_bias);
+            row[j].weight *= expf(log_bias);
+            row[j].derivative *= expf(log_bias);
         } else {
-            row[j].weight = (squared ? square : z) + log_bias;
+            row[j].weight += log_bias;
             top = fmaxf(top, row[j].weight);
         }
     }
     for (int32_t j = 0; j < count; j++) {
         if (!bounded) {
             row[j].weight = expf(row[j].weight - top);
-            row[j].derivative = row[j].weight * (squared ? 2 * row[j].z : 1);
+            row[j].derivative *= row[j].weight;
         }
         sum += row[j].weight;
     }
+    float of_sum = 0;
     for (int32_t j = 0; j < count; j++) {
         row[j].weight /= sum;
         row[j].derivative /= sum;
+        row[j].change = fabsf(row[j].derivative) * row[j].size * problem->scale;
+        of_sum += row[j].change;
+    }
+    for (int32_t j = 0; j < count; j++) {
+        row[j].change += row[j].weight * of_sum;
+        row[j].shift = of_sum + (row[j].size > 0 ? row[j].size / fabsf(row[j].z) : 0);
     }
 }
 
+/* Adds what changes to the terms. */
 static void plain_compute(const attention_problem *problem, float *const results[RESULT_COUNT]) {
     const eab_attention_args *args = &problem->args;
     const int32_t head_dim = args->head_dim;
@@ -71,9 +108,9 @@ static void plain_compute(const attention_problem *problem, float *const results
     for (int32_t batch = 0; batch < args->batch; batch++)
         for (int32_t head = 0; head < args->heads; head++)
             for (int32_t time = 0; time < args->context; time++) {
-                const int64_t start = offset(args, true, batch, head, 0), here = offset(args, true, batch, head, time);
+                const int64_t start = offset(args, true, batch, head, 0);
                 const int64_t result = (((int64_t)batch * args->heads + head) * args->context) * head_dim;
-                const float *q = problem->qkv.data + problem->part[0] + here;
+                const float *q = problem->qkv.data + problem->part[0] + offset(args, true, batch, head, time);
                 const float *k = problem->qkv.data + problem->part[1] + start;
                 const float *v = problem->qkv.data + problem->part[2] + start;
                 const float *dout = problem->dout.data + offset(args, false, batch, head, time);
@@ -81,17 +118,28 @@ static void plain_compute(const attention_problem *problem, float *const results
                 plain_row(problem, head, time, q, k, row, count);
                 float *out = results[RESULT_OUT] + result + (int64_t)time * head_dim, mean = 0;
                 for (int32_t i = 0; i < head_dim; i++) {
-                    for (int32_t j = 0; j < count; j++) out[i] += row[j].weight * v[j * args->in_time + i];
+                    for (int32_t j = 0; j < count; j++) {
+                        const float value = v[j * args->in_time + i];
+                        out[i] += row[j].weight * value;
+                        problem->terms[RESULT_OUT][out - results[RESULT_OUT] + i] +=
+                            (double)(row[j].change * fabsf(value));
+                    }
                     mean += out[i] * dout[i];
                 }
                 for (int32_t j = 0; j < count; j++) {
                     dp[j] = 0;
                     for (int32_t i = 0; i < head_dim; i++) dp[j] += dout[i] * v[j * args->in_time + i];
                     const float dz = row[j].derivative * (dp[j] - mean) * problem->scale;
+                    const double shift = fabs((double)(row[j].shift * dz));
                     for (int32_t i = 0; i < head_dim; i++) {
-                        results[RESULT_DQ][result + (int64_t)time * head_dim + i] += dz * k[j * args->in_time + i];
-                        results[RESULT_DK][result + (int64_t)j * head_dim + i] += dz * q[i];
-                        results[RESULT_DV][result + (int64_t)j * head_dim + i] += row[j].weight * dout[i];
+                        const int64_t here = result + (int64_t)time * head_dim + i,
+                                      there = result + (int64_t)j * head_dim + i;
+                        results[RESULT_DQ][here] += dz * k[j * args->in_time + i];
+                        results[RESULT_DK][there] += dz * q[i];
+                        results[RESULT_DV][there] += row[j].weight * dout[i];
+                        problem->terms[RESULT_DQ][here] += shift * fabs((double)k[j * args->in_time + i]);
+                        problem->terms[RESULT_DK][there] += shift * fabs((double)q[i]);
+                        problem->terms[RESULT_DV][there] += fabs((double)(row[j].change * dout[i]));
                     }
                 }
             }

@@ -6,7 +6,7 @@
 #include "attention_case.h"
 #include "kernels/mechanism.h"
 
-enum { LEVELS = 3 };
+enum { LEVELS = 3, VARIANTS = (EAB_MECHANISM_COUNT + 3) / 4 * 32 };
 
 static const char *const result_names[RESULT_COUNT] = {"out", "dq", "dk", "dv"};
 
@@ -31,27 +31,29 @@ static void check_against_reference(attention_case spec, uint32_t seed) {
     attention_problem_free(&problem);
 }
 
-/* Variant 0..31: mechanism, causal, sloped, interleaved; every third one is standalone. */
+/* Variant 0..VARIANTS-1, each 32 of four mechanisms: mechanism, causal, sloped, interleaved; every third one is standalone. */
 static attention_case variant(int number, int32_t batch, int32_t heads, int32_t context, int32_t head_dim) {
+    const int form = number / 4 % 8;
     return (attention_case){.batch = batch,
                             .heads = heads,
                             .context = context,
                             .head_dim = head_dim,
-                            .mechanism = number % EAB_MECHANISM_COUNT,
-                            .causal = number / 4 % 2 == 0,
-                            .sloped = number / 8 % 2 == 0,
-                            .interleaved = number / 16 % 2 == 0,
+                            .mechanism = (number % 4 + number / 32 * 4) % EAB_MECHANISM_COUNT,
+                            .causal = form % 2 == 0,
+                            .sloped = form / 2 % 2 == 0,
+                            .interleaved = form / 4 == 0,
                             .standalone = number % 3 == 0,
                             .size = 1};
 }
 
 Test(attention, odd_sizes_small) {
     static const int32_t contexts[] = {1, 2, 3, 7, 16, 17, 24, 33, 63, 65}, head_dims[] = {1, 3, 8, 16, 17, 33};
-    uint32_t seed = 1;
+    uint32_t shape = 0;
     for (size_t i = 0; i < sizeof contexts / sizeof *contexts; i++)
-        for (size_t j = 0; j < sizeof head_dims / sizeof *head_dims; j++)
-            for (int number = 0; number < 32; number++)
-                check_against_reference(variant(number, 2, 3, contexts[i], head_dims[j]), seed++);
+        for (size_t j = 0; j < sizeof head_dims / sizeof *head_dims; j++, shape++)
+            for (int number = 0; number < VARIANTS; number++)
+                check_against_reference(variant(number, 2, 3, contexts[i], head_dims[j]),
+                                        1 + 32 * shape + (uint32_t)number);
 }
 
 Test(attention, odd_sizes) {
@@ -60,14 +62,14 @@ Test(attention, odd_sizes) {
     int number = 0;
     for (int i = 0; i < 10; i++)
         for (int j = 0; j < 10; j++)
-            for (int repeat = 0; repeat < 3; repeat++, number += 5) /* 5 and 32 share no factor: all variants occur */
+            for (int repeat = 0; repeat < 3; repeat++, number += 5) /* 5 and 64 share no factor: all variants occur */
                 check_against_reference(variant(number, 1, 2, contexts[i], head_dims[j]), (uint32_t)number);
 }
 
 Test(attention, small_and_large_scores) {
     static const double sizes[] = {1e-6, 1e-3, 0.03, 3};
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
-        for (int number = 0; number < 32; number++) {
+        for (int number = 0; number < VARIANTS; number++) {
             attention_case spec = variant(number, 1, 2, 70, 8);
             /* ea-softmax has squared scores as log-weights: with 3 one key would take all the weight. */
             const bool squared = spec.mechanism == eab_mechanism_from_name("ea-softmax");
@@ -80,7 +82,7 @@ Test(attention, small_and_large_scores) {
 static void for_every_variant(int32_t context, int32_t head_dim, double size,
                               void (*f)(attention_problem *, const eab_cpu_kernels *)) {
     for (int level = 0; level < LEVELS; level++)
-        for (int number = 0; number < 32 && eab_cpu_kernels_at(level); number++) {
+        for (int number = 0; number < VARIANTS && eab_cpu_kernels_at(level); number++) {
             attention_case spec = variant(number, 2, 3, context, head_dim);
             spec.size = size;
             attention_problem problem = attention_problem_new(spec, (uint32_t)number, false);
@@ -95,6 +97,8 @@ static void uniform(attention_problem *problem, const eab_cpu_kernels *kernels) 
     for (int64_t i = 0; i < problem->out_count; i++) /* q and k zero, v kept */
         for (int part = 0; part < 2 && !spec->interleaved; part++) problem->qkv.data[problem->part[part] + i] = 0;
     const int64_t width = (int64_t)spec->heads * spec->head_dim;
+    const bool sigmoid = spec->mechanism == eab_mechanism_from_name("sigmoid");
+    const float weight_at_zero = (sigmoid ? 0.5f : 0) + EAB_WEIGHT_EPS;
     for (int64_t i = 0; spec->interleaved && i < problem->qkv_count; i++)
         if (i / width % 3 < 2) problem->qkv.data[i] = 0;
     attention_results results = attention_run(problem, kernels);
@@ -107,7 +111,8 @@ static void uniform(attention_problem *problem, const eab_cpu_kernels *kernels) 
         cr_expect(fabs(out - mean) < 1e-5, "%s %s: row %d: %g, not %g", kernels->isa, attention_case_name(spec), time,
                   out, mean);
         if (eab_mechanism_class_of(spec->mechanism) == EAB_CLASS_BOUNDED)
-            cr_expect_float_eq(results.row_stat.data[time], (float)keys * EAB_WEIGHT_EPS, 1e-9f);
+            cr_expect_float_eq(results.row_stat.data[time], (float)keys * weight_at_zero,
+                               1e-6f * (float)keys * weight_at_zero);
         else cr_expect(fabs((double)results.row_stat.data[time] - log(keys)) < 1e-6);
     }
     attention_results_free(&results);
@@ -166,7 +171,7 @@ static void one_key_has_no_gradient(attention_problem *problem, const eab_cpu_ke
     for (int32_t i = 0; i < problem->spec.head_dim; i++)
         for (int which = RESULT_DQ; which <= RESULT_DK; which++) {
             const float gradient = *attention_at(problem, &results, which, 0, 0, 0, i);
-            cr_expect(fabsf(gradient) <= 1e-5f, "%s %s: %s[%d] = %g", kernels->isa, attention_case_name(&problem->spec),
+            cr_expect(fabsf(gradient) <= 2e-5f, "%s %s: %s[%d] = %g", kernels->isa, attention_case_name(&problem->spec),
                       result_names[which], i, (double)gradient);
         }
     attention_results_free(&results);

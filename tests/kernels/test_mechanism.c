@@ -6,14 +6,51 @@
 #include "kernels/attention.h"
 #include "kernels/mechanism.h"
 
+/* In double: the weight of a bounded mechanism, the log-weight of an exponential one, and the derivative. */
+static double dpa(double z) { return z; }
+static double dpa_slope(double z) { return 1 + 0 * z; }
+static double ea(double z) { return z * z / (1 + z * z) + 0x1p-24; }
+static double ea_slope(double z) { return 2 * z / ((1 + z * z) * (1 + z * z)); }
+static double ea_softmax(double z) { return z * z; }
+static double twice(double z) { return 2 * z; }
+static double ea_parallel(double z) { return z > 0 ? ea(z) : 0x1p-24; }
+static double ea_parallel_slope(double z) { return z > 0 ? ea_slope(z) : 0; }
+static double square(double z) { return fmin(z * z, 0x1p64) + 0x1p-24; }
+static double square_slope(double z) { return z * z < 0x1p64 ? 2 * z : 0; }
+static double ea_quartic(double z) { return 1 / (1 + pow(z, -4)) + 0x1p-24; }
+static double ea_quartic_slope(double z) { return z * z < 0x1p50 ? 4 * pow(z, 3) / pow(1 + pow(z, 4), 2) : 0; }
+static double sigmoid(double z) { return 1 / (1 + exp(-z)) + 0x1p-24; }
+static double sigmoid_slope(double z) { return z > -64 ? 1 / ((1 + exp(-z)) * (1 + exp(z))) : 0; }
+
+static const struct {
+    const char *name;
+    eab_mechanism_class class;
+    float scale; /* the default at head_dim 64 */
+    double (*exact)(double z), (*exact_slope)(double z);
+    float (*weight)(float z), (*slope)(float z); /* of mechanism.h */
+    double tolerance, slope_tolerance;           /* relative, in units of 2^-24 */
+} mechanisms[] = {
+    {"dpa", EAB_CLASS_EXPONENTIAL, 0.125f, dpa, dpa_slope, eab_dpa_log_weight, eab_dpa_log_derivative, 0, 0},
+    {"ea", EAB_CLASS_BOUNDED, 1, ea, ea_slope, eab_ea_weight, eab_ea_derivative, 4, 6},
+    {"ea-scaled", EAB_CLASS_BOUNDED, 0.125f, ea, ea_slope, eab_ea_weight, eab_ea_derivative, 4, 6},
+    {"ea-softmax", EAB_CLASS_EXPONENTIAL, 0.125f, ea_softmax, twice, eab_ea_softmax_log_weight,
+     eab_ea_softmax_log_derivative, 1, 0},
+    {"ea-parallel", EAB_CLASS_BOUNDED, 1, ea_parallel, ea_parallel_slope, eab_ea_parallel_weight,
+     eab_ea_parallel_derivative, 4, 6},
+    {"square", EAB_CLASS_BOUNDED, 1, square, square_slope, eab_square_weight, eab_square_derivative, 2, 0},
+    {"ea-quartic", EAB_CLASS_BOUNDED, 1, ea_quartic, ea_quartic_slope, eab_ea_quartic_weight, eab_ea_quartic_derivative,
+     6, 12},
+    {"sigmoid", EAB_CLASS_BOUNDED, 0.125f, sigmoid, sigmoid_slope, eab_sigmoid_weight, eab_sigmoid_derivative, 4, 6},
+};
+enum { COUNT = sizeof mechanisms / sizeof *mechanisms };
+
 Test(mechanism, names) {
-    static const char *const names[] = {"dpa", "ea", "ea-scaled", "ea-softmax"};
-    for (int32_t i = 0; i < 4; i++) {
-        cr_expect_eq(eab_mechanism_from_name(names[i]), i);
-        cr_expect_str_eq(eab_mechanism_name(i), names[i]);
+    for (int32_t i = 0; i < COUNT; i++) {
+        cr_expect_eq(eab_mechanism_from_name(mechanisms[i].name), i);
+        cr_expect_str_eq(eab_mechanism_name(i), mechanisms[i].name);
     }
-    cr_expect_eq(EAB_MECHANISM_COUNT, 4);
-    cr_expect_null(eab_mechanism_name(4));
+    cr_expect_eq(EAB_MECHANISM_COUNT, COUNT);
+    cr_expect_null(eab_mechanism_name(COUNT));
     cr_expect_null(eab_mechanism_name(-1));
     cr_expect_eq(eab_mechanism_from_name("EA"), -1);
     cr_expect_eq(eab_mechanism_from_name(""), -1);
@@ -21,55 +58,55 @@ Test(mechanism, names) {
 }
 
 Test(mechanism, classes_and_scales) {
-    for (int32_t i = 0; i < 4; i++) {
-        const bool ea = i == 1 || i == 2;
-        cr_expect_eq(eab_mechanism_class_of(i), ea ? EAB_CLASS_BOUNDED : EAB_CLASS_EXPONENTIAL);
-        cr_expect_float_eq(eab_mechanism_default_scale(i, 64), i == 1 ? 1.0f : 0.125f, 0);
+    for (int32_t i = 0; i < COUNT; i++) {
+        cr_expect_eq(eab_mechanism_class_of(i), mechanisms[i].class, "%s", mechanisms[i].name);
+        cr_expect_float_eq(eab_mechanism_default_scale(i, 64), mechanisms[i].scale, 0, "%s", mechanisms[i].name);
     }
 }
 
-static double central_difference(double (*f)(double), double z) {
-    const double step = 1e-5 * fmax(fabs(z), 1e-3);
-    return (f(z + step) - f(z - step)) / (2 * step);
+static void expect_close(const char *what, int32_t mechanism, float z, double value, double exact, double tolerance) {
+    cr_expect(fabs(value - exact) <= tolerance * 0x1p-24 * fabs(exact) + 1e-37, "%s of %s at %g: %.9g, not %.9g", what,
+              mechanisms[mechanism].name, (double)z, value, exact);
 }
-
-static double ea(double z) { return z * z / (1 + z * z) + 0x1p-24; }
-static double square(double z) { return z * z; }
 
 Test(mechanism, formulas) {
-    for (int power = 0; power < 176; power++) /* |z| from 1e-12 to 8e11 */
-        for (int sign = -1; sign <= 1; sign += 2) {
-            const float z = (float)(sign * 1e-12 * pow(1.37, power));
-            const double exact = ea((double)z),
-                         derivative = 2 * (double)z / ((1 + (double)z * z) * (1 + (double)z * z));
-            cr_expect(fabs((double)eab_ea_weight(z) - exact) <= 4 * 0x1p-24 * exact, "w(%g)", (double)z);
-            cr_expect(fabs((double)eab_ea_derivative(z) - derivative) <= 6 * 0x1p-24 * fabs(derivative) + 1e-44,
-                      "w'(%g)", (double)z);
-            cr_expect_eq(eab_dpa_log_weight(z), z);
-            cr_expect_eq(eab_dpa_log_derivative(z), 1);
-            cr_expect_float_eq(eab_ea_softmax_log_weight(z), z * z, 0);
-            cr_expect_float_eq(eab_ea_softmax_log_derivative(z), 2 * z, 0);
+    for (int32_t i = 0; i < COUNT; i++)
+        for (int power = 0; power < 176; power++) /* |z| from 1e-12 to 8e11 */
+            for (int sign = -1; sign <= 1; sign += 2) {
+                const float z = (float)(sign * 1e-12 * pow(1.37, power));
+                expect_close("weight", i, z, (double)mechanisms[i].weight(z), mechanisms[i].exact((double)z),
+                             mechanisms[i].tolerance);
+                expect_close("derivative", i, z, (double)mechanisms[i].slope(z), mechanisms[i].exact_slope((double)z),
+                             mechanisms[i].slope_tolerance);
+            }
+}
+
+Test(mechanism, derivatives_are_finite_differences) {
+    for (int32_t i = 0; i < COUNT; i++)
+        for (int k = 0; k < 22; k++) {
+            const double z = -4 + 0.37 * k, step = 1e-5 * fmax(fabs(z), 1e-3);
+            const double numeric = (mechanisms[i].exact(z + step) - mechanisms[i].exact(z - step)) / (2 * step);
+            cr_expect(fabs(numeric - (double)mechanisms[i].slope((float)z)) < 1e-6 * fmax(1, fabs(numeric)), "%s at %g",
+                      mechanisms[i].name, z);
         }
-    for (int i = 0; i < 22; i++) { /* the derivatives against finite differences */
-        const double z = -4 + 0.37 * i;
-        cr_expect(fabs(central_difference(ea, z) - (double)eab_ea_derivative((float)z)) < 1e-6);
-        cr_expect(fabs(central_difference(square, z) - (double)eab_ea_softmax_log_derivative((float)z)) < 1e-5);
-    }
 }
 
 Test(mechanism, ends) {
-    const float ends[] = {0.0f, 1e-45f, 1e-30f, 1e15f, 1e19f, 1e30f, 3.4e38f, INFINITY};
-    for (size_t i = 0; i < sizeof ends / sizeof *ends; i++)
-        for (int sign = -1; sign <= 1; sign += 2) {
-            const float z = (float)sign * ends[i];
-            cr_expect(eab_ea_weight(z) >= EAB_WEIGHT_EPS && eab_ea_weight(z) <= 1 + 2 * EAB_WEIGHT_EPS, "%g",
-                      (double)z);
-            cr_expect(fabsf(eab_ea_derivative(z)) < 1, "%g", (double)z);
-            cr_expect(fabsf(eab_dpa_log_weight(z)) <= 0x1p126f, "%g", (double)z);
-            cr_expect(eab_ea_softmax_log_weight(z) <= 0x1p100f, "%g", (double)z);
-            cr_expect(isfinite(eab_ea_softmax_log_derivative(z)), "%g", (double)z);
-        }
+    const float ends[] = {0.0f, 1e-45f, 1e-30f, 300, 1e15f, 1e19f, 1e30f, 3.4e38f, INFINITY};
+    for (int32_t m = 0; m < COUNT; m++) {
+        const bool bounded = mechanisms[m].class == EAB_CLASS_BOUNDED;
+        const bool saturates = bounded && strcmp(mechanisms[m].name, "square") != 0;
+        for (size_t i = 0; i < sizeof ends / sizeof *ends; i++)
+            for (int sign = -1; sign <= 1; sign += 2) {
+                const float z = (float)sign * ends[i], weight = mechanisms[m].weight(z), slope = mechanisms[m].slope(z);
+                const float most = saturates ? 1 + 2 * EAB_WEIGHT_EPS : bounded ? 0x1p64f : 0x1p126f;
+                cr_expect(fabsf(weight) <= most && (!bounded || weight >= EAB_WEIGHT_EPS), "%s: w(%g) = %g",
+                          mechanisms[m].name, (double)z, (double)weight);
+                cr_expect(isfinite(slope) && (!saturates || fabsf(slope) < 1.1f), "%s: w'(%g) = %g", mechanisms[m].name,
+                          (double)z, (double)slope);
+            }
+        cr_expect(isnan(mechanisms[m].weight(NAN)), "%s", mechanisms[m].name);
+    }
     cr_expect_eq(eab_ea_weight(0), EAB_WEIGHT_EPS);
     cr_expect_eq(eab_ea_derivative(0), 0);
-    cr_expect(isnan(eab_ea_weight(NAN)) && isnan(eab_dpa_log_weight(NAN)) && isnan(eab_ea_softmax_log_weight(NAN)));
 }

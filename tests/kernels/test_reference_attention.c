@@ -82,9 +82,9 @@ Test(reference_attention, gradients_are_finite_differences) {
         }
 }
 
-/* One head, two positions, one dimension: q = (., 2), k = (1, 3), v = (5, 7), scale 0.5: z = 1 and 3 for the second
- * query. */
-static double second_row(const char *name, bool sloped, double *row_stat) {
+/* One head, two positions, one dimension: q = (., query), k = (1, 3), v = (5, 7), scale 0.5: with query = 2 z = 1 and 3
+ * for the second query, with -2 z = -1 and -3. */
+static double second_row(const char *name, double query, bool sloped, double *row_stat) {
     const int32_t mechanism = eab_mechanism_from_name(name);
     const float scale = 0.5f, slope = (float)log(2);
     const eab_attention_args args = {.members = 1,
@@ -101,7 +101,7 @@ static double second_row(const char *name, bool sloped, double *row_stat) {
                                      .out_batch = 2,
                                      .out_head = 2,
                                      .out_time = 1};
-    const double q[2] = {-1, 2}, k[2] = {1, 3}, v[2] = {5, 7};
+    const double q[2] = {-1, query}, k[2] = {1, 3}, v[2] = {5, 7};
     double out[2], stats[2];
     cr_assert(!eab_reference_attention_forward(&args, 0, q, k, v, out, stats));
     cr_expect_float_eq(out[0], 5, 1e-15, "the first query sees the first key only");
@@ -109,20 +109,29 @@ static double second_row(const char *name, bool sloped, double *row_stat) {
     return out[1];
 }
 
-static void expect_weights(const char *name, double weight1, double weight3, bool logarithm) {
+static void expect_weights(const char *name, double query, double weight1, double weight3, bool logarithm) {
     for (int sloped = 0; sloped < 2; sloped++) {
         double row_stat;
         const double first = weight1 * (sloped ? 0.5 : 1), sum = first + weight3;
-        cr_expect(fabs(second_row(name, sloped, &row_stat) - (5 * first + 7 * weight3) / sum) < 1e-7, "%s", name);
+        cr_expect(fabs(second_row(name, query, sloped, &row_stat) - (5 * first + 7 * weight3) / sum) < 1e-7, "%s",
+                  name);
         cr_expect(fabs(row_stat - (logarithm ? log(sum) : sum)) < 1e-7, "%s", name);
     }
 }
 
 Test(reference_attention, weights_by_hand) {
-    expect_weights("dpa", exp(1), exp(3), true);
-    expect_weights("ea", 0.5 + 0x1p-24, 0.9 + 0x1p-24, false);
-    expect_weights("ea-scaled", 0.5 + 0x1p-24, 0.9 + 0x1p-24, false);
-    expect_weights("ea-softmax", exp(1), exp(9), true);
+    const double eps = 0x1p-24;
+    for (int sign = -1; sign <= 1; sign += 2) {
+        const double query = 2 * sign;
+        expect_weights("dpa", query, exp(sign), exp(3 * sign), true);
+        expect_weights("ea", query, 0.5 + eps, 0.9 + eps, false);
+        expect_weights("ea-scaled", query, 0.5 + eps, 0.9 + eps, false);
+        expect_weights("ea-softmax", query, exp(1), exp(9), true);
+        expect_weights("ea-parallel", query, sign > 0 ? 0.5 + eps : eps, sign > 0 ? 0.9 + eps : eps, false);
+        expect_weights("square", query, 1 + eps, 9 + eps, false);
+        expect_weights("ea-quartic", query, 0.5 + eps, 81.0 / 82 + eps, false);
+        expect_weights("sigmoid", query, 1 / (1 + exp(-sign)) + eps, 1 / (1 + exp(-3 * sign)) + eps, false);
+    }
 }
 
 Test(reference_attention, unknown_mechanism) {
