@@ -138,6 +138,8 @@ Test(gemm, blocks_of_rows_and_depth) {
         check(with_flags(19, 35, 401, flags), 2);
         check(with_flags(193, 97, 193, flags), 3);
         check(with_flags(32, 7, 768, flags), 4);
+        check(with_flags(150, 135, 515, flags), 5); /* packed: a of long rows */
+        check(with_flags(131, 517, 200, flags), 6); /* packed: b of long rows */
     }
 }
 
@@ -203,7 +205,8 @@ Test(gemm, same_bits_in_any_size) {
 
 /* A product with a finish has the bits of the plain product with the finish applied to each element. */
 Test(gemm, finishes_each_element) {
-    static const int32_t sizes[][3] = {{1, 1, 1}, {9, 7, 5}, {17, 21, 21}, {31, 50, 40}, {70, 67, 300}, {200, 8, 31}};
+    static const int32_t sizes[][3] = {{1, 1, 1},     {9, 7, 5},    {17, 21, 21},   {31, 50, 40},
+                                       {70, 67, 300}, {200, 8, 31}, {130, 517, 195}};
     for (int level = 0; level < LEVELS; level++)
         for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
             for (int flags = 0; flags < 32 && eab_cpu_kernels_at(level); flags++) {
@@ -241,7 +244,8 @@ static void gelu(double x, double *value, double *slope) {
 
 /* Values and slopes agree with gelu of the plain product; nothing is written between, before or after the rows. */
 Test(gemm, finishes_by_gelu) {
-    static const int32_t sizes[][3] = {{1, 1, 1}, {9, 7, 5}, {17, 21, 21}, {49, 50, 40}, {70, 67, 300}, {200, 8, 31}};
+    static const int32_t sizes[][3] = {{1, 1, 1},     {9, 7, 5},    {17, 21, 21},   {49, 50, 40},
+                                       {70, 67, 300}, {200, 8, 31}, {130, 517, 195}};
     for (int level = 0; level < LEVELS; level++)
         for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
             for (int flags = 0; flags < 32 && eab_cpu_kernels_at(level); flags++) {
