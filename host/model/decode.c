@@ -60,9 +60,10 @@ static void attend(eab_decoder *decoder, const eab_attention_args *args, float s
                    const float *keys, const float *values, int32_t count, float *out) {
     const float sum = weigh_keys(args, slope, query, keys, count, decoder->scores);
     memset(out, 0, (size_t)args->head_dim * sizeof *out);
-    for (int32_t j = 0; j < count; j++)
-        for (int32_t i = 0; i < args->head_dim; i++)
-            out[i] += decoder->scores[j] / sum * values[(int64_t)j * args->head_dim + i];
+    for (int32_t j = 0; j < count; j++) {
+        const float weight = decoder->scores[j] / sum;
+        for (int32_t i = 0; i < args->head_dim; i++) out[i] += weight * values[(int64_t)j * args->head_dim + i];
+    }
 }
 
 static eab_decoder *decoder_of(const eab_device *device) { return ((const eab_decoder *)device->backend)->self; }
@@ -90,27 +91,6 @@ static int attention_forward(eab_device *device, const eab_attention_args *args,
     return EAB_OK;
 }
 
-/* The backend's gemm. Its tiles are made for many rows; one row goes through the weights in the order of memory. */
-static int gemm(eab_device *device, const eab_gemm *g) {
-    const eab_decoder *decoder = decoder_of(device);
-    if (g->m != 1 || g->transpose_a || g->transpose_b) return decoder->own->gemm(device, g);
-    const float *a = g->a.data, *bias = g->bias.data;
-    float *restrict c = g->c.data;
-    for (int32_t i = 0; i < g->n; i++) c[i] = (g->accumulate ? c[i] : 0) + (bias ? bias[i] : 0);
-    int32_t k = 0;
-    for (; k + 4 <= g->k; k += 4) {
-        const float *restrict b = (const float *)g->b.data + (int64_t)k * g->ldb;
-        const float a0 = a[k], a1 = a[k + 1], a2 = a[k + 2], a3 = a[k + 3];
-        for (int32_t i = 0; i < g->n; i++)
-            c[i] += a0 * b[i] + a1 * b[i + g->ldb] + a2 * b[i + 2 * g->ldb] + a3 * b[i + 3 * g->ldb];
-    }
-    for (; k < g->k; k++)
-        for (int32_t i = 0; i < g->n; i++) c[i] += a[k] * ((const float *)g->b.data)[(int64_t)k * g->ldb + i];
-    if (g->finish == EAB_FINISH_NONE) return EAB_OK;
-    const eab_activation activation = g->finish == EAB_FINISH_GELU ? EAB_ACTIVATION_GELU : EAB_ACTIVATION_RELU;
-    return decoder->own->activation_forward(device, activation, 1, g->n, g->c, g->c);
-}
-
 int eab_decoder_open(eab_device *device, const eab_config *config, eab_decoder *decoder) {
     const size_t kept = (size_t)config->layers * (size_t)config->context * (size_t)config->d_model;
     *decoder = (eab_decoder){.backend = *device->backend, .self = decoder, .own = device->backend};
@@ -124,7 +104,6 @@ int eab_decoder_open(eab_device *device, const eab_config *config, eab_decoder *
         return eab_fail(EAB_NO_MEMORY, "no memory for the keys and values of %d tokens", config->context);
     }
     decoder->backend.attention_forward = attention_forward;
-    decoder->backend.gemm = gemm;
     device->backend = &decoder->backend;
     return EAB_OK;
 }

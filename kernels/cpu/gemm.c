@@ -121,7 +121,7 @@ static void multiply_blocks(const eab_gemm *g, const float *a, int32_t columns, 
     }
 }
 
-static void finish_narrow(const eab_gemm *g, float *c, float *other) {
+static void finish_rows(const eab_gemm *g, float *c, float *other) {
     if (g->finish == EAB_FINISH_GELU) {
         finish_gelu(g->m, g->n, g->ldc, c, other);
         return;
@@ -191,6 +191,23 @@ static int reserve_packed(eab_cpu_workspace *workspace, const eab_gemm *g, packe
     return EAB_OK;
 }
 
+/* One row, as in sampling: four rows of b at a time, so that it is read in the order of memory. Each element is the
+ * same chain of multiply-adds as in a tile. */
+static void multiply_row(const eab_gemm *g, const float *restrict a, float *restrict c, const wide_operands *operands) {
+    const ptrdiff_t row = operands->b_row, step = g->transpose_a ? g->lda : 1;
+    const float *restrict b = operands->b;
+    for (int32_t i = 0; i < g->n; i++) c[i] = (g->accumulate ? c[i] : 0) + (operands->bias ? operands->bias[i] : 0);
+    int32_t k = 0;
+    for (; k + 4 <= g->k; k += 4, b += 4 * row) {
+        const float a0 = a[k * step], a1 = a[(k + 1) * step], a2 = a[(k + 2) * step], a3 = a[(k + 3) * step];
+        for (int32_t i = 0; i < g->n; i++)
+            c[i] = c[i] + a0 * b[i] + a1 * b[i + row] + a2 * b[i + 2 * row] + a3 * b[i + 3 * row];
+    }
+    for (; k < g->k; k++, b += row)
+        for (int32_t i = 0; i < g->n; i++) c[i] += a[k * step] * b[i];
+    finish_rows(g, c, operands->other);
+}
+
 int EAB_ISA_NAME(eab_gemm)(eab_cpu_workspace *workspace, const eab_gemm *g, int32_t member) {
     const float *a = (const float *)g->a.data + member * g->a.stride;
     const float *b = (const float *)g->b.data + member * g->b.stride;
@@ -202,6 +219,10 @@ int EAB_ISA_NAME(eab_gemm)(eab_cpu_workspace *workspace, const eab_gemm *g, int3
     float *other = g->other.data ? (float *)g->other.data + member * g->other.stride : NULL;
     wide_operands operands = {b, g->ldb, c, g->ldc, bias, other, g->finish};
     if (computes_transposed(g)) return multiply_transposed(workspace, g, a, b, c);
+    if (g->m == 1 && !g->transpose_b) {
+        multiply_row(g, a, c, &operands);
+        return EAB_OK;
+    }
     if (!narrow || (EAB_HAS_MASKS && !g->transpose_b)) {
         packed_operands packed;
         if (narrow) packed = (packed_operands){0};
@@ -223,6 +244,6 @@ int EAB_ISA_NAME(eab_gemm)(eab_cpu_workspace *workspace, const eab_gemm *g, int3
         operands.bias = bias_copy;
     }
     multiply_narrow(g, a, c_copy, &operands);
-    finish_narrow(g, c, other);
+    finish_rows(g, c, other);
     return EAB_OK;
 }
