@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from . import claims_stats as tests
+from . import sizes
 from .pool import BASELINE, MIXTURE, Group, Pool, abandoned, levels_of, mechanisms_of, own_settings
 from .stats import holm
 from .summary import at_best_rate
@@ -23,6 +24,7 @@ PRIMARY = "ea"
 MARGIN = 0.01              # of token accuracy: a smaller loss does not count
 SIGNIFICANT = 0.05
 FEWEST_SEEDS = 3           # two seeds have one degree of freedom: no test
+FEWEST_EXCHANGED = 4       # 3 seeds of each mechanism can be exchanged in 20 ways only: the least p is 0.1
 FEW_SEEDS = 5              # with fewer there is a warning
 # A level's skill is the mean accuracy of both mechanisms, 0 at chance and 1 when all is right. The mean is the same for
 # both, so choosing levels by it favours neither.
@@ -31,6 +33,7 @@ SKILL_TREND = (0.05, 0.95)  # outside: chance or ceiling limits the margin
 AS_GOOD, GROWING, EXCLUSIVE = "at least as good", "growing margin", "exclusive levels"
 MIXED = "mixtures: "
 CLAIMS = (AS_GOOD, GROWING, MIXED + AS_GOOD, MIXED + GROWING, EXCLUSIVE)
+SMALLER = "smaller model"  # of runs with several model sizes only
 SUPPORTED, NOT_SUPPORTED, CONTRADICTED, TOO_FEW = "supported", "not supported", "contradicted", "too few data"
 
 
@@ -200,7 +203,7 @@ def growing(claim: Claim, levels: Sequence[Level]) -> Claim:
     return claim
 
 
-def _only_mine(level: Level, reverse: bool = False) -> bool:
+def only_mine(level: Level, reverse: bool = False) -> bool:
     solved, seeds, others, _ = level.lost if reverse else level.solved
     return 2 * solved >= seeds and solved > 0 and others == 0
 
@@ -214,7 +217,7 @@ def exclusive(claim: Claim, levels: Sequence[Level]) -> Claim:
     claim.measure = f"levels solved by {claim.mechanism} alone minus levels solved by {BASELINE} alone"
     claim.levels = len(levels)
     claim.seeds = max((min(level.solved[1], level.solved[3]) for level in levels), default=0)
-    mine, theirs = ([level for level in levels if _only_mine(level, reverse)] for reverse in (False, True))
+    mine, theirs = ([level for level in levels if only_mine(level, reverse)] for reverse in (False, True))
     p_split, claim.low, claim.high = tests.binomial_split(len(mine), len(theirs))
     claim.statistic = float(len(mine) - len(theirs))
     # The p-values count both sides already, so each side is corrected for its own levels only.
@@ -251,6 +254,57 @@ def exclusive(claim: Claim, levels: Sequence[Level]) -> Claim:
         + (f"; binomial test of {len(mine)} against {len(theirs)}: p = {_p(p_split)}" if mine or theirs else "")
         + f"; {_levels(len(levels))} tested.")
     return claim
+
+
+Sized = tuple[str, pd.DataFrame]  # a group's title and its sizes.solved_by_size
+
+
+def smaller(claim: Claim, groups: Sequence[Sized]) -> Claim:
+    """The smallest size that solves a level, in steps of the sizes tried: the baseline's less the mechanism's."""
+    claim.measure = (f"steps of the sizes tried by which {claim.mechanism} solves a level with a smaller model than "
+                     f"{BASELINE}, mean over levels")
+    steps = pd.concat([sizes.steps_to_solving(table, claim.mechanism).assign(group=title) for title, table in groups])
+    steps["unit"] = steps["group"] + "|" + steps["level"].astype(str)
+    steps["gap"] = steps["base"] - steps["new"]
+    result = tests.cluster_mean(steps["gap"], steps["unit"], steps["seed"])
+    claim.levels, claim.seeds = steps["unit"].nunique(), result.clusters
+    claim.statistic, claim.low, claim.high = result.value, result.low, result.high
+    if steps.empty:
+        return _too_few(claim, "no level at two or more sizes of both mechanisms that some seed solves and not all solve "
+                               "with one and the same size")
+    if result.clusters < FEWEST_EXCHANGED:
+        return _too_few(claim, f"{result.clusters} seeds; {FEWEST_EXCHANGED} are the least that can show a difference")
+    # Each level weighs the same; its common part is subtracted, since a seed may lack some levels.
+    weight = 1 / steps.groupby("unit")["seed"].transform("size")
+    middle = (steps["base"] + steps["new"]).groupby(steps["unit"]).transform("mean") / 2
+    sums = [((steps[who] - middle) * weight).groupby(steps["seed"]).sum() for who in ("new", "base")]
+    p_exchanged = sizes.exchanged(*sums)
+    claim.p_value = max(result.p_value, p_exchanged)
+    claim.decide = SUPPORTED if result.value > 0 else CONTRADICTED
+    by_level = steps.groupby("unit")["gap"].mean()
+    less, more = int((by_level > tests.SAME).sum()), int((by_level < -tests.SAME).sum())
+    claim.words = (f"{claim.mechanism} needs a {'smaller' if result.value > 0 else 'larger'} model by "
+                   f"{abs(result.value):.2f} steps of the sizes tried ({BASELINE} minus {claim.mechanism} "
+                   f"[{result.low:+.2f}, {result.high:+.2f}]) over {_levels(claim.levels)} and {result.clusters} seeds: "
+                   f"a smaller one on {less}, a larger one on {more} (binomial test: p = "
+                   f"{_p(tests.binomial_split(less, more)[0])}). p over seeds {_p(result.p_value)}, over exchanged "
+                   f"mechanisms {_p(p_exchanged)}; the larger counts.")
+    return claim
+
+
+def _judge_sizes(groups: Sequence[Sized], mechanism: str) -> tuple[Claim, list[Claim]]:
+    """The verdict over all groups of several sizes, and those of each group if there are several."""
+    blank = Claim(SMALLER, mechanism, "all", "", "")
+    verdict = smaller(blank, groups)
+    unequal = any(sizes.has_gaps(table, mechanism) for _, table in groups)
+    verdict.warnings = [*_seed_warning(verdict), *(
+        ["one mechanism lacks some sizes of a level and seed (a search, or failed cells); they are left out for both"]
+        if unequal else [])]
+    if len(groups) < 2:
+        return verdict, []
+    parts = [smaller(replace(blank, scope=group[0], warnings=[]), [group]) for group in groups]
+    _settle(parts, corrected=True)
+    return verdict, parts
 
 
 def _ranges(every: Sequence[Level], found: Sequence[Level]) -> str:
@@ -348,6 +402,7 @@ def judge(pool: Pool) -> tuple[list[Claim], list[Claim]]:
     others = sorted((name for name in names if name != BASELINE), key=lambda name: (name != PRIMARY, name))
     verdicts: list[Claim] = []
     details: list[Claim] = []
+    sized = [(group.title, sizes.solved_by_size(group)) for group in pool.sized]
     for mechanism in others:
         compared = [compare_group(group, mechanism) for group in pool.groups]
         for claim in CLAIMS:
@@ -369,7 +424,11 @@ def judge(pool: Pool) -> tuple[list[Claim], list[Claim]]:
                 found = [sum(part.verdict == kind for part in parts) for kind in (SUPPORTED, CONTRADICTED)]
                 verdict.words += (f" Group by group: supported in {found[0]}, contradicted in {found[1]} of "
                                   f"{len(parts)}.")
-    for claim in CLAIMS:
+        if sized:
+            verdict, parts = _judge_sizes(sized, mechanism)
+            verdicts.append(verdict)
+            details += parts
+    for claim in (*CLAIMS, SMALLER):
         _settle([item for item in verdicts if item.claim == claim and item.mechanism == PRIMARY], corrected=False)
         _settle([item for item in verdicts if item.claim == claim and item.mechanism != PRIMARY], corrected=True)
     return verdicts, details

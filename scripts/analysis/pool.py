@@ -26,6 +26,7 @@ OWN = ("scale", "qk_norm", "init_scale", "embedding_scale", "qk_init", "beta1", 
        "clip", "warmup", "schedule", "lr_final")
 # Runs that differ in one of these may round differently, which grows during training.
 ROUNDING = ("isa", "compiler", "flags")
+SIZE = "d_model"  # the size of the model in the comparison of sizes
 # Compared or averaged over, so they never make a setting.
 NOT_A_SETTING = ("mechanism", "lr", "seed")
 
@@ -53,6 +54,7 @@ class Pool:
     parts: pd.DataFrame      # ok and diverged rows of the parts of mixtures, with `mixture`, the whole's level
     distances: pd.DataFrame  # ok and diverged rows at single distances, with `distance`, `trained_min`, `trained_max`
     groups: list[Group] = field(default_factory=list)
+    sized: list[Group] = field(default_factory=list)  # single tasks, groups whose rows differ in d_model, too
     warnings: list[str] = field(default_factory=list)
 
 
@@ -86,6 +88,8 @@ def pool_runs(runs: list[Run]) -> Pool:
     pool = Pool(runs, rows, left_out, _pool_throughput(runs, rows), parts, distances,
                 warnings=warnings)
     pool.groups = _split(rows, task_options, settings)
+    pool.sized = [group for group in _split(rows[rows["task"] != MIXTURE], task_options, settings, apart=(SIZE,))
+                  if group.rows[SIZE].nunique() > 1]
     for group in pool.groups:
         twice = group.rows.duplicated(["level", "mechanism", "lr", "seed"]).sum()
         if twice:
@@ -212,7 +216,9 @@ def _depends_only_on(rows: pd.DataFrame, name: str, keys: list[str]) -> bool:
     return bool((rows.groupby(keys, dropna=False)[name].nunique(dropna=False) <= 1).all())
 
 
-def _split(rows: pd.DataFrame, task_options: list[str], options: list[str]) -> list[Group]:
+def _split(rows: pd.DataFrame, task_options: list[str], options: list[str], apart: tuple[str, ...] = ()
+           ) -> list[Group]:
+    """Options in `apart` make no groups: they vary within one."""
     groups: list[Group] = []
     for task, family in rows.groupby("task", sort=True):
         axes = [name for name in task_options if family[name].nunique() > 1]
@@ -223,6 +229,7 @@ def _split(rows: pd.DataFrame, task_options: list[str], options: list[str]) -> l
         for name in [name for name in settings if name not in others]:
             if _depends_only_on(family, name, ["level" if name == "heldout" else "mechanism", *others]):
                 settings.remove(name)
+        settings = [name for name in settings if name not in apart]
         if not settings:
             groups.append(Group(str(task), "", family.reset_index(drop=True), axes))
             continue

@@ -26,6 +26,7 @@ from .plain_csv import csv_text
 from .pool import Group, Pool, mechanisms_of, pool_runs
 from .sections_claims import claims_section
 from .sections_kernels import kernel_section, ratio_section
+from .sections_sizes import size_figure, size_section
 from .style import Looks, Plot, save, slug
 from .tables import DEFAULT_LIMIT_MB, DataError, printable, read_run
 from .tables_more import More, is_bench, read_more
@@ -164,6 +165,11 @@ def build(pool: Pool, more: More, folder: _Folder, most_groups: int) -> tuple[st
     notes = make.notes(pool)
     if notes:
         sections.append(notes)
+    for index, group in enumerate(pool.sized, 1):
+        section, found = size_section(group, index)
+        plot = size_figure(group, f"size-{slug(group.title)}", found, looks) if index <= most_groups else None
+        section.plots += [drawing(folder.save(plot))] if plot else []
+        sections.append(section)
     sections += groups
     if len(pool.parts):
         sections.append(make.mixture_parts(pool))

@@ -21,13 +21,14 @@ QUESTIONS = {
     judge.MIXED + judge.AS_GOOD: "the same where one model learns several tasks",
     judge.MIXED + judge.GROWING: "the same where one model learns several tasks",
     judge.EXCLUSIVE: "does it solve levels that {base} never solves?",
+    judge.SMALLER: "does it solve the same levels with a smaller model than {base}?",
 }
 
 
 def _effect(claim: Claim) -> Cell:
     if math.isnan(claim.statistic):
         return Cell("", "", "number")
-    form = "+.0f" if claim.claim == judge.EXCLUSIVE else "+.2f" if claim.claim.endswith(judge.GROWING) else "+.3f"
+    form = "+.0f" if claim.claim == judge.EXCLUSIVE else "+.2f" if claim.claim.endswith((judge.GROWING, judge.SMALLER)) else "+.3f"
     bounds = interval(claim.low, claim.high, form).text
     return Cell(number(claim.statistic, form).text, repr(claim.statistic), "number", note=bounds)
 
@@ -77,11 +78,12 @@ def claims_section(pool: Pool, verdicts: Sequence[Claim], details: Sequence[Clai
                                     f"groups of a row above){more}",
                                     heading(*COLUMNS[:2], "group", *COLUMNS[2:5], "#corrected", *COLUMNS[5:]),
                                     [_row(claim, True) for claim in shown], folded=True))
+    count, often = ("six", "seven") if any(claim.claim == judge.SMALLER for claim in verdicts) else ("five", "eight")
     section.paragraphs = [
         f"A verdict holds at 5% (two-sided) for its own claim; {judge.PRIMARY} is the mechanism that was named "
-        "beforehand, so its claims are not corrected for each other: if none of five claims is true, one is called "
-        "supported in about one run of eight. Intervals and p-values come from the scatter between seeds. All rows are "
-        "in claims.csv.",
+        f"beforehand, so its claims are not corrected for each other: if none of {count} claims is true, one is called "
+        f"supported in about one run of {often}. Intervals and p-values come from the scatter between seeds. All rows "
+        "are in claims.csv.",
         f"As good: levels that neither mechanism learned or both solved are left out (mean skill of the two outside "
         f"{judge.SKILL_ANY[0]:.0%} to {judge.SKILL_ANY[1]:.1%}, where 0 is chance and 100% is all right). Growing "
         f"margin: only levels with a skill of {judge.SKILL_TREND[0]:.0%} to {judge.SKILL_TREND[1]:.0%}, where neither "
