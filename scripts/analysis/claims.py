@@ -270,8 +270,8 @@ def smaller(claim: Claim, groups: Sequence[Sized]) -> Claim:
     claim.levels, claim.seeds = steps["unit"].nunique(), result.clusters
     claim.statistic, claim.low, claim.high = result.value, result.low, result.high
     if steps.empty:
-        return _too_few(claim, "no level at two or more sizes of both mechanisms that some seed solves and not all solve "
-                               "with one and the same size")
+        return _too_few(claim, "no level at two or more sizes of both mechanisms that some seed solves and not all "
+                               "solve with one and the same size")
     if result.clusters < FEWEST_EXCHANGED:
         return _too_few(claim, f"{result.clusters} seeds; {FEWEST_EXCHANGED} are the least that can show a difference")
     # Each level weighs the same; its common part is subtracted, since a seed may lack some levels.
@@ -285,8 +285,8 @@ def smaller(claim: Claim, groups: Sequence[Sized]) -> Claim:
     less, more = int((by_level > tests.SAME).sum()), int((by_level < -tests.SAME).sum())
     claim.words = (f"{claim.mechanism} needs a {'smaller' if result.value > 0 else 'larger'} model by "
                    f"{abs(result.value):.2f} steps of the sizes tried ({BASELINE} minus {claim.mechanism} "
-                   f"[{result.low:+.2f}, {result.high:+.2f}]) over {_levels(claim.levels)} and {result.clusters} seeds: "
-                   f"a smaller one on {less}, a larger one on {more} (binomial test: p = "
+                   f"[{result.low:+.2f}, {result.high:+.2f}]) over {_levels(claim.levels)} and {result.clusters} "
+                   f"seeds: a smaller one on {less}, a larger one on {more} (binomial test: p = "
                    f"{_p(tests.binomial_split(less, more)[0])}). p over seeds {_p(result.p_value)}, over exchanged "
                    f"mechanisms {_p(p_exchanged)}; the larger counts.")
     return claim

@@ -21,6 +21,7 @@ from .figures_heat import heat_plots
 from .figures_kernels import kernel_figures
 from .figures_learning import learning_plot
 from .figures_speed import throughput_plot
+from .index import build_index
 from .page import Section, drawing, render
 from .plain_csv import csv_text
 from .pool import Group, Pool, mechanisms_of, pool_runs
@@ -43,7 +44,11 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("runs", metavar="RUN", nargs="+", type=Path,
                          help="a folder that eabench sweep or eabench bench wrote")
     command.add_argument("--out", metavar="DIR", type=Path,
-                         help="folder for report.html and plots/ (default: the first RUN)")
+                         help="folder for report.html and plots/ (default: the first RUN); of --index: for index.html "
+                         "(default: the folder that holds the first RUN's folder)")
+    command.add_argument("--index", action="store_true",
+                         help="write index.html, one page of all RUNs with their verdicts, and no reports; a folder "
+                         "without a manifest.ini stands for the runs in it")
     command.add_argument("--max-groups", metavar="N", type=_count, default=24,
                          help="figures for at most N groups of equal settings; the tables have all (default: 24)")
     command.add_argument("--max-mb", metavar="N", type=_count, default=DEFAULT_LIMIT_MB,
@@ -191,8 +196,33 @@ def _write(path: Path, content: str) -> None:
         temporary.unlink(missing_ok=True)
 
 
+def _not_written(error: OSError, out: Path) -> int:
+    what = error.strerror or type(error).__name__
+    print(f"report: {error.filename or out}: {what}; --out takes a folder that can be written", file=sys.stderr)
+    return 3 if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ENOMEM) else 2
+
+
+def _write_index(options: argparse.Namespace) -> int:
+    out = options.out or Path(os.path.normpath(options.runs[0])).parent.parent
+    try:
+        page, problems = build_index(options.runs, out)
+        for problem in problems:
+            print(f"report: warning: {problem}", file=sys.stderr)
+        out.mkdir(parents=True, exist_ok=True)
+        _write(out / "index.html", page)
+    except DataError as error:
+        print(f"report: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        return _not_written(error, out)
+    print(f"page   {out / 'index.html'}")
+    return 0
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     options = parser().parse_args(arguments)
+    if options.index:
+        return _write_index(options)
     try:
         pool = pool_runs([read_run(path, options.max_mb, is_bench(path)) for path in options.runs])
         more = read_more(options.runs, options.max_mb)
@@ -210,9 +240,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             _write(out / "claims.csv", claims)
         _write(out / "report.html", page)
     except OSError as error:
-        what = error.strerror or type(error).__name__
-        print(f"report: {error.filename or out}: {what}; --out takes a folder that can be written", file=sys.stderr)
-        return 3 if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ENOMEM) else 2
+        return _not_written(error, out)
     print(f"page   {out / 'report.html'}")
     if pool.groups:
         print(f"claims {out / 'claims.csv'}")

@@ -28,7 +28,8 @@ QUESTIONS = {
 def _effect(claim: Claim) -> Cell:
     if math.isnan(claim.statistic):
         return Cell("", "", "number")
-    form = "+.0f" if claim.claim == judge.EXCLUSIVE else "+.2f" if claim.claim.endswith((judge.GROWING, judge.SMALLER)) else "+.3f"
+    form = ("+.0f" if claim.claim == judge.EXCLUSIVE
+            else "+.2f" if claim.claim.endswith((judge.GROWING, judge.SMALLER)) else "+.3f")
     bounds = interval(claim.low, claim.high, form).text
     return Cell(number(claim.statistic, form).text, repr(claim.statistic), "number", note=bounds)
 

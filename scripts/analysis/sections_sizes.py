@@ -56,8 +56,8 @@ def size_section(group: Group, index: int) -> tuple[Section, list[Frontier]]:
     section.findings = _alone(group)
     section.paragraphs.append(
         f"The smallest {SIZE} with which at least half of the seeds solve a level, at the best learning rate of each "
-        "mechanism, level and size; the choice among rates helps all mechanisms alike. Each end of an interval excludes "
-        "the true size in at most one of twenty cases (Clopper and Pearson): sizes below it are too small, its upper "
+        "mechanism, level and size; the choice among rates helps all mechanisms alike. Each end of an interval "
+        "excludes the true size in at most one of twenty cases (Clopper and Pearson): sizes below it are too small, its upper "
         "end is large enough. With fewer than five seeds a size is never excluded. A size in parentheses was not "
         "trained at this level; a harder level was solved with it. Alone: at least half of its seeds solve the level, "
         "and none of the other's at any rate.")
@@ -105,7 +105,8 @@ def size_figure(group: Group, name: str, every: Sequence[Frontier], looks: Looks
             axes.plot([x, x], [low, high], color=colour, linewidth=1.1, alpha=0.6, zorder=3)
             if math.isnan(item.smallest):
                 axes.plot(x, above, marker=marker, markerfacecolor="none", markeredgecolor=colour, linestyle="none")
-                axes.annotate("", (x, above * 1.22), (x, above * 1.05), arrowprops={"arrowstyle": "->", "color": colour})
+                axes.annotate("", (x, above * 1.22), (x, above * 1.05),
+                              arrowprops={"arrowstyle": "->", "color": colour})
             rows.append({"mechanism": mechanism, "level": item.level, "complexity_bits": item.bits,
                          "smallest": item.smallest, "low": item.low, "high": item.high})
         solved = [item for item in mine if item.smallest > 0]

@@ -167,7 +167,8 @@ def test_runs_that_do_not_compare_sizes_have_neither(make_run: Make, changes: di
 
 
 def test_sizes_that_are_no_numbers_are_left_out(make_run: Make) -> None:
-    rows = rows_of_sizes() + [cell | {"d_model": size, "cell": f"{index} {size}"} for size in ("", "-1", "wide", "1e999")
+    rows = rows_of_sizes() + [cell | {"d_model": size, "cell": f"{index} {size}"}
+                              for size in ("", "-1", "wide", "1e999")
                               for index, cell in enumerate(rows_of_sizes()[:20])]
     run = make_run(rows, speeds=[])
     assert set(solved_by_size(pool_runs([read_run(run)]).sized[0])["size"]) == {16, 32}
