@@ -33,7 +33,8 @@ def _offsets(names: list[str], x_values: np.ndarray) -> dict[str, float]:
     """Horizontal shifts: mechanisms stand side by side at each rung, since equal points would hide each other."""
     if len(np.unique(x_values)) > DENSE:
         return dict.fromkeys(names, 0.0)
-    step = 0.017 * ((float(x_values.max()) - float(x_values.min())) or 4.0)
+    # Many mechanisms stay inside the margin of the axis.
+    step = min(0.017, 0.1 / max(1, len(names) - 1)) * ((float(x_values.max()) - float(x_values.min())) or 4.0)
     return {name: (index - (len(names) - 1) / 2) * step for index, name in enumerate(names)}
 
 

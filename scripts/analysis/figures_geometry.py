@@ -19,6 +19,7 @@ SCALARS = (("row_entropy_share", "entropy of a row / its maximum"),
            ("determining_mass", "mass on determining positions"),
            ("query_norm", "norm of queries"), ("key_norm", "norm of keys"))
 MOST_LAYERS, MOST_HEADS, MOST_CONTEXT = 4, 8, 64
+MOST_COLUMNS = 4
 WANTED_SKILL = 0.7   # of the shown level: learned, but not solved by all, so that the mechanisms differ
 
 
@@ -44,7 +45,7 @@ def _of(geometry: pd.DataFrame, chosen: pd.DataFrame, quantities: tuple[str, ...
 
 
 def angle_plot(group: Group, name: str, chosen: pd.DataFrame, geometry: pd.DataFrame, looks: Looks) -> Plot | None:
-    """Mechanisms in columns, layers in rows: share of pairs and of attention mass per angle."""
+    """Share of pairs and of attention mass per angle: mechanisms in columns, at most MOST_COLUMNS, and layers in rows."""
     rows = _of(geometry, chosen, ("angle_density", "angle_mass"))
     rows = rows[rows["low"].notna() & rows["high"].notna()]
     level = shown_level(chosen, set(rows["cell"]))
@@ -55,12 +56,16 @@ def angle_plot(group: Group, name: str, chosen: pd.DataFrame, geometry: pd.DataF
     table = table.reset_index()
     names = mechanisms_of(rows)
     layers = sorted(rows["layer"].unique())[:MOST_LAYERS]
-    figure = Figure(figsize=(max(4.6, 2.7 * len(names) + 0.6), 2.0 * len(layers) + 0.9), layout="constrained")
-    panels = figure.subplots(len(layers), len(names), squeeze=False, sharex=True, sharey=True)
+    columns = min(len(names), MOST_COLUMNS)
+    blocks = -(-len(names) // columns)  # of rows, where there are more mechanisms than columns
+    figure = Figure(figsize=(max(4.6, 2.7 * columns + 0.6), 2.0 * blocks * len(layers) + 0.9), layout="constrained")
+    panels = figure.subplots(blocks * len(layers), columns, squeeze=False, sharex=True, sharey=True)
+    for panel in panels[(blocks - 1) * len(layers):, len(names) - (blocks - 1) * columns:].flat:
+        panel.set_axis_off()
     phrases = []
     for line, layer in enumerate(layers):
-        for column, mechanism in enumerate(names):
-            panel = panels[line, column]
+        for index, mechanism in enumerate(names):
+            panel = panels[index // columns * len(layers) + line, index % columns]
             colour = looks.colour(mechanism)
             for quantity in ("angle_density", "angle_mass"):
                 part = table[(table["mechanism"] == mechanism) & (table["layer"] == layer)
@@ -83,7 +88,7 @@ def angle_plot(group: Group, name: str, chosen: pd.DataFrame, geometry: pd.DataF
             panel.set_xticks([0, 45, 90, 135, 180])
             if line == 0:
                 panel.set_title(label(mechanism))
-            if column == 0:
+            if index % columns == 0:
                 panel.set_ylabel(f"layer {layer:.0f}")
     figure.legend(handles=[Patch(color=MUTED, alpha=0.35, label="share of pairs"),
                            Line2D([], [], color=INK, linewidth=1.7, label="share of attention")],

@@ -33,17 +33,23 @@ static float *new_floats(size_t count) {
     return values;
 }
 
-static double log_weight(int32_t mechanism, double z) {
-    if (mechanism == EAB_MECHANISM_dpa) return z;
-    if (mechanism == EAB_MECHANISM_ea_softmax) return z * z;
-    return log(z * z / (1 + z * z) + (double)EAB_WEIGHT_EPS);
-}
-
-/* The derivative of log_weight. */
-static double slope_of(int32_t mechanism, double z) {
-    if (mechanism == EAB_MECHANISM_dpa) return 1;
-    if (mechanism == EAB_MECHANISM_ea_softmax) return 2 * z;
-    return 2 * z / ((1 + z * z) * (1 + z * z)) / (z * z / (1 + z * z) + (double)EAB_WEIGHT_EPS);
+/* Of the mechanism's weight, at least the floor: its logarithm, and the derivative of that. */
+static double log_weight(int32_t mechanism, double z, double *slope) {
+    double weight = z * z / (1 + z * z), derivative = 2 * z / ((1 + z * z) * (1 + z * z));
+    switch (mechanism) {
+        case EAB_MECHANISM_dpa: *slope = 1; return z;
+        case EAB_MECHANISM_ea_softmax: *slope = 2 * z; return z * z;
+        case EAB_MECHANISM_ea_parallel:
+            if (z <= 0) weight = derivative = 0;
+            break;
+        case EAB_MECHANISM_square: weight = z * z, derivative = 2 * z; break;
+        case EAB_MECHANISM_ea_quartic:
+            weight = pow(z, 4) / (1 + pow(z, 4)), derivative = 4 * pow(z, 3) / pow(1 + pow(z, 4), 2);
+            break;
+        case EAB_MECHANISM_sigmoid: weight = 1 / (1 + exp(-z)), derivative = weight / (1 + exp(z)); break;
+    }
+    *slope = derivative / (weight + (double)EAB_WEIGHT_EPS);
+    return log(weight + (double)EAB_WEIGHT_EPS);
 }
 
 static void solve(const scores_case *c, double scale, const float *slopes, const solution *s) {
@@ -56,14 +62,12 @@ static void solve(const scores_case *c, double scale, const float *slopes, const
         for (int32_t key = 0; key < n; key++) weights[key] = gradient[key] = 0;
         for (int32_t key = 0; key < keys; key++) {
             const double bias = c->sloped ? -(double)slopes[head] * abs(time - key) : 0;
-            weights[key] = log_weight(c->mechanism, scale * (double)scores[key]) + bias;
+            weights[key] = log_weight(c->mechanism, scale * (double)scores[key], &gradient[key]) + bias;
             top = fmax(top, weights[key]);
         }
         for (int32_t key = 0; key < keys; key++) sum += weights[key] = exp(weights[key] - top);
         for (int32_t key = 0; key < keys; key++) mean += (weights[key] /= sum) * (double)dweights[key];
-        for (int32_t key = 0; key < keys; key++)
-            gradient[key] = scale * weights[key] * slope_of(c->mechanism, scale * (double)scores[key]) *
-                            ((double)dweights[key] - mean);
+        for (int32_t key = 0; key < keys; key++) gradient[key] *= scale * weights[key] * ((double)dweights[key] - mean);
     }
 }
 

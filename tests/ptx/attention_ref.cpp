@@ -34,7 +34,10 @@ struct Case {
     /* Scores of any size give finite results, but rounding or subnormal gradients decide which. */
     bool only_finite() const { return spread > 100 || spread < 1e-10; }
     bool exponential() const { return mechanism == "dpa" || mechanism == "ea-softmax"; }
-    double scale() const { return mechanism == "ea" ? 1 : (double)(1 / sqrtf((float)head_dim)); }
+    double scale() const {
+        const bool scaled = exponential() || mechanism == "ea-scaled" || mechanism == "sigmoid";
+        return scaled ? (double)(1 / sqrtf((float)head_dim)) : 1;
+    }
 };
 
 /* xorshift, then Box and Muller: the same numbers everywhere. */
@@ -106,12 +109,24 @@ struct Reference {
     Values dq_terms, dk_terms; /* sums of their terms' sizes: the gradients themselves may cancel to 0 */
 };
 
-/* The weight of a score s and its derivative by s, before the exponential and the division by the row's sum. */
+/* The weight of a score z and its derivative by z; of the exponential mechanisms, of the weight's logarithm. */
+void weigh(const std::string &mechanism, double z, double *w, double *dw) {
+    const double eps = 0x1p-24, square = z * z, quartic = square * square;
+    if (mechanism == "dpa") *w = z, *dw = 1;
+    else if (mechanism == "ea-softmax") *w = square, *dw = 2 * z;
+    else if (mechanism == "square") *w = square + eps, *dw = 2 * z;
+    else if (mechanism == "ea-quartic")
+        *w = quartic / (1 + quartic) + eps, *dw = 4 * z * square / ((1 + quartic) * (1 + quartic));
+    else if (mechanism == "sigmoid") *w = 1 / (1 + exp(-z)) + eps, *dw = 1 / ((1 + exp(-z)) * (1 + exp(z)));
+    else if (mechanism == "ea-parallel" && z <= 0) *w = eps, *dw = 0;
+    else *w = square / (1 + square) + eps, *dw = 2 * z / ((1 + square) * (1 + square));
+}
+
+/* The same of a score s, with the position's bias, before the exponential and the division by the row's sum. */
 void weigh(const Case &c, double s, double bias, double *w, double *dw) {
-    const double z = c.scale() * s;
-    if (c.mechanism == "dpa") *w = z + bias, *dw = 1;
-    else if (c.mechanism == "ea-softmax") *w = z * z + bias, *dw = 2 * z;
-    else *w = (z * z / (1 + z * z) + 0x1p-24) * exp(bias), *dw = 2 * z / ((1 + z * z) * (1 + z * z)) * exp(bias);
+    weigh(c.mechanism, c.scale() * s, w, dw);
+    if (c.exponential()) *w += bias;
+    else *w *= exp(bias), *dw *= exp(bias);
     *dw *= c.scale();
 }
 

@@ -11,16 +11,20 @@ CASES = {
     "bf16": ["bf16,ea,1,2,130,64,0,0", "bf16,dpa,1,1,130,64,1,1", "bf16,ea-softmax,1,1,70,40,1,0",
              "bf16,dpa,1,1,33,128,0,1"],
     "f16": ["f16,ea,1,1,70,64,1,1", "f16,dpa,2,1,65,80,0,0"],
-    "f32": ["f32,ea,1,2,50,16,1,1", "f32,dpa,1,1,50,8,0,1", "f32,ea-softmax,1,1,40,64,1,0", "f32,dpa,1,1,20,8,1,0,10"],
+    "f32": ["f32,ea,1,2,50,16,1,1", "f32,dpa,1,1,50,8,0,1", "f32,ea-softmax,1,1,40,64,1,0", "f32,dpa,1,1,20,8,1,0,10",
+            "f32,ea-parallel,1,2,50,16,1,1,0.5", "f32,square,1,1,40,64,1,0,0.4", "f32,square,1,1,30,16,0,1,9",
+            "f32,ea-quartic,1,1,50,8,1,1,0.6", "f32,sigmoid,1,2,50,16,0,1", "f32,sigmoid,1,1,40,8,1,0,5"],
 }
 MECHANISMS = ("dpa", "ea", "ea-softmax")
+MORE = ("ea-parallel", "square", "ea-quartic", "sigmoid")  # float32 only
 SIZES = (1, 3, 17, 63, 64, 65, 127, 128, 129, 257)
 
 
 def alternating(dtype: str, *, contexts=SIZES, head_dims=(32,), spreads=(None,)) -> list[str]:
     """A case for each combination; mechanism, causality and slopes alternate. By default scores have size 1."""
+    mechanisms = (*MECHANISMS, *MORE) if dtype == "f32" else MECHANISMS
     sizes = [(context, head_dim, spread) for context in contexts for head_dim in head_dims for spread in spreads]
-    return [f"{dtype},{MECHANISMS[i % 3]},1,2,{context},{head_dim},{i % 2},{i // 2 % 2},"
+    return [f"{dtype},{mechanisms[i % len(mechanisms)]},1,2,{context},{head_dim},{i % 2},{i // 2 % 2},"
             f"{spread or head_dim ** -0.25:.4g}"
             for i, (context, head_dim, spread) in enumerate(sizes)]
 

@@ -15,10 +15,12 @@ from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from analysis import report, summary
+from analysis.figures_curves import _offsets
 from analysis.page import number
 from analysis.plain_csv import csv_text
 from analysis.pool import Group, pool_runs
@@ -383,6 +385,15 @@ def test_looks_are_fixed() -> None:
     looks = Looks(["zeta", "ea", "beta"])
     assert looks.colour("ea") == KNOWN["ea"][0] and looks.marker("dpa") == "o"
     assert len({looks.colour(name) for name in ("dpa", "ea", "ea-scaled", "ea-softmax", "beta", "zeta")}) == 6
+
+
+def test_every_mechanism_has_its_own_look_and_place() -> None:
+    names = re.findall(r'X\(\w+, "([\w-]+)"', (ROOT / "kernels" / "mechanism.h").read_text(encoding="utf-8"))
+    assert sorted(names) == sorted(KNOWN) and len(names) == 8
+    assert len({colour for colour, _ in KNOWN.values()}) == len({marker for _, marker in KNOWN.values()}) == 8
+    shifts = _offsets(names, np.array([6.0, 8.0, 16.0]))
+    assert len(set(shifts.values())) == 8
+    assert max(abs(shift) for shift in shifts.values()) < 0.06 * 10  # the axis' margin
 
 
 def test_small_helpers() -> None:
