@@ -51,15 +51,26 @@ typedef enum { EAB_ACTIVATION_RELU, EAB_ACTIVATION_GELU } eab_activation; /* gel
  * the nearest of 8 bits, ties to even. */
 typedef enum { EAB_PRECISION_FLOAT32, EAB_PRECISION_TF32, EAB_PRECISION_BF16 } eab_precision;
 
+/* Inverted dropout of a residual stream: an element is dropped, to 0, with `probability`; the others are divided by
+ * 1 - probability. The draws: dropout.h. */
+typedef struct {
+    double probability;    /* 0 < probability < 1, of all members */
+    const uint32_t *seeds; /* [members] on the host */
+    uint64_t first_index;  /* sequence i of the batch has index first_index + i, as in eab_generate_args */
+    uint32_t place;        /* 0: the embedding; 1, 2: the attention and MLP branch of the first layer; 3, 4, ... */
+    eab_tensor scratch;    /* [rows][d_model]: a branch before it is added */
+} eab_dropout;
+
 /* The shape that all members of a fleet share; rows = batch * context. */
 typedef struct {
     int32_t members, batch, context, d_model, heads, mlp_dim, vocab; /* vocab: the widest of the fleet */
     eab_norm norm;
     eab_activation activation;
-    bool qk_norm;            /* RMS norm of each head's q and k, before the rotation */
-    eab_tensor rope;         /* [context][head_dim / 2][2]: cos, sin; stride 0; data NULL: no rotation */
-    const float *slopes;     /* [heads] on the host, or NULL: no position bias */
-    eab_precision precision; /* of the blocks' products; attention's own are in the backend's type */
+    bool qk_norm;               /* RMS norm of each head's q and k, before the rotation */
+    eab_tensor rope;            /* [context][head_dim / 2][2]: cos, sin; stride 0; data NULL: no rotation */
+    const float *slopes;        /* [heads] on the host, or NULL: no position bias */
+    eab_precision precision;    /* of the blocks' products; attention's own are in the backend's type */
+    const eab_dropout *dropout; /* of the branches' outputs; NULL: none */
 } eab_shape;
 
 /* The score function of each member; both [members] on the host; scale is never 0 here. */
@@ -274,6 +285,9 @@ typedef struct eab_backend {
     bool gemm_finishes;
     /* y[count] += x[count] */
     int (*add)(eab_device *, int32_t members, int64_t count, eab_tensor x, eab_tensor y);
+    /* y = x, or y += x with `add`, after shape->dropout, of [batch * context][d_model]; y may be x without `add`. The
+     * gradient is the same function. */
+    int (*dropout)(eab_device *, const eab_shape *, eab_tensor x, eab_tensor y, bool add);
     /* sums[width] += the sum of x's rows, [rows][width] */
     int (*column_sum)(eab_device *, int32_t members, int32_t rows, int32_t width, eab_tensor x, eab_tensor sums);
     /* Rotary position embedding of q and k inside qkv [batch * context][3 d_model]: pairs (i, i + head_dim / 2) are
@@ -324,7 +338,7 @@ typedef struct eab_backend {
     /* Optional: a training step as one recording (a CUDA graph). Between record_begin and record_end operations are
      * recorded and not run; allocate, upload and anything that synchronizes are not allowed. The same operations
      * must have run once before, so that their copies of host arrays are on the device. Each replay runs all of
-     * them; in replay n = 0, 1, ... optimizer_step works at step + n, and generate at first_index + n * batch.
+     * them; in replay n = 0, 1, ... optimizer_step works at step + n, generate and dropout at first_index + n * batch.
      * record_end also ends a recording that failed; forget frees one, NULL is fine. records: whether this device can
      * record. */
     bool (*records)(const eab_device *);

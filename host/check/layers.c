@@ -1,4 +1,4 @@
-/* Norms, activations, the MLP block, sums, rotary positions, the embedding. */
+/* Norms, activations, the MLP block, dropout, sums, rotary positions, the embedding. */
 #include <math.h>
 
 #include "buffers.h"
@@ -104,6 +104,20 @@ static void check_mlp(eab_check_run *run, const eab_check_shape *checked) {
     eab_check_output(run, gradients.down_bias);
 }
 
+/* Added and in place. The sequences' index is above 2^32, so that every word of the counter matters. */
+static void check_dropout(eab_check_run *run, const eab_check_shape *checked) {
+    eab_shape shape = model_shape(checked);
+    const uint32_t seeds[EAB_CHECK_MAX_MEMBERS] = {1, 2, 3, 0xFFFFFFFFu, 5, 6, 7, 8};
+    const int64_t count = eab_check_rows(checked) * shape.d_model;
+    const eab_tensor x = eab_check_tensor(run, count, 1), y = eab_check_tensor(run, count, 1);
+    eab_dropout dropout = {.probability = 0.3, .seeds = seeds, .first_index = 0x123456789u};
+    shape.dropout = &dropout;
+    for (dropout.place = 0; dropout.place < 3; dropout.place++) EAB_CHECK_CALL(dropout, &shape, x, y, true);
+    EAB_CHECK_CALL(dropout, &shape, x, x, false);
+    eab_check_output(run, x);
+    eab_check_output(run, y);
+}
+
 static void check_sums(eab_check_run *run, const eab_check_shape *shape) {
     const int32_t width = shape->d_model, rows = (int32_t)eab_check_rows(shape);
     const int64_t count = (int64_t)rows * width;
@@ -153,6 +167,7 @@ const eab_check_operation eab_check_layers[] = {
     {.name = "gelu_backward", .run = check_activation, .form = EAB_ACTIVATION_GELU, .gradient = true},
     {.name = "mlp_relu", .run = check_mlp, .form = EAB_ACTIVATION_RELU, .gradient = true},
     {.name = "mlp_gelu", .run = check_mlp, .form = EAB_ACTIVATION_GELU, .gradient = true},
+    {.name = "dropout", .run = check_dropout},
     {.name = "sums", .run = check_sums},
     {.name = "rotate", .run = check_rotate},
     {.name = "embedding", .run = check_embedding},

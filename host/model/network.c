@@ -203,10 +203,11 @@ static int fill_members(eab_model *model, int32_t members, const eab_config *con
     model->vocab = malloc(n * sizeof *model->vocab);
     model->scale = malloc(n * sizeof *model->scale);
     model->optimizers = malloc(n * sizeof *model->optimizers);
+    model->seeds = malloc(n * sizeof *model->seeds);
     model->attention_saved = calloc((size_t)config->layers, sizeof *model->attention_saved);
     model->mlp_saved = calloc((size_t)config->layers, sizeof *model->mlp_saved);
-    if (!model->mechanism || !model->vocab || !model->scale || !model->optimizers || !model->attention_saved ||
-        !model->mlp_saved)
+    if (!model->mechanism || !model->vocab || !model->scale || !model->optimizers || !model->seeds ||
+        !model->attention_saved || !model->mlp_saved)
         return eab_fail(EAB_NO_MEMORY, "no memory for a fleet of %d", members);
     int32_t widest = 0;
     for (int32_t member = 0; member < members; member++) {
@@ -216,6 +217,7 @@ static int fill_members(eab_model *model, int32_t members, const eab_config *con
         model->scale[member] =
             own->scale > 0 ? (float)own->scale : eab_mechanism_default_scale(own->mechanism, own->d_model / own->heads);
         model->optimizers[member] = config_optimizer(own);
+        model->seeds[member] = (uint32_t)own->seed;
         if (model->vocab[member] > widest) widest = model->vocab[member];
     }
     model->shape = config_shape(config, members, widest);
@@ -255,6 +257,7 @@ static int create(eab_model *model, int32_t members, const eab_config *configs) 
     take_all(model, &real);
     model->shape.rope = model->rope;
     model->shape.slopes = model->slopes;
+    model->dropout = (eab_dropout){.probability = config->dropout, .seeds = model->seeds, .scratch = model->scratch};
     EAB_TRY(write_tables(model));
     return write_initial_weights(model, configs);
 }
@@ -276,6 +279,7 @@ void eab_model_destroy(eab_model *model) {
     free(model->vocab);
     free(model->scale);
     free(model->optimizers);
+    free(model->seeds);
     free(model->slopes);
     free(model->extents);
     free(model->attention_saved);
@@ -310,5 +314,6 @@ int eab_model_swap(eab_model *model, int32_t a, int32_t b) {
     eab_swap_elements(model->vocab, sizeof *model->vocab, a, b);
     eab_swap_elements(model->scale, sizeof *model->scale, a, b);
     eab_swap_elements(model->optimizers, sizeof *model->optimizers, a, b);
+    eab_swap_elements(model->seeds, sizeof *model->seeds, a, b);
     return backend->zero(model->device, aside, bytes);
 }

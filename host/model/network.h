@@ -19,6 +19,7 @@ typedef struct {
     int32_t *mechanism, *vocab;
     float *scale;
     eab_optimizer *optimizers;
+    uint32_t *seeds;
     float *slopes;       /* [heads] or NULL */
     eab_extent *extents; /* of the parameters */
 
@@ -30,6 +31,9 @@ typedef struct {
     eab_attention_saved *attention_saved; /* [layers] */
     eab_mlp_saved *mlp_saved;             /* [layers] */
     eab_head_saved head_saved;
+
+    eab_dropout dropout;  /* of training passes; probability 0: none */
+    uint64_t first_index; /* of the batch that is trained on, in the training stream: step * batch */
 } eab_model;
 
 /* Allocates the fleet and writes its initial weights. configs[members]: eab_train_same_fleet holds for all of them. */

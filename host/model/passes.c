@@ -43,25 +43,43 @@ static eab_head_weights head_weights(const eab_model *model, eab_tensor block) {
                               .out_bias = at(model, block, model->parameters.head.out_bias)};
 }
 
-int eab_model_forward(eab_model *model, const int32_t *inputs, int32_t first, int32_t count) {
+/* Dropout at a place of eab_dropout; none outside of training passes. */
+static void set_place(eab_model *model, int32_t place) { model->dropout.place = (uint32_t)place; }
+
+/* Dropout of the embedding, or of its gradient, in place. */
+static int drop_embedding(eab_model *model, eab_tensor x) {
+    set_place(model, 0);
+    return model->shape.dropout ? model->device->backend->dropout(model->device, &model->shape, x, x, false) : EAB_OK;
+}
+
+static int forward(eab_model *model, const int32_t *inputs, int32_t first, int32_t count) {
     const int64_t stride = (int64_t)model->batch * model->shape.context;
     const eab_backend *backend = model->device->backend;
     const eab_shape *shape = &model->shape;
     const eab_scores scores = {model->mechanism, model->scale};
     const eab_embedding tokens = embedding(model, model->weights, false);
     model->shape.batch = count;
+    model->dropout.first_index = model->first_index + (uint64_t)first;
     inputs += (int64_t)first * shape->context;
     EAB_TRY(backend->embed_forward(model->device, shape, &tokens, inputs, stride, model->x));
+    EAB_TRY(drop_embedding(model, model->x));
     for (int32_t layer = 0; layer < model->config.layers; layer++) {
         const eab_attention_weights attention = attention_weights(model, model->weights, layer);
+        set_place(model, 2 * layer + 1);
         EAB_TRY(backend->attention_block_forward(model->device, shape, &scores, &attention, model->x,
                                                  &model->attention_saved[layer]));
         if (shape->mlp_dim == 0) continue;
         const eab_mlp_weights mlp = mlp_weights(model, model->weights, layer);
+        set_place(model, 2 * layer + 2);
         EAB_TRY(backend->mlp_block_forward(model->device, shape, &mlp, model->x, &model->mlp_saved[layer]));
     }
     const eab_head_weights head = head_weights(model, model->weights);
     return backend->head_forward(model->device, shape, &head, model->x, &model->head_saved);
+}
+
+int eab_model_forward(eab_model *model, const int32_t *inputs, int32_t first, int32_t count) {
+    model->shape.dropout = NULL;
+    return forward(model, inputs, first, count);
 }
 
 static int backward(eab_model *model, const int32_t *inputs, int64_t stride) {
@@ -76,15 +94,18 @@ static int backward(eab_model *model, const int32_t *inputs, int64_t stride) {
         if (shape->mlp_dim > 0) {
             const eab_mlp_weights mlp = mlp_weights(model, model->weights, layer);
             const eab_mlp_weights gradients = mlp_weights(model, model->gradients, layer);
+            set_place(model, 2 * layer + 2);
             EAB_TRY(backend->mlp_block_backward(model->device, shape, &mlp, &gradients, &model->mlp_saved[layer],
                                                 model->dx, model->scratch));
         }
         const eab_attention_weights attention = attention_weights(model, model->weights, layer);
         const eab_attention_weights gradients = attention_weights(model, model->gradients, layer);
+        set_place(model, 2 * layer + 1);
         EAB_TRY(backend->attention_block_backward(model->device, shape, &scores, &attention, &gradients,
                                                   &model->attention_saved[layer], model->dx, model->scratch));
     }
     const eab_embedding tokens = embedding(model, model->gradients, true);
+    EAB_TRY(drop_embedding(model, model->dx));
     return backend->embed_backward(model->device, shape, &tokens, inputs, stride, model->dx);
 }
 
@@ -92,10 +113,11 @@ int eab_model_pass(eab_model *model, const int32_t *inputs, const int32_t *targe
                    eab_tally *tally, int32_t *predictions) {
     const int32_t context = model->shape.context;
     const int64_t stride = (int64_t)model->batch * context;
+    model->shape.dropout = counts && model->dropout.probability > 0 ? &model->dropout : NULL;
     for (int32_t first = 0; first < model->batch; first += model->micro_batch) {
         const int64_t offset = (int64_t)first * context;
         const int32_t left = model->batch - first;
-        EAB_TRY(eab_model_forward(model, inputs, first, left < model->micro_batch ? left : model->micro_batch));
+        EAB_TRY(forward(model, inputs, first, left < model->micro_batch ? left : model->micro_batch));
         const eab_loss_args loss = {.members = model->shape.members,
                                     .batch = model->shape.batch,
                                     .context = context,

@@ -54,6 +54,7 @@ typedef struct {
     int32_t stop_when_solved; /* 0 or 1 */
     int32_t heldout;          /* eab_held_out */
     int32_t precision;        /* eab_precision */
+    double dropout;           /* 0 <= dropout < 1 */
 } eab_config;
 
 #endif

@@ -92,6 +92,8 @@ const eab_option eab_options[] = {
            "evaluate on sequences that are never trained on; auto: where a level has 4,096"),
     CHOICE("train", precision, EAB_PRECISION_FLOAT32, precisions,
            "of the inputs of matrix products; tf32 and bf16 on a GPU only. Weights and sums stay float32"),
+    REAL("train", dropout, 0, 0, 1, .below_maximum = true, .later = true,
+         .help = "share of the residual stream that a training step leaves out; 0: none"),
 };
 const int eab_option_count = sizeof eab_options / sizeof *eab_options;
 

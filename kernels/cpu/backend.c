@@ -150,6 +150,12 @@ static int add(eab_device *device, int32_t members, int64_t count, eab_tensor x,
     return EAB_OK;
 }
 
+static int dropout(eab_device *device, const eab_shape *shape, eab_tensor x, eab_tensor y, bool add) {
+    for (int32_t p = 0; p < shape->members; p++)
+        own(device)->kernels->elementwise->dropout(shape, p, eab_cpu_member(x, p), eab_cpu_member(y, p), add);
+    return EAB_OK;
+}
+
 static int column_sum(eab_device *device, int32_t members, int32_t rows, int32_t width, eab_tensor x, eab_tensor sums) {
     for (int32_t p = 0; p < members; p++)
         own(device)->kernels->elementwise->column_sum(rows, width, eab_cpu_member(x, p), eab_cpu_member(sums, p));
@@ -240,6 +246,7 @@ const eab_backend eab_backend_cpu = {
     .activation_backward = activation_backward,
     .gemm_finishes = true,
     .add = add,
+    .dropout = dropout,
     .column_sum = column_sum,
     .rotate = rotate,
     .attention_forward = attention_forward,

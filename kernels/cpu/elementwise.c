@@ -4,6 +4,7 @@
  * widths; the rest of a row is done float by float. Reductions add into one vector and then across its lanes, in an
  * order that depends on the width alone.
  */
+#include "../dropout.h"
 #include "level.h"
 #include "reduce.h"
 #include "simd_math.h"
@@ -223,6 +224,74 @@ static void add(int64_t count, const float *x, float *y) {
     for (int64_t i = 0; i < count; i++) y[i] += x[i];
 }
 
+enum { DROPOUT_CHUNK = 64 }; /* blocks of words that are drawn at a time */
+
+EAB_INLINE void drop_run(int32_t count, const uint32_t *words, uint32_t threshold, float scale, bool add,
+                         const float *x, float *y) {
+    for (int32_t i = 0; i < count; i++) {
+        const float kept = words[i] >= threshold ? x[i] * scale : 0;
+        y[i] = add ? y[i] + kept : kept;
+    }
+}
+
+/* The rounds of Philox (tasks/philox.h) for EAB_LANES / 2 blocks, in 64-bit lanes whose upper halves are not used. */
+EAB_INLINE void draw_words(eab_wide_vec word[4], uint32_t key0) {
+    uint32_t key1 = EAB_DROPOUT_KEY;
+    EAB_UNROLL
+    for (int round = 0; round < 10; round++, key0 += 0x9E3779B9u, key1 += 0xBB67AE85u) {
+        const eab_wide_vec product0 = eab_multiply_low(word[0], 0xD2511F53u);
+        const eab_wide_vec product1 = eab_multiply_low(word[2], 0xCD9E8D57u);
+        word[0] = product1 >> 32 ^ word[1] ^ key0;
+        word[1] = product1;
+        word[2] = product0 >> 32 ^ word[3] ^ key1;
+        word[3] = product0;
+    }
+}
+
+/* The words of `count` blocks from `counter` on: those of even number in one vector, the others in a second. */
+EAB_INLINE void draw_chunk(int32_t count, uint32_t seed, const eab_philox_block *counter,
+                           uint32_t words[4][DROPOUT_CHUNK]) {
+    for (int32_t i = 0; i < count; i += EAB_LANES) {
+        uint64_t number[2][EAB_LANES / 2]; /* the blocks' */
+        for (int lane = 0; lane < EAB_LANES; lane++)
+            number[lane % 2][lane / 2] = counter->word[0] + (uint32_t)(i + lane);
+        eab_wide_vec even[4], odd[4];
+        for (int w = 1; w < 4; w++) even[w] = odd[w] = (eab_wide_vec){0} + counter->word[w];
+        memcpy(&even[0], number[0], sizeof *even);
+        memcpy(&odd[0], number[1], sizeof *odd);
+        draw_words(even, seed);
+        draw_words(odd, seed);
+        for (int w = 0; w < 4; w++) {
+            const eab_wide_vec both = (even[w] & 0xFFFFFFFFu) | odd[w] << 32;
+            memcpy(&words[w][i], &both, sizeof both);
+        }
+    }
+}
+
+/* A chunk of a row's blocks at a time; word w of theirs belongs to a run of channels (dropout.h). */
+static void dropout(const eab_shape *shape, int32_t member, const float *x, float *y, bool add) {
+    const eab_dropout *args = shape->dropout;
+    const int32_t width = shape->d_model, blocks = (width + 3) / 4;
+    const uint32_t seed = args->seeds[member], place = args->place;
+    const uint32_t threshold = eab_dropout_threshold(args->probability);
+    const float scale = (float)(1 / (1 - args->probability));
+    uint32_t words[4][DROPOUT_CHUNK];
+    for (int64_t row = 0; row < (int64_t)shape->batch * shape->context; row++, x += width, y += width) {
+        const uint64_t sequence = args->first_index + (uint64_t)(row / shape->context);
+        const uint32_t position = (uint32_t)(row % shape->context);
+        for (int32_t first = 0; first < blocks; first += DROPOUT_CHUNK) {
+            const int32_t count = blocks - first < DROPOUT_CHUNK ? blocks - first : DROPOUT_CHUNK;
+            const eab_philox_block counter = eab_dropout_counter(place, sequence, position, (uint32_t)first);
+            draw_chunk(count, seed, &counter, words);
+            for (int32_t word = 0; word < 4; word++) {
+                const int32_t begin = word * blocks + first, left = width - begin, run = count < left ? count : left;
+                if (add) drop_run(run, words[word], threshold, scale, true, x + begin, y + begin);
+                else drop_run(run, words[word], threshold, scale, false, x + begin, y + begin);
+            }
+        }
+    }
+}
+
 /* Each addition waits for the one before it, so several vectors of columns are summed at a time. */
 EAB_INLINE void sum_columns(const int32_t vectors, int32_t rows, int32_t width, const float *x, float *sums) {
     eab_vec sum[8];
@@ -297,6 +366,7 @@ const eab_cpu_elementwise EAB_ISA_NAME(eab_cpu_elementwise_table) = {
     .gelu_forward = gelu_forward,
     .gelu_backward = gelu_backward,
     .add = add,
+    .dropout = dropout,
     .column_sum = column_sum,
     .rotate = rotate,
     .embed_forward = embed_forward,

@@ -15,6 +15,7 @@ typedef struct {
     void (*gelu_forward)(int64_t count, const float *x, float *y);
     void (*gelu_backward)(int64_t count, const float *x, float *dy);
     void (*add)(int64_t count, const float *x, float *y);
+    void (*dropout)(const eab_shape *shape, int32_t member, const float *x, float *y, bool add);
     void (*column_sum)(int32_t rows, int32_t width, const float *x, float *sums);
     void (*rotate)(const eab_shape *shape, const float *table, float *qkv, bool inverse);
     void (*embed_forward)(const eab_shape *shape, const float *token, const float *position, const int32_t *tokens,

@@ -3,7 +3,7 @@
  * On x86-64 the files of a level are compiled three times (base, avx2, avx512: see kernels/CMakeLists.txt), elsewhere
  * once. EAB_ISA_SUFFIX is the level's name; EAB_ISA_NAME(eab_gemm) is this level's function, for example eab_gemm_avx2.
  * Vectors are the GCC/clang extension. Intrinsics are used only for minimum and maximum, which GCC 12 does not find by
- * itself, for gelu's table look-up and for masks. Element-wise arithmetic over arrays may also be a plain loop over
+ * itself, for gelu's table look-up, for masks and for products of integers. Element-wise arithmetic over arrays may also be a plain loop over
  * floats, which both compilers vectorise (-O3 -fno-math-errno -fno-trapping-math).
  */
 #ifndef EAB_KERNELS_CPU_SIMD_H
@@ -49,6 +49,8 @@ typedef float eab_vec __attribute__((vector_size(4 * EAB_LANES)));
 typedef int32_t eab_int_vec __attribute__((vector_size(4 * EAB_LANES)));
 typedef uint32_t eab_bits_vec __attribute__((vector_size(4 * EAB_LANES))); /* a float's bits, which may wrap around */
 
+typedef uint64_t eab_wide_vec __attribute__((vector_size(4 * EAB_LANES)));
+
 EAB_INLINE eab_vec eab_load(const float *from) { /* any alignment */
     eab_vec value;
     memcpy(&value, from, sizeof value);
@@ -78,9 +80,15 @@ EAB_INLINE eab_vec eab_keep(eab_int_vec mask, eab_vec a) { return (eab_vec)(mask
 #endif
 EAB_INLINE eab_vec eab_min_vec(eab_vec x, eab_vec limit) { return EAB_X86(min_ps)(limit, x); }
 EAB_INLINE eab_vec eab_max_vec(eab_vec x, eab_vec y) { return EAB_X86(max_ps)(x, y); }
+/* Products of the lower halves of 64-bit lanes. GCC 12 would multiply the upper ones, too. */
+EAB_INLINE eab_wide_vec eab_multiply_low(eab_wide_vec x, uint32_t y) {
+    typedef long long x86_vec __attribute__((vector_size(4 * EAB_LANES)));
+    return (eab_wide_vec)EAB_X86(mul_epu32)((x86_vec)x, (x86_vec)((eab_wide_vec){0} + y));
+}
 #else
 EAB_INLINE eab_vec eab_min_vec(eab_vec x, eab_vec limit) { return eab_select(x > limit, limit, x); }
 EAB_INLINE eab_vec eab_max_vec(eab_vec x, eab_vec y) { return eab_select(x > y, x, y); }
+EAB_INLINE eab_wide_vec eab_multiply_low(eab_wide_vec x, uint32_t y) { return (x & 0xFFFFFFFFu) * y; }
 #endif
 
 /* The maximum of `largest` and `count` vectors, `row` floats apart. Four chains, since each maximum waits for the one

@@ -43,6 +43,7 @@ const eab_backend eab_backend_cuda = {
     .activation_forward = eab_cuda_activation_forward,
     .activation_backward = eab_cuda_activation_backward,
     .add = eab_cuda_add,
+    .dropout = eab_cuda_dropout,
     .column_sum = eab_cuda_column_sum,
     .rotate = eab_cuda_rotate,
     .attention_forward = eab_cuda_model_attention_forward,

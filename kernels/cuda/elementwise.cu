@@ -1,18 +1,21 @@
-/* Activation, addition, rotation and column sums of a fleet, in float32.
+/* Activation, addition, rotation, dropout and column sums of a fleet, in float32.
  *
  *   relu(x) = max(x, 0); gelu(x) = x / (1 + exp(-2u)), u = sqrt(2/pi) (x + 0.044715 x^3); y += x
  *   rotation of the pairs (i, i + head_dim / 2); sums[column] += sum over rows of x[row][column]
  *
  * Tiling: a thread processes packs of four reals (single reals if not aligned); members are the grid's y. In a column
  * sum, a block of 8 x 32 threads sums 32 columns, one a lane: each warp takes every 8th row, and their sums are
- * added in a fixed order. More than 1024 rows are first summed in parts. No atomics: the same bits each run.
+ * added in a fixed order. More than 1024 rows are first summed in parts. No atomics: the same bits each run. In dropout
+ * a thread draws one block of four words for four channels a quarter of the row apart (../dropout.h), so that a warp's
+ * accesses are contiguous; a replayed step counts its sequences on by itself, as in generate.cu.
  *
  * Limit: device memory. 512 members of the quick ladder (768 rows, d_model 32, mlp_dim 128): an activation of
  * [768][128] reads and writes 2 x 201 MB, 84 us on an H200 (docs/cuda.md; relu backward reads twice: 126 us); a column
  * sum of the same reads 201 MB, 42 us. A real: 8 bytes (backward and y += x: 12, a sum: 4) and 1 FLOP; gelu about 20
- * with two MUFU (12 us for 101 M). In the MLP block both activations are part of the products (gemm.cu). Not measured
- * on a GPU yet.
+ * with two MUFU (12 us for 101 M), dropout about 25 integer instructions. In the MLP block both activations are part of
+ * the products (gemm.cu). Not measured on a GPU yet.
  */
+#include "../dropout.h"
 #include "activation.h"
 #include "fleet.h"
 #include "operations.h"
@@ -82,6 +85,39 @@ __global__ void __launch_bounds__(THREADS)
         }
 }
 
+/* eab_dropout on the device. */
+struct dropping {
+    int64_t rows;
+    uint32_t batch, context, width, threshold, place;
+    float scale;
+    const uint32_t *seeds;
+    uint64_t first_index;
+    const int64_t *replays; /* or NULL */
+};
+
+template <bool ADD>
+__global__ void __launch_bounds__(THREADS) drop(int32_t members, dropping d, eab_tensor x_all, eab_tensor y_all) {
+    const uint32_t blocks = (d.width + 3) / 4;
+    const int64_t step = (int64_t)gridDim.x * THREADS;
+    const uint64_t first_index = d.first_index + (d.replays ? (uint64_t)*d.replays * d.batch : 0);
+    for (int64_t member = blockIdx.y; member < members; member += gridDim.y)
+        for (int64_t i = (int64_t)blockIdx.x * THREADS + threadIdx.x; i < d.rows * blocks; i += step) {
+            const int64_t row = i / blocks, sequence = row / d.context;
+            const uint32_t block = (uint32_t)(i - row * blocks), position = (uint32_t)(row - sequence * d.context);
+            const eab_philox_block words =
+                eab_dropout_block(d.seeds[member], d.place, first_index + (uint64_t)sequence, position, block);
+            const float *x = eab_member(x_all, member) + row * d.width;
+            float *y = eab_member(y_all, member) + row * d.width;
+#pragma unroll
+            for (uint32_t word = 0; word < 4; word++) {
+                const uint32_t channel = word * blocks + block;
+                if (channel >= d.width) break;
+                const float kept = words.word[word] >= d.threshold ? x[channel] * d.scale : 0;
+                y[channel] = ADD ? y[channel] + kept : kept;
+            }
+        }
+}
+
 /* Sums column tile blockIdx.x % tiles over row part blockIdx.x / tiles: adds to `to`, or, if the rows are summed in
  * parts, writes to[part]. */
 __global__ void __launch_bounds__(32 * SUM_WARPS)
@@ -137,6 +173,28 @@ int eab_cuda_rotate(eab_device *device, const eab_shape *shape, eab_tensor qkv, 
     return EAB_LAUNCH(eab_cuda_stream(device), rotate_pairs, grid, dim3(THREADS), 0, shape->members, rows,
                       shape->context, shape->d_model, head_dim, inverse ? -1.0f : 1.0f, (const float *)shape->rope.data,
                       qkv);
+}
+
+int eab_cuda_dropout(eab_device *device, const eab_shape *shape, eab_tensor x, eab_tensor y, bool add) {
+    const eab_dropout *args = shape->dropout;
+    const size_t bytes = (size_t)shape->members * sizeof *args->seeds;
+    const void *seeds = nullptr;
+    EAB_TRY(eab_cuda_keep(device, EAB_CUDA_SEEDS, args->seeds, bytes, &seeds));
+    dropping d = {};
+    d.rows = (int64_t)shape->batch * shape->context;
+    d.batch = (uint32_t)shape->batch; /* no micro-batches: micro_batch_bytes is 0 */
+    d.context = (uint32_t)shape->context;
+    d.width = (uint32_t)shape->d_model;
+    d.threshold = eab_dropout_threshold(args->probability);
+    d.place = args->place;
+    d.scale = (float)(1 / (1 - args->probability));
+    d.seeds = (const uint32_t *)seeds;
+    d.first_index = args->first_index;
+    d.replays = eab_cuda_replays(device);
+    const dim3 grid(eab_cuda_grid(d.rows * ((d.width + 3) / 4), THREADS), eab_cuda_grid_members(shape->members));
+    const cudaStream_t stream = eab_cuda_stream(device);
+    return add ? EAB_LAUNCH(stream, (drop<true>), grid, dim3(THREADS), 0, shape->members, d, x, y)
+               : EAB_LAUNCH(stream, (drop<false>), grid, dim3(THREADS), 0, shape->members, d, x, y);
 }
 
 int eab_cuda_column_sum(eab_device *device, int32_t members, int32_t rows, int32_t width, eab_tensor x,

@@ -86,6 +86,7 @@ int eab_cuda_activation_forward(eab_device *, eab_activation, int32_t members, i
 int eab_cuda_activation_backward(eab_device *, eab_activation, int32_t members, int64_t count, eab_tensor x,
                                  eab_tensor dy);
 int eab_cuda_add(eab_device *, int32_t members, int64_t count, eab_tensor x, eab_tensor y);
+int eab_cuda_dropout(eab_device *, const eab_shape *, eab_tensor x, eab_tensor y, bool add);
 int eab_cuda_column_sum(eab_device *, int32_t members, int32_t rows, int32_t width, eab_tensor x, eab_tensor sums);
 int eab_cuda_rotate(eab_device *, const eab_shape *, eab_tensor qkv, bool inverse);
 

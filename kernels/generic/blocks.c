@@ -4,8 +4,9 @@
  * MLP block:        x += f(norm(x) W_up + b_up) W_down + b_down
  * head:             logits = norm(x) W_out + b_out
  *
- * The last product of a block adds to the residual stream x in place. In the backward pass dx comes in as the gradient
- * of the sum, which is also that of the branch's output; the branch adds its own share.
+ * The last product of a block adds to the residual stream x in place; with dropout it goes to scratch memory, and what
+ * is kept of it is added. In the backward pass dx comes in as the gradient of the sum, which, after dropout, is also
+ * that of the branch's output; the branch adds its own share.
  */
 #include "../backend.h"
 
@@ -101,6 +102,21 @@ static int linear_forward(eab_device *device, const eab_shape *shape, const line
     return device->backend->gemm(device, &gemm);
 }
 
+/* x += dropout(map's result) */
+static int add_branch(eab_device *device, const eab_shape *shape, linear map, eab_tensor x) {
+    const eab_dropout *dropout = shape->dropout;
+    map.y = dropout ? dropout->scratch : x;
+    map.accumulate = !dropout;
+    EAB_TRY(linear_forward(device, shape, &map));
+    return dropout ? device->backend->dropout(device, shape, map.y, x, true) : EAB_OK;
+}
+
+/* *dy: the gradient of a branch's output; `room` holds it if there is dropout. */
+static int branch_gradient(eab_device *device, const eab_shape *shape, eab_tensor dx, eab_tensor room, eab_tensor *dy) {
+    *dy = shape->dropout ? room : dx;
+    return shape->dropout ? device->backend->dropout(device, shape, dx, room, false) : EAB_OK;
+}
+
 /* dw += x^T dy; dbias += column sums of dy; dx = dy w^T, finished */
 typedef struct {
     int32_t in, out;
@@ -175,13 +191,8 @@ int eab_generic_attention_block_forward(eab_device *device, const eab_shape *sha
                            .w = weights->qkv,
                            .bias = weights->qkv_bias,
                            .y = saved->qkv};
-    const linear to_x = {.in = d_model,
-                         .out = d_model,
-                         .x = saved->attended,
-                         .w = weights->out,
-                         .bias = weights->out_bias,
-                         .y = x,
-                         .accumulate = true};
+    const linear to_x = {
+        .in = d_model, .out = d_model, .x = saved->attended, .w = weights->out, .bias = weights->out_bias};
     EAB_TRY(norm_forward(device, shape, &norm, x, saved->input));
     EAB_TRY(linear_forward(device, shape, &to_qkv));
     if (shape->qk_norm) {
@@ -192,7 +203,7 @@ int eab_generic_attention_block_forward(eab_device *device, const eab_shape *sha
     const eab_tensor q = saved->qkv, k = tensor_at(device, q, d_model), v = tensor_at(device, k, d_model);
     EAB_TRY(device->backend->attention_forward(device, &attention, eab_const(q), eab_const(k), eab_const(v),
                                                saved->attended, saved->row_stat));
-    return linear_forward(device, shape, &to_x);
+    return add_branch(device, shape, to_x, x);
 }
 
 int eab_generic_attention_block_backward(eab_device *device, const eab_shape *shape, const eab_scores *scores,
@@ -204,14 +215,13 @@ int eab_generic_attention_block_backward(eab_device *device, const eab_shape *sh
     const eab_norm_args norm =
         norm_args(shape, weights->norm_gain, weights->norm_bias, saved->normalized, saved->inv_std);
     const eab_attention_args attention = attention_args(shape, scores);
-    const linear_gradient out = {.in = d_model,
-                                 .out = d_model,
-                                 .x = saved->attended,
-                                 .w = weights->out,
-                                 .dy = dx,
-                                 .dw = gradients->out,
-                                 .dbias = gradients->out_bias,
-                                 .dx = d_attended};
+    linear_gradient out = {.in = d_model,
+                           .out = d_model,
+                           .x = saved->attended,
+                           .w = weights->out,
+                           .dw = gradients->out,
+                           .dbias = gradients->out_bias,
+                           .dx = d_attended};
     const linear_gradient qkv = {.in = d_model,
                                  .out = 3 * d_model,
                                  .x = saved->input,
@@ -220,6 +230,7 @@ int eab_generic_attention_block_backward(eab_device *device, const eab_shape *sh
                                  .dw = gradients->qkv,
                                  .dbias = gradients->qkv_bias,
                                  .dx = d_attended};
+    EAB_TRY(branch_gradient(device, shape, dx, d_qkv, &out.dy));
     EAB_TRY(linear_backward(device, shape, &out));
     const eab_tensor q = saved->qkv, k = tensor_at(device, q, d_model), v = tensor_at(device, k, d_model);
     const eab_tensor dq = d_qkv, dk = tensor_at(device, dq, d_model), dv = tensor_at(device, dk, d_model);
@@ -251,9 +262,7 @@ int eab_generic_mlp_block_forward(eab_device *device, const eab_shape *shape, co
                          .out = shape->d_model,
                          .x = saved->hidden,
                          .w = weights->down,
-                         .bias = weights->down_bias,
-                         .y = x,
-                         .accumulate = true};
+                         .bias = weights->down_bias};
     if (backend->gemm_finishes) {
         up.y = saved->hidden;
         up.finish = shape->activation == EAB_ACTIVATION_RELU ? EAB_FINISH_RELU : EAB_FINISH_GELU;
@@ -265,7 +274,7 @@ int eab_generic_mlp_block_forward(eab_device *device, const eab_shape *shape, co
         const int64_t count = (int64_t)shape->batch * shape->context * shape->mlp_dim;
         EAB_TRY(backend->activation_forward(device, shape->activation, shape->members, count, before, saved->hidden));
     }
-    return linear_forward(device, shape, &down);
+    return add_branch(device, shape, down, x);
 }
 
 int eab_generic_mlp_block_backward(eab_device *device, const eab_shape *shape, const eab_mlp_weights *weights,
@@ -281,7 +290,6 @@ int eab_generic_mlp_block_backward(eab_device *device, const eab_shape *shape, c
                             .out = shape->d_model,
                             .x = saved->hidden,
                             .w = weights->down,
-                            .dy = dx,
                             .dw = gradients->down,
                             .dbias = gradients->down_bias,
                             .dx = d_hidden};
@@ -297,6 +305,7 @@ int eab_generic_mlp_block_backward(eab_device *device, const eab_shape *shape, c
         down.finish = shape->activation == EAB_ACTIVATION_RELU ? EAB_FINISH_RELU_SLOPE : EAB_FINISH_TIMES;
         down.other = before;
     }
+    EAB_TRY(branch_gradient(device, shape, dx, d_input, &down.dy));
     EAB_TRY(linear_backward(device, shape, &down));
     if (!backend->gemm_finishes)
         EAB_TRY(backend->activation_backward(device, shape->activation, shape->members, count, before, d_hidden));

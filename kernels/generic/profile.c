@@ -71,6 +71,7 @@ TIMED(activation_backward, 0,
       DECLARED(eab_activation activation, int32_t members, int64_t count, eab_tensor x, eab_tensor dy),
       PASSED(activation, members, count, x, dy))
 TIMED(add, 0, DECLARED(int32_t members, int64_t count, eab_tensor x, eab_tensor y), PASSED(members, count, x, y))
+TIMED(dropout, 0, DECLARED(const eab_shape *shape, eab_tensor x, eab_tensor y, bool add), PASSED(shape, x, y, add))
 TIMED(column_sum, 0, DECLARED(int32_t members, int32_t rows, int32_t width, eab_tensor x, eab_tensor sums),
       PASSED(members, rows, width, x, sums))
 TIMED(rotate, 0, DECLARED(const eab_shape *shape, eab_tensor qkv, bool inverse), PASSED(shape, qkv, inverse))

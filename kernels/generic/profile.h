@@ -13,8 +13,8 @@
 /* clang-format off */
 #define EAB_PROFILE_LIST(X) \
     X(gemm) X(attention_forward) X(attention_backward) X(norm_forward) X(norm_backward) X(qk_norm_forward) \
-    X(qk_norm_backward) X(activation_forward) X(activation_backward) X(add) X(column_sum) X(rotate) \
-    X(embed_forward) X(embed_backward) X(loss) X(optimizer_step) X(attention_block_forward) \
+    X(qk_norm_backward) X(activation_forward) X(activation_backward) X(add) X(dropout) X(column_sum) \
+    X(rotate) X(embed_forward) X(embed_backward) X(loss) X(optimizer_step) X(attention_block_forward) \
     X(attention_block_backward) X(mlp_block_forward) X(mlp_block_backward) X(head_forward) X(head_backward) \
     X(generate) X(feed_back) X(zero) X(copy) X(upload) X(download)
 /* clang-format on */

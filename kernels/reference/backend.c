@@ -88,6 +88,7 @@ const eab_backend eab_backend_reference = {
     .activation_forward = EAB_REFERENCE(activation_forward),
     .activation_backward = EAB_REFERENCE(activation_backward),
     .add = EAB_REFERENCE(add),
+    .dropout = EAB_REFERENCE(dropout),
     .column_sum = EAB_REFERENCE(column_sum),
     .rotate = EAB_REFERENCE(rotate),
     .attention_forward = attention_forward,

@@ -2,6 +2,8 @@
 
 #include <tgmath.h>
 
+#include "../dropout.h"
+
 #ifdef EAB_REFERENCE_FLOAT32
 #pragma GCC diagnostic ignored "-Wconversion" /* this compilation rounds every result to float */
 #pragma GCC diagnostic ignored "-Wfloat-conversion"
@@ -168,6 +170,25 @@ int EAB_REFERENCE(add)(eab_device *device, int32_t members, int64_t count, eab_t
     (void)device;
     for (int32_t member = 0; member < members; member++)
         for (int64_t i = 0; i < count; i++) MEMBER(y, member)[i] += MEMBER(x, member)[i];
+    return EAB_OK;
+}
+
+int EAB_REFERENCE(dropout)(eab_device *device, const eab_shape *shape, eab_tensor x_all, eab_tensor y_all, bool add) {
+    (void)device;
+    const eab_dropout *dropout = shape->dropout;
+    const uint32_t width = (uint32_t)shape->d_model, blocks = (width + 3) / 4;
+    for (int32_t member = 0; member < shape->members; member++)
+        for (int64_t row = 0; row < (int64_t)shape->batch * shape->context; row++) {
+            const eab_real *x = MEMBER(x_all, member) + row * width;
+            eab_real *y = MEMBER(y_all, member) + row * width;
+            for (uint32_t i = 0; i < width; i++) {
+                const eab_philox_block block = eab_dropout_block(
+                    dropout->seeds[member], dropout->place, dropout->first_index + (uint64_t)(row / shape->context),
+                    (uint32_t)(row % shape->context), i % blocks);
+                const bool keeps = block.word[i / blocks] >= eab_dropout_threshold(dropout->probability);
+                y[i] = (add ? y[i] : 0) + (keeps ? x[i] / (1 - dropout->probability) : 0);
+            }
+        }
     return EAB_OK;
 }
 

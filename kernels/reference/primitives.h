@@ -20,6 +20,7 @@ int EAB_REFERENCE(activation_forward)(eab_device *device, eab_activation activat
 int EAB_REFERENCE(activation_backward)(eab_device *device, eab_activation activation, int32_t members, int64_t count,
                                        eab_tensor x, eab_tensor dy);
 int EAB_REFERENCE(add)(eab_device *device, int32_t members, int64_t count, eab_tensor x, eab_tensor y);
+int EAB_REFERENCE(dropout)(eab_device *device, const eab_shape *shape, eab_tensor x, eab_tensor y, bool add);
 int EAB_REFERENCE(column_sum)(eab_device *device, int32_t members, int32_t rows, int32_t width, eab_tensor x,
                               eab_tensor sums);
 int EAB_REFERENCE(rotate)(eab_device *device, const eab_shape *shape, eab_tensor qkv, bool inverse);

@@ -76,6 +76,8 @@ def default_scale(mechanism: str, head_dim: int) -> float:
 def read_config(path: Path) -> Config:
     """The options in the metadata of `path`, a safetensors file of eabench."""
     options = read_header(path)[0]["__metadata__"]
+    if float(options.get("dropout", "0")):
+        raise ValueError(f"{path}: dropout = {options['dropout']}; the peers have no dropout: allowed: 0")
     values: dict[str, object] = {}
     for name, kind in Config.__annotations__.items():
         text = options[name]

@@ -242,6 +242,14 @@ Test(training, losses_agree_with_qk_norm, .timeout = 200) {
     expect_same_curves(configs, 1e-5);
 }
 
+/* The masks are the same, also in a recorded step. */
+Test(training, losses_agree_with_dropout, .timeout = 200) {
+    eab_config configs[MEMBERS];
+    mixed_configs(configs);
+    for (int member = 0; member < MEMBERS; member++) configs[member].dropout = 0.2;
+    expect_same_curves(configs, 1e-5);
+}
+
 /* Member 1's loss is not finite after some steps: it leaves, the last one takes its place, and the step is recorded
  * anew. */
 Test(training, losses_agree_after_a_member_has_left, .timeout = 200) {

@@ -77,7 +77,7 @@ static void pass(fleet_fixture *fleet, const int64_t *counts) {
 
 double fleet_loss(fleet_fixture *fleet, int32_t member) {
     eab_tally tally[4];
-    pass(fleet, NULL);
+    pass(fleet, fleet->model.config.dropout > 0 ? fleet->counts : NULL);
     OK(fleet->device->backend->download(fleet->device, tally, fleet->tally,
                                         (size_t)fleet->model.shape.members * sizeof *tally));
     return tally[member].loss_nats / (double)tally[member].tokens;

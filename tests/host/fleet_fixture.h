@@ -24,7 +24,7 @@ eab_config tiny_config(void);
 void fleet_open(fleet_fixture *fleet, const char *backend, int32_t members, const eab_config *configs);
 void fleet_close(fleet_fixture *fleet);
 
-/* The mean loss of a member's batch with its current weights. */
+/* The mean loss of a member's batch with its current weights, and with dropout where the fleet has it. */
 double fleet_loss(fleet_fixture *fleet, int32_t member);
 
 /* Forward and backward from zeroed gradients; gradients[count] of a member as doubles (the caller frees). */

@@ -8,6 +8,8 @@
 #include "host/spec/options.h"
 #include "kernels/mechanism.h"
 
+#define OK(call) cr_assert_eq(call, EAB_OK, "%s", eab_last_error())
+
 typedef void (*change)(eab_config *config);
 
 static void two_layers(eab_config *c) { c->layers = 2; }
@@ -27,6 +29,16 @@ static void qk_norm_and_rope(eab_config *c) {
     rope(c);
     qk_norm(c);
     c->layers = 2;
+}
+static void dropout(eab_config *c) {
+    c->layers = 2;
+    c->position = EAB_POSITION_LEARNED;
+    c->dropout = 0.3;
+}
+static void dropout_without_mlp(eab_config *c) {
+    c->d_model = 10;
+    c->mlp_ratio = 0;
+    c->dropout = 0.3;
 }
 static void odd_sizes(eab_config *c) {
     c->d_model = 21;
@@ -49,6 +61,8 @@ static const struct {
                 {"rope", rope},
                 {"qk_norm", qk_norm},
                 {"qk_norm and rope", qk_norm_and_rope},
+                {"dropout", dropout},
+                {"dropout, no mlp", dropout_without_mlp},
                 {"odd sizes", odd_sizes}};
 
 enum { VARIANTS = sizeof variants / sizeof *variants };
@@ -149,12 +163,13 @@ Test(gradients, float32_matches_float64) {
 }
 
 /* A wider vocabulary of another member must not change a single bit of a member's gradient. */
-Test(gradients, do_not_depend_on_the_fleet) {
+static void expect_same_in_a_fleet(double share) {
     eab_config configs[3];
     for (int i = 0; i < 3; i++) {
         configs[i] = tiny_config();
         configs[i].mechanism = i;
         configs[i].seed = i + 1;
+        configs[i].dropout = share;
         configs[i].level.option[EAB_RECURRENCE_BASIS] = 3 + 7 * i;
     }
     fleet_fixture fleet, alone;
@@ -180,4 +195,46 @@ Test(gradients, do_not_depend_on_the_fleet) {
         fleet_close(&alone);
     }
     fleet_close(&fleet);
+}
+
+Test(gradients, do_not_depend_on_the_fleet) {
+    expect_same_in_a_fleet(0);
+    expect_same_in_a_fleet(0.2);
+}
+
+/* Nor does the way in which a batch is cut, also with dropout. */
+Test(gradients, do_not_depend_on_the_micro_batch) {
+    eab_config config = tiny_config();
+    config.dropout = 0.2;
+    fleet_fixture fleet;
+    fleet_open(&fleet, "cpu", 1, &config);
+    double *whole = fleet_gradients(&fleet, 0);
+    cr_assert_eq(fleet.model.micro_batch, 3);
+    for (fleet.model.micro_batch = 1; fleet.model.micro_batch < 3; fleet.model.micro_batch++) {
+        double *cut = fleet_gradients(&fleet, 0);
+        cr_expect_arr_eq(cut, whole, (size_t)fleet.model.parameters.count * sizeof *cut);
+        free(cut);
+    }
+    free(whole);
+    fleet_close(&fleet);
+}
+
+/* Another step has other masks, and evaluation has none. */
+Test(gradients, dropout_is_of_training_alone) {
+    eab_config config = tiny_config();
+    fleet_fixture with, without;
+    fleet_open(&without, "cpu", 1, &config);
+    config.dropout = 0.2;
+    fleet_open(&with, "cpu", 1, &config);
+    const double first = fleet_loss(&with, 0), plain = fleet_loss(&without, 0);
+    with.model.first_index = 3;
+    const double second = fleet_loss(&with, 0);
+    cr_expect(first != second && first != plain && second != plain, "%g, %g, %g", first, second, plain);
+    eab_tally tally;
+    OK(with.device->backend->zero(with.device, with.tally, sizeof tally));
+    OK(eab_model_pass(&with.model, with.inputs, with.targets, NULL, with.tally, NULL));
+    OK(with.device->backend->download(with.device, &tally, with.tally, sizeof tally));
+    cr_expect_eq(tally.loss_nats / (double)tally.tokens, plain);
+    fleet_close(&with);
+    fleet_close(&without);
 }

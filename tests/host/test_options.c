@@ -48,6 +48,7 @@ static const struct {
     {"train", "stop_when_solved", "on"},
     {"train", "heldout", "auto"},
     {"train", "precision", "float32"},
+    {"train", "dropout", "0"},
 };
 
 Test(options, table_is_the_documented_one) {
