@@ -39,7 +39,7 @@ typedef struct {
     bool (*splits)(const eab_level *level);
     /* Optional: other levels that a model of this one is evaluated at, each with a row in accuracy.csv. Returns how
      * many there are, at most EAB_MAX_EVALUATED, and writes the one of this index to *evaluated, which may be NULL.
-     * They have the level's vocabulary, and check() covers them. */
+     * Their tokens are those of the level or some of them, and check() covers them. */
     int32_t (*evaluated)(const eab_level *level, int32_t index, eab_level *evaluated);
     /* A token's symbol, such as "+"; NULL: its number. */
     void (*token_name)(const eab_level *level, int32_t token, char *name, size_t size);

@@ -10,16 +10,18 @@
  *       tokens later, is where they are pasted, in their order. Between the two there are R tasks only.
  *   S   as C, but only even data tokens are pasted
  *
- * The distance of each pair is uniform in distance_min..distance_max. The amount of random or pasted data is binomial:
- * items - 1 trials with probability 2/3. It is cut short by the pair's second control, and where nothing is left to
- * paste. The paper has 128 symbols, 10 items, hence Binomial(9, 6/9), and a context of 256.
+ * The distance of each pair is uniform in distance_min..distance_max; that of a pair of S in
+ * s_distance_min..s_distance_max, if given, and S then keeps the control that it has beside C, also where C is not in
+ * `ops`. The amount of random or pasted data is binomial: items - 1 trials with probability 2/3. It is cut short by the
+ * pair's second control, and where nothing is left to paste. The paper has 128 symbols, 10 items, hence Binomial(9, 6/9),
+ * and a context of 256.
  *
  * Only pasted tokens are scored, and not those at the first 2 * (items - 1) positions (18 in the paper). Neither is one
  * whose original lies before the window; of S, where any of the `items` tokens does. So a scored token is determined,
  * given that it is data.
  *
  * With test distances, a trained model is also evaluated at each of test_distance_min..test_distance_max alone: at the
- * level whose pairs all have that distance.
+ * level whose pairs all have that distance. Where S has its own distances these are two levels, of C and of S.
  *
  * A window without a scored token is drawn again; after 15 of these, a sequence begins with
  * `items` even tokens and a pair, has no other R tasks than those in pairs, and its tasks have items - 1 tokens. */
@@ -35,7 +37,9 @@ enum {
     EAB_DISTANCE_MIN,
     EAB_DISTANCE_MAX,
     EAB_DISTANCE_TEST_MIN,
-    EAB_DISTANCE_TEST_MAX
+    EAB_DISTANCE_TEST_MAX,
+    EAB_DISTANCE_S_MIN,
+    EAB_DISTANCE_S_MAX
 };
 enum { EAB_DISTANCE_C, EAB_DISTANCE_S, EAB_DISTANCE_CS };             /* ops */
 enum { EAB_DISTANCE_MAX_ITEMS = 32, EAB_DISTANCE_MAX_ATTEMPTS = 16 }; /* the last one has a pair in any case */
@@ -52,18 +56,31 @@ EAB_HOST_DEVICE static inline int32_t eab_distance_duration(eab_random *random, 
     return duration;
 }
 
+/* Whether S has its own distances. */
+EAB_HOST_DEVICE static inline int eab_distance_own(const eab_level *level) {
+    return level->option[EAB_DISTANCE_S_MAX] > 0;
+}
+
+/* The number of a task's control behind the symbols; R has 0. */
+EAB_HOST_DEVICE static inline int32_t eab_distance_control(const eab_level *level, int selective) {
+    return selective && (level->option[EAB_DISTANCE_OPS] == EAB_DISTANCE_CS || eab_distance_own(level)) ? 2 : 1;
+}
+
 /* Draws one window; returns how many of its tokens are scored. */
 EAB_HOST_DEVICE static inline int32_t eab_distance_window(const eab_level *level, int last_attempt, eab_random *random,
                                                           int32_t length, int32_t *tokens, uint8_t *determined) {
     const int32_t ops = level->option[EAB_DISTANCE_OPS], symbols = level->option[EAB_DISTANCE_SYMBOLS];
     const int32_t items = level->option[EAB_DISTANCE_ITEMS];
+    const int own = eab_distance_own(level);
     const int32_t least = level->option[EAB_DISTANCE_MIN], most = level->option[EAB_DISTANCE_MAX];
+    const int32_t s_least = own ? level->option[EAB_DISTANCE_S_MIN] : least;
+    const int32_t s_most = own ? level->option[EAB_DISTANCE_S_MAX] : most, longest = s_most > most ? s_most : most;
     const int32_t tasks = ops == EAB_DISTANCE_CS ? 3 : 2; /* 0: R */
     /* Up to two of the longest pairs: any phase of the tasks may be at the window's start. */
-    const int32_t skipped = last_attempt ? 0 : eab_random_below(random, 2 * (most + 3 * items));
+    const int32_t skipped = last_attempt ? 0 : eab_random_below(random, 2 * (longest + 3 * items));
     eab_distance_items last, source; /* last: a ring that begins at seen % items; source: of the pair, in order */
     int32_t seen = 0, scored = 0;    /* data tokens, scored tokens */
-    int32_t pair = 0, gap = 0;       /* the task of the open pair, or 0; tokens up to its second control */
+    int32_t pair = 0, gap = 0;       /* the control of the open pair, or 0; tokens up to its second control */
     int32_t task = 0, left = 0;      /* the task in force; its data tokens that are still to come */
     int32_t next = 0, selective = 0; /* of `source`: the next one to paste; whether only even ones are */
     if (last_attempt) left = items;
@@ -96,11 +113,13 @@ EAB_HOST_DEVICE static inline int32_t eab_distance_window(const eab_level *level
             gap--;
         } else {
             task = pair ? 0 : last_attempt ? 1 + eab_random_below(random, tasks - 1) : eab_random_below(random, tasks);
-            token = symbols + task;
+            token = symbols;
             if (task) {
-                pair = task;
-                gap = least + eab_random_below(random, most - least + 1);
                 selective = task == 2 || ops == EAB_DISTANCE_S;
+                pair = eab_distance_control(level, selective);
+                token += pair;
+                gap = selective ? s_least + eab_random_below(random, s_most - s_least + 1)
+                                : least + eab_random_below(random, most - least + 1);
                 for (int32_t i = 0; i < items; i++) {
                     source.value[i] = last.value[(seen + i) % items];
                     source.place[i] = last.place[(seen + i) % items];
@@ -128,8 +147,10 @@ EAB_HOST_DEVICE static inline void eab_distance_generate(const eab_level *level,
 
 #ifdef EAB_TASK_DESCRIPTORS /* registry.c only */
 
+enum { DISTANCE_MAX_TESTS = 127 }; /* twice where S has its own distances: at most EAB_MAX_EVALUATED */
+
 static int32_t distance_vocab(const eab_level *level) {
-    return level->option[EAB_DISTANCE_SYMBOLS] + (level->option[EAB_DISTANCE_OPS] == EAB_DISTANCE_CS ? 3 : 2);
+    return level->option[EAB_DISTANCE_SYMBOLS] + 1 + eab_distance_control(level, level->option[EAB_DISTANCE_OPS] > 0);
 }
 
 /* An estimate: log2(symbols) times the mean number of free data tokens. A task has 2/3 (items - 1) of them on average,
@@ -137,7 +158,13 @@ static int32_t distance_vocab(const eab_level *level) {
  * at distances of a few tokens, within 4 % at the paper's. */
 static double distance_complexity_bits(const eab_level *level, int32_t context) {
     const int32_t ops = level->option[EAB_DISTANCE_OPS], items = level->option[EAB_DISTANCE_ITEMS];
-    const double distance = 0.5 * (level->option[EAB_DISTANCE_MIN] + (double)level->option[EAB_DISTANCE_MAX]);
+    const double copied = 0.5 * (level->option[EAB_DISTANCE_MIN] + (double)level->option[EAB_DISTANCE_MAX]);
+    const double selected_at =
+        eab_distance_own(level) ? 0.5 * (level->option[EAB_DISTANCE_S_MIN] + (double)level->option[EAB_DISTANCE_S_MAX])
+                                : copied;
+    const double distance = ops == EAB_DISTANCE_C   ? copied
+                            : ops == EAB_DISTANCE_S ? selected_at
+                                                    : 0.5 * (copied + selected_at);
     const double duration = 2.0 / 3 * (items - 1), selected = fmin(duration, 0.5 * items);
     const double pasted = ops == EAB_DISTANCE_C   ? duration
                           : ops == EAB_DISTANCE_S ? selected
@@ -151,42 +178,68 @@ static double distance_complexity_bits(const eab_level *level, int32_t context) 
 /* A uniform guess among the data tokens. */
 static double distance_chance_accuracy(const eab_level *level) { return 1.0 / level->option[EAB_DISTANCE_SYMBOLS]; }
 
+static bool distance_check_own(const eab_level *level, char *message, size_t size) {
+    const int32_t least = level->option[EAB_DISTANCE_S_MIN], most = level->option[EAB_DISTANCE_S_MAX];
+    const int32_t ops = level->option[EAB_DISTANCE_OPS];
+    if (least > most)
+        snprintf(message, size,
+                 "s_distance_min = %d, s_distance_max = %d; allowed: s_distance_min at most s_distance_max", least,
+                 most);
+    else if (most && ops == EAB_DISTANCE_C)
+        snprintf(message, size, "s_distance_max = %d, ops = C; allowed: distances of S with ops = CS or S", most);
+    else if (most && level->option[EAB_DISTANCE_TEST_MAX] && level->option[EAB_DISTANCE_TEST_MIN] == 0)
+        snprintf(message, size, "test_distance_min = 0, s_distance_max = %d; allowed: test_distance_min at least 1",
+                 most);
+    else return true;
+    return false;
+}
+
 static bool distance_check(const eab_level *level, int32_t context, char *message, size_t size) {
     const int32_t least = level->option[EAB_DISTANCE_MIN], most = level->option[EAB_DISTANCE_MAX];
     const int32_t test_least = level->option[EAB_DISTANCE_TEST_MIN], test_most = level->option[EAB_DISTANCE_TEST_MAX];
-    const int32_t items = level->option[EAB_DISTANCE_ITEMS];
+    const int32_t items = level->option[EAB_DISTANCE_ITEMS], s_most = level->option[EAB_DISTANCE_S_MAX];
     if (least > most) {
         snprintf(message, size, "distance_min = %d, distance_max = %d; allowed: distance_min at most distance_max",
                  least, most);
         return false;
     }
-    if (test_least > test_most || test_most - test_least >= EAB_MAX_EVALUATED) {
+    if (!distance_check_own(level, message, size)) return false;
+    if (test_least > test_most || test_most - test_least >= DISTANCE_MAX_TESTS) {
         snprintf(message, size,
                  "test_distance_min = %d, test_distance_max = %d; allowed: test_distance_min at most "
                  "test_distance_max, and at most %d distances",
-                 test_least, test_most, EAB_MAX_EVALUATED);
+                 test_least, test_most, DISTANCE_MAX_TESTS);
         return false;
     }
-    const int64_t longest = most > test_most ? most : test_most;
+    const int64_t trained = s_most > most ? s_most : most, longest = test_most > trained ? test_most : trained;
     const int64_t scored = 2 * (int64_t)items - 1, pair = items + longest + 3;
     return eab_check_length(pair > scored ? pair : scored, context,
                             "the items, a pair at the longest distance and a scored token", message, size);
 }
 
+/* Where S has its own distances: the levels of C, then those of S. */
 static int32_t distance_evaluated(const eab_level *level, int32_t index, eab_level *evaluated) {
     const int32_t least = level->option[EAB_DISTANCE_TEST_MIN], most = level->option[EAB_DISTANCE_TEST_MAX];
+    const int32_t count = most ? most - least + 1 : 0, distance = least + index % (count ? count : 1);
+    const int both = eab_distance_own(level) && level->option[EAB_DISTANCE_OPS] == EAB_DISTANCE_CS;
     if (evaluated) {
         *evaluated = *level;
-        evaluated->option[EAB_DISTANCE_MIN] = evaluated->option[EAB_DISTANCE_MAX] = least + index;
         evaluated->option[EAB_DISTANCE_TEST_MIN] = evaluated->option[EAB_DISTANCE_TEST_MAX] = 0;
+        evaluated->option[EAB_DISTANCE_MIN] = evaluated->option[EAB_DISTANCE_MAX] = distance;
+        if (eab_distance_own(level))
+            evaluated->option[EAB_DISTANCE_S_MIN] = evaluated->option[EAB_DISTANCE_S_MAX] = distance;
+        if (both) {
+            evaluated->option[EAB_DISTANCE_OPS] = index < count ? EAB_DISTANCE_C : EAB_DISTANCE_S;
+            if (index < count) evaluated->option[EAB_DISTANCE_S_MIN] = evaluated->option[EAB_DISTANCE_S_MAX] = 0;
+        }
     }
-    return most ? most - least + 1 : 0;
+    return both ? 2 * count : count;
 }
 
 static void distance_token_name(const eab_level *level, int32_t token, char *name, size_t size) {
     const int32_t control = token - level->option[EAB_DISTANCE_SYMBOLS];
     if (control < 0) snprintf(name, size, "%d", token);
-    else snprintf(name, size, "%c", (level->option[EAB_DISTANCE_OPS] == EAB_DISTANCE_S ? "RS" : "RCS")[control]);
+    else snprintf(name, size, "%c", "RCS"[control && level->option[EAB_DISTANCE_OPS] == EAB_DISTANCE_S ? 2 : control]);
 }
 
 static const char *const distance_ops[] = {"C", "S", "CS", NULL};
@@ -221,8 +274,11 @@ static const eab_task distance_task = {
                 {"distance_max", 4, 0, 65535, true, "most tokens between the controls of a pair", NULL},
                 {"test_distance_min", 0, 0, 65535, false, "a trained model is evaluated at each distance from this",
                  NULL},
-                {"test_distance_max", 0, 0, 65535, false, "to this, a row for each; 0: only as trained", NULL}},
-    .option_count = 7,
+                {"test_distance_max", 0, 0, 65535, false, "to this, a row for each; 0: only as trained", NULL},
+                {"s_distance_min", 0, 0, 65535, false, "fewest tokens between the controls of a pair of S", NULL},
+                {"s_distance_max", 0, 0, 65535, false, "most of them; 0: distances as those of C", NULL}},
+    .option_count = 9,
+    .later_count = 2,
     .vocab = distance_vocab,
     .complexity_bits = distance_complexity_bits,
     .chance_accuracy = distance_chance_accuracy,

@@ -4,7 +4,7 @@
 
 #include "philox.h"
 
-enum { EAB_TASK_MAX_OPTIONS = 8, EAB_MAX_EVALUATED = 127 };
+enum { EAB_TASK_MAX_OPTIONS = 9, EAB_MAX_EVALUATED = 255 };
 
 struct eab_text;
 

@@ -33,9 +33,11 @@ EAB_HOST_DEVICE static inline int eab_sequence_is_held_out(uint64_t key) {
 
 /* Separates the draws of different levels with the same seed. */
 EAB_HOST_DEVICE static inline uint32_t eab_level_salt(const eab_level *level) {
-    /* A number of text's own: new families, which move EAB_TASK_TEXT, leave its draws as they are. */
+    /* A number of text's own: new families, which move EAB_TASK_TEXT, leave its draws as they are. Nor do new options
+     * change draws: room for 8 counts, a further one only where it is not 0. */
     uint32_t salt = 0x811C9DC5u ^ (level->family == EAB_TASK_TEXT ? 0x74786574u : (uint32_t)level->family);
-    for (int i = 0; i < EAB_TASK_MAX_OPTIONS; i++) salt = (salt ^ (uint32_t)level->option[i]) * 0x01000193u;
+    for (int i = 0; i < EAB_TASK_MAX_OPTIONS; i++)
+        if (i < 8 || level->option[i]) salt = (salt ^ (uint32_t)level->option[i]) * 0x01000193u;
     return salt ^ salt >> 15;
 }
 

@@ -13,17 +13,21 @@ MOST_LEVELS = 6
 
 
 def _of_group(chosen: pd.DataFrame, distances: pd.DataFrame) -> pd.DataFrame:
-    """The rows at single distances of the chosen cells, with the level that they were trained on."""
+    """The rows at single distances of the chosen cells, with the level that they were trained on, and the task of a row
+    that has only one of the two."""
     cells = chosen[["cell", "backend", "level"]].rename(columns={"level": "trained_level"})
-    return distances.drop(columns="trained_level", errors="ignore").merge(cells, on=["cell", "backend"])
+    rows = distances.drop(columns="trained_level", errors="ignore").merge(cells, on=["cell", "backend"])
+    return rows.assign(trained_level=rows["trained_level"] + (", " + rows["op"]).where(rows["op"] != "", ""))
 
 
 def distance_plot(group: Group, name: str, chosen: pd.DataFrame, distances: pd.DataFrame, looks: Looks) -> Plot | None:
-    """One panel per trained level; None without rows at single distances."""
+    """One panel per trained level, or two where its tasks are evaluated separately. None without rows at single
+    distances."""
     rows = _of_group(chosen, distances)
     if rows.empty:
         return None
-    every = [level for level in levels_of(chosen) if level in set(rows["trained_level"])]
+    every = [shown for level in levels_of(chosen) for shown in (level, f"{level}, C", f"{level}, S")
+             if shown in set(rows["trained_level"])]
     levels = every[:MOST_LEVELS]
     columns = min(3, len(levels))
     lines = -(-len(levels) // columns)
@@ -33,7 +37,7 @@ def distance_plot(group: Group, name: str, chosen: pd.DataFrame, distances: pd.D
         seeds="size", mean="mean", low="min", high="max").reset_index()
     for panel, level in zip(panels, levels):
         own = rows[rows["trained_level"] == level]
-        least, most = own["trained_min"].iloc[0], own["trained_max"].iloc[0]
+        least, most, op = (own[name].iloc[0] for name in ("trained_min", "trained_max", "op"))
         panel.axvspan(least - 0.5, most + 0.5, color=GRID, zorder=0, label="trained distances")
         for mechanism in mechanisms_of(chosen):
             part = table[(table["mechanism"] == mechanism) & (table["trained_level"] == level)].sort_values("distance")
@@ -44,7 +48,7 @@ def distance_plot(group: Group, name: str, chosen: pd.DataFrame, distances: pd.D
             panel.plot(part["distance"], part["mean"], color=colour, linewidth=1.5, label=label(mechanism),
                        marker=looks.marker(mechanism), markersize=3.5, markevery=max(1, len(part) // 12))
         panel.axhline(own["chance_accuracy"].mean(), linestyle=":", color=MUTED, linewidth=1.1)
-        panel.set_title(f"trained on {least:g} to {most:g}", fontsize=8.5)
+        panel.set_title(f"{op and op + ', '}trained on {least:g} to {most:g}", fontsize=8.5)
         panel.set_ylim(-0.03, 1.05)
         panel.xaxis.get_major_locator().set_params(integer=True)
     finish_panels(figure, panels, len(levels))

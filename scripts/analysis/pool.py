@@ -125,14 +125,20 @@ def _take_distances(rows: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Splits off the rows in which a model of the family distance is evaluated at one distance: they show one trained
     model, not one trained at that distance. Only the row of the cell itself has test distances."""
     if DISTANCE not in set(rows["task"]) or "test_distance_max" not in rows:
-        return rows, rows.iloc[:0].assign(distance=0.0, trained_min=0.0, trained_max=0.0)
+        return rows, rows.iloc[:0].assign(distance=0.0, op="", trained_min=0.0, trained_max=0.0)
     single = rows["test_distance_max"] == "0"
     wholes = rows[(rows["task"] == DISTANCE) & ~single].drop_duplicates("cell").set_index("cell")
     within = (rows["task"] == DISTANCE) & single & rows["cell"].isin(wholes.index)
     distances = rows[within]
+    # Where S has its own distances, the rows of ops = S show it, and those of ops = C the copies.
+    own = distances["ops"].ne(distances["cell"].map(wholes["ops"]))
+    trained = {end: distances["cell"].map(wholes[f"distance_{end}"]) for end in ("min", "max")}
+    for end in trained if "s_distance_max" in rows else ():
+        selected = distances["s_distance_max"].ne("0")
+        trained[end] = trained[end].mask(selected, distances["cell"].map(wholes[f"s_distance_{end}"]))
     distances = distances.assign(distance=distances["distance_min"].astype(float),
-                                 trained_min=distances["cell"].map(wholes["distance_min"]).astype(float),
-                                 trained_max=distances["cell"].map(wholes["distance_max"]).astype(float))
+                                 op=distances["ops"].where(own, ""),
+                                 trained_min=trained["min"].astype(float), trained_max=trained["max"].astype(float))
     return rows[~within].reset_index(drop=True), distances
 
 

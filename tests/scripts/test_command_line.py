@@ -192,7 +192,7 @@ def test_good_specs_are_planned(tmp_path: Path) -> None:
 LADDERS = {"quick": 72, "ci": 12, "paper": 26880, "speed": 20}
 LADDERS |= {"recurrence": 1320, "rules": 450, "long": 210, "multitask": 300, "switch": 405, "recall": 225,
             "recall-gaps": 225, "flip_flop": 225, "counting": 180, "group": 360, "congruential": 270,
-            "noisy_recall": 225, "compression": 225, "distance": 120, "mechanisms": 720}
+            "noisy_recall": 225, "compression": 225, "distance": 90, "distance-paper": 45, "mechanisms": 720}
 
 
 @pytest.mark.parametrize(("ladder", "cells"), LADDERS.items())
@@ -201,6 +201,15 @@ def test_ladders(ladder: str, cells: int, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert re.search(rf"cells +{cells}\b", done.stdout), done.stdout
     assert listing(tmp_path) == []
+
+
+@pytest.mark.parametrize(("ladder", "cells"), {"text": 6, "text-gpu": 4}.items())
+def test_ladders_of_text(ladder: str, cells: int, tmp_path: Path) -> None:
+    (tmp_path / "file.txt").write_text("To be, or not to be: " * 500, encoding="ascii")
+    done = eabench("sweep", ROOT / "tasks" / "ladders" / f"{ladder}.ini", "--set", "task.file=file.txt", "--dry-run",
+                   cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert re.search(rf"cells +{cells}\b", done.stdout), done.stdout
 
 
 # ---- commands --------------------------------------------------------------------------------------------------------
@@ -238,12 +247,12 @@ def test_help_lists_every_option_in_order(tmp_path: Path) -> None:
         "basis delay a b rule table_seed modulus ops switch_percent symbols items mode distance_min distance_max "
         "test_distance_min test_distance_max pairs keys values gaps filler modulus operation test_percent bits "
         "marked answer symbols items blanks places symbols triggers last ops symbols items distance_min "
-        "distance_max test_distance_min test_distance_max ignore_percent test_ignore symbols items draw group "
-        "length answer modulus period test_percent keys values noise noise_percent symbols items file unit "
-        "valid_percent test_percent parts cue layers d_model heads mlp_ratio context position alibi_span norm "
-        "activation bias embedding init_scale embedding_scale qk_init qk_norm mechanism scale optimizer lr beta1 "
-        "beta2 momentum weight_decay clip steps batch warmup schedule lr_final seed eval_every eval_tokens "
-        "stop_when_solved heldout precision"
+        "distance_max test_distance_min test_distance_max s_distance_min s_distance_max ignore_percent "
+        "test_ignore symbols items draw group length answer modulus period test_percent keys values noise "
+        "noise_percent symbols items file unit valid_percent test_percent parts cue layers d_model heads "
+        "mlp_ratio context position alibi_span norm activation bias embedding init_scale embedding_scale "
+        "qk_init qk_norm mechanism scale optimizer lr beta1 beta2 momentum weight_decay clip steps batch "
+        "warmup schedule lr_final seed eval_every eval_tokens stop_when_solved heldout precision dropout"
     ).split()
     assert dict((key, value) for _, key, value in rows)["beta2"] == "0.98"
 

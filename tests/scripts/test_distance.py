@@ -9,7 +9,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from analysis.figures_distance import distance_sums
+from analysis.pool import pool_runs
 from analysis.report import main as report
+from analysis.tables import read_run
 from sweeps import needs_eabench, one_line, rows, sweep
 
 pytestmark = needs_eabench
@@ -132,3 +134,37 @@ def test_sums_over_distances() -> None:
     sums = distance_sums(frame).set_index("cell")
     assert (sums.loc["a", "sum"], sums.loc["a", "p"], sums.loc["a", "distances"]) == (2.25, 0.5, 4)
     assert sums.loc["b", "sum"] == 0.75 and pd.isna(sums.loc["b", "p"])  # no trained distance was evaluated
+
+
+OWN = "s_distance_min = 4\ns_distance_max = 5\ntest_distance_min = 1\ntest_distance_max = 6"
+
+
+def test_tasks_with_their_own_distances(run: tuple[Path, Path], tmp_path: Path) -> None:
+    """A row for each distance and task; those of C are the scores of a level of that task and distance."""
+    spec = write(tmp_path / "spec.ini", 1, 3, OWN)
+    done = sweep(spec, "--out", tmp_path / "run")
+    assert done.returncode == 0, done.stderr
+    table = rows(tmp_path / "run" / "accuracy.csv")
+    assert len(table) == 2 * (1 + 2 * 6) and "s_distance_max" not in rows(run[1] / "accuracy.csv")[0]
+    for op, single in (("C", table[1:7]), ("S", table[7:13])):
+        for distance, row in enumerate(single, 1):
+            own = str(distance) if op == "S" else "0"
+            assert (row["ops"], row["distance_min"], row["distance_max"]) == (op, str(distance), str(distance))
+            assert (row["s_distance_min"], row["s_distance_max"], row["test_distance_max"]) == (own, own, "0")
+    assert sweep(spec, "--out", tmp_path / "run").returncode == 0  # nothing to do: every row is read
+    assert rows(tmp_path / "run" / "accuracy.csv") == table
+    assert report([str(tmp_path / "run"), "--out", str(tmp_path)]) == 0
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    (figure,) = (tmp_path / "plots").glob("distances-*.csv")
+    with figure.open(newline="", encoding="utf-8") as file:
+        levels = {point["trained_level"] for point in csv.DictReader(file)}
+    assert {level.rsplit(", ", 1)[1] for level in levels} == {"C", "S"}
+    assert "Sums over distances" in page
+    sums = pool_runs([read_run(tmp_path / "run")]).distances
+    assert set(sums[sums["op"] == "S"]["trained_max"]) == {5.0} and set(sums[sums["op"] == "C"]["trained_max"]) == {3.0}
+
+
+def test_distances_of_s_need_s(tmp_path: Path) -> None:
+    spec = write(tmp_path / "spec.ini", 1, 3, OWN)
+    one_line(sweep(spec, "--set", "task distance.ops=C"), 2, "s_distance_max = 5, ops = C", "ops = CS or S")
+    one_line(sweep(spec, "--set", "task distance.s_distance_min=6"), 2, "s_distance_min = 6", "allowed")

@@ -19,7 +19,7 @@ Test(distance, by_hand) {
 
 /* What is counted in many windows. */
 typedef struct {
-    int64_t pairs[3], distances[128]; /* of pairs that begin in the first part of a window: by task, by distance */
+    int64_t pairs[3], distances[3][128]; /* of pairs that begin in the first part of a window: by task, by distance */
     int64_t durations[33], tasks, random_tasks; /* of R tasks outside of pairs */
     int64_t pasted[33];                         /* of C */
     int64_t scored;
@@ -83,7 +83,7 @@ static void read_window(const eab_level *level, const family_sequence *sequence,
         if (first >= 0 && first < FIRST_PART) {
             cr_assert_eq(tokens[first], tokens[control], "a pair of two tasks");
             counts->pairs[task]++;
-            counts->distances[control - first - 1]++;
+            counts->distances[task][control - first - 1]++;
             if (!selective && whole) counts->pasted[end - t]++;
         }
         for (int32_t next = 0; t < end; t++, next++) {
@@ -134,7 +134,7 @@ Test(distance, distances_durations_and_scored_positions_are_as_published) {
     const window_counts counts = count_windows(&level);
     cr_expect_gt(counts.pairs[1], 10000);
     for (int distance = 0; distance < 128; distance++)
-        expect_count(counts.distances[distance], distance >= 15 && distance <= 25 ? 1.0 / 11 : 0, counts.pairs[1],
+        expect_count(counts.distances[1][distance], distance >= 15 && distance <= 25 ? 1.0 / 11 : 0, counts.pairs[1],
                      "distance", distance);
     expect_binomial(counts.durations, 9, "duration");
     expect_binomial(counts.pasted, 9, "pasted");
@@ -148,6 +148,28 @@ Test(distance, pairs_of_both_tasks_are_equally_frequent) {
     expect_count(counts.pairs[1], 0.5, counts.pairs[1] + counts.pairs[2], "pairs of C", 1);
     expect_count(counts.random_tasks, 1.0 / 3, counts.tasks, "R tasks", 0);
     cr_expect_gt(counts.scored, 20000);
+}
+
+/* C and S in the paper's two ranges; the same for S alone, with the control that it has beside C. */
+Test(distance, selective_copies_have_their_own_distances) {
+    eab_level level = family_level("distance", published);
+    level.option[EAB_DISTANCE_S_MIN] = 45;
+    level.option[EAB_DISTANCE_S_MAX] = 55;
+    for (level.option[EAB_DISTANCE_OPS] = EAB_DISTANCE_CS; level.option[EAB_DISTANCE_OPS] >= EAB_DISTANCE_S;
+         level.option[EAB_DISTANCE_OPS]--) {
+        const window_counts counts = count_windows(&level);
+        const bool both = level.option[EAB_DISTANCE_OPS] == EAB_DISTANCE_CS;
+        cr_expect_eq(counts.pairs[1] > 0, both);
+        cr_expect_gt(counts.pairs[2], 4000);
+        cr_expect_gt(counts.scored, 10000);
+        cr_expect_eq(eab_task_at(level.family)->vocab(&level), 128 + 3);
+        for (int distance = 0; distance < 128; distance++) {
+            expect_count(counts.distances[1][distance], distance >= 15 && distance <= 25 ? 1.0 / 11 : 0,
+                         counts.pairs[1], "distance of C", distance);
+            expect_count(counts.distances[2][distance], distance >= 45 && distance <= 55 ? 1.0 / 11 : 0,
+                         counts.pairs[2], "distance of S", distance);
+        }
+    }
 }
 
 Test(distance, only_even_symbols_are_selected) {
@@ -172,8 +194,13 @@ Test(distance, every_sequence_has_a_scored_token) {
 }
 
 Test(distance, figures) {
-    static const char *const levels[] = {"", "ops=1", "ops=2", "items=10 symbols=128 distance_min=15 distance_max=25",
-                                         "items=10 symbols=128 distance_max=50 ops=2"};
+    static const char *const levels[] = {"",
+                                         "ops=1",
+                                         "ops=2",
+                                         "items=10 symbols=128 distance_min=15 distance_max=25",
+                                         "items=10 symbols=128 distance_max=50 ops=2",
+                                         "items=10 symbols=128 distance_max=10 s_distance_min=40 s_distance_max=50 "
+                                         "ops=2"};
     for (size_t i = 0; i < sizeof levels / sizeof *levels; i++) {
         const eab_level level = family_level("distance", levels[i]);
         const eab_task *task = eab_task_at(level.family);
@@ -216,6 +243,29 @@ Test(distance, evaluated_levels) {
     }
 }
 
+/* The tokens are those of the level that was trained: the control of S stays. */
+Test(distance, evaluated_levels_of_each_task) {
+    const eab_level level =
+        family_level("distance", "test_distance_min=2 test_distance_max=9 ops=2 s_distance_min=7 s_distance_max=8");
+    const eab_task *task = eab_task_at(level.family);
+    char name[128], token[8];
+    eab_level at;
+    cr_expect_eq(task->evaluated(&level, 7, &at), 16);
+    eab_level_name(&at, name, sizeof name);
+    cr_expect_str_eq(name, "ops=C symbols=8 items=4 distance_min=9 distance_max=9");
+    cr_expect_eq(task->evaluated(&level, 8, &at), 16);
+    eab_level_name(&at, name, sizeof name);
+    cr_expect_str_eq(name, "ops=S symbols=8 items=4 distance_min=2 distance_max=2 s_distance_min=2 s_distance_max=2");
+    cr_expect_eq(task->vocab(&at), task->vocab(&level));
+    for (int32_t control = 8; control < 11; control++) {
+        eab_token_name(&level, control, token, sizeof token);
+        cr_expect_eq(token[0], "RCS"[control - 8]);
+    }
+    const window_counts counts = count_windows(&at);
+    cr_expect_eq(counts.pairs[1], 0);
+    cr_expect_eq(counts.pairs[2], counts.distances[2][2]);
+}
+
 Test(distance, bounds) {
     family_expect_bounds("distance", "ops", 0, 2);
     family_expect_bounds("distance", "symbols", 2, 1024);
@@ -224,6 +274,14 @@ Test(distance, bounds) {
     family_expect_bounds("distance", "distance_max", 0, 65535);
     family_expect_bounds("distance", "test_distance_min", 0, 65535);
     family_expect_bounds("distance", "test_distance_max", 0, 65535);
+    family_expect_bounds("distance", "s_distance_min", 0, 65535);
+    family_expect_bounds("distance", "s_distance_max", 0, 65535);
+    family_expect_refused("distance", "ops=2 s_distance_min=3", 24, "s_distance_min = 3", "s_distance_max = 0");
+    family_expect_refused("distance", "s_distance_max=3", 24, "s_distance_max = 3, ops = C", "ops = CS or S");
+    family_expect_refused("distance", "ops=2 s_distance_max=3 test_distance_max=9", 24, "test_distance_min = 0",
+                          "at least 1");
+    family_expect_accepted("distance", "ops=2 s_distance_max=18 test_distance_min=1 test_distance_max=9", 24);
+    family_expect_refused("distance", "ops=2 s_distance_max=19", 24, "context = 24", "at least 25");
     family_expect_refused("distance", "test_distance_min=3", 24, "test_distance_min = 3", "test_distance_max = 0");
     family_expect_refused("distance", "test_distance_max=127", 300, "test_distance_max = 127", "at most 127 distances");
     family_expect_accepted("distance", "test_distance_min=1 test_distance_max=127", 300);
