@@ -21,7 +21,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-MECHANISMS = ("dpa", "ea", "ea-scaled", "ea-softmax")
+MECHANISMS = ("dpa", "ea", "ea-scaled", "ea-softmax", "ea-parallel", "square", "ea-quartic", "sigmoid")
 CUDA_STREAM_LEGACY = 1
 DTYPES = {torch.float32: 0, torch.bfloat16: 1, torch.float16: 2}  # EAB_F32, EAB_BF16, EAB_F16
 
@@ -243,7 +243,7 @@ def attention(q: Tensor, k: Tensor, v: Tensor, mechanism: str = "ea", *, causal:
               slopes: Sequence[float] | Tensor | None = None, backend: str | None = None) -> Tensor:
     """Fused attention, differentiable once in q, k and v; [..., context, head_dim] in and out.
 
-    mechanism: dpa, ea, ea-scaled, ea-softmax. scale: z = scale * (q . k), above 0; the mechanism's own without it.
+    mechanism: one of MECHANISMS. scale: z = scale * (q . k), above 0; the mechanism's own without it.
     slopes: ALiBi's, one per head (the last dimension before context); none without it. Both are constants. backend:
     "reference" computes float32 tensors on the CPU in float64, slowly, for checks. Inputs that are not contiguous are
     copied; under autocast they are cast. Raises ValueError for arguments that do not fit, EabenchError with the

@@ -8,7 +8,7 @@ const char *eab_cuda_flash_supports(const eab_attention *attention) {
     if (attention->dtype != EAB_BF16 && attention->dtype != EAB_F16) return "flash attention takes bf16 and fp16";
     switch (eab_formula_of(attention->mechanism)) {
 #define EAB_CASE(formula) case EAB_FORMULA_##formula:
-        EAB_FLASH_FORMULA_LIST(EAB_CASE)
+        EAB_OWN_CODE_LIST(EAB_CASE)
 #undef EAB_CASE
         break;
         default: return "flash attention takes dpa, ea, ea-scaled and ea-softmax; other mechanisms: float32";

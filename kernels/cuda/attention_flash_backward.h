@@ -322,7 +322,7 @@ static int eab_flash_mean_dp_launch(cudaStream_t stream, const eab_flash_args &a
                                   float *mean_dp) {                                                       \
         typedef eab_flash_##type element;                                                                 \
         switch (formula) {                                                                                \
-            EAB_FLASH_FORMULA_LIST(EAB_FLASH_BACKWARD_CASE)                                               \
+            EAB_OWN_CODE_LIST(EAB_FLASH_BACKWARD_CASE)                                                    \
             default: return eab_fail(EAB_BAD_INPUT, "flash attention: unknown formula %d", (int)formula); \
         }                                                                                                 \
     }

@@ -238,7 +238,7 @@ static int eab_flash_forward_of(cudaStream_t stream, const eab_flash_args &args)
     int eab_flash_forward_##type(cudaStream_t stream, eab_formula formula, const eab_flash_args &args) {  \
         typedef eab_flash_##type element;                                                                 \
         switch (formula) {                                                                                \
-            EAB_FLASH_FORMULA_LIST(EAB_FLASH_FORWARD_CASE)                                                \
+            EAB_OWN_CODE_LIST(EAB_FLASH_FORWARD_CASE)                                                     \
             default: return eab_fail(EAB_BAD_INPUT, "flash attention: unknown formula %d", (int)formula); \
         }                                                                                                 \
     }

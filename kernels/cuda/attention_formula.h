@@ -93,10 +93,6 @@ EAB_EXPONENTIAL_FORMULA_LIST(EAB_FORMULA_EXPONENTIAL)
 EAB_BOUNDED_FORMULA_LIST(EAB_FORMULA_BOUNDED)
 #undef EAB_FORMULA_BOUNDED
 
-/* The formulas with tensor-core kernels (attention_flash.h); each takes nvcc 20 s of a core. The others have the float32
- * kernels only. */
-#define EAB_FLASH_FORMULA_LIST(X) X(dpa) X(ea_softmax) X(ea)
-
 /* Numbers of the formulas. Mechanisms with the same formula share a kernel's code. */
 typedef enum {
 #define EAB_FORMULA_NUMBER(formula) EAB_FORMULA_##formula,
@@ -114,5 +110,40 @@ EAB_FORMULA_FUNCTION eab_formula eab_formula_of(int32_t mechanism) {
     }
     return EAB_FORMULA_COUNT;
 }
+
+/* The formulas with code of their own in the large kernels, where each costs nvcc some 40 s of a core. The others share
+ * one instance of the float32 kernels, eab_formula_shared, and have no tensor-core kernels. */
+#define EAB_OWN_CODE_LIST(X) X(dpa) X(ea_softmax) X(ea)
+
+/* The formula of this block where it is eab_formula_shared. One thread sets it, before a barrier. */
+__device__ __forceinline__ eab_formula &eab_block_formula() {
+    EAB_SHARED(eab_formula, formula, 1);
+    return formula[0];
+}
+
+/* A bounded formula that branches on the block's; NaN for others, which must have code of their own. */
+struct eab_formula_shared {
+    static const bool bounded = true;
+    __device__ __forceinline__ static float weight(float z) {
+        switch (eab_block_formula()) {
+#define EAB_CASE(formula) \
+    case EAB_FORMULA_##formula: return eab_formula_##formula::weight(z);
+            EAB_BOUNDED_FORMULA_LIST(EAB_CASE)
+#undef EAB_CASE
+            default: return NAN;
+        }
+    }
+    __device__ __forceinline__ static float derivative(float z) {
+        switch (eab_block_formula()) {
+#define EAB_CASE(formula) \
+    case EAB_FORMULA_##formula: return eab_formula_##formula::derivative(z);
+            EAB_BOUNDED_FORMULA_LIST(EAB_CASE)
+#undef EAB_CASE
+            default: return NAN;
+        }
+    }
+    __device__ __forceinline__ static float log_weight(float) { return 0; }
+    __device__ __forceinline__ static float log_derivative(float) { return 0; }
+};
 
 #endif

@@ -272,15 +272,18 @@ template <typename Shape>
 __global__ __launch_bounds__(Shape::THREADS, Shape::BLOCKS) void eab_small_backward(eab_small_backward_args args) {
     EAB_DYNAMIC_SHARED(shared);
     const eab_small_place at = eab_small_locate<Shape>(args, 2);
-    switch (eab_formula_of(args.scores.mechanism[at.member])) {
+    const eab_formula block_formula = eab_formula_of(args.scores.mechanism[at.member]);
+    switch (block_formula) {
 #define EAB_CASE(formula)                                                                                \
     case EAB_FORMULA_##formula:                                                                          \
         differentiate_either<eab_formula_##formula, Shape>(args, at, reinterpret_cast<float *>(shared)); \
         break;
-        EAB_EXPONENTIAL_FORMULA_LIST(EAB_CASE)
-        EAB_BOUNDED_FORMULA_LIST(EAB_CASE)
+        EAB_OWN_CODE_LIST(EAB_CASE)
 #undef EAB_CASE
-        default: break;
+        default:
+            if (threadIdx.x == 0) eab_block_formula() = block_formula;
+            __syncthreads();
+            differentiate_either<eab_formula_shared, Shape>(args, at, reinterpret_cast<float *>(shared));
     }
 }
 

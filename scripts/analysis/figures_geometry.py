@@ -45,7 +45,7 @@ def _of(geometry: pd.DataFrame, chosen: pd.DataFrame, quantities: tuple[str, ...
 
 
 def angle_plot(group: Group, name: str, chosen: pd.DataFrame, geometry: pd.DataFrame, looks: Looks) -> Plot | None:
-    """Share of pairs and of attention mass per angle: mechanisms in columns, at most MOST_COLUMNS, and layers in rows."""
+    """Share of pairs and of attention mass per angle: mechanisms in at most MOST_COLUMNS columns, layers in rows."""
     rows = _of(geometry, chosen, ("angle_density", "angle_mass"))
     rows = rows[rows["low"].notna() & rows["high"].notna()]
     level = shown_level(chosen, set(rows["cell"]))

@@ -57,7 +57,7 @@ def _function(point: dict, device: str) -> Callable:
         if not hasattr(SDPBackend, SDPA[name]):
             raise Unsupported(f"PyTorch {torch.__version__} has no SDPBackend.{SDPA[name]}")
         return lambda q, k, v: F.scaled_dot_product_attention(q, k, v, is_causal=causal, scale=scale)
-    if name == "torch-flex" and causal:
+    if name == "torch-flex" and causal and mechanism in ("dpa", "ea", "ea-scaled", "ea-softmax"):
         return _flex(mechanism, scale, point["context"], device)
     raise Unsupported("not timed")
 

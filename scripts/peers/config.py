@@ -26,7 +26,7 @@ class Config:
     bias: bool
     qk_norm: bool
     embedding: str  # learned, onehot
-    mechanism: str  # dpa, ea, ea-scaled, ea-softmax
+    mechanism: str  # of docs/design.md 1
     scale: float  # of the scores; the mechanism's default where the spec has "auto"
     optimizer: str  # adamw, sgd
     lr: float
@@ -70,7 +70,7 @@ def float32(value: float) -> float:
 
 
 def default_scale(mechanism: str, head_dim: int) -> float:
-    return 1.0 if mechanism == "ea" else 1 / math.sqrt(head_dim)
+    return 1.0 if mechanism in ("ea", "ea-parallel", "square", "ea-quartic") else 1 / math.sqrt(head_dim)
 
 
 def read_config(path: Path) -> Config:

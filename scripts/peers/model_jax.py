@@ -23,15 +23,24 @@ def position_bias(config: Config, dtype: jnp.dtype) -> Array | None:
     return -jnp.array(config.slopes, dtype)[:, None, None] * distance.astype(dtype)
 
 
+def bounded_weight(mechanism: str, z: Array) -> Array:
+    if mechanism == "sigmoid":
+        return jax.nn.sigmoid(z) + 2.0**-24
+    square = jnp.maximum(z, 0) ** 2 if mechanism == "ea-parallel" else z * z
+    if mechanism == "square":
+        return square + 2.0**-24
+    power = square * square if mechanism == "ea-quartic" else square
+    return power / (1 + power) + 2.0**-24
+
+
 def attend(q: Array, k: Array, v: Array, mechanism: str, scale: float, bias: Array | None,
            causal: bool = True) -> Array:
     """Attention with an explicit context x context matrix of weights; q, k, v are [batch][heads][context][head_dim]."""
     z = scale * jnp.einsum("bhid,bhjd->bhij", q, k)
     context = z.shape[-1]
     allowed = jnp.tril(jnp.ones((context, context), bool)) if causal else jnp.ones((context, context), bool)
-    if mechanism in ("ea", "ea-scaled"):
-        square = z * z
-        weight = square / (1 + square) + 2.0**-24
+    if mechanism not in ("dpa", "ea-softmax"):
+        weight = bounded_weight(mechanism, z)
         if bias is not None:
             weight = weight * jnp.exp(bias)
         weight = jnp.where(allowed, weight, 0)

@@ -27,6 +27,16 @@ def position_bias(config: Config, like: Tensor) -> Tensor | None:
     return -torch.tensor(config.slopes, dtype=like.dtype, device=like.device)[:, None, None] * distance
 
 
+def bounded_weight(mechanism: str, z: Tensor) -> Tensor:
+    if mechanism == "sigmoid":
+        return torch.sigmoid(z) + 2.0**-24
+    square = z.clamp(min=0) ** 2 if mechanism == "ea-parallel" else z * z
+    if mechanism == "square":
+        return square + 2.0**-24
+    power = square * square if mechanism == "ea-quartic" else square
+    return power / (1 + power) + 2.0**-24
+
+
 def attend(q: Tensor, k: Tensor, v: Tensor, mechanism: str, scale: float, bias: Tensor | None,
            causal: bool = True) -> Tensor:
     """Attention with an explicit context x context matrix of weights (docs/design.md 1)."""
@@ -34,9 +44,8 @@ def attend(q: Tensor, k: Tensor, v: Tensor, mechanism: str, scale: float, bias: 
     allowed = torch.ones(z.shape[-2:], dtype=torch.bool, device=z.device)
     if causal:
         allowed = allowed.tril()
-    if mechanism in ("ea", "ea-scaled"):
-        square = z * z
-        weight = square / (1 + square) + 2.0**-24
+    if mechanism not in ("dpa", "ea-softmax"):
+        weight = bounded_weight(mechanism, z)
         if bias is not None:
             weight = weight * bias.exp()
         weight = weight * allowed

@@ -131,9 +131,11 @@ static const struct {
     {"train", "scale", "0", "HERE: out of bounds; allowed: auto, or a real 1e-30..1e+30"},
     {"train", "scale", "automatic", "HERE: not a number; allowed: auto, or a real 1e-30..1e+30"},
     {"train", "mechanism", "dpa, eas",
-     "HERE: eas: no such choice; nearest: ea; allowed: dpa, ea, ea-scaled, ea-softmax, ea-parallel, square, ea-quartic, sigmoid"},
+     "HERE: eas: no such choice; nearest: ea; allowed: dpa, ea, ea-scaled, ea-softmax, "
+     "ea-parallel, square, ea-quartic, sigmoid"},
     {"train", "mechanism", "dpa:ea",
-     "HERE: a choice takes a list, no range; allowed: dpa, ea, ea-scaled, ea-softmax, ea-parallel, square, ea-quartic, sigmoid"},
+     "HERE: a choice takes a list, no range; allowed: dpa, ea, ea-scaled, ea-softmax, "
+     "ea-parallel, square, ea-quartic, sigmoid"},
     {"model", "bias", "On", "HERE: no such choice; nearest: on; allowed: off, on"},
     {"model", "position", "1", "HERE: no such choice; nearest: rope; allowed: learned, alibi, rope, none"},
 };

@@ -6,6 +6,7 @@
 #include "spec_text.h"
 
 #define TASK "[task recurrence]\n"
+#define MECHANISMS "dpa, ea, ea-scaled, ea-softmax, ea-parallel, square, ea-quartic, sigmoid"
 #define FAMILIES                                                                                          \
     "recurrence, task_switch, delay_copy, recall, modular, parity, selective_copy, induction, distance, " \
     "flip_flop, counting, group, congruential, noisy_recall, compression, text, mixture"
@@ -59,9 +60,8 @@ static const struct {
      "SPEC:2: [task recurrence] basis[de] = 4: unknown key in [task recurrence]; nearest: basis; "
      "allowed: basis, delay, a, b, rule, table_seed"},
     {TASK "[train]\nlr[eaa] = 1\n",
-     "SPEC:3: [train] lr[eaa] = 1: unknown mechanism 'eaa'; nearest: ea; allowed: dpa, ea, ea-scaled, ea-softmax, ea-parallel, square, ea-quartic, sigmoid"},
-    {TASK "[train]\nlr[] = 1\n",
-     "SPEC:3: [train] lr[] = 1: unknown mechanism ''; nearest: ea; allowed: dpa, ea, ea-scaled, ea-softmax, ea-parallel, square, ea-quartic, sigmoid"},
+     "SPEC:3: [train] lr[eaa] = 1: unknown mechanism 'eaa'; nearest: ea; allowed: " MECHANISMS},
+    {TASK "[train]\nlr[] = 1\n", "SPEC:3: [train] lr[] = 1: unknown mechanism ''; nearest: ea; allowed: " MECHANISMS},
     {TASK "[train]\nmechanism[ea] = ea\n",
      "SPEC:3: [train] mechanism[ea] = ea: the mechanism has one list for all; allowed: mechanism = ..."},
     {TASK "[train]\nlr[ea] = 1\nlr[ ea ] = 2\n",
@@ -89,7 +89,7 @@ static const struct {
     {TASK "[train]\nlr = 1e-2, nan\n",
      "SPEC:3: [train] lr = 1e-2, nan: nan: not a number; allowed: a real above 0, at most 10"},
     {TASK "[train]\nmechanism = dpa, ae\n",
-     "SPEC:3: [train] mechanism = dpa, ae: ae: no such choice; nearest: ea; allowed: dpa, ea, ea-scaled, ea-softmax, ea-parallel, square, ea-quartic, sigmoid"},
+     "SPEC:3: [train] mechanism = dpa, ae: ae: no such choice; nearest: ea; allowed: " MECHANISMS},
     {TASK "[train]\nlr\x01 = 1\n", "SPEC:3: lr\\x01 = 1: a control character; allowed: text"},
     {TASK "[model]\rheads = 4\r", "SPEC:2: [model]\\x0Dheads = 4: a control character; allowed: text"},
     {TASK "delay = 24\n",
@@ -141,8 +141,7 @@ static const struct {
      "rule, table_seed"},
     {"task.basis=1", "--set task.basis=1: out of bounds; allowed: an integer 2..1024"},
     {"train.lr[ea]=1", "SPEC: [train] lr[ea]: the sweep's mechanisms are others; nearest: dpa; allowed: dpa"},
-    {"train.lr[ae]=1",
-     "--set train.lr[ae]=1: unknown mechanism 'ae'; nearest: ea; allowed: dpa, ea, ea-scaled, ea-softmax, ea-parallel, square, ea-quartic, sigmoid"},
+    {"train.lr[ae]=1", "--set train.lr[ae]=1: unknown mechanism 'ae'; nearest: ea; allowed: " MECHANISMS},
     {"task.basis[dpa]=4",
      "--set task.basis[dpa]=4: unknown key in [task recurrence low]; nearest: basis; allowed: basis, delay, a, b, "
      "rule, table_seed"},

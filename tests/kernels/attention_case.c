@@ -26,8 +26,8 @@ static int64_t offset(const eab_attention_args *args, bool in, int64_t batch, in
 /* ---- plain float32, unfused: whole rows of scores ------------------------------- */
 
 /* Weight (bounded) or log-weight of a pair, and its derivative; both are normalised at the end. The rest is for sharp
- * mechanisms: what changes where each score of the row is off by `size`, its largest partial sum, in whose roundings the
- * score's error is counted. */
+ * mechanisms: what changes where each score of the row is off by `size`, its largest partial sum, whose roundings make
+ * the score's error. */
 typedef struct {
     float weight, derivative;
     float z, size, change, shift; /* change: of the weight; shift: of the derivative, relative */

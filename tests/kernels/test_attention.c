@@ -31,7 +31,8 @@ static void check_against_reference(attention_case spec, uint32_t seed) {
     attention_problem_free(&problem);
 }
 
-/* Variant 0..VARIANTS-1, each 32 of four mechanisms: mechanism, causal, sloped, interleaved; every third one is standalone. */
+/* Variant 0..VARIANTS-1, each 32 of four mechanisms: mechanism, causal, sloped, interleaved; every third one is
+ * standalone. */
 static attention_case variant(int number, int32_t batch, int32_t heads, int32_t context, int32_t head_dim) {
     const int form = number / 4 % 8;
     return (attention_case){.batch = batch,

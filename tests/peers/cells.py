@@ -1,8 +1,9 @@
-"""The cells whose training is compared with autograd: every mechanism with every variant of the model."""
+"""The cells whose training is compared with autograd."""
 
 from __future__ import annotations
 
 MECHANISMS = ("dpa", "ea", "ea-scaled", "ea-softmax")
+ONLY_WEIGHTS = ("ea-parallel", "square", "ea-quartic", "sigmoid")  # in float64: other weights, the same code
 SMALL = ["task.basis=5", "task.delay=2", "model.d_model=16", "model.heads=2", "model.context=12", "train.batch=6",
          "train.steps=8", "train.warmup=3"]
 ODD = ["task.basis=7", "model.d_model=21", "model.heads=3", "model.context=17", "train.batch=5", "model.mlp_ratio=3"]
@@ -39,3 +40,5 @@ VARIANTS: dict[str, list[str]] = {
 
 CELLS = {f"{mechanism}-{name}": [*SMALL, *options, f"train.mechanism={mechanism}"]
          for name, options in VARIANTS.items() for mechanism in MECHANISMS}
+CELLS |= {f"{mechanism}-{name}": [*SMALL, *VARIANTS[name], f"train.mechanism={mechanism}"]
+          for name in ("default", "odd-qk-norm", "other-scale") for mechanism in ONLY_WEIGHTS}

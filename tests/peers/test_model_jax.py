@@ -14,9 +14,10 @@ jax.config.update("jax_enable_x64", True)
 from peers import model_jax  # noqa: E402  (after the configuration)
 
 STEPS = 2
+# Each option once, since compiling takes seconds a cell.
 SOME = ["dpa-learned", "dpa-onehot", "ea-odd-qk-norm", "ea-odd-rope", "ea-sgd", "ea-scaled-no-norm-no-bias",
-        "ea-scaled-odd-everything", "ea-softmax-default",
-        "ea-softmax-no-mlp"]  # each option once, since compiling takes seconds a cell
+        "ea-scaled-odd-everything", "ea-softmax-default", "ea-softmax-no-mlp",
+        "ea-parallel-default", "square-default", "ea-quartic-default", "sigmoid-default"]
 
 
 @pytest.mark.parametrize("cell", SOME)
