@@ -51,20 +51,21 @@ static int take(sampler *s, int64_t calls, double *seconds) {
     return s->by_events ? backend->bench->event_elapsed_s(device, s->from, s->to, seconds) : EAB_OK;
 }
 
-/* Runs until page faults, branch predictors and clocks have settled, and chooses the number of calls in a sample. */
-static int warm_up(sampler *s, const eab_bench_rule *rule, int64_t *calls) {
+/* Runs until page faults, branch predictors and clocks have settled, and chooses the number of calls in a sample. The
+ * time of the last sample is the row's only one if no time is left for another. */
+static int warm_up(sampler *s, const eab_bench_rule *rule, int64_t *calls, double *last_s, bool *time_is_over) {
     const double least_s = s->by_events ? LEAST_DEVICE_SAMPLE_S : LEAST_SAMPLE_S;
     const double begin_s = eab_now_s(), end_s = begin_s + fmin(WARM_UP_S, rule->max_s);
     const int64_t most = s->task->operation->overwrites ? s->task->operands.sets : MAX_CALLS;
-    double seconds;
     *calls = 1;
     for (int done = 0;; done++) {
-        EAB_TRY(take(s, *calls, &seconds));
-        if (seconds < least_s && *calls < most) {
-            const double wanted = seconds > 0 ? (double)*calls * least_s / seconds * 1.2 : 2.0 * (double)*calls;
+        EAB_TRY(take(s, *calls, last_s));
+        if (*last_s < least_s && *calls < most) {
+            const double wanted = *last_s > 0 ? (double)*calls * least_s / *last_s * 1.2 : 2.0 * (double)*calls;
             *calls = (int64_t)fmin((double)most, fmax(2 * (double)*calls, ceil(wanted)));
             continue;
         }
+        *time_is_over = *last_s >= rule->max_s;
         if (done + 1 >= LEAST_WARM_UPS && eab_now_s() >= end_s) return EAB_OK;
         if (eab_now_s() - begin_s >= rule->max_s || eab_interrupt_count()) return EAB_OK;
     }
@@ -79,16 +80,17 @@ static void summarize(eab_bench_samples *samples) {
 
 static int collect(sampler *s, const eab_bench_rule *rule, eab_bench_watcher watcher, void *context,
                    eab_bench_samples *samples) {
-    EAB_TRY(warm_up(s, rule, &samples->calls));
+    double seconds;
+    bool time_is_over;
+    EAB_TRY(warm_up(s, rule, &samples->calls, &seconds, &time_is_over));
     const double begin_s = eab_now_s();
     double next_evaluation = rule->min_samples;
     for (;;) {
-        double seconds;
         if (eab_interrupt_count()) return eab_fail(EAB_INTERRUPTED, "interrupted");
-        EAB_TRY(take(s, samples->calls, &seconds));
+        if (!time_is_over) EAB_TRY(take(s, samples->calls, &seconds));
         seconds /= (double)samples->calls;
         g_array_append_val(samples->seconds, seconds);
-        const double elapsed_s = eab_now_s() - begin_s, count = samples->seconds->len;
+        const double elapsed_s = time_is_over ? rule->max_s : eab_now_s() - begin_s, count = samples->seconds->len;
         if (count < next_evaluation && elapsed_s < rule->max_s) continue;
         summarize(samples);
         if (watcher) watcher(context, &samples->summary);

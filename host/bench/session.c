@@ -36,7 +36,7 @@ typedef struct {
 } bench_run;
 
 static void show_progress(void *context, const eab_bench_summary *summary) {
-    const bench_run *run = context;
+    bench_run *run = context;
     const GArray *points = run->plan->points;
     eab_bench_show_progress(&run->terminal, run->number + 1, points->len,
                             &g_array_index(points, eab_bench_point, run->number), summary);

@@ -8,6 +8,9 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "kernels/clock.h"
+
+static const double SILENT_S = 10; /* at most, unless a single call takes longer */
 
 enum { DEFAULT_COLUMNS = 100, LEAST_COLUMNS = 40, MAX_COLUMNS = 400, WIDE = 132, TEXT = 64 };
 
@@ -135,21 +138,24 @@ eab_bench_terminal eab_bench_terminal_open(void) {
     const char *term = getenv("TERM");
     return (eab_bench_terminal){.columns = terminal_columns(),
                                 .live = isatty(STDERR_FILENO) && term && strcmp(term, "dumb") != 0,
-                                .heading = -1};
+                                .heading = -1,
+                                .printed_s = eab_now_s()};
 }
 
-void eab_bench_show_progress(const eab_bench_terminal *terminal, guint number, guint points,
-                             const eab_bench_point *point, const eab_bench_summary *summary) {
-    if (!terminal->live) return;
+void eab_bench_show_progress(eab_bench_terminal *terminal, guint number, guint points, const eab_bench_point *point,
+                             const eab_bench_summary *summary) {
+    if (!terminal->live && eab_now_s() - terminal->printed_s < SILENT_S) return;
     char name[32];
     GString *line = g_string_new(NULL);
     eab_bench_print(EAB_AXIS_IMPLEMENTATION, point, name, sizeof name);
     g_string_printf(line, "%u/%u %s %s", number, points, eab_bench_operation_at(point->op)->name, name);
-    if (summary && summary->median > 0)
+    if (summary && summary->median > 0 && isfinite(summary->median_error))
         g_string_append_printf(line, ": %zu samples, median to %.2g %%", summary->samples,
                                100 * summary->median_error / summary->median);
     g_string_truncate(line, MIN(line->len, (gsize)terminal->columns - 1));
-    eab_log_live(line->str);
+    if (terminal->live) eab_log_live(line->str);
+    else eab_log_note("bench", "%s", line->str);
+    terminal->printed_s = eab_now_s();
     g_string_free(line, TRUE);
 }
 
@@ -168,4 +174,5 @@ void eab_bench_print_row(eab_bench_terminal *terminal, const eab_bench_row *row)
     puts(line);
     g_free(line);
     fflush(stdout);
+    terminal->printed_s = eab_now_s();
 }

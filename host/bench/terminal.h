@@ -1,20 +1,22 @@
-/* What a bench prints: rows to stdout, and while a row is measured one line to stderr if that is a terminal. */
+/* What a bench prints: rows to stdout, and to stderr one line that is renewed while a row is measured, or, where that is
+ * no terminal, a line after ten seconds without one. */
 #ifndef EAB_BENCH_TERMINAL_H
 #define EAB_BENCH_TERMINAL_H
 
 #include "table.h"
 
 typedef struct {
-    int columns; /* of stdout */
-    bool live;   /* stderr is a terminal */
-    int heading; /* the operation whose heading was printed last; -1: none */
+    int columns;      /* of stdout */
+    bool live;        /* stderr is a terminal */
+    int heading;      /* the operation whose heading was printed last; -1: none */
+    double printed_s; /* when the last line was printed */
 } eab_bench_terminal;
 
 eab_bench_terminal eab_bench_terminal_open(void);
 
-/* The live line: the number (from 1) of the point among `points`, its operation, and the current summary or NULL. */
-void eab_bench_show_progress(const eab_bench_terminal *terminal, guint number, guint points,
-                             const eab_bench_point *point, const eab_bench_summary *summary);
+/* The line of progress: the number (from 1) of the point among `points`, its operation, and the current summary or NULL. */
+void eab_bench_show_progress(eab_bench_terminal *terminal, guint number, guint points, const eab_bench_point *point,
+                             const eab_bench_summary *summary);
 
 /* Prints the row, below a heading if the operation changes. */
 void eab_bench_print_row(eab_bench_terminal *terminal, const eab_bench_row *row);

@@ -290,6 +290,40 @@ Test(bench, sampling_measures_and_costs_little) {
     eab_device_close(device);
 }
 
+static int slow_calls;
+
+static int slow_call(eab_bench_task *task, int32_t set) {
+    (void)task;
+    (void)set;
+    slow_calls++;
+    g_usleep(20000);
+    return EAB_OK;
+}
+
+/* A call that takes longer than the row may is the row's only one, and its sample. */
+Test(bench, a_long_call_is_made_once) {
+    eab_device *device;
+    cr_assert_eq(eab_device_open("cpu", 0, &device), EAB_OK);
+    eab_bench_point point = example_row().point;
+    point.op = EAB_BENCH_NOTHING;
+    eab_bench_task task;
+    cr_assert_eq(eab_bench_task_open(&task, device, &point, 0), EAB_OK);
+    const eab_bench_operation *operation = task.operation;
+    eab_bench_operation slow = *operation;
+    slow.run = slow_call;
+    task.operation = &slow;
+    const eab_bench_rule rule = {.precision = 0.01, .min_samples = 10, .max_s = 0.01};
+    eab_bench_samples samples;
+    cr_assert_eq(eab_bench_sample(&task, &rule, NULL, NULL, &samples), EAB_OK);
+    cr_assert_eq(slow_calls, 1);
+    cr_assert_eq(samples.seconds->len, 1u);
+    cr_assert_geq(samples.summary.median, 0.02);
+    eab_bench_samples_free(&samples);
+    task.operation = operation;
+    eab_bench_task_close(&task);
+    eab_device_close(device);
+}
+
 /* The cost of the harness is that of an empty call, so all of an empty call's time is the harness. */
 Test(bench, an_empty_call_is_all_harness) {
     eab_device *device;
