@@ -13,8 +13,8 @@
  * The distance of each pair is uniform in distance_min..distance_max; that of a pair of S in
  * s_distance_min..s_distance_max, if given, and S then keeps the control that it has beside C, also where C is not in
  * `ops`. The amount of random or pasted data is binomial: items - 1 trials with probability 2/3. It is cut short by the
- * pair's second control, and where nothing is left to paste. The paper has 128 symbols, 10 items, hence Binomial(9, 6/9),
- * and a context of 256.
+ * pair's second control, and where nothing is left to paste. The paper has 128 symbols, 10 items, hence Binomial(9,
+ * 6/9), and a context of 256.
  *
  * Only pasted tokens are scored, and not those at the first 2 * (items - 1) positions (18 in the paper). Neither is one
  * whose original lies before the window; of S, where any of the `items` tokens does. So a scored token is determined,

@@ -1,5 +1,5 @@
-/* What a bench prints: rows to stdout, and to stderr one line that is renewed while a row is measured, or, where that is
- * no terminal, a line after ten seconds without one. */
+/* What a bench prints: rows to stdout, and to stderr one line that is renewed while a row is measured, or, where that
+ * is no terminal, a line after ten seconds without one. */
 #ifndef EAB_BENCH_TERMINAL_H
 #define EAB_BENCH_TERMINAL_H
 
@@ -14,7 +14,7 @@ typedef struct {
 
 eab_bench_terminal eab_bench_terminal_open(void);
 
-/* The line of progress: the number (from 1) of the point among `points`, its operation, and the current summary or NULL. */
+/* The line of progress: the number (from 1) of the point among `points`, its operation, and the summary or NULL. */
 void eab_bench_show_progress(eab_bench_terminal *terminal, guint number, guint points, const eab_bench_point *point,
                              const eab_bench_summary *summary);
 

@@ -3,8 +3,8 @@
  * On x86-64 the files of a level are compiled three times (base, avx2, avx512: see kernels/CMakeLists.txt), elsewhere
  * once. EAB_ISA_SUFFIX is the level's name; EAB_ISA_NAME(eab_gemm) is this level's function, for example eab_gemm_avx2.
  * Vectors are the GCC/clang extension. Intrinsics are used only for minimum and maximum, which GCC 12 does not find by
- * itself, for gelu's table look-up, for masks and for products of integers. Element-wise arithmetic over arrays may also be a plain loop over
- * floats, which both compilers vectorise (-O3 -fno-math-errno -fno-trapping-math).
+ * itself, for gelu's table look-up, for masks and for products of integers. Element-wise arithmetic over arrays may
+ * also be a plain loop over floats, which both compilers vectorise (-O3 -fno-math-errno -fno-trapping-math).
  */
 #ifndef EAB_KERNELS_CPU_SIMD_H
 #define EAB_KERNELS_CPU_SIMD_H
