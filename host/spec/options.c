@@ -310,11 +310,11 @@ static void print_help_line(FILE *file, const char *section, const eab_option *o
     char value[32] = "", allowed[128];
     if (eab_option_is_number(option)) eab_option_print_value(option, option->default_value, value, sizeof value);
     eab_option_allowed(option, allowed, sizeof allowed);
-    fprintf(file, "  %-20s %-17s %-8s %-31s %s\n", section, option->key, value, allowed, option->help);
+    fprintf(file, "  %-20s %-17s %-8s %-30s  %s\n", section, option->key, value, allowed, option->help);
 }
 
 void eab_options_help(FILE *file) {
-    fprintf(file, "  %-20s %-17s %-8s %-31s %s\n", "section", "key", "default", "allowed", "");
+    fprintf(file, "  %-20s %-17s %-8s %-30s  %s\n", "section", "key", "default", "allowed", "");
     for (int family = 0; family < EAB_FAMILY_COUNT; family++) {
         const char *name = eab_family_name(family);
         char section[64];

@@ -367,6 +367,6 @@ def test_the_documentation_lists_every_option(tmp_path: Path) -> None:
     text = (ROOT / "docs" / "spec-files.md").read_text(encoding="utf-8")
     documented = re.findall(r"^\| [\w ]*\| `(\w+)` \| (\S*) ?\| (.+?) \| (.+?) \|$", text, re.MULTILINE)
     lines = eabench("--help", cwd=tmp_path).stdout.splitlines()
-    helped = [tuple(part.strip() for part in (line[23:41], line[41:50], line[50:82], line[82:])) for line in lines
-              if re.match(r"  (task \w+|model|train) ", line)]
+    helped = [tuple(part.strip() for part in (line[23:41], line[41:50], *re.split("  +", line[50:], maxsplit=1)))
+              for line in lines if re.match(r"  (task \w+|model|train) ", line)]
     assert documented == helped
