@@ -144,8 +144,11 @@ class Run:
         path = self.scratch / "spec.ini"
         options = {"train": {"mechanism": point["mechanism"], "batch": point["batch"], "steps": 1000000,
                              "eval_every": 1000000, "eval_tokens": 1, "stop_when_solved": "off"},
-                   "model": {name: point[name] for name in ("layers", "d_model", "heads", "context")}}
+                   "model": {name: point[name] for name in ("layers", "d_model", "heads", "context", "position")}}
         text = "[task recurrence]\nbasis = 16\ndelay = 4\n"
+        if point["position"] == "learned":  # points.text
+            options["model"]["activation"] = "gelu"
+            text = f"[task text]\nfile = {self.a.text}\n"
         for section, values in options.items():
             text += f"[{section}]\n" + "".join(f"{name} = {value}\n" for name, value in values.items())
         path.write_text(text)
@@ -248,10 +251,11 @@ class Run:
         names = self.a.implementations.split(",") if self.a.implementations else (*points.ATTENTION, *points.TRAINING)
 
         def wanted(job: Job) -> bool:
-            return (job.implementation in names and self.a.only in (None, job.op)
+            return (job.implementation in names and self.a.only in (None, job.op, "text" if job.on_text else "")
                     and (job.compiled or not self.a.prepare))
 
-        stages = [(title, [job for job in jobs if wanted(job)]) for title, jobs in points.plan(self.gpu, self.a.quick)]
+        stages = [(title, [job for job in jobs if wanted(job)]) 
+                  for title, jobs in points.plan(self.gpu, self.a.quick, self.a.text is not None)]
         return [(title, jobs) for title, jobs in stages if jobs]
 
     def show_plan(self) -> None:
@@ -298,17 +302,24 @@ def parse(words: list[str] | None = None) -> argparse.Namespace:
         parser.add_argument("--" + name, action="store_true")
     parser.add_argument("--device", choices=("cpu", "cuda"), help="cpu with --gpu: tests the GPU's plan on a processor")
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--only", choices=("attention", "training"))
+    parser.add_argument("--only", choices=("attention", "training", "text"))
     parser.add_argument("--implementations", default="")
     parser.add_argument("--pairs", type=int)
     parser.add_argument("--fleet", type=int, default=512, help="models that eabench trains at once on a GPU")
     parser.add_argument("--seconds", type=seconds, default=0.1)
     parser.add_argument("--training-seconds", type=seconds, default=0.4)
     parser.add_argument("--time-limit", type=seconds, default=2100)
+    parser.add_argument("--text", type=Path, help="a text for the setting of tasks/ladders/text.ini")
     parser.add_argument("--eabench", required=True)
     arguments = parser.parse_args(words)
     arguments.device = arguments.device or ("cuda" if arguments.gpu else "cpu")
     arguments.pairs = arguments.pairs or (3 if arguments.gpu else 5)
+    if arguments.text:
+        arguments.text = arguments.text.resolve()
+        if arguments.gpu:
+            parser.exit(2, "peers: --text with --gpu; the text's setting is measured on a processor only\n")
+        if not arguments.text.is_file():
+            parser.exit(2, f"peers: --text {arguments.text}: no such file; a text of UTF-8 characters is allowed\n")
     known = {*points.ATTENTION, *points.TRAINING}
     unknown = sorted({*arguments.implementations.split(",")} - known - {""})
     if unknown:

@@ -29,6 +29,10 @@ class Job:
     def compiled(self) -> bool:
         return self.implementation in COMPILED and (self.op == "training" or self.framework == "torch")
 
+    @property
+    def on_text(self) -> bool:
+        return dict(self.point)["position"] == "learned"
+
     def row(self) -> dict:
         return {"op": self.op, **dict(self.point), "implementation": self.implementation, "fleet": self.fleet}
 
@@ -55,8 +59,18 @@ def training(layers: tuple[int, ...], d_models: tuple[int, ...], peers: tuple[tu
             for depth, width, mechanism, (name, fleet) in product(layers, d_models, ("dpa", "ea"), peers)]
 
 
-def plan(gpu: bool, quick: bool) -> list[Stage]:
-    return gpu_plan(quick) if gpu else cpu_plan(quick)
+def text(peers: tuple[tuple[str, int], ...]) -> list[Job]:
+    """The model of tasks/ladders/text.ini; its points are those of training with learned positions."""
+    return [Job("training", tuple({"mechanism": mechanism, "dtype": "float32", "batch": 12, "heads": 4, "context": 64,
+                                   "position": "learned", "layers": 4, "d_model": 128}.items()), name, fleet)
+            for mechanism, (name, fleet) in product(("dpa", "ea"), peers)]
+
+
+def plan(gpu: bool, quick: bool, with_text: bool = False) -> list[Stage]:
+    """with_text: a text is at hand (--text)."""
+    stages = gpu_plan(quick) if gpu else cpu_plan(quick)
+    singles = ("torch-eager", "torch-eager-sdpa", "torch-compile", "jax-jit")
+    return [("text", text(tuple((name, 1) for name in singles))), *stages] if with_text else stages
 
 
 SHORT = {"batch": 8, "heads": 4}  # for context 64: one head alone would leave most vector lanes of eabench empty

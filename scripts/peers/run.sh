@@ -22,7 +22,8 @@ ratios.csv, and prints the ratios.
   --dry-run              print what would be measured and the expected time, from the times of the run in DIR
   --prepare              only compile for torch.compile, FlexAttention and JAX: a later run finds the code in their
                          caches and has more of its time for measuring
-  --only WHAT            attention or training
+  --text FILE            also the model of tasks/ladders/text.ini, on this text (UTF-8, such as Tiny Shakespeare)
+  --only WHAT            attention, training or text
   --implementations LIST these peers, separated by commas
   --pairs N              pairs for each ratio (default: 5; 3 with --gpu, and where a pair takes longer than 3 s)
   --fleet N              with --gpu: models that eabench trains at once (default: 512)
@@ -45,9 +46,13 @@ while (($#)); do
         --quick | --resume | --prepare | --dry-run) options+=("$1") ;;
         --no-build) build=0 ;;
         --out | --only | --implementations | --pairs | --fleet | --seconds | --training-seconds | --time-limit | \
-            --device)
+            --device | --text)
             [[ -n ${2:-} ]] || misuse "$1 needs a value"
-            if [[ $1 == --out ]]; then out=$2; else options+=("$1" "$2"); fi
+            case $1 in
+                --out) out=$2 ;;
+                --text) options+=("$1" "$(realpath -m -- "$2")") ;; # the measuring process has another folder
+                *) options+=("$1" "$2") ;;
+            esac
             shift
             ;;
         --help | -h) usage && exit 0 ;;

@@ -153,8 +153,10 @@ def markdown(rows: list[dict], shares_of: Callable[[dict], tuple[float, float] |
     pairs = sorted({int(row["pairs"]) for row in rows if row["status"] == "ok"})
     dpa, ea = ([row for row in attention if row["mechanism"] == mechanism] for mechanism in ("dpa", "ea"))
     goals, below = ["Goals:", ""], []
-    for of, what, least, peers in ((training, "training, over PyTorch's best", 5, TORCH),
-                                   (training, "training, over JAX's best", 3, ("jax-jit", "jax-vmap")),
+    text, drawn = ([row for row in training if (row["position"] == "learned") == wanted] for wanted in (True, False))
+    for of, what, least, peers in ((drawn, "training, over PyTorch's best", 5, TORCH),
+                                   (drawn, "training, over JAX's best", 3, ("jax-jit", "jax-vmap")),
+                                   (text, "training on text, over PyTorch's best", 3, TORCH),
                                    (dpa, "dpa, over PyTorch's fused attention", 1.5, SDPA),
                                    (ea, "ea, over plain PyTorch", 5, ("torch-eager",))):
         line, missed = goal(of, what, least, peers)

@@ -159,6 +159,22 @@ def test_a_plan_has_each_ratio_once_and_the_goals_first(gpu, quick):
         assert models == {(m, layers, d) for m in ("dpa", "ea") for layers in (1, 2) for d in (16, 32, 64)}
 
 
+def test_a_text_is_a_stage_of_its_own_with_its_own_goal(tmp_path):
+    (title, jobs), *others = points.plan(gpu=False, quick=True, with_text=True)
+    assert title == "text" and others == points.plan(gpu=False, quick=True)
+    assert {dict(job.point)["d_model"] for job in jobs} == {128} and all(job.on_text for job in jobs)
+    assert not any(job.on_text for _, stage in others for job in stage)
+    (text := tmp_path / "a text").write_text("to be or not to be")
+    run = compare.Run(compare.parse(["--eabench", "x", "--out", str(tmp_path), "--text", str(text), "--only", "text"]))
+    assert [stage for stage, _ in run.plan()] == ["text"]
+    assert f"file = {text}\n" in run.spec(dict(jobs[0].point)).read_text()
+    trained = [ratio(2, op="training", layers=4, d_model=128, position="learned"),
+               ratio(6, op="training", layers=1, d_model=16, position="alibi")]
+    shown = table.markdown(trained)
+    assert "training on text, over PyTorch's best, 3 times: 0 of 1 shapes; the least is 2 [" in shown
+    assert "training, over PyTorch's best, 5 times: 1 of 1 shapes" in shown
+
+
 def test_expected_time_comes_from_earlier_pairs():
     job, other = points.training((1,), (16,), (("torch-eager", 1),))
     assert compare.expected_s([job, other], 5, {compare.key(job.row()): 2.0}) == pytest.approx(20)
@@ -219,7 +235,8 @@ def test_shapes_below_a_goal_have_their_shares_of_the_peak(tmp_path):
 
 @pytest.mark.parametrize(("arguments", "says"), [(["--fast"], "unknown option '--fast'"),
                                                  (["--out"], "--out needs a value"),
-                                                 (["--device"], "--device needs a value")])
+                                                 (["--device"], "--device needs a value"),
+                                                 (["--text"], "--text needs a value")])
 def test_misuse(arguments, says):
     done = subprocess.run([ROOT / "scripts/peers/run.sh", *arguments], capture_output=True, text=True, check=False)
     assert done.returncode == 2 and says in done.stderr and done.stderr.count("\n") == 1
