@@ -196,7 +196,8 @@ template <typename Visit> __device__ __forceinline__ void with_formula(int32_t m
     }
 }
 
-template <typename Real, bool BACKWARD> __global__ __launch_bounds__(32 * WARPS, 5) void mend(mend_args<Real> args) {
+template <typename Real, bool BACKWARD>
+__global__ __launch_bounds__(32 * WARPS, BACKWARD ? 4 : 5) void mend(mend_args<Real> args) {
     const int64_t index = (int64_t)blockIdx.x * WARPS + (int32_t)threadIdx.x / 32;
     if (index >= args.row_count) return; /* the same for all lanes of a warp */
     const int32_t time = (int32_t)(index % args.context);

@@ -281,9 +281,11 @@ __global__ __launch_bounds__(Shape::THREADS, Shape::BLOCKS) void eab_small_backw
         EAB_OWN_CODE_LIST(EAB_CASE)
 #undef EAB_CASE
         default:
-            if (threadIdx.x == 0) eab_block_formula() = block_formula;
-            __syncthreads();
-            differentiate_either<eab_formula_shared, Shape>(args, at, reinterpret_cast<float *>(shared));
+            if constexpr (Shape::WIDTH != 8) { /* there it would spill a register */
+                if (threadIdx.x == 0) eab_block_formula() = block_formula;
+                __syncthreads();
+                differentiate_either<eab_formula_shared, Shape>(args, at, reinterpret_cast<float *>(shared));
+            }
     }
 }
 
@@ -296,6 +298,17 @@ static int launch(cudaStream_t stream, const eab_attention_args *args, eab_small
     const int floats = 2 * layout->groups * (layout->group_floats + layout->tile_chunks * layout->slots);
     return EAB_LAUNCH(stream, eab_small_backward<Shape>, dim3((unsigned)blocks), dim3(Shape::THREADS),
                       (size_t)floats * sizeof(float), to);
+}
+
+static bool have_own_code(const eab_attention_args *args) {
+    for (int32_t member = 0; member < args->members; member++) switch (eab_formula_of(args->scores.mechanism[member])) {
+#define EAB_CASE(formula) case EAB_FORMULA_##formula:
+            EAB_OWN_CODE_LIST(EAB_CASE)
+#undef EAB_CASE
+            break;
+            default: return false;
+        }
+    return true;
 }
 
 int eab_cuda_attention_backward(cudaStream_t stream, const eab_attention_args *args, const eab_cuda_scores *scores,
@@ -311,7 +324,8 @@ int eab_cuda_attention_backward(cudaStream_t stream, const eab_attention_args *a
     to.dk = eab_small_in(args, dk);
     to.dv = eab_small_in(args, dv);
     if (args->head_dim <= 4) return launch<eab_small_shape<4, 1, 2, 2, 128, 4>>(stream, args, to);
-    if (args->head_dim <= 8) return launch<eab_small_shape<8, 1, 2, 2, 128, 3>>(stream, args, to);
+    if (args->head_dim <= 8 && have_own_code(args))
+        return launch<eab_small_shape<8, 1, 2, 2, 128, 3>>(stream, args, to);
     if (args->head_dim <= 16) return launch<eab_small_shape<16, 1, 1, 1, 128, 3>>(stream, args, to);
     if (args->head_dim <= 32) return launch<eab_small_shape<16, 2, 1, 1, 128, 3>>(stream, args, to);
     if (args->head_dim <= 64) return launch<eab_small_shape<16, 4, 1, 1, 128, 3>>(stream, args, to);
