@@ -217,10 +217,14 @@ static void run_wide(eab_check_run *run, attention_problem *problem, double *val
     for (int i = backward ? DQ : OUT; i <= (backward ? DV : OUT); i++) eab_check_output(run, t[i]);
     if (!is_reference(run))
         for (int64_t i = 0; i < run->output_count; i++) run->outputs[i] = round_to(run->outputs[i], dtype);
-    else if (backward && !problem->masked) {
+    else if (backward) {
         for (int i = 0; i < 3; i++) terms[i] = eab_check_tensor(run, count, 0);
         add_terms(run, problem, terms);
-        for (int i = 0; i < 3; i++) add_squares(run, terms[i], count);
+        for (int i = 0; i < 3; i++) {
+            for (int64_t j = 0; j < count && !run->status; j++)
+                if (is_dependent(problem, DQ + i, j)) ((double *)terms[i].data)[j] = 0;
+            add_squares(run, terms[i], count);
+        }
     }
 }
 
