@@ -254,7 +254,7 @@ class Run:
             return (job.implementation in names and self.a.only in (None, job.op, "text" if job.on_text else "")
                     and (job.compiled or not self.a.prepare))
 
-        stages = [(title, [job for job in jobs if wanted(job)]) 
+        stages = [(title, [job for job in jobs if wanted(job)])
                   for title, jobs in points.plan(self.gpu, self.a.quick, self.a.text is not None)]
         return [(title, jobs) for title, jobs in stages if jobs]
 
