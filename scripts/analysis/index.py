@@ -12,11 +12,9 @@ from pathlib import Path
 from urllib.parse import quote
 
 import pandas as pd
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
 
 from .claims import CLAIMS, CONTRADICTED, NOT_SUPPORTED, PRIMARY, SMALLER, SUPPORTED, TOO_FEW
-from .page import HERE
+from .page import fill
 from .sections_claims import CHIPS
 from .tables import DataError, printable, read_csv, read_manifest
 
@@ -134,12 +132,8 @@ def render_index(entries: Sequence[Entry]) -> str:
     """The page: runs with most decided verdicts first, then those with a report, then the largest."""
     ordered = sorted(entries, key=lambda entry: (-entry.decided, not entry.report, -entry.cells, entry.name))
     claims = [claim for claim in (*CLAIMS, SMALLER) if any(claim in entry.verdicts for entry in entries)]
-    environment = Environment(loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined,
-                              keep_trailing_newline=True, trim_blocks=True, lstrip_blocks=True)
-    return environment.get_template("index_template.html").render(
-        entries=ordered, claims=claims, primary=PRIMARY, too_few=TOO_FEW,
-        shown=(SUPPORTED, CONTRADICTED, NOT_SUPPORTED),
-        css=Markup((HERE / "style.css").read_text(encoding="utf-8")))
+    return fill("index_template.html", True, entries=ordered, claims=claims, primary=PRIMARY, too_few=TOO_FEW,
+                shown=(SUPPORTED, CONTRADICTED, NOT_SUPPORTED))
 
 
 def build_index(paths: Sequence[Path], out: Path) -> tuple[str, list[str]]:

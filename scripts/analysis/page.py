@@ -125,11 +125,16 @@ def drawing(plot: Plot) -> Drawing:
                    data_table(plot.data, f"Numbers of: {plot.title}"))
 
 
-def render(title: str, lead: Sequence[str], sections: Sequence[Section]) -> str:
+def fill(template: str, trim: bool, **values: object) -> str:
+    """The template with these values and the pages' style; `trim`: without the blanks and line ends of its blocks."""
     environment = Environment(loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined,
-                              trim_blocks=False, keep_trailing_newline=True)
+                              trim_blocks=trim, lstrip_blocks=trim, keep_trailing_newline=True)
+    style = Markup((HERE / "style.css").read_text(encoding="utf-8"))
+    return environment.get_template(template).render(css=style, **values)
+
+
+def render(title: str, lead: Sequence[str], sections: Sequence[Section]) -> str:
     script = (HERE / "sort.js").read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(script.encode("utf-8")).digest()).decode("ascii")
-    return environment.get_template("template.html").render(
-        title=title, lead=lead, sections=sections, script=Markup(script), script_hash=digest,
-        css=Markup((HERE / "style.css").read_text(encoding="utf-8")))
+    return fill("template.html", False, title=title, lead=lead, sections=sections, script=Markup(script),
+                script_hash=digest)
