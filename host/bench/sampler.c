@@ -51,9 +51,9 @@ static int take(sampler *s, int64_t calls, double *seconds) {
     return s->by_events ? backend->bench->event_elapsed_s(device, s->from, s->to, seconds) : EAB_OK;
 }
 
-/* Runs until page faults, branch predictors and clocks have settled, and chooses the number of calls in a sample. The
- * time of the last sample is the row's only one if no time is left for another. */
-static int warm_up(sampler *s, const eab_bench_rule *rule, int64_t *calls, double *last_s, bool *time_is_over) {
+/* Runs until page faults, branch predictors and clocks have settled, and chooses the number of calls in a sample.
+ * *last_s: the time of the last one. */
+static int warm_up(sampler *s, const eab_bench_rule *rule, int64_t *calls, double *last_s) {
     const double least_s = s->by_events ? LEAST_DEVICE_SAMPLE_S : LEAST_SAMPLE_S;
     const double begin_s = eab_now_s(), end_s = begin_s + fmin(WARM_UP_S, rule->max_s);
     const int64_t most = s->task->operation->overwrites ? s->task->operands.sets : MAX_CALLS;
@@ -65,7 +65,6 @@ static int warm_up(sampler *s, const eab_bench_rule *rule, int64_t *calls, doubl
             *calls = (int64_t)fmin((double)most, fmax(2 * (double)*calls, ceil(wanted)));
             continue;
         }
-        *time_is_over = *last_s >= rule->max_s;
         if (done + 1 >= LEAST_WARM_UPS && eab_now_s() >= end_s) return EAB_OK;
         if (eab_now_s() - begin_s >= rule->max_s || eab_interrupt_count()) return EAB_OK;
     }
@@ -81,8 +80,8 @@ static void summarize(eab_bench_samples *samples) {
 static int collect(sampler *s, const eab_bench_rule *rule, eab_bench_watcher watcher, void *context,
                    eab_bench_samples *samples) {
     double seconds;
-    bool time_is_over;
-    EAB_TRY(warm_up(s, rule, &samples->calls, &seconds, &time_is_over));
+    EAB_TRY(warm_up(s, rule, &samples->calls, &seconds));
+    const bool time_is_over = seconds >= rule->max_s; /* then the last one counts, and is the only one */
     const double begin_s = eab_now_s();
     double next_evaluation = rule->min_samples;
     for (;;) {
