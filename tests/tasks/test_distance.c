@@ -194,13 +194,13 @@ Test(distance, every_sequence_has_a_scored_token) {
 }
 
 Test(distance, figures) {
-    static const char *const levels[] = {"",
-                                         "ops=1",
-                                         "ops=2",
-                                         "items=10 symbols=128 distance_min=15 distance_max=25",
-                                         "items=10 symbols=128 distance_max=50 ops=2",
-                                         "items=10 symbols=128 distance_max=10 s_distance_min=40 s_distance_max=50 "
-                                         "ops=2"};
+    static const char *const levels[] = {
+        "",
+        "ops=1",
+        "ops=2",
+        "items=10 symbols=128 distance_min=15 distance_max=25",
+        "items=10 symbols=128 distance_max=50 ops=2",
+        "items=10 symbols=128 distance_max=10 ops=2 s_distance_min=40 s_distance_max=50"};
     for (size_t i = 0; i < sizeof levels / sizeof *levels; i++) {
         const eab_level level = family_level("distance", levels[i]);
         const eab_task *task = eab_task_at(level.family);
