@@ -15,7 +15,8 @@ from sweeps import EABENCH, wait_until
 from test_mpi import ENDLESS, alone, alone_run, command, ended, expect_same_run, pytestmark, ranks_of, \
     start, sweep  # noqa: F401
 
-CELLS_OF_SECONDS = ("--set", "train.steps=6000", "--set", "train.stop_when_solved=off")
+# The sweep takes 12 s on two idle cores: `eabench status` learns every 2 s what runs.
+CELLS_OF_SECONDS = ("--set", "train.steps=20000", "--set", "train.stop_when_solved=off")
 
 
 @pytest.fixture
