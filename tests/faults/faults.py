@@ -166,6 +166,20 @@ def signal_rank(world: World, launcher: subprocess.Popen, number: int) -> int:
         return 0
 
 
+def continue_at_its_end(world: World, launcher: subprocess.Popen, rank: int) -> None:
+    """Continues a stopped rank if the others have ended without it: it was stopped after the last message, within
+    MPI_Finalize, when all rows are written and only the launcher waits for it."""
+    seconds = 0  # the others having ended; a launcher that ends the sweep has killed the rank by then
+    for _ in range(TIMEOUT_S):
+        if launcher.poll() is not None:
+            return
+        if seconds == 10:
+            os.kill(rank, signal.SIGCONT)
+            return
+        time.sleep(1)
+        seconds = seconds + 1 if launchers.ranks_of(launcher.pid, world.program) == [rank] else 0
+
+
 @kind
 def kill_rank(world: World) -> None:
     """SIGKILL of one rank of a sweep with two ranks by MPI."""
@@ -192,6 +206,8 @@ def stopped_rank(world: World) -> None:
             os.kill(rank, signal.SIGCONT)
     except ProcessLookupError:
         pass
+    if rank and not then:
+        continue_at_its_end(world, launcher, rank)
     launchers.finish(launcher, world.program, TIMEOUT_S)
     stderr = (world.base / "stderr").read_text(errors="replace")
     if launcher.returncode not in (0, -signal.SIGKILL) and then == signal.SIGCONT:
