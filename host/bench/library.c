@@ -1,8 +1,10 @@
 #include "library.h"
 
 #include <dlfcn.h>
+#include <stdlib.h>
 
 #include "base/module.h"
+#include "kernels/cpu/isa.h"
 
 static const float *member_of(eab_tensor tensor, int32_t member) {
     return (const float *)tensor.data + member * tensor.stride;
@@ -20,9 +22,18 @@ static struct {
                   int lda, const float *b, int ldb, float beta, float *c, int ldc);
 } openblas;
 
+/* A processor that OpenBLAS does not know gets its kernels for the oldest one (SSE3). So it is told one whose vectors
+ * have the width in use, unless the user has told it another; the dynamic libraries of Debian and Ubuntu have both. */
+static void name_openblas_core(void) {
+    static const char *const cores[EAB_ISA_COUNT] = {[EAB_ISA_AVX2] = "Haswell", [EAB_ISA_AVX512] = "SkylakeX"};
+    eab_isa isa;
+    if (eab_isa_choose(getenv("EAB_ISA"), &isa) == EAB_OK && cores[isa]) setenv("OPENBLAS_CORETYPE", cores[isa], 0);
+}
+
 static const char *openblas_unavailable(void) {
     if (!openblas.tried) {
         openblas.tried = true;
+        name_openblas_core();
         void *library = dlopen("libopenblas.so.0", RTLD_NOW | RTLD_LOCAL);
         openblas.loaded =
             library &&

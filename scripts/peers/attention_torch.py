@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from .config import default_scale
-from .measure import Unsupported, sets_for, timed
+from .measure import Unsupported, note_on_rotation, rotation, timed
 from .model_torch import attend
 
 DTYPES = {"float32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -62,12 +62,12 @@ def _function(point: dict, device: str) -> Callable:
     raise Unsupported("not timed")
 
 
-def prepare(point: dict, device: str) -> Callable[[int], float]:
-    """Returns take(calls) for measure.sample; raises Unsupported or PyTorch's own exceptions."""
+def prepare(point: dict, device: str) -> tuple[Callable[[int], float], str]:
+    """Returns take(calls) for measure.sample, and a remark for the row; raises Unsupported or what PyTorch raises."""
     dtype = DTYPES[point["dtype"]]
     shape = [point[axis] for axis in ("batch", "heads", "context", "head_dim")]
     tensors = 8 if point["pass"] == "backward" else 4
-    sets = sets_for(tensors * math.prod(shape) * torch.empty(0, dtype=dtype).element_size(), device)
+    set_bytes = tensors * math.prod(shape) * torch.empty(0, dtype=dtype).element_size()
     generator = torch.Generator(device).manual_seed(1)
     backward = point["pass"] == "backward"
     function = _function(point, device)
@@ -78,7 +78,7 @@ def prepare(point: dict, device: str) -> Callable[[int], float]:
 
     operands, graphs = [], []
     with chosen():
-        for _ in range(sets):
+        for _ in rotation(set_bytes, device):
             q, k, v, dout = (torch.randn(shape, generator=generator, device=device, dtype=dtype) for _ in range(4))
             operands.append((q.requires_grad_(backward), k.requires_grad_(backward), v.requires_grad_(backward)))
             if backward:
@@ -92,7 +92,7 @@ def prepare(point: dict, device: str) -> Callable[[int], float]:
                 torch.autograd.grad(out, operands[place], dout, retain_graph=True)
             else:
                 function(*operands[place])
-            place = (place + 1) % sets
+            place = (place + 1) % len(operands)
 
         call()
 
@@ -100,4 +100,4 @@ def prepare(point: dict, device: str) -> Callable[[int], float]:
         with chosen(), torch.set_grad_enabled(backward):
             return timed(lambda: [call() for _ in range(calls)], device, torch.cuda)
 
-    return take
+    return take, note_on_rotation(len(operands), set_bytes, device)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,6 +46,22 @@ def cache_bytes(device: str) -> int:
 
 def sets_for(set_bytes: int, device: str) -> int:
     return max(2, min(LARGEST_SETS, math.ceil(2 * cache_bytes(device) / set_bytes)))
+
+
+def rotation(set_bytes: int, device: str) -> Iterator[int]:
+    """Yields once for each set of operands to make: as many as make them cold, but no more than two once half of the
+    processor's free memory is used, since plain implementations keep context x context matrices with each set."""
+    before = free_bytes()
+    for made in range(sets_for(set_bytes, device)):
+        if made >= 2 and device == "cpu" and free_bytes() < before / 2:
+            return
+        yield made
+
+
+def note_on_rotation(made: int, set_bytes: int, device: str) -> str:
+    """The remark of a row whose operands may be partly in a cache."""
+    wanted = sets_for(set_bytes, device)
+    return "" if made == wanted else f"{made} of {wanted} sets of operands, for lack of memory"
 
 
 def timed(run: Callable[[], None], device: str, cuda: object = None) -> float:

@@ -84,7 +84,7 @@ class Worker:
     """Keeps the last prepared function, since most requests repeat the point before."""
 
     def __init__(self) -> None:
-        self.key, self.ready, self.last = None, None, None
+        self.key, self.ready, self.last, self.note = None, None, None, ""
 
     def attention(self, request: dict) -> dict:
         point = request["point"]
@@ -92,11 +92,12 @@ class Worker:
             self.key = self.ready = self.last = None  # frees the operands of the point before
             free_memory()
             check_memory(point)
-            self.ready, self.key = attention.prepare(point, DEVICE), point
+            self.ready, self.note = attention.prepare(point, DEVICE)
+            self.key = point
         if request["prepare"]:
             return {}
         self.last = measure.sample(self.ready, request["max_s"], DEVICE, self.last)
-        return vars(self.last)
+        return {**vars(self.last), "reason": self.note}
 
     def training(self, request: dict) -> dict:
         key = [request[name] for name in ("implementation", "folder", "fleet")]

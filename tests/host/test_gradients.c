@@ -96,7 +96,7 @@ static void check_float64(const eab_config *config, const char *name) {
     for (int64_t i = 0; i < fleet.model.parameters.count; i++) squares += gradients[i] * gradients[i];
     const double size = sqrt(squares / (double)fleet.model.parameters.count);
     cr_assert_gt(size, 1e-6, "%s, %s: the gradient vanishes", name, eab_mechanism_name(config->mechanism));
-    for (int64_t i = 0; i < fleet.model.parameters.count; i += 1 + fleet.model.parameters.count / 400) {
+    for (int64_t i = 0; i < fleet.model.parameters.count; i += 1 + fleet.model.parameters.count / 160) {
         double difference = finite_difference(&fleet, weights, i, 1e-5);
         /* A relu may have its kink within the step: a smaller step avoids it. */
         if (fabs(difference - gradients[i]) > 1e-6 * (size + fabs(gradients[i])))

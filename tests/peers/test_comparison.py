@@ -134,6 +134,21 @@ def test_cold_operands_are_twice_as_large_as_the_cache():
     assert measure.sets_for(1 << 40, "cpu") == 2
 
 
+def test_sets_of_operands_leave_half_of_the_memory_free(monkeypatch):
+    free = [100]
+    monkeypatch.setattr(measure, "free_bytes", lambda: free[0])
+    made = []
+    for index in measure.rotation(1 << 20, "cpu"):
+        made.append(index)
+        free[0] -= 20
+    assert made == [0, 1, 2]
+    wanted = measure.sets_for(1 << 20, "cpu")
+    assert measure.note_on_rotation(3, 1 << 20, "cpu") == f"3 of {wanted} sets of operands, for lack of memory"
+    free[0] = 100
+    assert len(list(measure.rotation(1 << 20, "cpu"))) == wanted
+    assert measure.note_on_rotation(wanted, 1 << 20, "cpu") == ""
+
+
 def test_tensors_agree_with_the_package_safetensors(trace):
     folder = trace("cpu", 1, [])
     for name in ("weights-0", "batch-0"):

@@ -203,3 +203,40 @@ def test_products_other_operations_and_steps(tmp_path):
         assert row["batch"] == "4" and row["context"] == "8" and row["cache"] == "warm"
         assert float(row["error_ratio"]) <= 3
         assert float(row["tokens_per_s"]) == pytest.approx(32 / (float(row["time_median_us"]) / 1e6), rel=1e-6)
+
+
+OPENBLAS = """
+#include <stdlib.h>
+void openblas_set_num_threads(int count) { (void)count; }
+const char *openblas_get_corename(void) {
+    const char *name = getenv("OPENBLAS_CORETYPE");
+    return name ? name : "Prescott";
+}
+void cblas_sgemm(int order, int ta, int tb, int m, int n, int k, float alpha, const float *a, int lda, const float *b,
+                 int ldb, float beta, float *c, int ldc) {
+    (void)order, (void)ta, (void)tb, (void)alpha, (void)beta;
+    for (int i = 0; i < m; i++)
+        for (int j = 0; j < n; j++) {
+            float sum = 0;
+            for (int t = 0; t < k; t++) sum += a[i * lda + t] * b[t * ldb + j];
+            c[i * ldc + j] = sum;
+        }
+}
+"""
+
+
+@pytest.mark.parametrize("told, isa, used", [
+    (None, "avx512", "SkylakeX"), (None, "avx2", "Haswell"), (None, "base", "Prescott"), ("Zen", "avx2", "Zen")])
+def test_openblas_is_told_a_core_with_the_vectors_in_use(told, isa, used, tmp_path):
+    if isa == "avx512" and "avx512vl" not in open("/proc/cpuinfo", encoding="utf-8").read():
+        pytest.skip("this processor lacks avx512")
+    (tmp_path / "openblas.c").write_text(OPENBLAS)
+    subprocess.run(["cc", "-shared", "-fPIC", "-o", "libopenblas.so.0", "openblas.c"], cwd=tmp_path, check=True)
+    environment = {**os.environ, "LD_LIBRARY_PATH": str(tmp_path), "EAB_ISA": isa}
+    environment.pop("OPENBLAS_CORETYPE", None)
+    if told:
+        environment["OPENBLAS_CORETYPE"] = told
+    result = bench(*QUICK, "--op", "gemm", "--implementation", "openblas", "--m", "8", "--n", "8", "--k", "8",
+                   env=environment)
+    assert result.returncode == 0, result.stderr
+    assert f"openblas: its kernels for {used}, one thread" in result.stderr
