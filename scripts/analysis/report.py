@@ -27,6 +27,7 @@ from .plain_csv import csv_text
 from .pool import Group, Pool, mechanisms_of, pool_runs
 from .sections_claims import claims_section
 from .sections_kernels import kernel_section, ratio_section
+from .sections_predict import dependence_figure, predict_section
 from .sections_sizes import size_figure, size_section
 from .style import Looks, Plot, save, slug
 from .tables import DEFAULT_LIMIT_MB, DataError, printable, read_run
@@ -170,6 +171,12 @@ def build(pool: Pool, more: More, folder: _Folder, most_groups: int) -> tuple[st
     notes = make.notes(pool)
     if notes:
         sections.append(notes)
+    predicted = predict_section(pool, more)
+    if predicted:
+        section, found = predicted
+        plot = dependence_figure(found, looks) if found else None
+        section.plots += [drawing(folder.save(plot))] if plot else []
+        sections.append(section)
     for index, group in enumerate(pool.sized, 1):
         section, found = size_section(group, index)
         plot = size_figure(group, f"size-{slug(group.title)}", found, looks) if index <= most_groups else None
