@@ -7,8 +7,8 @@
  * order: training, validation, held-out. A window lies inside the part of its stream and begins at a uniformly drawn
  * place. All tokens but a window's first are scored, though nothing determines them: no model predicts them all.
  *
- * The tokens belong to the host (host/spec/text.h), so this family is not in EAB_TASK_LIST: it has no level without a
- * file, and none of the properties that the drawn families share.
+ * The tokens belong to the host (host/spec/text.h), and a device reads its own copy of an eab_text. So this family is
+ * not in EAB_TASK_LIST: it has no level without a file, and none of the properties that the drawn families share.
  */
 #ifndef EAB_TASKS_TEXT_H
 #define EAB_TASKS_TEXT_H

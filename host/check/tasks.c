@@ -35,6 +35,26 @@ static void check_families(eab_check_run *run, eab_generate_args args) {
     }
 }
 
+/* Members in turn have one of two texts in one of two units. */
+static void check_texts(eab_check_run *run, eab_generate_args args) {
+    enum { TEXTS = 2, COUNT = 8192 };
+    eab_text texts[TEXTS] = {{.sha256 = "first"}, {.sha256 = "second"}};
+    eab_level levels[EAB_CHECK_MAX_MEMBERS];
+    const uint8_t held_out[EAB_CHECK_MAX_MEMBERS] = {0};
+    uint16_t tokens[COUNT + TEXTS * EAB_TEXT_UNITS];
+    for (int i = 0; i < COUNT + TEXTS * EAB_TEXT_UNITS; i++) tokens[i] = (uint16_t)i;
+    for (int i = 0; i < TEXTS * EAB_TEXT_UNITS; i++)
+        texts[i % TEXTS].unit[i / TEXTS] = (eab_text_tokens){.tokens = tokens + i, .count = COUNT};
+    for (int32_t member = 0; member < args.members; member++) {
+        levels[member] = eab_level_default(EAB_TASK_TEXT);
+        levels[member].text = &texts[member % TEXTS];
+        levels[member].option[EAB_TEXT_UNIT] = member / TEXTS % EAB_TEXT_UNITS;
+    }
+    args.levels = levels;
+    args.held_out = held_out;
+    check_generated(run, &args);
+}
+
 /* Mixtures of all families and one more level, with another first part for each member. Every other member has task
  * tokens. */
 static void check_mixtures(eab_check_run *run, eab_generate_args args) {
@@ -64,6 +84,7 @@ static void check_generate(eab_check_run *run, const eab_check_shape *shape) {
     if (shape->members * eab_check_rows(shape) > EAB_CHECK_MAX_TOKENS) return;
     for (int32_t member = 0; member < shape->members; member++) seeds[member] = (uint32_t)member;
     check_families(run, args);
+    check_texts(run, args);
     check_mixtures(run, args);
 }
 

@@ -95,14 +95,12 @@ static int parse(arguments *a, int argc, char **argv) {
     return code;
 }
 
-/* Refuses precisions and tasks that the backend lacks before anything is written. */
+/* Refuses precisions that the backend lacks before anything is written. */
 static int check_support(const eab_sweep *sweep, const eab_plan *plan) {
     const eab_backend *backend = eab_backend_from_name(sweep->backend);
     for (int64_t i = 0; backend && i < plan->count; i++) {
         const eab_config *config = &plan->cells[i].config;
         char name[16];
-        if (config->level.text && backend->capacity)
-            return eab_fail(EAB_BAD_INPUT, "[task text]: not on backend %s; allowed: --backend cpu", backend->name);
         if (eab_backend_has_precision(backend, (eab_precision)config->precision)) continue;
         eab_option_print(eab_option_find("train", "precision"), config, name, sizeof name);
         return eab_fail(

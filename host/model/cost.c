@@ -31,5 +31,6 @@ double eab_config_memory_bytes(const eab_backend *backend, const eab_config *con
     const double tokens = 3 * sizeof(int32_t) * (double)config->batch * config->context;
     /* The initial weights are drawn as doubles, in the host's memory. */
     const double initial = backend->capacity ? 0 : sizeof(double) * parameter_count(config);
-    return (double)eab_model_bytes(backend, config) + tokens + initial;
+    const double text = config->level.text ? sizeof(uint16_t) * (double)eab_text_of(&config->level)->count : 0;
+    return (double)eab_model_bytes(backend, config) + tokens + initial + (backend->capacity ? text : 0);
 }

@@ -13,7 +13,8 @@ double eab_config_flop_per_token(const eab_config *config);
 
 /* Bytes that training one cell takes on a device of this backend: parameters, gradients, optimizer state, the batch's
  * tokens, and the activations of the sequences that pass through the model together. On a backend that computes in the
- * host's memory also the weights as they are drawn. batch * (context + 1) is at most INT32_MAX. */
+ * host's memory also the weights as they are drawn; on another one the level's text, which a fleet's members share.
+ * batch * (context + 1) is at most INT32_MAX. */
 double eab_config_memory_bytes(const eab_backend *backend, const eab_config *config);
 
 #endif

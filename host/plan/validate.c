@@ -130,11 +130,15 @@ int eab_plan_check_memory(const eab_plan *plan, eab_device *device, double *fitt
     }
     *fitting = available / most;
     if (most <= available) return EAB_OK;
+    char text[128] = "";
+    if (backend->capacity && largest->level.text)
+        snprintf(text, sizeof text, "%s of %lld tokens, ", largest->level.text->shown,
+                 (long long)eab_text_of(&largest->level)->count);
     return eab_fail(EAB_BAD_INPUT,
                     "[train] batch = %d, [model] context = %d, layers = %d, d_model = %d: does not fit in memory: "
-                    "%lld parameters, %d sequences of tokens and the activations of %d at a time take %.3g GB; "
+                    "%s%lld parameters, %d sequences of tokens and the activations of %d at a time take %.3g GB; "
                     "allowed: at most the %.3g GB here",
-                    largest->batch, largest->context, largest->layers, largest->d_model,
+                    largest->batch, largest->context, largest->layers, largest->d_model, text,
                     (long long)eab_config_parameters(largest), largest->batch, eab_model_micro_batch(backend, largest),
                     most / 1e9, available / 1e9);
 }

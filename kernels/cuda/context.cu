@@ -208,6 +208,7 @@ void eab_cuda_close(eab_device *device) {
     for (int i = 0; i < EAB_CUDA_KEPT_COUNT; i++) free(own->kept[i].host);
     free(own->retired);
     free(own->blocks);
+    free(own->texts);
     free(own);
     device->own = NULL;
 }

@@ -2,7 +2,7 @@
  *
  * Host arrays passed to operations (levels, mechanisms, optimizers, ...) change only when members leave a fleet.
  * eab_cuda_keep() keeps a copy of each on the device and uploads it only when its contents change. So a training step
- * transfers nothing between host and device and can be recorded as a graph.
+ * transfers nothing between host and device and can be recorded as a graph. The texts of levels are kept likewise.
  */
 #ifndef EAB_KERNELS_CUDA_CONTEXT_H
 #define EAB_KERNELS_CUDA_CONTEXT_H
@@ -37,6 +37,10 @@ int eab_cuda_multiprocessors(const eab_device *device);
 /* *on_device: a copy of host[0..bytes), or NULL if host is NULL. The pointer is valid until the device is closed, the
  * contents until the next call for the same array. */
 int eab_cuda_keep(eab_device *device, eab_cuda_kept array, const void *host, size_t bytes, const void **on_device);
+
+/* As eab_cuda_keep of EAB_CUDA_LEVELS, with the levels' texts: their pointers lead to copies on the device, one for each
+ * digest and unit. When a level's text has no copy, the copies of all earlier calls are freed. */
+int eab_cuda_keep_levels(eab_device *device, const eab_level *host, size_t count, const void **on_device);
 
 /* Scratch memory for one operation, aligned to 256 bytes. Its contents last until the next operation uses it (the
  * stream orders them). A second call in one operation returns the same memory: call once, for the sum. */

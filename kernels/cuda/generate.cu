@@ -84,11 +84,9 @@ int eab_cuda_generate(eab_device *device, const eab_generate_args *args, int32_t
         const size_t end = (size_t)parts.first + (size_t)parts.count;
         if (end > level_count) level_count = end;
     }
-    for (size_t i = 0; i < level_count; i++) /* its tokens are in the host's memory */
-        if (args->levels[i].text) return eab_fail(EAB_UNSUPPORTED, "backend cuda does not generate text");
     const void *levels = nullptr, *held_out = nullptr, *parts = nullptr, *seeds = nullptr;
     void *room = nullptr;
-    EAB_TRY(eab_cuda_keep(device, EAB_CUDA_LEVELS, args->levels, level_count * sizeof(eab_level), &levels));
+    EAB_TRY(eab_cuda_keep_levels(device, args->levels, level_count, &levels));
     EAB_TRY(eab_cuda_keep(device, EAB_CUDA_HELD_OUT, args->held_out, level_count, &held_out));
     EAB_TRY(eab_cuda_keep(device, EAB_CUDA_PARTS, args->parts, n * sizeof(eab_parts), &parts));
     EAB_TRY(eab_cuda_keep(device, EAB_CUDA_SEEDS, args->seeds, n * sizeof(uint32_t), &seeds));

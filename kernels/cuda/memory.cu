@@ -27,6 +27,54 @@ int refuse_in_recording(const eab_cuda_own *own, const char *what) {
     return eab_fail(EAB_DEVICE_FAULT, "cuda: a recording would need to %s; its operations must run once before", what);
 }
 
+/* The copy of a level's text on the device, or NULL. */
+const eab_text *find_text(const eab_cuda_own *own, const eab_level *level) {
+    for (int i = 0; i < own->text_count; i++) {
+        const eab_cuda_text *text = &own->texts[i];
+        if (text->unit == level->option[EAB_TEXT_UNIT] && strcmp(text->sha256, level->text->sha256) == 0)
+            return text->on_device;
+    }
+    return NULL;
+}
+
+int add_text(eab_device *device, const eab_level *level) {
+    eab_cuda_own *own = eab_cuda_own_of(device);
+    const eab_text_tokens *host = eab_text_of(level);
+    const size_t bytes = (size_t)host->count * sizeof *host->tokens;
+    void *memory, *texts = realloc(own->texts, (size_t)(own->text_count + 1) * sizeof *own->texts);
+    if (!texts) return eab_fail(EAB_NO_MEMORY, "out of memory");
+    own->texts = (eab_cuda_text *)texts;
+    const int status = eab_cuda_allocate(device, sizeof(eab_text) + bytes, &memory);
+    if (status) return eab_fail_prefix(status, "%s: ", level->text->shown);
+    eab_cuda_text *added = &own->texts[own->text_count];
+    *added = {};
+    memcpy(added->sha256, level->text->sha256, sizeof added->sha256);
+    added->unit = level->option[EAB_TEXT_UNIT];
+    added->on_device = (eab_text *)memory;
+    eab_text copy = {};
+    copy.unit[added->unit].count = host->count;
+    copy.unit[added->unit].tokens = (const uint16_t *)(added->on_device + 1);
+    EAB_TRY(eab_cuda_upload(device, added->on_device, &copy, sizeof copy));
+    EAB_TRY(eab_cuda_upload(device, added->on_device + 1, host->tokens, bytes));
+    own->text_count++;
+    return EAB_OK;
+}
+
+/* Replaces the levels' texts by their copies on the device. */
+int keep_texts(eab_device *device, eab_level *levels, size_t count) {
+    eab_cuda_own *own = eab_cuda_own_of(device);
+    bool missing = false;
+    for (size_t i = 0; i < count; i++) missing = missing || (levels[i].text && !find_text(own, &levels[i]));
+    if (missing) EAB_TRY(refuse_in_recording(own, "upload a text"));
+    while (missing && own->text_count) eab_cuda_release(device, own->texts[--own->text_count].on_device);
+    for (size_t i = 0; i < count; i++) {
+        if (!levels[i].text) continue;
+        if (!find_text(own, &levels[i])) EAB_TRY(add_text(device, &levels[i]));
+        levels[i].text = find_text(own, &levels[i]);
+    }
+    return EAB_OK;
+}
+
 } // namespace
 
 int eab_cuda_allocate(eab_device *device, size_t bytes, void **memory) {
@@ -188,4 +236,15 @@ int eab_cuda_keep(eab_device *device, eab_cuda_kept array, const void *host, siz
     }
     *on_device = copy->on_device;
     return EAB_OK;
+}
+
+int eab_cuda_keep_levels(eab_device *device, const eab_level *host, size_t count, const void **on_device) {
+    const size_t bytes = count * sizeof *host;
+    eab_level *levels = (eab_level *)malloc(bytes);
+    if (!levels) return eab_fail(EAB_NO_MEMORY, "out of memory");
+    memcpy(levels, host, bytes);
+    int status = keep_texts(device, levels, count);
+    if (!status) status = eab_cuda_keep(device, EAB_CUDA_LEVELS, levels, bytes, on_device);
+    free(levels);
+    return status;
 }

@@ -17,6 +17,13 @@ typedef struct {
     size_t bytes;
 } eab_cuda_block;
 
+/* A text on the device, in one unit: an eab_text that has only this unit's tokens, and the tokens behind it. */
+typedef struct {
+    char sha256[65];
+    int32_t unit;
+    eab_text *on_device; /* a block */
+} eab_cuda_text;
+
 typedef struct {
     int index, multiprocessors, resident_threads;
     unsigned generation;    /* of the CUDA context: memory of an earlier one is gone */
@@ -29,6 +36,8 @@ typedef struct {
     int retired_count;
     eab_cuda_block *blocks; /* those of allocate() */
     int block_count, block_room;
+    eab_cuda_text *texts; /* of the last levels with texts */
+    int text_count;
     const int64_t *replays; /* of the recording that is being made, or NULL */
     void *burn;             /* the operands of burn() */
     int32_t burn_dtype;     /* their type; -1: not filled yet */

@@ -15,10 +15,8 @@ typedef struct {
     int64_t counts[MEMBERS];
 } generated;
 
-static void generate(const char *backend, const eab_generate_args *args, generated *result) {
-    eab_device *device;
+static void generate_on(eab_device *device, const eab_generate_args *args, generated *result) {
     void *inputs, *targets, *counts;
-    OK(eab_device_open(backend, 0, &device));
     OK(device->backend->allocate(device, sizeof result->inputs, &inputs));
     OK(device->backend->allocate(device, sizeof result->targets, &targets));
     OK(device->backend->allocate(device, sizeof result->counts, &counts));
@@ -31,6 +29,12 @@ static void generate(const char *backend, const eab_generate_args *args, generat
     device->backend->release(device, inputs);
     device->backend->release(device, targets);
     device->backend->release(device, counts);
+}
+
+static void generate(const char *backend, const eab_generate_args *args, generated *result) {
+    eab_device *device;
+    OK(eab_device_open(backend, 0, &device));
+    generate_on(device, args, result);
     eab_device_close(device);
 }
 
@@ -68,4 +72,55 @@ Test(generate, every_family_gives_the_same_bits, .timeout = 300) {
                               (long long)cpu.counts[member], BATCH);
             }
         }
+}
+
+/* One device draws from other texts each time: the same, some of them, others, and the first ones again. It keeps those
+ * of the last call that needed a new one, each once, and tells files of the same name apart. */
+Test(generate, texts_give_the_same_bits, .timeout = 300) {
+    enum { TEXTS = 3, TOKENS = 5000, KEPT = sizeof(eab_text) };
+    static const struct {
+        int text[MEMBERS], unit[MEMBERS];
+        int kept, kept_tokens;
+    } fleets[] = {{{0, 1, 0, 1, 0, 0}, {0, 0, 1, 0, 1, 0}, 3, TOKENS + TOKENS - 1 + TOKENS - 3},
+                  {{1, 1, 1, 1, 1, 1}, {0}, 3, TOKENS + TOKENS - 1 + TOKENS - 3},
+                  {{2, 2, 1, 2, 2, 1}, {1, 1, 0, 1, 1, 0}, 2, TOKENS - 1 + TOKENS - 5},
+                  {{0, 1, 0, 1, 0, 0}, {0, 0, 1, 0, 1, 0}, 3, TOKENS + TOKENS - 1 + TOKENS - 3}};
+    static generated cpu, cuda;
+    static uint16_t tokens[TOKENS + 2 * TEXTS];
+    eab_text texts[TEXTS];
+    eab_device *device;
+    for (int i = 0; i < TOKENS + 2 * TEXTS; i++) tokens[i] = (uint16_t)(i * 7919 % 4096);
+    for (int i = 0; i < TEXTS; i++) {
+        texts[i] = (eab_text){.shown = "FILE"};
+        snprintf(texts[i].sha256, sizeof texts[i].sha256, "%064d", i);
+        for (int unit = 0; unit < EAB_TEXT_UNITS; unit++)
+            texts[i].unit[unit] = (eab_text_tokens){.tokens = tokens + 2 * i + unit, .count = TOKENS - i - 3 * unit};
+    }
+    OK(eab_device_open("cuda", 0, &device));
+    for (uint32_t round = 0; round < sizeof fleets / sizeof *fleets; round++) {
+        eab_level levels[MEMBERS];
+        uint32_t seeds[MEMBERS];
+        const uint8_t held_out[MEMBERS] = {0};
+        for (uint32_t member = 0; member < MEMBERS; member++) {
+            levels[member] = eab_level_default(EAB_TASK_TEXT);
+            levels[member].text = &texts[fleets[round].text[member]];
+            levels[member].option[EAB_TEXT_UNIT] = fleets[round].unit[member];
+            seeds[member] = 7 * member;
+        }
+        eab_generate_args args = {.members = MEMBERS,
+                                  .batch = BATCH,
+                                  .context = MAX_CONTEXT,
+                                  .levels = levels,
+                                  .seeds = seeds,
+                                  .held_out = held_out,
+                                  .first_index = (1ull << 33) * round + 11};
+        for (args.stream = EAB_STREAM_TRAINING; args.stream <= EAB_STREAM_HELD_OUT; args.stream++) {
+            generate("cpu", &args, &cpu);
+            generate_on(device, &args, &cuda);
+            cr_expect_arr_eq(&cuda, &cpu, sizeof cpu, "fleet %u, stream %u", round, args.stream);
+        }
+        cr_expect_eq(device->bytes, fleets[round].kept * KEPT + 2 * fleets[round].kept_tokens, "fleet %u: %zu bytes",
+                     round, device->bytes);
+    }
+    eab_device_close(device);
 }

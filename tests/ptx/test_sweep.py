@@ -92,6 +92,42 @@ def test_mixtures_killed_and_resumed(sweep, tmp_path):
     expect_same(tmp_path / "cuda", tmp_path / "cpu", 1e-4, rows=4 * (1 + 2) + 4 * (1 + 3))
 
 
+TEXTS = SPEC.replace("[task recurrence]\nbasis = 4, 5\ndelay = 2\n", """[task text]
+file = {0}/one.txt, {0}/two.txt
+unit = char, byte
+""").replace("mechanism = dpa, ea\n", "mechanism = dpa\n")
+
+
+@pytest.fixture
+def texts(tmp_path):
+    """A spec of two files."""
+    sentence = "The café is open; a cat sleeps.\n"
+    (tmp_path / "one.txt").write_text(sentence * 50, encoding="utf-8")
+    (tmp_path / "two.txt").write_text(sentence[4:] * 70, encoding="utf-8")
+    (tmp_path / "spec.ini").write_text(TEXTS.format(tmp_path))
+
+
+@pytest.mark.usefixtures("texts")
+def test_texts(sweep, tmp_path):
+    """Members of a fleet with different texts, and fleets of which each has another text than the one before."""
+    assert sweep("cpu", "cpu").returncode == 0
+    for fleet in ("8", "1"):
+        done = sweep("cuda", fleet, "--fleet", fleet)
+        assert done.returncode == 0 and not done.findings, done.stderr
+        expect_same(tmp_path / fleet, tmp_path / "cpu", 1e-4)
+
+
+@pytest.mark.usefixtures("texts")
+def test_a_text_larger_than_the_device_is_refused(emulate, tmp_path):
+    with (tmp_path / "two.txt").open("a", encoding="utf-8") as file:
+        file.write("a cat " * 700_000)
+    done = emulate("eabench_ptx", "sweep", tmp_path / "spec.ini", "--backend", "cuda", "--out", tmp_path / "run",
+                   EAB_PTX_MEMORY_MIB=8)
+    assert done.returncode == 2 and done.stderr.count("\n") == 1, done.stderr
+    assert "does not fit in memory: two.txt of 42" in done.stderr and "at most the 0.00839 GB here" in done.stderr
+    assert not (tmp_path / "run").exists()
+
+
 @pytest.mark.parametrize("fault", ["200", "200 for good"])
 def test_a_sweep_outlives_a_fault(sweep, tmp_path, fault):
     """In this process after a reset, or in a new one."""
