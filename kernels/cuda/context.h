@@ -38,8 +38,8 @@ int eab_cuda_multiprocessors(const eab_device *device);
  * contents until the next call for the same array. */
 int eab_cuda_keep(eab_device *device, eab_cuda_kept array, const void *host, size_t bytes, const void **on_device);
 
-/* As eab_cuda_keep of EAB_CUDA_LEVELS, with the levels' texts: their pointers lead to copies on the device, one for each
- * digest and unit. When a level's text has no copy, the copies of all earlier calls are freed. */
+/* As eab_cuda_keep of EAB_CUDA_LEVELS. The levels' texts are replaced by copies on the device, one for each digest and
+ * unit. When a text has no copy yet, the copies of all earlier calls are freed. */
 int eab_cuda_keep_levels(eab_device *device, const eab_level *host, size_t count, const void **on_device);
 
 /* Scratch memory for one operation, aligned to 256 bytes. Its contents last until the next operation uses it (the

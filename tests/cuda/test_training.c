@@ -10,6 +10,7 @@
 #include "host/spec/cell_task.h"
 #include "host/spec/mixture.h"
 #include "host/sweep/pool.h"
+#include "tasks/task.h"
 #include "tests/host/fleet_fixture.h"
 
 #define OK(call) cr_assert_eq(call, EAB_OK, "%s", eab_last_error())
