@@ -435,7 +435,7 @@ def test_wrapper(make_run: Make, tmp_path: Path) -> None:
     done = subprocess.run([ROOT / "scripts" / "report", run], cwd=tmp_path, env=environment, capture_output=True,
                           text=True)
     assert done.returncode == (0 if sys.version_info >= (3, 11) else done.returncode), done.stderr
-    for name in ("report", "compare"):
+    for name in ("report", "compare", "explore", "pivot"):
         done = subprocess.run([ROOT / "scripts" / name, "--help"], env=environment, capture_output=True, text=True)
         assert done.returncode == 0 and "Exit codes" in done.stdout
         bare = tmp_path / "bare"  # an interpreter without the libraries
