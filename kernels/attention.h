@@ -18,6 +18,9 @@
  *   square       z^2 + 2^-24                 1                   L
  *   ea-quartic   z^4 / (1 + z^4) + 2^-24     1                   L
  *   sigmoid      1 / (1 + exp(-z)) + 2^-24   1 / sqrt(head_dim)  L
+ *   mix-25       (1 - t) dpa + t ea-scaled,  1 / sqrt(head_dim)  log L
+ *   mix-50       with t = 0.25, 0.5, 0.75
+ *   mix-75
  *
  * The floor 2^-24 makes a query whose scores are all zero attend uniformly; with ea it matters for |z| below about
  * 2^-12 only. z^2 is held at 2^100 or below (square: 2^64), so finite inputs never give NaN. With a causal mask, NaN

@@ -21,7 +21,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-MECHANISMS = ("dpa", "ea", "ea-scaled", "ea-softmax", "ea-parallel", "square", "ea-quartic", "sigmoid")
+MECHANISMS = ("dpa", "ea", "ea-scaled", "ea-softmax", "ea-parallel", "square", "ea-quartic", "sigmoid", "mix-25",
+              "mix-50", "mix-75")
 CUDA_STREAM_LEGACY = 1
 DTYPES = {torch.float32: 0, torch.bfloat16: 1, torch.float16: 2}  # EAB_F32, EAB_BF16, EAB_F16
 

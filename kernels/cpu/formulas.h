@@ -8,6 +8,7 @@
 #define EAB_REAL_MIN(x, limit) eab_min_vec(x, eab_splat(limit))
 #define EAB_REAL_IF_BELOW(x, limit, value) eab_keep((x) < (limit), value)
 #define EAB_REAL_EXP(x) eab_exp_vec(x)
+#define EAB_REAL_LOG(x) eab_log_vec(x)
 #include "../mechanism.h"
 
 #endif

@@ -68,6 +68,7 @@ struct eab_fast_real {
 #define EAB_REAL_MIN(x, limit) eab_fast_real(eab_fast_min((x).value, limit))
 #define EAB_REAL_IF_BELOW(x, limit, y) eab_fast_real((x).value < (limit) ? eab_fast_real(y).value : 0.0f)
 #define EAB_REAL_EXP(x) eab_fast_real(eab_formula_exp((x).value))
+#define EAB_REAL_LOG(x) eab_fast_real(logf((x).value))
 #include "../mechanism.h"
 
 /* One struct for each formula: `bounded`, with weight and derivative if it is, else log_weight and log_derivative. */
@@ -112,13 +113,18 @@ EAB_FORMULA_FUNCTION eab_formula eab_formula_of(int32_t mechanism) {
 }
 
 /* The formulas with code of their own in the large kernels, where each costs nvcc some 40 s of a core. The others share
- * one instance of the float32 kernels, eab_formula_shared, and have no tensor-core kernels. */
+ * two instances of the float32 kernels, eab_formula_shared if bounded, else eab_formula_mix, and have no tensor-core
+ * kernels. */
 #define EAB_OWN_CODE_LIST(X) X(dpa) X(ea_softmax) X(ea)
 
-/* The formula of this block where it is eab_formula_shared. One thread sets it, before a barrier. */
+/* The formula of this block where it has no code of its own. */
 __device__ __forceinline__ eab_formula &eab_block_formula() {
     EAB_SHARED(eab_formula, formula, 1);
     return formula[0];
+}
+__device__ __forceinline__ void eab_set_block_formula(eab_formula formula) {
+    if (threadIdx.x == 0) eab_block_formula() = formula;
+    __syncthreads();
 }
 
 /* A bounded formula that branches on the block's; NaN for others, which must have code of their own. */
@@ -144,6 +150,19 @@ struct eab_formula_shared {
     }
     __device__ __forceinline__ static float log_weight(float) { return 0; }
     __device__ __forceinline__ static float log_derivative(float) { return 0; }
+};
+
+/* The formulas of EAB_MIX_FORMULA_LIST: one, whose t is the block's. */
+struct eab_formula_mix {
+    static const bool bounded = false;
+    __device__ __forceinline__ static float t() {
+        const eab_formula formula = eab_block_formula();
+        return formula == EAB_FORMULA_mix_25 ? 0.25f : formula == EAB_FORMULA_mix_50 ? 0.5f : 0.75f;
+    }
+    __device__ __forceinline__ static float log_weight(float z) { return eab_mix_log_weight(t(), z).value; }
+    __device__ __forceinline__ static float log_derivative(float z) { return eab_mix_log_derivative(t(), z).value; }
+    __device__ __forceinline__ static float weight(float) { return 0; }
+    __device__ __forceinline__ static float derivative(float) { return 0; }
 };
 
 #endif

@@ -280,10 +280,17 @@ __global__ __launch_bounds__(Shape::THREADS, Shape::BLOCKS) void eab_small_backw
         break;
         EAB_OWN_CODE_LIST(EAB_CASE)
 #undef EAB_CASE
+#define EAB_CASE(formula) case EAB_FORMULA_##formula:
+        EAB_MIX_FORMULA_LIST(EAB_CASE)
+#undef EAB_CASE
+        if constexpr (Shape::WIDTH != 8) { /* there it would spill a register */
+            eab_set_block_formula(block_formula);
+            differentiate_either<eab_formula_mix, Shape>(args, at, reinterpret_cast<float *>(shared));
+        }
+        break;
         default:
             if constexpr (Shape::WIDTH != 8) { /* there it would spill a register */
-                if (threadIdx.x == 0) eab_block_formula() = block_formula;
-                __syncthreads();
+                eab_set_block_formula(block_formula);
                 differentiate_either<eab_formula_shared, Shape>(args, at, reinterpret_cast<float *>(shared));
             }
     }

@@ -194,9 +194,14 @@ __global__ __launch_bounds__(Shape::THREADS, Shape::BLOCKS) void eab_small_forwa
         break;
         EAB_OWN_CODE_LIST(EAB_CASE)
 #undef EAB_CASE
+#define EAB_CASE(formula) case EAB_FORMULA_##formula:
+        EAB_MIX_FORMULA_LIST(EAB_CASE)
+#undef EAB_CASE
+        eab_set_block_formula(block_formula);
+        attend<eab_formula_mix, Shape>(args, at, reinterpret_cast<float *>(shared));
+        break;
         default:
-            if (threadIdx.x == 0) eab_block_formula() = block_formula;
-            __syncthreads();
+            eab_set_block_formula(block_formula);
             attend<eab_formula_shared, Shape>(args, at, reinterpret_cast<float *>(shared));
     }
 }

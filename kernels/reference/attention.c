@@ -62,6 +62,17 @@ static weighed weigh_sigmoid(eab_real z) {
     return (weighed){sigmoid + weight_floor, negated == sigmoid_limit ? 0 : sigmoid / (1 + exp(-negated))};
 }
 
+static weighed weigh_mix(eab_real t, eab_real z) {
+    const weighed ea = weigh_ea(z);
+    const eab_real largest = at_least_zero(z), of_dpa = (1 - t) * exp(z - largest), of_ea = t * exp(-largest);
+    const eab_real sum = of_dpa + of_ea * ea.value;
+    return (weighed){largest + log(sum), (of_dpa + of_ea * ea.derivative) / sum};
+}
+
+static weighed weigh_mix_25(eab_real z) { return weigh_mix(0.25, z); }
+static weighed weigh_mix_50(eab_real z) { return weigh_mix(0.5, z); }
+static weighed weigh_mix_75(eab_real z) { return weigh_mix(0.75, z); }
+
 typedef struct {
     const char *name;
     bool bounded;
@@ -76,7 +87,10 @@ static const score_function *score_function_of(int32_t mechanism) {
                                                {"ea-parallel", true, weigh_ea_parallel},
                                                {"square", true, weigh_square},
                                                {"ea-quartic", true, weigh_ea_quartic},
-                                               {"sigmoid", true, weigh_sigmoid}};
+                                               {"sigmoid", true, weigh_sigmoid},
+                                               {"mix-25", false, weigh_mix_25},
+                                               {"mix-50", false, weigh_mix_50},
+                                               {"mix-75", false, weigh_mix_75}};
     for (size_t i = 0; i < sizeof functions / sizeof *functions; i++)
         if (mechanism >= 0 && mechanism == eab_mechanism_from_name(functions[i].name)) return &functions[i];
     return NULL;

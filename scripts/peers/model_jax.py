@@ -33,20 +33,28 @@ def bounded_weight(mechanism: str, z: Array) -> Array:
     return power / (1 + power) + 2.0**-24
 
 
+def log_weight(mechanism: str, z: Array) -> Array:
+    if mechanism.startswith("mix-"):  # divided by exp(max(z, 0)), against overflow
+        share, largest = int(mechanism[4:]) / 100, jnp.maximum(z, 0)
+        of_dpa, of_ea = (1 - share) * jnp.exp(z - largest), share * jnp.exp(-largest)
+        return largest + jnp.log(of_dpa + of_ea * bounded_weight("ea", z))
+    return z * z if mechanism == "ea-softmax" else z
+
+
 def attend(q: Array, k: Array, v: Array, mechanism: str, scale: float, bias: Array | None,
            causal: bool = True) -> Array:
     """Attention with an explicit context x context matrix of weights; q, k, v are [batch][heads][context][head_dim]."""
     z = scale * jnp.einsum("bhid,bhjd->bhij", q, k)
     context = z.shape[-1]
     allowed = jnp.tril(jnp.ones((context, context), bool)) if causal else jnp.ones((context, context), bool)
-    if mechanism not in ("dpa", "ea-softmax"):
+    if mechanism not in ("dpa", "ea-softmax") and not mechanism.startswith("mix-"):
         weight = bounded_weight(mechanism, z)
         if bias is not None:
             weight = weight * jnp.exp(bias)
         weight = jnp.where(allowed, weight, 0)
         weight = weight / weight.sum(-1, keepdims=True)
     else:
-        logits = z * z if mechanism == "ea-softmax" else z
+        logits = log_weight(mechanism, z)
         if bias is not None:
             logits = logits + bias
         weight = jax.nn.softmax(jnp.where(allowed, logits, -jnp.inf), -1)

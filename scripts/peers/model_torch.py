@@ -37,6 +37,14 @@ def bounded_weight(mechanism: str, z: Tensor) -> Tensor:
     return power / (1 + power) + 2.0**-24
 
 
+def log_weight(mechanism: str, z: Tensor) -> Tensor:
+    if mechanism.startswith("mix-"):  # divided by exp(max(z, 0)), against overflow
+        share, largest = int(mechanism[4:]) / 100, z.clamp(min=0)
+        of_dpa, of_ea = (1 - share) * torch.exp(z - largest), share * torch.exp(-largest)
+        return largest + torch.log(of_dpa + of_ea * bounded_weight("ea", z))
+    return z * z if mechanism == "ea-softmax" else z
+
+
 def attend(q: Tensor, k: Tensor, v: Tensor, mechanism: str, scale: float, bias: Tensor | None,
            causal: bool = True) -> Tensor:
     """Attention with an explicit context x context matrix of weights (docs/design.md 1)."""
@@ -44,13 +52,13 @@ def attend(q: Tensor, k: Tensor, v: Tensor, mechanism: str, scale: float, bias: 
     allowed = torch.ones(z.shape[-2:], dtype=torch.bool, device=z.device)
     if causal:
         allowed = allowed.tril()
-    if mechanism not in ("dpa", "ea-softmax"):
+    if mechanism not in ("dpa", "ea-softmax") and not mechanism.startswith("mix-"):
         weight = bounded_weight(mechanism, z)
         if bias is not None:
             weight = weight * bias.exp()
         weight = weight * allowed
         return (weight / weight.sum(-1, keepdim=True)) @ v
-    logits = z * z if mechanism == "ea-softmax" else z
+    logits = log_weight(mechanism, z)
     if bias is not None:
         logits = logits + bias
     return torch.softmax(logits.masked_fill(~allowed, -math.inf), -1) @ v

@@ -36,8 +36,12 @@ static float *new_floats(size_t count) {
 /* Of the mechanism's weight, at least the floor: its logarithm, and the derivative of that. */
 static double log_weight(int32_t mechanism, double z, double *slope) {
     double weight = z * z / (1 + z * z), derivative = 2 * z / ((1 + z * z) * (1 + z * z));
+    double t = 0; /* of a mix */
     switch (mechanism) {
         case EAB_MECHANISM_dpa: *slope = 1; return z;
+        case EAB_MECHANISM_mix_25: t = 0.25; break;
+        case EAB_MECHANISM_mix_50: t = 0.5; break;
+        case EAB_MECHANISM_mix_75: t = 0.75; break;
         case EAB_MECHANISM_ea_softmax: *slope = 2 * z; return z * z;
         case EAB_MECHANISM_ea_parallel:
             if (z <= 0) weight = derivative = 0;
@@ -47,6 +51,11 @@ static double log_weight(int32_t mechanism, double z, double *slope) {
             weight = pow(z, 4) / (1 + pow(z, 4)), derivative = 4 * pow(z, 3) / pow(1 + pow(z, 4), 2);
             break;
         case EAB_MECHANISM_sigmoid: weight = 1 / (1 + exp(-z)), derivative = weight / (1 + exp(z)); break;
+    }
+    if (t > 0) { /* scores are of size 1: exp(z) does not overflow */
+        const double mixed = (1 - t) * exp(z) + t * (weight + (double)EAB_WEIGHT_EPS);
+        *slope = ((1 - t) * exp(z) + t * derivative) / mixed;
+        return log(mixed);
     }
     *slope = derivative / (weight + (double)EAB_WEIGHT_EPS);
     return log(weight + (double)EAB_WEIGHT_EPS);

@@ -39,10 +39,20 @@ static bool is_sharp(int32_t mechanism) {
     return mechanism == EAB_MECHANISM_ea_parallel || mechanism == EAB_MECHANISM_ea_quartic;
 }
 
+static pair plain_mix(float t, float z, float weight, float derivative) {
+    const float top = fmaxf(z, 0), of_dpa = (1 - t) * expf(z - top), of_ea = t * expf(-top);
+    const float sum = of_dpa + of_ea * weight;
+    return (pair){.weight = top + logf(sum), .derivative = (of_dpa + of_ea * derivative) / sum};
+}
+
 static pair plain_pair(int32_t mechanism, float z) {
     const float square = fminf(z * z, 0x1p100f), narrow = fminf(square, 0x1p50f), quartic = narrow * narrow;
     const float e = expf(fminf(-z, 64)), s = 1 / (1 + e), eps = 0x1p-24f;
+    const float ea = square / (1 + square) + eps, ea_slope = 2 * z / (1 + square) / (1 + square);
     switch (mechanism) {
+        case EAB_MECHANISM_mix_25: return plain_mix(0.25f, z, ea, ea_slope);
+        case EAB_MECHANISM_mix_50: return plain_mix(0.5f, z, ea, ea_slope);
+        case EAB_MECHANISM_mix_75: return plain_mix(0.75f, z, ea, ea_slope);
         case EAB_MECHANISM_dpa: return (pair){.weight = z, .derivative = 1};
         case EAB_MECHANISM_ea_softmax: return (pair){.weight = square, .derivative = 2 * z};
         case EAB_MECHANISM_square: return (pair){.weight = fminf(square, 0x1p64f) + eps, .derivative = 2 * z};
@@ -53,7 +63,7 @@ static pair plain_pair(int32_t mechanism, float z) {
         case EAB_MECHANISM_ea_parallel:
             if (z <= 0) return (pair){.weight = eps, .derivative = 0};
     }
-    return (pair){.weight = square / (1 + square) + eps, .derivative = 2 * z / (1 + square) / (1 + square)};
+    return (pair){.weight = ea, .derivative = ea_slope};
 }
 
 static void plain_row(const attention_problem *problem, int32_t head, int32_t time, const float *query,

@@ -21,6 +21,18 @@ static double ea_quartic(double z) { return 1 / (1 + pow(z, -4)) + 0x1p-24; }
 static double ea_quartic_slope(double z) { return z * z < 0x1p50 ? 4 * pow(z, 3) / pow(1 + pow(z, 4), 2) : 0; }
 static double sigmoid(double z) { return 1 / (1 + exp(-z)) + 0x1p-24; }
 static double sigmoid_slope(double z) { return z > -64 ? 1 / ((1 + exp(-z)) * (1 + exp(z))) : 0; }
+/* l(z) and l'(z) of mix; exponentials are divided by exp(max(z, 0)), against overflow. */
+static double mix_sum(double t, double z, double of_ea) {
+    return (1 - t) * exp(fmin(z, 0)) + t * of_ea * exp(-fmax(z, 0));
+}
+static double mix(double t, double z) { return fmax(z, 0) + log(mix_sum(t, z, ea(z))); }
+static double mix_slope(double t, double z) { return mix_sum(t, z, ea_slope(z)) / mix_sum(t, z, ea(z)); }
+static double mix_25(double z) { return mix(0.25, z); }
+static double mix_50(double z) { return mix(0.5, z); }
+static double mix_75(double z) { return mix(0.75, z); }
+static double mix_25_slope(double z) { return mix_slope(0.25, z); }
+static double mix_50_slope(double z) { return mix_slope(0.5, z); }
+static double mix_75_slope(double z) { return mix_slope(0.75, z); }
 
 static const struct {
     const char *name;
@@ -29,18 +41,26 @@ static const struct {
     double (*exact)(double z), (*exact_slope)(double z);
     float (*weight)(float z), (*slope)(float z); /* of mechanism.h */
     double tolerance, slope_tolerance;           /* relative, in units of 2^-24 */
+    bool cancels; /* the log-weight, of terms of size 1, and the derivative, of terms of size exp(min(z, 0)) */
 } mechanisms[] = {
-    {"dpa", EAB_CLASS_EXPONENTIAL, 0.125f, dpa, dpa_slope, eab_dpa_log_weight, eab_dpa_log_derivative, 0, 0},
-    {"ea", EAB_CLASS_BOUNDED, 1, ea, ea_slope, eab_ea_weight, eab_ea_derivative, 4, 6},
-    {"ea-scaled", EAB_CLASS_BOUNDED, 0.125f, ea, ea_slope, eab_ea_weight, eab_ea_derivative, 4, 6},
+    {"dpa", EAB_CLASS_EXPONENTIAL, 0.125f, dpa, dpa_slope, eab_dpa_log_weight, eab_dpa_log_derivative, 0, 0, false},
+    {"ea", EAB_CLASS_BOUNDED, 1, ea, ea_slope, eab_ea_weight, eab_ea_derivative, 4, 6, false},
+    {"ea-scaled", EAB_CLASS_BOUNDED, 0.125f, ea, ea_slope, eab_ea_weight, eab_ea_derivative, 4, 6, false},
     {"ea-softmax", EAB_CLASS_EXPONENTIAL, 0.125f, ea_softmax, twice, eab_ea_softmax_log_weight,
-     eab_ea_softmax_log_derivative, 1, 0},
+     eab_ea_softmax_log_derivative, 1, 0, false},
     {"ea-parallel", EAB_CLASS_BOUNDED, 1, ea_parallel, ea_parallel_slope, eab_ea_parallel_weight,
-     eab_ea_parallel_derivative, 4, 6},
-    {"square", EAB_CLASS_BOUNDED, 1, square, square_slope, eab_square_weight, eab_square_derivative, 2, 0},
+     eab_ea_parallel_derivative, 4, 6, false},
+    {"square", EAB_CLASS_BOUNDED, 1, square, square_slope, eab_square_weight, eab_square_derivative, 2, 0, false},
     {"ea-quartic", EAB_CLASS_BOUNDED, 1, ea_quartic, ea_quartic_slope, eab_ea_quartic_weight, eab_ea_quartic_derivative,
-     6, 12},
-    {"sigmoid", EAB_CLASS_BOUNDED, 0.125f, sigmoid, sigmoid_slope, eab_sigmoid_weight, eab_sigmoid_derivative, 4, 6},
+     6, 12, false},
+    {"sigmoid", EAB_CLASS_BOUNDED, 0.125f, sigmoid, sigmoid_slope, eab_sigmoid_weight, eab_sigmoid_derivative, 4, 6,
+     false},
+    {"mix-25", EAB_CLASS_EXPONENTIAL, 0.125f, mix_25, mix_25_slope, eab_mix_25_log_weight, eab_mix_25_log_derivative, 4,
+     8, true},
+    {"mix-50", EAB_CLASS_EXPONENTIAL, 0.125f, mix_50, mix_50_slope, eab_mix_50_log_weight, eab_mix_50_log_derivative, 4,
+     8, true},
+    {"mix-75", EAB_CLASS_EXPONENTIAL, 0.125f, mix_75, mix_75_slope, eab_mix_75_log_weight, eab_mix_75_log_derivative, 4,
+     8, true},
 };
 enum { COUNT = sizeof mechanisms / sizeof *mechanisms };
 
@@ -64,9 +84,11 @@ Test(mechanism, classes_and_scales) {
     }
 }
 
-static void expect_close(const char *what, int32_t mechanism, float z, double value, double exact, double tolerance) {
-    cr_expect(fabs(value - exact) <= tolerance * 0x1p-24 * fabs(exact) + 1e-37, "%s of %s at %g: %.9g, not %.9g", what,
-              mechanisms[mechanism].name, (double)z, value, exact);
+/* `terms`: the size of those that cancel in `exact`. */
+static void expect_close(const char *what, int32_t mechanism, float z, double value, double exact, double tolerance,
+                         double terms) {
+    cr_expect(fabs(value - exact) <= tolerance * 0x1p-24 * (fabs(exact) + terms) + 1e-37,
+              "%s of %s at %g: %.9g, not %.9g", what, mechanisms[mechanism].name, (double)z, value, exact);
 }
 
 Test(mechanism, formulas) {
@@ -75,9 +97,9 @@ Test(mechanism, formulas) {
             for (int sign = -1; sign <= 1; sign += 2) {
                 const float z = (float)(sign * 1e-12 * pow(1.37, power));
                 expect_close("weight", i, z, (double)mechanisms[i].weight(z), mechanisms[i].exact((double)z),
-                             mechanisms[i].tolerance);
+                             mechanisms[i].tolerance, mechanisms[i].cancels ? 1 : 0);
                 expect_close("derivative", i, z, (double)mechanisms[i].slope(z), mechanisms[i].exact_slope((double)z),
-                             mechanisms[i].slope_tolerance);
+                             mechanisms[i].slope_tolerance, mechanisms[i].cancels ? exp(fmin((double)z, 0)) : 0);
             }
 }
 

@@ -131,6 +131,9 @@ Test(reference_attention, weights_by_hand) {
         expect_weights("square", query, 1 + eps, 9 + eps, false);
         expect_weights("ea-quartic", query, 0.5 + eps, 81.0 / 82 + eps, false);
         expect_weights("sigmoid", query, 1 / (1 + exp(-sign)) + eps, 1 / (1 + exp(-3 * sign)) + eps, false);
+        expect_weights("mix-25", query, 0.75 * exp(sign) + 0.25 * 0.5, 0.75 * exp(3 * sign) + 0.25 * 0.9, true);
+        expect_weights("mix-50", query, 0.5 * exp(sign) + 0.5 * 0.5, 0.5 * exp(3 * sign) + 0.5 * 0.9, true);
+        expect_weights("mix-75", query, 0.25 * exp(sign) + 0.75 * 0.5, 0.25 * exp(3 * sign) + 0.75 * 0.9, true);
     }
 }
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 MECHANISMS = ("dpa", "ea", "ea-scaled", "ea-softmax")
-ONLY_WEIGHTS = ("ea-parallel", "square", "ea-quartic", "sigmoid")  # in float64: other weights, the same code
+ONLY_WEIGHTS = ("ea-parallel", "square", "ea-quartic", "sigmoid", "mix-25", "mix-50",
+                "mix-75")  # in float64: other weights, the same code
 SMALL = ["task.basis=5", "task.delay=2", "model.d_model=16", "model.heads=2", "model.context=12", "train.batch=6",
          "train.steps=8", "train.warmup=3"]
 ODD = ["task.basis=7", "model.d_model=21", "model.heads=3", "model.context=17", "train.batch=5", "model.mlp_ratio=3"]

@@ -6,6 +6,7 @@
  * Prints for each result the relative error by norm and by the largest element, and a checksum of all; BAD and exit
  * code 1 where the error by norm is too large. REF_ROUNDED_OUT=1: the reference's backward takes the kernels' rounded
  * out, as the kernels do. */
+#include <algorithm>
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
@@ -33,7 +34,9 @@ struct Case {
     size_t element_bytes() const { return dtype == EAB_F32 ? 4 : 2; }
     /* Scores of any size give finite results, but rounding or subnormal gradients decide which. */
     bool only_finite() const { return spread > 100 || spread < 1e-10; }
-    bool exponential() const { return mechanism == "dpa" || mechanism == "ea-softmax"; }
+    bool exponential() const {
+        return mechanism == "dpa" || mechanism == "ea-softmax" || mechanism.rfind("mix-", 0) == 0;
+    }
     double scale() const {
         const bool scaled = exponential() || mechanism == "ea-scaled" || mechanism == "sigmoid";
         return scaled ? (double)(1 / sqrtf((float)head_dim)) : 1;
@@ -119,7 +122,13 @@ void weigh(const std::string &mechanism, double z, double *w, double *dw) {
         *w = quartic / (1 + quartic) + eps, *dw = 4 * z * square / ((1 + quartic) * (1 + quartic));
     else if (mechanism == "sigmoid") *w = 1 / (1 + exp(-z)) + eps, *dw = 1 / ((1 + exp(-z)) * (1 + exp(z)));
     else if (mechanism == "ea-parallel" && z <= 0) *w = eps, *dw = 0;
-    else *w = square / (1 + square) + eps, *dw = 2 * z / ((1 + square) * (1 + square));
+    else if (mechanism.rfind("mix-", 0) == 0) {
+        const double t = 0.01 * std::stoi(mechanism.substr(4)), top = std::max(z, 0.0); /* against overflow */
+        double ea, slope;
+        weigh("ea", z, &ea, &slope);
+        const double of_dpa = (1 - t) * exp(z - top), of_ea = t * exp(-top);
+        *w = top + log(of_dpa + of_ea * ea), *dw = (of_dpa + of_ea * slope) / (of_dpa + of_ea * ea);
+    } else *w = square / (1 + square) + eps, *dw = 2 * z / ((1 + square) * (1 + square));
 }
 
 /* The same of a score s, with the position's bias, before the exponential and the division by the row's sum. */

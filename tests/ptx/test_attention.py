@@ -13,10 +13,11 @@ CASES = {
     "f16": ["f16,ea,1,1,70,64,1,1", "f16,dpa,2,1,65,80,0,0"],
     "f32": ["f32,ea,1,2,50,16,1,1", "f32,dpa,1,1,50,8,0,1", "f32,ea-softmax,1,1,40,64,1,0", "f32,dpa,1,1,20,8,1,0,10",
             "f32,ea-parallel,1,2,50,16,1,1,0.5", "f32,square,1,1,40,64,1,0,0.4", "f32,square,1,1,30,16,0,1,9",
-            "f32,ea-quartic,1,1,50,8,1,1,0.6", "f32,sigmoid,1,2,50,16,0,1", "f32,sigmoid,1,1,40,8,1,0,5"],
+            "f32,ea-quartic,1,1,50,8,1,1,0.6", "f32,sigmoid,1,2,50,16,0,1", "f32,sigmoid,1,1,40,8,1,0,5",
+            "f32,mix-25,1,1,40,8,1,1", "f32,mix-50,1,2,50,16,0,1,3", "f32,mix-75,1,1,40,64,1,0"],
 }
 MECHANISMS = ("dpa", "ea", "ea-softmax")
-MORE = ("ea-parallel", "square", "ea-quartic", "sigmoid")  # float32 only
+MORE = ("ea-parallel", "square", "ea-quartic", "sigmoid", "mix-25", "mix-50", "mix-75")  # float32 only
 SIZES = (1, 3, 17, 63, 64, 65, 127, 128, 129, 257)
 
 
