@@ -29,7 +29,7 @@ import pandas as pd
 
 from . import explore_model as model
 from .duration import seconds
-from .explore_space import Measured, Results, Setting, Space, make_space, measure
+from .explore_space import ENDS, WALK, Measured, Results, Setting, Space, make_space, measure, mechanisms_between
 from .plain_csv import csv_text
 from .stats import bootstrap_mean, holm, sign_flip
 from .tables import DataError, printable
@@ -147,6 +147,11 @@ class Exploration:
     def pair(self) -> tuple[str, str]:
         return self.space.mechanisms[0], self.space.mechanisms[1]
 
+    @property
+    def trained(self) -> tuple[str, ...]:
+        """The mechanisms of the search: the pair, and those between."""
+        return (*self.space.mechanisms, *self.space.walk)
+
     def seeds(self) -> tuple[list[int], list[int]]:
         """Those of the search and those of the confirmation."""
         return self.space.seeds[:self.search_seeds], self.space.seeds[self.search_seeds:]
@@ -156,7 +161,7 @@ class Exploration:
         results = self.lab.results()
         for setting in self.space.settings:
             if setting.place not in self.measured:
-                found = measure(setting, results, self.space.mechanisms, self.seeds()[0])
+                found = measure(setting, results, self.trained, self.seeds()[0])
                 if found:
                     self.measured[setting.place] = found
 
@@ -166,13 +171,15 @@ class Exploration:
     def surrogate(self) -> model.Surrogate:
         places = sorted(self.measured)
         points = self.space.points[places]
-        values = [[float(self.measured[place].accuracy[name].mean()) for place in places] for name in self.pair]
+        values = [[float(self.measured[place].accuracy[name].mean()) for place in places] for name in self.trained]
         deviations = [self.measured[place].accuracy[name].std(ddof=1) if self.search_seeds > 1 else 0.0
-                      for name in self.pair for place in places]
+                      for name in self.trained for place in places]
         pooled = max(float(np.sqrt(np.mean(np.square(deviations)))), LEAST_NOISE)
         count = len(places)
-        return model.Surrogate(np.vstack([points, points]), np.repeat([0, 1], count), np.concatenate(values),
-                               np.full(2 * count, pooled**2 / self.search_seeds), self.fit)
+        way = [WALK[name] if self.pair == ENDS else 1 - WALK[name] for name in self.space.walk]
+        return model.Surrogate(np.vstack([points] * len(self.trained)), np.repeat([0, 1, *way], count),
+                               np.concatenate(values),
+                               np.full(len(values) * count, pooled**2 / self.search_seeds), self.fit)
 
     def next(self) -> Setting | None:
         """The setting to train next; None if none is left."""
@@ -192,8 +199,7 @@ class Exploration:
         return None if place is None else space.settings[place]
 
     def search_cells(self, setting: Setting) -> list[str]:
-        return [cell for name in self.space.mechanisms
-                for cell in setting.ids(name, setting.rates(name), self.seeds()[0])]
+        return [cell for name in self.trained for cell in setting.ids(name, setting.rates(name), self.seeds()[0])]
 
     def finalists(self) -> list[Setting]:
         """The settings to confirm: measured in full, the largest margins first."""
@@ -210,7 +216,7 @@ class Exploration:
         """Of the settings whose fresh cells are complete; p-values are adjusted for their number (Holm)."""
         results, found = self.lab.results(), []
         for setting in settings:
-            fresh = measure(setting, results, self.space.mechanisms, self.seeds()[1],
+            fresh = measure(setting, results, self.pair, self.seeds()[1],
                             self.measured[setting.place].rate)
             if fresh:
                 margins = fresh.margins(*self.pair)
@@ -244,6 +250,8 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("--search-seeds", metavar="N", type=int, default=2, help="seeds of a proposal (default: 2)")
     command.add_argument("--confirm", metavar="N", type=int, default=3, help="settings to confirm (default: 3)")
     command.add_argument("--both-sides", action="store_true", help="look for large margins of either mechanism")
+    command.add_argument("--walk", action="store_true", help="between dpa and ea-scaled the search also trains the "
+                         "spec's mix-25, mix-50 and mix-75; no result is theirs")
     command.add_argument("--pareto", action="store_true", help="show the best accuracy for its cost at the end")
     command.add_argument("--seed", metavar="N", type=int, default=1, help="of the proposals (default: 1)")
     command.add_argument("--set", metavar="SECTION.KEY=VALUE", action="append", default=[], help="as in eabench sweep")
@@ -314,18 +322,20 @@ def table(exploration: Exploration, verdicts: Sequence[Verdict]) -> pd.DataFrame
     rows = []
     for place, found in exploration.measured.items():
         setting = exploration.space.settings[place]
-        rows.append({"phase": "search", **setting.options, **_accuracies(found), "margin": exploration.margin(place),
-                     "seeds": exploration.search_seeds, "flop_per_cell": setting.flop})
+        rows.append({"phase": "search", **setting.options, **_accuracies(found, exploration.pair),
+                     "margin": exploration.margin(place), "seeds": exploration.search_seeds,
+                     "flop_per_cell": setting.flop})
     for verdict in verdicts:
-        rows.append({"phase": "confirmation", **verdict.setting.options, **_accuracies(verdict.measured),
-                     "margin": verdict.mean, "seeds": len(verdict.margins), "flop_per_cell": verdict.setting.flop,
-                     "low": verdict.low, "high": verdict.high, "p_value": verdict.p_value,
+        rows.append({"phase": "confirmation", **verdict.setting.options,
+                     **_accuracies(verdict.measured, exploration.pair), "margin": verdict.mean,
+                     "seeds": len(verdict.margins), "flop_per_cell": verdict.setting.flop, "low": verdict.low,
+                     "high": verdict.high, "p_value": verdict.p_value,
                      "p_adjusted": verdict.p_adjusted, "confirmed": verdict.confirmed})
     return pd.DataFrame(rows)
 
 
-def _accuracies(found: Measured) -> dict[str, float]:
-    return {f"{what} {name}": value for name in found.rate
+def _accuracies(found: Measured, mechanisms: Sequence[str]) -> dict[str, float]:
+    return {f"{what} {name}": value for name in mechanisms
             for what, value in (("rate", found.rate[name]), ("accuracy", float(found.accuracy[name].mean())))}
 
 
@@ -357,7 +367,8 @@ def explore(options: argparse.Namespace) -> int:
     started_s = time.monotonic()
     mechanisms = compared(options.compare)
     lab = EabenchLab(options)
-    space = make_space(lab.listed(), mechanisms)
+    listed = lab.listed()
+    space = make_space(listed, mechanisms, mechanisms_between(listed, mechanisms) if options.walk else ())
     check(options, space)
     exploration = Exploration(space, lab, options.search_seeds, options.confirm, options.both_sides, options.seed)
     print(f"{len(space.settings)} settings of {len(space.names)} coordinates, {len(space.cheapest)} of them with all "

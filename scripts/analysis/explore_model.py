@@ -22,7 +22,7 @@ threadpool_limits(1)  # the matrices are small
 
 FIRST, FIRST_EACH = 4, 3   # settings that are spread out before the surrogate is used: so many, and for each coordinate
 LENGTHS = (0.15, 3.0)      # of a coordinate that goes from 0 to 1
-OTHER = (0.5, 5.0)         # of the mechanism, 0 or 1: one always informs the other
+OTHER = (0.5, 5.0)         # of the mechanism, 0 to 1: one always informs the other
 CANDIDATES = 1000          # settings that are rated for a proposal, drawn if there are more
 BLOCK = 200                # settings whose covariance is computed at once
 CLOSEST = 40               # settings for which cheap runs are considered
@@ -38,7 +38,7 @@ class Surrogate:
 
     def __init__(self, points: np.ndarray, mechanisms: np.ndarray, values: np.ndarray, noise: np.ndarray,
                  fit: bool = True) -> None:
-        """points [n, d], mechanisms [n] (0 or 1), values [n], noise [n]: the variance of each mean."""
+        """points [n, d], mechanisms [n] (0 or 1, or between), values [n], noise [n]: variances of the means."""
         self.mean = float(np.mean(values))
         self.scale = max(float(np.std(values)), 1e-3)
         lengths = np.full(points.shape[1] + 1, 0.5)

@@ -12,6 +12,8 @@ import pandas as pd
 
 from .tables import DataError
 
+ENDS = ("dpa", "ea-scaled")
+WALK = {"mix-25": 0.25, "mix-50": 0.5, "mix-75": 0.75}   # t of the mechanisms between ENDS (docs/design.md 1)
 INSTRUMENT = "steps"   # settings that differ only here are one setting, measured cheaply (few steps) or in full
 COLUMNS = ("layers", "d_model", "heads", "context", "batch", INSTRUMENT)
 WIDE = 4               # numbers whose largest is at least so many times the smallest are compared by their logarithm
@@ -46,6 +48,7 @@ class Space:
     mechanisms: tuple[str, ...]
     seeds: list[int]
     names: list[str]          # of the coordinates
+    walk: tuple[str, ...] = ()   # mechanisms between the two compared ones: trained in the search, never a result
     points: np.ndarray = field(init=False)         # [settings, coordinates]
     rivals: np.ndarray = field(init=False)         # [settings]: the place of each one's full version
     flop: np.ndarray = field(init=False)           # [settings]: of a cell
@@ -111,18 +114,29 @@ def _find_rivals(settings: list[Setting]) -> None:
             setting.rival = full.place
 
 
-def make_space(listed: pd.DataFrame, mechanisms: Sequence[str]) -> Space:
+def mechanisms_between(listed: pd.DataFrame, mechanisms: Sequence[str]) -> tuple[str, ...]:
+    """Those of the list that lie between the two."""
+    if sorted(mechanisms) != sorted(ENDS):
+        raise DataError(f"--walk with --compare {','.join(mechanisms)}; allowed: dpa,ea-scaled and ea-scaled,dpa")
+    walk = tuple(name for name in WALK if name in set(listed["mechanism"]))
+    if not walk:
+        raise DataError(f"--walk: the spec has no cell of {', '.join(WALK)}; allowed: a spec with one of them or more")
+    return walk
+
+
+def make_space(listed: pd.DataFrame, mechanisms: Sequence[str], walk: Sequence[str] = ()) -> Space:
     """The settings in the list of `eabench sweep --dry-run --list`, in its order of the cells' ids."""
     extra = [name for name in listed.columns if "." in name and name.split(".")[1] not in (*COLUMNS, "mechanism")]
     found: dict[tuple, Setting] = {}
     for row in listed.sort_values("cell").to_dict("records"):
-        if row["mechanism"] not in mechanisms:
+        if row["mechanism"] not in (*mechanisms, *walk):
             continue
         options = _options(row, extra)
         setting = found.setdefault(tuple(options.values()), Setting(options, 0))
         rates = setting.cells.setdefault(row["mechanism"], {})
         rates.setdefault(float(row["lr"]), {})[int(row["seed"])] = row["cell"]
-        setting.flop += float(row["flop"])
+        if row["mechanism"] in mechanisms:
+            setting.flop += float(row["flop"])
     settings = [found[key] for key in sorted(found)]
     if not settings:
         raise DataError(f"the spec has no cell of {' or '.join(mechanisms)}; allowed: mechanisms of the spec")
@@ -133,13 +147,13 @@ def make_space(listed: pd.DataFrame, mechanisms: Sequence[str]) -> Space:
         setting.place = place
         setting.name = " ".join(value if name in ("task", "level") else f"{name}={value}"
                                 for name, value in setting.options.items() if name in varying)
-        for mechanism in mechanisms:
+        for mechanism in (*mechanisms, *walk):
             if any(sorted(cells) != seeds for cells in setting.cells.get(mechanism, {0.0: {}}).values()):
                 raise DataError(f"{setting.name}: {mechanism} lacks seeds that others have; allowed: a spec in which "
                                 "each compared mechanism has every setting and seed")
-        setting.flop /= sum(len(cells) for rates in setting.cells.values() for cells in rates.values())
+        setting.flop /= sum(len(cells) for name in mechanisms for cells in setting.cells[name].values())
     _find_rivals(settings)
-    return Space(settings, tuple(mechanisms), seeds, _locate(settings))
+    return Space(settings, tuple(mechanisms), seeds, _locate(settings), tuple(walk))
 
 
 @dataclass

@@ -20,7 +20,7 @@ from sweeps import EABENCH, ROOT, needs_eabench, rows
 
 sys.path.insert(0, str(ROOT / "scripts"))
 from analysis.explore import Exploration, search  # noqa: E402
-from analysis.explore_space import Results, Space, make_space  # noqa: E402
+from analysis.explore_space import Results, Space, make_space, mechanisms_between  # noqa: E402
 from analysis.tables import DataError  # noqa: E402
 
 Margin = Callable[[float, float], float]
@@ -265,6 +265,8 @@ def test_a_run_is_explored_stopped_and_resumed(small: Path, tmp_path: Path):
     (["--compare", "ea,ea-scaled"], ("ea-scaled lacks seeds",)),
     (["--set", "train.seed=1:5"], ("5 seeds", "at least 12")),
     (["--set", "train.seed=1:5", "--set", "x.y=1"], ("x.y",)),
+    (["--walk"], ("--walk with --compare ea,dpa", "dpa,ea-scaled")),
+    (["--walk", "--compare", "dpa,ea-scaled"], ("no cell of mix-25, mix-50, mix-75",)),
     (["--search-seeds", "0"], ("at least 1",)),
     (["--set", "task.basis=4", "--set", "model.d_model=8", "--set", "train.steps=20"], ("one setting",)),
 ])
@@ -273,6 +275,41 @@ def test_bad_input_is_one_line(small: Path, tmp_path: Path, options: list[str], 
     assert done.returncode == 2 and len(done.stderr.splitlines()) == 1, done
     assert all(part in done.stderr for part in parts), done.stderr
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(("compare", "way"), [(("dpa", "ea-scaled"), [0, 1, 0.25, 0.75]),
+                                              (("ea-scaled", "dpa"), [0, 1, 0.75, 0.25])])
+def test_a_walk_informs_the_surrogate(compare: tuple[str, str], way: list[float]):
+    """The accuracy is half of t: a surrogate that has t right knows it between, too."""
+    t = {"dpa": 0, "mix-25": 0.25, "mix-75": 0.75, "ea-scaled": 1}
+    lines = pd.concat([listing(2)[listing(2)["mechanism"] == "ea"].assign(mechanism=name) for name in t])
+    lines["cell"] = [f"{number:016x}" for number in range(len(lines))]
+    lab = Simulated(hill, side=2)
+    lab.table = {cell: (t[name] / 2, t[name] / 2) for cell, name in zip(lines["cell"], lines["mechanism"])}
+    plain = make_space(lines, compare)
+    walked = make_space(lines, compare, mechanisms_between(lines, compare))
+    assert walked.walk == ("mix-25", "mix-75") and list(walked.flop) == list(plain.flop)
+    exploration = Exploration(walked, lab, fit=False)
+    assert {step(exploration) for _ in range(4)} == set(walked.cheapest)
+    process = exploration.surrogate().process
+    assert list(dict.fromkeys(process.X_train_[:, -1])) == way
+    half = process.predict(np.append(walked.points[walked.cheapest[0]], 0.5)[None])[0]
+    assert exploration.surrogate().mean + half * exploration.surrogate().scale == pytest.approx(0.25, abs=0.02)
+    assert {name for place in exploration.measured for name in exploration.measured[place].accuracy} == set(t)
+    confirmed = set(exploration.confirmation_cells(walked.settings[walked.cheapest[0]]))
+    assert set(lines[lines["cell"].isin(confirmed)]["mechanism"]) == {"dpa", "ea-scaled"}
+
+
+@needs_eabench
+def test_a_walk_is_in_no_result(small: Path, tmp_path: Path):
+    small.write_text(SPEC.replace("dpa, ea", "dpa, ea-scaled, mix-50"))
+    out = tmp_path / "run"
+    done = run(small, "--out", out, "--proposals", "6", "--walk", "--compare", "ea-scaled,dpa", "--pareto")
+    assert done.returncode == 0, done.stderr
+    trained = {(row["mechanism"], row["seed"]) for row in rows(out / "accuracy.csv")}
+    assert {seed for name, seed in trained if name == "mix-50"} == {"1", "2"}
+    assert {seed for name, seed in trained if name == "dpa"} >= {"1", "2"}
+    assert "mix-50" not in done.stdout and "mix-50" not in (out / "explore.csv").read_text()
 
 
 def test_a_program_that_is_not_built(small: Path, tmp_path: Path):
