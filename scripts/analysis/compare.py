@@ -129,9 +129,10 @@ def _run(options: argparse.Namespace) -> int:
     print_table(shown)
     if hidden:
         print(f"and {hidden} more rows (--csv FILE writes all)")
+    code = _verdict(findings)
     if options.csv:
         options.csv.write_text(csv_text(pd.DataFrame([vars(row) for row in findings])), encoding="utf-8")
-    return _verdict(findings)
+    return code
 
 
 def _verdict(findings: list[Finding]) -> int:

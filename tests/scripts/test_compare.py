@@ -196,7 +196,8 @@ def test_csv_output(make_run: Make, capsys: pytest.CaptureFixture[str], tmp_path
     table = list(csv.DictReader((tmp_path / "t.csv").open()))
     assert [line["verdict"] for line in table] == ["missing", "same", "same"]
     assert compare.main([str(a), str(b), "--csv", str(tmp_path / "no" / "t.csv")]) == 2
-    assert "--csv takes a file" in capsys.readouterr().err
+    printed = capsys.readouterr()
+    assert "--csv takes a file" in printed.err and "verdict: " in printed.out
 
 
 def test_long_tables_are_shortened_but_regressions_stay(make_run: Make, capsys: pytest.CaptureFixture[str]) -> None:

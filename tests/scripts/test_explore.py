@@ -277,6 +277,13 @@ def test_bad_input_is_one_line(small: Path, tmp_path: Path, options: list[str], 
     assert not (tmp_path / "run").exists()
 
 
+def test_a_file_as_the_folder_is_one_line(small: Path, tmp_path: Path):
+    (tmp_path / "run").write_text("mine")
+    done = run(small, "--out", tmp_path / "run")
+    assert done.returncode == 2 and done.stderr.startswith("explore: --out ") and done.stderr.count("\n") == 1
+    assert (tmp_path / "run").read_text() == "mine"
+
+
 @pytest.mark.parametrize(("compare", "way"), [(("dpa", "ea-scaled"), [0, 1, 0.25, 0.75]),
                                               (("ea-scaled", "dpa"), [0, 1, 0.75, 0.25])])
 def test_a_walk_informs_the_surrogate(compare: tuple[str, str], way: list[float]):
