@@ -244,8 +244,8 @@ def parser() -> argparse.ArgumentParser:
                          help="two mechanisms; the margin is A's token accuracy less B's (default: ea,dpa)")
     command.add_argument("--out", metavar="RUN", type=Path, required=True, help="the run's folder")
     command.add_argument("--budget", metavar="TIME", type=seconds, default=3600.0,
-                         help=f"of this start, like 90s, 10m, 1h30m; {100 * SEARCH_SHARE:.0f} %% for the search, the rest "
-                         "for the confirmation (default: 1h)")
+                         help=f"of this start, like 90s, 10m, 1h30m; {100 * SEARCH_SHARE:.0f} %% for the search, "
+                         "the rest for the confirmation (default: 1h)")
     command.add_argument("--proposals", metavar="N", type=int, help="end the search after N settings in all")
     command.add_argument("--search-seeds", metavar="N", type=int, default=2, help="seeds of a proposal (default: 2)")
     command.add_argument("--confirm", metavar="N", type=int, default=3, help="settings to confirm (default: 3)")
