@@ -8,6 +8,7 @@
 #include "guarded.h"
 #include "kernels/backend.h"
 #include "kernels/cpu/isa.h"
+#include "kernels/mechanism.h"
 
 enum { BATCH = 2, HEADS = 2, CONTEXT = 9, HEAD_DIM = 5, ROWS = BATCH * HEADS * CONTEXT, COUNT = ROWS * HEAD_DIM };
 
@@ -146,8 +147,8 @@ Test(api, attention_arguments) {
     MISUSE(f.attention.head_dim = 0, "head_dim = 0; allowed: 1..256");
     MISUSE(f.attention.head_dim = 257, "head_dim = 257; allowed: 1..256");
     MISUSE((f.attention.batch = f.attention.heads = INT32_MAX, f.attention.context = 65536), "is too large");
-    MISUSE(f.attention.mechanism = -1, "mechanism = -1; allowed: 0..7");
-    MISUSE(f.attention.mechanism = 8, "mechanism = 8; allowed: 0..7");
+    MISUSE(f.attention.mechanism = -1, "mechanism = -1; allowed: 0..");
+    MISUSE(f.attention.mechanism = EAB_MECHANISM_COUNT, "; allowed: 0..");
     MISUSE(f.attention.dtype = 9, "dtype = 9; allowed: EAB_F32");
     MISUSE(f.attention.causal = 2, "causal = 2; allowed: 0, 1");
     MISUSE(f.attention.scale = -1, "scale = -1; allowed: finite");
