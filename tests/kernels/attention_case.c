@@ -25,19 +25,13 @@ static int64_t offset(const eab_attention_args *args, bool in, int64_t batch, in
 
 /* ---- plain float32, unfused: whole rows of scores ------------------------------- */
 
-/* Weight (bounded) or log-weight of a pair, and its derivative; both are normalised at the end. The rest is for sharp
- * mechanisms: what changes where each score of the row is off by `size`, its largest partial sum, whose roundings make
- * the score's error. */
+/* Weight (bounded) or log-weight of a pair, and its derivative; both are normalised at the end. The rest is what changes
+ * where each score of the row is off by `size`, its largest partial sum, whose roundings make the score's error: where
+ * keys are few, one score that nearly vanishes decides the weights of its row. */
 typedef struct {
     float weight, derivative;
     float z, size, change, shift; /* change: of the weight; shift: of the derivative, relative */
 } pair;
-
-/* Where one score that nearly vanishes decides the weights of its row: its rounding, large next to it, is then a
- * term of out and dv. */
-static bool is_sharp(int32_t mechanism) {
-    return mechanism == EAB_MECHANISM_ea_parallel || mechanism == EAB_MECHANISM_ea_quartic;
-}
 
 static pair plain_mix(float t, float z, float weight, float derivative) {
     const float top = fmaxf(z, 0), of_dpa = (1 - t) * expf(z - top), of_ea = t * expf(-top);
@@ -80,7 +74,7 @@ static void plain_row(const attention_problem *problem, int32_t head, int32_t ti
         const float log_bias = args->slopes ? -args->slopes[head] * fabsf((float)(time - j)) : 0;
         row[j] = plain_pair(problem->spec.mechanism, z * problem->scale);
         row[j].z = z;
-        row[j].size = is_sharp(problem->spec.mechanism) ? size : 0;
+        row[j].size = size;
         if (bounded) {
             row[j].weight *= expf(log_bias);
             row[j].derivative *= expf(log_bias);
@@ -105,7 +99,7 @@ static void plain_row(const attention_problem *problem, int32_t head, int32_t ti
     }
     for (int32_t j = 0; j < count; j++) {
         row[j].change += row[j].weight * of_sum;
-        row[j].shift = of_sum + (row[j].size > 0 ? row[j].size / fabsf(row[j].z) : 0);
+        row[j].shift = of_sum + (row[j].z != 0 ? row[j].size / fabsf(row[j].z) : 0);
     }
 }
 
@@ -209,6 +203,7 @@ static void compute_references(attention_problem *problem) {
         }
         problem->plain_error[which] = sqrt(error);
         problem->term_norm[which] = sqrt(terms);
+        cr_assert(isfinite(terms), "the terms of result %d have no size", which);
         free(plain[which]);
     }
     free(qkv);
