@@ -44,7 +44,8 @@ static int read_number(const value_reader *reader, const char *text, double *val
         g_strlcat(shown, *text ? ": " : "", sizeof shown);
     }
     if (!*text) return refuse(reader, "a number is missing");
-    if (end == text || *end || text[strspn(text, "+-.0123456789eE")]) return refuse(reader, "%snot a number", shown);
+    if (end == text || *end || text[strspn(text, "+-.0123456789eE")])
+        return refuse(reader, "%snot a number%s", shown, strstr(text, "..") ? "; a range is written a:b" : "");
     if (is_integer(reader->option) && strpbrk(text, ".eE")) return refuse(reader, "%snot written as an integer", shown);
     if (!isfinite(*value) || (is_integer(reader->option) && fabs(*value) > 0x1p53))
         return refuse(reader, "%stoo large", shown);

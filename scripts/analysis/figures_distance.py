@@ -47,7 +47,7 @@ def distance_plot(group: Group, name: str, chosen: pd.DataFrame, distances: pd.D
             panel.fill_between(part["distance"], part["low"], part["high"], color=colour, alpha=0.15, linewidth=0)
             panel.plot(part["distance"], part["mean"], color=colour, linewidth=1.5, label=label(mechanism),
                        marker=looks.marker(mechanism), markersize=3.5, markevery=max(1, len(part) // 12))
-        panel.axhline(own["chance_accuracy"].mean(), linestyle=":", color=MUTED, linewidth=1.1)
+        panel.axhline(own["chance_accuracy"].mean(), linestyle=":", color=MUTED, linewidth=1.1, label="chance")
         panel.set_title(f"{op and op + ', '}trained on {least:g} to {most:g}", fontsize=8.5)
         panel.set_ylim(-0.03, 1.05)
         panel.xaxis.get_major_locator().set_params(integer=True)

@@ -12,9 +12,14 @@ import math
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
+
+if TYPE_CHECKING:  # an import of a second, only needed where a run has many settings
+    from sklearn.model_selection import GroupKFold
+    from sklearn.pipeline import Pipeline
 
 from .claims import SIGNIFICANT, SKILL_ANY, compare_group
 from .pool import BASELINE, MIXTURE, Group
@@ -198,14 +203,20 @@ def _correlate_all(points: pd.DataFrame) -> list[Correlation]:
     return sorted(found, key=lambda item: (item.p_adjusted, -abs(np.nan_to_num(item.value))))
 
 
+def _folds(settings: np.ndarray) -> GroupKFold:
+    from sklearn.model_selection import GroupKFold
+
+    return GroupKFold(min(MOST_FOLDS, len(np.unique(settings))))
+
+
 def predict(points: pd.DataFrame, mechanism: str) -> Prediction:
-    """Ridge regression on the ranks of the descriptors, cross-validated by leaving whole settings out.
+    """Ridge regression on the ranks of the descriptors, cross-validated by leaving whole settings out, and so is the
+    choice of its penalty within each fold.
 
     A descriptor matters if its correlation is significant and the model errs less than the mean of the other settings.
     """
     from sklearn.inspection import partial_dependence
     from sklearn.linear_model import RidgeCV
-    from sklearn.model_selection import GroupKFold
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import QuantileTransformer
 
@@ -215,15 +226,21 @@ def predict(points: pd.DataFrame, mechanism: str) -> Prediction:
     if not names:
         return Prediction(mechanism, points, correlations, math.nan, math.nan, [], {})
     table = points[names].to_numpy(dtype=float)
-    model = make_pipeline(QuantileTransformer(n_quantiles=min(len(points), 100)), RidgeCV(np.logspace(-2, 3, 11)))
+    settings = points["setting"].to_numpy()
+
+    def fitted(rows: np.ndarray) -> Pipeline:
+        splits = list(_folds(settings[rows]).split(rows, groups=settings[rows]))
+        ridge = RidgeCV(np.logspace(-2, 3, 6), cv=splits, scoring="neg_mean_squared_error")
+        model = make_pipeline(QuantileTransformer(n_quantiles=min(len(points), 100)), ridge)
+        return model.fit(table[rows], margin[rows])
+
     errors = np.empty((2, len(points)))
-    folds = GroupKFold(min(MOST_FOLDS, points["setting"].nunique()))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # fewer points in a fold than quantiles
-        for train, test in folds.split(table, margin, points["setting"]):
-            errors[0, test] = margin[test] - model.fit(table[train], margin[train]).predict(table[test])
+        for train, test in _folds(settings).split(table, margin, settings):
+            errors[0, test] = margin[test] - fitted(train).predict(table[test])
             errors[1, test] = margin[test] - margin[train].mean()
-        model.fit(table, margin)
+        model = fitted(np.arange(len(points)))
     error, of_mean = (float(value) for value in np.sqrt((errors**2).mean(axis=1)))
     if error >= of_mean:
         return Prediction(mechanism, points, correlations, error, of_mean, [], {})

@@ -7,6 +7,7 @@ import errno
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -30,7 +31,7 @@ from .sections_kernels import kernel_section, ratio_section
 from .sections_predict import dependence_figure, predict_section
 from .sections_sizes import size_figure, size_section
 from .style import Looks, Plot, save, slug
-from .tables import DEFAULT_LIMIT_MB, DataError, printable, read_run
+from .tables import DEFAULT_LIMIT_MB, DataError, Run, printable, read_run
 from .tables_more import More, is_bench, read_more
 
 MOST_CONFIGURATIONS = 6  # throughput figures; further configurations are in the table
@@ -226,12 +227,21 @@ def _write_index(options: argparse.Namespace) -> int:
     return 0
 
 
+def _without_mixes(run: Run) -> Run:
+    """Mixes are steps of a search (scripts/explore --walk): a report has none, the tables keep them."""
+    frames = [frame[~frame["mechanism"].str.startswith("mix-")].reset_index(drop=True)
+              for frame in (run.accuracy, run.throughput)]
+    dropped = len(run.accuracy) - len(frames[0])
+    remark = [f"{run.path}: {dropped} rows of mixes are left out, since they are steps of a search"] if dropped else []
+    return replace(run, accuracy=frames[0], throughput=frames[1], warnings=run.warnings + remark)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     options = parser().parse_args(arguments)
     if options.index:
         return _write_index(options)
     try:
-        pool = pool_runs([read_run(path, options.max_mb, is_bench(path)) for path in options.runs])
+        pool = pool_runs([_without_mixes(read_run(path, options.max_mb, is_bench(path))) for path in options.runs])
         more = read_more(options.runs, options.max_mb)
     except DataError as error:
         print(f"report: {error}", file=sys.stderr)

@@ -9,6 +9,8 @@ from pathlib import Path
 
 from .tensors import read_header
 
+EXPONENTIAL = ("dpa", "ea-softmax", "mix-25", "mix-50", "mix-75")  # mechanisms that have a log-weight
+
 
 @dataclass(frozen=True)
 class Config:

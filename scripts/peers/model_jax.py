@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from .config import Config, is_decayed
+from .config import EXPONENTIAL, Config, is_decayed
 
 Weights = dict[str, Array]
 
@@ -47,7 +47,7 @@ def attend(q: Array, k: Array, v: Array, mechanism: str, scale: float, bias: Arr
     z = scale * jnp.einsum("bhid,bhjd->bhij", q, k)
     context = z.shape[-1]
     allowed = jnp.tril(jnp.ones((context, context), bool)) if causal else jnp.ones((context, context), bool)
-    if mechanism not in ("dpa", "ea-softmax") and not mechanism.startswith("mix-"):
+    if mechanism not in EXPONENTIAL:
         weight = bounded_weight(mechanism, z)
         if bias is not None:
             weight = weight * jnp.exp(bias)

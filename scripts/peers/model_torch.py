@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .config import Config, is_decayed
+from .config import EXPONENTIAL, Config, is_decayed
 
 Weights = dict[str, Tensor]
 Attention = Callable[[Tensor, Tensor, Tensor], Tensor]  # q, k, v -> out; all [batch][heads][context][head_dim]
@@ -52,7 +52,7 @@ def attend(q: Tensor, k: Tensor, v: Tensor, mechanism: str, scale: float, bias: 
     allowed = torch.ones(z.shape[-2:], dtype=torch.bool, device=z.device)
     if causal:
         allowed = allowed.tril()
-    if mechanism not in ("dpa", "ea-softmax") and not mechanism.startswith("mix-"):
+    if mechanism not in EXPONENTIAL:
         weight = bounded_weight(mechanism, z)
         if bias is not None:
             weight = weight * bias.exp()

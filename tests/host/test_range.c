@@ -110,6 +110,7 @@ static const struct {
      "HERE: 1000001 values, where 1000000 are the most; allowed: an integer 0..4294967295"},
     {"train", "seed", "1:600000, 1:600000",
      "HERE: 1:600000: 1200000 values, where 1000000 are the most; allowed: an integer 0..4294967295"},
+    {"train", "seed", "1..5", "HERE: not a number; a range is written a:b; allowed: an integer 0..4294967295"},
     {"train", "lr", "nan", "HERE: not a number; allowed: a real above 0, at most 10"},
     {"train", "lr", "inf", "HERE: not a number; allowed: a real above 0, at most 10"},
     {"train", "lr", "0x1p-3", "HERE: not a number; allowed: a real above 0, at most 10"},

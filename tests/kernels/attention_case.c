@@ -25,9 +25,9 @@ static int64_t offset(const eab_attention_args *args, bool in, int64_t batch, in
 
 /* ---- plain float32, unfused: whole rows of scores ------------------------------- */
 
-/* Weight (bounded) or log-weight of a pair, and its derivative; both are normalised at the end. The rest is what changes
- * where each score of the row is off by `size`, its largest partial sum, whose roundings make the score's error: where
- * keys are few, one score that nearly vanishes decides the weights of its row. */
+/* Weight (bounded) or log-weight of a pair, and its derivative; both are normalised at the end. The rest is what
+ * changes where each score of the row is off by `size`, its largest partial sum, whose roundings make the score's
+ * error: where keys are few, one score that nearly vanishes decides the weights of its row. */
 typedef struct {
     float weight, derivative;
     float z, size, change, shift; /* change: of the weight; shift: of the derivative, relative */

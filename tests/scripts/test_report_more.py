@@ -353,3 +353,10 @@ def test_paths_of_any_bytes_in_any_locale(make_run, tmp_path):
 def test_the_head_shows_changes_of_the_tree(make_run):
     assert "(commit 0123456789ab-dirty)" in page(make_run(sweep(), commit="0123456789ab-dirty"))
     assert "(commit 0123456789ab)" in page(make_run(sweep(), name="clean", commit="0123456789abcdef"))
+
+
+def test_mixes_are_no_results(make_run, capsys):
+    """scripts/explore --walk trains them; a page says that it leaves them out."""
+    rows = [row(mechanism=mechanism, seed=seed) for mechanism in ("dpa", "mix-25", "ea-scaled") for seed in (1, 2, 3)]
+    html = page(make_run(rows))
+    assert "mix-25" not in html and "3 rows of mixes are left out" in capsys.readouterr().err
