@@ -15,6 +15,7 @@ from .tables import LATER_OPTIONS, MEASURED, DataError, Run, printable
 
 BASELINE = "dpa"
 MIXTURE = "mixture"  # the task of a mixture's whole; the other rows of the same cell are its parts
+TEXT = "text"  # the family without a rule: a text is never solved, and its loss says more than its accuracy
 DISTANCE = "distance"  # the family whose models are also evaluated at single distances
 # The reason that eabench sweep --search writes.
 ABANDONED = r"^abandoned at step [0-9]+ of [0-9]+: validation accuracy ([01](?:\.[0-9]+)?)(?![0-9.])"

@@ -22,10 +22,11 @@ from .figures_heat import heat_plots
 from .figures_kernels import kernel_figures
 from .figures_learning import learning_plot
 from .figures_speed import throughput_plot
+from .figures_text import loss_plot, loss_rows
 from .index import build_index
 from .page import Section, drawing, render
 from .plain_csv import csv_text
-from .pool import Group, Pool, mechanisms_of, pool_runs
+from .pool import TEXT, Group, Pool, mechanisms_of, pool_runs
 from .sections_claims import claims_section
 from .sections_kernels import kernel_section, ratio_section
 from .sections_predict import dependence_figure, predict_section
@@ -101,6 +102,9 @@ def _group_section(group: Group, index: int, looks: Looks, folder: _Folder, figu
     name = slug(group.title)
     if not figures:
         section.paragraphs.append("No figures: --max-groups was reached. The table has the numbers.")
+    elif group.task == TEXT:
+        losses = loss_plot(group, f"loss-{name}", looks)
+        plots += [losses] if losses else []
     elif has_curves(curve):
         plots.append(accuracy_plot(group, f"accuracy-{name}", chosen, curve, looks))
         plots.append(solved_plot(group, f"solved-{name}", chosen, curve, looks))
@@ -114,7 +118,7 @@ def _group_section(group: Group, index: int, looks: Looks, folder: _Folder, figu
     if figures:
         heat = heat_plots(group, name, chosen, looks)
         plots += heat
-        if not heat:
+        if not heat and group.task != TEXT:
             section.paragraphs.append("No heat map: fewer than two axes of the ladder vary here.")
         at_distances = distance_plot(group, f"distances-{name}", chosen, distances, looks)
         plots += [at_distances] if at_distances else []
@@ -122,6 +126,7 @@ def _group_section(group: Group, index: int, looks: Looks, folder: _Folder, figu
     section.plots = [drawing(folder.save(plot)) for plot in plots]
     sums = distance_table(group, chosen, distances)
     section.tables += [sums] if sums else []
+    section.tables += [loss_rows(group)] if group.task == TEXT else []
     section.tables.append(make.level_grid(group, summary.level_table(chosen, rates)))
     return section
 

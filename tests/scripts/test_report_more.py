@@ -360,3 +360,19 @@ def test_mixes_are_no_results(make_run, capsys):
     rows = [row(mechanism=mechanism, seed=seed) for mechanism in ("dpa", "mix-25", "ea-scaled") for seed in (1, 2, 3)]
     html = page(make_run(rows))
     assert "mix-25" not in html and "3 rows of mixes are left out" in capsys.readouterr().err
+
+
+def test_a_text_has_its_loss(make_run):
+    """In place of complexity and solved seeds, which a text has not; the loss is that of the best validation rate."""
+    losses = {("dpa", 0.01): 1.8, ("dpa", 0.02): 1.7, ("ea", 0.01): 2.0, ("ea", 0.02): 2.2}
+    rows = [row(axes={"task": "text", "level": "sha256=0123 unit=char"}, mechanism=mechanism, lr=lr, seed=seed,
+                solved=0, loss_nats=loss + seed / 10, validation_accuracy=1 / loss)
+            for (mechanism, lr), loss in losses.items() for seed in (1, 2, 3)]
+    run = make_run(rows)
+    html = page(run)
+    assert {"loss-text"} <= names(run) and not names(run) & {"accuracy-text", "solved-text"}
+    table = pd.read_csv(run / "plots" / "loss-text.csv")
+    assert table["mechanism"].tolist() == ["dpa", "dpa", "ea", "ea"] and table["best"].tolist() == [0, 1, 1, 0]
+    assert table["nats"].tolist() == pytest.approx([2.0, 1.9, 2.2, 2.4])
+    assert table["bits"].tolist() == pytest.approx((table["nats"] / np.log(2)).tolist())
+    assert "dpa 1.900 nats, ea 2.200 nats" in html and "Steps to solve: no seed" not in html
