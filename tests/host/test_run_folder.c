@@ -8,76 +8,18 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
-#include <sys/mount.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "host/run/manifest.h"
 #include "host/run/tables.h"
-#include "sweep_fixture.h"
-
-enum { TABLES = EAB_TABLE_TEXT }; /* those before it: no plan here has a text */
-
-static const char *table_name(int table) { return eab_run_table((eab_table)table, 0)->file_name; }
-
-static eab_run_folder *open_folder(const char *path, const eab_plan *plan) {
-    eab_run_folder *folder = NULL;
-    cr_assert_eq(eab_run_folder_open(path, plan, &fixture_settings, &folder), EAB_OK, "%s", eab_last_error());
-    return folder;
-}
-
-/* Opens, appends the missing cells, closes. */
-static void complete(const char *path, const eab_plan *plan) {
-    eab_run_folder *folder = open_folder(path, plan);
-    cr_assert_eq(fixture_append_missing(folder, plan), EAB_OK, "%s", eab_last_error());
-    cr_assert_eq(eab_run_folder_close(folder), EAB_OK, "%s", eab_last_error());
-}
-
-static void expect_tables(const char *path, GString *const expected[TABLES], const char *when) {
-    for (int table = 0; table < TABLES; table++) {
-        GString *text = fixture_read(path, table_name(table));
-        cr_assert_not_null(text, "%s: no %s", when, table_name(table));
-        cr_assert(g_string_equal(text, expected[table]), "%s: %s differs:\n%s", when, table_name(table), text->str);
-        g_string_free(text, TRUE);
-    }
-}
-
-static void read_tables(const char *path, GString *tables[TABLES]) {
-    for (int table = 0; table < TABLES; table++) tables[table] = fixture_read(path, table_name(table));
-}
-
-static void free_tables(GString *tables[TABLES]) {
-    for (int table = 0; table < TABLES; table++)
-        if (tables[table]) g_string_free(tables[table], TRUE);
-}
-
-static void expect_refused(const char *path, const eab_plan *plan, int status, const char *message) {
-    GString *before[TABLES], *manifest = fixture_read(path, "manifest.ini");
-    read_tables(path, before);
-    eab_run_folder *folder = NULL;
-    cr_expect_eq(eab_run_folder_open(path, plan, &fixture_settings, &folder), status, "%s", eab_last_error());
-    cr_expect_not_null(strstr(eab_last_error(), message), "'%s' lacks '%s'", eab_last_error(), message);
-    cr_expect_null(strchr(eab_last_error(), '\n'));
-    for (int table = 0; table < TABLES; table++) {
-        GString *after = fixture_read(path, table_name(table));
-        cr_expect_eq(!after, !before[table]);
-        if (after) cr_expect(g_string_equal(after, before[table]), "%s was changed", table_name(table));
-        if (after) g_string_free(after, TRUE);
-    }
-    GString *manifest_after = fixture_read(path, "manifest.ini");
-    cr_expect_eq(!manifest_after, !manifest);
-    if (manifest_after && manifest) cr_expect(g_string_equal(manifest, manifest_after));
-    if (manifest) g_string_free(manifest, TRUE);
-    if (manifest_after) g_string_free(manifest_after, TRUE);
-    free_tables(before);
-}
+#include "tables_fixture.h"
 
 Test(run_folder, rows_summary_and_order) {
     eab_plan plan = fixture_plan(fixture_small_spec);
     char *path = fixture_folder();
-    eab_run_folder *folder = open_folder(path, &plan);
+    eab_run_folder *folder = fixture_open(path, &plan);
     cr_expect_not(eab_run_folder_has(folder, 0));
     cr_assert_eq(fixture_append_missing(folder, &plan), EAB_OK);
     eab_run_summary summary;
@@ -109,40 +51,40 @@ enum { STRIDE = 1 };
 static void resume_from_every_byte(const char *spec) {
     eab_plan plan = fixture_plan(spec);
     char *whole = fixture_folder(), *path = fixture_folder();
-    GString *final[TABLES], *headers[TABLES];
-    size_t size[TABLES];
-    complete(whole, &plan);
-    read_tables(whole, final);
-    for (int table = 0; table < TABLES; table++) {
+    GString *final[FIXTURE_TABLES], *headers[FIXTURE_TABLES];
+    size_t size[FIXTURE_TABLES];
+    fixture_complete(whole, &plan);
+    fixture_read_tables(whole, final);
+    for (int table = 0; table < FIXTURE_TABLES; table++) {
         headers[table] = g_string_new(NULL);
         eab_table_header(eab_run_table((eab_table)table, 0), headers[table]);
         size[table] = 0;
     }
-    GString *log[TABLES];
-    for (int table = 0; table < TABLES; table++) log[table] = g_string_new(headers[table]->str);
+    GString *log[FIXTURE_TABLES];
+    for (int table = 0; table < FIXTURE_TABLES; table++) log[table] = g_string_new(headers[table]->str);
     for (int64_t i = plan.count - 1; i >= 0; i--) {
         eab_cell_result result = fixture_result(&plan.cells[i]);
-        const size_t before[TABLES] = {log[0]->len, log[1]->len, log[2]->len, log[3]->len};
-        for (int table = 0; table < TABLES; table++)
+        const size_t before[FIXTURE_TABLES] = {log[0]->len, log[1]->len, log[2]->len, log[3]->len};
+        for (int table = 0; table < FIXTURE_TABLES; table++)
             eab_table_add_rows((eab_table)table, &fixture_settings, &plan.cells[i], &result, log[table]);
         fixture_free(&result);
         memcpy(size, before, sizeof size);
-        if (i == plan.count - 1) memset(size, 0, sizeof size); /* the headers, too */
-        for (int table = TABLES - 1; table >= 0; table--)      /* geometry, curves, throughput, accuracy */
+        if (i == plan.count - 1) memset(size, 0, sizeof size);    /* the headers, too */
+        for (int table = FIXTURE_TABLES - 1; table >= 0; table--) /* geometry, curves, throughput, accuracy */
             for (; size[table] <= log[table]->len; size[table] += table == EAB_TABLE_GEOMETRY ? 13 : STRIDE) {
                 char when[100];
-                for (int other = 0; other < TABLES; other++) {
+                for (int other = 0; other < FIXTURE_TABLES; other++) {
                     const size_t bytes = MIN(size[other], log[other]->len);
-                    fixture_write(path, table_name(other), log[other]->str, bytes);
+                    fixture_write(path, fixture_table_name(other), log[other]->str, bytes);
                 }
-                snprintf(when, sizeof when, "cell %d, byte %zu of %s", (int)i, size[table], table_name(table));
-                complete(path, &plan);
-                expect_tables(path, final, when);
+                snprintf(when, sizeof when, "cell %d, byte %zu of %s", (int)i, size[table], fixture_table_name(table));
+                fixture_complete(path, &plan);
+                fixture_expect_tables(path, final, when);
             }
     }
-    free_tables(final);
-    free_tables(headers);
-    free_tables(log);
+    fixture_free_tables(final);
+    fixture_free_tables(headers);
+    fixture_free_tables(log);
     fixture_remove(whole);
     fixture_remove(path);
     eab_plan_free(&plan);
@@ -158,16 +100,16 @@ Test(run_folder, resumes_mixtures_from_every_byte, .timeout = 300) {
 Test(run_folder, reopening_changes_nothing) {
     eab_plan plan = fixture_plan(fixture_small_spec);
     char *path = fixture_folder();
-    complete(path, &plan);
-    GString *before[TABLES], *manifest = fixture_read(path, "manifest.ini");
-    read_tables(path, before);
-    complete(path, &plan);
-    expect_tables(path, before, "the second time");
+    fixture_complete(path, &plan);
+    GString *before[FIXTURE_TABLES], *manifest = fixture_read(path, "manifest.ini");
+    fixture_read_tables(path, before);
+    fixture_complete(path, &plan);
+    fixture_expect_tables(path, before, "the second time");
     GString *again = fixture_read(path, "manifest.ini");
     cr_expect(g_string_equal(manifest, again));
     g_string_free(manifest, TRUE);
     g_string_free(again, TRUE);
-    free_tables(before);
+    fixture_free_tables(before);
     fixture_remove(path);
     eab_plan_free(&plan);
 }
@@ -175,10 +117,10 @@ Test(run_folder, reopening_changes_nothing) {
 Test(run_folder, failed_cells_are_trained_again) {
     eab_plan plan = fixture_plan(fixture_small_spec);
     char *whole = fixture_folder(), *path = fixture_folder();
-    GString *final[TABLES];
-    complete(whole, &plan);
-    read_tables(whole, final);
-    eab_run_folder *folder = open_folder(path, &plan);
+    GString *final[FIXTURE_TABLES];
+    fixture_complete(whole, &plan);
+    fixture_read_tables(whole, final);
+    eab_run_folder *folder = fixture_open(path, &plan);
     for (int i = EAB_CELL_FAIL; i <= EAB_CELL_TIMEOUT; i++) {
         eab_cell_result failed;
         eab_cell_result_failed(&failed, &plan.cells[i - EAB_CELL_FAIL].config, (eab_cell_status)i, "for a test");
@@ -193,9 +135,9 @@ Test(run_folder, failed_cells_are_trained_again) {
     GString *text = fixture_read(path, "accuracy.csv");
     cr_expect_not_null(strstr(text->str, ",oom,for a test,"));
     g_string_free(text, TRUE);
-    complete(path, &plan);
-    expect_tables(path, final, "after failures");
-    free_tables(final);
+    fixture_complete(path, &plan);
+    fixture_expect_tables(path, final, "after failures");
+    fixture_free_tables(final);
     fixture_remove(whole);
     fixture_remove(path);
     eab_plan_free(&plan);
@@ -210,18 +152,18 @@ Test(run_folder, reading_changes_nothing) {
     cr_assert_eq(eab_run_folder_close(folder), EAB_OK);
     cr_expect_not(g_file_test(missing, G_FILE_TEST_EXISTS));
 
-    complete(path, &plan);
+    fixture_complete(path, &plan);
     GString *text = fixture_read(path, "accuracy.csv");
     fixture_write(path, "accuracy.csv", text->str, text->len - 3);
-    GString *before[TABLES];
-    read_tables(path, before);
+    GString *before[FIXTURE_TABLES];
+    fixture_read_tables(path, before);
     cr_assert_eq(eab_run_folder_peek(path, &plan, &folder), EAB_OK);
     cr_expect(eab_run_folder_has(folder, 0));
     cr_expect_not(eab_run_folder_has(folder, plan.count - 1));
     cr_assert_eq(eab_run_folder_close(folder), EAB_OK);
-    expect_tables(path, before, "reading");
+    fixture_expect_tables(path, before, "reading");
     g_string_free(text, TRUE);
-    free_tables(before);
+    fixture_free_tables(before);
     g_free(missing);
     fixture_remove(path);
     eab_plan_free(&plan);
@@ -255,12 +197,12 @@ Test(run_folder, damage_is_refused_and_left_alone) {
     eab_plan plan = fixture_plan(fixture_small_spec);
     for (size_t i = 0; i < G_N_ELEMENTS(cases); i++) {
         char *path = fixture_folder();
-        complete(path, &plan);
+        fixture_complete(path, &plan);
         GString *text = fixture_read(path, cases[i].name);
         const guint changed = g_string_replace(text, cases[i].from, cases[i].to, 1);
         cr_assert_eq(changed, 1, "case %zu: nothing to replace", i);
         fixture_write(path, cases[i].name, text->str, text->len);
-        expect_refused(path, &plan, EAB_BAD_INPUT, cases[i].message);
+        fixture_expect_refused(path, &plan, EAB_BAD_INPUT, cases[i].message);
         g_string_free(text, TRUE);
         fixture_remove(path);
     }
@@ -304,11 +246,11 @@ static void choose_columns(const char *path, const char *columns) {
 
 /* Completes a folder whose first `cells` cells have a table with `columns`, which loses its last `torn` bytes. */
 static void expect_continued(const eab_plan *plan, const char *columns, int64_t cells, size_t torn,
-                             GString *const expected[TABLES]) {
+                             GString *const expected[FIXTURE_TABLES]) {
     char when[80], *path = fixture_folder();
     eab_plan part = *plan;
     part.count = cells;
-    complete(path, &part);
+    fixture_complete(path, &part);
     choose_columns(path, columns);
     GString *text = fixture_read(path, "accuracy.csv");
     fixture_write(path, "accuracy.csv", text->str, text->len - torn);
@@ -321,9 +263,9 @@ static void expect_continued(const eab_plan *plan, const char *columns, int64_t 
         if (i != cells - 1) cr_expect_eq(found, i < cells, "cell %d of %d", (int)i, (int)cells);
     }
     eab_run_folder_close(folder);
-    complete(path, plan);
+    fixture_complete(path, plan);
     snprintf(when, sizeof when, "%d cells, %zu bytes torn off", (int)cells, torn);
-    expect_tables(path, expected, when);
+    fixture_expect_tables(path, expected, when);
     fixture_remove(path);
 }
 
@@ -335,9 +277,9 @@ Test(run_folder, older_columns_are_continued) {
     for (size_t i = 0; i < G_N_ELEMENTS(specs); i++) {
         eab_plan plan = fixture_plan(specs[i]);
         char *whole = fixture_folder();
-        GString *final[TABLES];
-        complete(whole, &plan);
-        read_tables(whole, final);
+        GString *final[FIXTURE_TABLES];
+        fixture_complete(whole, &plan);
+        fixture_read_tables(whole, final);
         GString *reversed = g_string_new(NULL); /* the order of columns does not matter */
         for (const char *const *name = eab_run_table(EAB_TABLE_ACCURACY, 0)->columns; *name; name++)
             g_string_prepend(reversed, reversed->len ? "," : ""), g_string_prepend(reversed, *name);
@@ -347,7 +289,7 @@ Test(run_folder, older_columns_are_continued) {
             expect_continued(&plan, reversed->str, cells, 0, final);
         }
         g_string_free(reversed, TRUE);
-        free_tables(final);
+        fixture_free_tables(final);
         fixture_remove(whole);
         eab_plan_free(&plan);
     }
@@ -357,11 +299,11 @@ Test(run_folder, older_columns_are_continued) {
 Test(run_folder, an_absent_option_has_its_default) {
     eab_plan plan = fixture_plan(fixture_small_spec);
     char *path = fixture_folder();
-    complete(path, &plan);
+    fixture_complete(path, &plan);
     GString *columns = g_string_new(first_columns);
     g_string_replace(columns, ",steps,", ",", 1);
     choose_columns(path, columns->str);
-    expect_refused(path, &plan, EAB_BAD_INPUT, "accuracy.csv:2: steps is '3000', but cell ");
+    fixture_expect_refused(path, &plan, EAB_BAD_INPUT, "accuracy.csv:2: steps is '3000', but cell ");
     g_string_free(columns, TRUE);
     fixture_remove(path);
     eab_plan_free(&plan);
@@ -371,15 +313,15 @@ Test(run_folder, an_absent_option_has_its_default) {
 Test(run_folder, an_older_torn_header) {
     eab_plan plan = fixture_plan(fixture_small_spec);
     char *whole = fixture_folder(), *path = fixture_folder();
-    GString *final[TABLES];
-    complete(whole, &plan);
-    read_tables(whole, final);
+    GString *final[FIXTURE_TABLES];
+    fixture_complete(whole, &plan);
+    fixture_read_tables(whole, final);
     for (size_t size = 0; size < strlen(first_columns); size += 7) {
         fixture_write(path, "accuracy.csv", first_columns, size);
-        complete(path, &plan);
-        expect_tables(path, final, "torn header");
+        fixture_complete(path, &plan);
+        fixture_expect_tables(path, final, "torn header");
     }
-    free_tables(final);
+    fixture_free_tables(final);
     fixture_remove(whole);
     fixture_remove(path);
     eab_plan_free(&plan);
@@ -400,10 +342,10 @@ Test(run_folder, foreign_files_are_refused) {
                   8}};
     eab_plan plan = fixture_plan(fixture_small_spec);
     for (size_t i = 0; i < G_N_ELEMENTS(files); i++)
-        for (int table = 0; table < TABLES; table++) {
+        for (int table = 0; table < FIXTURE_TABLES; table++) {
             char *path = fixture_folder();
-            fixture_write(path, table_name(table), files[i].bytes, files[i].size);
-            expect_refused(path, &plan, EAB_BAD_INPUT, table_name(table));
+            fixture_write(path, fixture_table_name(table), files[i].bytes, files[i].size);
+            fixture_expect_refused(path, &plan, EAB_BAD_INPUT, fixture_table_name(table));
             fixture_remove(path);
         }
     char *path = fixture_folder(), *fifo = g_build_filename(path, "accuracy.csv", NULL);
@@ -421,20 +363,20 @@ Test(run_folder, a_second_row_and_another_plan_are_refused) {
     eab_plan other =
         fixture_plan("[task recurrence]\nbasis = 2\n[model]\nd_model = 8\nheads = 2\n[train]\nsteps = 40\n");
     char *path = fixture_folder();
-    complete(path, &plan);
-    expect_refused(path, &other, EAB_BAD_INPUT, "is not one of this spec");
+    fixture_complete(path, &plan);
+    fixture_expect_refused(path, &other, EAB_BAD_INPUT, "is not one of this spec");
     for (int table = 0; table <= EAB_TABLE_THROUGHPUT; table++) {
-        GString *text = fixture_read(path, table_name(table));
+        GString *text = fixture_read(path, fixture_table_name(table));
         const char *row = strchr(text->str, '\n') + 1;
         GString *twice = g_string_new_len(text->str, (gssize)text->len);
         g_string_append_len(twice, row, strchr(row, '\n') + 1 - row);
-        fixture_write(path, table_name(table), twice->str, twice->len);
-        expect_refused(path, &plan, EAB_BAD_INPUT, ":6: a second row for cell");
-        fixture_write(path, table_name(table), text->str, text->len);
+        fixture_write(path, fixture_table_name(table), twice->str, twice->len);
+        fixture_expect_refused(path, &plan, EAB_BAD_INPUT, ":6: a second row for cell");
+        fixture_write(path, fixture_table_name(table), text->str, text->len);
         g_string_free(twice, TRUE);
         g_string_free(text, TRUE);
     }
-    complete(path, &plan); /* nothing was lost */
+    fixture_complete(path, &plan); /* nothing was lost */
     fixture_remove(path);
     eab_plan_free(&plan);
     eab_plan_free(&other);
@@ -446,13 +388,13 @@ Test(run_folder, a_plan_may_grow) {
     eab_plan part = fixture_plan("[task recurrence]\nbasis = 4\n[model]\nd_model = 8\nheads = 2\n"
                                  "[train]\nmechanism = ea, dpa\nsteps = 40\n");
     char *whole = fixture_folder(), *path = fixture_folder();
-    GString *final[TABLES];
-    complete(whole, &plan);
-    read_tables(whole, final);
-    complete(path, &part);
-    complete(path, &plan);
-    expect_tables(path, final, "grown");
-    free_tables(final);
+    GString *final[FIXTURE_TABLES];
+    fixture_complete(whole, &plan);
+    fixture_read_tables(whole, final);
+    fixture_complete(path, &part);
+    fixture_complete(path, &plan);
+    fixture_expect_tables(path, final, "grown");
+    fixture_free_tables(final);
     fixture_remove(whole);
     fixture_remove(path);
     eab_plan_free(&plan);
@@ -462,7 +404,7 @@ Test(run_folder, a_plan_may_grow) {
 Test(run_folder, one_process_at_a_time) {
     eab_plan plan = fixture_plan(fixture_small_spec);
     char *path = fixture_folder(), *lock = g_build_filename(path, ".lock", NULL);
-    complete(path, &plan);
+    fixture_complete(path, &plan);
     int ready[2];
     cr_assert_eq(pipe(ready), 0);
     const pid_t child = fork();
@@ -476,129 +418,24 @@ Test(run_folder, one_process_at_a_time) {
     cr_assert_eq(read(ready[0], &byte, 1), 1);
     cr_assert_eq(byte, 'y');
     snprintf(expected, sizeof expected, "is in use by process %d on ", (int)child);
-    expect_refused(path, &plan, EAB_BAD_INPUT, expected);
+    fixture_expect_refused(path, &plan, EAB_BAD_INPUT, expected);
     eab_run_folder *reader;
     cr_expect_eq(eab_run_folder_peek(path, &plan, &reader), EAB_OK);
     eab_run_folder_close(reader);
     cr_assert_eq(kill(child, SIGKILL), 0);
     waitpid(child, NULL, 0);
     cr_expect(g_file_test(lock, G_FILE_TEST_EXISTS), "a stale lock file was expected");
-    complete(path, &plan);
+    fixture_complete(path, &plan);
     cr_expect_not(g_file_test(lock, G_FILE_TEST_EXISTS));
 
     fixture_write(path, ".lock", "\x01\x02 hostile \n text",
                   17); /* locked by another program, which has written other text */
     const int fd = open(lock, O_RDWR);
     cr_assert_eq(flock(fd, LOCK_EX), 0);
-    expect_refused(path, &plan, EAB_BAD_INPUT, "is in use by");
+    fixture_expect_refused(path, &plan, EAB_BAD_INPUT, "is in use by");
     close(fd);
     g_free(lock);
     fixture_remove(path);
-    eab_plan_free(&plan);
-}
-
-Test(run_folder, places_that_cannot_be_written) {
-    eab_plan plan = fixture_plan(fixture_small_spec);
-    char *path = fixture_folder();
-    fixture_write(path, "file", "x", 1);
-    char *file = g_build_filename(path, "file", NULL), *below = g_build_filename(file, "run", NULL);
-    eab_run_folder *folder;
-    cr_expect_eq(eab_run_folder_open(file, &plan, &fixture_settings, &folder), EAB_BAD_INPUT);
-    cr_expect_not_null(strstr(eab_last_error(), "not a folder"));
-    cr_expect_eq(eab_run_folder_open(below, &plan, &fixture_settings, &folder), EAB_IO);
-    cr_expect_not_null(strstr(eab_last_error(), "cannot be created"));
-    cr_expect_eq(eab_run_folder_open("/proc/eabench/run", &plan, &fixture_settings, &folder), EAB_IO);
-    cr_expect_eq(eab_run_folder_open("/proc/self", &plan, &fixture_settings, &folder), EAB_IO, "%s", eab_last_error());
-    g_free(below);
-    g_free(file);
-    fixture_remove(path);
-    eab_plan_free(&plan);
-}
-
-/* The disk fills up while rows are appended: the tables have whole rows only, later calls fail, and a resume completes
- * the run. */
-static void fill_and_resume(const char *path, const eab_plan *plan, void (*limit)(const char *, bool),
-                            const char *reason) {
-    char *whole = fixture_folder();
-    GString *final[TABLES];
-    complete(whole, plan);
-    read_tables(whole, final);
-    eab_run_folder *folder = open_folder(path, plan);
-    limit(path, true);
-    int status = fixture_append_missing(folder, plan);
-    cr_expect_eq(status, EAB_IO);
-    cr_expect_not_null(strstr(eab_last_error(), reason), "%s", eab_last_error());
-    cr_expect_eq(fixture_append_missing(folder, plan), EAB_IO, "the failure is final");
-    cr_expect_eq(eab_run_folder_close(folder), EAB_IO);
-    for (int table = 0; table < TABLES; table++) {
-        GString *text = fixture_read(path, table_name(table));
-        cr_expect(text->len && text->str[text->len - 1] == '\n', "%s has a torn row", table_name(table));
-        g_string_free(text, TRUE);
-    }
-    limit(path, false);
-    complete(path, plan);
-    expect_tables(path, final, "after the disk was full");
-    free_tables(final);
-    fixture_remove(whole);
-}
-
-/* With RLIMIT_FSIZE set and SIGXFSZ ignored, write(2) writes the row that crosses the limit only in part; the next one
- * fails. */
-static void limit_file_size(const char *path, bool on) {
-    (void)path;
-    struct rlimit limit;
-    signal(SIGXFSZ, SIG_IGN);
-    getrlimit(RLIMIT_FSIZE, &limit);
-    limit.rlim_cur = on ? 1100 : limit.rlim_max;
-    cr_assert_eq(setrlimit(RLIMIT_FSIZE, &limit), 0);
-}
-
-Test(run_folder, file_size_limit) {
-    eab_plan plan = fixture_plan(fixture_small_spec);
-    char *path = fixture_folder();
-    fill_and_resume(path, &plan, limit_file_size, "File too large");
-    fixture_remove(path);
-    eab_plan_free(&plan);
-}
-
-/* Fills a file system of a few pages; skipped where none can be mounted. */
-static void fill_file_system(const char *path, bool on) {
-    char *filler = g_build_filename(path, "filler", NULL);
-    if (on) {
-        char page[4096] = {0};
-        const int fd = open(filler, O_WRONLY | O_CREAT, 0600);
-        while (write(fd, page, sizeof page) == (ssize_t)sizeof page) {
-        }
-        close(fd);
-    } else {
-        unlink(filler);
-    }
-    g_free(filler);
-}
-
-Test(run_folder, full_disk) {
-    char *path = fixture_folder();
-    if (mount("tmpfs", path, "tmpfs", 0, "size=192k")) {
-        fixture_remove(path);
-        cr_skip_test("no tmpfs can be mounted here");
-    }
-    eab_plan plan = fixture_plan("[task recurrence]\nbasis = 2:9\n[model]\nd_model = 8\nheads = 2\n"
-                                 "[train]\nmechanism = dpa, ea\nsteps = 40\n");
-    fill_and_resume(path, &plan, fill_file_system, "No space left on device");
-
-    fill_file_system(path, true); /* full before the sweep begins */
-    GString *before[TABLES];
-    read_tables(path, before);
-    eab_plan grown = fixture_plan("[task recurrence]\nbasis = 2:10\n[model]\nd_model = 8\nheads = 2\n"
-                                  "[train]\nmechanism = dpa, ea\nsteps = 40\n");
-    eab_run_folder *folder;
-    cr_expect_eq(eab_run_folder_open(path, &grown, &fixture_settings, &folder), EAB_IO);
-    cr_expect_not_null(strstr(eab_last_error(), "No space left on device"), "%s", eab_last_error());
-    expect_tables(path, before, "full from the start");
-    free_tables(before);
-    cr_expect_eq(umount2(path, MNT_DETACH), 0);
-    fixture_remove(path);
-    eab_plan_free(&grown);
     eab_plan_free(&plan);
 }
 
@@ -606,7 +443,7 @@ Test(run_folder, manifest) {
     eab_plan plan = fixture_plan(fixture_small_spec);
     char *path = fixture_folder();
     setenv("TZ", "Mars/Phobos", 1);
-    eab_run_folder *folder = open_folder(path, &plan);
+    eab_run_folder *folder = fixture_open(path, &plan);
     cr_expect_str_eq(eab_run_folder_warning(folder), "");
     eab_environment *first, *second;
     cr_assert_eq(eab_manifest_read(path, &first), EAB_OK);
@@ -629,7 +466,7 @@ Test(run_folder, manifest) {
     g_string_replace(text, "isa = base", "isa = avx2", 1);
     fixture_write(path, "manifest.ini", text->str, text->len);
 
-    folder = open_folder(path, &plan);
+    folder = fixture_open(path, &plan);
     cr_expect_not_null(strstr(eab_run_folder_warning(folder), "isa 'avx2' (now 'base')"), "%s",
                        eab_run_folder_warning(folder));
     cr_assert_eq(eab_manifest_read(path, &second), EAB_OK);
@@ -648,7 +485,7 @@ Test(run_folder, leftovers_of_a_replacement_are_removed) {
     char *path = fixture_folder();
     fixture_write(path, "accuracy.csv.new", "half of a ta", 12);
     fixture_write(path, "manifest.ini.new", "[tra", 4);
-    complete(path, &plan);
+    fixture_complete(path, &plan);
     cr_expect_null(fixture_read(path, "accuracy.csv.new"));
     cr_expect_null(fixture_read(path, "manifest.ini.new"));
     fixture_remove(path);

@@ -8,13 +8,10 @@
 #include "host/run/folder.h"
 #include "host/run/tables.h"
 #include "kernels/status.h"
-#include "sweep_fixture.h"
+#include "tables_fixture.h"
 
-enum { TABLES = EAB_TABLE_TEXT }; /* those before it: no plan here has a text */
 static const char spec[] = "[task recurrence]\nbasis = 4\ndelay = 2, 3\n[model]\nd_model = 8\nheads = 1\n"
                            "[train]\nmechanism = dpa, ea\nsteps = 40\neval_every = 15\n";
-
-static const char *table_name(int table) { return eab_run_table((eab_table)table, 0)->file_name; }
 
 /* Opens, appends the missing cells, closes; returns how many were missing. */
 static int64_t complete(const char *path, const eab_plan *plan) {
@@ -36,18 +33,18 @@ static int64_t complete(const char *path, const eab_plan *plan) {
 }
 
 /* Cuts one table at this size, with noise after the cut if requested, and resumes. */
-static void lose_and_resume(const char *path, const eab_plan *plan, GString *const whole[TABLES], int table, gsize size,
-                            bool noise) {
+static void lose_and_resume(const char *path, const eab_plan *plan, GString *const whole[FIXTURE_TABLES], int table,
+                            gsize size, bool noise) {
     GString *cut = g_string_new_len(whole[table]->str, (gssize)size);
     if (noise) g_string_append_len(cut, "\0x\",\xFF", 5);
-    fixture_write(path, table_name(table), cut->str, cut->len);
+    fixture_write(path, fixture_table_name(table), cut->str, cut->len);
     g_string_free(cut, TRUE);
     const int64_t missing = complete(path, plan);
-    cr_expect(missing > 0, "%s cut at %zu: nothing was trained again", table_name(table), (size_t)size);
-    for (int other = 0; other < TABLES; other++) {
-        GString *text = fixture_read(path, table_name(other));
-        cr_assert(g_string_equal(text, whole[other]), "%s cut at %zu: %s differs", table_name(table), (size_t)size,
-                  table_name(other));
+    cr_expect(missing > 0, "%s cut at %zu: nothing was trained again", fixture_table_name(table), (size_t)size);
+    for (int other = 0; other < FIXTURE_TABLES; other++) {
+        GString *text = fixture_read(path, fixture_table_name(other));
+        cr_assert(g_string_equal(text, whole[other]), "%s cut at %zu: %s differs", fixture_table_name(table),
+                  (size_t)size, fixture_table_name(other));
         g_string_free(text, TRUE);
     }
 }
@@ -55,11 +52,11 @@ static void lose_and_resume(const char *path, const eab_plan *plan, GString *con
 Test(run_tail, lost_rows_are_trained_again) {
     eab_plan plan = fixture_plan(spec);
     char *path = fixture_folder();
-    GString *whole[TABLES];
+    GString *whole[FIXTURE_TABLES];
     cr_assert_eq(complete(path, &plan), plan.count);
-    for (int table = 0; table < TABLES; table++) whole[table] = fixture_read(path, table_name(table));
+    for (int table = 0; table < FIXTURE_TABLES; table++) whole[table] = fixture_read(path, fixture_table_name(table));
     cr_expect_eq(complete(path, &plan), 0);
-    for (int table = 0; table < TABLES; table++) {
+    for (int table = 0; table < FIXTURE_TABLES; table++) {
         const gsize header = (gsize)(strchr(whole[table]->str, '\n') - whole[table]->str) + 1;
         for (gsize size = whole[table]->len - 1; size >= header; size -= MIN(size, 97)) {
             /* If curves or geometry end with a whole row between two cells, nothing shows that rows were lost. */
@@ -68,7 +65,7 @@ Test(run_tail, lost_rows_are_trained_again) {
             lose_and_resume(path, &plan, whole, table, size, true);
         }
     }
-    for (int table = 0; table < TABLES; table++) g_string_free(whole[table], TRUE);
+    for (int table = 0; table < FIXTURE_TABLES; table++) g_string_free(whole[table], TRUE);
     fixture_remove(path);
     eab_plan_free(&plan);
 }
