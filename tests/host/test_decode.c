@@ -39,9 +39,9 @@ static void expect_equal_logits(eab_decoder *decoder, const float whole[CONTEXT]
             place += pieces[i][piece];
             /* Sums in another order; where a score nearly vanishes they move a logit by 2e-5 (ea-parallel). */
             for (int32_t token = 0; token < MAX_VOCAB; token++)
-                cr_assert_lt(fabsf(logits[token] - whole[place - 1][token]), 1e-4f, "%s, pieces %zu, token %d: %g not %g",
-                             eab_mechanism_name(decoder->model.config.mechanism), i, place, (double)logits[token],
-                             (double)whole[place - 1][token]);
+                cr_assert_lt(fabsf(logits[token] - whole[place - 1][token]), 1e-4f,
+                             "%s, pieces %zu, token %d: %g not %g", eab_mechanism_name(decoder->model.config.mechanism),
+                             i, place, (double)logits[token], (double)whole[place - 1][token]);
         }
         cr_expect_eq(place, CONTEXT);
     }
