@@ -15,22 +15,23 @@ from .style import Looks, Plot, finish_panels, label
 MOST_LEVELS, MOST_TICKS = 4, 6
 
 
-def loss_table(group: Group) -> pd.DataFrame:
-    """One row per level, mechanism and rate: loss in nats and bits per token over seeds; `best`: the rate with the
-    best validation accuracy."""
+def loss_table(group: Group, rates: pd.DataFrame) -> pd.DataFrame:
+    """One row per level, mechanism and rate: loss in nats and bits per token over seeds. `best` marks the rates of
+    summary.at_best_rate."""
     table = group.rows.groupby(["level", "mechanism", "lr"], sort=False).agg(
         seeds=("loss_nats", "count"), nats=("loss_nats", "mean"), least=("loss_nats", "min"), most=("loss_nats", "max"),
-        token_accuracy=("token_accuracy", "mean"), validation=("validation_accuracy", "mean")).reset_index()
+        token_accuracy=("token_accuracy", "mean")).reset_index()
     order = {mechanism: place for place, mechanism in enumerate(mechanisms_of(group.rows))}
     table = table.sort_values(["level", "mechanism", "lr"],
                               key=lambda column: column.map(order) if column.name == "mechanism" else column)
-    best = table.groupby(["level", "mechanism"])["validation"].transform("max") == table["validation"]
-    return table.assign(bits=table["nats"] / math.log(2), best=best.astype(int)).drop(columns="validation")
+    chosen = set(rates[["level", "mechanism", "lr"]].itertuples(index=False, name=None))
+    best = [int(key in chosen) for key in table[["level", "mechanism", "lr"]].itertuples(index=False, name=None)]
+    return table.assign(bits=table["nats"] / math.log(2), best=best)
 
 
-def loss_plot(group: Group, name: str, looks: Looks) -> Plot | None:
+def loss_plot(group: Group, name: str, losses: pd.DataFrame, looks: Looks) -> Plot | None:
     """Loss against learning rate, a panel per level. None where nothing has a loss."""
-    table = loss_table(group).dropna(subset="nats")
+    table = losses.dropna(subset="nats")
     if table.empty:
         return None
     levels = [level for level in levels_of(group.rows) if level in set(table["level"])]
@@ -63,12 +64,11 @@ def loss_plot(group: Group, name: str, looks: Looks) -> Plot | None:
     return Plot(name, f"Loss against learning rate: {group.title}", words, figure, table)
 
 
-def loss_rows(group: Group) -> Table:
+def loss_rows(group: Group, losses: pd.DataFrame) -> Table:
     table = Table(f"Held-out loss of {group.title} at each mechanism's best rate, mean and range over seeds",
                   heading("level", "mechanism", "#rate", "#seeds", "#nats a token", "#least", "#most", "#bits a token",
                           "#accuracy"), [])
-    found = loss_table(group)
-    for row in found[found["best"] == 1].itertuples():
+    for row in losses[losses["best"] == 1].itertuples():
         table.rows.append(Row([
             text(row.level), text(row.mechanism), number(row.lr, "g"), number(row.seeds, ".0f"),
             number(row.nats, ".4f"), number(row.least, ".4f"), number(row.most, ".4f"), number(row.bits, ".3f"),

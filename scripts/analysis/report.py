@@ -22,7 +22,7 @@ from .figures_heat import heat_plots
 from .figures_kernels import kernel_figures
 from .figures_learning import learning_plot
 from .figures_speed import throughput_plot
-from .figures_text import loss_plot, loss_rows
+from .figures_text import loss_plot, loss_rows, loss_table
 from .index import build_index
 from .page import Section, drawing, render
 from .plain_csv import csv_text
@@ -96,6 +96,7 @@ def _group_section(group: Group, index: int, looks: Looks, folder: _Folder, figu
                    distances: pd.DataFrame) -> Section:
     chosen, rates = summary.at_best_rate(group)
     curve = summary.curve_table(chosen, rates)
+    losses = loss_table(group, rates) if group.task == TEXT else pd.DataFrame()
     section = Section(f"group-{index}", f"Results: {group.title}")
     section.paragraphs = make.rate_notes(group, rates)
     plots: list[Plot] = []
@@ -103,8 +104,8 @@ def _group_section(group: Group, index: int, looks: Looks, folder: _Folder, figu
     if not figures:
         section.paragraphs.append("No figures: --max-groups was reached. The table has the numbers.")
     elif group.task == TEXT:
-        losses = loss_plot(group, f"loss-{name}", looks)
-        plots += [losses] if losses else []
+        at_rates = loss_plot(group, f"loss-{name}", losses, looks)
+        plots += [at_rates] if at_rates else []
     elif has_curves(curve):
         plots.append(accuracy_plot(group, f"accuracy-{name}", chosen, curve, looks))
         plots.append(solved_plot(group, f"solved-{name}", chosen, curve, looks))
@@ -126,7 +127,7 @@ def _group_section(group: Group, index: int, looks: Looks, folder: _Folder, figu
     section.plots = [drawing(folder.save(plot)) for plot in plots]
     sums = distance_table(group, chosen, distances)
     section.tables += [sums] if sums else []
-    section.tables += [loss_rows(group)] if group.task == TEXT else []
+    section.tables += [loss_rows(group, losses)] if group.task == TEXT else []
     section.tables.append(make.level_grid(group, summary.level_table(chosen, rates)))
     return section
 

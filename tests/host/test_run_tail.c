@@ -54,7 +54,7 @@ Test(run_tail, lost_rows_are_trained_again) {
     char *path = fixture_folder();
     GString *whole[FIXTURE_TABLES];
     cr_assert_eq(complete(path, &plan), plan.count);
-    for (int table = 0; table < FIXTURE_TABLES; table++) whole[table] = fixture_read(path, fixture_table_name(table));
+    fixture_read_tables(path, whole);
     cr_expect_eq(complete(path, &plan), 0);
     for (int table = 0; table < FIXTURE_TABLES; table++) {
         const gsize header = (gsize)(strchr(whole[table]->str, '\n') - whole[table]->str) + 1;
@@ -65,7 +65,7 @@ Test(run_tail, lost_rows_are_trained_again) {
             lose_and_resume(path, &plan, whole, table, size, true);
         }
     }
-    for (int table = 0; table < FIXTURE_TABLES; table++) g_string_free(whole[table], TRUE);
+    fixture_free_tables(whole);
     fixture_remove(path);
     eab_plan_free(&plan);
 }
