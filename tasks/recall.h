@@ -177,8 +177,8 @@ static const eab_task recall_task = {
     .summary =
         "multi-query associative recall: pairs of key and value, then keys as queries, each followed by its value",
     .options = {{"pairs", 4, 1, 512, true, "pairs of key and value", NULL},
-                {"keys", 16, 1, 1024, true, "how many keys there are", NULL},
-                {"values", 16, 2, 1024, true, "how many values there are", NULL},
+                {"keys", 16, 1, 4096, true, "how many keys there are", NULL},
+                {"values", 16, 2, 4096, true, "how many values there are", NULL},
                 {"gaps", EAB_RECALL_NO_GAPS, 0, 2, false, "before queries: none, by a power law as zoology's, uniform",
                  recall_gaps},
                 {"filler", EAB_RECALL_RANDOM_FILLER, 0, 1, false, "in the gaps: random keys and values, or blanks",

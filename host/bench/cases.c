@@ -32,8 +32,8 @@ static const bench_case cases[] = {
      "dtype=float32 implementation=fused,unfused",
      NULL},
     {EAB_BENCH_ATTENTION, MODELS,
-     "mechanism=dpa,ea,ea-scaled,ea-softmax position=alibi causal=on head-dim=4,8,16 batch=32 heads=4 context=32 "
-     "pass=forward,backward dtype=float32 implementation=fused,unfused",
+     "mechanism=dpa,ea,ea-scaled,ea-softmax,ea-parallel,square,ea-quartic,sigmoid position=alibi causal=on "
+     "head-dim=4,8,16 batch=32 heads=4 context=32 pass=forward,backward dtype=float32 implementation=fused,unfused",
      NULL},
     {EAB_BENCH_ATTENTION, LONG,
      "mechanism=dpa,ea,ea-scaled,ea-softmax position=none causal=on head-dim=16:128:*2 batch=1 heads=1 "

@@ -2,34 +2,32 @@
 
 The settings (level, model, training) are those of the spec's cells. Each proposal trains both mechanisms at all their
 rates with a few seeds; a surrogate (explore_model.py) learns from all results and proposes the next setting, in few
-steps or in all of them. The best settings are then trained again, with seeds that the search has not used, at the rates
-that it chose; only these count as results.
+steps or in all of them. The best settings are then trained again at all rates, with seeds that the search has not used;
+only these count as results. With them the search of a folder is closed: a second look at the results, with another
+choice of the best, would be a second chance for a false one.
 
 Proposals are cells of an ordinary run. What is proposed depends on the results in the run's folder and on --seed, so
-that the same command goes on where it was stopped.
+that the same command goes on where it was stopped; explore.json has what was asked for and what was decided.
 """
 
 from __future__ import annotations
 
 import argparse
-import io
+import hashlib
 import os
-import shlex
-import signal
-import subprocess
 import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 import pandas as pd
 
 from . import explore_model as model
 from .duration import seconds
-from .explore_space import ENDS, WALK, Measured, Results, Setting, Space, make_space, measure, mechanisms_between
+from .explore_lab import OBJECTS, EabenchLab, Interrupted, Lab, State, replace
+from .explore_space import ENDS, WALK, Measured, Setting, Space, make_space, measure, mechanisms_between
 from .plain_csv import csv_text
 from .stats import bootstrap_mean, holm, sign_flip
 from .tables import DataError, printable
@@ -38,80 +36,8 @@ ROOT = Path(__file__).resolve().parents[2]
 FRESH_SEEDS = 10         # fewest seeds of a confirmation
 SIGNIFICANT = 0.05
 LEAST_NOISE = 1e-4       # standard deviation of an accuracy: two equal seeds prove nothing
-SEARCH_SHARE = 0.7       # of the budget; the rest is for the confirmation
-
-
-class Lab(Protocol):
-    """Trains cells; tests have one that computes their results."""
-
-    def listed(self) -> pd.DataFrame: ...
-    def train(self, cells: Sequence[str], limit_s: float) -> bool: ...
-    def results(self) -> Results: ...
-
-
-class Interrupted(Exception):
-    """A signal, or an error of eabench, which has printed its line: the exit code."""
-
-
-class EabenchLab:
-    """The cells of a spec, trained by `eabench sweep --cells` in the run's folder."""
-
-    def __init__(self, options: argparse.Namespace) -> None:
-        self.run: Path = options.out
-        self.spec = [str(options.spec), *(word for item in options.set for word in ("--set", item))]
-        self.program = options.eabench
-        self.launcher = shlex.split(options.launcher)
-        self.more = ["--backend", options.backend, *(["--workers", str(options.workers)] if options.workers else [])]
-
-    def listed(self) -> pd.DataFrame:
-        """Every cell of the spec: the folder named here does not exist, so that none is done."""
-        nowhere = str(self.run / "explore" / "none")
-        command = [self.program, "sweep", *self.spec, *self.more, "--dry-run", "--list", "--out", nowhere]
-        try:
-            done = subprocess.run(command, check=False, stdout=subprocess.PIPE, text=True)
-        except OSError as error:
-            raise DataError(f"{command[0]}: {error.strerror}; --eabench names the program") from error
-        if done.returncode:
-            raise Interrupted(done.returncode)
-        return pd.read_csv(io.StringIO(done.stdout), dtype=str, keep_default_na=False)
-
-    def train(self, cells: Sequence[str], limit_s: float) -> bool:
-        """False if the time was not enough. A cell that fails has no row; its setting is then never complete."""
-        chosen = self.run / "explore" / "cells"
-        chosen.parent.mkdir(parents=True, exist_ok=True)
-        chosen.write_text("".join(f"{cell}\n" for cell in cells), encoding="ascii")
-        command = [*self.launcher, self.program, "sweep", *self.spec, *self.more, "--cells", str(chosen),
-                   "--out", str(self.run), "--progress", "off", "--time-limit", f"{max(limit_s, 0.1):.3f}"]
-        # A signal to the group reaches eabench, too, which saves its cells; this process waits for that.
-        received: list[int] = []
-        handlers = {number: signal.signal(number, lambda number, _: received.append(number))
-                    for number in (signal.SIGINT, signal.SIGTERM)}
-        started = time.monotonic()
-        try:
-            done = subprocess.run(command, check=False, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-        finally:
-            for number, handler in handlers.items():
-                signal.signal(number, handler)
-        if received:
-            raise Interrupted(130)
-        if done.returncode == 130 and time.monotonic() - started >= limit_s:
-            return False
-        if done.returncode not in (0, 1):
-            if done.returncode != 130:
-                print(done.stderr, end="", file=sys.stderr)
-            raise Interrupted(done.returncode)
-        return True
-
-    def results(self) -> Results:
-        path = self.run / "accuracy.csv"
-        if not path.exists():
-            return {}
-        rows = pd.read_csv(path, dtype=str, keep_default_na=False)
-        rows = rows[rows["status"].isin(("ok", "diverged"))].drop_duplicates("cell")
-        numbers = [pd.to_numeric(rows[name], errors="coerce")
-                   for name in ("validation_accuracy", "token_accuracy", "chance_accuracy")]
-        validation, accuracy = (column.fillna(numbers[2]) for column in numbers[:2])  # diverged: at chance
-        return dict(zip(rows["cell"], zip(validation, accuracy)))
+SEARCH_SHARE = 0.5       # of the budget; the rest is for the confirmation
+SHOWN = 5                # settings of the table of the best so far
 
 
 @dataclass
@@ -142,6 +68,7 @@ class Exploration:
     measured: dict[int, Measured] = field(default_factory=dict)   # by the setting's place, in the order of measuring
     failed: set[int] = field(default_factory=set)   # places of settings with a cell that has no result
     fit: bool = True
+    _fitted: tuple[int, model.Surrogate] | None = None   # for so many measured settings
 
     @property
     def pair(self) -> tuple[str, str]:
@@ -169,6 +96,11 @@ class Exploration:
         return float(self.measured[place].margins(*self.pair).mean())
 
     def surrogate(self) -> model.Surrogate:
+        if self._fitted is None or self._fitted[0] != len(self.measured):
+            self._fitted = len(self.measured), self._fit()
+        return self._fitted[1]
+
+    def _fit(self) -> model.Surrogate:
         places = sorted(self.measured)
         points = self.space.points[places]
         values = [[float(self.measured[place].accuracy[name].mean()) for place in places] for name in self.trained]
@@ -181,6 +113,15 @@ class Exploration:
                                np.concatenate(values),
                                np.full(len(values) * count, pooled**2 / self.search_seeds), self.fit)
 
+    def expected(self) -> dict[int, float]:
+        """Of the settings that are measured in full: the margin that the surrogate expects, or its size. It is nearer
+        to the truth than the measured one, which is the best of many with its luck."""
+        places = [place for place in self.measured if self.space.rivals[place] == place]
+        if not places:
+            return {}
+        means = self.surrogate().margin(self.space.points[places])[0]
+        return {place: float(abs(mean) if self.both_sides else mean) for place, mean in zip(places, means)}
+
     def next(self) -> Setting | None:
         """The setting to train next; None if none is left."""
         space, cheapest = self.space, self.space.cheapest
@@ -192,8 +133,7 @@ class Exploration:
             return space.settings[cheapest[model.spread(space.points[cheapest], taken, generator)]]
         if not self.measured:
             return None
-        best = max((abs(self.margin(place)) if self.both_sides else self.margin(place)
-                    for place in self.measured if space.rivals[place] == place), default=0.0)
+        best = max(self.expected().values(), default=0.0)
         place = model.propose(self.surrogate(), space.points, space.rivals, space.flop, done,
                               max(best, 0.0), self.both_sides, generator)
         return None if place is None else space.settings[place]
@@ -201,28 +141,32 @@ class Exploration:
     def search_cells(self, setting: Setting) -> list[str]:
         return [cell for name in self.trained for cell in setting.ids(name, setting.rates(name), self.seeds()[0])]
 
+    def leaders(self, count: int) -> list[Setting]:
+        """Those measured in full, the largest expected margins first."""
+        size = self.expected()
+        best = sorted((place for place in size if size[place] > 0), key=lambda place: (-size[place], place))
+        return [self.space.settings[place] for place in best[:count]]
+
     def finalists(self) -> list[Setting]:
-        """The settings to confirm: measured in full, the largest margins first."""
-        full = [place for place in self.measured if self.space.rivals[place] == place]
-        size = {place: abs(self.margin(place)) if self.both_sides else self.margin(place) for place in full}
-        best = sorted((place for place in full if size[place] > 0), key=lambda place: (-size[place], place))
-        return [self.space.settings[place] for place in best[:self.confirm]]
+        """The settings to confirm."""
+        return self.leaders(self.confirm)
 
     def confirmation_cells(self, setting: Setting) -> list[str]:
-        rate = self.measured[setting.place].rate
-        return [cell for name in self.space.mechanisms for cell in setting.ids(name, [rate[name]], self.seeds()[1])]
+        """All rates again: a rate that two seeds chose by chance would show as a margin of the other mechanism."""
+        return [cell for name in self.space.mechanisms
+                for cell in setting.ids(name, setting.rates(name), self.seeds()[1])]
 
     def verdicts(self, settings: Sequence[Setting]) -> list[Verdict]:
-        """Of the settings whose fresh cells are complete; p-values are adjusted for their number (Holm)."""
+        """Of the settings whose fresh cells are complete; p-values are adjusted for the number of all (Holm)."""
         results, found = self.lab.results(), []
         for setting in settings:
-            fresh = measure(setting, results, self.pair, self.seeds()[1],
-                            self.measured[setting.place].rate)
+            fresh = measure(setting, results, self.pair, self.seeds()[1])
             if fresh:
                 margins = fresh.margins(*self.pair)
                 mean, low, high = bootstrap_mean([margins])
                 found.append(Verdict(setting, fresh, margins, mean, low, high, sign_flip(margins)))
-        for verdict, adjusted in zip(found, holm([verdict.p_value for verdict in found])):
+        open_ones = [1.0] * (len(settings) - len(found))
+        for verdict, adjusted in zip(found, holm([verdict.p_value for verdict in found] + open_ones)):
             verdict.p_adjusted = adjusted
             verdict.confirmed = adjusted <= SIGNIFICANT and (self.both_sides or verdict.mean > 0)
         return found
@@ -241,7 +185,9 @@ def parser() -> argparse.ArgumentParser:
                          help="its ranges are the space; its rates are tried for each mechanism; its seeds: those of "
                          f"the search, then at least {FRESH_SEEDS} fresh ones")
     command.add_argument("--compare", metavar="A,B", default="ea,dpa",
-                         help="two mechanisms; the margin is A's token accuracy less B's (default: ea,dpa)")
+                         help="two mechanisms; the margin is A's accuracy less B's (default: ea,dpa)")
+    command.add_argument("--object", choices=OBJECTS, default="accuracy", help="what the margin is of: the token "
+                         "accuracy, or the share of seeds that solve the level (default: accuracy)")
     command.add_argument("--out", metavar="RUN", type=Path, required=True, help="the run's folder")
     command.add_argument("--budget", metavar="TIME", type=seconds, default=3600.0,
                          help=f"of this start, like 90s, 10m, 1h30m; {100 * SEARCH_SHARE:.0f} %% for the search, "
@@ -283,10 +229,11 @@ def compared(text: str) -> tuple[str, str]:
     return names[0], names[1]
 
 
-def search(exploration: Exploration, options: argparse.Namespace, until_s: float) -> None:
+def search(exploration: Exploration, options: argparse.Namespace, until_s: float, state: State) -> None:
     """Trains proposals until the time or their number is used up."""
     first, second = exploration.pair
     exploration.read()
+    shown: list[Setting] = []
     while options.proposals is None or len(exploration.measured) < options.proposals:
         setting = exploration.next()
         left_s = until_s - time.monotonic()
@@ -298,69 +245,98 @@ def search(exploration: Exploration, options: argparse.Namespace, until_s: float
         exploration.read()
         if setting.place not in exploration.measured:
             exploration.failed.add(setting.place)
+            state.failed.append(setting.key)
+            state.save()
             print(f"{setting.name}: left out, for a cell without a result; {options.out}/accuracy.csv says why",
                   file=sys.stderr)
             continue
-        best = exploration.finalists()[:1]
-        leader = f"; best {exploration.margin(best[0].place):+.4f} at {best[0].name}" if best else ""
-        print(f"{known + 1}  {setting.name}  {first} - {second} {exploration.margin(setting.place):+.4f}{leader}; "
+        write_table(exploration, [], options.out)
+        print(f"{known + 1}  {setting.name}  {first} - {second} {exploration.margin(setting.place):+.4f}; "
               f"{max(0.0, until_s - time.monotonic()):.0f} s left", flush=True)
+        leaders = exploration.leaders(SHOWN)
+        if leaders[:1] != shown[:1]:
+            show(exploration, leaders)
+        shown = leaders
+    if shown:
+        show(exploration, shown)
 
 
-def confirm(exploration: Exploration, until_s: float) -> list[Verdict]:
-    finalists = exploration.finalists()
+def show(exploration: Exploration, leaders: Sequence[Setting]) -> None:
+    print("   best so far (margin as measured, as expected):")
+    expected = exploration.expected()
+    for setting in leaders:
+        print(f"   {exploration.margin(setting.place):+.4f}  {expected[setting.place]:+.4f}  {setting.name}", flush=True)
+
+
+def confirm(exploration: Exploration, finalists: Sequence[Setting], until_s: float) -> tuple[list[Verdict], int]:
+    """The verdicts, and how many of the settings have a cell that failed."""
+    trained = 0
     for setting in finalists:
         left_s = until_s - time.monotonic()
+        print(f"confirming {setting.name}; {max(0.0, left_s):.0f} s left", flush=True)
         if left_s <= 0 or not exploration.lab.train(exploration.confirmation_cells(setting), left_s):
-            print(f"the time was not enough to confirm {setting.name}", file=sys.stderr)
+            print(f"the time was not enough to confirm {setting.name}; the same command goes on", file=sys.stderr)
             break
-    return exploration.verdicts(finalists)
+        trained += 1
+    verdicts = exploration.verdicts(finalists)
+    known = [verdict.setting for verdict in verdicts]
+    lost = [setting for setting in finalists[:trained] if setting not in known]
+    for setting in lost:
+        print(f"{setting.name}: no verdict, for a cell without a result; accuracy.csv says why", file=sys.stderr)
+    return verdicts, len(lost)
 
 
 def table(exploration: Exploration, verdicts: Sequence[Verdict]) -> pd.DataFrame:
     """explore.csv: a row for each setting of the search and for each confirmation."""
-    rows = []
-    for place, found in exploration.measured.items():
-        setting = exploration.space.settings[place]
-        rows.append({"phase": "search", **setting.options, **_accuracies(found, exploration.pair),
-                     "margin": exploration.margin(place), "seeds": exploration.search_seeds,
-                     "flop_per_cell": setting.flop})
-    for verdict in verdicts:
-        rows.append({"phase": "confirmation", **verdict.setting.options,
-                     **_accuracies(verdict.measured, exploration.pair), "margin": verdict.mean,
-                     "seeds": len(verdict.margins), "flop_per_cell": verdict.setting.flop, "low": verdict.low,
-                     "high": verdict.high, "p_value": verdict.p_value,
-                     "p_adjusted": verdict.p_adjusted, "confirmed": verdict.confirmed})
+    space, (search_seeds, fresh_seeds), speeds = exploration.space, exploration.seeds(), exploration.lab.speeds()
+
+    def row(phase: str, setting: Setting, found: Measured, seeds: Sequence[int]) -> dict[str, object]:
+        margins = found.margins(*exploration.pair)
+        line = {"phase": phase, "setting": setting.name, **setting.options}
+        for name in exploration.pair:
+            cells = setting.ids(name, [found.rate[name]], seeds)
+            known = [speeds[cell] for cell in cells if cell in speeds]
+            line |= {f"rate {name}": found.rate[name], f"accuracy {name}": float(found.accuracy[name].mean()),
+                     f"tokens_per_s {name}": float(np.median(known)) if known else np.nan}
+        return line | {"margin": float(margins.mean()), "standard_error": found.standard_error(exploration.pair),
+                       "seeds": len(margins), "flop_per_cell": setting.flop}
+
+    rows = [row("search", space.settings[place], found, search_seeds) for place, found in exploration.measured.items()]
+    rows += [row("confirmation", verdict.setting, verdict.measured, fresh_seeds) | {
+        "low": verdict.low, "high": verdict.high, "p_value": verdict.p_value, "p_adjusted": verdict.p_adjusted,
+        "confirmed": verdict.confirmed} for verdict in verdicts]
     return pd.DataFrame(rows)
 
 
-def _accuracies(found: Measured, mechanisms: Sequence[str]) -> dict[str, float]:
-    return {f"{what} {name}": value for name in mechanisms
-            for what, value in (("rate", found.rate[name]), ("accuracy", float(found.accuracy[name].mean())))}
+def write_table(exploration: Exploration, verdicts: Sequence[Verdict], out: Path) -> Path:
+    path = out / "explore.csv"
+    replace(path, csv_text(table(exploration, verdicts)))
+    return path
 
 
 def report(exploration: Exploration, verdicts: Sequence[Verdict]) -> None:
     first, second = exploration.pair
-    print(f"\nConfirmed with fresh seeds ({first} - {second}, mean [95 % interval], p adjusted for their number):")
+    print(f"\nTrained again with fresh seeds ({first} - {second}, mean [95 % interval], p adjusted for their number):")
     for verdict in verdicts:
         word = "confirmed" if verdict.confirmed else "not confirmed"
         print(f"  {verdict.setting.name}  {verdict.mean:+.4f} [{verdict.low:+.4f}, {verdict.high:+.4f}] "
               f"p {verdict.p_adjusted:.3g}, {len(verdict.margins)} seeds: {word}")
     if not verdicts:
-        print("  none: no setting was measured in full, or none has a margin above 0")
+        print("  none: none was measured in full, or none has a margin above 0")
 
 
 def pareto(exploration: Exploration) -> None:
     """The settings of each mechanism that no cheaper one beats."""
-    for name in exploration.space.mechanisms:
+    rows = table(exploration, [])
+    for name in exploration.pair:
         print(f"\n{name}: accuracy for its cost (search seeds)")
+        accuracy = f"accuracy {name}"
         best = -1.0
-        for place in sorted(exploration.measured, key=lambda place: exploration.space.settings[place].flop):
-            accuracy = float(exploration.measured[place].accuracy[name].mean())
-            if accuracy > best:
-                best = accuracy
-                setting = exploration.space.settings[place]
-                print(f"  {setting.flop:.3g} FLOP  {accuracy:.4f}  {setting.name}")
+        for _, line in rows.sort_values(["flop_per_cell", accuracy], ascending=[True, False]).iterrows():
+            if line[accuracy] > best:
+                best, speed = line[accuracy], line[f"tokens_per_s {name}"]
+                shown = f"  {speed:,.0f} tokens/s" if speed > 0 else ""
+                print(f"  {line['flop_per_cell']:.3g} FLOP{shown}  {best:.4f}  {line['setting']}")
 
 
 def explore(options: argparse.Namespace) -> int:
@@ -373,17 +349,30 @@ def explore(options: argparse.Namespace) -> int:
     space = make_space(listed, mechanisms, mechanisms_between(listed, mechanisms) if options.walk else ())
     check(options, space)
     exploration = Exploration(space, lab, options.search_seeds, options.confirm, options.both_sides, options.seed)
+    options.out.mkdir(parents=True, exist_ok=True)
+    state = State.read(options.out, {
+        "compare": options.compare, "object": options.object, "seed": options.seed, "confirm": options.confirm,
+        "both-sides": options.both_sides, "walk": options.walk, "search seeds": exploration.seeds()[0],
+        "a spec of cells (sha256)": hashlib.sha256("\n".join(sorted(listed["cell"])).encode()).hexdigest()[:16]})
+    exploration.failed = {setting.place for setting in space.settings if setting.key in state.failed}
     print(f"{len(space.settings)} settings of {len(space.names)} coordinates, {len(space.cheapest)} of them with all "
           f"steps; {' and '.join(mechanisms)}", flush=True)
-    search(exploration, options, started_s + SEARCH_SHARE * options.budget)
-    verdicts = confirm(exploration, started_s + options.budget)
-    path = options.out / "explore.csv"
-    path.write_text(csv_text(table(exploration, verdicts)), encoding="utf-8")
+    if state.finalists is None:
+        search(exploration, options, started_s + SEARCH_SHARE * options.budget, state)
+        state.finalists = [setting.key for setting in exploration.finalists()]
+        if exploration.expected():  # else no setting was measured in full: the next start searches on
+            state.save()
+    else:
+        print("the search of this folder has ended; another --out begins a new one", flush=True)
+        exploration.read()
+    finalists = [setting for key in state.finalists for setting in space.settings if setting.key == key]
+    verdicts, lost = confirm(exploration, finalists, started_s + options.budget)
+    path = write_table(exploration, verdicts, options.out)
     report(exploration, verdicts)
     if options.pareto:
         pareto(exploration)
     print(f"{path}: every setting that was measured")
-    return 0
+    return 1 if lost or exploration.failed else 0
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

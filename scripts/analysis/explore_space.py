@@ -20,7 +20,7 @@ WIDE = 4               # numbers whose largest is at least so many times the sma
 NUMBER = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 
 
-Results = dict[str, tuple[float, float]]  # of a cell's id: validation accuracy, token accuracy
+Results = dict[str, tuple[float, float]]  # of a cell's id: validation accuracy, and token accuracy or solved
 
 
 @dataclass
@@ -34,6 +34,11 @@ class Setting:
     cells: dict[str, dict[float, dict[int, str]]] = field(default_factory=dict)  # mechanism, rate, seed: the cell's id
     flop: float = 0.0         # of one cell of each compared mechanism, on average
     name: str = ""            # the options that vary within the space, for a reader
+
+    @property
+    def key(self) -> str:
+        """One of its cells, which is the same in every start."""
+        return min(cell for rates in self.cells.values() for cells in rates.values() for cell in cells.values())
 
     def ids(self, mechanism: str, rates: Iterable[float], seeds: Sequence[int]) -> list[str]:
         return [self.cells[mechanism][rate][seed] for rate in rates for seed in seeds]
@@ -166,15 +171,19 @@ class Measured:
     def margins(self, first: str, second: str) -> np.ndarray:
         return self.accuracy[first] - self.accuracy[second]
 
+    def standard_error(self, pair: tuple[str, str]) -> float:
+        """Of the mean margin, from the scatter of its seeds; NaN for one seed."""
+        margins = self.margins(*pair)
+        return float(margins.std(ddof=1) / math.sqrt(len(margins))) if len(margins) > 1 else math.nan
 
-def measure(setting: Setting, results: Results, mechanisms: Sequence[str], seeds: Sequence[int],
-            rates: dict[str, float] | None = None) -> Measured | None:
+
+def measure(setting: Setting, results: Results, mechanisms: Sequence[str], seeds: Sequence[int]) -> Measured | None:
     """None until every cell has a result. The best rate is that of the highest mean validation accuracy, of equals the
-    lowest; `rates` fixes it instead."""
+    lowest."""
     chosen, accuracy = {}, {}
     for mechanism in mechanisms:
         best = -math.inf
-        for rate in [rates[mechanism]] if rates else setting.rates(mechanism):
+        for rate in setting.rates(mechanism):
             rows = [results.get(cell) for cell in setting.ids(mechanism, [rate], seeds)]
             if None in rows:
                 return None

@@ -5,9 +5,10 @@ from __future__ import annotations
 import pandas as pd
 from matplotlib.figure import Figure
 
-from .page import Row, Table, heading, number, text
-from .pool import Group, levels_of, mechanisms_of
+from .page import Row, Table, heading, interval, number, text
+from .pool import Group, Pool, levels_of, mechanisms_of
 from .style import GRID, MUTED, Looks, Plot, finish_panels, label
+from .summary import at_best_rate
 
 MOST_LEVELS = 6
 
@@ -65,26 +66,47 @@ def distance_plot(group: Group, name: str, chosen: pd.DataFrame, distances: pd.D
 
 
 def distance_sums(rows: pd.DataFrame) -> pd.DataFrame:
-    """For each cell: the sum of its accuracy over all distances, and P, that over the distances that were not trained
-    divided by that over those that were (NaN where none was evaluated)."""
+    """For each cell: the mean accuracy over the distances that were trained, and over those that were not; the sum over
+    all; and P, the sum over the latter divided by that over the former. NaN where none was evaluated."""
     seen = (rows["distance"] >= rows["trained_min"]) & (rows["distance"] <= rows["trained_max"])
-    parts = rows.assign(all=rows["token_accuracy"], seen=rows["token_accuracy"].where(seen, 0.0))
-    sums = parts.groupby(["trained_level", "mechanism", "cell"], sort=False).agg(
-        distances=("distance", "size"), sum=("all", "sum"), seen=("seen", "sum")).reset_index()
-    return sums.assign(p=((sums["sum"] - sums["seen"]) / sums["seen"]).where(sums["seen"] > 0))
+    parts = rows.assign(all=rows["token_accuracy"], seen=rows["token_accuracy"].where(seen),
+                        unseen=rows["token_accuracy"].mask(seen))
+    cells = parts.groupby(["trained_level", "mechanism", "cell"], sort=False)
+    sums = cells.agg(distances=("distance", "size"), trained_accuracy=("seen", "mean"), unseen_accuracy=("unseen", "mean"),
+                     sum=("all", "sum")).reset_index()
+    ratio = (cells["unseen"].sum() / cells["seen"].sum()).to_numpy()
+    return sums.assign(p=pd.Series(ratio).where(sums["trained_accuracy"] > 0))
 
 
-def distance_table(group: Group, chosen: pd.DataFrame, distances: pd.DataFrame) -> Table | None:
-    rows = _of_group(chosen, distances)
-    if rows.empty:
-        return None
-    table = Table(f"Sums over distances of {group.title}: the accuracy at all distances, and P, the sum at unseen "
-                  "distances divided by that at trained ones; mean and range over seeds",
-                  heading("level", "mechanism", "#seeds", "#distances", "#sum", "#least", "#most", "#P", "#least P",
-                          "#most P"), [])
-    for (level, mechanism), part in distance_sums(rows).groupby(["trained_level", "mechanism"], sort=False):
+MEASURES = {"trained_accuracy": "trained", "unseen_accuracy": "unseen", "sum": "sum", "p": "P"}
+
+
+def distance_rows(pool: Pool) -> pd.DataFrame:
+    """A row for each setting, level and mechanism at its best rate: mean, least and most over the seeds of each of
+    MEASURES. Empty without rows at single distances."""
+    found = []
+    for group in pool.groups if len(pool.distances) else ():
+        rows = _of_group(at_best_rate(group)[0], pool.distances)
+        if rows.empty:
+            continue
+        for (level, mechanism), part in distance_sums(rows).groupby(["trained_level", "mechanism"], sort=False):
+            line = {"setting": group.setting, "level": level, "mechanism": mechanism, "seeds": len(part),
+                    "distances": part["distances"].iloc[0]}
+            line |= {f"{name}{ending}": getattr(part[name], how)() for name in MEASURES
+                     for ending, how in (("", "mean"), ("_least", "min"), ("_most", "max"))}
+            found.append(line)
+    return pd.DataFrame(found)
+
+
+def distance_table(rows: pd.DataFrame) -> Table:
+    titles = [title for name in MEASURES.values() for title in (f"#{name}", f"#{name}, all seeds")]
+    table = Table("One trained model over distances: mean accuracy at the trained ones and at the unseen ones, the sum "
+                  "over all, and P, the sum at unseen ones divided by that at trained ones; mean and range over seeds",
+                  heading("setting", "level", "mechanism", "#seeds", "#distances", *titles), [])
+    for line in rows.to_dict("records"):
         table.rows.append(Row([
-            text(level), text(mechanism), number(len(part), ".0f"), number(part["distances"].iloc[0], ".0f"),
-            number(part["sum"].mean(), ".2f"), number(part["sum"].min(), ".2f"), number(part["sum"].max(), ".2f"),
-            number(part["p"].mean(), ".3f"), number(part["p"].min(), ".3f"), number(part["p"].max(), ".3f")]))
+            text(line["setting"]), text(line["level"]), text(line["mechanism"]), number(line["seeds"], ".0f"),
+            number(line["distances"], ".0f"),
+            *(cell for name in MEASURES for cell in (
+                number(line[name], ".3f"), interval(line[f"{name}_least"], line[f"{name}_most"], ".2f")))]))
     return table

@@ -16,11 +16,12 @@ import pandas as pd
 from .claims import CLAIMS, CONTRADICTED, NOT_SUPPORTED, PRIMARY, SMALLER, SUPPORTED, TOO_FEW
 from .page import fill
 from .sections_claims import CHIPS
+from .sections_explore import read_explored, sentences
 from .tables import DataError, printable, read_csv, read_manifest
 
 ACCURACY_NEEDED = ("cell", "task", "level", "mechanism", "seed", "lr")
 CLAIMS_NEEDED = ("claim", "mechanism", "scope", "verdict", "words")
-PICTURES = ("accuracy-*.png", "loss-*.png", "distances-*.png", "solved-*.png", "roofline*.png",
+PICTURES = ("accuracy-*.png", "loss-*.png", "distances-*.png", "explore.png", "solved-*.png", "roofline*.png",
             "*.png")  # the first that exists
 MODEL = ("d_model", "layers", "heads", "position", "norm", "qk_norm", "optimizer")
 FROM_PEERS = ("torch", "jax")
@@ -121,7 +122,10 @@ def read_entry(run: Path, out: Path) -> Entry:
     name = printable(os.path.relpath(run, out).encode("utf-8", "surrogateescape").decode("utf-8", "replace"))
     entry = Entry(name, "run-" + _link(run, out).replace("/", "-"), _link(run, out) + "/",
                   lines=_spec(sections, table), cells=0 if table is None else table["cell"].nunique())
-    if (run / "claims.csv").exists():
+    explored = read_explored(run)
+    if explored:
+        entry.lines += [f"{_counted(len(explored.search), 'setting')} searched", *sentences(explored)]
+    elif (run / "claims.csv").exists():
         entry.verdicts = _verdicts(run / "claims.csv")
     entry.report = next((_link(run / file, out) for file in ("report.html", "README.md") if (run / file).is_file()), "")
     pictures = [file for pattern in PICTURES for file in sorted((run / "plots").glob(pattern)) if file.is_file()]

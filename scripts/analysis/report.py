@@ -16,7 +16,7 @@ from . import sections as make
 from . import summary
 from .claims import claims_table, judge
 from .figures_curves import accuracy_plot, has_curves, solved_plot, steps_plot
-from .figures_distance import distance_plot, distance_table
+from .figures_distance import distance_plot, distance_rows, distance_table
 from .figures_geometry import angle_plot, map_plot, scalar_plot
 from .figures_heat import heat_plots
 from .figures_kernels import kernel_figures
@@ -28,6 +28,7 @@ from .page import Section, drawing, render
 from .plain_csv import csv_text
 from .pool import TEXT, Group, Pool, mechanisms_of, pool_runs
 from .sections_claims import claims_section
+from .sections_explore import Explored, explore_figure, explore_section, read_explored, searched_rows
 from .sections_kernels import kernel_section, ratio_section
 from .sections_predict import dependence_figure, predict_section
 from .sections_sizes import size_figure, size_section
@@ -125,8 +126,6 @@ def _group_section(group: Group, index: int, looks: Looks, folder: _Folder, figu
         plots += [at_distances] if at_distances else []
         plots += _inside(group, name, chosen, looks, more, section)
     section.plots = [drawing(folder.save(plot)) for plot in plots]
-    sums = distance_table(group, chosen, distances)
-    section.tables += [sums] if sums else []
     section.tables += [loss_rows(group, losses)] if group.task == TEXT else []
     section.tables.append(make.level_grid(group, summary.level_table(chosen, rates)))
     return section
@@ -160,8 +159,8 @@ def _kernel_sections(more: More, looks: Looks, folder: _Folder) -> list[Section]
     return sections + ([ratios] if ratios else [])
 
 
-def build(pool: Pool, more: More, folder: _Folder, most_groups: int) -> tuple[str, str]:
-    """Writes the plots and returns the page and claims.csv."""
+def build(pool: Pool, more: More, folder: _Folder, most_groups: int) -> tuple[str, dict[str, str]]:
+    """Writes the plots and returns the page, and the tables to be written beside it: name and CSV."""
     looks = Looks([*mechanisms_of(pool.rows), *mechanisms_of(pool.throughput),
                    *filter(None, more.kernels["mechanism"].unique())])
     pool.warnings += more.warnings
@@ -170,10 +169,10 @@ def build(pool: Pool, more: More, folder: _Folder, most_groups: int) -> tuple[st
     verdicts, details = judge(pool)
     kernels = _kernel_sections(more, looks, folder)
     title, lead = make.header(pool)
-    claims = csv_text(claims_table(verdicts, details))
+    tables = {"claims.csv": csv_text(claims_table(verdicts, details))} if pool.groups else {}
     if all(is_bench(run.path) for run in pool.runs):
         notes = make.notes(pool)
-        return render(title, lead[:-1], [*([notes] if notes else []), *kernels, make.environment(pool)]), claims
+        return render(title, lead[:-1], [*([notes] if notes else []), *kernels, make.environment(pool)]), tables
     sections = [claims_section(pool, verdicts, details), make.findings(pool)]
     notes = make.notes(pool)
     if notes:
@@ -189,6 +188,10 @@ def build(pool: Pool, more: More, folder: _Folder, most_groups: int) -> tuple[st
         plot = size_figure(group, f"size-{slug(group.title)}", found, looks) if index <= most_groups else None
         section.plots += [drawing(folder.save(plot))] if plot else []
         sections.append(section)
+    at_distances = distance_rows(pool)
+    if len(at_distances):
+        tables["distances.csv"] = csv_text(at_distances)
+        sections.append(Section("distances", "Over distances", tables=[distance_table(at_distances)]))
     sections += groups
     if len(pool.parts):
         sections.append(make.mixture_parts(pool))
@@ -197,7 +200,24 @@ def build(pool: Pool, more: More, folder: _Folder, most_groups: int) -> tuple[st
         name = "throughput" + (f"-{slug(label)}" if label else "")
         speed.plots.append(drawing(folder.save(throughput_plot(name, label, rows, looks))))
     sections += [speed, *kernels, make.how_to_read(), make.environment(pool)]
-    return render(title, lead, sections), claims
+    return render(title, lead, sections), tables
+
+
+def build_explored(run: Run, explored: Explored, more: More, folder: _Folder) -> str:
+    """Writes the plots and returns the page of an exploration: what it confirmed, and what predicts its margins."""
+    pool = pool_runs([searched_rows(run, explored)])
+    looks = Looks([explored.first, explored.second])
+    section = explore_section(explored)
+    figures = [explore_figure(explored, looks)]
+    sections = [section]
+    predicted = predict_section(pool, more)
+    if predicted:
+        sections.append(predicted[0])
+        figures.append(dependence_figure(predicted[1], looks) if predicted[1] else None)
+    for plot, where in zip(figures, sections):
+        where.plots += [drawing(folder.save(plot))] if plot else []
+    title, lead = make.header(pool)
+    return render(title, lead, [*sections, make.environment(pool)])
 
 
 def _write(path: Path, content: str) -> None:
@@ -247,7 +267,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.index:
         return _write_index(options)
     try:
-        pool = pool_runs([_without_mixes(read_run(path, options.max_mb, is_bench(path))) for path in options.runs])
+        runs = [_without_mixes(read_run(path, options.max_mb, is_bench(path))) for path in options.runs]
+        explorations = [found for found in map(read_explored, options.runs) if found]
+        if explorations and len(runs) > 1:
+            raise DataError(f"{len(explorations)} of the {len(runs)} runs are explorations; allowed: one exploration "
+                            "alone, or any number of other runs")
+        pool = pool_runs(runs)
         more = read_more(options.runs, options.max_mb)
     except DataError as error:
         print(f"report: {error}", file=sys.stderr)
@@ -255,18 +280,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for warning in (*pool.warnings, *more.warnings):
         print(f"report: warning: {warning}", file=sys.stderr)
     out = options.out or options.runs[0]
+    tables: dict[str, str] = {}
     try:
         (out / "plots").mkdir(parents=True, exist_ok=True)
         folder = _Folder(out / "plots")
-        page, claims = build(pool, more, folder, options.max_groups)
-        if pool.groups:
-            _write(out / "claims.csv", claims)
+        if explorations:
+            page = build_explored(runs[0], explorations[0], more, folder)
+        else:
+            page, tables = build(pool, more, folder, options.max_groups)
+        for name, content in tables.items():
+            _write(out / name, content)
         _write(out / "report.html", page)
     except OSError as error:
         return _not_written(error, out)
     print(f"page   {out / 'report.html'}")
-    if pool.groups:
-        print(f"claims {out / 'claims.csv'}")
+    for name in tables:
+        print(f"table  {out / name}")
     print(f"plots  {out / 'plots'} ({folder.count} figures, each as PNG, SVG and CSV)")
     return 0
 

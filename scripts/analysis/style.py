@@ -31,9 +31,9 @@ KNOWN = {"dpa": ("#0072b2", "o"), "ea": ("#c8500a", "s"), "ea-scaled": ("#00875f
          "ea-parallel": ("#8a6d00", "v"), "square": ("#4b5fc4", "P"), "ea-quartic": ("#a03030", "X"),
          "sigmoid": ("#3f7f8c", "*"), "mix-25": ("#2e6fd0", "h"), "mix-50": ("#7a5ea8", "p"),
          "mix-75": ("#4f7d22", "d")}
-FURTHER = (("#6b4f2a", "<"), ("#666666", ">"))
+FURTHER_COLOURS, FURTHER_MARKERS = ("#6b4f2a", "#666666"), ("<", ">", "H", "8", "d")  # 10 pairs: 2 and 5 are coprime
 VARIABLES = {INK: "ink", MUTED: "muted", GRID: "grid", PAPER: "paper",
-             **{colour: f"c{index}" for index, (colour, _) in enumerate((*KNOWN.values(), *FURTHER))}}
+             **{colour: f"c{index}" for index, colour in enumerate((*(look[0] for look in KNOWN.values()), *FURTHER_COLOURS))}}
 
 logging.getLogger("matplotlib").setLevel(logging.ERROR)  # no warnings about missing glyphs
 matplotlib.rcdefaults()  # a user's matplotlibrc must not change a committed figure
@@ -63,11 +63,13 @@ class Plot:
 
 
 class Looks:
-    """Colour and marker of each mechanism of a report; unknown mechanisms get those of FURTHER, by name."""
+    """Colour and marker of each mechanism of a report; unknown mechanisms get further ones, by name."""
 
     def __init__(self, mechanisms: list[str]) -> None:
         unknown = sorted(set(mechanisms) - set(KNOWN))
-        self._of = {**KNOWN, **{name: FURTHER[index % len(FURTHER)] for index, name in enumerate(unknown)}}
+        self._of = {**KNOWN, **{name: (FURTHER_COLOURS[index % len(FURTHER_COLOURS)],
+                                       FURTHER_MARKERS[index % len(FURTHER_MARKERS)])
+                                for index, name in enumerate(unknown)}}
 
     def colour(self, mechanism: str) -> str:
         return self._of[mechanism][0]

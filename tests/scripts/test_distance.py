@@ -111,7 +111,7 @@ def test_refusals(tmp_path: Path) -> None:
 def test_report_shows_accuracy_against_distance(run: tuple[Path, Path], tmp_path: Path) -> None:
     assert report([str(run[1]), "--out", str(tmp_path)]) == 0
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
-    assert "Accuracy against distance" in page and "Sums over distances" in page
+    assert "Accuracy against distance" in page and "One trained model over distances" in page
     figures = list((tmp_path / "plots").glob("distances-*.csv"))
     assert len(figures) == 1
     with figures[0].open(newline="", encoding="utf-8") as file:
@@ -123,6 +123,11 @@ def test_report_shows_accuracy_against_distance(run: tuple[Path, Path], tmp_path
                and float(row["distance_min"]) == float(point["distance"])]
         assert len(own) == 2 == float(point["seeds"])
         assert float(point["mean"]) == pytest.approx(sum(own) / 2, rel=1e-6)
+    (sums,) = rows(tmp_path / "distances.csv")
+    means = {float(point["distance"]): float(point["mean"]) for point in points}
+    assert float(sums["sum"]) == pytest.approx(sum(means.values()), rel=1e-6)
+    assert float(sums["trained_accuracy"]) == pytest.approx(sum(means[at] for at in (1, 2, 3)) / 3, rel=1e-6)
+    assert float(sums["unseen_accuracy"]) == pytest.approx(sum(means[at] for at in (0, 4, 5, 6)) / 4, rel=1e-6)
     # A row at one distance is no level of its own.
     assert page.count("distance_min=6") == 0
 
@@ -133,6 +138,7 @@ def test_sums_over_distances() -> None:
                           "token_accuracy": [0.25, 1.0, 0.5, 0.5, 0.75]})
     sums = distance_sums(frame).set_index("cell")
     assert (sums.loc["a", "sum"], sums.loc["a", "p"], sums.loc["a", "distances"]) == (2.25, 0.5, 4)
+    assert (sums.loc["a", "trained_accuracy"], sums.loc["a", "unseen_accuracy"]) == (0.75, 0.375)
     assert sums.loc["b", "sum"] == 0.75 and pd.isna(sums.loc["b", "p"])  # no trained distance was evaluated
 
 
@@ -159,7 +165,8 @@ def test_tasks_with_their_own_distances(run: tuple[Path, Path], tmp_path: Path) 
     with figure.open(newline="", encoding="utf-8") as file:
         levels = {point["trained_level"] for point in csv.DictReader(file)}
     assert {level.rsplit(", ", 1)[1] for level in levels} == {"C", "S"}
-    assert "Sums over distances" in page
+    assert "One trained model over distances" in page
+    assert [row["level"][-1] for row in rows(tmp_path / "distances.csv")] == ["C", "S"]
     sums = pool_runs([read_run(tmp_path / "run")]).distances
     assert set(sums[sums["op"] == "S"]["trained_max"]) == {5.0} and set(sums[sums["op"] == "C"]["trained_max"]) == {3.0}
 

@@ -180,6 +180,12 @@ UNUSUAL: dict[str, list[dict[str, object]]] = {
 }
 
 
+def test_every_mechanism_has_its_own_look() -> None:
+    names = [*KNOWN, *(f"m{index}" for index in range(10))]
+    looks = Looks(names)
+    assert len({(looks.colour(name), looks.marker(name)) for name in names}) == len(names)
+
+
 @pytest.mark.parametrize("name", UNUSUAL)
 def test_unusual_runs_give_a_page(make_run: Make, name: str) -> None:
     page, html = render(make_run(UNUSUAL[name]))

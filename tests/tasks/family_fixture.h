@@ -4,7 +4,7 @@
 
 #include "tasks/task.h"
 
-enum { FAMILY_MAX_LENGTH = 256 };
+enum { FAMILY_MAX_LENGTH = 257 };
 
 typedef struct {
     int32_t tokens[FAMILY_MAX_LENGTH];

@@ -25,7 +25,7 @@ typedef struct {
     int64_t scored;
 } window_counts;
 
-enum { LENGTH = FAMILY_MAX_LENGTH, FIRST_PART = 200, WINDOWS = 6000 };
+enum { LENGTH = 256, FIRST_PART = 200, WINDOWS = 6000 };
 
 /* The place of the first control of a pair from `t` on, or LENGTH. */
 static int32_t find_control(const family_sequence *sequence, int32_t symbols, int32_t t) {

@@ -37,15 +37,16 @@ Test(induction, the_last_trigger_at_the_end) {
 }
 
 Test(induction, the_trigger_is_followed_by_the_same) {
-    static const char *const levels[] = {"", "triggers=2 symbols=2", "triggers=12 symbols=1024", "triggers=5 last=1"};
-    enum { LENGTH = 25 };
+    static const char *const levels[] = {"", "triggers=2 symbols=2", "triggers=12 symbols=1024", "triggers=5 last=1",
+                                         "triggers=2 symbols=15 last=1"}; /* the last one as published, in 256 tokens */
     for (size_t i = 0; i < sizeof levels / sizeof *levels; i++) {
         const eab_level level = family_level("induction", levels[i]);
+        const int32_t length = i + 1 < sizeof levels / sizeof *levels ? 25 : 257;
         for (uint64_t index = 0; index < 300; index++) {
             family_sequence sequence;
             int32_t triggers = 0, answer = -1;
-            family_draw(&level, EAB_STREAM_TRAINING, index, LENGTH, &sequence);
-            for (int t = 0; t < LENGTH; t++) {
+            family_draw(&level, EAB_STREAM_TRAINING, index, length, &sequence);
+            for (int t = 0; t < length; t++) {
                 const bool behind = t > 0 && sequence.tokens[t - 1] == level.option[0];
                 cr_assert_eq(sequence.determined[t], behind && triggers > 1);
                 if (behind) {

@@ -46,11 +46,12 @@ Test(noisy_recall, a_key_that_returns_has_its_value) {
 
 /* The settings of MAD: 128 tokens, 8 keys, 8 values, 16 noise tokens. Of the 63 pairs before the last one is never
  * noise, so the share of noise is 0.2 * 62/63. Keys, first values and noise tokens are uniform, and the last key is
- * each of those that occurred with the same probability. */
+ * each of those that occurred with the same probability. The gap between two pairs with one key is geometric. */
 Test(noisy_recall, frequencies_are_those_of_mad) {
     enum { SEQUENCES = 3000, PAIRS = 63 };
     const eab_level level = family_level("noisy_recall", "");
     int64_t key[8] = {0}, value[8] = {0}, noise[16] = {0}, pairs = 0, firsts = 0, noises = 0, last_is_first = 0;
+    int64_t gap[4] = {0}, followed = 0; /* the next pair with the same key is 1, 2 or 3 pairs behind */
     double expected_first = 0;
     for (uint64_t index = 0; index < SEQUENCES; index++) {
         family_sequence sequence;
@@ -65,6 +66,14 @@ Test(noisy_recall, frequencies_are_those_of_mad) {
             }
             key[sequence.tokens[t]]++;
             pairs++;
+            if (t + 6 < 2 * PAIRS) {
+                followed++;
+                for (int g = 1; g < 4; g++)
+                    if (sequence.tokens[t + 2 * g] == sequence.tokens[t]) {
+                        gap[g]++;
+                        break;
+                    }
+            }
             if (sequence.determined[t + 1]) continue;
             if (first < 0) first = sequence.tokens[t];
             value[sequence.tokens[t + 1] - 8]++;
@@ -75,6 +84,11 @@ Test(noisy_recall, frequencies_are_those_of_mad) {
         expected_first += 1.0 / occurred;
     }
     const double all = (double)SEQUENCES * PAIRS, p = 0.2 * 62 / 63;
+    const double same = (1 - p) / 8;
+    for (int g = 1; g < 4; g++) {
+        const double share = same * pow(1 - same, g - 1);
+        cr_expect_lt(fabs((double)gap[g] / (double)followed - share), 5 * sqrt(share / (double)followed), "gap %d", g);
+    }
     cr_expect_lt(fabs((double)noises / all - p), 5 * sqrt(p * (1 - p) / all));
     for (int i = 0; i < 8; i++) {
         cr_expect_lt(fabs((double)key[i] / (double)pairs - 1.0 / 8), 5 * sqrt(7.0 / 64 / (double)pairs));

@@ -70,15 +70,20 @@ Test(recall, by_hand_with_gaps) {
 /* The properties of zoology's example (2 pairs, 16 tokens, blanks): distinct keys and values, each key asked once, at
  * an even place behind the pairs, and only what follows the query scored. */
 Test(recall, with_gaps_each_key_is_asked_once) {
-    static const char *const levels[] = {"gaps=1", "gaps=2", "gaps=1 filler=1 pairs=2 keys=5 values=6",
-                                         "gaps=2 filler=1 pairs=1 keys=1 values=2", "gaps=1 pairs=8 keys=8 values=8"};
+    static const char *const levels[] = {
+        "gaps=1",
+        "gaps=2",
+        "gaps=1 filler=1 pairs=2 keys=5 values=6",
+        "gaps=2 filler=1 pairs=1 keys=1 values=2",
+        "gaps=1 pairs=8 keys=8 values=8",
+        "gaps=1 filler=1 pairs=4 keys=4095 values=4096"}; /* the last one is zoology's */
     for (size_t i = 0; i < sizeof levels / sizeof *levels; i++) {
         const eab_level level = family_level("recall", levels[i]);
         const int32_t pairs = level.option[0], keys = level.option[1], values = level.option[2];
         const int32_t filler = keys + values;
         for (uint64_t index = 0; index < 400; index++) {
             family_sequence sequence;
-            const int32_t length = 4 * pairs + (int32_t)index % 20, *token = sequence.tokens;
+            const int32_t length = keys == 4095 ? 64 : 4 * pairs + (int32_t)index % 20, *token = sequence.tokens;
             int32_t asked[512] = {0};
             family_draw(&level, EAB_STREAM_TRAINING, index, length, &sequence);
             for (int32_t p = 0; p < pairs; p++) {
@@ -192,8 +197,8 @@ Test(recall, figures) {
 
 Test(recall, bounds) {
     family_expect_bounds("recall", "pairs", 1, 512);
-    family_expect_bounds("recall", "keys", 1, 1024);
-    family_expect_bounds("recall", "values", 2, 1024);
+    family_expect_bounds("recall", "keys", 1, 4096);
+    family_expect_bounds("recall", "values", 2, 4096);
     family_expect_bounds("recall", "gaps", 0, 2);
     family_expect_bounds("recall", "filler", 0, 1);
     family_expect_refused("recall", "filler=1", 24, "filler = blank", "gaps = power");

@@ -1,0 +1,174 @@
+"""What scripts/explore trains with: the program eabench, and explore.json: what was asked for and decided."""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+import pandas as pd
+
+from .explore_space import Results
+from .tables import DataError, printable, read_csv
+
+OBJECTS = {"accuracy": "token_accuracy", "solved": "solved"}   # what a margin is of, and its column
+COLUMNS = ("cell", "status", "validation_accuracy", "token_accuracy", "chance_accuracy", "solved")
+STATE = "explore.json"
+
+
+class Lab(Protocol):
+    """Trains cells; tests have one that computes their results."""
+
+    def listed(self) -> pd.DataFrame: ...
+    def train(self, cells: Sequence[str], limit_s: float) -> bool: ...
+    def results(self) -> Results: ...
+    def speeds(self) -> dict[str, float]: ...
+
+
+class Interrupted(Exception):
+    """A signal, or an error of eabench, which has printed its line: the exit code."""
+
+
+class EabenchLab:
+    """The cells of a spec, trained by `eabench sweep --cells` in the run's folder."""
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        self.run: Path = options.out
+        self.spec = [str(options.spec), *(word for item in options.set for word in ("--set", item))]
+        self.program = options.eabench
+        self.launcher = shlex.split(options.launcher)
+        self.more = ["--backend", options.backend, *(["--workers", str(options.workers)] if options.workers else [])]
+        self.column = OBJECTS[options.object]
+
+    def listed(self) -> pd.DataFrame:
+        """Every cell of the spec: the folder named here does not exist, so that none is done."""
+        nowhere = str(self.run / "explore" / "none")
+        command = [self.program, "sweep", *self.spec, *self.more, "--dry-run", "--list", "--out", nowhere]
+        try:
+            done = subprocess.run(command, check=False, stdout=subprocess.PIPE, text=True)
+        except OSError as error:
+            raise DataError(f"{command[0]}: {error.strerror}; --eabench names the program") from error
+        if done.returncode:
+            raise Interrupted(done.returncode)
+        try:
+            return pd.read_csv(io.StringIO(done.stdout), dtype=str, keep_default_na=False)
+        except pd.errors.ParserError as error:
+            raise DataError(f"{command[0]}: no list of cells; --eabench names the program") from error
+
+    def train(self, cells: Sequence[str], limit_s: float) -> bool:
+        """False if the time was not enough. A cell that fails has no row; its setting is then never complete."""
+        chosen = self.run / "explore" / "cells"
+        chosen.parent.mkdir(parents=True, exist_ok=True)
+        chosen.write_text("".join(f"{cell}\n" for cell in cells), encoding="ascii")
+        command = [*self.launcher, self.program, "sweep", *self.spec, *self.more, "--cells", str(chosen),
+                   "--out", str(self.run), "--progress", "off", "--time-limit", f"{max(limit_s, 0.1):.3f}"]
+        # eabench has a session of its own: a signal reaches it once, from here, and it saves its cells.
+        received: list[int] = []
+        started: list[subprocess.Popen] = []
+
+        def forward(number: int, _: object) -> None:
+            received.append(number)
+            for process in started:
+                process.terminate()
+
+        handlers = {number: signal.signal(number, forward) for number in (signal.SIGINT, signal.SIGTERM)}
+        began = time.monotonic()
+        try:
+            process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+                                       start_new_session=True)
+            started.append(process)
+            if received:
+                process.terminate()
+            _, errors = process.communicate()
+        finally:
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
+        if received:
+            raise Interrupted(130)
+        if process.returncode == 130 and time.monotonic() - began >= limit_s:
+            return False
+        if process.returncode not in (0, 1):
+            if process.returncode != 130:
+                print(errors, end="", file=sys.stderr)
+            raise Interrupted(process.returncode)
+        return True
+
+    def results(self) -> Results:
+        path = self.run / "accuracy.csv"
+        if not path.exists():
+            return {}
+        rows, _ = read_csv(path, COLUMNS)  # without a last line that is cut off
+        rows = rows[rows["status"].isin(("ok", "diverged"))].drop_duplicates("cell")
+        chance = pd.to_numeric(rows["chance_accuracy"], errors="coerce")
+        validation = pd.to_numeric(rows["validation_accuracy"], errors="coerce").fillna(chance)  # diverged: at chance
+        score = pd.to_numeric(rows[self.column], errors="coerce").fillna(0.0 if self.column == "solved" else chance)
+        known = validation.notna() & score.notna()
+        return dict(zip(rows["cell"][known], zip(validation[known], score[known])))
+
+    def speeds(self) -> dict[str, float]:
+        """Tokens per second of each cell that has them."""
+        path = self.run / "throughput.csv"
+        if not path.exists():
+            return {}
+        rows, _ = read_csv(path, ("cell", "tokens_per_s"))
+        return dict(zip(rows["cell"], pd.to_numeric(rows["tokens_per_s"], errors="coerce")))
+
+
+@dataclass
+class State:
+    """What the first start of an exploration asked for, and its decisions: later starts must not ask for other things,
+    or the fresh seeds would not be fresh and the verdicts would be the best of several."""
+
+    path: Path
+    asked: dict[str, object]
+    failed: list[str] = field(default_factory=list)       # keys of settings
+    finalists: list[str] | None = None                    # None: the search has not ended
+
+    @classmethod
+    def read(cls, out: Path, asked: dict[str, object]) -> State:
+        state = cls(out / STATE, asked)
+        if not state.path.exists():
+            state.save()
+            return state
+        try:
+            stored = json.loads(state.path.read_text(encoding="utf-8"))
+            before, state.failed, state.finalists = stored["asked"], stored["failed"], stored["finalists"]
+            lists = [state.failed, [] if state.finalists is None else state.finalists]
+            if not isinstance(before, dict) or not all(isinstance(key, str) for keys in lists for key in keys):
+                raise TypeError
+        except (ValueError, KeyError, TypeError) as error:
+            raise DataError(f"{state.path}: not a file of explore; allowed: the folder of an exploration, or a new "
+                            "one") from error
+        for name, value in asked.items():
+            if before.get(name) != value:
+                raise DataError(f"{state.path}: this exploration began with {name} {_shown(before.get(name))}, not "
+                                f"{_shown(value)}; another --out begins a new one")
+        return state
+
+    def save(self) -> None:
+        stored = {"asked": self.asked, "failed": sorted(self.failed), "finalists": self.finalists}
+        replace(self.path, json.dumps(stored, indent=1) + "\n")
+
+
+def _shown(value: object) -> str:
+    return printable(json.dumps(value).replace('"', ""), 60)
+
+
+def replace(path: Path, content: str) -> None:
+    """Replaces the file in one step, so that readers never see half of it."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        temporary.write_text(content, encoding="utf-8")
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
