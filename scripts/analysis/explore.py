@@ -264,8 +264,8 @@ def search(exploration: Exploration, options: argparse.Namespace, until_s: float
 def show(exploration: Exploration, leaders: Sequence[Setting]) -> None:
     print("   best so far (margin as measured, as expected):")
     expected = exploration.expected()
-    for setting in leaders:
-        print(f"   {exploration.margin(setting.place):+.4f}  {expected[setting.place]:+.4f}  {setting.name}", flush=True)
+    for leader in leaders:
+        print(f"   {exploration.margin(leader.place):+.4f}  {expected[leader.place]:+.4f}  {leader.name}", flush=True)
 
 
 def confirm(exploration: Exploration, finalists: Sequence[Setting], until_s: float) -> tuple[list[Verdict], int]:

@@ -72,8 +72,8 @@ def distance_sums(rows: pd.DataFrame) -> pd.DataFrame:
     parts = rows.assign(all=rows["token_accuracy"], seen=rows["token_accuracy"].where(seen),
                         unseen=rows["token_accuracy"].mask(seen))
     cells = parts.groupby(["trained_level", "mechanism", "cell"], sort=False)
-    sums = cells.agg(distances=("distance", "size"), trained_accuracy=("seen", "mean"), unseen_accuracy=("unseen", "mean"),
-                     sum=("all", "sum")).reset_index()
+    sums = cells.agg(distances=("distance", "size"), trained_accuracy=("seen", "mean"),
+                     unseen_accuracy=("unseen", "mean"), sum=("all", "sum")).reset_index()
     ratio = (cells["unseen"].sum() / cells["seen"].sum()).to_numpy()
     return sums.assign(p=pd.Series(ratio).where(sums["trained_accuracy"] > 0))
 

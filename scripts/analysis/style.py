@@ -33,7 +33,8 @@ KNOWN = {"dpa": ("#0072b2", "o"), "ea": ("#c8500a", "s"), "ea-scaled": ("#00875f
          "mix-75": ("#4f7d22", "d")}
 FURTHER_COLOURS, FURTHER_MARKERS = ("#6b4f2a", "#666666"), ("<", ">", "H", "8", "d")  # 10 pairs: 2 and 5 are coprime
 VARIABLES = {INK: "ink", MUTED: "muted", GRID: "grid", PAPER: "paper",
-             **{colour: f"c{index}" for index, colour in enumerate((*(look[0] for look in KNOWN.values()), *FURTHER_COLOURS))}}
+             **{colour: f"c{index}"
+                for index, colour in enumerate((*(look[0] for look in KNOWN.values()), *FURTHER_COLOURS))}}
 
 logging.getLogger("matplotlib").setLevel(logging.ERROR)  # no warnings about missing glyphs
 matplotlib.rcdefaults()  # a user's matplotlibrc must not change a committed figure
