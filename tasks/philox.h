@@ -57,7 +57,7 @@ EAB_HOST_DEVICE static inline uint32_t eab_random_word(eab_random *random) {
     return random->output.word[random->used++];
 }
 
-/* Uniform in 0..bound-1 by multiplication; the bias is at most bound / 2^32, that is below 3e-7 for bound <= 1024. */
+/* Uniform in 0..bound-1 by multiplication; the bias is at most bound / 2^32, that is below 2e-6 for bound <= 8192. */
 EAB_HOST_DEVICE static inline int32_t eab_random_below(eab_random *random, int32_t bound) {
     return (int32_t)(((uint64_t)eab_random_word(random) * (uint64_t)(uint32_t)bound) >> 32);
 }

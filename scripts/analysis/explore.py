@@ -26,8 +26,9 @@ import pandas as pd
 
 from . import explore_model as model
 from .duration import seconds
-from .explore_lab import OBJECTS, EabenchLab, Interrupted, Lab, State, replace
+from .explore_lab import CELLS, OBJECTS, EabenchLab, Interrupted, Lab, State
 from .explore_space import ENDS, WALK, Measured, Setting, Space, make_space, measure, mechanisms_between
+from .files import replace
 from .plain_csv import csv_text
 from .stats import bootstrap_mean, holm, sign_flip
 from .tables import DataError, printable
@@ -65,7 +66,8 @@ class Exploration:
     confirm: int = 3
     both_sides: bool = False
     seed: int = 1
-    measured: dict[int, Measured] = field(default_factory=dict)   # by the setting's place, in the order of measuring
+    object: str = "accuracy"   # of OBJECTS
+    measured: dict[int, Measured] = field(default_factory=dict)   # by the setting's place
     failed: set[int] = field(default_factory=set)   # places of settings with a cell that has no result
     fit: bool = True
     _fitted: tuple[int, model.Surrogate] | None = None   # for so many measured settings
@@ -217,6 +219,8 @@ def check(options: argparse.Namespace, space: Space) -> None:
         raise DataError(f"{printable(str(options.spec), 60)}: {len(space.seeds)} seeds; allowed: at least "
                         f"{options.search_seeds + FRESH_SEEDS}, {options.search_seeds} for the search and "
                         f"{FRESH_SEEDS} to confirm, such as seed = 1:{options.search_seeds + FRESH_SEEDS}")
+    if options.object == "solved" and any(setting.options["task"] == "text" for setting in space.settings):
+        raise DataError("--object solved: a text is never solved; allowed: accuracy")
     if len(space.cheapest) < 2:
         raise DataError(f"{printable(str(options.spec), 60)}: one setting; allowed: a spec with several levels, models "
                         "or options to choose from")
@@ -286,6 +290,13 @@ def confirm(exploration: Exploration, finalists: Sequence[Setting], until_s: flo
     return verdicts, len(lost)
 
 
+def columns(exploration: Exploration) -> list[str]:
+    return ["phase", "setting", *exploration.space.settings[0].options,
+            *(f"{what} {name}" for name in exploration.pair for what in ("rate", "accuracy", "tokens_per_s")),
+            "margin", "standard_error", "seeds", "flop_per_cell", "full", "object",
+            "low", "high", "p_value", "p_adjusted", "confirmed"]
+
+
 def table(exploration: Exploration, verdicts: Sequence[Verdict]) -> pd.DataFrame:
     """explore.csv: a row for each setting of the search and for each confirmation."""
     space, (search_seeds, fresh_seeds), speeds = exploration.space, exploration.seeds(), exploration.lab.speeds()
@@ -299,13 +310,14 @@ def table(exploration: Exploration, verdicts: Sequence[Verdict]) -> pd.DataFrame
             line |= {f"rate {name}": found.rate[name], f"accuracy {name}": float(found.accuracy[name].mean()),
                      f"tokens_per_s {name}": float(np.median(known)) if known else np.nan}
         return line | {"margin": float(margins.mean()), "standard_error": found.standard_error(exploration.pair),
-                       "seeds": len(margins), "flop_per_cell": setting.flop}
+                       "seeds": len(margins), "flop_per_cell": setting.flop, "full": setting.rival == setting.place,
+                       "object": exploration.object}
 
     rows = [row("search", space.settings[place], found, search_seeds) for place, found in exploration.measured.items()]
     rows += [row("confirmation", verdict.setting, verdict.measured, fresh_seeds) | {
         "low": verdict.low, "high": verdict.high, "p_value": verdict.p_value, "p_adjusted": verdict.p_adjusted,
         "confirmed": verdict.confirmed} for verdict in verdicts]
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows, columns=columns(exploration))
 
 
 def write_table(exploration: Exploration, verdicts: Sequence[Verdict], out: Path) -> Path:
@@ -314,7 +326,7 @@ def write_table(exploration: Exploration, verdicts: Sequence[Verdict], out: Path
     return path
 
 
-def report(exploration: Exploration, verdicts: Sequence[Verdict]) -> None:
+def report(exploration: Exploration, finalists: Sequence[Setting], verdicts: Sequence[Verdict]) -> None:
     first, second = exploration.pair
     print(f"\nTrained again with fresh seeds ({first} - {second}, mean [95 % interval], p adjusted for their number):")
     for verdict in verdicts:
@@ -322,7 +334,8 @@ def report(exploration: Exploration, verdicts: Sequence[Verdict]) -> None:
         print(f"  {verdict.setting.name}  {verdict.mean:+.4f} [{verdict.low:+.4f}, {verdict.high:+.4f}] "
               f"p {verdict.p_adjusted:.3g}, {len(verdict.margins)} seeds: {word}")
     if not verdicts:
-        print("  none: none was measured in full, or none has a margin above 0")
+        print("  none is complete" if finalists else
+              "  none: no setting was measured in full, or none has an expected margin above 0")
 
 
 def pareto(exploration: Exploration) -> None:
@@ -348,27 +361,29 @@ def explore(options: argparse.Namespace) -> int:
     listed = lab.listed()
     space = make_space(listed, mechanisms, mechanisms_between(listed, mechanisms) if options.walk else ())
     check(options, space)
-    exploration = Exploration(space, lab, options.search_seeds, options.confirm, options.both_sides, options.seed)
+    exploration = Exploration(space, lab, options.search_seeds, options.confirm, options.both_sides, options.seed,
+                              options.object)
     options.out.mkdir(parents=True, exist_ok=True)
     state = State.read(options.out, {
         "compare": options.compare, "object": options.object, "seed": options.seed, "confirm": options.confirm,
         "both-sides": options.both_sides, "walk": options.walk, "search seeds": exploration.seeds()[0],
-        "a spec of cells (sha256)": hashlib.sha256("\n".join(sorted(listed["cell"])).encode()).hexdigest()[:16]})
+        CELLS: hashlib.sha256("\n".join(sorted(listed["cell"])).encode()).hexdigest()[:16]})
     exploration.failed = {setting.place for setting in space.settings if setting.key in state.failed}
     print(f"{len(space.settings)} settings of {len(space.names)} coordinates, {len(space.cheapest)} of them with all "
           f"steps; {' and '.join(mechanisms)}", flush=True)
+    write_table(exploration, [], options.out)
     if state.finalists is None:
         search(exploration, options, started_s + SEARCH_SHARE * options.budget, state)
         state.finalists = [setting.key for setting in exploration.finalists()]
-        if exploration.expected():  # else no setting was measured in full: the next start searches on
+        if state.finalists:  # else the next start searches on
             state.save()
     else:
-        print("the search of this folder has ended; another --out begins a new one", flush=True)
+        print("the search of this folder has ended; another --out, with other seeds, begins a new one", flush=True)
         exploration.read()
     finalists = [setting for key in state.finalists for setting in space.settings if setting.key == key]
     verdicts, lost = confirm(exploration, finalists, started_s + options.budget)
     path = write_table(exploration, verdicts, options.out)
-    report(exploration, verdicts)
+    report(exploration, finalists, verdicts)
     if options.pareto:
         pareto(exploration)
     print(f"{path}: every setting that was measured")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import io
 import json
-import os
 import shlex
 import signal
 import subprocess
@@ -19,11 +18,13 @@ from typing import Protocol
 import pandas as pd
 
 from .explore_space import Results
+from .files import replace
 from .tables import DataError, printable, read_csv
 
 OBJECTS = {"accuracy": "token_accuracy", "solved": "solved"}   # what a margin is of, and its column
 COLUMNS = ("cell", "status", "validation_accuracy", "token_accuracy", "chance_accuracy", "solved")
 STATE = "explore.json"
+CELLS = "cells (sha256)"
 
 
 class Lab(Protocol):
@@ -39,6 +40,39 @@ class Interrupted(Exception):
     """A signal, or an error of eabench, which has printed its line: the exit code."""
 
 
+class Signals:
+    """Ctrl-C, SIGTERM and a closed terminal: remembered, and handed to eabench, which has a session of its own, so that
+    each signal reaches it once and it saves its cells."""
+
+    def __init__(self) -> None:
+        self.received = False
+        self.process: subprocess.Popen | None = None
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                signal.signal(number, self._take)
+
+    def _take(self, _: int, __: object) -> None:
+        self.received = True
+        if self.process:
+            self.process.terminate()
+
+    def check(self) -> None:
+        if self.received:
+            raise Interrupted(130)
+
+    def run(self, command: Sequence[str]) -> tuple[int, str]:
+        """The exit code and what the command says on stderr."""
+        self.check()
+        with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+                              start_new_session=True) as self.process:
+            if self.received:
+                self.process.terminate()
+            _, errors = self.process.communicate()
+        code, self.process = self.process.returncode, None
+        self.check()
+        return code, errors
+
+
 class EabenchLab:
     """The cells of a spec, trained by `eabench sweep --cells` in the run's folder."""
 
@@ -49,6 +83,7 @@ class EabenchLab:
         self.launcher = shlex.split(options.launcher)
         self.more = ["--backend", options.backend, *(["--workers", str(options.workers)] if options.workers else [])]
         self.column = OBJECTS[options.object]
+        self.signals = Signals()
 
     def listed(self) -> pd.DataFrame:
         """Every cell of the spec: the folder named here does not exist, so that none is done."""
@@ -61,9 +96,12 @@ class EabenchLab:
         if done.returncode:
             raise Interrupted(done.returncode)
         try:
-            return pd.read_csv(io.StringIO(done.stdout), dtype=str, keep_default_na=False)
-        except pd.errors.ParserError as error:
-            raise DataError(f"{command[0]}: no list of cells; --eabench names the program") from error
+            listed = pd.read_csv(io.StringIO(done.stdout), dtype=str, keep_default_na=False)
+        except ValueError:  # pandas' errors are of this kind
+            listed = pd.DataFrame()
+        if not {"cell", "mechanism", "task", "lr", "seed", "flop"} <= set(listed.columns):
+            raise DataError(f"{command[0]}: prints no list of cells; --eabench names the program")
+        return listed
 
     def train(self, cells: Sequence[str], limit_s: float) -> bool:
         """False if the time was not enough. A cell that fails has no row; its setting is then never complete."""
@@ -72,35 +110,18 @@ class EabenchLab:
         chosen.write_text("".join(f"{cell}\n" for cell in cells), encoding="ascii")
         command = [*self.launcher, self.program, "sweep", *self.spec, *self.more, "--cells", str(chosen),
                    "--out", str(self.run), "--progress", "off", "--time-limit", f"{max(limit_s, 0.1):.3f}"]
-        # eabench has a session of its own: a signal reaches it once, from here, and it saves its cells.
-        received: list[int] = []
-        started: list[subprocess.Popen] = []
-
-        def forward(number: int, _: object) -> None:
-            received.append(number)
-            for process in started:
-                process.terminate()
-
-        handlers = {number: signal.signal(number, forward) for number in (signal.SIGINT, signal.SIGTERM)}
         began = time.monotonic()
         try:
-            process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
-                                       start_new_session=True)
-            started.append(process)
-            if received:
-                process.terminate()
-            _, errors = process.communicate()
-        finally:
-            for number, handler in handlers.items():
-                signal.signal(number, handler)
-        if received:
-            raise Interrupted(130)
-        if process.returncode == 130 and time.monotonic() - began >= limit_s:
+            code, errors = self.signals.run(command)
+        except OSError as error:
+            raise DataError(f"{command[0]}: {error.strerror}; --launcher and --eabench name programs") from error
+        if code == 130 and time.monotonic() - began >= limit_s:
             return False
-        if process.returncode not in (0, 1):
-            if process.returncode != 130:
-                print(errors, end="", file=sys.stderr)
-            raise Interrupted(process.returncode)
+        if code not in (0, 1):
+            print(errors, end="", file=sys.stderr)
+            if code < 0:
+                raise DataError(f"{command[0]}: ended by signal {-code}; the same command goes on")
+            raise Interrupted(code)
         return True
 
     def results(self) -> Results:
@@ -109,9 +130,11 @@ class EabenchLab:
             return {}
         rows, _ = read_csv(path, COLUMNS)  # without a last line that is cut off
         rows = rows[rows["status"].isin(("ok", "diverged"))].drop_duplicates("cell")
-        chance = pd.to_numeric(rows["chance_accuracy"], errors="coerce")
-        validation = pd.to_numeric(rows["validation_accuracy"], errors="coerce").fillna(chance)  # diverged: at chance
-        score = pd.to_numeric(rows[self.column], errors="coerce").fillna(0.0 if self.column == "solved" else chance)
+        chance, validation, score = (pd.to_numeric(rows[name], errors="coerce")
+                                     for name in ("chance_accuracy", "validation_accuracy", self.column))
+        gone = rows["status"] == "diverged"
+        validation = validation.mask(gone, chance)
+        score = score.mask(gone, 0.0 if self.column == "solved" else chance)
         known = validation.notna() & score.notna()
         return dict(zip(rows["cell"][known], zip(validation[known], score[known])))
 
@@ -121,7 +144,8 @@ class EabenchLab:
         if not path.exists():
             return {}
         rows, _ = read_csv(path, ("cell", "tokens_per_s"))
-        return dict(zip(rows["cell"], pd.to_numeric(rows["tokens_per_s"], errors="coerce")))
+        speeds = pd.to_numeric(rows["tokens_per_s"], errors="coerce")
+        return dict(zip(rows["cell"][speeds > 0], speeds[speeds > 0]))
 
 
 @dataclass
@@ -144,15 +168,18 @@ class State:
             stored = json.loads(state.path.read_text(encoding="utf-8"))
             before, state.failed, state.finalists = stored["asked"], stored["failed"], stored["finalists"]
             lists = [state.failed, [] if state.finalists is None else state.finalists]
-            if not isinstance(before, dict) or not all(isinstance(key, str) for keys in lists for key in keys):
+            if not isinstance(before, dict) or not all(isinstance(keys, list) for keys in lists):
+                raise TypeError
+            if not all(isinstance(key, str) for keys in lists for key in keys):
                 raise TypeError
         except (ValueError, KeyError, TypeError) as error:
             raise DataError(f"{state.path}: not a file of explore; allowed: the folder of an exploration, or a new "
                             "one") from error
         for name, value in asked.items():
             if before.get(name) != value:
-                raise DataError(f"{state.path}: this exploration began with {name} {_shown(before.get(name))}, not "
-                                f"{_shown(value)}; another --out begins a new one")
+                how = ("other cells of the spec" if name == CELLS else
+                       f"{name} {_shown(before.get(name))}, not {_shown(value)}")
+                raise DataError(f"{state.path}: this exploration began with {how}; another --out begins a new one")
         return state
 
     def save(self) -> None:
@@ -163,12 +190,3 @@ class State:
 def _shown(value: object) -> str:
     return printable(json.dumps(value).replace('"', ""), 60)
 
-
-def replace(path: Path, content: str) -> None:
-    """Replaces the file in one step, so that readers never see half of it."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        temporary.write_text(content, encoding="utf-8")
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -74,7 +74,7 @@ def distance_sums(rows: pd.DataFrame) -> pd.DataFrame:
     cells = parts.groupby(["trained_level", "mechanism", "cell"], sort=False)
     sums = cells.agg(distances=("distance", "size"), trained_accuracy=("seen", "mean"),
                      unseen_accuracy=("unseen", "mean"), sum=("all", "sum")).reset_index()
-    ratio = (cells["unseen"].sum() / cells["seen"].sum()).to_numpy()
+    ratio = (cells["unseen"].sum(min_count=1) / cells["seen"].sum()).to_numpy()
     return sums.assign(p=pd.Series(ratio).where(sums["trained_accuracy"] > 0))
 
 

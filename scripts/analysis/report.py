@@ -23,6 +23,7 @@ from .figures_kernels import kernel_figures
 from .figures_learning import learning_plot
 from .figures_speed import throughput_plot
 from .figures_text import loss_plot, loss_rows, loss_table
+from .files import replace as replace_file
 from .index import build_index
 from .page import Section, drawing, render
 from .plain_csv import csv_text
@@ -205,7 +206,7 @@ def build(pool: Pool, more: More, folder: _Folder, most_groups: int) -> tuple[st
 
 def build_explored(run: Run, explored: Explored, more: More, folder: _Folder) -> str:
     """Writes the plots and returns the page of an exploration: what it confirmed, and what predicts its margins."""
-    pool = pool_runs([searched_rows(run, explored)])
+    whole, pool = pool_runs([run]), pool_runs([searched_rows(run, explored)])
     looks = Looks([explored.first, explored.second])
     section = explore_section(explored)
     figures = [explore_figure(explored, looks)]
@@ -216,18 +217,9 @@ def build_explored(run: Run, explored: Explored, more: More, folder: _Folder) ->
         figures.append(dependence_figure(predicted[1], looks) if predicted[1] else None)
     for plot, where in zip(figures, sections):
         where.plots += [drawing(folder.save(plot))] if plot else []
-    title, lead = make.header(pool)
-    return render(title, lead, [*sections, make.environment(pool)])
-
-
-def _write(path: Path, content: str) -> None:
-    """Replaces the file in one step, so that readers never see half a page."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        temporary.write_text(content, encoding="utf-8", errors="backslashreplace")  # a path may be no UTF-8
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    notes = make.notes(whole)
+    title, lead = make.header(whole)
+    return render(title, lead, [*sections, *([notes] if notes else []), make.environment(whole)])
 
 
 def _not_written(error: OSError, out: Path) -> int:
@@ -243,7 +235,7 @@ def _write_index(options: argparse.Namespace) -> int:
         for problem in problems:
             print(f"report: warning: {problem}", file=sys.stderr)
         out.mkdir(parents=True, exist_ok=True)
-        _write(out / "index.html", page)
+        replace_file(out / "index.html", page)
     except DataError as error:
         print(f"report: {error}", file=sys.stderr)
         return 2
@@ -289,8 +281,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         else:
             page, tables = build(pool, more, folder, options.max_groups)
         for name, content in tables.items():
-            _write(out / name, content)
-        _write(out / "report.html", page)
+            replace_file(out / name, content)
+        replace_file(out / "report.html", page)
     except OSError as error:
         return _not_written(error, out)
     print(f"page   {out / 'report.html'}")

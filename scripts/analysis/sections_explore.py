@@ -6,7 +6,7 @@ about all settings: they would be those of a selection.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pandas as pd
@@ -14,11 +14,11 @@ from matplotlib.figure import Figure
 
 from .page import Row, Section, Table, heading, interval, number, text
 from .style import MUTED, Looks, Plot
-from .tables import DataError, Run, printable, read_csv
+from .tables import Checker, DataError, Run, printable, read_csv
 
 TABLE = "explore.csv"
-COLUMNS = ("phase", "setting", "steps", "margin", "standard_error", "seeds", "low", "high", "p_adjusted", "confirmed")
-NUMBERS = ("steps", "margin", "standard_error", "seeds", "low", "high", "p_adjusted")
+COLUMNS = ("phase", "setting", "margin", "standard_error", "seeds", "full", "object", "low", "high", "p_adjusted",
+           "confirmed")
 MOST_ROWS = 40
 
 
@@ -30,6 +30,11 @@ class Explored:
     second: str
     search: pd.DataFrame
     fresh: pd.DataFrame
+    solved: bool   # margins are of the share of seeds that solve the level, not of the accuracy
+
+    @property
+    def who(self) -> str:
+        return f"{self.first} - {self.second}" + (", share of seeds that solve" if self.solved else "")
 
     @property
     def confirmed(self) -> pd.DataFrame:
@@ -37,28 +42,42 @@ class Explored:
 
 
 def read_explored(run: Path) -> Explored | None:
-    """None for a run that is no exploration."""
+    """None for a run that is no exploration; raises DataError for a table that explore does not write."""
     path = run / TABLE
     if not path.exists():
         return None
-    rows, _ = read_csv(path, ("phase", "setting", "steps", "margin", "standard_error", "seeds"))
+    rows, _ = read_csv(path, COLUMNS)
     pair = [name[len("accuracy "):] for name in rows.columns if name.startswith("accuracy ")]
     if len(pair) != 2:
         raise DataError(f"{path}:1: {len(pair)} columns of accuracies; two mechanisms are compared")
-    for name in COLUMNS:
-        rows[name] = rows[name] if name in rows else ""
-        rows[name] = pd.to_numeric(rows[name], errors="coerce") if name in NUMBERS else rows[name]
+    checker = Checker(path, rows)
+    checker.text("setting")
+    for name, allowed in (("phase", ("search", "confirmation")), ("full", ("True", "False")),
+                          ("object", ("accuracy", "solved")), ("confirmed", ("True", "False", ""))):
+        checker.one_of(name, allowed)
+    checker.number("margin", -1, 1, needed=True)
+    checker.number("seeds", 1, 1e6, needed=True, whole=True)
+    checker.number("standard_error", 0, 1)
+    for name in ("low", "high"):
+        checker.number(name, -1, 1)
+    checker.number("p_adjusted", 0, 1)
+    fresh = rows[rows["phase"] == "confirmation"]
+    wrong = fresh[~((fresh["low"] <= fresh["margin"]) & (fresh["margin"] <= fresh["high"]))]
+    if len(wrong):
+        raise DataError(f"{path}:{wrong['_line'].iloc[0]}: a margin outside of its interval; low to high is allowed")
     search = rows[rows["phase"] == "search"].sort_values("margin", ascending=False, kind="stable")
-    return Explored(pair[0], pair[1], search, rows[rows["phase"] == "confirmation"])
+    return Explored(pair[0], pair[1], search, fresh, bool((rows["object"] == "solved").any()))
 
 
 def sentences(explored: Explored) -> list[str]:
     """One for each confirmed setting, or one that says that there is none."""
-    who = f"{explored.first} - {explored.second}"
+    tried = len(explored.fresh)
+    if not tried:
+        return ["Nothing was trained again with fresh seeds yet."]
     if explored.confirmed.empty:
-        tried = len(explored.fresh)
-        return [f"No margin ({who}) was confirmed: {tried} settings were trained again with fresh seeds."]
-    return [f"Confirmed: {who} is {row.margin:+.3f} [{row.low:+.3f}, {row.high:+.3f}] at "
+        return [f"No margin ({explored.who}) was confirmed; trained again with fresh seeds: "
+                f"{tried} setting{'' if tried == 1 else 's'}."]
+    return [f"Confirmed: {explored.who} is {row.margin:+.3f} [{row.low:+.3f}, {row.high:+.3f}] at "
             f"{printable(row.setting, 200)} ({row.seeds:.0f} fresh seeds, corrected p {row.p_adjusted:.2g})."
             for row in explored.confirmed.itertuples()]
 
@@ -66,11 +85,10 @@ def sentences(explored: Explored) -> list[str]:
 def explore_section(explored: Explored) -> Section:
     section = Section("explore", "What the exploration found")
     section.findings = sentences(explored)
-    who = f"{explored.first} - {explored.second}"
     section.paragraphs = [
-        f"{len(explored.search)} settings were measured in the search. The margin is {who}, each at its best rate. "
-        "Those of the search chose the settings, so they are too large; only what was trained again with fresh seeds, "
-        "at all rates, counts. There are no verdicts on the claims: the settings are a selection."]
+        f"{len(explored.search)} settings were measured in the search. The margin is {explored.who}, each at its best "
+        "rate. Those of the search chose the settings, so they are too large; only what was trained again with fresh "
+        "seeds, at all rates, counts. There are no verdicts on the claims: the settings are a selection."]
     fresh = Table("Trained again with fresh seeds", heading(
         "setting", "#seeds", "#margin", "#95% interval", "#corrected p", "reading"), [])
     for row in explored.fresh.itertuples():
@@ -88,7 +106,7 @@ def explore_section(explored: Explored) -> Section:
 
 def explore_figure(explored: Explored, looks: Looks) -> Plot | None:
     """The margins of the settings that were measured with all steps, in their order. None without one."""
-    full = explored.search[explored.search["steps"] == explored.search["steps"].max()]
+    full = explored.search[explored.search["full"] == "True"]
     if full.empty:
         return None
     full = full.set_index(pd.RangeIndex(1, len(full) + 1))
@@ -105,20 +123,21 @@ def explore_figure(explored: Explored, looks: Looks) -> Plot | None:
                       label="fresh seeds, with its 95% interval")
     axes.axhline(0, color=MUTED, linestyle=":", linewidth=1.1)
     axes.set_xlabel("settings with all steps, by the search's margin")
-    axes.set_ylabel(f"{explored.first} - {explored.second}")
+    axes.set_ylabel(explored.who)
     axes.xaxis.get_major_locator().set_params(integer=True)
     figure.legend(loc="outside upper left", ncols=2)
     words = (f"Margins of {len(full)} settings over the search's seeds, and of {len(fresh)} over fresh ones, which are "
              "nearer to 0 where the search was lucky.")
     return Plot("explore", "Margins of the search and of the confirmation", words, figure,
-                explored.search[["setting", "steps", "margin", "standard_error"]])
+                explored.search[["setting", "full", "margin", "standard_error"]])
 
 
 def searched_rows(run: Run, explored: Explored) -> Run:
-    """The run without the fresh seeds and without runs in few steps: what the search knows about every setting."""
-    rows = run.accuracy
-    counts = int(explored.search["seeds"].max()) if len(explored.search) else 0
-    seeds = sorted(rows["seed"].unique(), key=float)[:counts]
-    keep = rows["seed"].isin(seeds) & (rows["steps"].astype(float) == rows["steps"].astype(float).max())
-    return Run(run.path, rows[keep].reset_index(drop=True), run.throughput, run.environment, run.sections,
-               run.task_options, run.options, run.warnings)
+    """The run's rows of the two mechanisms with all steps and the search's seeds: what it knows about every setting."""
+    rows = run.accuracy[run.accuracy["mechanism"].isin([explored.first, explored.second])]
+    count = int(explored.search["seeds"].max()) if len(explored.search) else 0
+    seeds = sorted(rows["seed"].unique(), key=float)[:count]
+    steps = pd.to_numeric(rows["steps"], errors="coerce")
+    full = explored.search[explored.search["full"] == "True"]
+    keep = rows["seed"].isin(seeds) & (steps == steps.max()) & (len(full) > 0)
+    return replace(run, accuracy=rows[keep].reset_index(drop=True))

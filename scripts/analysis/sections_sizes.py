@@ -57,12 +57,12 @@ def size_section(group: Group, index: int) -> tuple[Section, list[Frontier]]:
     section.paragraphs.append(
         f"The smallest {SIZE} with which at least half of the seeds solve a level, at the best learning rate of each "
         "mechanism, level and size; the choice among rates helps all mechanisms alike. Each end of an interval "
-        "excludes the true size in at most one of twenty cases (Clopper and Pearson), where there is one rate; the "
-        "upper end more often where several rates do equally well, since the luckiest is chosen (6 % for two and 9 % "
-        "for three, with five seeds). Sizes below the interval are too small, its upper end is large enough. With "
-        "fewer than five seeds a size is never excluded. A size in parentheses was not trained at this level; a harder "
-        "level was solved with it. Alone: at least half of its seeds solve the level, and none of the other's at any "
-        "rate.")
+        "excludes the true size in at most one of twenty cases with one rate (Clopper and Pearson). Where several "
+        "rates do equally well the luckiest is chosen, and the upper end errs more often: with five seeds in 6 % of "
+        "cases for two rates, in 9 % for three. Sizes below the interval are too small, its upper end is large enough. "
+        "With fewer than five seeds a size is never excluded. A size in parentheses was not trained at this level; a "
+        "harder level was solved with it. Alone: at least half of its seeds solve the level, and none of the other's "
+        "at any rate.")
     sizes = _some(found)
     table = Table("Smallest model that solves each level, and how many seeds solve it at each size",
                   heading("level", "#bits", "mechanism", f"#smallest {SIZE}", "#interval", "#parameters",

@@ -139,6 +139,8 @@ def test_sums_over_distances() -> None:
     sums = distance_sums(frame).set_index("cell")
     assert (sums.loc["a", "sum"], sums.loc["a", "p"], sums.loc["a", "distances"]) == (2.25, 0.5, 4)
     assert (sums.loc["a", "trained_accuracy"], sums.loc["a", "unseen_accuracy"]) == (0.75, 0.375)
+    inside = distance_sums(frame[frame["distance"].isin((1, 2))]).set_index("cell")
+    assert pd.isna(inside.loc["a", "p"]) and pd.isna(inside.loc["a", "unseen_accuracy"])
     assert sums.loc["b", "sum"] == 0.75 and pd.isna(sums.loc["b", "p"])  # no trained distance was evaluated
 
 

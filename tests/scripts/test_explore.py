@@ -147,7 +147,7 @@ NULLS: dict[str, Callable[[int], Simulated]] = {
 def test_no_margin_is_confirmed_where_none_is(null: str, both_sides: bool):
     confirmed = sum(any(verdict.confirmed for verdict in explore(NULLS[null](seed), 14, seed, False,
                                                                  both_sides=both_sides)) for seed in range(200))
-    assert confirmed <= 10  # 5 % of 200
+    assert confirmed <= 10  # 5 % of 200; in 3,000 further ones 5.2 %, before all rates were confirmed up to 47 %
 
 
 def test_a_margin_of_the_other_mechanism_counts_only_with_both_sides():
@@ -227,7 +227,8 @@ def test_a_setting_whose_cells_fail_is_left_out(fails: str, capsys: pytest.Captu
     failed, measured = (9, 0) if fails == "everywhere" else (6, 12)
     assert len(exploration.failed) == failed and len(exploration.measured) == measured
     assert len(lab.proposals) == failed + measured and capsys.readouterr().err.count("left out") == failed
-    assert all(verdict.setting.options["d_model"] != fails for verdict in exploration.verdicts(exploration.finalists()))
+    assert all(setting.options["d_model"] != fails for setting in exploration.finalists())
+    assert bool(exploration.finalists()) == (fails != "everywhere")
 
 
 def test_a_space_needs_every_mechanism_and_seed():
@@ -291,7 +292,7 @@ def test_a_run_is_explored_stopped_and_resumed(small: Path, tmp_path: Path):
     assert sorted(map(str, without_speeds(parts))) == sorted(map(str, table))
     for options, name in ((["--both-sides"], "both-sides false, not true"),
                           (["--search-seeds", "1", "--set", "train.seed=1:11"], "search seeds [1, 2], not [1]"),
-                          (["--set", "train.lr=1e-2,2e-2"], "a spec of cells")):
+                          (["--set", "train.lr=1e-2,2e-2"], "other cells of the spec")):
         refused = run(small, "--out", parts, *options)
         assert refused.returncode == 2 and refused.stderr.count("\n") == 1 and name in refused.stderr, refused.stderr
     for content in ("{", '{"asked": {}, "failed": [1], "finalists": null}'):
@@ -307,21 +308,33 @@ def test_the_report_of_an_exploration(small: Path, tmp_path: Path, capsys: pytes
     assert run(small, "--out", out, "--proposals", "8").returncode == 0
     assert report([str(out)]) == 0 and not (out / "claims.csv").exists()
     page = (out / "report.html").read_text(encoding="utf-8")
+    assert "What the exploration found" in page
     searched, fresh = ([row for row in rows(out / "explore.csv") if row["phase"] == phase]
                        for phase in ("search", "confirmation"))
     assert "Trained again with fresh seeds" in page and "at least as good" not in page
+    assert len(fresh) > 0
     assert page.count("not confirmed</td>") + page.count(">confirmed</td>") == len(fresh)
     assert f"{len(searched)} settings were measured in the search" in page
     points = rows(out / "plots" / "explore.csv")
     assert sorted(row["setting"] for row in points) == sorted(row["setting"] for row in searched)
-    assert report(["--index", str(out)]) == 0
-    index = (tmp_path.parent / "index.html").read_text(encoding="utf-8")
+    assert report(["--index", str(out), "--out", str(tmp_path)]) == 0
+    index = (tmp_path / "index.html").read_text(encoding="utf-8")
     assert f"{len(searched)} settings searched" in index
     capsys.readouterr()
     assert report([str(out), str(out)]) == 2
     assert "one exploration alone" in capsys.readouterr().err
-    (out / "explore.csv").write_text("phase,setting,steps,margin,standard_error,seeds\n")
-    assert report([str(out)]) == 2 and "explore.csv:1: 0 columns of accuracies" in capsys.readouterr().err
+    whole = (out / "explore.csv").read_text(encoding="utf-8")
+    for old, new, said in (("accuracy dpa", "accurate dpa", "explore.csv:1: 1 columns of accuracies"),
+                           (",margin,", ",margins,", "margin"), ("\nsearch,", "\nlook,", "explore.csv:2: phase is 'look'"),
+                           (",True,accuracy", ",True,speed", "object is 'speed'")):
+        (out / "explore.csv").write_text(whole.replace(old, new, 1))
+        assert report([str(out)]) == 2
+        errors = capsys.readouterr().err
+        assert said in errors and errors.count("\n") == 1, errors
+    for kept in (1, 3):  # nothing is measured yet; two settings in few steps
+        (out / "explore.csv").write_text("".join(whole.splitlines(keepends=True)[:kept]))
+        assert report([str(out), "--out", str(tmp_path / "part")]) == 0
+        assert "yet" in (tmp_path / "part" / "report.html").read_text(encoding="utf-8")
 
 
 def without_speeds(folder: Path) -> list[dict[str, str]]:
@@ -333,7 +346,7 @@ def kill_once_begun(folder: Path, number: int, words: list[str]) -> None:
     """Sends the signal to the script alone, once a cell is done: eabench must end, too."""
     with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
                           env={**os.environ, "EABENCH": EABENCH}) as process:
-        while not (folder / "accuracy.csv").exists():
+        while not (folder / "accuracy.csv").exists() and process.poll() is None:
             time.sleep(0.01)
         process.send_signal(number)
         _, errors = process.communicate(timeout=120)
@@ -347,13 +360,23 @@ def test_margins_of_solved_and_a_signal_to_the_script(small: Path, tmp_path: Pat
     done = run(small, *words)
     assert done.returncode == 0, done.stderr
     assert {row["accuracy ea"] for row in rows(tmp_path / "run" / "explore.csv")} == {"0"}  # 40 steps solve nothing
-    assert "none was measured in full, or none has a margin above 0" in done.stdout
+    assert "no setting was measured in full, or none has an expected margin above 0" in done.stdout
+
+
+@needs_eabench
+def test_a_text_is_never_solved(small: Path, tmp_path: Path):
+    (tmp_path / "text").write_text("abcde" * 3000)
+    text = SPEC.replace("task recurrence", "task text").replace("basis = 4, 8", f"file = {tmp_path}/text")
+    small.write_text(text)
+    done = run(small, "--out", tmp_path / "run", "--object", "solved")
+    assert done.returncode == 2 and done.stderr.count("\n") == 1 and "never solved" in done.stderr, done.stderr
 
 
 @needs_eabench
 def test_no_time_is_no_result(small: Path, tmp_path: Path):
-    done = run(small, "--out", tmp_path / "run", "--budget", "0.001")
+    done = run(small, "--out", tmp_path / "run", "--budget", "0.001", "--pareto")
     assert done.returncode == 0, done.stderr
+    assert rows(tmp_path / "run" / "explore.csv") == []
     assert run(small, "--out", tmp_path / "run", "--proposals", "6").returncode == 0  # the search was not closed
     assert len(rows(tmp_path / "run" / "explore.csv")) >= 6
 
