@@ -325,7 +325,7 @@ def test_the_report_of_an_exploration(small: Path, tmp_path: Path, capsys: pytes
     assert "one exploration alone" in capsys.readouterr().err
     whole = (out / "explore.csv").read_text(encoding="utf-8")
     for old, new, said in (("accuracy dpa", "accurate dpa", "explore.csv:1: 1 columns of accuracies"),
-                           (",margin,", ",margins,", "margin"), ("\nsearch,", "\nlook,", "explore.csv:2: phase is 'look'"),
+                           (",margin,", ",margins,", "margin"), ("\nsearch,", "\nlook,", ":2: phase is 'look'"),
                            (",True,accuracy", ",True,speed", "object is 'speed'")):
         (out / "explore.csv").write_text(whole.replace(old, new, 1))
         assert report([str(out)]) == 2
