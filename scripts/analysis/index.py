@@ -21,7 +21,7 @@ from .tables import DataError, printable, read_csv, read_manifest
 
 ACCURACY_NEEDED = ("cell", "task", "level", "mechanism", "seed", "lr")
 CLAIMS_NEEDED = ("claim", "mechanism", "scope", "verdict", "words")
-PICTURES = ("accuracy-*.png", "loss-*.png", "distances-*.png", "explore.png", "solved-*.png", "roofline*.png",
+PICTURES = ("distances-*.png", "accuracy-*.png", "loss-*.png", "explore.png", "solved-*.png", "roofline*.png",
             "*.png")  # the first that exists
 MODEL = ("d_model", "layers", "heads", "position", "norm", "qk_norm", "optimizer")
 FROM_PEERS = ("torch", "jax")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import logging
+import math
 import re
 import warnings
 from collections.abc import Sequence
@@ -102,7 +103,10 @@ def finish_panels(figure: Figure, panels: Sequence[Axes], used: int) -> None:
     for panel in panels[used:]:
         panel.set_axis_off()
     entries = {name: handle for panel in panels for handle, name in zip(*panel.get_legend_handles_labels())}
-    figure.legend(entries.values(), entries.keys(), loc="outside upper center", ncols=6)
+    needed = sum(0.55 + 0.075 * len(name) for name in entries)  # inches of a key and its name
+    lines = max(1, math.ceil(needed / figure.get_figwidth()))
+    figure.legend(entries.values(), entries.keys(), loc="outside upper center",
+                  ncols=max(1, math.ceil(len(entries) / lines)))
 
 
 def save(plot: Plot, folder: Path) -> None:
