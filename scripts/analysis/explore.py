@@ -28,7 +28,7 @@ from . import explore_model as model
 from .duration import seconds
 from .explore_lab import CELLS, OBJECTS, EabenchLab, Interrupted, Lab, State
 from .explore_space import ENDS, WALK, Measured, Setting, Space, make_space, measure, mechanisms_between
-from .files import replace
+from .files import replace_file
 from .plain_csv import csv_text
 from .stats import bootstrap_mean, holm, sign_flip
 from .tables import DataError, printable
@@ -236,7 +236,6 @@ def compared(text: str) -> tuple[str, str]:
 def search(exploration: Exploration, options: argparse.Namespace, until_s: float, state: State) -> None:
     """Trains proposals until the time or their number is used up."""
     first, second = exploration.pair
-    exploration.read()
     shown: list[Setting] = []
     while options.proposals is None or len(exploration.measured) < options.proposals:
         setting = exploration.next()
@@ -322,7 +321,7 @@ def table(exploration: Exploration, verdicts: Sequence[Verdict]) -> pd.DataFrame
 
 def write_table(exploration: Exploration, verdicts: Sequence[Verdict], out: Path) -> Path:
     path = out / "explore.csv"
-    replace(path, csv_text(table(exploration, verdicts)))
+    replace_file(path, csv_text(table(exploration, verdicts)))
     return path
 
 
@@ -368,19 +367,21 @@ def explore(options: argparse.Namespace) -> int:
         "compare": options.compare, "object": options.object, "seed": options.seed, "confirm": options.confirm,
         "both-sides": options.both_sides, "walk": options.walk, "search seeds": exploration.seeds()[0],
         CELLS: hashlib.sha256("\n".join(sorted(listed["cell"])).encode()).hexdigest()[:16]})
-    exploration.failed = {setting.place for setting in space.settings if setting.key in state.failed}
+    by_key = {setting.key: setting for setting in space.settings}
+    exploration.failed = {by_key[key].place for key in state.failed if key in by_key}
+    finalists = [by_key[key] for key in state.finalists or () if key in by_key]
+    exploration.read()
+    write_table(exploration, exploration.verdicts(finalists), options.out)  # a start that is stopped soon loses no row
     print(f"{len(space.settings)} settings of {len(space.names)} coordinates, {len(space.cheapest)} of them with all "
           f"steps; {' and '.join(mechanisms)}", flush=True)
-    write_table(exploration, [], options.out)
     if state.finalists is None:
         search(exploration, options, started_s + SEARCH_SHARE * options.budget, state)
-        state.finalists = [setting.key for setting in exploration.finalists()]
-        if state.finalists:  # else the next start searches on
+        finalists = exploration.finalists()
+        if finalists:  # else the next start searches on
+            state.finalists = [setting.key for setting in finalists]
             state.save()
     else:
         print("the search of this folder has ended; another --out, with other seeds, begins a new one", flush=True)
-        exploration.read()
-    finalists = [setting for key in state.finalists for setting in space.settings if setting.key == key]
     verdicts, lost = confirm(exploration, finalists, started_s + options.budget)
     path = write_table(exploration, verdicts, options.out)
     report(exploration, finalists, verdicts)

@@ -18,7 +18,7 @@ from typing import Protocol
 import pandas as pd
 
 from .explore_space import Results
-from .files import replace
+from .files import replace_file
 from .tables import DataError, printable, read_csv
 
 OBJECTS = {"accuracy": "token_accuracy", "solved": "solved"}   # what a margin is of, and its column
@@ -184,7 +184,7 @@ class State:
 
     def save(self) -> None:
         stored = {"asked": self.asked, "failed": sorted(self.failed), "finalists": self.finalists}
-        replace(self.path, json.dumps(stored, indent=1) + "\n")
+        replace_file(self.path, json.dumps(stored, indent=1) + "\n")
 
 
 def _shown(value: object) -> str:

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 
-def replace(path: Path, content: str) -> None:
+def replace_file(path: Path, content: str) -> None:
     """Replaces the file in one step, so that readers never see half of it."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:

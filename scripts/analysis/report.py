@@ -23,7 +23,7 @@ from .figures_kernels import kernel_figures
 from .figures_learning import learning_plot
 from .figures_speed import throughput_plot
 from .figures_text import loss_plot, loss_rows, loss_table
-from .files import replace as replace_file
+from .files import replace_file
 from .index import build_index
 from .page import Section, drawing, render
 from .plain_csv import csv_text
@@ -204,22 +204,21 @@ def build(pool: Pool, more: More, folder: _Folder, most_groups: int) -> tuple[st
     return render(title, lead, sections), tables
 
 
-def build_explored(run: Run, explored: Explored, more: More, folder: _Folder) -> str:
+def build_explored(pool: Pool, explored: Explored, more: More, folder: _Folder) -> str:
     """Writes the plots and returns the page of an exploration: what it confirmed, and what predicts its margins."""
-    whole, pool = pool_runs([run]), pool_runs([searched_rows(run, explored)])
     looks = Looks([explored.first, explored.second])
     section = explore_section(explored)
     figures = [explore_figure(explored, looks)]
     sections = [section]
-    predicted = predict_section(pool, more)
+    predicted = predict_section(pool_runs([searched_rows(pool.runs[0], explored)]), more)
     if predicted:
         sections.append(predicted[0])
         figures.append(dependence_figure(predicted[1], looks) if predicted[1] else None)
     for plot, where in zip(figures, sections):
         where.plots += [drawing(folder.save(plot))] if plot else []
-    notes = make.notes(whole)
-    title, lead = make.header(whole)
-    return render(title, lead, [*sections, *([notes] if notes else []), make.environment(whole)])
+    notes = make.notes(pool)
+    title, lead = make.header(pool)
+    return render(title, lead, [*sections, *([notes] if notes else []), make.environment(pool)])
 
 
 def _not_written(error: OSError, out: Path) -> int:
@@ -277,7 +276,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         (out / "plots").mkdir(parents=True, exist_ok=True)
         folder = _Folder(out / "plots")
         if explorations:
-            page = build_explored(runs[0], explorations[0], more, folder)
+            page = build_explored(pool, explorations[0], more, folder)
         else:
             page, tables = build(pool, more, folder, options.max_groups)
         for name, content in tables.items():
