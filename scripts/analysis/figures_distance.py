@@ -99,14 +99,14 @@ def distance_rows(pool: Pool) -> pd.DataFrame:
 
 
 def distance_table(rows: pd.DataFrame) -> Table:
+    names = ["setting", *(["level"] if rows["level"].nunique() > 1 else []), "mechanism"]
     titles = [title for name in MEASURES.values() for title in (f"#{name}", f"#{name}, all seeds")]
     table = Table("One trained model over distances: mean accuracy at the trained ones and at the unseen ones, the sum "
                   "over all, and P, the sum at unseen ones divided by that at trained ones; mean and range over seeds",
-                  heading("setting", "level", "mechanism", "#seeds", "#distances", *titles), [])
+                  heading(*names, "#seeds", "#distances", *titles), [])
     for line in rows.to_dict("records"):
         table.rows.append(Row([
-            text(line["setting"]), text(line["level"]), text(line["mechanism"]), number(line["seeds"], ".0f"),
-            number(line["distances"], ".0f"),
+            *(text(line[name]) for name in names), number(line["seeds"], ".0f"), number(line["distances"], ".0f"),
             *(cell for name in MEASURES for cell in (
                 number(line[name], ".3f"), interval(line[f"{name}_least"], line[f"{name}_most"], ".2f")))]))
     return table
