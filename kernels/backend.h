@@ -137,8 +137,13 @@ typedef struct {
                                 has fewer */
     const uint32_t *seeds;   /* [members] on the host */
     uint32_t stream;         /* EAB_STREAM_... */
-    uint64_t first_index;    /* sequence i of the batch has index first_index + i */
+    uint64_t first_index;    /* sequence i of the batch has index first_index + i, */
+    uint64_t repeat_after;   /* modulo repeat_after, if that isn't 0 */
 } eab_generate_args;
+
+EAB_HOST_DEVICE static inline uint64_t eab_repeated_index(uint64_t index, uint64_t repeat_after) {
+    return repeat_after ? index % repeat_after : index;
+}
 
 static inline eab_parts eab_generate_parts(const eab_generate_args *args, int32_t member) {
     const eab_parts plain = {member, 1, -1};

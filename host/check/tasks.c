@@ -71,6 +71,9 @@ static void check_mixtures(eab_check_run *run, eab_generate_args args) {
     for (int32_t member = 0; member < args.members; member++)
         parts[member] = (eab_parts){member, EAB_TASK_COUNT + 1, args.context > 1 && member & 1 ? 2000 : -1};
     for (args.only = 0; args.only < 3; args.only++) check_generated(run, &args);
+    args.only = 0;
+    args.repeat_after = 3;
+    check_generated(run, &args);
 }
 
 static void check_generate(eab_check_run *run, const eab_check_shape *shape) {

@@ -135,6 +135,7 @@ int eab_evaluate(eab_model *model, eab_fleet_tokens *tokens, uint32_t stream, bo
     int status = EAB_OK;
     memset(evaluations, 0, (size_t)members * (size_t)most * sizeof *evaluations);
     tokens->generate.stream = stream;
+    tokens->generate.repeat_after = 0;
     tokens->generate.members = members;
     for (int32_t part = 0; part < most && !status; part++) status = evaluate_part(&run, part, &evaluations[part], most);
     tokens->generate.only = 0;

@@ -36,10 +36,11 @@ static void take_all_scores(const eab_config *config, int64_t trained_sequences,
                             eab_cell_result *result) {
     const int32_t count = eab_config_part_count(config);
     const eab_evaluation all = eab_evaluation_sum(held_out, count);
+    const int64_t different = config->sequences ? MIN(trained_sequences, config->sequences) : trained_sequences;
     double share = 0, seen = 0;
     for (int32_t part = 0; part < count; part++) {
-        share = eab_seen_share(config, part, held_out[part].sequences,
-                               eab_config_part_sequences(config, part, trained_sequences));
+        share =
+            eab_seen_share(config, part, held_out[part].sequences, eab_config_part_sequences(config, part, different));
         seen += share * (double)held_out[part].sequences;
         if (!config->mixture) continue;
         take_scores(&held_out[part], &result->parts[part]);

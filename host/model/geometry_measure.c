@@ -165,6 +165,7 @@ int eab_fleet_measure_geometry(eab_fleet_state *fleet) {
     int status = m.inputs && m.targets && m.qkv ? EAB_OK : eab_fail(EAB_NO_MEMORY, "no memory for the geometry");
     tokens->generate.members = members;
     tokens->generate.stream = EAB_STREAM_HELD_OUT;
+    tokens->generate.repeat_after = 0;
     for (int32_t member = 0; member < members && !status; member++)
         status = allocate_member(model, fleet->options->geometry_paths[fleet->cell[member]], &m.members[member]);
     for (; m.done < EAB_GEOMETRY_SEQUENCES && !status; m.done += model->batch) status = measure_batch(&m);

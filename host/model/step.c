@@ -9,6 +9,7 @@ int eab_fleet_gradients(eab_fleet_state *fleet, int64_t step) {
     eab_fleet_tokens *tokens = &fleet->tokens;
     tokens->generate.members = fleet->model.shape.members;
     tokens->generate.stream = EAB_STREAM_TRAINING;
+    tokens->generate.repeat_after = (uint64_t)fleet->model.config.sequences;
     tokens->generate.first_index = fleet->model.first_index = (uint64_t)step * (uint64_t)fleet->model.batch;
     EAB_TRY(device->backend->generate(device, &tokens->generate, tokens->inputs, tokens->targets, tokens->counts));
     return eab_model_pass(&fleet->model, tokens->inputs, tokens->targets, tokens->counts, tokens->training, NULL);

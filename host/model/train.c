@@ -19,7 +19,8 @@ bool eab_train_same_fleet(const eab_config *a, const eab_config *b) {
            a->norm == b->norm && a->qk_norm == b->qk_norm && a->activation == b->activation && a->bias == b->bias &&
            a->embedding == b->embedding && a->optimizer == b->optimizer && a->steps == b->steps &&
            a->batch == b->batch && a->eval_every == b->eval_every && a->eval_tokens == b->eval_tokens &&
-           a->stop_when_solved == b->stop_when_solved && a->precision == b->precision && a->dropout == b->dropout;
+           a->stop_when_solved == b->stop_when_solved && a->precision == b->precision && a->dropout == b->dropout &&
+           a->sequences == b->sequences;
 }
 
 /* ---- evaluation ---------------------------------------------------------------------------------------------- */

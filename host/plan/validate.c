@@ -104,9 +104,19 @@ bool eab_config_checks_alike(const eab_config *a, const eab_config *b) {
            are_alike(a, b, seed + sizeof a->seed, sizeof *a);
 }
 
+static int check_sequences(const eab_config *config) {
+    const int32_t parts = eab_config_part_count(config);
+    if (!config->sequences || config->sequences >= parts) return EAB_OK;
+    return eab_fail(EAB_BAD_INPUT,
+                    "[train] sequences = %lld: fewer than the %d parts of [task mixture]; allowed: at least %d, or 0: "
+                    "each step draws new ones",
+                    (long long)config->sequences, parts, parts);
+}
+
 int eab_config_check(const eab_config *config) {
     EAB_TRY(check_heads(config));
     EAB_TRY(check_level(config));
+    EAB_TRY(check_sequences(config));
     return check_positions(config);
 }
 

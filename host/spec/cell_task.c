@@ -56,9 +56,15 @@ eab_parts eab_config_list_parts(const eab_config *config, int32_t first, eab_lev
     return (eab_parts){first, count, eab_config_cue_token(config)};
 }
 
+/* Of the first `sequences` indices, those that are part modulo count. */
+static int64_t count_turns(int64_t sequences, int32_t part, int64_t count) {
+    return (sequences - part + count - 1) / count;
+}
+
 int64_t eab_config_part_sequences(const eab_config *config, int32_t part, int64_t sequences) {
-    const int64_t count = eab_config_part_count(config);
-    return (sequences - part + count - 1) / count; /* those whose index is part modulo count */
+    const int64_t count = eab_config_part_count(config), repeated = config->sequences;
+    if (!repeated) return count_turns(sequences, part, count);
+    return sequences / repeated * count_turns(repeated, part, count) + count_turns(sequences % repeated, part, count);
 }
 
 const char *eab_config_task_name(const eab_config *config) {

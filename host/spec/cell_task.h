@@ -31,7 +31,7 @@ bool eab_config_holds_out(const eab_config *config, const eab_level *level);
 /* Writes the parts to levels[first ...], whether they are held out to held_out[first ...], and returns their place. */
 eab_parts eab_config_list_parts(const eab_config *config, int32_t first, eab_level *levels, uint8_t *held_out);
 
-/* How many of the first `sequences` training sequences are of this part. */
+/* How many of the first `sequences` that training shows are of this part, repetitions counted. */
 int64_t eab_config_part_sequences(const eab_config *config, int32_t part, int64_t sequences);
 
 /* The family's name or "mixture", and the level's name, such as "basis=8 delay=4", or the mixture's text and its

@@ -26,7 +26,7 @@ struct drawing {
     const eab_parts *parts; /* or NULL */
     const uint32_t *seeds;
     uint32_t stream;
-    uint64_t first_index;
+    uint64_t first_index, repeat_after;
     const int64_t *replays; /* or NULL */
     int32_t *tokens;        /* scratch: [members * batch][context + 1] */
     uint8_t *determined;    /* the same */
@@ -39,7 +39,8 @@ __global__ void __launch_bounds__(THREADS, 1) draw(drawing d) {
     if (sequence >= (int64_t)d.members * d.batch) return;
     const int64_t member = sequence / d.batch, length = d.context + 1, row = sequence * d.context;
     const uint64_t replayed = d.replays ? (uint64_t)*d.replays * (uint64_t)d.batch : 0;
-    const uint64_t index = d.first_index + (uint64_t)(sequence - member * d.batch) + replayed;
+    const uint64_t index =
+        eab_repeated_index(d.first_index + (uint64_t)(sequence - member * d.batch) + replayed, d.repeat_after);
     int32_t *tokens = d.tokens + sequence * length;
     uint8_t *determined = d.determined + sequence * length;
     const eab_parts own = d.parts ? d.parts[member] : eab_parts{(int32_t)member, 1, -1};
@@ -103,6 +104,7 @@ int eab_cuda_generate(eab_device *device, const eab_generate_args *args, int32_t
     d.seeds = (const uint32_t *)seeds;
     d.stream = args->stream;
     d.first_index = args->first_index;
+    d.repeat_after = args->repeat_after;
     d.replays = eab_cuda_replays(device);
     d.tokens = (int32_t *)room;
     d.determined = (uint8_t *)(d.tokens + tokens);

@@ -77,7 +77,8 @@ int eab_host_generate(eab_device *device, const eab_generate_args *args, int32_t
         int64_t count = 0;
         for (int32_t i = 0; i < args->batch; i++) {
             eab_parts_generate(args->levels, args->held_out, parts, only, args->seeds[member], args->stream,
-                               args->first_index + (uint64_t)i, length, tokens, determined);
+                               eab_repeated_index(args->first_index + (uint64_t)i, args->repeat_after), length, tokens,
+                               determined);
             const int64_t row = ((int64_t)member * args->batch + i) * context;
             for (int32_t t = 0; t < context; t++) {
                 inputs[row + t] = tokens[t];

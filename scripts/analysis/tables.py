@@ -36,7 +36,7 @@ LATER_OPTIONS = {"recurrence": {"rule": "linear", "table_seed": "0"}, "recall": 
                  "group": {"group": "S3", "length": "3"}, "congruential": {"period": "any"},
                  "distance": {"s_distance_min": "0", "s_distance_max": "0"},
                  "noisy_recall": {"noise": "16", "noise_percent": "20"}, "model": {"qk_norm": "off"},
-                 "train": {"precision": "float32", "dropout": "0"}}
+                 "train": {"precision": "float32", "dropout": "0", "sequences": "0"}}
 THROUGHPUT_TEXT = ("cell", "backend", "device", "dtype", "mechanism", "task", "level")
 THROUGHPUT_COUNTS = ("train_s", "wall_s", "tokens_per_s", "fleet_tokens_per_s", "flop_per_token", "gflop_per_s",
                      "peak_gflop_per_s", "peak_fraction", "memory_bytes")

@@ -59,7 +59,8 @@ Test(generate, every_family_gives_the_same_bits, .timeout = 300) {
                                             .seeds = seeds,
                                             .held_out = held_out,
                                             .stream = round % 3,
-                                            .first_index = (1ull << 33) * round + 11};
+                                            .first_index = (1ull << 33) * round + 11,
+                                            .repeat_after = round == 5 ? (1ull << 32) + 3 : 0};
             generate("cpu", &args, &cpu);
             generate("cuda", &args, &cuda);
             const char *name = eab_task_at(family)->name;

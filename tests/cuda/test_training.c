@@ -274,6 +274,14 @@ Test(training, losses_agree_with_dropout, .timeout = 200) {
     expect_same_curves(configs, 1e-5);
 }
 
+/* A recorded step begins again after the last sequence, within a batch. */
+Test(training, losses_agree_with_repeated_sequences, .timeout = 200) {
+    eab_config configs[MEMBERS];
+    mixed_configs(configs);
+    for (int member = 0; member < MEMBERS; member++) configs[member].sequences = 2 * configs[member].batch + 1;
+    expect_same_curves(configs, 1e-5);
+}
+
 /* Member 1's loss is not finite after some steps: it leaves, the last one takes its place, and the step is recorded
  * anew. */
 Test(training, losses_agree_after_a_member_has_left, .timeout = 200) {

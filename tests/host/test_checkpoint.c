@@ -99,9 +99,10 @@ Test(checkpoint, a_cell_with_adamw_in_parts_on_every_processor_backend) {
     for (size_t i = 0; i < G_N_ELEMENTS(backends); i++) expect_parts_are_the_whole(backends[i], 1, &config);
 }
 
-Test(checkpoint, a_cell_with_dropout_in_parts) {
+Test(checkpoint, a_cell_with_dropout_and_repeated_sequences_in_parts) {
     eab_config config = tiny_config();
     config.dropout = 0.2;
+    config.sequences = 7; /* a batch has 3 */
     config.eval_tokens = 24;
     expect_parts_are_the_whole("cpu", 1, &config);
 }

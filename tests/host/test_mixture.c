@@ -225,6 +225,17 @@ Test(mixture, sequences_are_counted_by_part) {
     }
 }
 
+Test(mixture, repeated_sequences_are_counted_by_part) {
+    eab_config config = mixture_config(TWO " + recurrence(basis=3)", EAB_CUE_TOKEN);
+    for (config.sequences = 3; config.sequences < 9; config.sequences++)
+        for (int64_t sequences = 0; sequences < 30; sequences++) {
+            int64_t counts[3] = {0};
+            for (int64_t i = 0; i < sequences; i++) counts[i % config.sequences % 3]++;
+            for (int32_t part = 0; part < 3; part++)
+                cr_expect_eq(eab_config_part_sequences(&config, part, sequences), counts[part]);
+        }
+}
+
 /* ---- sequences ------------------------------------------------------------------------------------------------ */
 
 enum { LENGTH = 9 };

@@ -49,6 +49,7 @@ static const struct {
     {"train", "heldout", "auto"},
     {"train", "precision", "float32"},
     {"train", "dropout", "0"},
+    {"train", "sequences", "0"},
 };
 
 Test(options, table_is_the_documented_one) {

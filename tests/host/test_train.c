@@ -8,6 +8,8 @@
 #include "fleet_fixture.h"
 #include "host/model/cost.h"
 #include "host/model/evaluate.h"
+#include "host/model/fleet.h"
+#include "host/model/step.h"
 #include "host/model/train.h"
 #include "host/spec/options.h"
 #include "kernels/mechanism.h"
@@ -262,6 +264,54 @@ Test(evaluate, rollout_is_greedy_continuation) {
     cr_expect_eq(evaluation.sequences, config.batch);
     cr_expect_lt(right, evaluation.tally.tokens); /* the test needs wrong predictions; the model is untrained */
     fleet_close(&fleet);
+}
+
+/* Step by step, the batches are those of the same indices modulo `sequences`; the evaluation is that of other cells. */
+Test(train, sequences_are_repeated) {
+    enum { STEPS = 9, MOST = 64 };
+    eab_config config = tiny_config(), fresh_config = tiny_config();
+    config.sequences = 2 * config.batch + 1;
+    fresh_config.level = config.level;
+    const int32_t context = config.context, batch = config.batch;
+    eab_device *device;
+    eab_fleet_state repeated, fresh;
+    int32_t tokens[MOST];
+    uint8_t determined[MOST];
+    cr_assert_eq(eab_device_open("cpu", 0, &device), EAB_OK, "%s", eab_last_error());
+    cr_assert_eq(eab_fleet_open(device, 1, &config, &repeated), EAB_OK, "%s", eab_last_error());
+    cr_assert_eq(eab_fleet_open(device, 1, &fresh_config, &fresh), EAB_OK, "%s", eab_last_error());
+    for (int64_t step = 0; step < STEPS; step++) {
+        cr_assert_eq(eab_fleet_gradients(&repeated, step), EAB_OK, "%s", eab_last_error());
+        cr_expect_eq(repeated.model.first_index, (uint64_t)(step * batch), "dropout must not repeat its masks");
+        for (int32_t i = 0; i < batch; i++) {
+            eab_sequence_generate(&config.level, (uint32_t)config.seed, EAB_STREAM_TRAINING, repeated.held_out[0],
+                                  (uint64_t)((step * batch + i) % config.sequences), context + 1, tokens, determined);
+            cr_expect_arr_eq(repeated.tokens.inputs + i * context, tokens, (size_t)context * sizeof *tokens,
+                             "step %lld, sequence %d", (long long)step, i);
+        }
+    }
+    for (uint32_t stream = EAB_STREAM_VALIDATION; stream <= EAB_STREAM_HELD_OUT; stream++) {
+        eab_evaluation a, b;
+        cr_assert_eq(eab_evaluate(&repeated.model, &repeated.tokens, stream, true, NULL, &a), EAB_OK);
+        cr_assert_eq(eab_evaluate(&fresh.model, &fresh.tokens, stream, true, NULL, &b), EAB_OK);
+        cr_expect_gt(a.sequences, config.sequences);
+        cr_expect_arr_eq(&a, &b, sizeof a, "%.17g and %.17g nats", a.tally.loss_nats, b.tally.loss_nats);
+    }
+    eab_fleet_close(&repeated);
+    eab_fleet_close(&fresh);
+    eab_device_close(device);
+}
+
+/* Nine sequences, of which a cell that repeats one has seen one. */
+Test(train, seen_share_is_that_of_the_repeated_sequences) {
+    eab_config config = tiny_config();
+    eab_cell_result result;
+    config.heldout = EAB_HELD_OUT_NONE;
+    train_on("cpu", 1, &config, NULL, &result);
+    cr_expect_eq(result.scores.seen_share, 1.0);
+    config.sequences = 1;
+    train_on("cpu", 1, &config, NULL, &result);
+    cr_expect(result.scores.seen_share > 0 && result.scores.seen_share < 0.4, "%g", result.scores.seen_share);
 }
 
 Test(evaluate, seen_share_counts) {

@@ -59,12 +59,12 @@ def expect_same(found: Path, expected: Path, tolerance: float, rows: int = 8) ->
         assert ours[cell][1] == pytest.approx(loss, rel=tolerance), cell
 
 
-@pytest.mark.parametrize(("precision", "dropout", "tolerance"),
-                         [("float32", 0, 1e-4), ("float32", 0.2, 1e-4), ("bf16", 0, 2e-2)])
-def test_a_fleet_equals_the_cpu(sweep, tmp_path, precision, dropout, tolerance):
-    assert sweep("cpu", "cpu", "--set", f"train.dropout={dropout}").returncode == 0
-    done = sweep("cuda", "cuda", "--fleet", "8", "--set", f"train.precision={precision}", "--set",
-                 f"train.dropout={dropout}")
+@pytest.mark.parametrize(("precision", "option", "tolerance"),
+                         [("float32", "sequences=0", 1e-4), ("float32", "dropout=0.2", 1e-4),
+                          ("float32", "sequences=5", 1e-4), ("bf16", "sequences=0", 2e-2)])
+def test_a_fleet_equals_the_cpu(sweep, tmp_path, precision, option, tolerance):
+    assert sweep("cpu", "cpu", "--set", f"train.{option}").returncode == 0
+    done = sweep("cuda", "cuda", "--fleet", "8", "--set", f"train.precision={precision}", "--set", f"train.{option}")
     assert done.returncode == 0 and not done.findings, done.stderr
     expect_same(tmp_path / "cuda", tmp_path / "cpu", tolerance)
 

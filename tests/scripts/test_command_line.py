@@ -100,6 +100,9 @@ BAD_SPECS = {
     "delay beyond context": (TASK + "delay = 24\n", "delay = 24", "1..23"),
     "factor beyond basis": (TASK + "basis = 4\na = 5\n", "a = 5", "0..3"),
     "one of many cells": (TASK + "delay = 1:30\n", "delay = 24", "context = 24"),
+    "fewer sequences than parts": (
+        "[task mixture]\nparts = recurrence + parity + recurrence(delay=2)\n[train]\nsequences = 2\n",
+        "[train] sequences = 2", "3 parts", "at least 3, or 0"),
     "too many tokens": (TASK + "[train]\nbatch = 65536\n[model]\ncontext = 65536\n", "65536", "4295032832",
                         "2147483647"),
     "too much memory": (
@@ -254,7 +257,8 @@ def test_help_lists_every_option_in_order(tmp_path: Path) -> None:
         "noise_percent symbols items file unit valid_percent test_percent parts cue layers d_model heads "
         "mlp_ratio context position alibi_span norm activation bias embedding init_scale embedding_scale "
         "qk_init qk_norm mechanism scale optimizer lr beta1 beta2 momentum weight_decay clip steps batch "
-        "warmup schedule lr_final seed eval_every eval_tokens stop_when_solved heldout precision dropout"
+        "warmup schedule lr_final seed eval_every eval_tokens stop_when_solved heldout precision dropout "
+        "sequences"
     ).split()
     assert dict((key, value) for _, key, value in rows)["beta2"] == "0.98"
 
