@@ -341,11 +341,11 @@ typedef struct eab_backend {
     int (*copy_members)(eab_device *, int32_t members, int64_t count, eab_tensor from, eab_tensor to);
 
     /* Optional: a training step as one recording (a CUDA graph). Between record_begin and record_end operations are
-     * recorded and not run; allocate, upload and anything that synchronizes are not allowed. The same operations
-     * must have run once before, so that their copies of host arrays are on the device. Each replay runs all of
-     * them; in replay n = 0, 1, ... optimizer_step works at step + n, generate and dropout at first_index + n * batch.
-     * record_end also ends a recording that failed; forget frees one, NULL is fine. records: whether this device can
-     * record. */
+     * recorded and not run; allocate, upload and anything that synchronizes are not allowed. The same operations must
+     * have run once before, so that their copies of host arrays are on the device. Each replay runs all of them; in
+     * replay n = 0, 1, ... optimizer_step works at step + n, generate and dropout at first_index + n * batch (generate
+     * then modulo repeat_after). record_end also ends a recording that failed; forget frees one, NULL is fine. records:
+     * whether this device can record. */
     bool (*records)(const eab_device *);
     int (*record_begin)(eab_device *);
     int (*record_end)(eab_device *, void **recording);

@@ -55,7 +55,7 @@ typedef struct {
     int32_t heldout;          /* eab_held_out */
     int32_t precision;        /* eab_precision */
     double dropout;           /* 0 <= dropout < 1 */
-    int64_t sequences;        /* to train on, again and again; 0: each step has new ones */
+    int64_t sequences;        /* that training repeats; 0: each step has new ones */
 } eab_config;
 
 #endif

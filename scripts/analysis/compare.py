@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from .arguments import Arguments
 from .compare_rules import Finding, compare_exact, compare_statistical, compare_throughput, missing_and_new
 from .plain_csv import csv_text
 from .pool import sort_key
@@ -19,7 +20,7 @@ MOST_LINES = 60  # lines without a regression; --csv has all
 
 
 def parser() -> argparse.ArgumentParser:
-    command = argparse.ArgumentParser(
+    command = Arguments(
         prog="compare",
         description="Compares a run of eabench with a baseline. Two CPU runs of the same version and compiler at the "
         "same SIMD level are compared exactly, row by row; others by differences paired over cells, pooled over levels "

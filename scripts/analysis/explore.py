@@ -25,9 +25,10 @@ import numpy as np
 import pandas as pd
 
 from . import explore_model as model
-from .duration import seconds
+from .arguments import Arguments, seconds
 from .explore_lab import CELLS, OBJECTS, EabenchLab, Interrupted, Lab, State
-from .explore_space import ENDS, WALK, Measured, Setting, Space, make_space, measure, mechanisms_between
+from .explore_space import (ENDS, INSTRUMENT, NUMBER, WALK, Measured, Setting, Space, make_space, measure,
+                            mechanisms_between)
 from .files import replace_file
 from .plain_csv import csv_text
 from .stats import bootstrap_mean, holm, sign_flip
@@ -35,7 +36,7 @@ from .tables import DataError, printable
 
 ROOT = Path(__file__).resolve().parents[2]
 FRESH_SEEDS = 10         # fewest seeds of a confirmation
-SIGNIFICANT = 0.05
+SIGNIFICANT = 0.04       # for 5 % of false ones: the fresh seeds also choose the rates, which the test ignores
 LEAST_NOISE = 1e-4       # standard deviation of an accuracy: two equal seeds prove nothing
 SEARCH_SHARE = 0.5       # of the budget; the rest is for the confirmation
 SHOWN = 5                # settings of the table of the best so far
@@ -57,6 +58,21 @@ class Verdict:
 
 
 @dataclass
+class Pace:
+    """FLOP per second of this start."""
+
+    flop: float = 0.0
+    time_s: float = 0.0
+
+    def add(self, flop: float, time_s: float) -> None:
+        self.flop += flop
+        self.time_s += time_s
+
+    def says(self, flop: float) -> str:
+        return f", about {flop * self.time_s / self.flop:.0f} s" if self.flop > 0 else ""
+
+
+@dataclass
 class Exploration:
     """One exploration: what it has measured, and its decisions. The decisions depend on the results and the seed."""
 
@@ -70,6 +86,7 @@ class Exploration:
     measured: dict[int, Measured] = field(default_factory=dict)   # by the setting's place
     failed: set[int] = field(default_factory=set)   # places of settings with a cell that has no result
     fit: bool = True
+    pace: Pace = field(default_factory=Pace)
     _fitted: tuple[int, model.Surrogate] | None = None   # for so many measured settings
 
     @property
@@ -93,6 +110,12 @@ class Exploration:
                 found = measure(setting, results, self.trained, self.seeds()[0])
                 if found:
                     self.measured[setting.place] = found
+
+    def order(self, keys: Sequence[str]) -> None:
+        """Puts the measured settings in the order of their keys; others follow."""
+        rank = {key: number for number, key in enumerate(keys)}
+        places = sorted(self.measured, key=lambda place: rank.get(self.space.settings[place].key, len(rank)))
+        self.measured = {place: self.measured[place] for place in places}
 
     def margin(self, place: int) -> float:
         return float(self.measured[place].margins(*self.pair).mean())
@@ -153,6 +176,23 @@ class Exploration:
         """The settings to confirm."""
         return self.leaders(self.confirm)
 
+    def region(self, setting: Setting) -> str:
+        """For each option that varies: its values at which, all else equal, the surrogate expects at least half of the
+        margin that it expects at the setting; such as "d_model 8, 12; model.norm none"."""
+        space = self.space
+        expected = self.surrogate().margin(space.points)[0]
+        size = expected[setting.place]
+        region = []
+        for name, own in setting.options.items():
+            alike = [other for other in space.settings if all(
+                other.options[key] == value for key, value in setting.options.items() if key != name)]
+            if name != INSTRUMENT and len(alike) > 1:
+                values = [other.options[name] for other in alike
+                          if other is setting or expected[other.place] * np.sign(size) >= abs(size) / 2]
+                values.sort(key=lambda value: (0, float(value)) if NUMBER.fullmatch(value) else (1, value))
+                region.append(f"{name} {', '.join(values)}")
+        return "; ".join(region)
+
     def confirmation_cells(self, setting: Setting) -> list[str]:
         """All rates again: a rate that two seeds chose by chance would show as a margin of the other mechanism."""
         return [cell for name in self.space.mechanisms
@@ -178,7 +218,7 @@ class Exploration:
 
 
 def parser() -> argparse.ArgumentParser:
-    command = argparse.ArgumentParser(
+    command = Arguments(
         prog="explore",
         description="Looks in the settings of a spec for those where one mechanism learns more than another, and "
         "confirms the best ones with fresh seeds. The run is resumed by the same command.",
@@ -205,6 +245,8 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("--set", metavar="SECTION.KEY=VALUE", action="append", default=[], help="as in eabench sweep")
     command.add_argument("--backend", default="auto", help="as in eabench sweep")
     command.add_argument("--workers", metavar="N", type=int, help="as in eabench sweep")
+    command.add_argument("--save-geometry", action="store_true", help="as in eabench sweep; the report then asks "
+                         "whether angles and entropies of attention predict the margin, too")
     command.add_argument("--launcher", metavar="COMMAND", default="", help="before eabench, such as 'mpirun -n 8'")
     command.add_argument("--eabench", metavar="PROGRAM", default=os.environ.get("EABENCH",
                          str(ROOT / "build/release/eabench")), help="(default: $EABENCH or build/release/eabench)")
@@ -230,6 +272,10 @@ def compared(text: str) -> tuple[str, str]:
     names = text.split(",")
     if len(names) != 2 or names[0] == names[1] or not all(names):
         raise DataError(f"--compare {printable(text, 40)}; two mechanisms are allowed, such as ea,dpa")
+    for name in names:
+        if name in WALK:
+            raise DataError(f"--compare {printable(text, 40)}: {name} lies between two mechanisms, and no result is "
+                            "its; allowed: --compare dpa,ea-scaled --walk, which trains it too, or other mechanisms")
     return names[0], names[1]
 
 
@@ -242,7 +288,8 @@ def search(exploration: Exploration, options: argparse.Namespace, until_s: float
         left_s = until_s - time.monotonic()
         if setting is None or left_s <= 0:
             break
-        if not exploration.lab.train(exploration.search_cells(setting), left_s):
+        cells, began_s = exploration.search_cells(setting), time.monotonic()
+        if not exploration.lab.train(cells, left_s):
             break
         known = len(exploration.measured)
         exploration.read()
@@ -253,6 +300,9 @@ def search(exploration: Exploration, options: argparse.Namespace, until_s: float
             print(f"{setting.name}: left out, for a cell without a result; {options.out}/accuracy.csv says why",
                   file=sys.stderr)
             continue
+        exploration.pace.add(setting.flop * len(cells), time.monotonic() - began_s)
+        state.proposals.append(setting.key)
+        state.save()
         write_table(exploration, [], options.out)
         print(f"{known + 1}  {setting.name}  {first} - {second} {exploration.margin(setting.place):+.4f}; "
               f"{max(0.0, until_s - time.monotonic()):.0f} s left", flush=True)
@@ -275,11 +325,14 @@ def confirm(exploration: Exploration, finalists: Sequence[Setting], until_s: flo
     """The verdicts, and how many of the settings have a cell that failed."""
     trained = 0
     for setting in finalists:
-        left_s = until_s - time.monotonic()
-        print(f"confirming {setting.name}; {max(0.0, left_s):.0f} s left", flush=True)
-        if left_s <= 0 or not exploration.lab.train(exploration.confirmation_cells(setting), left_s):
+        cells, began_s = exploration.confirmation_cells(setting), time.monotonic()
+        left_s = until_s - began_s
+        print(f"confirming {setting.name}: {len(cells)} cells{exploration.pace.says(setting.flop * len(cells))}; "
+              f"{max(0.0, left_s):.0f} s left", flush=True)
+        if left_s <= 0 or not exploration.lab.train(cells, left_s):
             print(f"the time was not enough to confirm {setting.name}; the same command goes on", file=sys.stderr)
             break
+        exploration.pace.add(setting.flop * len(cells), time.monotonic() - began_s)
         trained += 1
     verdicts = exploration.verdicts(finalists)
     known = [verdict.setting for verdict in verdicts]
@@ -293,7 +346,7 @@ def columns(exploration: Exploration) -> list[str]:
     return ["phase", "setting", *exploration.space.settings[0].options,
             *(f"{what} {name}" for name in exploration.pair for what in ("rate", "accuracy", "tokens_per_s")),
             "margin", "standard_error", "seeds", "flop_per_cell", "full", "object",
-            "low", "high", "p_value", "p_adjusted", "confirmed"]
+            "low", "high", "p_value", "p_adjusted", "confirmed", "region"]
 
 
 def table(exploration: Exploration, verdicts: Sequence[Verdict]) -> pd.DataFrame:
@@ -315,7 +368,8 @@ def table(exploration: Exploration, verdicts: Sequence[Verdict]) -> pd.DataFrame
     rows = [row("search", space.settings[place], found, search_seeds) for place, found in exploration.measured.items()]
     rows += [row("confirmation", verdict.setting, verdict.measured, fresh_seeds) | {
         "low": verdict.low, "high": verdict.high, "p_value": verdict.p_value, "p_adjusted": verdict.p_adjusted,
-        "confirmed": verdict.confirmed} for verdict in verdicts]
+        "confirmed": verdict.confirmed, "region": exploration.region(verdict.setting) if verdict.confirmed else ""}
+        for verdict in verdicts]
     return pd.DataFrame(rows, columns=columns(exploration))
 
 
@@ -332,6 +386,9 @@ def report(exploration: Exploration, finalists: Sequence[Setting], verdicts: Seq
         word = "confirmed" if verdict.confirmed else "not confirmed"
         print(f"  {verdict.setting.name}  {verdict.mean:+.4f} [{verdict.low:+.4f}, {verdict.high:+.4f}] "
               f"p {verdict.p_adjusted:.3g}, {len(verdict.margins)} seeds: {word}")
+        if verdict.confirmed:
+            print("    expected to be at least half as large, one option changed at a time: "
+                  f"{exploration.region(verdict.setting)}")
     if not verdicts:
         print("  none is complete" if finalists else
               "  none: no setting was measured in full, or none has an expected margin above 0")
@@ -371,6 +428,7 @@ def explore(options: argparse.Namespace) -> int:
     exploration.failed = {by_key[key].place for key in state.failed if key in by_key}
     finalists = [by_key[key] for key in state.finalists or () if key in by_key]
     exploration.read()
+    exploration.order(state.proposals)
     write_table(exploration, exploration.verdicts(finalists), options.out)  # a start that is stopped soon loses no row
     print(f"{len(space.settings)} settings of {len(space.names)} coordinates, {len(space.cheapest)} of them with all "
           f"steps; {' and '.join(mechanisms)}", flush=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import ctypes
 import io
 import json
 import shlex
@@ -25,6 +26,14 @@ OBJECTS = {"accuracy": "token_accuracy", "solved": "solved"}   # what a margin i
 COLUMNS = ("cell", "status", "validation_accuracy", "token_accuracy", "chance_accuracy", "solved")
 STATE = "explore.json"
 CELLS = "cells (sha256)"
+
+
+def end_with_parent() -> None:
+    """In a new process: SIGTERM as soon as its parent is gone, even if that was killed, so that eabench saves its cells
+    and gives the folder free. Linux only; elsewhere a killed exploration leaves eabench to its time limit."""
+    PR_SET_PDEATHSIG = 1
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, int(signal.SIGTERM))
 
 
 class Lab(Protocol):
@@ -64,7 +73,7 @@ class Signals:
         """The exit code and what the command says on stderr."""
         self.check()
         with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
-                              start_new_session=True) as self.process:
+                              start_new_session=True, preexec_fn=end_with_parent) as self.process:
             if self.received:
                 self.process.terminate()
             _, errors = self.process.communicate()
@@ -81,7 +90,8 @@ class EabenchLab:
         self.spec = [str(options.spec), *(word for item in options.set for word in ("--set", item))]
         self.program = options.eabench
         self.launcher = shlex.split(options.launcher)
-        self.more = ["--backend", options.backend, *(["--workers", str(options.workers)] if options.workers else [])]
+        self.more = ["--backend", options.backend, *(["--workers", str(options.workers)] if options.workers else []),
+                     *(["--save-geometry"] if options.save_geometry else [])]
         self.column = OBJECTS[options.object]
         self.signals = Signals()
 
@@ -157,6 +167,7 @@ class State:
     asked: dict[str, object]
     failed: list[str] = field(default_factory=list)       # keys of settings
     finalists: list[str] | None = None                    # None: the search has not ended
+    proposals: list[str] = field(default_factory=list)    # keys of the settings that were measured, in their order
 
     @classmethod
     def read(cls, out: Path, asked: dict[str, object]) -> State:
@@ -167,7 +178,8 @@ class State:
         try:
             stored = json.loads(state.path.read_text(encoding="utf-8"))
             before, state.failed, state.finalists = stored["asked"], stored["failed"], stored["finalists"]
-            lists = [state.failed, [] if state.finalists is None else state.finalists]
+            state.proposals = stored.get("proposals", [])  # older files have none
+            lists = [state.failed, state.proposals, [] if state.finalists is None else state.finalists]
             if not isinstance(before, dict) or not all(isinstance(keys, list) for keys in lists):
                 raise TypeError
             if not all(isinstance(key, str) for keys in lists for key in keys):
@@ -183,7 +195,8 @@ class State:
         return state
 
     def save(self) -> None:
-        stored = {"asked": self.asked, "failed": sorted(self.failed), "finalists": self.finalists}
+        stored = {"asked": self.asked, "failed": sorted(self.failed), "finalists": self.finalists,
+                  "proposals": self.proposals}
         replace_file(self.path, json.dumps(stored, indent=1) + "\n")
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from .arguments import Arguments
 from .plain_csv import csv_text
 from .pool import mechanisms_of, pool_runs, sort_key
 from .tables import DEFAULT_LIMIT_MB, DataError, printable, read_run
@@ -17,7 +18,7 @@ RUN = "run"  # the column with the folder's name
 
 
 def parser() -> argparse.ArgumentParser:
-    command = argparse.ArgumentParser(
+    command = Arguments(
         prog="pivot",
         description="Prints the cells of runs as a table: a row for each value of the options that --rows names, a "
         "column for each of --columns. Diverged cells count as not solved and at chance.",

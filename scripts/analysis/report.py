@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from .arguments import Arguments
 from . import sections as make
 from . import summary
 from .claims import claims_table, judge
@@ -41,7 +42,7 @@ MOST_CONFIGURATIONS = 6  # throughput figures; further configurations are in the
 
 
 def parser() -> argparse.ArgumentParser:
-    command = argparse.ArgumentParser(
+    command = Arguments(
         prog="report",
         description="Verdicts (claims.csv), plots (PNG, SVG, CSV) and one self-contained report.html from the tables "
         "of one or more runs of eabench. Several runs are pooled; cells that they share must agree.",

@@ -18,7 +18,7 @@ from .tables import Checker, DataError, Run, printable, read_csv
 
 TABLE = "explore.csv"
 COLUMNS = ("phase", "setting", "margin", "standard_error", "seeds", "full", "object", "low", "high", "p_adjusted",
-           "confirmed")
+           "confirmed", "region")
 MOST_ROWS = 40
 
 
@@ -52,6 +52,7 @@ def read_explored(run: Path) -> Explored | None:
         raise DataError(f"{path}:1: {len(pair)} columns of accuracies; two mechanisms are compared")
     checker = Checker(path, rows)
     checker.text("setting")
+    checker.text("region", needed=False)
     for name, allowed in (("phase", ("search", "confirmation")), ("full", ("True", "False")),
                           ("object", ("accuracy", "solved")), ("confirmed", ("True", "False", ""))):
         checker.one_of(name, allowed)
@@ -88,14 +89,17 @@ def explore_section(explored: Explored) -> Section:
     section.paragraphs = [
         f"{len(explored.search)} settings were measured in the search. The margin is {explored.who}, each at its best "
         "rate. Those of the search chose the settings, so they are too large; only what was trained again with fresh "
-        "seeds, at all rates, counts. There are no verdicts on the claims: the settings are a selection."]
+        "seeds, at all rates, counts. What the surrogate expects of other settings is no result. "
+        "There are no verdicts on the claims: the settings are a selection."]
     fresh = Table("Trained again with fresh seeds", heading(
-        "setting", "#seeds", "#margin", "#95% interval", "#corrected p", "reading"), [])
+        "setting", "#seeds", "#margin", "#95% interval", "#corrected p", "reading",
+        "expected to be at least half as large, one option changed at a time"), [])
     for row in explored.fresh.itertuples():
         confirmed = row.confirmed == "True"
         fresh.rows.append(Row([text(row.setting), number(row.seeds, ".0f"), number(row.margin, "+.4f"),
                                interval(row.low, row.high, "+.4f"), number(row.p_adjusted, ".2g"),
-                               text("confirmed" if confirmed else "not confirmed", "good" if confirmed else "")]))
+                               text("confirmed" if confirmed else "not confirmed", "good" if confirmed else ""),
+                               text(row.region)]))
     searched = Table("The search's settings, the largest margins first", heading(
         "setting", "#seeds", "#margin", "#standard error"), [], folded=len(explored.search) > MOST_ROWS)
     searched.rows = [Row([text(row.setting), number(row.seeds, ".0f"), number(row.margin, "+.4f"),

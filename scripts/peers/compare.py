@@ -19,7 +19,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from analysis.duration import seconds
+from analysis.arguments import seconds
 
 from . import points, ratios
 from .points import Job

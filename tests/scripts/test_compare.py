@@ -220,7 +220,8 @@ def test_columns_are_aligned(make_run: Make, capsys: pytest.CaptureFixture[str])
 def test_usage_errors(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stop:
         compare.main(arguments)
-    assert stop.value.code == 2 and "usage: compare" in capsys.readouterr().err
+    errors = capsys.readouterr().err
+    assert stop.value.code == 2 and errors.startswith("compare: ") and errors.count("\n") == 1
 
 
 def test_empty_baseline_is_misuse(make_run: Make, capsys: pytest.CaptureFixture[str]) -> None:

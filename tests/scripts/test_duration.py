@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from sweeps import EABENCH, ROOT, needs_eabench
 
-from analysis.duration import ALLOWED, seconds
+from analysis.arguments import ALLOWED, seconds
 
 CASES = (ROOT / "tests/host/test_duration.c").read_text()
 TIMES = {text: float(value) for text, value in re.findall(r'\{"(.+?)", ([0-9.e+-]+)\}', CASES)}

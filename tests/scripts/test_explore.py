@@ -157,6 +157,32 @@ def test_a_margin_of_the_other_mechanism_counts_only_with_both_sides():
     assert any(verdict.confirmed and verdict.mean < 0 for verdict in explore(lab, 20, 1, False, both_sides=True))
 
 
+def test_the_region_is_where_the_surrogate_expects_half_of_the_margin():
+    """The hill falls by half within 0.19 of its top in each direction; it is known everywhere."""
+    lab = Simulated(hill, 0.001, side=8)
+    exploration = begin(lab)
+    lab.trained = lab.table
+    exploration.read()
+    top = exploration.finalists()[0]
+    assert top.options["level"] == "basis=6" and top.options["d_model"] == "10"
+    assert exploration.region(top) == "level basis=5, basis=6, basis=7; d_model 9, 10, 11"
+    lab.table = {cell: (1 - first, 1 - second) for cell, (first, second) in lab.table.items()}
+    other = begin(lab, both_sides=True)
+    lab.trained = lab.table
+    other.read()
+    assert other.region(top) == exploration.region(top)
+
+
+def test_the_order_of_the_proposals_is_kept():
+    exploration = begin(Simulated(hill, side=3), fit=False)
+    places = [step(exploration) for _ in range(6)]
+    again = begin(exploration.lab, fit=False)
+    again.read()
+    assert list(again.measured) == sorted(places) != places
+    again.order([space(3).settings[place].key for place in places])
+    assert list(again.measured) == places
+
+
 def test_confirmations_use_seeds_that_the_search_left_and_all_rates():
     lab = Simulated(hill, side=4)
     exploration = begin(lab, fit=False)
@@ -282,10 +308,12 @@ def test_a_run_is_explored_stopped_and_resumed(small: Path, tmp_path: Path):
     assert [row["phase"] for row in table].count("search") == 6
     assert {row["seeds"] for row in table if row["phase"] == "confirmation"} == {"10"}
     kill_once_begun(parts, signal.SIGINT, command(small, "--out", parts, "--proposals", "6"))
-    again = run(small, "--out", parts, "--proposals", "6")
+    again = run(small, "--out", parts, "--proposals", "6", "--workers", "2")
     assert again.returncode == 0, again.stderr
     assert (parts / "accuracy.csv").read_bytes() == (whole / "accuracy.csv").read_bytes()
-    assert sorted(map(str, without_speeds(parts))) == sorted(map(str, table))
+    assert without_speeds(parts) == table  # in the order of the proposals
+    both = subprocess.run([str(ROOT / "scripts/compare"), str(whole), str(parts)], check=False, capture_output=True)
+    assert both.returncode == 0, both.stderr
     # The search of a folder ends with its confirmation; other questions need another folder.
     more = run(small, "--out", parts, "--proposals", "8")
     assert more.returncode == 0 and "the search of this folder has ended" in more.stdout
@@ -298,7 +326,8 @@ def test_a_run_is_explored_stopped_and_resumed(small: Path, tmp_path: Path):
                           (["--set", "train.lr=1e-2,2e-2"], "other cells of the spec")):
         refused = run(small, "--out", parts, *options)
         assert refused.returncode == 2 and refused.stderr.count("\n") == 1 and name in refused.stderr, refused.stderr
-    for content in ("{", '{"asked": {}, "failed": [1], "finalists": null}'):
+    for content in ("{", '{"asked": {}, "failed": [1], "finalists": null}',
+                    '{"asked": {}, "failed": [], "finalists": null, "proposals": 5}'):
         (parts / "explore.json").write_text(content)
         refused = run(small, "--out", parts, "--proposals", "6")
         assert refused.returncode == 2 and "explore.json: not a file of explore" in refused.stderr, refused.stderr
@@ -352,6 +381,8 @@ def kill_once_begun(folder: Path, number: int, words: list[str]) -> None:
         while not (folder / "accuracy.csv").exists() and process.poll() is None:
             time.sleep(0.01)
         process.send_signal(number)
+        if number == signal.SIGKILL:
+            return
         _, errors = process.communicate(timeout=120)
     assert process.returncode == 130 and errors.splitlines()[-1] == "explore: stopped; the same command goes on"
 
@@ -364,6 +395,24 @@ def test_margins_of_solved_and_a_signal_to_the_script(small: Path, tmp_path: Pat
     assert done.returncode == 0, done.stderr
     assert {row["accuracy ea"] for row in rows(tmp_path / "run" / "explore.csv")} == {"0"}  # 40 steps solve nothing
     assert "no setting was measured in full, or none has an expected margin above 0" in done.stdout
+
+
+@needs_eabench
+def test_killed_outright_it_frees_the_folder(small: Path, tmp_path: Path):
+    """eabench ends with the script that started it, and long before its cells would."""
+    folder, slow = tmp_path / "run", ("--set", "train.steps=40,200000", "--set", "train.stop_when_solved=off")
+    kill_once_begun(folder, signal.SIGKILL, command(small, "--out", folder, "--search-seeds", "2", *slow))
+    began, done = time.monotonic(), None
+    while time.monotonic() - began < 60 and (done is None or "in use" in done.stderr):
+        done = run(small, "--out", folder, "--budget", "0.001", *slow)
+    assert done is not None and done.returncode == 0, done.stderr
+
+
+@needs_eabench
+def test_the_geometry_of_attention_is_kept_if_asked_for(small: Path, tmp_path: Path):
+    assert run(small, "--out", tmp_path / "run", "--proposals", "1", "--save-geometry").returncode == 0
+    assert {row["cell"] for row in rows(tmp_path / "run" / "geometry.csv")} == {
+        row["cell"] for row in rows(tmp_path / "run" / "accuracy.csv")}
 
 
 @needs_eabench
@@ -388,6 +437,9 @@ def test_no_time_is_no_result(small: Path, tmp_path: Path):
 @pytest.mark.parametrize(("options", "parts"), [
     (["--compare", "ea"], ("--compare ea", "two mechanisms")),
     (["--compare", "ea,ea-scaled"], ("ea-scaled lacks seeds",)),
+    (["--compare", "mix-50,dpa"], ("--compare mix-50,dpa", "no result is its", "--walk")),
+    (["--budget", "soon"], ("--budget", "'soon'", "90s")),
+    (["--object", "speed"], ("--object", "'speed'", "accuracy")),
     (["--set", "train.seed=1:5"], ("5 seeds", "at least 12")),
     (["--set", "train.seed=1:5", "--set", "x.y=1"], ("x.y",)),
     (["--walk"], ("--walk with --compare ea,dpa", "dpa,ea-scaled")),

@@ -417,7 +417,8 @@ def test_small_helpers() -> None:
 def test_usage_errors(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stop:
         report.main(arguments)
-    assert stop.value.code == 2 and capsys.readouterr().err.startswith("usage: report")
+    errors = capsys.readouterr().err
+    assert stop.value.code == 2 and errors.startswith("report: ") and errors.count("\n") == 1
 
 
 def test_output_that_cannot_be_written(make_run: Make, capsys: pytest.CaptureFixture[str]) -> None:

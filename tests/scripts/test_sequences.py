@@ -67,6 +67,22 @@ def test_no_way_of_training_changes_a_bit(spec: Path) -> None:
             assert (one / table).read_bytes() == (other / table).read_bytes(), name
 
 
+def test_geometry_is_measured_on_sequences_of_its_own(spec: Path) -> None:
+    """After one step on the first eight sequences the models are equal, and so is what they attend to in 256 others."""
+    once = "--set", "train.steps=1", "--save-geometry"
+    fresh, eight = train(spec, "fresh", *once), train(spec, "eight", *once, "--set", "train.sequences=8")
+    both = [[without(row, "cell") for row in rows(run / "geometry.csv")] for run in (fresh, eight)]
+    assert both[0] == both[1] and len(both[0]) > 50
+
+
+def test_parts_of_a_mixture_have_their_turns_of_each_repetition(spec: Path) -> None:
+    """Five sequences, three of them of the first part, 32 times."""
+    spec.write_text(SPEC.replace("task recurrence]\nbasis = 8\ndelay = 4",
+                                 "task mixture]\nparts = recurrence(basis=4 delay=2) + recurrence(basis=8 delay=3)"))
+    run = train(spec, "mixture", "--set", "train.sequences=5")
+    assert [int(row["tokens"]) for row in rows(run / "accuracy.csv")] == [160 * 12, 96 * 12, 64 * 12]
+
+
 def test_few_sequences_are_learned_by_heart(spec: Path) -> None:
     """The loss of training on 8 sequences falls far below that of 4,096, and the score on others is no better."""
     long = "--set", "train.steps=400", "--set", "train.eval_every=100", "--set", "model.d_model=16", "--save-curves"

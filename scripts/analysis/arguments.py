@@ -1,15 +1,23 @@
-"""A time on a command line, in the grammar of eabench (host/base/duration.h): 90, 90s, 1.5h, 1h30m, 2d."""
+"""Command lines of the scripts: errors in one line, and times in the grammar of eabench (host/base/duration.h)."""
 
 from __future__ import annotations
 
 import argparse
 import re
+from typing import NoReturn
 
 NUMBER = r"((?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?)"
 BARE = re.compile(NUMBER)
 UNITS = re.compile("(?=.)" + "".join(f"(?:{NUMBER}{unit})?" for unit in "dhms"), re.ASCII)
 UNIT_S = (86400, 3600, 60, 1)
 ALLOWED = "seconds, or like 90s, 10m, 1h30m, 2d"
+
+
+class Arguments(argparse.ArgumentParser):
+    """Its errors are one line, without the usage before them."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {message}; --help shows the options\n")
 
 
 def seconds(text: str) -> float:
