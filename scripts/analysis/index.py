@@ -51,6 +51,7 @@ class Entry:
     picture: str = ""
     lines: list[str] = field(default_factory=list)
     verdicts: dict[str, Verdict] = field(default_factory=dict)
+    compared: str = PRIMARY   # the mechanism that the verdicts compare with dpa
     cells: int = 0
 
     @property
@@ -103,14 +104,18 @@ def _spec(sections: dict[str, dict[str, str]], table: pd.DataFrame | None) -> li
     return [printable(line, 300) for line in lines if line]
 
 
-def _verdicts(path: Path) -> dict[str, Verdict]:
+def _verdicts(path: Path) -> tuple[str, dict[str, Verdict]]:
+    """Those of PRIMARY, or of the first mechanism of a run without it, and its name."""
     table, _ = read_csv(path, CLAIMS_NEEDED, LIMIT_MB)
     wrong = table[~table["verdict"].isin(CHIPS)]
     if len(wrong):
         raise DataError(f"{path}:{wrong['_line'].iloc[0]}: verdict is '{printable(wrong['verdict'].iloc[0], 40)}'; "
                         f"{', '.join(CHIPS)} are allowed")
-    own = table[(table["mechanism"] == PRIMARY) & (table["scope"] == "all") & table["claim"].isin([*CLAIMS, SMALLER])]
-    return {row.claim: Verdict(row.claim, row.verdict, printable(row.words, MOST_WORDS)) for row in own.itertuples()}
+    own = table[(table["scope"] == "all") & table["claim"].isin([*CLAIMS, SMALLER])]
+    names = list(own["mechanism"].unique())
+    name = PRIMARY if PRIMARY in names or not names else names[0]
+    return printable(name, 40), {row.claim: Verdict(row.claim, row.verdict, printable(row.words, MOST_WORDS))
+                                 for row in own[own["mechanism"] == name].itertuples()}
 
 
 def read_entry(run: Path, out: Path) -> Entry:
@@ -126,7 +131,7 @@ def read_entry(run: Path, out: Path) -> Entry:
     if explored:
         entry.lines += [f"{_counted(len(explored.search), 'setting')} searched", *sentences(explored)]
     elif (run / "claims.csv").exists():
-        entry.verdicts = _verdicts(run / "claims.csv")
+        entry.compared, entry.verdicts = _verdicts(run / "claims.csv")
     entry.report = next((_link(run / file, out) for file in ("report.html", "README.md") if (run / file).is_file()), "")
     pictures = [file for pattern in PICTURES for file in sorted((run / "plots").glob(pattern)) if file.is_file()]
     entry.picture = _link(pictures[0], out) if pictures else ""

@@ -104,3 +104,14 @@ def test_names_and_texts_are_escaped(make_run: Make, tmp_path: Path) -> None:
     page = index(tmp_path, run)
     assert "<script" not in page and "<img src=x" not in page and "<b>" not in page and "\x07" not in page
     assert 'href="%3Cscript%3Ex%3D%221%22%20javascript%3A/"' in page
+
+
+def test_a_run_without_ea_has_the_verdicts_of_another_mechanism(make_run: Make, tmp_path: Path) -> None:
+    run, plain = make_run(sweep(), "scaled"), make_run(sweep(), "plain")
+    heading = "claim,mechanism,scope,verdict,words\n"
+    (run / "claims.csv").write_text(heading + "exclusive levels,ea-scaled,all,supported,words\n"
+                                    "exclusive levels,sigmoid,all,contradicted,others\n")
+    (plain / "claims.csv").write_text(heading + "exclusive levels,ea-scaled,all,contradicted,others\n"
+                                      "exclusive levels,ea,all,supported,words\n")
+    page = index(tmp_path, run, plain)
+    assert page.count("(ea-scaled)</td>") == 1 and "contradicted</span>" not in page and "others" not in page
