@@ -182,6 +182,7 @@ class Exploration:
         space = self.space
         expected = self.surrogate().margin(space.points)[0]
         size = expected[setting.place]
+        everywhere = set.intersection(*(set(other.options["level"].split()) for other in space.settings))
         region = []
         for name, own in setting.options.items():
             alike = [other for other in space.settings if all(
@@ -189,6 +190,8 @@ class Exploration:
             if name != INSTRUMENT and len(alike) > 1:
                 values = [other.options[name] for other in alike
                           if other is setting or expected[other.place] * np.sign(size) >= abs(size) / 2]
+                if name == "level":
+                    values = [" ".join(word for word in value.split() if word not in everywhere) for value in values]
                 values.sort(key=lambda value: (0, float(value)) if NUMBER.fullmatch(value) else (1, value))
                 region.append(f"{name} {', '.join(values)}")
         return "; ".join(region)

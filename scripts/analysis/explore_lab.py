@@ -26,14 +26,15 @@ OBJECTS = {"accuracy": "token_accuracy", "solved": "solved"}   # what a margin i
 COLUMNS = ("cell", "status", "validation_accuracy", "token_accuracy", "chance_accuracy", "solved")
 STATE = "explore.json"
 CELLS = "cells (sha256)"
+LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None   # loaded here: not between fork and exec
+PR_SET_PDEATHSIG = 1
 
 
 def end_with_parent() -> None:
     """In a new process: SIGTERM as soon as its parent is gone, even if that was killed, so that eabench saves its cells
     and gives the folder free. Linux only; elsewhere a killed exploration leaves eabench to its time limit."""
-    PR_SET_PDEATHSIG = 1
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, int(signal.SIGTERM))
+    if LIBC:
+        LIBC.prctl(PR_SET_PDEATHSIG, int(signal.SIGTERM))
 
 
 class Lab(Protocol):
