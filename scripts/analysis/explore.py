@@ -19,6 +19,7 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import zip_longest
 from pathlib import Path
 
 import numpy as np
@@ -139,13 +140,13 @@ class Exploration:
                                np.full(len(values) * count, pooled**2 / self.search_seeds), self.fit)
 
     def expected(self) -> dict[int, float]:
-        """Of the settings that are measured in full: the margin that the surrogate expects, or its size. It is nearer
-        to the truth than the measured one, which is the best of many with its luck."""
+        """Of the settings that are measured in full: the margin that the surrogate expects. It is nearer to the truth
+        than the measured one, which is the best of many with its luck."""
         places = [place for place in self.measured if self.space.rivals[place] == place]
         if not places:
             return {}
         means = self.surrogate().margin(self.space.points[places])[0]
-        return {place: float(abs(mean) if self.both_sides else mean) for place, mean in zip(places, means)}
+        return dict(zip(places, map(float, means)))
 
     def next(self) -> Setting | None:
         """The setting to train next; None if none is left."""
@@ -158,7 +159,7 @@ class Exploration:
             return space.settings[cheapest[model.spread(space.points[cheapest], taken, generator)]]
         if not self.measured:
             return None
-        best = max(self.expected().values(), default=0.0)
+        best = max((abs(mean) if self.both_sides else mean for mean in self.expected().values()), default=0.0)
         place = model.propose(self.surrogate(), space.points, space.rivals, space.flop, done,
                               max(best, 0.0), self.both_sides, generator)
         return None if place is None else space.settings[place]
@@ -167,10 +168,18 @@ class Exploration:
         return [cell for name in self.trained for cell in setting.ids(name, setting.rates(name), self.seeds()[0])]
 
     def leaders(self, count: int) -> list[Setting]:
-        """Those measured in full, the largest expected margins first."""
-        size = self.expected()
-        best = sorted((place for place in size if size[place] > 0), key=lambda place: (-size[place], place))
-        return [self.space.settings[place] for place in best[:count]]
+        """Those measured in full with a positive margin expected, the largest first; on both sides, those of either
+        mechanism in turn, that with the largest margin of all first."""
+        expected = self.expected()
+
+        def best(sign: int) -> list[int]:
+            return sorted((place for place in expected if sign * expected[place] > 0),
+                          key=lambda place: (-sign * expected[place], place))
+
+        sides = [best(1), best(-1) if self.both_sides else []]
+        sides.sort(key=lambda side: -abs(expected[side[0]]) if side else 0.0)
+        turns = [place for pair in zip_longest(*sides) for place in pair if place is not None]
+        return [self.space.settings[place] for place in turns[:count]]
 
     def finalists(self) -> list[Setting]:
         """The settings to confirm."""

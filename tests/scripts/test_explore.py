@@ -173,6 +173,18 @@ def test_the_region_is_where_the_surrogate_expects_half_of_the_margin():
     assert other.region(top) == exploration.region(top)
 
 
+def test_the_best_settings_of_both_sides_take_turns():
+    lab = Simulated(lambda x, y: 0.2 * hill(x, y) - hill(1 - x, y), 0.001, side=6)
+    lab.trained = lab.table
+    for both_sides, signs in ((True, [-1, 1, -1, 1]), (False, [1, 1, 1, 1])):
+        exploration = begin(lab, both_sides=both_sides)
+        exploration.read()
+        expected = exploration.expected()
+        leaders = [expected[setting.place] for setting in exploration.leaders(4)]
+        assert [np.sign(margin) for margin in leaders] == signs
+        assert abs(leaders[0]) >= abs(leaders[2]) and abs(leaders[1]) >= abs(leaders[3])
+
+
 def test_the_order_of_the_proposals_is_kept():
     exploration = begin(Simulated(hill, side=3), fit=False)
     places = [step(exploration) for _ in range(6)]
