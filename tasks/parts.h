@@ -2,9 +2,10 @@
  *
  * Sequence i of the training stream is sequence i / count of part i % count. The parts take turns and are not drawn:
  * every batch holds equally many sequences of each part (to within one), so the draw of the parts adds no noise to the
- * gradient, and the number of training sequences of each part is known exactly. (Where training repeats its sequences,
- * i is taken modulo their number before: kernels/backend.h.) A part's sequences are those of its
- * level trained alone with the same seed; after a task token they are one token shorter.
+ * gradient, and the number of training sequences of each part is known exactly. With a training set of N sequences
+ * (eab_generate_args.repeat_after) i is first reduced modulo N; then the parts have equal shares only if count divides
+ * N. A part's sequences are those of its level trained alone with the same seed; after a task token they are one token
+ * shorter.
  */
 #ifndef EAB_TASKS_PARTS_H
 #define EAB_TASKS_PARTS_H

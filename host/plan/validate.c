@@ -109,7 +109,7 @@ static int check_sequences(const eab_config *config) {
     if (!config->sequences || config->sequences >= parts) return EAB_OK;
     return eab_fail(EAB_BAD_INPUT,
                     "[train] sequences = %lld: fewer than the %d parts of [task mixture]; allowed: at least %d, or 0: "
-                    "each step draws new ones",
+                    "new sequences at each step",
                     (long long)config->sequences, parts, parts);
 }
 

@@ -95,7 +95,7 @@ const eab_option eab_options[] = {
     REAL("train", dropout, 0, 0, 1, .below_maximum = true, .later = true,
          .help = "share of the residual stream that a training step leaves out; 0: none"),
     OPTION(EAB_OPTION_INT64, "train", sequences, 0, .minimum = 0, .maximum = largest_integer, .later = true,
-           .help = "how many sequences training has, and repeats; 0: each step draws new ones"),
+           .help = "size of the training set, which is repeated; 0: new sequences at each step"),
 };
 const int eab_option_count = sizeof eab_options / sizeof *eab_options;
 

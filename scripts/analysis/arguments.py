@@ -6,6 +6,8 @@ import argparse
 import re
 from typing import NoReturn
 
+from .tables import printable
+
 NUMBER = r"((?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?)"
 BARE = re.compile(NUMBER)
 UNITS = re.compile("(?=.)" + "".join(f"(?:{NUMBER}{unit})?" for unit in "dhms"), re.ASCII)
@@ -17,7 +19,7 @@ class Arguments(argparse.ArgumentParser):
     """Its errors are one line, without the usage before them."""
 
     def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.prog}: {message}; --help shows the options\n")
+        self.exit(2, f"{self.prog}: {printable(message, 300)}; --help shows the options\n")
 
 
 def seconds(text: str) -> float:
@@ -25,6 +27,8 @@ def seconds(text: str) -> float:
     bare, units = BARE.fullmatch(text), UNITS.fullmatch(text)
     found = (text,) if bare else units.groups("0") if units else None
     total = sum(float(value) * unit for value, unit in zip(found, (1,) if bare else UNIT_S)) if found else 2e9
+    if not found:
+        raise argparse.ArgumentTypeError(f"'{text[:40]}' is no time; allowed: {ALLOWED}")
     if total > 1e9:
         raise argparse.ArgumentTypeError(f"'{text[:40]}'; at most 1e9 s are allowed: {ALLOWED}")
     return total

@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import os
+import re
 import sys
 import time
 from collections.abc import Sequence
@@ -69,7 +70,7 @@ class Pace:
         self.flop += flop
         self.time_s += time_s
 
-    def says(self, flop: float) -> str:
+    def estimate(self, flop: float) -> str:
         return f", about {flop * self.time_s / self.flop:.0f} s" if self.flop > 0 else ""
 
 
@@ -164,12 +165,17 @@ class Exploration:
                               max(best, 0.0), self.both_sides, generator)
         return None if place is None else space.settings[place]
 
+    def work(self, setting: Setting, cells: Sequence[str]) -> float:
+        """FLOP of the setting's cells that have no result yet."""
+        results = self.lab.results()
+        return setting.flop * sum(cell not in results for cell in cells)
+
     def search_cells(self, setting: Setting) -> list[str]:
         return [cell for name in self.trained for cell in setting.ids(name, setting.rates(name), self.seeds()[0])]
 
     def leaders(self, count: int) -> list[Setting]:
-        """Those measured in full with a positive margin expected, the largest first; on both sides, those of either
-        mechanism in turn, that with the largest margin of all first."""
+        """Those measured in full with a positive margin expected, the largest first. With both_sides, those of the two
+        mechanisms alternate; that with the largest margin comes first."""
         expected = self.expected()
 
         def best(sign: int) -> list[int]:
@@ -185,12 +191,15 @@ class Exploration:
         """The settings to confirm."""
         return self.leaders(self.confirm)
 
-    def region(self, setting: Setting) -> str:
-        """For each option that varies: its values at which, all else equal, the surrogate expects at least half of the
-        margin that it expects at the setting; such as "d_model 8, 12; model.norm none"."""
-        space = self.space
+    def region(self, verdict: Verdict) -> str:
+        """For the level and each option that varies: its values at which, all else equal, the surrogate expects at
+        least half of the margin that it expects at the setting; such as "d_model 8 or 12; model.norm none". "" where it
+        expects a margin of the other sign than the one confirmed."""
+        space, setting = self.space, verdict.setting
         expected = self.surrogate().margin(space.points)[0]
         size = expected[setting.place]
+        if size * verdict.mean <= 0:
+            return ""
         everywhere = set.intersection(*(set(other.options["level"].split()) for other in space.settings))
         region = []
         for name, own in setting.options.items():
@@ -201,8 +210,9 @@ class Exploration:
                           if other is setting or expected[other.place] * np.sign(size) >= abs(size) / 2]
                 if name == "level":
                     values = [" ".join(word for word in value.split() if word not in everywhere) for value in values]
-                values.sort(key=lambda value: (0, float(value)) if NUMBER.fullmatch(value) else (1, value))
-                region.append(f"{name} {', '.join(values)}")
+                values.sort(key=lambda value: [(float(part), "") if NUMBER.fullmatch(part) else (0.0, part)
+                                               for part in re.split(r"[ =]", value)])
+                region.append(f"{name} {' or '.join(values)}")
         return "; ".join(region)
 
     def confirmation_cells(self, setting: Setting) -> list[str]:
@@ -286,8 +296,8 @@ def compared(text: str) -> tuple[str, str]:
         raise DataError(f"--compare {printable(text, 40)}; two mechanisms are allowed, such as ea,dpa")
     for name in names:
         if name in WALK:
-            raise DataError(f"--compare {printable(text, 40)}: {name} lies between two mechanisms, and no result is "
-                            "its; allowed: --compare dpa,ea-scaled --walk, which trains it too, or other mechanisms")
+            raise DataError(f"--compare {printable(text, 40)}: {name} is a mix, which only the search trains; "
+                            "allowed: --compare dpa,ea-scaled --walk, or other mechanisms")
     return names[0], names[1]
 
 
@@ -301,6 +311,7 @@ def search(exploration: Exploration, options: argparse.Namespace, until_s: float
         if setting is None or left_s <= 0:
             break
         cells, began_s = exploration.search_cells(setting), time.monotonic()
+        work = exploration.work(setting, cells)
         if not exploration.lab.train(cells, left_s):
             break
         known = len(exploration.measured)
@@ -312,7 +323,7 @@ def search(exploration: Exploration, options: argparse.Namespace, until_s: float
             print(f"{setting.name}: left out, for a cell without a result; {options.out}/accuracy.csv says why",
                   file=sys.stderr)
             continue
-        exploration.pace.add(setting.flop * len(cells), time.monotonic() - began_s)
+        exploration.pace.add(work, time.monotonic() - began_s)
         state.proposals.append(setting.key)
         state.save()
         write_table(exploration, [], options.out)
@@ -338,13 +349,13 @@ def confirm(exploration: Exploration, finalists: Sequence[Setting], until_s: flo
     trained = 0
     for setting in finalists:
         cells, began_s = exploration.confirmation_cells(setting), time.monotonic()
-        left_s = until_s - began_s
-        print(f"confirming {setting.name}: {len(cells)} cells{exploration.pace.says(setting.flop * len(cells))}; "
+        left_s, work = until_s - began_s, exploration.work(setting, cells)
+        print(f"confirming {setting.name}: {len(cells)} cells{exploration.pace.estimate(work)}; "
               f"{max(0.0, left_s):.0f} s left", flush=True)
         if left_s <= 0 or not exploration.lab.train(cells, left_s):
             print(f"the time was not enough to confirm {setting.name}; the same command goes on", file=sys.stderr)
             break
-        exploration.pace.add(setting.flop * len(cells), time.monotonic() - began_s)
+        exploration.pace.add(work, time.monotonic() - began_s)
         trained += 1
     verdicts = exploration.verdicts(finalists)
     known = [verdict.setting for verdict in verdicts]
@@ -380,7 +391,7 @@ def table(exploration: Exploration, verdicts: Sequence[Verdict]) -> pd.DataFrame
     rows = [row("search", space.settings[place], found, search_seeds) for place, found in exploration.measured.items()]
     rows += [row("confirmation", verdict.setting, verdict.measured, fresh_seeds) | {
         "low": verdict.low, "high": verdict.high, "p_value": verdict.p_value, "p_adjusted": verdict.p_adjusted,
-        "confirmed": verdict.confirmed, "region": exploration.region(verdict.setting) if verdict.confirmed else ""}
+        "confirmed": verdict.confirmed, "region": exploration.region(verdict) if verdict.confirmed else ""}
         for verdict in verdicts]
     return pd.DataFrame(rows, columns=columns(exploration))
 
@@ -398,9 +409,9 @@ def report(exploration: Exploration, finalists: Sequence[Setting], verdicts: Seq
         word = "confirmed" if verdict.confirmed else "not confirmed"
         print(f"  {verdict.setting.name}  {verdict.mean:+.4f} [{verdict.low:+.4f}, {verdict.high:+.4f}] "
               f"p {verdict.p_adjusted:.3g}, {len(verdict.margins)} seeds: {word}")
-        if verdict.confirmed:
-            print("    expected to be at least half as large, one option changed at a time: "
-                  f"{exploration.region(verdict.setting)}")
+        region = exploration.region(verdict) if verdict.confirmed else ""
+        if region:
+            print(f"    at least half as much is expected, with one of these changed: {region}")
     if not verdicts:
         print("  none is complete" if finalists else
               "  none: no setting was measured in full, or none has an expected margin above 0")
@@ -441,6 +452,7 @@ def explore(options: argparse.Namespace) -> int:
     finalists = [by_key[key] for key in state.finalists or () if key in by_key]
     exploration.read()
     exploration.order(state.proposals)
+    state.proposals = [space.settings[place].key for place in exploration.measured]  # one may be missing after a kill
     write_table(exploration, exploration.verdicts(finalists), options.out)  # a start that is stopped soon loses no row
     print(f"{len(space.settings)} settings of {len(space.names)} coordinates, {len(space.cheapest)} of them with all "
           f"steps; {' and '.join(mechanisms)}", flush=True)

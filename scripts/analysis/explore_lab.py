@@ -32,7 +32,8 @@ PR_SET_PDEATHSIG = 1
 
 def end_with_parent() -> None:
     """In a new process: SIGTERM as soon as its parent is gone, even if that was killed, so that eabench saves its cells
-    and gives the folder free. Linux only; elsewhere a killed exploration leaves eabench to its time limit."""
+    and releases the folder. Linux only; elsewhere eabench runs on until its time limit. Behind a launcher it is the
+    launcher that gets the signal."""
     if LIBC:
         LIBC.prctl(PR_SET_PDEATHSIG, int(signal.SIGTERM))
 

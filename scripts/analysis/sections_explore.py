@@ -18,7 +18,8 @@ from .tables import Checker, DataError, Run, printable, read_csv
 
 TABLE = "explore.csv"
 COLUMNS = ("phase", "setting", "margin", "standard_error", "seeds", "full", "object", "low", "high", "p_adjusted",
-           "confirmed", "region")
+           "confirmed")
+REGION = "region"   # older tables have none
 MOST_ROWS = 40
 
 
@@ -52,7 +53,9 @@ def read_explored(run: Path) -> Explored | None:
         raise DataError(f"{path}:1: {len(pair)} columns of accuracies; two mechanisms are compared")
     checker = Checker(path, rows)
     checker.text("setting")
-    checker.text("region", needed=False)
+    if REGION not in rows:
+        rows[REGION] = ""
+    checker.text(REGION, needed=False)
     for name, allowed in (("phase", ("search", "confirmation")), ("full", ("True", "False")),
                           ("object", ("accuracy", "solved")), ("confirmed", ("True", "False", ""))):
         checker.one_of(name, allowed)
@@ -93,7 +96,7 @@ def explore_section(explored: Explored) -> Section:
         "There are no verdicts on the claims: the settings are a selection."]
     fresh = Table("Trained again with fresh seeds", heading(
         "setting", "#seeds", "#margin", "#95% interval", "#corrected p", "reading",
-        "expected to be at least half as large, one option changed at a time"), [])
+        "at least half as much is expected, with one of these changed"), [])
     for row in explored.fresh.itertuples():
         confirmed = row.confirmed == "True"
         fresh.rows.append(Row([text(row.setting), number(row.seeds, ".0f"), number(row.margin, "+.4f"),
