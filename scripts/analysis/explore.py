@@ -57,6 +57,7 @@ class Verdict:
     p_value: float
     p_adjusted: float = 1.0
     confirmed: bool = False
+    region: str = ""   # of a confirmed one: Exploration.region
 
 
 @dataclass
@@ -233,6 +234,8 @@ class Exploration:
         for verdict, adjusted in zip(found, holm([verdict.p_value for verdict in found] + open_ones)):
             verdict.p_adjusted = adjusted
             verdict.confirmed = adjusted <= SIGNIFICANT and (self.both_sides or verdict.mean > 0)
+            if verdict.confirmed and self.measured:
+                verdict.region = self.region(verdict)
         return found
 
 
@@ -311,7 +314,6 @@ def search(exploration: Exploration, options: argparse.Namespace, until_s: float
         if setting is None or left_s <= 0:
             break
         cells, began_s = exploration.search_cells(setting), time.monotonic()
-        work = exploration.work(setting, cells)
         if not exploration.lab.train(cells, left_s):
             break
         known = len(exploration.measured)
@@ -323,7 +325,7 @@ def search(exploration: Exploration, options: argparse.Namespace, until_s: float
             print(f"{setting.name}: left out, for a cell without a result; {options.out}/accuracy.csv says why",
                   file=sys.stderr)
             continue
-        exploration.pace.add(work, time.monotonic() - began_s)
+        exploration.pace.add(setting.flop * len(cells), time.monotonic() - began_s)
         state.proposals.append(setting.key)
         state.save()
         write_table(exploration, [], options.out)
@@ -391,7 +393,7 @@ def table(exploration: Exploration, verdicts: Sequence[Verdict]) -> pd.DataFrame
     rows = [row("search", space.settings[place], found, search_seeds) for place, found in exploration.measured.items()]
     rows += [row("confirmation", verdict.setting, verdict.measured, fresh_seeds) | {
         "low": verdict.low, "high": verdict.high, "p_value": verdict.p_value, "p_adjusted": verdict.p_adjusted,
-        "confirmed": verdict.confirmed, "region": exploration.region(verdict) if verdict.confirmed else ""}
+        "confirmed": verdict.confirmed, "region": verdict.region}
         for verdict in verdicts]
     return pd.DataFrame(rows, columns=columns(exploration))
 
@@ -409,9 +411,8 @@ def report(exploration: Exploration, finalists: Sequence[Setting], verdicts: Seq
         word = "confirmed" if verdict.confirmed else "not confirmed"
         print(f"  {verdict.setting.name}  {verdict.mean:+.4f} [{verdict.low:+.4f}, {verdict.high:+.4f}] "
               f"p {verdict.p_adjusted:.3g}, {len(verdict.margins)} seeds: {word}")
-        region = exploration.region(verdict) if verdict.confirmed else ""
-        if region:
-            print(f"    at least half as much is expected, with one of these changed: {region}")
+        if verdict.region:
+            print(f"    at least half as much is expected, with one of these changed: {verdict.region}")
     if not verdicts:
         print("  none is complete" if finalists else
               "  none: no setting was measured in full, or none has an expected margin above 0")

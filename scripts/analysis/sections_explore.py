@@ -92,8 +92,8 @@ def explore_section(explored: Explored) -> Section:
     section.paragraphs = [
         f"{len(explored.search)} settings were measured in the search. The margin is {explored.who}, each at its best "
         "rate. Those of the search chose the settings, so they are too large; only what was trained again with fresh "
-        "seeds, at all rates, counts. Expected elsewhere: with another "
-        "level, or another value of one option, the surrogate expects at least half as much; that is no result. "
+        "seeds, at all rates, counts. Expected elsewhere: with another level, or another value of one option, the "
+        "surrogate expects at least half as much; that is no result. "
         "There are no verdicts on the claims: the settings are a selection."]
     fresh = Table("Trained again with fresh seeds", heading(
         "setting", "#seeds", "#margin", "#95% interval", "#corrected p", "reading",
