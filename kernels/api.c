@@ -119,6 +119,9 @@ static int check_attention(const char *call, const eab_device *device, const eab
     if (!isfinite(a->scale) || a->scale < 0)
         return eab_fail(EAB_BAD_INPUT, "%s: scale = %g; allowed: finite, above 0, or 0 for the mechanism's default",
                         call, (double)a->scale);
+    if (a->mechanism == EAB_MECHANISM_mix && !(a->mix >= EAB_MIX_LEAST && a->mix <= EAB_MIX_MOST))
+        return eab_fail(EAB_BAD_INPUT, "%s: mix = %g; allowed: %g..%g", call, (double)a->mix, (double)EAB_MIX_LEAST,
+                        (double)EAB_MIX_MOST);
     for (int32_t head = 0; a->slopes && head < a->heads; head++)
         if (!isfinite(a->slopes[head]) || a->slopes[head] < 0)
             return eab_fail(EAB_BAD_INPUT, "%s: slopes[%d] = %g; allowed: finite, at least 0", call, (int)head,
@@ -139,7 +142,7 @@ eab_attention_args eab_attention_args_of(const eab_attention *a, const float *sc
                                 .head_dim = a->head_dim,
                                 .causal = a->causal != 0,
                                 .standalone = true,
-                                .scores = {.mechanism = &a->mechanism, .scale = scale},
+                                .scores = {.mechanism = &a->mechanism, .scale = scale, .mix = &a->mix},
                                 .slopes = a->slopes,
                                 .in_batch = in_batch,
                                 .in_head = in_head,

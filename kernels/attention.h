@@ -18,9 +18,7 @@
  *   square       z^2 + 2^-24                 1                   L
  *   ea-quartic   z^4 / (1 + z^4) + 2^-24     1                   L
  *   sigmoid      1 / (1 + exp(-z)) + 2^-24   1 / sqrt(head_dim)  L
- *   mix-25       (1 - t) dpa + t ea-scaled,  1 / sqrt(head_dim)  log L
- *   mix-50       with t = 0.25, 0.5, 0.75
- *   mix-75
+ *   mix          (1 - t) dpa + t ea-scaled   1 / sqrt(head_dim)  log L     t 0.001..0.999
  *
  * The floor 2^-24 makes a query whose scores are all zero attend uniformly; with ea it matters for |z| below about
  * 2^-12 only. z^2 is held at 2^100 or below (square: 2^64), so finite inputs never give NaN. With a causal mask, NaN
@@ -59,6 +57,7 @@ typedef struct {
     int32_t causal;      /* 0: every key is allowed; 1: keys j <= i */
     float scale;         /* z = scale * (q . k); 0 means the mechanism's default; never negative */
     const float *slopes; /* [heads] on the host, finite and >= 0, or NULL for no position bias */
+    float mix;           /* t of mechanism mix, 0.001..0.999; other mechanisms ignore it */
 } eab_attention;
 
 /* The number of mechanism `name` ("dpa", "ea", ...: the table above), or -1 if unknown. */

@@ -73,10 +73,11 @@ typedef struct {
     const eab_dropout *dropout; /* of the branches' outputs; NULL: none */
 } eab_shape;
 
-/* The score function of each member; both [members] on the host; scale is never 0 here. */
+/* The score function of each member; all [members] on the host; scale is never 0 here. mix: of mechanism mix; others
+ * ignore it. */
 typedef struct {
     const int32_t *mechanism;
-    const float *scale;
+    const float *scale, *mix;
 } eab_scores;
 
 /* ---- primitives ---------------------------------------------------------------------------------------------- */

@@ -9,8 +9,9 @@
  * kernels/reference/attention.c, which never includes this file). A formula is two functions of one EAB_REAL, without
  * branches. EAB_REAL is float (the default; in CUDA too), or a vector of floats where the includer defines EAB_REAL,
  * its two selections, its exponential and its logarithm, as kernels/cpu/formulas.h does.
- *   exponential: eab_NAME_log_weight(z) = l(z), eab_NAME_log_derivative(z) = l'(z)
- *   bounded:     eab_NAME_weight(z) = w(z),     eab_NAME_derivative(z) = w'(z)
+ *   exponential: eab_NAME_log_weight(z, mix) = l(z), eab_NAME_log_derivative(z, mix) = l'(z)
+ *   bounded:     eab_NAME_weight(z) = w(z),          eab_NAME_derivative(z) = w'(z)
+ * mix is the parameter of mechanism mix, which the other formulas ignore.
  * A formula passes NaN on, and gives no NaN for any other z, infinities included.
  */
 #ifndef EAB_KERNELS_MECHANISM_H
@@ -34,13 +35,10 @@ typedef enum { EAB_SCALE_ONE, EAB_SCALE_INVERSE_SQRT } eab_scale_rule; /* 1, 1 /
     X(square, "square", BOUNDED, ONE, square)                          \
     X(ea_quartic, "ea-quartic", BOUNDED, ONE, ea_quartic)              \
     X(sigmoid, "sigmoid", BOUNDED, INVERSE_SQRT, sigmoid)              \
-    X(mix_25, "mix-25", EXPONENTIAL, INVERSE_SQRT, mix_25)             \
-    X(mix_50, "mix-50", EXPONENTIAL, INVERSE_SQRT, mix_50)             \
-    X(mix_75, "mix-75", EXPONENTIAL, INVERSE_SQRT, mix_75)
+    X(mix, "mix", EXPONENTIAL, INVERSE_SQRT, mix)
 
 /* X(formula) */
-#define EAB_MIX_FORMULA_LIST(X) X(mix_25) X(mix_50) X(mix_75)
-#define EAB_EXPONENTIAL_FORMULA_LIST(X) X(dpa) X(ea_softmax) EAB_MIX_FORMULA_LIST(X)
+#define EAB_EXPONENTIAL_FORMULA_LIST(X) X(dpa) X(ea_softmax) X(mix)
 #define EAB_BOUNDED_FORMULA_LIST(X) X(ea) X(ea_parallel) X(square) X(ea_quartic) X(sigmoid)
 
 enum {
@@ -77,19 +75,24 @@ enum {
 #endif
 
 /* dpa (Vaswani et al. 2017): exp(z) */
-EAB_HOST_DEVICE static inline EAB_REAL eab_dpa_log_weight(EAB_REAL z) {
+EAB_HOST_DEVICE static inline EAB_REAL eab_dpa_log_weight(EAB_REAL z, float mix) {
+    (void)mix;
     const EAB_REAL negated = -EAB_REAL_MIN(z, EAB_LOG_WEIGHT_LIMIT);
     return -EAB_REAL_MIN(negated, EAB_LOG_WEIGHT_LIMIT);
 }
 /* 1, in the type of z. The clamped log-weight, which the kernel has anyway, avoids 0 * infinity. */
-EAB_HOST_DEVICE static inline EAB_REAL eab_dpa_log_derivative(EAB_REAL z) { return 1 - 0 * eab_dpa_log_weight(z); }
+EAB_HOST_DEVICE static inline EAB_REAL eab_dpa_log_derivative(EAB_REAL z, float mix) {
+    return 1 - 0 * eab_dpa_log_weight(z, mix);
+}
 
 /* ea-softmax: exp(z^2) */
-EAB_HOST_DEVICE static inline EAB_REAL eab_ea_softmax_log_weight(EAB_REAL z) {
+EAB_HOST_DEVICE static inline EAB_REAL eab_ea_softmax_log_weight(EAB_REAL z, float mix) {
+    (void)mix;
     const EAB_REAL square = z * z;
     return EAB_REAL_MIN(square, EAB_SQUARE_LIMIT);
 }
-EAB_HOST_DEVICE static inline EAB_REAL eab_ea_softmax_log_derivative(EAB_REAL z) {
+EAB_HOST_DEVICE static inline EAB_REAL eab_ea_softmax_log_derivative(EAB_REAL z, float mix) {
+    (void)mix;
     const EAB_REAL square = z * z;
     return EAB_REAL_IF_BELOW(square, EAB_SQUARE_LIMIT, 2 * z);
 }
@@ -152,32 +155,27 @@ EAB_HOST_DEVICE static inline EAB_REAL eab_sigmoid_derivative(EAB_REAL z) {
     return EAB_REAL_IF_BELOW(negated, EAB_SIGMOID_LIMIT, exponential * reciprocal * reciprocal);
 }
 
-/* mix-25, mix-50, mix-75: (1 - t) exp(z) + t f, t = 0.25, 0.5, 0.75, with f the weight of ea: the way from dpa (t = 0)
- * to ea-scaled (t = 1). With m = max(z, 0), l = m + log S and l' = S' / S, where S = (1 - t) exp(z - m) + t f exp(-m)
- * stays within 0.2 and 1.01, and S' has f' for f. l' loses digits only next to its zeros, where the two terms cancel.
- * One of the exponentials is 1, the other exp(-|z|). */
-EAB_HOST_DEVICE static inline EAB_REAL eab_mix_sum(float t, EAB_REAL z, EAB_REAL of_ea) {
+/* Least and largest parameter of mix: at 0, which is dpa, and at 1 the sum S below could vanish. */
+#define EAB_MIX_LEAST 0.001f
+#define EAB_MIX_MOST 0.999f
+
+/* mix: (1 - t) exp(z) + t f with f the weight of ea: the way from dpa (t = 0) to ea-scaled (t = 1). With m = max(z, 0),
+ * l = m + log S and l' = S' / S, where S = (1 - t) exp(z - m) + t f exp(-m) stays within 2^-34 and 1.01, and S' has f'
+ * for f. l' loses digits only next to its zeros, where the two terms cancel. One of the exponentials
+ * is 1, the other exp(-|z|). */
+EAB_HOST_DEVICE static inline EAB_REAL eab_mix_sum(EAB_REAL z, float t, EAB_REAL of_ea) {
     const EAB_REAL negated = -z, e = EAB_REAL_EXP(EAB_REAL_MIN(z, 0.0f) + EAB_REAL_MIN(negated, 0.0f));
     const EAB_REAL dpa_factor = e + EAB_REAL_IF_BELOW(negated, 0.0f, 1 - e);
     const EAB_REAL ea_factor = e + EAB_REAL_IF_BELOW(z, 0.0f, 1 - e);
     return (1 - t) * dpa_factor + t * of_ea * ea_factor;
 }
-EAB_HOST_DEVICE static inline EAB_REAL eab_mix_log_weight(float t, EAB_REAL z) {
+EAB_HOST_DEVICE static inline EAB_REAL eab_mix_log_weight(EAB_REAL z, float mix) {
     const EAB_REAL m = eab_parallel_part(z);
-    return EAB_REAL_MIN(m, EAB_LOG_WEIGHT_LIMIT) + EAB_REAL_LOG(eab_mix_sum(t, z, eab_ea_weight(z)));
+    return EAB_REAL_MIN(m, EAB_LOG_WEIGHT_LIMIT) + EAB_REAL_LOG(eab_mix_sum(z, mix, eab_ea_weight(z)));
 }
-EAB_HOST_DEVICE static inline EAB_REAL eab_mix_log_derivative(float t, EAB_REAL z) {
-    return eab_mix_sum(t, z, eab_ea_derivative(z)) * (1 / eab_mix_sum(t, z, eab_ea_weight(z)));
+EAB_HOST_DEVICE static inline EAB_REAL eab_mix_log_derivative(EAB_REAL z, float mix) {
+    return eab_mix_sum(z, mix, eab_ea_derivative(z)) * (1 / eab_mix_sum(z, mix, eab_ea_weight(z)));
 }
-#define EAB_MIX(name, t)                                                                                            \
-    EAB_HOST_DEVICE static inline EAB_REAL eab_##name##_log_weight(EAB_REAL z) { return eab_mix_log_weight(t, z); } \
-    EAB_HOST_DEVICE static inline EAB_REAL eab_##name##_log_derivative(EAB_REAL z) {                                \
-        return eab_mix_log_derivative(t, z);                                                                        \
-    }
-EAB_MIX(mix_25, 0.25f)
-EAB_MIX(mix_50, 0.5f)
-EAB_MIX(mix_75, 0.75f)
-#undef EAB_MIX
 
 #ifdef __cplusplus
 extern "C" {

@@ -21,8 +21,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-MECHANISMS = ("dpa", "ea", "ea-scaled", "ea-softmax", "ea-parallel", "square", "ea-quartic", "sigmoid", "mix-25",
-              "mix-50", "mix-75")
+MECHANISMS = ("dpa", "ea", "ea-scaled", "ea-softmax", "ea-parallel", "square", "ea-quartic", "sigmoid", "mix")
+MIXES = (0.001, 0.999)   # least and largest, as float32 (EAB_MIX_LEAST, EAB_MIX_MOST of kernels/mechanism.h)
 CUDA_STREAM_LEGACY = 1
 DTYPES = {torch.float32: 0, torch.bfloat16: 1, torch.float16: 2}  # EAB_F32, EAB_BF16, EAB_F16
 
@@ -36,7 +36,7 @@ class _Attention(ctypes.Structure):
 
     _fields_ = [(name, ctypes.c_int32)
                 for name in ("batch", "heads", "context", "head_dim", "mechanism", "dtype", "causal")] + [
-        ("scale", ctypes.c_float), ("slopes", ctypes.POINTER(ctypes.c_float))]
+        ("scale", ctypes.c_float), ("slopes", ctypes.POINTER(ctypes.c_float)), ("mix", ctypes.c_float)]
 
 
 def _candidates() -> list[str]:
@@ -137,12 +137,12 @@ def _pointer(tensor: Tensor) -> ctypes.c_void_p:
 
 class _Function(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, q, k, v, mechanism, scale, causal, slopes, backend):  # noqa: ANN001, PLR0913
+    def forward(ctx, q, k, v, mechanism, mix, scale, causal, slopes, backend):  # noqa: ANN001, PLR0913
         q, k, v = q.contiguous(), k.contiguous(), v.contiguous()
         batch, heads, context, head_dim = q.shape
         ctx.slopes = (ctypes.c_float * heads)(*slopes) if slopes else None  # keeps the pointer below valid
         ctx.arguments = _Attention(batch, heads, context, head_dim, mechanism, DTYPES[q.dtype], int(causal), scale,
-                                   ctypes.cast(ctx.slopes, ctypes.POINTER(ctypes.c_float)))
+                                   ctypes.cast(ctx.slopes, ctypes.POINTER(ctypes.c_float)), mix)
         ctx.backend = backend
         out = torch.empty_like(q)
         row_stat = torch.empty(q.shape[:-1], dtype=torch.float32, device=q.device)
@@ -161,7 +161,7 @@ class _Function(torch.autograd.Function):
         with torch.cuda.device_of(q):
             _check(library().eab_attention_backward(_device(q, ctx.backend), ctypes.byref(ctx.arguments),
                                                     *map(_pointer, (q, k, v, out, row_stat, dout, dq, dk, dv))))
-        return dq, dk, dv, None, None, None, None, None
+        return dq, dk, dv, None, None, None, None, None, None
 
 
 def _refuse(message: str) -> None:
@@ -213,6 +213,17 @@ def _check_scale(scale: object) -> float:
     return value
 
 
+def _check_mix(mechanism: str, mix: object) -> float:
+    if mechanism != "mix":
+        if mix is not None:
+            _refuse(f"mix = {mix!r} with mechanism {mechanism!r}; allowed: mechanism 'mix', or no mix")
+        return 0.0
+    value = 0.0 if mix is None else _constant("mix", mix)
+    if not _constant("mix", MIXES[0]) <= value <= _constant("mix", MIXES[1]):
+        _refuse(f"mechanism 'mix' with mix = {mix!r}; allowed: {MIXES[0]}..{MIXES[1]}")
+    return value
+
+
 def _check_slopes(slopes: object, heads: int) -> list[float] | None:
     if slopes is None:
         return None
@@ -241,13 +252,14 @@ def _as_autocast(q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor, Tenso
 
 @torch.compiler.disable
 def attention(q: Tensor, k: Tensor, v: Tensor, mechanism: str = "ea", *, causal: bool = True,
-              scale: float | None = None,
+              scale: float | None = None, mix: float | None = None,
               slopes: Sequence[float] | Tensor | None = None, backend: str | None = None) -> Tensor:
     """Fused attention, differentiable once in q, k and v; [..., context, head_dim] in and out.
 
     mechanism: one of MECHANISMS. scale: z = scale * (q . k), above 0; the mechanism's own without it.
-    slopes: ALiBi's, one per head (the last dimension before context); none without it. Both are constants. backend:
-    "reference" computes float32 tensors on the CPU in float64, slowly, for checks. Inputs that are not contiguous are
+    mix: of mechanism "mix" only: its share of ea-scaled, 0.001 to 0.999; the rest is dpa. slopes: ALiBi's, one per head
+    (the last dimension before context); none without it. All three are constants. backend: "reference" computes float32
+    tensors on the CPU in float64, slowly, for checks. Inputs that are not contiguous are
     copied; under autocast they are cast. Raises ValueError for arguments that do not fit, EabenchError with the
     library's line for what it refuses.
     """
@@ -257,10 +269,10 @@ def attention(q: Tensor, k: Tensor, v: Tensor, mechanism: str = "ea", *, causal:
         _refuse(f"mechanism {mechanism!r}; allowed: {', '.join(MECHANISMS)}")
     if causal not in (True, False):
         _refuse(f"causal is {causal!r}; allowed: True, False")
-    number = _check_scale(scale)
+    number, share = _check_scale(scale), _check_mix(mechanism, mix)
     shape = q.shape
     heads = shape[-3] if len(shape) > 2 else 1
     slopes = _check_slopes(slopes, heads)
     q, k, v = (tensor.reshape(-1, heads, *shape[-2:]) for tensor in (q, k, v))
     index = library().eab_mechanism_from_name(mechanism.encode())
-    return _Function.apply(q, k, v, index, number, causal, slopes, backend).reshape(shape)
+    return _Function.apply(q, k, v, index, share, number, causal, slopes, backend).reshape(shape)

@@ -52,6 +52,7 @@ int main(void) {
         attention.dtype = EAB_F32;
         attention.causal = 1;
         attention.slopes = slopes;
+        attention.mix = 0.5f; /* of mechanism "mix" */
         if (run("cpu", &attention, fast) || run("reference", &attention, exact)) {
             fprintf(stderr, "%s\n", eab_last_error());
             return 1;

@@ -17,7 +17,8 @@ static eab_attention attention_of(const eab_bench_point *point) {
                            .head_dim = point->head_dim,
                            .mechanism = point->mechanism,
                            .dtype = point->dtype,
-                           .causal = point->causal};
+                           .causal = point->causal,
+                           .mix = 0.5f};
 }
 
 static const char *unsupported(const eab_device *device, const eab_bench_point *point) {

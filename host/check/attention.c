@@ -16,7 +16,7 @@ enum { Q, K, V, DOUT, INPUTS, OUT = INPUTS, DQ, DK, DV, ROW_STAT, TENSORS };
 typedef struct {
     eab_attention_args args;
     int32_t mechanism[EAB_CHECK_MAX_MEMBERS];
-    float scale[EAB_CHECK_MAX_MEMBERS], slopes[MAX_HEADS];
+    float scale[EAB_CHECK_MAX_MEMBERS], mix[EAB_CHECK_MAX_MEMBERS], slopes[MAX_HEADS];
     eab_tensor tensors[TENSORS];
     eab_attention half; /* in bf16 and fp16: the public API's problem */
     bool masked;        /* NaN and infinity in masked pairs */
@@ -27,6 +27,7 @@ static void problem_init(attention_problem *problem, const eab_check_shape *shap
     for (int32_t member = 0; member < shape->members; member++) {
         problem->mechanism[member] = shape->mechanism;
         problem->scale[member] = eab_mechanism_default_scale(shape->mechanism, head_dim);
+        problem->mix[member] = 0.25f * (float)(1 + member % 3);
     }
     for (int32_t head = 0; head < shape->heads; head++) problem->slopes[head] = exp2f(-(float)(head + 1));
     problem->args = (eab_attention_args){.members = shape->members,
@@ -35,7 +36,7 @@ static void problem_init(attention_problem *problem, const eab_check_shape *shap
                                          .context = shape->context,
                                          .head_dim = head_dim,
                                          .causal = true,
-                                         .scores = {problem->mechanism, problem->scale},
+                                         .scores = {problem->mechanism, problem->scale, problem->mix},
                                          .slopes = shape->slopes ? problem->slopes : NULL,
                                          .in_batch = (int64_t)shape->context * 3 * shape->d_model,
                                          .in_head = head_dim,

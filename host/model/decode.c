@@ -11,9 +11,9 @@
 #include "kernels/mechanism.h"
 
 /* The weight of a bounded mechanism, the log-weight of an exponential one. */
-static float weigh(int32_t mechanism, float z) {
+static float weigh(int32_t mechanism, float z, float mix) {
     switch (mechanism) {
-#define EXPONENTIAL(formula) eab_##formula##_log_weight(z)
+#define EXPONENTIAL(formula) eab_##formula##_log_weight(z, mix)
 #define BOUNDED(formula) eab_##formula##_weight(z)
 #define WEIGH_CASE(identifier, name, class_name, scale, formula) \
     case EAB_MECHANISM_##identifier: return class_name(formula);
@@ -45,7 +45,7 @@ static float weigh_keys(const eab_attention_args *args, float slope, const float
     for (int32_t j = 0; j < count; j++) {
         const float distance = (float)(count - 1 - j);
         const float z = dot(query, keys + (int64_t)j * args->head_dim, args->head_dim);
-        const float weight = weigh(mechanism, args->scores.scale[0] * z);
+        const float weight = weigh(mechanism, args->scores.scale[0] * z, args->scores.mix[0]);
         weights[j] = exponential ? weight - slope * distance : weight * expf(-slope * distance);
         most = fmaxf(most, weights[j]);
     }

@@ -55,7 +55,7 @@ static int add_sequence(const measurement *m, int32_t member, int32_t layer, int
                                      .context = shape->context,
                                      .head_dim = head_dim,
                                      .causal = true,
-                                     .scores = {&model->mechanism[member], &model->scale[member]},
+                                     .scores = {&model->mechanism[member], &model->scale[member], &model->mix[member]},
                                      .slopes = shape->slopes,
                                      .in_head = head_dim,
                                      .in_time = 3 * (int64_t)shape->d_model};

@@ -202,11 +202,12 @@ static int fill_members(eab_model *model, int32_t members, const eab_config *con
     model->mechanism = malloc(n * sizeof *model->mechanism);
     model->vocab = malloc(n * sizeof *model->vocab);
     model->scale = malloc(n * sizeof *model->scale);
+    model->mix = malloc(n * sizeof *model->mix);
     model->optimizers = malloc(n * sizeof *model->optimizers);
     model->seeds = malloc(n * sizeof *model->seeds);
     model->attention_saved = calloc((size_t)config->layers, sizeof *model->attention_saved);
     model->mlp_saved = calloc((size_t)config->layers, sizeof *model->mlp_saved);
-    if (!model->mechanism || !model->vocab || !model->scale || !model->optimizers || !model->seeds ||
+    if (!model->mechanism || !model->vocab || !model->scale || !model->mix || !model->optimizers || !model->seeds ||
         !model->attention_saved || !model->mlp_saved)
         return eab_fail(EAB_NO_MEMORY, "no memory for a fleet of %d", members);
     int32_t widest = 0;
@@ -216,6 +217,7 @@ static int fill_members(eab_model *model, int32_t members, const eab_config *con
         model->mechanism[member] = own->mechanism;
         model->scale[member] =
             own->scale > 0 ? (float)own->scale : eab_mechanism_default_scale(own->mechanism, own->d_model / own->heads);
+        model->mix[member] = (float)own->mix;
         model->optimizers[member] = config_optimizer(own);
         model->seeds[member] = (uint32_t)own->seed;
         if (model->vocab[member] > widest) widest = model->vocab[member];
@@ -278,6 +280,7 @@ void eab_model_destroy(eab_model *model) {
     free(model->mechanism);
     free(model->vocab);
     free(model->scale);
+    free(model->mix);
     free(model->optimizers);
     free(model->seeds);
     free(model->slopes);
@@ -313,6 +316,7 @@ int eab_model_swap(eab_model *model, int32_t a, int32_t b) {
     eab_swap_elements(model->mechanism, sizeof *model->mechanism, a, b);
     eab_swap_elements(model->vocab, sizeof *model->vocab, a, b);
     eab_swap_elements(model->scale, sizeof *model->scale, a, b);
+    eab_swap_elements(model->mix, sizeof *model->mix, a, b);
     eab_swap_elements(model->optimizers, sizeof *model->optimizers, a, b);
     eab_swap_elements(model->seeds, sizeof *model->seeds, a, b);
     return backend->zero(model->device, aside, bytes);

@@ -17,7 +17,7 @@ typedef struct {
 
     /* On the host, for each member of the fleet. */
     int32_t *mechanism, *vocab;
-    float *scale;
+    float *scale, *mix;
     eab_optimizer *optimizers;
     uint32_t *seeds;
     float *slopes;       /* [heads] or NULL */

@@ -56,7 +56,7 @@ static int forward(eab_model *model, const int32_t *inputs, int32_t first, int32
     const int64_t stride = (int64_t)model->batch * model->shape.context;
     const eab_backend *backend = model->device->backend;
     const eab_shape *shape = &model->shape;
-    const eab_scores scores = {model->mechanism, model->scale};
+    const eab_scores scores = {model->mechanism, model->scale, model->mix};
     const eab_embedding tokens = embedding(model, model->weights, false);
     model->shape.batch = count;
     model->dropout.first_index = model->first_index + (uint64_t)first;
@@ -85,7 +85,7 @@ int eab_model_forward(eab_model *model, const int32_t *inputs, int32_t first, in
 static int backward(eab_model *model, const int32_t *inputs, int64_t stride) {
     const eab_backend *backend = model->device->backend;
     const eab_shape *shape = &model->shape;
-    const eab_scores scores = {model->mechanism, model->scale};
+    const eab_scores scores = {model->mechanism, model->scale, model->mix};
     const eab_head_weights head = head_weights(model, model->weights);
     const eab_head_weights head_gradients = head_weights(model, model->gradients);
     EAB_TRY(backend->head_backward(model->device, shape, &head, &head_gradients, &model->head_saved, model->dx,

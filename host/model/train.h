@@ -14,8 +14,8 @@
 int eab_train_fleet(eab_device *device, int32_t cells, const eab_config *configs, const eab_train_options *options,
                     eab_cell_result *results);
 
-/* Whether two cells can be trained in one fleet. They may differ in level, mechanism, scale, seed and every option of
- * the optimizer but its kind. */
+/* Whether two cells can be trained in one fleet. They may differ in level, mechanism, scale, mix, seed and every
+ * option of the optimizer but its kind. */
 bool eab_train_same_fleet(const eab_config *a, const eab_config *b);
 
 #endif

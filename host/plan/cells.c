@@ -79,15 +79,19 @@ static int add_dimensions(sweep_variant *variant, int count, const eab_section *
     return count;
 }
 
+/* Only mechanism mix has an axis of its parameter; the cells of others have 0. */
+static bool is_mix(const eab_option *option) { return option && option == eab_option_find("train", "mix"); }
+
 /* Makes the variant of the mechanism at `place` of the list of mechanisms. */
 static void make_variant(sweep_product *product, const eab_spec *spec, const eab_axis *mechanisms, guint place,
                          sweep_variant *variant) {
+    static const double no_mix = 0;
+    const int32_t mechanism = (int32_t)axis_values(mechanisms)[place];
     int count = 0;
     *variant = (sweep_variant){.count = product->level_count};
     for (guint i = 0; i < spec->sections->len; i++) {
         const eab_section *section = section_at(spec, i);
-        if (section->family < 0)
-            count = add_dimensions(variant, count, section, (int32_t)axis_values(mechanisms)[place]);
+        if (section->family < 0) count = add_dimensions(variant, count, section, mechanism);
         else if (!has_dimension(variant, count, NULL))
             variant->dimensions[count++] = (sweep_dimension){.end = (int64_t)fmin(product->level_count, 1e18)};
     }
@@ -97,6 +101,9 @@ static void make_variant(sweep_product *product, const eab_spec *spec, const eab
         if (dimension->option == mechanisms->option) {
             dimension->first = dimension->place = place;
             dimension->end = place + 1;
+        } else if (is_mix(dimension->option) && mechanism != EAB_MECHANISM_mix) {
+            dimension->values = &no_mix;
+            dimension->end = 1;
         }
         if (dimension->option) variant->count *= (double)(dimension->end - dimension->first);
     }

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/system.h"
+#include "kernels/mechanism.h"
 #include "model/cost.h"
 #include "model/network.h"
 #include "spec/cell_task.h"
@@ -104,6 +105,12 @@ bool eab_config_checks_alike(const eab_config *a, const eab_config *b) {
            are_alike(a, b, seed + sizeof a->seed, sizeof *a);
 }
 
+static int check_mix(const eab_config *config) {
+    if (config->mechanism != EAB_MECHANISM_mix || config->mix > 0) return EAB_OK;
+    return eab_fail(EAB_BAD_INPUT, "[train] mechanism = mix without mix; allowed: mix = %g..%g", (double)EAB_MIX_LEAST,
+                    (double)EAB_MIX_MOST);
+}
+
 static int check_sequences(const eab_config *config) {
     const int32_t parts = eab_config_part_count(config);
     if (!config->sequences || config->sequences >= parts) return EAB_OK;
@@ -116,6 +123,7 @@ static int check_sequences(const eab_config *config) {
 int eab_config_check(const eab_config *config) {
     EAB_TRY(check_heads(config));
     EAB_TRY(check_level(config));
+    EAB_TRY(check_mix(config));
     EAB_TRY(check_sequences(config));
     return check_positions(config);
 }

@@ -42,6 +42,7 @@ typedef struct {
 
     int32_t mechanism; /* eab_mechanism_from_name */
     double scale;      /* 0: the mechanism's default */
+    double mix;        /* of mechanism mix; 0: none, for others */
     int32_t optimizer; /* eab_optimizer_kind */
     double lr, beta1, beta2, momentum, weight_decay, clip;
     int64_t steps;

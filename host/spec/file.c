@@ -341,6 +341,13 @@ static int refuse_mechanism(const char *path, const eab_section *section, const 
                     path, line, section->name, axis->option->key, name, eab_suggest(name, names), allowed);
 }
 
+/* Whether the list is of `mix`, for cells that are not of mechanism mix; {0} is the default of all. */
+static bool is_useless_mix(const eab_axis *axis, const char *const *names) {
+    if (axis->option != eab_option_find("train", "mix")) return false;
+    if (axis->values->len == 1 && g_array_index(axis->values, double, 0) == 0) return false;
+    return axis->mechanism >= 0 ? axis->mechanism != EAB_MECHANISM_mix : !g_strv_contains(names, "mix");
+}
+
 /* Refuses a mixture without parts, a text without a file, and a list for a mechanism that the sweep does not have. */
 static int check_axes(const eab_spec *spec, const char *path) {
     const GArray *listed = eab_spec_mechanisms(spec)->values;
@@ -356,6 +363,9 @@ static int check_axes(const eab_spec *spec, const char *path) {
             if (!axis->values->len) return refuse_without_value(path, section, axis->option);
             if (axis->mechanism >= 0 && !g_strv_contains(names, eab_mechanism_name(axis->mechanism)))
                 return refuse_mechanism(path, section, axis, names);
+            if (is_useless_mix(axis, names))
+                return eab_fail(EAB_BAD_INPUT, "%s: [train] mix: only mechanism mix has it; allowed: mechanism = mix",
+                                path);
         }
     }
     return EAB_OK;

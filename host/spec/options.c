@@ -96,6 +96,8 @@ const eab_option eab_options[] = {
          .help = "share of the residual stream that a training step leaves out; 0: none"),
     OPTION(EAB_OPTION_INT64, "train", sequences, 0, .minimum = 0, .maximum = largest_integer, .later = true,
            .help = "size of the training set, which is repeated; 0: new sequences at each step"),
+    REAL("train", mix, 0, 0.001, 0.999, .zero_word = "none", .later = true, /* EAB_MIX_LEAST, EAB_MIX_MOST */
+         .help = "mechanism = mix only: the weight's share of ea-scaled; the rest is dpa"),
 };
 const int eab_option_count = sizeof eab_options / sizeof *eab_options;
 

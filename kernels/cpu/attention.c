@@ -50,13 +50,13 @@ EAB_INLINE eab_vec weigh_bounded(const score_column *column, float *sum, eab_vec
     return eab_splat(1);
 }
 
-EAB_INLINE eab_vec weigh_exponential(const score_column *column, float *sum, float *max, eab_vec (*log_weight)(eab_vec),
-                                     bool biased) {
+EAB_INLINE eab_vec weigh_exponential(const score_column *column, float *sum, float *max,
+                                     eab_vec (*log_weight)(eab_vec, float), bool biased) {
     const eab_vec before = eab_load(max);
     eab_vec total = {0};
     float *scores = column->scores;
     for (int32_t j = 0; j < column->keys; j++, scores += TILE_QUERIES) {
-        eab_vec log_w = log_weight(column->scale * eab_load(scores));
+        eab_vec log_w = log_weight(column->scale * eab_load(scores), column->mix);
         if (biased) log_w += eab_load(column->bias - j);
         eab_store(scores, log_w);
     }
@@ -98,7 +98,7 @@ typedef struct {
     const eab_attention_args *args;
     const float *q, *k, *v; /* of this batch element and head */
     float *out, *row_stat;  /* row_stat may be NULL */
-    float scale;
+    float scale, mix;
     bool exponential;
     weigh_function weigh;
     const forward_space *space;
@@ -146,7 +146,7 @@ static void attend_keys(const head_pass *pass, const query_block *block, int32_t
     score_tile(&k, space->queries, space->scores);
     for (int32_t vector = 0; vector < block->vectors; vector++) {
         const int32_t lane = vector * EAB_LANES;
-        const score_column column = {space->scores + lane, visible_keys(&k, vector), pass->scale,
+        const score_column column = {space->scores + lane, visible_keys(&k, vector), pass->scale, pass->mix,
                                      biased ? space->bias.at_zero + (block->first + lane - first) : NULL};
         eab_store(space->rows->factor + lane, pass->weigh(&column, space->rows->sum + lane, space->rows->max + lane));
     }
@@ -215,6 +215,7 @@ int EAB_ISA_NAME(eab_attention_forward)(eab_cpu_workspace *workspace, const eab_
     prefetch_first(&ahead, most);
     head_pass pass = {.args = args,
                       .scale = args->scores.scale[member],
+                      .mix = args->scores.mix[member],
                       .exponential = eab_mechanism_class_of(mechanism) == EAB_CLASS_EXPONENTIAL,
                       .weigh = weigh_functions[mechanism],
                       .space = &space,

@@ -50,17 +50,17 @@ EAB_INLINE void differentiate_bounded(const score_column *column, float *dscores
 }
 
 EAB_INLINE void differentiate_exponential(const score_column *column, float *dscores, const float *stat,
-                                          const float *mean_dp, eab_vec (*log_weight)(eab_vec),
-                                          eab_vec (*log_derivative)(eab_vec), bool biased) {
+                                          const float *mean_dp, eab_vec (*log_weight)(eab_vec, float),
+                                          eab_vec (*log_derivative)(eab_vec, float), bool biased) {
     const eab_vec log_sum = eab_load(stat), mean = eab_load(mean_dp);
     float *scores = column->scores;
     for (int32_t j = 0; j < column->keys; j++, scores += TILE_QUERIES, dscores += TILE_QUERIES) {
         const eab_vec z = column->scale * eab_load(scores);
-        eab_vec log_w = log_weight(z) - log_sum;
+        eab_vec log_w = log_weight(z, column->mix) - log_sum;
         if (biased) log_w += eab_load(column->bias - j);
         const eab_vec a = eab_exp_vec(log_w);
         eab_store(scores, a);
-        eab_store(dscores, a * log_derivative(z) * (eab_load(dscores) - mean));
+        eab_store(dscores, a * log_derivative(z, column->mix) * (eab_load(dscores) - mean));
     }
 }
 
@@ -106,7 +106,7 @@ typedef struct {
     float *dq;
     lane_rows dkeys, dvalues;
     int32_t columns; /* of dkeys and dvalues: head_dim, at least EAB_LANES */
-    float scale;
+    float scale, mix;
     bool exponential;
     differentiate_function differentiate;
     const backward_space *space;
@@ -159,7 +159,7 @@ static void differentiate_keys(const head_pass *pass, const query_block *block, 
     score_tile(&v, space->douts, space->dscores);
     for (int32_t vector = 0; vector < block->vectors; vector++) {
         const int32_t lane = vector * EAB_LANES;
-        const score_column column = {space->scores + lane, visible_keys(&k, vector), pass->scale,
+        const score_column column = {space->scores + lane, visible_keys(&k, vector), pass->scale, pass->mix,
                                      biased ? space->bias.at_zero + (block->first + lane - first) : NULL};
         pass->differentiate(&column, space->dscores + lane, space->terms->stat + lane, space->terms->mean_dp + lane);
     }
@@ -309,6 +309,7 @@ int EAB_ISA_NAME(eab_attention_backward)(eab_cpu_workspace *workspace, const eab
     prefetch_first(&ahead, block_queries(args));
     head_pass pass = {.args = args,
                       .scale = args->scores.scale[member],
+                      .mix = args->scores.mix[member],
                       .exponential = eab_mechanism_class_of(mechanism) == EAB_CLASS_EXPONENTIAL,
                       .differentiate = differentiate_functions[mechanism],
                       .space = &space,

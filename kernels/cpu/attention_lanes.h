@@ -19,7 +19,7 @@ typedef struct {
     const eab_attention_args *args;
     int32_t times, dims;    /* context and head_dim rounded up to BLOCK */
     int64_t first, present; /* lane 0's problem, batch * heads + head; number of lanes with a problem */
-    float scale;
+    float scale, mix;
     bool exponential;
     const float *bias; /* vectors: bias[d] for the distance d = query - key, |d| < times (fill_bias) */
 } lane_group;

@@ -33,11 +33,11 @@ EAB_INLINE eab_vec weigh_bounded(const lane_group *group, int32_t time, float *r
 }
 
 EAB_INLINE eab_vec weigh_exponential(const lane_group *group, int32_t time, float *row, eab_vec *inverse,
-                                     eab_vec (*log_weight)(eab_vec)) {
+                                     eab_vec (*log_weight)(eab_vec, float)) {
     const int32_t keys = weighed_keys(group, time);
     eab_vec total = {0};
     for (int32_t key = 0; key < keys; key++) {
-        eab_vec log_w = log_weight(group->scale * eab_load(row + key * VECTOR));
+        eab_vec log_w = log_weight(group->scale * eab_load(row + key * VECTOR), group->mix);
         log_w += lane_bias(group, time, key);
         eab_store(row + key * VECTOR, log_w);
     }
@@ -108,6 +108,7 @@ int EAB_ISA_NAME(eab_attention_small_forward)(eab_cpu_workspace *workspace, cons
                         .times = round_up_block(args->context),
                         .dims = round_up_block(args->head_dim),
                         .scale = args->scores.scale[member],
+                        .mix = args->scores.mix[member],
                         .exponential = eab_mechanism_class_of(mechanism) == EAB_CLASS_EXPONENTIAL};
     forward_space space;
     EAB_TRY(eab_cpu_workspace_reserve(workspace, carve_forward(NULL, &group, &space)));

@@ -35,16 +35,16 @@ EAB_INLINE void differentiate_bounded(const lane_group *group, int32_t time, flo
 }
 
 EAB_INLINE void differentiate_exponential(const lane_group *group, int32_t time, float *row, float *drow, eab_vec stat,
-                                          eab_vec mean_dp, eab_vec (*log_weight)(eab_vec),
-                                          eab_vec (*log_derivative)(eab_vec)) {
+                                          eab_vec mean_dp, eab_vec (*log_weight)(eab_vec, float),
+                                          eab_vec (*log_derivative)(eab_vec, float)) {
     const int32_t keys = weighed_keys(group, time);
     for (int32_t key = 0; key < keys; key++) {
         const eab_vec z = group->scale * eab_load(row + key * VECTOR);
-        eab_vec log_w = log_weight(z) - stat;
+        eab_vec log_w = log_weight(z, group->mix) - stat;
         log_w += lane_bias(group, time, key);
         const eab_vec a = eab_exp_vec(log_w), difference = eab_load(drow + key * VECTOR) - mean_dp;
         eab_store(row + key * VECTOR, a);
-        eab_store(drow + key * VECTOR, a * log_derivative(z) * (group->scale * difference));
+        eab_store(drow + key * VECTOR, a * log_derivative(z, group->mix) * (group->scale * difference));
     }
     clear_padding(group, keys, row);
     clear_padding(group, keys, drow);
@@ -144,6 +144,7 @@ int EAB_ISA_NAME(eab_attention_small_backward)(eab_cpu_workspace *workspace, con
                         .times = round_up_block(args->context),
                         .dims = round_up_block(args->head_dim),
                         .scale = args->scores.scale[member],
+                        .mix = args->scores.mix[member],
                         .exponential = eab_mechanism_class_of(mechanism) == EAB_CLASS_EXPONENTIAL};
     backward_space space;
     EAB_TRY(eab_cpu_workspace_reserve(workspace, carve_backward(NULL, &group, &space)));

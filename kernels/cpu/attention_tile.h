@@ -42,7 +42,7 @@ EAB_INLINE double block_work(const eab_attention_args *args, int32_t first, int3
 typedef struct {
     float *scores; /* [keys], TILE_QUERIES apart */
     int32_t keys;
-    float scale;
+    float scale, mix;
     const float *bias; /* key j: at bias - j; NULL: none */
 } score_column;
 

@@ -15,7 +15,7 @@
 /* One query's row: its keys 0..keys-1; lanes past the end are masked. */
 typedef struct {
     int32_t keys, context;
-    float scale, slope, time;
+    float scale, mix, slope, time;
 } score_row;
 
 EAB_INLINE eab_vec load_part(const float *from, int32_t count) {
@@ -63,28 +63,29 @@ EAB_INLINE void finish_row(const score_row *row, float *weights, float factor) {
     memset(weights + row->keys, 0, (size_t)(row->context - row->keys) * sizeof *weights);
 }
 
-#define EXPONENTIAL_ROWS(formula)                                                                                \
-    static void formula##_forward(const score_row *row, const float *scores, float *weights) {                   \
-        eab_vec largest = eab_splat(-INFINITY), sum = {0};                                                       \
-        for (int32_t j = 0; j < row->keys; j += EAB_LANES) {                                                     \
-            const int32_t left = row->keys - j;                                                                  \
-            eab_vec x = eab_##formula##_log_weight(row->scale * load_part(scores + j, left)) + log_bias(row, j); \
-            if (left < EAB_LANES) x = eab_select(inside(left), x, eab_splat(-INFINITY));                         \
-            largest = eab_max_vec(x, largest);                                                                   \
-            store_part(weights + j, left, x);                                                                    \
-        }                                                                                                        \
-        const float top = largest_of(largest);                                                                   \
-        for (int32_t j = 0; j < row->keys; j += EAB_LANES) {                                                     \
-            const int32_t left = row->keys - j;                                                                  \
-            eab_vec a = eab_exp_vec(load_part(weights + j, left) - top);                                         \
-            if (left < EAB_LANES) a = eab_keep(inside(left), a);                                                 \
-            sum += a;                                                                                            \
-            store_part(weights + j, left, a);                                                                    \
-        }                                                                                                        \
-        finish_row(row, weights, 1 / sum_of(sum));                                                               \
-    }                                                                                                            \
-    EAB_INLINE eab_vec formula##_slope(const score_row *row, const float *scores, int32_t count) {               \
-        return eab_##formula##_log_derivative(row->scale * load_part(scores, count));                            \
+#define EXPONENTIAL_ROWS(formula)                                                                  \
+    static void formula##_forward(const score_row *row, const float *scores, float *weights) {     \
+        eab_vec largest = eab_splat(-INFINITY), sum = {0};                                         \
+        for (int32_t j = 0; j < row->keys; j += EAB_LANES) {                                       \
+            const int32_t left = row->keys - j;                                                    \
+            const eab_vec z = row->scale * load_part(scores + j, left);                            \
+            eab_vec x = eab_##formula##_log_weight(z, row->mix) + log_bias(row, j);                \
+            if (left < EAB_LANES) x = eab_select(inside(left), x, eab_splat(-INFINITY));           \
+            largest = eab_max_vec(x, largest);                                                     \
+            store_part(weights + j, left, x);                                                      \
+        }                                                                                          \
+        const float top = largest_of(largest);                                                     \
+        for (int32_t j = 0; j < row->keys; j += EAB_LANES) {                                       \
+            const int32_t left = row->keys - j;                                                    \
+            eab_vec a = eab_exp_vec(load_part(weights + j, left) - top);                           \
+            if (left < EAB_LANES) a = eab_keep(inside(left), a);                                   \
+            sum += a;                                                                              \
+            store_part(weights + j, left, a);                                                      \
+        }                                                                                          \
+        finish_row(row, weights, 1 / sum_of(sum));                                                 \
+    }                                                                                              \
+    EAB_INLINE eab_vec formula##_slope(const score_row *row, const float *scores, int32_t count) { \
+        return eab_##formula##_log_derivative(row->scale * load_part(scores, count), row->mix);    \
     }
 
 #define BOUNDED_ROWS(formula)                                                                      \
@@ -140,6 +141,7 @@ static score_row row_at(const eab_attention_args *args, int32_t member, int64_t 
     return (score_row){.keys = args->causal ? time + 1 : args->context,
                        .context = args->context,
                        .scale = args->scores.scale[member],
+                       .mix = args->scores.mix[member],
                        .slope = args->slopes ? args->slopes[head % args->heads] : 0,
                        .time = (float)time};
 }

@@ -16,11 +16,11 @@ extern "C" {
 
 #include "../backend.h"
 
-/* A fleet's score functions on the device: mechanism[members], scale[members] (never 0), slopes[heads] or NULL. They
+/* A fleet's score functions on the device: mechanism, scale (never 0) and mix [members], slopes [heads] or NULL. They
  * are copies of args->scores and args->slopes, which are on the host. */
 typedef struct {
     const int32_t *mechanism;
-    const float *scale, *slopes;
+    const float *scale, *mix, *slopes;
 } eab_cuda_scores;
 
 /* float32. Tensors have the strides of eab_attention_args. row_stat: [batch][heads][context] a member, or data NULL.

@@ -1,4 +1,4 @@
-/* The backend table's attention: copies mechanisms, scales and slopes to the device and calls the kernels of
+/* The backend table's attention: copies mechanisms, scales, mixes and slopes to the device and calls the kernels of
  * attention.h. */
 #include "attention.h"
 #include "attention_nonfinite.h"
@@ -11,11 +11,12 @@ namespace {
 
 int keep_scores(eab_device *device, const eab_attention_args *args, eab_cuda_scores *scores) {
     const size_t n = (size_t)args->members;
-    const void *mechanism = nullptr, *scale = nullptr, *slopes = nullptr;
+    const void *mechanism = nullptr, *scale = nullptr, *mix = nullptr, *slopes = nullptr;
     EAB_TRY(eab_cuda_keep(device, EAB_CUDA_MECHANISMS, args->scores.mechanism, n * sizeof(int32_t), &mechanism));
     EAB_TRY(eab_cuda_keep(device, EAB_CUDA_SCALES, args->scores.scale, n * sizeof(float), &scale));
+    EAB_TRY(eab_cuda_keep(device, EAB_CUDA_MIXES, args->scores.mix, n * sizeof(float), &mix));
     EAB_TRY(eab_cuda_keep(device, EAB_CUDA_SLOPES, args->slopes, (size_t)args->heads * sizeof(float), &slopes));
-    *scores = {(const int32_t *)mechanism, (const float *)scale, (const float *)slopes};
+    *scores = {(const int32_t *)mechanism, (const float *)scale, (const float *)mix, (const float *)slopes};
     return EAB_OK;
 }
 
@@ -23,7 +24,7 @@ int keep_slopes(eab_device *device, const eab_attention *attention, eab_cuda_sco
     const void *on_device = nullptr;
     EAB_TRY(eab_cuda_keep(device, EAB_CUDA_SLOPES, attention->slopes, (size_t)attention->heads * sizeof(float),
                           &on_device));
-    *scores = {nullptr, nullptr, (const float *)on_device};
+    *scores = {nullptr, nullptr, nullptr, (const float *)on_device};
     return EAB_OK;
 }
 

@@ -72,13 +72,17 @@ struct eab_fast_real {
 #include "../mechanism.h"
 
 /* One struct for each formula: `bounded`, with weight and derivative if it is, else log_weight and log_derivative. */
-#define EAB_FORMULA_EXPONENTIAL(formula)                                                                              \
-    struct eab_formula_##formula {                                                                                    \
-        static const bool bounded = false;                                                                            \
-        EAB_FORMULA_FUNCTION static float log_weight(float z) { return eab_##formula##_log_weight(z).value; }         \
-        EAB_FORMULA_FUNCTION static float log_derivative(float z) { return eab_##formula##_log_derivative(z).value; } \
-        EAB_FORMULA_FUNCTION static float weight(float) { return 0; }                                                 \
-        EAB_FORMULA_FUNCTION static float derivative(float) { return 0; }                                             \
+#define EAB_FORMULA_EXPONENTIAL(formula)                                           \
+    struct eab_formula_##formula {                                                 \
+        static const bool bounded = false;                                         \
+        EAB_FORMULA_FUNCTION static float log_weight(float z, float mix = 0) {     \
+            return eab_##formula##_log_weight(z, mix).value;                       \
+        }                                                                          \
+        EAB_FORMULA_FUNCTION static float log_derivative(float z, float mix = 0) { \
+            return eab_##formula##_log_derivative(z, mix).value;                   \
+        }                                                                          \
+        EAB_FORMULA_FUNCTION static float weight(float) { return 0; }              \
+        EAB_FORMULA_FUNCTION static float derivative(float) { return 0; }          \
     };
 EAB_EXPONENTIAL_FORMULA_LIST(EAB_FORMULA_EXPONENTIAL)
 #undef EAB_FORMULA_EXPONENTIAL
@@ -88,8 +92,8 @@ EAB_EXPONENTIAL_FORMULA_LIST(EAB_FORMULA_EXPONENTIAL)
         static const bool bounded = true;                                                                     \
         EAB_FORMULA_FUNCTION static float weight(float z) { return eab_##formula##_weight(z).value; }         \
         EAB_FORMULA_FUNCTION static float derivative(float z) { return eab_##formula##_derivative(z).value; } \
-        EAB_FORMULA_FUNCTION static float log_weight(float) { return 0; }                                     \
-        EAB_FORMULA_FUNCTION static float log_derivative(float) { return 0; }                                 \
+        EAB_FORMULA_FUNCTION static float log_weight(float, float = 0) { return 0; }                          \
+        EAB_FORMULA_FUNCTION static float log_derivative(float, float = 0) { return 0; }                      \
     };
 EAB_BOUNDED_FORMULA_LIST(EAB_FORMULA_BOUNDED)
 #undef EAB_FORMULA_BOUNDED
@@ -114,7 +118,7 @@ EAB_FORMULA_FUNCTION eab_formula eab_formula_of(int32_t mechanism) {
 
 /* The formulas with code of their own in the large kernels, where each costs nvcc some 40 s of a core. The others share
  * two instances of the float32 kernels, eab_formula_shared if bounded, else eab_formula_mix, and have no tensor-core
- * kernels. */
+ * kernels. So there mix is always 0. */
 #define EAB_OWN_CODE_LIST(X) X(dpa) X(ea_softmax) X(ea)
 
 /* The formula of this block where it has no code of its own. */
@@ -148,21 +152,8 @@ struct eab_formula_shared {
             default: return NAN;
         }
     }
-    __device__ __forceinline__ static float log_weight(float) { return 0; }
-    __device__ __forceinline__ static float log_derivative(float) { return 0; }
-};
-
-/* The formulas of EAB_MIX_FORMULA_LIST: one, whose t is the block's. */
-struct eab_formula_mix {
-    static const bool bounded = false;
-    __device__ __forceinline__ static float t() {
-        const eab_formula formula = eab_block_formula();
-        return formula == EAB_FORMULA_mix_25 ? 0.25f : formula == EAB_FORMULA_mix_50 ? 0.5f : 0.75f;
-    }
-    __device__ __forceinline__ static float log_weight(float z) { return eab_mix_log_weight(t(), z).value; }
-    __device__ __forceinline__ static float log_derivative(float z) { return eab_mix_log_derivative(t(), z).value; }
-    __device__ __forceinline__ static float weight(float) { return 0; }
-    __device__ __forceinline__ static float derivative(float) { return 0; }
+    __device__ __forceinline__ static float log_weight(float, float) { return 0; }
+    __device__ __forceinline__ static float log_derivative(float, float) { return 0; }
 };
 
 #endif

@@ -48,7 +48,7 @@ template <typename Real> struct mend_args {
 template <typename Real> struct head_of {
     rows<const Real> q, k, v, out, dout;
     const float *row_stat;
-    float scale, slope;
+    float scale, mix, slope;
     int32_t head_dim, lane;
 
     template <typename X, typename Y> __device__ __forceinline__ float dot(const X *x, const Y *y) const {
@@ -101,7 +101,7 @@ __device__ void attend_row(const head_of<Real> &head, int32_t query, Real *out) 
         if (key <= query) {
             const float z = head.scale * head.dot(head.q.row(query), head.k.row(key));
             weight = Formula::bounded ? Formula::weight(z) * eab_fast_exp(head.log_bias(query, key))
-                                      : Formula::log_weight(z) + head.log_bias(query, key);
+                                      : Formula::log_weight(z, head.mix) + head.log_bias(query, key);
         }
         if (!Formula::bounded) {
             float highest = fmaxf(top, weight); /* ignores NaN, which stays in the weight */
@@ -149,8 +149,8 @@ __device__ void differentiate(const head_of<Real> &head, int32_t query, int32_t 
         a = Formula::weight(z) * factor;
         ds = Formula::derivative(z) * factor * centred;
     } else {
-        a = eab_fast_exp(eab_fast_min(Formula::log_weight(z) - stat + head.log_bias(query, key), 0));
-        ds = a * Formula::log_derivative(z) * centred;
+        a = eab_fast_exp(eab_fast_min(Formula::log_weight(z, head.mix) - stat + head.log_bias(query, key), 0));
+        ds = a * Formula::log_derivative(z, head.mix) * centred;
     }
 }
 
@@ -213,6 +213,7 @@ __global__ __launch_bounds__(32 * WARPS, BACKWARD ? 4 : 5) void mend(mend_args<R
                                 args.dout.at(member, batch, h),
                                 args.row_stat + first_stat,
                                 args.scores.scale ? args.scores.scale[member] : args.scale,
+                                args.scores.mix ? args.scores.mix[member] : 0, /* no 16-bit kernel has mix */
                                 args.scores.slopes ? args.scores.slopes[h] : 0,
                                 args.head_dim,
                                 (int32_t)threadIdx.x % 32};

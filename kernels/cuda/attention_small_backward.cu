@@ -24,7 +24,7 @@ typedef struct {
     int32_t first_allowed, last_allowed; /* of row EDGE */
     float distance;                      /* row 0 minus the chunk's first column */
     float row_step;                      /* from row r to row r + 1: slots */
-    float slope;
+    float slope, mix; /* mix: of the member */
     bool sloped;
 } column_chunk;
 
@@ -44,15 +44,15 @@ template <typename Formula> __device__ __forceinline__ float query_stat(float ro
 
 /* Computes a_ij and ds_ij from z_ij and dp_ij. */
 template <typename Formula>
-__device__ __forceinline__ void differentiate_pair(float z, float dp, float log_bias, bool sloped, float stat,
-                                                   float mean_dp, bool allowed, float &a, float &ds) {
+__device__ __forceinline__ void differentiate_pair(float z, float dp, float mix, float log_bias, bool sloped,
+                                                   float stat, float mean_dp, bool allowed, float &a, float &ds) {
     if (Formula::bounded) {
         const float factor = sloped ? stat * eab_fast_exp(log_bias) : stat;
         a = Formula::weight(z) * factor;
         ds = Formula::derivative(z) * factor * (dp - mean_dp);
     } else {
-        a = eab_fast_exp(Formula::log_weight(z) - stat + log_bias);
-        ds = a * Formula::log_derivative(z) * (dp - mean_dp);
+        a = eab_fast_exp(Formula::log_weight(z, mix) - stat + log_bias);
+        ds = a * Formula::log_derivative(z, mix) * (dp - mean_dp);
     }
     a = allowed ? a : 0;
     ds = allowed ? ds : 0;
@@ -92,7 +92,7 @@ __device__ __forceinline__ void differentiate_chunk(differentiated<Shape, KEYS> 
                 const float log_bias = -chunk.slope * fabsf(offset + (float)r * chunk.row_step - (float)e);
                 float a, ds;
                 differentiate_pair<Formula>(eab_small_sum<Shape::SPLIT>(z[r][e]), eab_small_sum<Shape::SPLIT>(dp[r][e]),
-                                            log_bias, chunk.sloped, KEYS ? chunk.stat[u + e] : rows.stat[r],
+                                            chunk.mix, log_bias, chunk.sloped, KEYS ? chunk.stat[u + e] : rows.stat[r],
                                             KEYS ? chunk.mean_dp[u + e] : rows.mean_dp[r], allowed, a, ds);
                 z[r][e] = ds;
                 dp[r][e] = a;
@@ -230,6 +230,7 @@ __device__ __forceinline__ void differentiate(const eab_small_backward_args &arg
     chunk.row_step = (float)layout.slots;
     chunk.sloped = args.scores.slopes != NULL;
     chunk.slope = chunk.sloped ? args.scores.slopes[at.head] : 0;
+    chunk.mix = args.scores.mix[at.member];
     for (int32_t c = begin; c < end; c++) {
         const int32_t in_tile = (c - begin) % layout.tile_chunks, first = c * layout.slots;
         if (in_tile == 0) {
@@ -280,14 +281,10 @@ __global__ __launch_bounds__(Shape::THREADS, Shape::BLOCKS) void eab_small_backw
         break;
         EAB_OWN_CODE_LIST(EAB_CASE)
 #undef EAB_CASE
-#define EAB_CASE(formula) case EAB_FORMULA_##formula:
-        EAB_MIX_FORMULA_LIST(EAB_CASE)
-#undef EAB_CASE
-        if constexpr (Shape::WIDTH != 8) { /* there it would spill a register */
-            eab_set_block_formula(block_formula);
-            differentiate_either<eab_formula_mix, Shape>(args, at, reinterpret_cast<float *>(shared));
-        }
-        break;
+        case EAB_FORMULA_mix:
+            if constexpr (Shape::WIDTH != 8) /* there it would spill a register */
+                differentiate_either<eab_formula_mix, Shape>(args, at, reinterpret_cast<float *>(shared));
+            break;
         default:
             if constexpr (Shape::WIDTH != 8) { /* there it would spill a register */
                 eab_set_block_formula(block_formula);

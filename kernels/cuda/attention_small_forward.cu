@@ -21,7 +21,7 @@ typedef struct {
     int32_t last;               /* the last column that row FIRST may attend to */
     float distance;             /* row 0 minus the chunk's first column */
     float row_step;             /* from row r to row r + 1: slots */
-    float slope;
+    float slope, mix; /* mix: of the member */
     bool sloped;
 } key_chunk;
 
@@ -64,7 +64,7 @@ __device__ __forceinline__ void weigh(attended<Shape> &rows, int r, float (&scor
             const float weight = chunk.sloped ? Formula::weight(z) * eab_fast_exp(log_bias) : Formula::weight(z);
             score[e] = allowed ? weight : 0;
         } else {
-            score[e] = allowed ? Formula::log_weight(z) + log_bias : -INFINITY;
+            score[e] = allowed ? Formula::log_weight(z, chunk.mix) + log_bias : -INFINITY;
         }
     }
     if (!Formula::bounded) exponentiate(rows, r, score);
@@ -157,6 +157,7 @@ __device__ __forceinline__ void attend(const eab_small_forward_args &args, const
     chunk.row_step = (float)layout.slots;
     chunk.sloped = args.scores.slopes != NULL;
     chunk.slope = chunk.sloped ? args.scores.slopes[at.head] : 0;
+    chunk.mix = args.scores.mix[at.member];
     const int32_t chunks = (args.context + layout.slots - 1) / layout.slots;
     const int32_t diagonal = args.causal ? at.tile * Shape::ROWS : chunks;
     const int32_t end = args.causal && diagonal + Shape::ROWS < chunks ? diagonal + Shape::ROWS : chunks;
@@ -194,12 +195,7 @@ __global__ __launch_bounds__(Shape::THREADS, Shape::BLOCKS) void eab_small_forwa
         break;
         EAB_OWN_CODE_LIST(EAB_CASE)
 #undef EAB_CASE
-#define EAB_CASE(formula) case EAB_FORMULA_##formula:
-        EAB_MIX_FORMULA_LIST(EAB_CASE)
-#undef EAB_CASE
-        eab_set_block_formula(block_formula);
-        attend<eab_formula_mix, Shape>(args, at, reinterpret_cast<float *>(shared));
-        break;
+        case EAB_FORMULA_mix: attend<eab_formula_mix, Shape>(args, at, reinterpret_cast<float *>(shared)); break;
         default:
             eab_set_block_formula(block_formula);
             attend<eab_formula_shared, Shape>(args, at, reinterpret_cast<float *>(shared));

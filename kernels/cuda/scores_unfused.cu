@@ -33,7 +33,7 @@ template <bool maximum> __device__ float over_block(float value, float *room) {
 struct row_shape {
     int32_t heads, context;
     bool causal;
-    float scale;
+    float scale, mix;
     const float *slopes; /* on the device, or NULL */
 };
 
@@ -52,7 +52,8 @@ __global__ void __launch_bounds__(THREADS) forward_rows(row_shape shape, const f
     float largest = -INFINITY, sum = 0;
     for (int32_t key = (int32_t)threadIdx.x; key < keys; key += THREADS) {
         const float z = shape.scale * from[key], bias = log_bias(shape, head, time, key);
-        const float x = formula::bounded ? formula::weight(z) * eab_fast_exp(bias) : formula::log_weight(z) + bias;
+        const float x =
+            formula::bounded ? formula::weight(z) * eab_fast_exp(bias) : formula::log_weight(z, shape.mix) + bias;
         to[key] = x;
         largest = fmaxf(largest, x);
         sum += formula::bounded ? x : 0.0f;
@@ -87,7 +88,7 @@ __global__ void __launch_bounds__(THREADS)
         if (key < keys) {
             const float z = shape.scale * z_row[key];
             const float slope =
-                formula::bounded ? formula::derivative(z) / formula::weight(z) : formula::log_derivative(z);
+                formula::bounded ? formula::derivative(z) / formula::weight(z) : formula::log_derivative(z, shape.mix);
             gradient = shape.scale * a_row[key] * slope * (to[key] - mean);
         }
         to[key] = gradient;
@@ -97,7 +98,8 @@ __global__ void __launch_bounds__(THREADS)
 int prepare(eab_device *device, const eab_attention_args *args, row_shape *shape, int64_t *rows) {
     const void *slopes = nullptr;
     EAB_TRY(eab_cuda_keep(device, EAB_CUDA_SLOPES, args->slopes, (size_t)args->heads * sizeof(float), &slopes));
-    *shape = {args->heads, args->context, args->causal, args->scores.scale[0], (const float *)slopes};
+    *shape = {args->heads, args->context, args->causal, args->scores.scale[0], args->scores.mix[0],
+              (const float *)slopes};
     *rows = (int64_t)args->batch * args->heads * args->context;
     return *rows > INT32_MAX ? eab_fail(EAB_UNSUPPORTED, "more than 2^31 rows of scores") : (int)EAB_OK;
 }

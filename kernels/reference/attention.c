@@ -69,14 +69,10 @@ static weighed weigh_mix(eab_real t, eab_real z) {
     return (weighed){largest + log(sum), (of_dpa + of_ea * ea.derivative) / sum};
 }
 
-static weighed weigh_mix_25(eab_real z) { return weigh_mix(0.25, z); }
-static weighed weigh_mix_50(eab_real z) { return weigh_mix(0.5, z); }
-static weighed weigh_mix_75(eab_real z) { return weigh_mix(0.75, z); }
-
 typedef struct {
     const char *name;
     bool bounded;
-    weighed (*weigh)(eab_real z);
+    weighed (*weigh)(eab_real z); /* NULL: weigh_mix */
 } score_function;
 
 static const score_function *score_function_of(int32_t mechanism) {
@@ -88,9 +84,7 @@ static const score_function *score_function_of(int32_t mechanism) {
                                                {"square", true, weigh_square},
                                                {"ea-quartic", true, weigh_ea_quartic},
                                                {"sigmoid", true, weigh_sigmoid},
-                                               {"mix-25", false, weigh_mix_25},
-                                               {"mix-50", false, weigh_mix_50},
-                                               {"mix-75", false, weigh_mix_75}};
+                                               {"mix", false, NULL}};
     for (size_t i = 0; i < sizeof functions / sizeof *functions; i++)
         if (mechanism >= 0 && mechanism == eab_mechanism_from_name(functions[i].name)) return &functions[i];
     return NULL;
@@ -99,7 +93,7 @@ static const score_function *score_function_of(int32_t mechanism) {
 /* The attention of query `time` of one head, to its keys 0..keys-1. */
 typedef struct {
     const score_function *function;
-    eab_real scale, slope;
+    eab_real scale, mix, slope;
     int32_t time, keys, head_dim;
     int64_t in_time, out_time;
     eab_real *attention, *derivative, *dp; /* [keys]: a, dz / (dp - D), dp */
@@ -132,7 +126,7 @@ static void attend(attended_row *row, const eab_real *query, const eab_real *key
     for (int32_t j = 0; j < row->keys; j++) {
         const eab_real z = row->scale * dot(query, keys + j * row->in_time, row->head_dim);
         const eab_real log_bias = -row->slope * fabs((eab_real)row->time - j);
-        const weighed pair = row->function->weigh(z);
+        const weighed pair = row->function->weigh ? row->function->weigh(z) : weigh_mix(row->mix, z);
         row->attention[j] = bounded ? pair.value * exp(log_bias) : pair.value + log_bias;
         row->derivative[j] = bounded ? pair.derivative * exp(log_bias) : pair.derivative;
         if (row->attention[j] > largest || isnan(row->attention[j])) largest = row->attention[j];
@@ -154,6 +148,7 @@ static void attend(attended_row *row, const eab_real *query, const eab_real *key
 static int row_open(attended_row *row, const eab_attention_args *args, int32_t member) {
     *row = (attended_row){.function = score_function_of(args->scores.mechanism[member]),
                           .scale = (eab_real)args->scores.scale[member],
+                          .mix = (eab_real)args->scores.mix[member],
                           .head_dim = args->head_dim,
                           .in_time = args->in_time,
                           .out_time = args->out_time};

@@ -29,8 +29,8 @@ import pandas as pd
 from . import explore_model as model
 from .arguments import Arguments, seconds
 from .explore_lab import CELLS, OBJECTS, EabenchLab, Interrupted, Lab, State
-from .explore_space import (ENDS, INSTRUMENT, NUMBER, WALK, Measured, Setting, Space, make_space, measure,
-                            mechanisms_between)
+from .explore_space import (ENDS, INSTRUMENT, MIX, NUMBER, Measured, Setting, Space, make_space, measure,
+                            mechanisms_between, share_of)
 from .files import replace_file
 from .plain_csv import csv_text
 from .stats import bootstrap_mean, holm, sign_flip
@@ -136,7 +136,7 @@ class Exploration:
                       for name in self.trained for place in places]
         pooled = max(float(np.sqrt(np.mean(np.square(deviations)))), LEAST_NOISE)
         count = len(places)
-        way = [WALK[name] if self.pair == ENDS else 1 - WALK[name] for name in self.space.walk]
+        way = [share_of(name) if self.pair == ENDS else 1 - share_of(name) for name in self.space.walk]
         return model.Surrogate(np.vstack([points] * len(self.trained)), np.repeat([0, 1, *way], count),
                                np.concatenate(values),
                                np.full(len(values) * count, pooled**2 / self.search_seeds), self.fit)
@@ -264,7 +264,7 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("--confirm", metavar="N", type=int, default=3, help="settings to confirm (default: 3)")
     command.add_argument("--both-sides", action="store_true", help="look for large margins of either mechanism")
     command.add_argument("--walk", action="store_true", help="between dpa and ea-scaled the search also trains the "
-                         "spec's mix-25, mix-50 and mix-75; no result is theirs")
+                         "spec's mechanism mix, with each of its values of mix; no result is its")
     command.add_argument("--pareto", action="store_true", help="show the best accuracy for its cost at the end")
     command.add_argument("--seed", metavar="N", type=int, default=1, help="of the proposals (default: 1)")
     command.add_argument("--set", metavar="SECTION.KEY=VALUE", action="append", default=[], help="as in eabench sweep")
@@ -298,7 +298,7 @@ def compared(text: str) -> tuple[str, str]:
     if len(names) != 2 or names[0] == names[1] or not all(names):
         raise DataError(f"--compare {printable(text, 40)}; two mechanisms are allowed, such as ea,dpa")
     for name in names:
-        if name in WALK:
+        if name.startswith(MIX):
             raise DataError(f"--compare {printable(text, 40)}: {name} is a mix, which only the search trains; "
                             "allowed: --compare dpa,ea-scaled --walk, or other mechanisms")
     return names[0], names[1]

@@ -13,7 +13,7 @@ import pandas as pd
 from .tables import DataError
 
 ENDS = ("dpa", "ea-scaled")
-WALK = {"mix-25": 0.25, "mix-50": 0.5, "mix-75": 0.75}   # t of the mechanisms between ENDS (docs/design.md 1)
+MIX = "mix"   # the mechanism between them (docs/design.md 1); mix-0.25 is it with mix = 0.25
 INSTRUMENT = "steps"   # settings that differ only here are one setting, measured cheaply (few steps) or in full
 COLUMNS = ("layers", "d_model", "heads", "context", "batch", INSTRUMENT)
 WIDE = 4               # numbers whose largest is at least so many times the smallest are compared by their logarithm
@@ -123,24 +123,35 @@ def mechanisms_between(listed: pd.DataFrame, mechanisms: Sequence[str]) -> tuple
     """Those of the list that lie between the two."""
     if sorted(mechanisms) != sorted(ENDS):
         raise DataError(f"--walk with --compare {','.join(mechanisms)}; allowed: dpa,ea-scaled and ea-scaled,dpa")
-    walk = tuple(name for name in WALK if name in set(listed["mechanism"]))
+    walk = {_mechanism(row) for row in listed.to_dict("records") if row["mechanism"] == MIX}
     if not walk:
-        raise DataError(f"--walk: the spec has no cell of {', '.join(WALK)}; allowed: a spec with one of them or more")
-    return walk
+        raise DataError(f"--walk: the spec has no cell of mechanism {MIX}; allowed: a spec with "
+                        f"mechanism = dpa, {MIX}, ea-scaled and mix = 0.25, 0.5, 0.75, for example")
+    return tuple(sorted(walk, key=share_of))
+
+
+def share_of(mechanism: str) -> float:
+    """Where the mechanism between ENDS lies: 0.25 of mix-0.25."""
+    return float(mechanism.removeprefix(MIX + "-"))
+
+
+def _mechanism(row: dict[str, str]) -> str:
+    return f"{MIX}-{row['train.mix']}" if row["mechanism"] == MIX else row["mechanism"]
 
 
 def make_space(listed: pd.DataFrame, mechanisms: Sequence[str], walk: Sequence[str] = ()) -> Space:
     """The settings in the list of `eabench sweep --dry-run --list`, in its order of the cells' ids."""
-    extra = [name for name in listed.columns if "." in name and name.split(".")[1] not in (*COLUMNS, "mechanism")]
+    extra = [name for name in listed.columns if "." in name and name.split(".")[1] not in (*COLUMNS, "mechanism", MIX)]
     found: dict[tuple, Setting] = {}
     for row in listed.sort_values("cell").to_dict("records"):
-        if row["mechanism"] not in (*mechanisms, *walk):
+        mechanism = _mechanism(row)
+        if mechanism not in (*mechanisms, *walk):
             continue
         options = _options(row, extra)
         setting = found.setdefault(tuple(options.values()), Setting(options, 0))
-        rates = setting.cells.setdefault(row["mechanism"], {})
+        rates = setting.cells.setdefault(mechanism, {})
         rates.setdefault(float(row["lr"]), {})[int(row["seed"])] = row["cell"]
-        if row["mechanism"] in mechanisms:
+        if mechanism in mechanisms:
             setting.flop += float(row["flop"])
     settings = [found[key] for key in sorted(found)]
     if not settings:

@@ -247,7 +247,7 @@ def _write_index(options: argparse.Namespace) -> int:
 
 def _without_mixes(run: Run) -> Run:
     """Mixes are steps of a search (scripts/explore --walk): a report has none, the tables keep them."""
-    frames = [frame[~frame["mechanism"].str.startswith("mix-")].reset_index(drop=True)
+    frames = [frame[~frame["mechanism"].str.fullmatch("mix(-.*)?")].reset_index(drop=True)
               for frame in (run.accuracy, run.throughput)]
     dropped = len(run.accuracy) - len(frames[0])
     remark = [f"{run.path}: {dropped} rows of mixes are left out, since they are steps of a search"] if dropped else []

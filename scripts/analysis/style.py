@@ -30,8 +30,7 @@ from .tables import printable  # noqa: E402
 INK, MUTED, GRID, PAPER = "#1b1f24", "#5d6673", "#d9dde3", "#fffffe"
 KNOWN = {"dpa": ("#0072b2", "o"), "ea": ("#c8500a", "s"), "ea-scaled": ("#00875f", "^"), "ea-softmax": ("#b0508f", "D"),
          "ea-parallel": ("#8a6d00", "v"), "square": ("#4b5fc4", "P"), "ea-quartic": ("#a03030", "X"),
-         "sigmoid": ("#3f7f8c", "*"), "mix-25": ("#2e6fd0", "h"), "mix-50": ("#7a5ea8", "p"),
-         "mix-75": ("#4f7d22", "d")}
+         "sigmoid": ("#3f7f8c", "*"), "mix": ("#2e6fd0", "h")}
 FURTHER_COLOURS, FURTHER_MARKERS = ("#6b4f2a", "#666666"), ("<", ">", "H", "8", "d")  # 10 pairs: 2 and 5 are coprime
 VARIABLES = {INK: "ink", MUTED: "muted", GRID: "grid", PAPER: "paper",
              **{colour: f"c{index}"

@@ -36,7 +36,7 @@ LATER_OPTIONS = {"recurrence": {"rule": "linear", "table_seed": "0"}, "recall": 
                  "group": {"group": "S3", "length": "3"}, "congruential": {"period": "any"},
                  "distance": {"s_distance_min": "0", "s_distance_max": "0"},
                  "noisy_recall": {"noise": "16", "noise_percent": "20"}, "model": {"qk_norm": "off"},
-                 "train": {"precision": "float32", "dropout": "0", "sequences": "0"}}
+                 "train": {"precision": "float32", "dropout": "0", "sequences": "0", "mix": "none"}}
 THROUGHPUT_TEXT = ("cell", "backend", "device", "dtype", "mechanism", "task", "level")
 THROUGHPUT_COUNTS = ("train_s", "wall_s", "tokens_per_s", "fleet_tokens_per_s", "flop_per_token", "gflop_per_s",
                      "peak_gflop_per_s", "peak_fraction", "memory_bytes")
@@ -229,6 +229,9 @@ def read_accuracy(path: Path, limit_mb: int = DEFAULT_LIMIT_MB) -> tuple[pd.Data
         if empty.any():
             line = frame["_line"].iloc[int(empty.to_numpy().argmax())]
             raise DataError(f"{path}:{line}: {name} is empty in a row with status ok; it is needed there")
+    if "mix" in options:  # each value is a mechanism of its own: mix-0.25
+        frame["mechanism"] = frame["mechanism"].mask(frame["mechanism"] == "mix", "mix-" + frame["mix"].astype(str))
+        frame, options = frame.drop(columns="mix"), [name for name in options if name != "mix"]
     check.unique(["cell", "task", "level", "backend"])
     return frame, task_options, options, warnings
 

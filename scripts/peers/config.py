@@ -9,7 +9,11 @@ from pathlib import Path
 
 from .tensors import read_header
 
-EXPONENTIAL = ("dpa", "ea-softmax", "mix-25", "mix-50", "mix-75")  # mechanisms that have a log-weight
+
+def has_log_weight(mechanism: str) -> bool:
+    """Whether it is of the exponential class."""
+    return mechanism in ("dpa", "ea-softmax") or mechanism.startswith("mix-")
+
 
 
 @dataclass(frozen=True)
@@ -28,7 +32,7 @@ class Config:
     bias: bool
     qk_norm: bool
     embedding: str  # learned, onehot
-    mechanism: str  # of docs/design.md 1
+    mechanism: str  # of docs/design.md 1; mix with its parameter: mix-0.25
     scale: float  # of the scores; the mechanism's default where the spec has "auto"
     optimizer: str  # adamw, sgd
     lr: float
@@ -87,6 +91,8 @@ def read_config(path: Path) -> Config:
             head_dim = int(options["d_model"]) // int(options["heads"])
             scale = default_scale(options["mechanism"], head_dim) if text == "auto" else float(text)
             values[name] = float32(scale)
+        elif name == "mechanism" and text == "mix":
+            values[name] = f"mix-{options['mix']}"
         else:
             values[name] = {"int": int, "float": float, "str": str, "bool": lambda word: word == "on"}[kind](text)
     return Config(**values)  # type: ignore[arg-type]

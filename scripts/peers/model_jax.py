@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from .config import EXPONENTIAL, Config, is_decayed
+from .config import Config, has_log_weight, is_decayed
 
 Weights = dict[str, Array]
 
@@ -35,7 +35,7 @@ def bounded_weight(mechanism: str, z: Array) -> Array:
 
 def log_weight(mechanism: str, z: Array) -> Array:
     if mechanism.startswith("mix-"):  # divided by exp(max(z, 0)), against overflow
-        share, largest = int(mechanism[4:]) / 100, jnp.maximum(z, 0)
+        share, largest = float(mechanism[4:]), jnp.maximum(z, 0)
         of_dpa, of_ea = (1 - share) * jnp.exp(z - largest), share * jnp.exp(-largest)
         return largest + jnp.log(of_dpa + of_ea * bounded_weight("ea", z))
     return z * z if mechanism == "ea-softmax" else z
@@ -47,7 +47,7 @@ def attend(q: Array, k: Array, v: Array, mechanism: str, scale: float, bias: Arr
     z = scale * jnp.einsum("bhid,bhjd->bhij", q, k)
     context = z.shape[-1]
     allowed = jnp.tril(jnp.ones((context, context), bool)) if causal else jnp.ones((context, context), bool)
-    if mechanism not in EXPONENTIAL:
+    if not has_log_weight(mechanism):
         weight = bounded_weight(mechanism, z)
         if bias is not None:
             weight = weight * jnp.exp(bias)

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .config import EXPONENTIAL, Config, is_decayed
+from .config import Config, has_log_weight, is_decayed
 
 Weights = dict[str, Tensor]
 Attention = Callable[[Tensor, Tensor, Tensor], Tensor]  # q, k, v -> out; all [batch][heads][context][head_dim]
@@ -39,7 +39,7 @@ def bounded_weight(mechanism: str, z: Tensor) -> Tensor:
 
 def log_weight(mechanism: str, z: Tensor) -> Tensor:
     if mechanism.startswith("mix-"):  # divided by exp(max(z, 0)), against overflow
-        share, largest = int(mechanism[4:]) / 100, z.clamp(min=0)
+        share, largest = float(mechanism[4:]), z.clamp(min=0)
         of_dpa, of_ea = (1 - share) * torch.exp(z - largest), share * torch.exp(-largest)
         return largest + torch.log(of_dpa + of_ea * bounded_weight("ea", z))
     return z * z if mechanism == "ea-softmax" else z
@@ -52,7 +52,7 @@ def attend(q: Tensor, k: Tensor, v: Tensor, mechanism: str, scale: float, bias: 
     allowed = torch.ones(z.shape[-2:], dtype=torch.bool, device=z.device)
     if causal:
         allowed = allowed.tril()
-    if mechanism not in EXPONENTIAL:
+    if not has_log_weight(mechanism):
         weight = bounded_weight(mechanism, z)
         if bias is not None:
             weight = weight * bias.exp()

@@ -33,15 +33,15 @@ static float *new_floats(size_t count) {
     return values;
 }
 
+static const float mix = 0.3f;
+
 /* Of the mechanism's weight, at least the floor: its logarithm, and the derivative of that. */
 static double log_weight(int32_t mechanism, double z, double *slope) {
     double weight = z * z / (1 + z * z), derivative = 2 * z / ((1 + z * z) * (1 + z * z));
-    double t = 0; /* of a mix */
+    double t = 0; /* of mix */
     switch (mechanism) {
         case EAB_MECHANISM_dpa: *slope = 1; return z;
-        case EAB_MECHANISM_mix_25: t = 0.25; break;
-        case EAB_MECHANISM_mix_50: t = 0.5; break;
-        case EAB_MECHANISM_mix_75: t = 0.75; break;
+        case EAB_MECHANISM_mix: t = (double)mix; break;
         case EAB_MECHANISM_ea_softmax: *slope = 2 * z; return z * z;
         case EAB_MECHANISM_ea_parallel:
             if (z <= 0) weight = derivative = 0;
@@ -123,7 +123,7 @@ static void check(const scores_case *c) {
                                      .context = c->context,
                                      .head_dim = 16,
                                      .causal = c->causal,
-                                     .scores = {&c->mechanism, &scale},
+                                     .scores = {&c->mechanism, &scale, &mix},
                                      .slopes = c->sloped ? slopes : NULL};
     cr_assert_leq((size_t)c->heads, sizeof slopes / sizeof *slopes);
     s.scores = new_floats(s.count);

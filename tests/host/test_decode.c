@@ -21,6 +21,7 @@ static eab_config make_config(int32_t mechanism, int32_t position) {
     config.context = CONTEXT;
     config.batch = 1;
     config.mechanism = mechanism;
+    config.mix = 0.3;
     config.position = position;
     config.activation = position % 2 ? EAB_ACTIVATION_GELU : EAB_ACTIVATION_RELU;
     config.qk_norm = mechanism % 2;

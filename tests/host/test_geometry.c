@@ -20,7 +20,7 @@ static const double keys[CONTEXT * HEAD_DIM] = {1, 0, 0, 2, -3, 0};
 static eab_geometry_head measure(const char *mechanism_name, const float *slope, const double *q, const double *k,
                                  const eab_level *level, const uint8_t *determined, float *map) {
     const int32_t mechanism = eab_mechanism_from_name(mechanism_name);
-    const float scale = 1;
+    const float scale = 1, mix = 0.3f;
     const int32_t tokens[CONTEXT + 1] = {0, 1, 1, 2};
     const eab_attention_args args = {.members = 1,
                                      .batch = 1,
@@ -28,7 +28,7 @@ static eab_geometry_head measure(const char *mechanism_name, const float *slope,
                                      .context = CONTEXT,
                                      .head_dim = HEAD_DIM,
                                      .causal = true,
-                                     .scores = {&mechanism, &scale},
+                                     .scores = {&mechanism, &scale, &mix},
                                      .slopes = slope,
                                      .in_time = HEAD_DIM};
     const eab_geometry_sequence sequence = {level, tokens, determined, 0};
@@ -156,6 +156,7 @@ static void expect_sums_to_one(const double *shares, const char *what) {
 
 static void vary(eab_config *config, int which) {
     config->mechanism = which;
+    config->mix = 0.3;
     config->optimizer = EAB_OPTIMIZER_SGD; /* AdamW magnifies the rounding of a gradient that nearly vanishes */
     config->lr = 0.1;
     config->steps = 5;

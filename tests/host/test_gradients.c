@@ -70,6 +70,7 @@ enum { VARIANTS = sizeof variants / sizeof *variants };
 static eab_config variant(size_t index, int32_t mechanism) {
     eab_config config = tiny_config();
     config.mechanism = mechanism;
+    config.mix = 0.3;
     config.qk_init = 2; /* scores far from 0, where ea's gradient vanishes */
     variants[index].change(&config);
     return config;

@@ -50,6 +50,7 @@ static const struct {
     {"train", "precision", "float32"},
     {"train", "dropout", "0"},
     {"train", "sequences", "0"},
+    {"train", "mix", "none"},
 };
 
 Test(options, table_is_the_documented_one) {

@@ -133,10 +133,10 @@ static const struct {
     {"train", "scale", "automatic", "HERE: not a number; allowed: auto, or a real 1e-30..1e+30"},
     {"train", "mechanism", "dpa, eas",
      "HERE: eas: no such choice; nearest: ea; allowed: dpa, ea, ea-scaled, ea-softmax, "
-     "ea-parallel, square, ea-quartic, sigmoid, mix-25, mix-50, mix-75"},
+     "ea-parallel, square, ea-quartic, sigmoid, mix"},
     {"train", "mechanism", "dpa:ea",
      "HERE: a choice takes a list, no range; allowed: dpa, ea, ea-scaled, ea-softmax, "
-     "ea-parallel, square, ea-quartic, sigmoid, mix-25, mix-50, mix-75"},
+     "ea-parallel, square, ea-quartic, sigmoid, mix"},
     {"model", "bias", "On", "HERE: no such choice; nearest: on; allowed: off, on"},
     {"model", "position", "1", "HERE: no such choice; nearest: rope; allowed: learned, alibi, rope, none"},
 };

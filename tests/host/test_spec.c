@@ -6,7 +6,7 @@
 #include "spec_text.h"
 
 #define TASK "[task recurrence]\n"
-#define MECHANISMS "dpa, ea, ea-scaled, ea-softmax, ea-parallel, square, ea-quartic, sigmoid, mix-25, mix-50, mix-75"
+#define MECHANISMS "dpa, ea, ea-scaled, ea-softmax, ea-parallel, square, ea-quartic, sigmoid, mix"
 #define FAMILIES                                                                                          \
     "recurrence, task_switch, delay_copy, recall, modular, parity, selective_copy, induction, distance, " \
     "flip_flop, counting, group, congruential, noisy_recall, compression, text, mixture"

@@ -39,14 +39,12 @@ static pair plain_mix(float t, float z, float weight, float derivative) {
     return (pair){.weight = top + logf(sum), .derivative = (of_dpa + of_ea * derivative) / sum};
 }
 
-static pair plain_pair(int32_t mechanism, float z) {
+static pair plain_pair(int32_t mechanism, float z, float mix) {
     const float square = fminf(z * z, 0x1p100f), narrow = fminf(square, 0x1p50f), quartic = narrow * narrow;
     const float e = expf(fminf(-z, 64)), s = 1 / (1 + e), eps = 0x1p-24f;
     const float ea = square / (1 + square) + eps, ea_slope = 2 * z / (1 + square) / (1 + square);
     switch (mechanism) {
-        case EAB_MECHANISM_mix_25: return plain_mix(0.25f, z, ea, ea_slope);
-        case EAB_MECHANISM_mix_50: return plain_mix(0.5f, z, ea, ea_slope);
-        case EAB_MECHANISM_mix_75: return plain_mix(0.75f, z, ea, ea_slope);
+        case EAB_MECHANISM_mix: return plain_mix(mix, z, ea, ea_slope);
         case EAB_MECHANISM_dpa: return (pair){.weight = z, .derivative = 1};
         case EAB_MECHANISM_ea_softmax: return (pair){.weight = square, .derivative = 2 * z};
         case EAB_MECHANISM_square: return (pair){.weight = fminf(square, 0x1p64f) + eps, .derivative = 2 * z};
@@ -72,7 +70,7 @@ static void plain_row(const attention_problem *problem, int32_t head, int32_t ti
             size = fmaxf(size, fabsf(z));
         }
         const float log_bias = args->slopes ? -args->slopes[head] * fabsf((float)(time - j)) : 0;
-        row[j] = plain_pair(problem->spec.mechanism, z * problem->scale);
+        row[j] = plain_pair(problem->spec.mechanism, z * problem->scale, problem->spec.mix);
         row[j].z = z;
         row[j].size = size;
         if (bounded) {
@@ -247,7 +245,7 @@ attention_problem attention_problem_new(attention_case spec, uint32_t seed, bool
     guarded_normal(&problem.dout, seed + 1000000, spec.size);
     /* For the references. attention_run sets these pointers again, since the problem is returned by value. */
     args->slopes = spec.sloped ? problem.slopes : NULL;
-    args->scores = (eab_scores){&problem.spec.mechanism, &problem.scale};
+    args->scores = (eab_scores){&problem.spec.mechanism, &problem.scale, &problem.spec.mix};
     if (with_references) compute_references(&problem);
     return problem;
 }
@@ -267,7 +265,7 @@ void attention_problem_free(attention_problem *problem) {
 attention_results attention_run(const attention_problem *problem, const eab_cpu_kernels *kernels) {
     eab_attention_args args = problem->args;
     args.slopes = problem->spec.sloped ? problem->slopes : NULL;
-    args.scores = (eab_scores){&problem->spec.mechanism, &problem->scale};
+    args.scores = (eab_scores){&problem->spec.mechanism, &problem->scale, &problem->spec.mix};
     const int64_t *part = problem->part;
     const float *q = problem->qkv.data + part[0], *k = problem->qkv.data + part[1], *v = problem->qkv.data + part[2];
     attention_results results = {guarded_new(problem->out_count), guarded_new(problem->qkv_count),

@@ -10,6 +10,7 @@ typedef struct {
     bool causal, sloped;
     bool standalone;  /* eab_attention_args.standalone */
     bool interleaved; /* q, k and v in rows of 3 * heads * head_dim, as in a model; else [batch][heads][context] */
+    float mix;        /* of mechanism mix */
     double size;      /* standard deviation of q, k, v and dout */
 } attention_case;
 

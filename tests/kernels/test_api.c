@@ -62,6 +62,7 @@ Test(api, cpu_agrees_with_reference) {
         fixture_open(&cpu, "cpu");
         fixture_open(&reference, "reference");
         cpu.attention.mechanism = reference.attention.mechanism = mechanism;
+        cpu.attention.mix = reference.attention.mix = 0.3f;
         cr_assert(!forward(&cpu) && !backward(&cpu) && !eab_device_synchronize(cpu.device), "%s", eab_last_error());
         cr_assert(!forward(&reference) && !backward(&reference), "%s", eab_last_error());
         for (int i = 0; i < BUFFERS; i++) {
@@ -149,6 +150,10 @@ Test(api, attention_arguments) {
     MISUSE((f.attention.batch = f.attention.heads = INT32_MAX, f.attention.context = 65536), "is too large");
     MISUSE(f.attention.mechanism = -1, "mechanism = -1; allowed: 0..");
     MISUSE(f.attention.mechanism = EAB_MECHANISM_COUNT, "; allowed: 0..");
+    for (int i = 0; i < 4; i++) {
+        const float wrong[] = {0, -0.5f, 1, NAN};
+        MISUSE((f.attention.mechanism = EAB_MECHANISM_mix, f.attention.mix = wrong[i]), "; allowed: 0.001..0.999");
+    }
     MISUSE(f.attention.dtype = 9, "dtype = 9; allowed: EAB_F32");
     MISUSE(f.attention.causal = 2, "causal = 2; allowed: 0, 1");
     MISUSE(f.attention.scale = -1, "scale = -1; allowed: finite");

@@ -7,8 +7,8 @@
 #include "attention_case.h"
 #include "kernels/mechanism.h"
 
-/* MIXES: the first variant of the mixes, which are one formula and so share eight variants. */
-enum { LEVELS = 3, MIXES = (EAB_MECHANISM_mix_25 + 3) / 4 * 32, VARIANTS = MIXES + 8 };
+/* MIXES: the first variant of mix, with several values of its parameter. */
+enum { LEVELS = 3, MIXES = (EAB_MECHANISM_mix + 3) / 4 * 32, VARIANTS = MIXES + 8 };
 
 static const char *const result_names[RESULT_COUNT] = {"out", "dq", "dk", "dv"};
 
@@ -36,13 +36,15 @@ static void check_against_reference(attention_case spec, uint32_t seed) {
 /* Variant 0..VARIANTS-1, below MIXES each 32 of four mechanisms: mechanism, causal, sloped, interleaved; every third
  * one is standalone. */
 static attention_case variant(int number, int32_t batch, int32_t heads, int32_t context, int32_t head_dim) {
+    static const float mixes[] = {0.25f, 0.5f, 0.75f, EAB_MIX_MOST};
     const int form = number < MIXES ? number / 4 % 8 : number - MIXES;
     return (attention_case){.batch = batch,
                             .heads = heads,
                             .context = context,
                             .head_dim = head_dim,
-                            .mechanism = number < MIXES ? (number % 4 + number / 32 * 4) % EAB_MECHANISM_mix_25
-                                                        : EAB_MECHANISM_mix_25 + form / 3,
+                            .mechanism =
+                                number < MIXES ? (number % 4 + number / 32 * 4) % EAB_MECHANISM_mix : EAB_MECHANISM_mix,
+                            .mix = number < MIXES ? 0 : mixes[form / 2],
                             .causal = form % 2 == 0,
                             .sloped = form / 2 % 2 == 0,
                             .interleaved = form / 4 == 0,
@@ -106,8 +108,7 @@ static void uniform(attention_problem *problem, const eab_cpu_kernels *kernels) 
     const int64_t width = (int64_t)spec->heads * spec->head_dim;
     const bool sigmoid = spec->mechanism == eab_mechanism_from_name("sigmoid");
     const float weight_at_zero = (sigmoid ? 0.5f : 0) + EAB_WEIGHT_EPS;
-    const bool is_mix = strncmp(eab_mechanism_name(spec->mechanism), "mix-", 4) == 0;
-    const double of_dpa = is_mix ? 1 - 0.01 * atoi(eab_mechanism_name(spec->mechanism) + 4) : 1;
+    const double mix = (double)spec->mix, of_dpa = 1 - mix + mix * (double)EAB_WEIGHT_EPS; /* mix 0 without it */
     for (int64_t i = 0; spec->interleaved && i < problem->qkv_count; i++)
         if (i / width % 3 < 2) problem->qkv.data[i] = 0;
     attention_results results = attention_run(problem, kernels);
@@ -260,14 +261,14 @@ Test(attention, same_bits_alone_and_in_a_batch) {
 static size_t workspace_of(int32_t context, bool backward, bool sloped, bool causal) {
     /* One head of one dimension, so that context * context pairs stay cheap to compute. */
     const int32_t mechanism = eab_mechanism_from_name("ea");
-    const float scale = 1, slope = 0.25f;
+    const float scale = 1, mix = 0, slope = 0.25f;
     const eab_attention_args args = {.members = 1,
                                      .batch = 1,
                                      .heads = 1,
                                      .context = context,
                                      .head_dim = 1,
                                      .causal = causal,
-                                     .scores = {&mechanism, &scale},
+                                     .scores = {&mechanism, &scale, &mix},
                                      .slopes = sloped ? &slope : NULL,
                                      .in_batch = context,
                                      .in_head = context,

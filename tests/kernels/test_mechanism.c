@@ -27,12 +27,20 @@ static double mix_sum(double t, double z, double of_ea) {
 }
 static double mix(double t, double z) { return fmax(z, 0) + log(mix_sum(t, z, ea(z))); }
 static double mix_slope(double t, double z) { return mix_sum(t, z, ea_slope(z)) / mix_sum(t, z, ea(z)); }
-static double mix_25(double z) { return mix(0.25, z); }
-static double mix_50(double z) { return mix(0.5, z); }
-static double mix_75(double z) { return mix(0.75, z); }
-static double mix_25_slope(double z) { return mix_slope(0.25, z); }
-static double mix_50_slope(double z) { return mix_slope(0.5, z); }
-static double mix_75_slope(double z) { return mix_slope(0.75, z); }
+/* The formulas of the exponential class as functions of z. */
+#define EXPONENTIAL(name, formula, mix)                                                \
+    static float name##_weight(float z) { return eab_##formula##_log_weight(z, mix); } \
+    static float name##_derivative(float z) { return eab_##formula##_log_derivative(z, mix); }
+EXPONENTIAL(dpa, dpa, 0)
+EXPONENTIAL(ea_softmax, ea_softmax, 0)
+#define MIX(name, t)                                                         \
+    static double name(double z) { return mix((double)t, z); }               \
+    static double name##_slope(double z) { return mix_slope((double)t, z); } \
+    EXPONENTIAL(name, mix, t)
+MIX(mix_least, EAB_MIX_LEAST)
+MIX(mix_quarter, 0.25f)
+MIX(mix_half, 0.5f)
+MIX(mix_most, EAB_MIX_MOST)
 
 static const struct {
     const char *name;
@@ -43,11 +51,11 @@ static const struct {
     double tolerance, slope_tolerance;           /* relative, in units of 2^-24 */
     bool cancels; /* the log-weight, of terms of size 1, and the derivative, of terms of size exp(min(z, 0)) */
 } mechanisms[] = {
-    {"dpa", EAB_CLASS_EXPONENTIAL, 0.125f, dpa, dpa_slope, eab_dpa_log_weight, eab_dpa_log_derivative, 0, 0, false},
+    {"dpa", EAB_CLASS_EXPONENTIAL, 0.125f, dpa, dpa_slope, dpa_weight, dpa_derivative, 0, 0, false},
     {"ea", EAB_CLASS_BOUNDED, 1, ea, ea_slope, eab_ea_weight, eab_ea_derivative, 4, 6, false},
     {"ea-scaled", EAB_CLASS_BOUNDED, 0.125f, ea, ea_slope, eab_ea_weight, eab_ea_derivative, 4, 6, false},
-    {"ea-softmax", EAB_CLASS_EXPONENTIAL, 0.125f, ea_softmax, twice, eab_ea_softmax_log_weight,
-     eab_ea_softmax_log_derivative, 1, 0, false},
+    {"ea-softmax", EAB_CLASS_EXPONENTIAL, 0.125f, ea_softmax, twice, ea_softmax_weight, ea_softmax_derivative, 1, 0,
+     false},
     {"ea-parallel", EAB_CLASS_BOUNDED, 1, ea_parallel, ea_parallel_slope, eab_ea_parallel_weight,
      eab_ea_parallel_derivative, 4, 6, false},
     {"square", EAB_CLASS_BOUNDED, 1, square, square_slope, eab_square_weight, eab_square_derivative, 2, 0, false},
@@ -55,22 +63,22 @@ static const struct {
      6, 12, false},
     {"sigmoid", EAB_CLASS_BOUNDED, 0.125f, sigmoid, sigmoid_slope, eab_sigmoid_weight, eab_sigmoid_derivative, 4, 6,
      false},
-    {"mix-25", EAB_CLASS_EXPONENTIAL, 0.125f, mix_25, mix_25_slope, eab_mix_25_log_weight, eab_mix_25_log_derivative, 4,
-     8, true},
-    {"mix-50", EAB_CLASS_EXPONENTIAL, 0.125f, mix_50, mix_50_slope, eab_mix_50_log_weight, eab_mix_50_log_derivative, 4,
-     8, true},
-    {"mix-75", EAB_CLASS_EXPONENTIAL, 0.125f, mix_75, mix_75_slope, eab_mix_75_log_weight, eab_mix_75_log_derivative, 4,
-     8, true},
+    {"mix", EAB_CLASS_EXPONENTIAL, 0.125f, mix_least, mix_least_slope, mix_least_weight, mix_least_derivative, 4, 8,
+     true},
+    {"mix", EAB_CLASS_EXPONENTIAL, 0.125f, mix_quarter, mix_quarter_slope, mix_quarter_weight, mix_quarter_derivative,
+     4, 8, true},
+    {"mix", EAB_CLASS_EXPONENTIAL, 0.125f, mix_half, mix_half_slope, mix_half_weight, mix_half_derivative, 4, 8, true},
+    {"mix", EAB_CLASS_EXPONENTIAL, 0.125f, mix_most, mix_most_slope, mix_most_weight, mix_most_derivative, 4, 8, true},
 };
-enum { COUNT = sizeof mechanisms / sizeof *mechanisms };
+enum { COUNT = sizeof mechanisms / sizeof *mechanisms, NAMES = COUNT - 3 }; /* mix has four */
 
 Test(mechanism, names) {
-    for (int32_t i = 0; i < COUNT; i++) {
+    for (int32_t i = 0; i < NAMES; i++) {
         cr_expect_eq(eab_mechanism_from_name(mechanisms[i].name), i);
         cr_expect_str_eq(eab_mechanism_name(i), mechanisms[i].name);
     }
-    cr_expect_eq(EAB_MECHANISM_COUNT, COUNT);
-    cr_expect_null(eab_mechanism_name(COUNT));
+    cr_expect_eq(EAB_MECHANISM_COUNT, NAMES);
+    cr_expect_null(eab_mechanism_name(NAMES));
     cr_expect_null(eab_mechanism_name(-1));
     cr_expect_eq(eab_mechanism_from_name("EA"), -1);
     cr_expect_eq(eab_mechanism_from_name(""), -1);
@@ -78,7 +86,7 @@ Test(mechanism, names) {
 }
 
 Test(mechanism, classes_and_scales) {
-    for (int32_t i = 0; i < COUNT; i++) {
+    for (int32_t i = 0; i < NAMES; i++) {
         cr_expect_eq(eab_mechanism_class_of(i), mechanisms[i].class, "%s", mechanisms[i].name);
         cr_expect_float_eq(eab_mechanism_default_scale(i, 64), mechanisms[i].scale, 0, "%s", mechanisms[i].name);
     }
@@ -88,7 +96,8 @@ Test(mechanism, classes_and_scales) {
 static void expect_close(const char *what, int32_t mechanism, float z, double value, double exact, double tolerance,
                          double terms) {
     cr_expect(fabs(value - exact) <= tolerance * 0x1p-24 * (fabs(exact) + terms) + 1e-37,
-              "%s of %s at %g: %.9g, not %.9g", what, mechanisms[mechanism].name, (double)z, value, exact);
+              "%s of %s (%d) at %g: %.9g, not %.9g", what, mechanisms[mechanism].name, (int)mechanism, (double)z, value,
+              exact);
 }
 
 Test(mechanism, formulas) {

@@ -13,19 +13,19 @@ enum { BATCH = 1, HEADS = 2, CONTEXT = 6, HEAD_DIM = 3, COUNT = BATCH * HEADS * 
 typedef struct {
     eab_attention_args args;
     int32_t mechanism;
-    float scale, slopes[HEADS];
+    float scale, mix, slopes[HEADS];
     double inputs[3][COUNT], dout[COUNT]; /* q, k, v */
 } problem;
 
 static void problem_set(problem *p, int32_t mechanism, bool causal, bool sloped) {
-    *p = (problem){.mechanism = mechanism, .scale = 0.7f, .slopes = {0.3f, 0.05f}};
+    *p = (problem){.mechanism = mechanism, .scale = 0.7f, .mix = 0.4f, .slopes = {0.3f, 0.05f}};
     p->args = (eab_attention_args){.members = 1,
                                    .batch = BATCH,
                                    .heads = HEADS,
                                    .context = CONTEXT,
                                    .head_dim = HEAD_DIM,
                                    .causal = causal,
-                                   .scores = {&p->mechanism, &p->scale},
+                                   .scores = {&p->mechanism, &p->scale, &p->mix},
                                    .slopes = sloped ? p->slopes : NULL,
                                    .in_batch = COUNT / BATCH,
                                    .in_head = (int64_t)CONTEXT * HEAD_DIM,
@@ -84,7 +84,7 @@ Test(reference_attention, gradients_are_finite_differences) {
 
 /* One head, two positions, one dimension: q = (., query), k = (1, 3), v = (5, 7), scale 0.5: with query = 2 z = 1 and 3
  * for the second query, with -2 z = -1 and -3. */
-static double second_row(const char *name, double query, bool sloped, double *row_stat) {
+static double second_row(const char *name, float mix, double query, bool sloped, double *row_stat) {
     const int32_t mechanism = eab_mechanism_from_name(name);
     const float scale = 0.5f, slope = (float)log(2);
     const eab_attention_args args = {.members = 1,
@@ -93,7 +93,7 @@ static double second_row(const char *name, double query, bool sloped, double *ro
                                      .context = 2,
                                      .head_dim = 1,
                                      .causal = true,
-                                     .scores = {&mechanism, &scale},
+                                     .scores = {&mechanism, &scale, &mix},
                                      .slopes = sloped ? &slope : NULL,
                                      .in_batch = 2,
                                      .in_head = 2,
@@ -109,14 +109,18 @@ static double second_row(const char *name, double query, bool sloped, double *ro
     return out[1];
 }
 
-static void expect_weights(const char *name, double query, double weight1, double weight3, bool logarithm) {
+static void expect_mix(const char *name, float mix, double query, double weight1, double weight3, bool logarithm) {
     for (int sloped = 0; sloped < 2; sloped++) {
         double row_stat;
         const double first = weight1 * (sloped ? 0.5 : 1), sum = first + weight3;
-        cr_expect(fabs(second_row(name, query, sloped, &row_stat) - (5 * first + 7 * weight3) / sum) < 1e-7, "%s",
+        cr_expect(fabs(second_row(name, mix, query, sloped, &row_stat) - (5 * first + 7 * weight3) / sum) < 1e-7, "%s",
                   name);
         cr_expect(fabs(row_stat - (logarithm ? log(sum) : sum)) < 1e-7, "%s", name);
     }
+}
+
+static void expect_weights(const char *name, double query, double weight1, double weight3, bool logarithm) {
+    expect_mix(name, 0, query, weight1, weight3, logarithm);
 }
 
 Test(reference_attention, weights_by_hand) {
@@ -131,9 +135,10 @@ Test(reference_attention, weights_by_hand) {
         expect_weights("square", query, 1 + eps, 9 + eps, false);
         expect_weights("ea-quartic", query, 0.5 + eps, 81.0 / 82 + eps, false);
         expect_weights("sigmoid", query, 1 / (1 + exp(-sign)) + eps, 1 / (1 + exp(-3 * sign)) + eps, false);
-        expect_weights("mix-25", query, 0.75 * exp(sign) + 0.25 * 0.5, 0.75 * exp(3 * sign) + 0.25 * 0.9, true);
-        expect_weights("mix-50", query, 0.5 * exp(sign) + 0.5 * 0.5, 0.5 * exp(3 * sign) + 0.5 * 0.9, true);
-        expect_weights("mix-75", query, 0.25 * exp(sign) + 0.75 * 0.5, 0.25 * exp(3 * sign) + 0.75 * 0.9, true);
+        for (int quarters = 0; quarters < 4; quarters++) {
+            const double t = 0.25 * quarters;
+            expect_mix("mix", (float)t, query, (1 - t) * exp(sign) + t * 0.5, (1 - t) * exp(3 * sign) + t * 0.9, true);
+        }
     }
 }
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 MECHANISMS = ("dpa", "ea", "ea-scaled", "ea-softmax")
-ONLY_WEIGHTS = ("ea-parallel", "square", "ea-quartic", "sigmoid", "mix-25", "mix-50",
-                "mix-75")  # in float64: other weights, the same code
+ONLY_WEIGHTS = ("ea-parallel", "square", "ea-quartic", "sigmoid", "mix")  # in float64: other weights, the same code
 SMALL = ["task.basis=5", "task.delay=2", "model.d_model=16", "model.heads=2", "model.context=12", "train.batch=6",
          "train.steps=8", "train.warmup=3"]
 ODD = ["task.basis=7", "model.d_model=21", "model.heads=3", "model.context=17", "train.batch=5", "model.mlp_ratio=3"]
@@ -41,5 +40,6 @@ VARIANTS: dict[str, list[str]] = {
 
 CELLS = {f"{mechanism}-{name}": [*SMALL, *options, f"train.mechanism={mechanism}"]
          for name, options in VARIANTS.items() for mechanism in MECHANISMS}
-CELLS |= {f"{mechanism}-{name}": [*SMALL, *VARIANTS[name], f"train.mechanism={mechanism}"]
+CELLS |= {f"{mechanism}-{name}": [*SMALL, *VARIANTS[name], f"train.mechanism={mechanism}",
+                                  *(["train.mix=0.3"] if mechanism == "mix" else [])]
           for name in ("default", "odd-qk-norm", "other-scale") for mechanism in ONLY_WEIGHTS}

@@ -16,6 +16,7 @@ from peers.model_torch import attend
 import eabench_torch
 from eabench_torch import MECHANISMS, EabenchError, attention
 
+SHARE = 0.3   # of mechanism mix
 DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
 TOLERANCE = {torch.float32: 2e-5, torch.bfloat16: 4e-2, torch.float16: 5e-3}
 
@@ -33,7 +34,8 @@ def expected(q, k, v, mechanism, causal=True, slopes=None, scale=None):
     bias = None
     if slopes is not None:
         bias = -torch.tensor(slopes, dtype=torch.float64, device=q.device)[:, None, None] * distance
-    out = attend(q, k, v, mechanism, scale or default_scale(mechanism, q.shape[-1]), bias, causal)
+    out = attend(q, k, v, f"mix-{SHARE}" if mechanism == "mix" else mechanism,
+                 scale or default_scale(mechanism, q.shape[-1]), bias, causal)
     out.backward(weight_of(out))
     return [out.detach(), q.grad, k.grad, v.grad]
 
@@ -42,8 +44,12 @@ def weight_of(out: torch.Tensor) -> torch.Tensor:
     return torch.arange(out.numel(), device=out.device).double().sin().view(out.shape).to(out.dtype)
 
 
+def attend_with(q, k, v, mechanism, **options):
+    return attention(q, k, v, mechanism, mix=SHARE if mechanism == "mix" else None, **options)
+
+
 def found(q, k, v, *arguments, **options):
-    out = attention(q, k, v, *arguments, **options)
+    out = attend_with(q, k, v, *arguments, **options)
     gradients = torch.autograd.grad(out, (q, k, v), weight_of(out))
     return [out.detach(), *gradients]
 
@@ -63,7 +69,8 @@ def test_values_and_gradients(device, mechanism, causal, shape):
     slopes = [2.0 ** -(1 + head) for head in range(shape[1])]
     for options in ({}, {"slopes": slopes}, {"scale": 0.3}):
         if shape[2] == 1:  # one key: the gradients of q and k are 0
-            torch.testing.assert_close(attention(q, k, v, mechanism, causal=causal, **options), v, rtol=1e-5, atol=1e-6)
+            out = attend_with(q, k, v, mechanism, causal=causal, **options)
+            torch.testing.assert_close(out, v, rtol=1e-5, atol=1e-6)
         else:
             assert_near(found(q, k, v, mechanism, causal=causal, **options),
                         expected(q, k, v, mechanism, causal, **options), TOLERANCE[torch.float32])
@@ -99,7 +106,7 @@ def test_gradcheck(mechanism):
     q, k, v = draw(1, 2, 7, 4)
 
     def function(*arguments):
-        return attention(*arguments, mechanism, backend="reference", slopes=[0.5, 0.1])
+        return attend_with(*arguments, mechanism, backend="reference", slopes=[0.5, 0.1])
 
     assert torch.autograd.gradcheck(function, (q, k, v), eps=1e-3, atol=2e-3, rtol=2e-3, nondet_tol=0, fast_mode=False)
 

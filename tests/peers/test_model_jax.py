@@ -17,7 +17,7 @@ STEPS = 2
 # Each option once, since compiling takes seconds a cell.
 SOME = ["dpa-learned", "dpa-onehot", "ea-odd-qk-norm", "ea-odd-rope", "ea-sgd", "ea-scaled-no-norm-no-bias",
         "ea-scaled-odd-everything", "ea-softmax-default", "ea-softmax-no-mlp",
-        "ea-parallel-default", "square-default", "ea-quartic-default", "sigmoid-default", "mix-25-default"]
+        "ea-parallel-default", "square-default", "ea-quartic-default", "sigmoid-default", "mix-default"]
 
 
 @pytest.mark.parametrize("cell", SOME)

@@ -123,7 +123,7 @@ void weigh(const std::string &mechanism, double z, double *w, double *dw) {
     else if (mechanism == "sigmoid") *w = 1 / (1 + exp(-z)) + eps, *dw = 1 / ((1 + exp(-z)) * (1 + exp(z)));
     else if (mechanism == "ea-parallel" && z <= 0) *w = eps, *dw = 0;
     else if (mechanism.rfind("mix-", 0) == 0) {
-        const double t = 0.01 * std::stoi(mechanism.substr(4)), top = std::max(z, 0.0); /* against overflow */
+        const double t = (double)std::stof(mechanism.substr(4)), top = std::max(z, 0.0); /* against overflow */
         double ea, slope;
         weigh("ea", z, &ea, &slope);
         const double of_dpa = (1 - t) * exp(z - top), of_ea = t * exp(-top);
@@ -231,7 +231,9 @@ bool run(eab_device *device, const Case &c) {
     at.heads = c.heads;
     at.context = c.context;
     at.head_dim = c.head_dim;
-    at.mechanism = eab_mechanism_from_name(c.mechanism.c_str());
+    const bool is_mix = c.mechanism.rfind("mix-", 0) == 0;
+    at.mechanism = eab_mechanism_from_name(is_mix ? "mix" : c.mechanism.c_str());
+    at.mix = is_mix ? std::stof(c.mechanism.substr(4)) : 0;
     at.dtype = c.dtype;
     at.causal = c.causal;
     at.slopes = c.sloped ? slopes.data() : nullptr;

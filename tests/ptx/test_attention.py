@@ -6,7 +6,7 @@ from __future__ import annotations
 import pytest
 
 # dtype,mechanism,batch,heads,context,head_dim,causal,slopes[,spread of q and k]; where the spread is above 100 or below
-# 1e-10 only finite results count.
+# 1e-10 only finite results count. mix-0.25: mechanism mix with 0.25.
 CASES = {
     "bf16": ["bf16,ea,1,2,130,64,0,0", "bf16,dpa,1,1,130,64,1,1", "bf16,ea-softmax,1,1,70,40,1,0",
              "bf16,dpa,1,1,33,128,0,1"],
@@ -14,10 +14,10 @@ CASES = {
     "f32": ["f32,ea,1,2,50,16,1,1", "f32,dpa,1,1,50,8,0,1", "f32,ea-softmax,1,1,40,64,1,0", "f32,dpa,1,1,20,8,1,0,10",
             "f32,ea-parallel,1,2,50,16,1,1,0.5", "f32,square,1,1,40,64,1,0,0.4", "f32,square,1,1,30,16,0,1,9",
             "f32,ea-quartic,1,1,50,8,1,1,0.6", "f32,sigmoid,1,2,50,16,0,1", "f32,sigmoid,1,1,40,8,1,0,5",
-            "f32,mix-25,1,1,40,8,1,1", "f32,mix-50,1,2,50,16,0,1,3", "f32,mix-75,1,1,40,64,1,0"],
+            "f32,mix-0.25,1,1,40,8,1,1", "f32,mix-0.5,1,2,50,16,0,1,3", "f32,mix-0.999,1,1,40,64,1,0"],
 }
 MECHANISMS = ("dpa", "ea", "ea-softmax")
-MORE = ("ea-parallel", "square", "ea-quartic", "sigmoid", "mix-25", "mix-50", "mix-75")  # float32 only
+MORE = ("ea-parallel", "square", "ea-quartic", "sigmoid", "mix-0.001", "mix-0.3", "mix-0.999")  # float32 only
 SIZES = (1, 3, 17, 63, 64, 65, 127, 128, 129, 257)
 
 

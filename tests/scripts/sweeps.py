@@ -47,6 +47,14 @@ def sweep(spec: Path | str, *options, **keywords) -> subprocess.CompletedProcess
     return subprocess.run(command(spec, *options), check=False, capture_output=True, text=True, **keywords)
 
 
+def trained(spec: Path, name: str, *options: str) -> Path:
+    """The folder `name` beside the spec, after a sweep that must succeed."""
+    run = spec.parent / name
+    done = sweep(spec, "--out", run, *options)
+    assert done.returncode == 0, done.stderr
+    return run
+
+
 def start(spec: Path | str, *options, **keywords) -> subprocess.Popen:
     keywords.setdefault("stdout", subprocess.PIPE)
     keywords.setdefault("stderr", subprocess.PIPE)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from sweeps import TINY, needs_eabench, one_line, rows, sweep
+from sweeps import TINY, needs_eabench, one_line, rows, sweep, trained
 
 pytestmark = needs_eabench
 
@@ -17,17 +17,10 @@ def tiny(tmp_path: Path) -> Path:
     return path
 
 
-def train(spec: Path, name: str, *options: str) -> Path:
-    run = spec.parent / name
-    done = sweep(spec, "--out", run, *options)
-    assert done.returncode == 0, done.stderr
-    return run
-
-
 def test_without_dropout_nothing_changes(spec: Path) -> None:
-    plain, zero = train(spec, "plain"), train(spec, "zero", "--set", "train.dropout=0")
+    plain, zero = trained(spec, "plain"), trained(spec, "zero", "--set", "train.dropout=0")
     assert (plain / "accuracy.csv").read_bytes() == (zero / "accuracy.csv").read_bytes()
-    both = rows(train(spec, "both", "--set", "train.dropout=0,0.2") / "accuracy.csv")
+    both = rows(trained(spec, "both", "--set", "train.dropout=0,0.2") / "accuracy.csv")
     assert [row["dropout"] for row in both].count("0.2") == len(both) / 2
     without = [{key: value for key, value in row.items() if key != "dropout"} for row in both if row["dropout"] == "0"]
     assert without == rows(plain / "accuracy.csv")
@@ -35,10 +28,10 @@ def test_without_dropout_nothing_changes(spec: Path) -> None:
 
 def test_no_way_of_training_changes_a_bit(spec: Path) -> None:
     dropped = "--set", "train.dropout=0.2", "--save-curves"
-    one = train(spec, "one", *dropped, "--workers", "1", "--fleet", "1")
+    one = trained(spec, "one", *dropped, "--workers", "1", "--fleet", "1")
     assert len({row["loss_nats"] for row in rows(one / "accuracy.csv")}) == 4
     for name, *options in (("workers", "--workers", "2", "--fleet", "1"), ("fleet", "--workers", "1", "--fleet", "4")):
-        other = train(spec, name, *dropped, *options)
+        other = trained(spec, name, *dropped, *options)
         for table in ("accuracy.csv", "curves.csv"):
             assert (one / table).read_bytes() == (other / table).read_bytes(), name
 

@@ -452,13 +452,13 @@ def test_no_time_is_no_result(small: Path, tmp_path: Path):
 @pytest.mark.parametrize(("options", "parts"), [
     (["--compare", "ea"], ("--compare ea", "two mechanisms")),
     (["--compare", "ea,ea-scaled"], ("ea-scaled lacks seeds",)),
-    (["--compare", "mix-50,dpa"], ("--compare mix-50,dpa", "only the search trains", "--walk")),
+    (["--compare", "mix,dpa"], ("--compare mix,dpa", "only the search trains", "--walk")),
     (["--budget", "soon"], ("--budget", "'soon'", "90s")),
     (["--object", "speed"], ("--object", "'speed'", "accuracy")),
     (["--set", "train.seed=1:5"], ("5 seeds", "at least 12")),
     (["--set", "train.seed=1:5", "--set", "x.y=1"], ("x.y",)),
     (["--walk"], ("--walk with --compare ea,dpa", "dpa,ea-scaled")),
-    (["--walk", "--compare", "dpa,ea-scaled"], ("no cell of mix-25, mix-50, mix-75",)),
+    (["--walk", "--compare", "dpa,ea-scaled"], ("no cell of mechanism mix", "mix = 0.25")),
     (["--search-seeds", "0"], ("at least 1",)),
     (["--set", "task.basis=4", "--set", "model.d_model=8", "--set", "train.steps=20"], ("one setting",)),
 ])
@@ -480,14 +480,16 @@ def test_a_file_as_the_folder_is_one_line(small: Path, tmp_path: Path):
                                               (("ea-scaled", "dpa"), [0, 1, 0.75, 0.25])])
 def test_a_walk_informs_the_surrogate(compare: tuple[str, str], way: list[float]):
     """The accuracy is half of t: a surrogate that has t right knows it between, too."""
-    t = {"dpa": 0, "mix-25": 0.25, "mix-75": 0.75, "ea-scaled": 1}
-    lines = pd.concat([listing(2)[listing(2)["mechanism"] == "ea"].assign(mechanism=name) for name in t])
+    t = {"dpa": 0, "mix-0.75": 0.75, "mix-0.25": 0.25, "ea-scaled": 1}
+    lines = pd.concat([listing(2)[listing(2)["mechanism"] == "ea"].assign(
+        mechanism=name.split("-0")[0], **{"train.mix": str(t[name]) if "mix" in name else "none"}) for name in t])
     lines["cell"] = [f"{number:016x}" for number in range(len(lines))]
     lab = Simulated(hill, side=2)
-    lab.table = {cell: (t[name] / 2, t[name] / 2) for cell, name in zip(lines["cell"], lines["mechanism"])}
+    names = np.repeat(list(t), len(lines) // 4)
+    lab.table = {cell: (t[name] / 2, t[name] / 2) for cell, name in zip(lines["cell"], names)}
     plain = make_space(lines, compare)
     walked = make_space(lines, compare, mechanisms_between(lines, compare))
-    assert walked.walk == ("mix-25", "mix-75") and list(walked.flop) == list(plain.flop)
+    assert walked.walk == ("mix-0.25", "mix-0.75") and list(walked.flop) == list(plain.flop)
     exploration = Exploration(walked, lab, fit=False)
     assert {step(exploration) for _ in range(4)} == set(walked.cheapest)
     process = exploration.surrogate().process
@@ -501,14 +503,15 @@ def test_a_walk_informs_the_surrogate(compare: tuple[str, str], way: list[float]
 
 @needs_eabench
 def test_a_walk_is_in_no_result(small: Path, tmp_path: Path):
-    small.write_text(SPEC.replace("dpa, ea", "dpa, ea-scaled, mix-50"))
+    small.write_text(SPEC.replace("dpa, ea", "dpa, ea-scaled, mix\nmix = 0.4, 0.6"))
     out = tmp_path / "run"
     done = run(small, "--out", out, "--proposals", "6", "--walk", "--compare", "ea-scaled,dpa", "--pareto")
     assert done.returncode == 0, done.stderr
-    trained = {(row["mechanism"], row["seed"]) for row in rows(out / "accuracy.csv")}
-    assert {seed for name, seed in trained if name == "mix-50"} == {"1", "2"}
-    assert {seed for name, seed in trained if name == "dpa"} >= {"1", "2"}
-    assert "mix-50" not in done.stdout and "mix-50" not in (out / "explore.csv").read_text()
+    trained = {(row["mechanism"], row["mix"], row["seed"]) for row in rows(out / "accuracy.csv")}
+    for share in ("0.4", "0.6"):
+        assert {seed for name, mix, seed in trained if (name, mix) == ("mix", share)} == {"1", "2"}
+    assert {seed for name, _, seed in trained if name == "dpa"} >= {"1", "2"}
+    assert "mix" not in done.stdout and "mix" not in (out / "explore.csv").read_text()
 
 
 def test_a_program_that_is_not_built(small: Path, tmp_path: Path):

@@ -395,10 +395,10 @@ def test_looks_are_fixed() -> None:
 
 def test_every_mechanism_has_its_own_look_and_place() -> None:
     names = re.findall(r'X\(\w+, "([\w-]+)"', (ROOT / "kernels" / "mechanism.h").read_text(encoding="utf-8"))
-    assert sorted(names) == sorted(KNOWN) and len(names) == 11
-    assert len({colour for colour, _ in KNOWN.values()}) == len({marker for _, marker in KNOWN.values()}) == 11
+    assert sorted(names) == sorted(KNOWN) and len(names) == 9
+    assert len({colour for colour, _ in KNOWN.values()}) == len({marker for _, marker in KNOWN.values()}) == 9
     shifts = _offsets(names, np.array([6.0, 8.0, 16.0]))
-    assert len(set(shifts.values())) == 11
+    assert len(set(shifts.values())) == 9
     assert max(abs(shift) for shift in shifts.values()) < 0.06 * 10  # the axis' margin
 
 

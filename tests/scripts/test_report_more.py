@@ -357,9 +357,10 @@ def test_the_head_shows_changes_of_the_tree(make_run):
 
 def test_mixes_are_no_results(make_run, capsys):
     """scripts/explore --walk trains them; a page says that it leaves them out."""
-    rows = [row(mechanism=mechanism, seed=seed) for mechanism in ("dpa", "mix-25", "ea-scaled") for seed in (1, 2, 3)]
+    rows = [row(mechanism=mechanism, seed=seed, options={"mix": "0.25" if mechanism == "mix" else "none"})
+            for mechanism in ("dpa", "mix", "ea-scaled") for seed in (1, 2, 3)]
     html = page(make_run(rows))
-    assert "mix-25" not in html and "3 rows of mixes are left out" in capsys.readouterr().err
+    assert "mix-0.25" not in html and "3 rows of mixes are left out" in capsys.readouterr().err
 
 
 def test_a_text_has_its_loss(make_run):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from sweeps import needs_eabench, one_line, rows, sweep
+from sweeps import needs_eabench, one_line, rows, sweep, trained
 
 pytestmark = needs_eabench
 
@@ -35,23 +35,16 @@ def small(tmp_path: Path) -> Path:
     return path
 
 
-def train(spec: Path, name: str, *options: str) -> Path:
-    run = spec.parent / name
-    done = sweep(spec, "--out", run, *options)
-    assert done.returncode == 0, done.stderr
-    return run
-
-
 def without(row: dict[str, str], *names: str) -> dict[str, str]:
     return {key: value for key, value in row.items() if key not in names}
 
 
 def test_enough_sequences_change_no_score(spec: Path) -> None:
-    plain, zero = train(spec, "plain"), train(spec, "zero", "--set", "train.sequences=0")
+    plain, zero = trained(spec, "plain"), trained(spec, "zero", "--set", "train.sequences=0")
     assert (plain / "accuracy.csv").read_bytes() == (zero / "accuracy.csv").read_bytes()
     [fresh] = rows(plain / "accuracy.csv")
-    [enough] = rows(train(spec, "enough", "--set", "train.sequences=160") / "accuracy.csv")
-    [short] = rows(train(spec, "short", "--set", "train.sequences=159") / "accuracy.csv")
+    [enough] = rows(trained(spec, "enough", "--set", "train.sequences=160") / "accuracy.csv")
+    [short] = rows(trained(spec, "short", "--set", "train.sequences=159") / "accuracy.csv")
     assert enough["sequences"] == "160"
     assert without(enough, "cell", "sequences") == without(fresh, "cell")
     assert short["loss_nats"] != fresh["loss_nats"] and short["tokens"] == fresh["tokens"]
@@ -59,10 +52,10 @@ def test_enough_sequences_change_no_score(spec: Path) -> None:
 
 def test_no_way_of_training_changes_a_bit(spec: Path) -> None:
     repeated = "--set", "train.sequences=0,5,9", "--set", "train.seed=1,2", "--save-curves"
-    one = train(spec, "one", *repeated, "--workers", "1", "--fleet", "1")
+    one = trained(spec, "one", *repeated, "--workers", "1", "--fleet", "1")
     assert len({row["loss_nats"] for row in rows(one / "accuracy.csv")}) == 6
     for name, *options in (("workers", "--workers", "2", "--fleet", "1"), ("fleet", "--workers", "1", "--fleet", "4")):
-        other = train(spec, name, *repeated, *options)
+        other = trained(spec, name, *repeated, *options)
         for table in ("accuracy.csv", "curves.csv"):
             assert (one / table).read_bytes() == (other / table).read_bytes(), name
 
@@ -70,7 +63,7 @@ def test_no_way_of_training_changes_a_bit(spec: Path) -> None:
 def test_geometry_is_measured_on_sequences_of_its_own(spec: Path) -> None:
     """After one step on the first eight sequences the models are equal, and so is what they attend to in 256 others."""
     once = "--set", "train.steps=1", "--save-geometry"
-    fresh, eight = train(spec, "fresh", *once), train(spec, "eight", *once, "--set", "train.sequences=8")
+    fresh, eight = trained(spec, "fresh", *once), trained(spec, "eight", *once, "--set", "train.sequences=8")
     both = [[without(row, "cell") for row in rows(run / "geometry.csv")] for run in (fresh, eight)]
     assert both[0] == both[1] and len(both[0]) > 50
 
@@ -79,14 +72,14 @@ def test_parts_of_a_mixture_have_their_turns_of_each_repetition(spec: Path) -> N
     """Five sequences, three of them of the first part, 32 times."""
     spec.write_text(SPEC.replace("task recurrence]\nbasis = 8\ndelay = 4",
                                  "task mixture]\nparts = recurrence(basis=4 delay=2) + recurrence(basis=8 delay=3)"))
-    run = train(spec, "mixture", "--set", "train.sequences=5")
+    run = trained(spec, "mixture", "--set", "train.sequences=5")
     assert [int(row["tokens"]) for row in rows(run / "accuracy.csv")] == [160 * 12, 96 * 12, 64 * 12]
 
 
 def test_few_sequences_are_learned_by_heart(spec: Path) -> None:
     """The loss of training on 8 sequences falls far below that of 4,096, and the score on others is no better."""
     long = "--set", "train.steps=400", "--set", "train.eval_every=100", "--set", "model.d_model=16", "--save-curves"
-    fresh, few = train(spec, "fresh", *long), train(spec, "few", *long, "--set", "train.sequences=8")
+    fresh, few = trained(spec, "fresh", *long), trained(spec, "few", *long, "--set", "train.sequences=8")
     losses = [float(rows(run / "curves.csv")[-1]["loss_nats"]) for run in (fresh, few)]
     assert losses[1] < 0.5 * losses[0], losses
     accuracy = [float(rows(run / "accuracy.csv")[0]["token_accuracy"]) for run in (fresh, few)]
