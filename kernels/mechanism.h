@@ -8,7 +8,7 @@
  * To add a mechanism: a line in EAB_MECHANISM_LIST and, unless it shares one, a formula below (and one in
  * kernels/reference/attention.c, which never includes this file). A formula is two functions of one EAB_REAL, without
  * branches. EAB_REAL is float (the default; in CUDA too), or a vector of floats where the includer defines EAB_REAL,
- * its two selections, its exponential and its logarithm, as kernels/cpu/formulas.h does.
+ * its three selections, its exponential and its logarithm, as kernels/cpu/formulas.h does.
  *   exponential: eab_NAME_log_weight(z, mix) = l(z), eab_NAME_log_derivative(z, mix) = l'(z)
  *   bounded:     eab_NAME_weight(z) = w(z),          eab_NAME_derivative(z) = w'(z)
  * mix is the parameter of mechanism mix, which the other formulas ignore.
@@ -69,6 +69,7 @@ enum {
 #ifndef EAB_REAL
 #define EAB_REAL float
 #define EAB_REAL_MIN(x, limit) ((x) > (limit) ? (limit) : (x))           /* NaN stays NaN */
+#define EAB_REAL_WITHIN(x, limit) ((x) > (limit) ? (limit) : (x) < -(limit) ? -(limit) : (x))
 #define EAB_REAL_IF_BELOW(x, limit, value) ((x) < (limit) ? (value) : 0) /* value where x < limit, else 0 */
 #define EAB_REAL_EXP(x) expf(x)
 #define EAB_REAL_LOG(x) logf(x) /* of positive normal numbers */
@@ -77,8 +78,7 @@ enum {
 /* dpa (Vaswani et al. 2017): exp(z) */
 EAB_HOST_DEVICE static inline EAB_REAL eab_dpa_log_weight(EAB_REAL z, float mix) {
     (void)mix;
-    const EAB_REAL negated = -EAB_REAL_MIN(z, EAB_LOG_WEIGHT_LIMIT);
-    return -EAB_REAL_MIN(negated, EAB_LOG_WEIGHT_LIMIT);
+    return EAB_REAL_WITHIN(z, EAB_LOG_WEIGHT_LIMIT);
 }
 /* 1, in the type of z. The clamped log-weight, which the kernel has anyway, avoids 0 * infinity. */
 EAB_HOST_DEVICE static inline EAB_REAL eab_dpa_log_derivative(EAB_REAL z, float mix) {

@@ -19,9 +19,10 @@
 #define EAB_EXP_INVERSE_LN2 0x1.715476p+0f
 #define EAB_EXP_LN2_HIGH 0x1.62e4p-1f /* 15 bits: n times it is exact */
 #define EAB_EXP_LN2_LOW 0x1.7f7d1cp-20f
-/* 1.5 * 2^23: adding it rounds to an integer, which its low bits then hold; 126 = exponent bias - 1. */
+/* 1.5 * 2^23: adding it rounds to an integer, which its low bits then hold. With 126, the exponent's bias - 1, as well,
+ * these are the exponent's bits of 2^(n-1). (No product with 1 / ln 2 lies halfway between integers: n is the same.) */
 #define EAB_EXP_ROUND 12582912.0f
-#define EAB_EXP_BIAS 126
+#define EAB_EXP_ROUND_BIASED (EAB_EXP_ROUND + 126)
 /* 2 exp(r) = 2 + r (2 + r (1 + ...)) */
 #define EAB_EXP_POLYNOMIAL(r)                          \
     (2 + (r) * (2 + (r) * (1 + (r) * (0x1.5554dcp-2f + \
@@ -29,12 +30,12 @@
 
 EAB_INLINE float eab_expf_lane(float x) {
     const float clamped = x > EAB_EXP_HIGHEST ? EAB_EXP_HIGHEST : x;
-    const float shifted = clamped * EAB_EXP_INVERSE_LN2 + EAB_EXP_ROUND;
-    const float n = shifted - EAB_EXP_ROUND;
+    const float shifted = clamped * EAB_EXP_INVERSE_LN2 + EAB_EXP_ROUND_BIASED;
+    const float n = shifted - EAB_EXP_ROUND_BIASED;
     const float r = (clamped - n * EAB_EXP_LN2_HIGH) - n * EAB_EXP_LN2_LOW;
     int32_t bits;
     memcpy(&bits, &shifted, sizeof bits);
-    bits = (int32_t)(((uint32_t)bits + EAB_EXP_BIAS) << 23);
+    bits = (int32_t)((uint32_t)bits << 23);
     float power;
     memcpy(&power, &bits, sizeof power);
     return x < EAB_EXP_LOWEST ? 0 : EAB_EXP_POLYNOMIAL(r) * power;
@@ -42,10 +43,10 @@ EAB_INLINE float eab_expf_lane(float x) {
 
 EAB_INLINE eab_vec eab_exp_vec(eab_vec x) {
     const eab_vec clamped = eab_min_vec(x, eab_splat(EAB_EXP_HIGHEST));
-    const eab_vec shifted = clamped * EAB_EXP_INVERSE_LN2 + EAB_EXP_ROUND;
-    const eab_vec n = shifted - EAB_EXP_ROUND;
+    const eab_vec shifted = clamped * EAB_EXP_INVERSE_LN2 + EAB_EXP_ROUND_BIASED;
+    const eab_vec n = shifted - EAB_EXP_ROUND_BIASED;
     const eab_vec r = (clamped - n * EAB_EXP_LN2_HIGH) - n * EAB_EXP_LN2_LOW;
-    const eab_vec power = (eab_vec)(((eab_bits_vec)shifted + EAB_EXP_BIAS) << 23);
+    const eab_vec power = (eab_vec)((eab_bits_vec)shifted << 23);
     const eab_vec result = EAB_EXP_POLYNOMIAL(r) * power;
     return eab_keep(~(x < EAB_EXP_LOWEST), result); /* ~(x < ...) keeps NaN, x >= ... would not */
 }

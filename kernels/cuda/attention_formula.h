@@ -66,6 +66,7 @@ struct eab_fast_real {
 
 #define EAB_REAL eab_fast_real
 #define EAB_REAL_MIN(x, limit) eab_fast_real(eab_fast_min((x).value, limit))
+#define EAB_REAL_WITHIN(x, limit) (-EAB_REAL_MIN(-EAB_REAL_MIN(x, limit), limit))
 #define EAB_REAL_IF_BELOW(x, limit, y) eab_fast_real((x).value < (limit) ? eab_fast_real(y).value : 0.0f)
 #define EAB_REAL_EXP(x) eab_fast_real(eab_formula_exp((x).value))
 #define EAB_REAL_LOG(x) eab_fast_real(logf((x).value))
