@@ -63,6 +63,20 @@ static int read_folder(run_status *self, const char *folder) {
     return EAB_OK;
 }
 
+/* Leaves out the cells that the split gives to other parts, unless the folder has some of them: its cells were then
+ * chosen by --cells. */
+static void keep_part(run_status *self, eab_shard own) {
+    int32_t *part_of = eab_shard_split(&self->plan, own.parts);
+    bool split = true;
+    int64_t count = 0;
+    for (int64_t i = 0; i < self->plan.count; i++)
+        split = split && (part_of[i] == own.part || self->status[i] == EAB_CELL_NONE);
+    for (int64_t i = 0; split && i < self->plan.count; i++)
+        if (part_of[i] == own.part) self->status[count++] = self->status[i];
+    if (split) eab_shard_take(&own, &self->plan);
+    g_free(part_of);
+}
+
 static int read_all(run_status *self) {
     GArray *shards;
     GPtrArray *folders = g_ptr_array_new_with_free_func(g_free);
@@ -77,9 +91,9 @@ static int read_all(run_status *self) {
     if (!status && !folders->len)
         status = eab_fail(EAB_BAD_INPUT, "%s: no run of eabench sweep: it has no manifest.ini", self->run);
     if (!status) status = load_plan(self, folders->pdata[0]);
-    const eab_shard own = eab_shard_of_folder(self->run);
-    if (!status && own.parts) eab_shard_take(&own, &self->plan);
     for (guint i = 0; i < folders->len && !status; i++) status = read_folder(self, folders->pdata[i]);
+    const eab_shard own = eab_shard_of_folder(self->run);
+    if (!status && own.parts) keep_part(self, own);
     g_ptr_array_free(folders, TRUE);
     return status;
 }

@@ -60,7 +60,9 @@ static int parse(arguments *a, int argc, char **argv) {
         {"shard", 0, 0, G_OPTION_ARG_FILENAME, &a->shard,
          "only the I-th of N parts, in DIR/shards/I-of-N; eabench merge makes one run of all", "I/N"},
         {"cells", 0, 0, G_OPTION_ARG_FILENAME, &a->cells,
-         "only the cells whose ids are in FILE, one a line; the others are left to a later start", "FILE"},
+         "only the cells whose ids are in FILE, one a line; the others are left to a later start; with --shard: the part "
+         "has these cells",
+         "FILE"},
         {"time-limit", 0, 0, G_OPTION_ARG_FILENAME, &a->time_limit, "stop after this time, as an interrupt would",
          "TIME"},
         {"checkpoint-every", 0, 0, G_OPTION_ARG_FILENAME, &a->checkpoint_every,
@@ -192,9 +194,8 @@ static int check(arguments *a) {
     if (a->shard && a->sweep.search)
         return eab_fail(EAB_BAD_INPUT, "--search with --shard: a search decides from earlier results which cells it "
                                        "needs; one of the two is allowed, or mpirun");
-    if (a->cells && (a->shard || a->sweep.search))
-        return eab_fail(EAB_BAD_INPUT, "--cells with --%s, which chooses cells itself; one of the two is allowed",
-                        a->shard ? "shard" : "search");
+    if (a->cells && a->sweep.search)
+        return eab_fail(EAB_BAD_INPUT, "--cells with --search, which chooses cells itself; one of the two is allowed");
     if (a->list && !a->sweep.dry_run)
         return eab_fail(EAB_BAD_INPUT, "--list without --dry-run; allowed: --dry-run --list");
     EAB_TRY(check_progress(a));
@@ -297,7 +298,7 @@ static int sweep_plan(const arguments *a, eab_sweep *sweep) {
     if (a->shard) {
         char *run = sweep->out;
         sweep->out = eab_shard_folder(run, a->part);
-        eab_shard_take(&a->part, &plan);
+        if (!a->cells) eab_shard_take(&a->part, &plan);
         g_free(run);
     }
     int code;

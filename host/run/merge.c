@@ -221,25 +221,40 @@ static int add_shard(const merge *self, guint i, eab_run_folder *out) {
 
 /* ---- the merged run ------------------------------------------------------------------------------------------ */
 
-/* Prints a line for each shard that is missing or lacks cells. */
+/* Whether the split decided which cells each shard has; --cells may give it others. */
+static bool is_split(const merge *self, const int32_t *part_of) {
+    for (int64_t i = 0; i < self->plan.count; i++)
+        if (self->owner[i] && self->owner[i] != part_of[i]) return false;
+    return true;
+}
+
+static void report_shard(const merge *self, int32_t part, int64_t lacking, int64_t first) {
+    char *folder = eab_shard_folder(self->run, (eab_shard){part, self->parts});
+    if (!g_file_test(folder, G_FILE_TEST_IS_DIR))
+        eab_log_note("merge", "shard %d/%d is missing: %s", part, self->parts, folder);
+    else if (lacking)
+        eab_log_note("merge", "shard %d/%d lacks %lld cell%s, the first of them %s", part, self->parts,
+                     (long long)lacking, lacking == 1 ? "" : "s", self->plan.cells[first].id);
+    g_free(folder);
+}
+
+/* Prints a line for each shard that is missing or lacks cells; if --cells chose the cells, one for the cells that no
+ * shard has. */
 static void report_missing(const merge *self, eab_run_folder *out) {
     int32_t *part_of = eab_shard_split(&self->plan, self->parts);
     int64_t *lacking = g_new0(int64_t, (gsize)self->parts + 1), *first = g_new0(int64_t, (gsize)self->parts + 1);
+    const bool split = is_split(self, part_of);
     for (int64_t i = self->plan.count - 1; i >= 0; i--) {
         eab_cell_outcome outcome;
         if (eab_run_folder_outcome(out, i, &outcome)) continue;
-        lacking[part_of[i]]++;
-        first[part_of[i]] = i;
+        const int32_t part = split ? part_of[i] : 0;
+        lacking[part]++;
+        first[part] = i;
     }
-    for (int32_t part = 1; part <= self->parts; part++) {
-        char *folder = eab_shard_folder(self->run, (eab_shard){part, self->parts});
-        if (!g_file_test(folder, G_FILE_TEST_IS_DIR))
-            eab_log_note("merge", "shard %d/%d is missing: %s", part, self->parts, folder);
-        else if (lacking[part])
-            eab_log_note("merge", "shard %d/%d lacks %lld cell%s, the first of them %s", part, self->parts,
-                         (long long)lacking[part], lacking[part] == 1 ? "" : "s", self->plan.cells[first[part]].id);
-        g_free(folder);
-    }
+    if (lacking[0])
+        eab_log_note("merge", "no shard has %lld of the cells, the first of them %s", (long long)lacking[0],
+                     self->plan.cells[first[0]].id);
+    for (int32_t part = 1; part <= self->parts; part++) report_shard(self, part, lacking[part], first[part]);
     g_free(first);
     g_free(lacking);
     g_free(part_of);
