@@ -8,6 +8,7 @@ choice of the best, would be a second chance for a false one.
 
 Proposals are cells of an ordinary run. What is proposed depends on the results in the run's folder and on --seed, so
 that the same command goes on where it was stopped; explore.json has what was asked for and what was decided.
+With --shard several tasks share one exploration (explore_shared.py).
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ import pandas as pd
 from . import explore_model as model
 from .arguments import Arguments, seconds
 from .explore_lab import CELLS, OBJECTS, EabenchLab, Interrupted, Lab, State
+from .explore_shared import Task, begin_alone, shard
 from .explore_space import (ENDS, INSTRUMENT, MIX, NUMBER, Measured, Setting, Space, make_space, measure,
                             mechanisms_between, share_of)
 from .files import replace_file
@@ -88,6 +90,7 @@ class Exploration:
     object: str = "accuracy"   # of OBJECTS
     measured: dict[int, Measured] = field(default_factory=dict)   # by the setting's place
     failed: set[int] = field(default_factory=set)   # places of settings with a cell that has no result
+    pending: list[int] = field(default_factory=list)   # places of settings that other tasks train, if there are any
     fit: bool = True
     pace: Pace = field(default_factory=Pace)
     _fitted: tuple[int, model.Surrogate] | None = None   # for so many measured settings
@@ -141,28 +144,34 @@ class Exploration:
                                np.concatenate(values),
                                np.full(len(values) * count, pooled**2 / self.search_seeds), self.fit)
 
-    def expected(self) -> dict[int, float]:
-        """Of the settings that are measured in full: the margin that the surrogate expects. It is nearer to the truth
-        than the measured one, which is the best of many with its luck."""
-        places = [place for place in self.measured if self.space.rivals[place] == place]
+    def expected(self, surrogate: model.Surrogate | None = None, more: Sequence[int] = ()) -> dict[int, float]:
+        """Of the settings that are measured in full (and of `more`): the margin that the surrogate expects. It is
+        nearer to the truth than the measured one, which is the best of many with its luck."""
+        places = [place for place in (*self.measured, *more) if self.space.rivals[place] == place]
         if not places:
             return {}
-        means = self.surrogate().margin(self.space.points[places])[0]
+        means = (surrogate or self.surrogate()).margin(self.space.points[places])[0]
         return dict(zip(places, map(float, means)))
 
     def next(self) -> Setting | None:
-        """The setting to train next; None if none is left."""
+        """The setting to train next, given those that are measured and those that others train; None if none is
+        left."""
         space, cheapest = self.space, self.space.cheapest
-        generator = np.random.default_rng([self.seed, len(self.measured)])
-        done = sorted({*self.measured, *self.failed})
+        begun = len(self.measured) + len(self.pending)
+        generator = np.random.default_rng([self.seed, begun])
+        done = sorted({*self.measured, *self.failed, *self.pending})
         taken = [cheapest.index(place) for place in done if place in cheapest]
         first = model.FIRST + model.FIRST_EACH * space.points.shape[1]
-        if len(self.measured) < first and len(taken) < len(cheapest):
+        if (begun < first or not self.measured) and len(taken) < len(cheapest):
             return space.settings[cheapest[model.spread(space.points[cheapest], taken, generator)]]
         if not self.measured:
             return None
-        best = max((abs(mean) if self.both_sides else mean for mean in self.expected().values()), default=0.0)
-        place = model.propose(self.surrogate(), space.points, space.rivals, space.flop, done,
+        surrogate = self.surrogate()
+        if self.pending:
+            surrogate = surrogate.believing(space.points[self.pending])
+        expected = self.expected(surrogate, self.pending)
+        best = max((abs(mean) if self.both_sides else mean for mean in expected.values()), default=0.0)
+        place = model.propose(surrogate, space.points, space.rivals, space.flop, done,
                               max(best, 0.0), self.both_sides, generator)
         return None if place is None else space.settings[place]
 
@@ -256,6 +265,8 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("--object", choices=OBJECTS, default="accuracy", help="what the margin is of: the token "
                          "accuracy, or the share of seeds that solve the level (default: accuracy)")
     command.add_argument("--out", metavar="RUN", type=Path, required=True, help="the run's folder")
+    command.add_argument("--shard", metavar="I/N", type=shard, help="this is task I of N that share the exploration, "
+                         "each started with the same command but for I")
     command.add_argument("--budget", metavar="TIME", type=seconds, default=3600.0,
                          help=f"of this start, like 90s, 10m, 1h30m; {100 * SEARCH_SHARE:.0f} %% for the search, "
                          "the rest for the confirmation (default: 1h)")
@@ -282,6 +293,8 @@ def check(options: argparse.Namespace, space: Space) -> None:
     fresh = len(space.seeds) - options.search_seeds
     if options.search_seeds < 1 or options.confirm < 1 or (options.proposals is not None and options.proposals < 1):
         raise DataError("--search-seeds, --confirm and --proposals: at least 1 is allowed")
+    if options.shard and options.launcher:
+        raise DataError("--launcher with --shard: a task is one process; one of the two is allowed")
     if fresh < FRESH_SEEDS:
         raise DataError(f"{printable(str(options.spec), 60)}: {len(space.seeds)} seeds; allowed: at least "
                         f"{options.search_seeds + FRESH_SEEDS}, {options.search_seeds} for the search and "
@@ -306,7 +319,6 @@ def compared(text: str) -> tuple[str, str]:
 
 def search(exploration: Exploration, options: argparse.Namespace, until_s: float, state: State) -> None:
     """Trains proposals until the time or their number is used up."""
-    first, second = exploration.pair
     shown: list[Setting] = []
     while options.proposals is None or len(exploration.measured) < options.proposals:
         setting = exploration.next()
@@ -316,27 +328,37 @@ def search(exploration: Exploration, options: argparse.Namespace, until_s: float
         cells, began_s = exploration.search_cells(setting), time.monotonic()
         if not exploration.lab.train(cells, left_s):
             break
-        known = len(exploration.measured)
         exploration.read()
         if setting.place not in exploration.measured:
             exploration.failed.add(setting.place)
             state.failed.append(setting.key)
             state.save()
-            print(f"{setting.name}: left out, for a cell without a result; {options.out}/accuracy.csv says why",
-                  file=sys.stderr)
+            report_failed(setting, options.out)
             continue
         exploration.pace.add(setting.flop * len(cells), time.monotonic() - began_s)
         state.proposals.append(setting.key)
         state.save()
-        write_table(exploration, [], options.out)
-        print(f"{known + 1}  {setting.name}  {first} - {second} {exploration.margin(setting.place):+.4f}; "
-              f"{max(0.0, until_s - time.monotonic()):.0f} s left", flush=True)
-        leaders = exploration.leaders(SHOWN)
-        if leaders[:1] != shown[:1]:
-            show(exploration, leaders)
-        shown = leaders
+        shown = report_measured(exploration, setting, shown, until_s, options.out)
     if shown:
         show(exploration, shown)
+
+
+def report_failed(setting: Setting, folder: Path) -> None:
+    print(f"{setting.name}: left out, for a cell without a result; {folder}/accuracy.csv says why", file=sys.stderr)
+
+
+def report_measured(exploration: Exploration, setting: Setting, shown: Sequence[Setting], until_s: float,
+                    out: Path) -> list[Setting]:
+    """Writes explore.csv and prints the setting's line, and the best settings if the first one is not that of `shown`.
+    Returns the best settings."""
+    first, second = exploration.pair
+    write_table(exploration, [], out)
+    print(f"{len(exploration.measured)}  {setting.name}  {first} - {second} {exploration.margin(setting.place):+.4f}; "
+          f"{max(0.0, until_s - time.monotonic()):.0f} s left", flush=True)
+    leaders = exploration.leaders(SHOWN)
+    if leaders[:1] != shown[:1]:
+        show(exploration, leaders)
+    return leaders
 
 
 def show(exploration: Exploration, leaders: Sequence[Setting]) -> None:
@@ -355,7 +377,7 @@ def confirm(exploration: Exploration, finalists: Sequence[Setting], until_s: flo
         print(f"confirming {setting.name}: {len(cells)} cells{exploration.pace.estimate(work)}; "
               f"{max(0.0, left_s):.0f} s left", flush=True)
         if left_s <= 0 or not exploration.lab.train(cells, left_s):
-            print(f"the time was not enough to confirm {setting.name}; the same command goes on", file=sys.stderr)
+            report_late(setting)
             break
         exploration.pace.add(work, time.monotonic() - began_s)
         trained += 1
@@ -363,8 +385,16 @@ def confirm(exploration: Exploration, finalists: Sequence[Setting], until_s: flo
     known = [verdict.setting for verdict in verdicts]
     lost = [setting for setting in finalists[:trained] if setting not in known]
     for setting in lost:
-        print(f"{setting.name}: no verdict, for a cell without a result; accuracy.csv says why", file=sys.stderr)
+        report_lost(setting)
     return verdicts, len(lost)
+
+
+def report_late(setting: Setting) -> None:
+    print(f"the time was not enough to confirm {setting.name}; the same command goes on", file=sys.stderr)
+
+
+def report_lost(setting: Setting) -> None:
+    print(f"{setting.name}: no verdict, for a cell without a result; accuracy.csv says why", file=sys.stderr)
 
 
 def columns(exploration: Exploration) -> list[str]:
@@ -444,10 +474,16 @@ def explore(options: argparse.Namespace) -> int:
     exploration = Exploration(space, lab, options.search_seeds, options.confirm, options.both_sides, options.seed,
                               options.object)
     options.out.mkdir(parents=True, exist_ok=True)
-    state = State.read(options.out, {
+    asked = {
         "compare": options.compare, "object": options.object, "seed": options.seed, "confirm": options.confirm,
         "both-sides": options.both_sides, "walk": options.walk, "search seeds": exploration.seeds()[0],
-        CELLS: hashlib.sha256("\n".join(sorted(listed["cell"])).encode()).hexdigest()[:16]})
+        CELLS: hashlib.sha256("\n".join(sorted(listed["cell"])).encode()).hexdigest()[:16]}
+    if options.shard:
+        return share(exploration, options, asked, started_s)
+    state = State.read(options.out, asked)
+    if state.parts:  # tasks began it: a start without --shard has it for itself
+        lab.inherited = (begin_alone(options.out, state),)
+        lab.merge()
     by_key = {setting.key: setting for setting in space.settings}
     exploration.failed = {by_key[key].place for key in state.failed if key in by_key}
     finalists = [by_key[key] for key in state.finalists or () if key in by_key]
@@ -455,8 +491,7 @@ def explore(options: argparse.Namespace) -> int:
     exploration.order(state.proposals)
     state.proposals = [space.settings[place].key for place in exploration.measured]  # one may be missing after a kill
     write_table(exploration, exploration.verdicts(finalists), options.out)  # a start that is stopped soon loses no row
-    print(f"{len(space.settings)} settings of {len(space.names)} coordinates, {len(space.cheapest)} of them with all "
-          f"steps; {' and '.join(mechanisms)}", flush=True)
+    report_space(exploration)
     if state.finalists is None:
         search(exploration, options, started_s + SEARCH_SHARE * options.budget, state)
         finalists = exploration.finalists()
@@ -464,14 +499,57 @@ def explore(options: argparse.Namespace) -> int:
             state.finalists = [setting.key for setting in finalists]
             state.save()
     else:
-        print("the search of this folder has ended; another --out, with other seeds, begins a new one", flush=True)
+        report_closed()
     verdicts, lost = confirm(exploration, finalists, started_s + options.budget)
+    conclude(exploration, options, finalists, verdicts)
+    return 1 if lost or exploration.failed else 0
+
+
+def report_space(exploration: Exploration) -> None:
+    space = exploration.space
+    print(f"{len(space.settings)} settings of {len(space.names)} coordinates, {len(space.cheapest)} of them with all "
+          f"steps; {' and '.join(exploration.pair)}", flush=True)
+
+
+def report_closed() -> None:
+    print("the search of this folder has ended; another --out, with other seeds, begins a new one", flush=True)
+
+
+def conclude(exploration: Exploration, options: argparse.Namespace, finalists: Sequence[Setting],
+             verdicts: Sequence[Verdict]) -> None:
     path = write_table(exploration, verdicts, options.out)
     report(exploration, finalists, verdicts)
     if options.pareto:
         pareto(exploration)
-    print(f"{path}: every setting that was measured")
-    return 1 if lost or exploration.failed else 0
+    print(f"{path}: every setting that was measured", flush=True)
+
+
+def share(exploration: Exploration, options: argparse.Namespace, asked: dict[str, object], started_s: float) -> int:
+    """One of several tasks (explore_shared.py): trains what the others do not. The last of them reports."""
+    until_s, end_s = started_s + SEARCH_SHARE * options.budget, started_s + options.budget
+    task, shown = Task(exploration, options.out, options.shard, asked), []
+    report_space(exploration)
+    if task.state.finalists is not None:
+        report_closed()
+
+    def measured(setting: Setting) -> None:
+        shown[:] = report_measured(exploration, setting, shown, until_s, options.out)
+
+    def finish() -> int:
+        exploration.lab.merge()
+        verdicts = exploration.verdicts(finalists)
+        known = [verdict.setting for verdict in verdicts]
+        lost = [setting for setting in finalists if task.is_lost(setting)]
+        for setting in finalists:
+            if setting not in known:
+                (report_lost if setting in lost else report_late)(setting)
+        conclude(exploration, options, finalists, verdicts)
+        return 1 if lost or exploration.failed else 0
+
+    finalists = task.search(options.proposals, until_s, end_s, measured,
+                            lambda setting: report_failed(setting, options.out / "shards" / task.folder))
+    task.confirm(finalists, end_s, lambda: write_table(exploration, exploration.verdicts(finalists), options.out))
+    return task.leave(finish)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -7,6 +7,7 @@ scikit-learn's process is used: it returns that covariance, and fits the length 
 
 from __future__ import annotations
 
+import copy
 import math
 import warnings
 from collections.abc import Sequence
@@ -49,6 +50,18 @@ class Surrogate:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)  # a length at its bound: a coordinate without effect
             self.process.fit(np.column_stack([points, mechanisms]), (values - self.mean) / self.scale)
+
+    def believing(self, points: np.ndarray) -> Surrogate:
+        """The surrogate as if each of these points had been measured with the mean that it expects there ("kriging
+        believer", Ginsbourger, Le Riche and Carraro 2010): expectations stay, and little is uncertain near them."""
+        known = self.process
+        mechanisms = np.unique(known.X_train_[:, -1])
+        more = np.column_stack([np.tile(points, (len(mechanisms), 1)), np.repeat(mechanisms, len(points))])
+        alpha = np.append(known.alpha, np.full(len(more), known.alpha.mean()))
+        other = copy.copy(self)
+        other.process = GaussianProcessRegressor(known.kernel_, alpha=alpha, optimizer=None)
+        other.process.fit(np.vstack([known.X_train_, more]), np.append(known.y_train_, known.predict(more)))
+        return other
 
     def _joint(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Mean [m] and covariance [m, m] of the margin, mechanism 0 less mechanism 1."""
