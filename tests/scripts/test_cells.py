@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import csv
 import os
+import subprocess
 from pathlib import Path
 
 import pytest
-from sweeps import expect_same_tables, needs_eabench, one_line, rows, sweep
+from sweeps import EABENCH, expect_same_tables, needs_eabench, one_line, rows, sweep
 
 pytestmark = needs_eabench
 
@@ -63,6 +64,40 @@ def test_refuses_what_is_no_file(spec: Path, tmp_path: Path):
         one_line(sweep(spec, "--cells", path, "--out", tmp_path / "run", timeout=20), 2, "cell ids, one a line")
 
 
-@pytest.mark.parametrize("other", [["--search"], ["--shard", "1/2"]])
-def test_refuses_another_choice(spec: Path, tmp_path: Path, other: list[str]):
-    one_line(sweep(spec, "--cells", tmp_path / "cells", *other), 2, f"--cells with {other[0]}")
+def test_refuses_another_choice(spec: Path, tmp_path: Path):
+    one_line(sweep(spec, "--cells", tmp_path / "cells", "--search"), 2, "--cells with --search")
+
+
+def command(*words) -> subprocess.CompletedProcess:
+    return subprocess.run([EABENCH, *map(str, words)], check=False, capture_output=True, text=True, timeout=60)
+
+
+def test_a_part_has_the_cells_of_the_list(spec: Path, tmp_path: Path, undisturbed: Path):
+    """Whichever part the split by work would give them to."""
+    run, cells = tmp_path / "run", ids(spec)
+    lists = {1: cells[:5], 2: [*cells[7:10], *cells[20:]]}
+    for part, chosen in lists.items():
+        (tmp_path / "cells").write_text("".join(f"{cell}\n" for cell in chosen))
+        options = ("--cells", tmp_path / "cells", "--shard", f"{part}/3", "--out", run)
+        assert sorted(ids(spec, *options)) == sorted(chosen)
+        done = sweep(spec, *options, "--save-curves", "--workers", "1")
+        assert done.returncode == 0 and f"{len(chosen)} of 24 cells are done" in done.stdout, done
+        assert {row["cell"] for row in rows(run / f"shards/{part}-of-3/accuracy.csv")} == set(chosen)
+    for folder, done in ((run / "shards/1-of-3", "5"), (run, "12")):
+        counted = command("status", folder).stdout.split()
+        assert [counted[counted.index(word) + 1] for word in ("cells", "done")] == ["24", done]
+    merged = command("merge", run)
+    first = next(row["cell"] for row in rows(undisturbed / "accuracy.csv") if row["cell"] not in sum(lists.values(), []))
+    assert merged.returncode == 1 and "12 of 24 cells are done; 12 missing; 12 added" in merged.stdout, merged
+    assert merged.stderr == (f"eabench merge: no shard has 12 of the cells, the first of them {first}\n"
+                             f"eabench merge: shard 3/3 is missing: {run}/shards/3-of-3\n")
+    whole = sweep(spec, "--out", run, "--save-curves", "--workers", "1")
+    assert whole.returncode == 0, whole.stderr
+    expect_same_tables(run, undisturbed)
+
+
+def test_a_list_for_a_part_can_be_refused_too(spec: Path, tmp_path: Path):
+    (tmp_path / "cells").write_text("x\n")
+    one_line(sweep(spec, "--cells", tmp_path / "cells", "--shard", "1/2", "--out", tmp_path / "run"), 2, "is no cell")
+    one_line(sweep(spec, "--cells", tmp_path / "cells", "--shard", "3/2", "--out", tmp_path / "run"), 2, "--shard is")
+    assert not (tmp_path / "run").exists()
