@@ -174,6 +174,24 @@ def test_a_killed_task_is_submitted_again(slurm: Slurm, tmp_path: Path, whole: P
     expect_same_tables(run, tmp_path / "alone")
 
 
+def test_an_array_shares_one_exploration(slurm: Slurm, tmp_path: Path):
+    """One task reports; the table is the merged run's."""
+    run, spec = tmp_path / "run", tmp_path / "spec.ini"
+    spec.write_text(TINY.replace("seed = 1:3", "seed = 1:12"))
+    job = slurm.submit("--array=1-2", "--cpus-per-task=1", f"--export=ALL,EAB_EXPLORE={ROOT}/scripts/explore",
+                       ROOT / "scripts/cluster/explore.sbatch", spec, run, "--backend", "cpu", "--workers", "1",
+                       "--proposals", "4", "--confirm", "1")
+    nothing = tmp_path / "nothing"
+    nothing.write_text("#!/bin/sh\n")
+    assert slurm.wait(f"--dependency=afterok:{job}", f"--output={tmp_path}/log", nothing) == 0, slurm.logs()
+    said = [(slurm.folder / f"eabench-explore-{job}_{task}.log").read_text() for task in (1, 2)]
+    assert sum("Trained again with fresh seeds" in text for text in said) == 1, said
+    searched = [row for row in rows(run / "explore.csv") if row["phase"] == "search"]
+    cells = [row["cell"] for row in rows(run / "accuracy.csv")]
+    assert len(searched) == 4 and len(cells) == len(set(cells)) >= 4 * 4
+    assert len(cells) == sum(len(rows(path)) for path in run.glob("shards/*-of-2/accuracy.csv"))
+
+
 @pytest.mark.skipif(not MODULE.exists(), reason="eabench was built without MPI")
 @pytest.mark.parametrize("launch", ["srun --mpi=pmix", "mpirun"])
 def test_mpi_job(slurm: Slurm, tmp_path: Path, whole: Path, launch: str):
@@ -208,7 +226,7 @@ def test_a_batch_job_of_several_tasks_is_one_process(slurm: Slurm, tmp_path: Pat
 
 
 def test_misuse_of_the_scripts(slurm: Slurm):
-    for script in ("array", "mpi"):
+    for script in ("array", "explore", "mpi"):
         done = slurm.wait("--output=eabench-misuse.log", ROOT / f"scripts/cluster/{script}.sbatch", "only-a-spec")
         assert done == 2
         assert (slurm.folder / "eabench-misuse.log").read_text().startswith("usage: sbatch ")
