@@ -93,6 +93,7 @@ class Exploration:
     pending: list[int] = field(default_factory=list)   # places of settings that other tasks train, if there are any
     fit: bool = True
     pace: Pace = field(default_factory=Pace)
+    kernel: model.Kernel | None = None   # of the last learn(): the surrogate is not fitted again
     _fitted: tuple[int, model.Surrogate] | None = None   # for so many measured settings
 
     @property
@@ -131,6 +132,13 @@ class Exploration:
             self._fitted = len(self.measured), self._fit()
         return self._fitted[1]
 
+    def learn(self) -> None:
+        """Fits the surrogate to all that is measured, in seconds if that is hundreds of settings. What is measured
+        later is added to it, without another fit, until the next call."""
+        self.kernel = self._fitted = None
+        if self.measured:
+            self.kernel = self.surrogate().process.kernel_
+
     def _fit(self) -> model.Surrogate:
         places = sorted(self.measured)
         points = self.space.points[places]
@@ -142,7 +150,7 @@ class Exploration:
         way = [share_of(name) if self.pair == ENDS else 1 - share_of(name) for name in self.space.walk]
         return model.Surrogate(np.vstack([points] * len(self.trained)), np.repeat([0, 1, *way], count),
                                np.concatenate(values),
-                               np.full(len(values) * count, pooled**2 / self.search_seeds), self.fit)
+                               np.full(len(values) * count, pooled**2 / self.search_seeds), self.fit, self.kernel)
 
     def expected(self, surrogate: model.Surrogate | None = None, more: Sequence[int] = ()) -> dict[int, float]:
         """Of the settings that are measured in full (and of `more`): the margin that the surrogate expects. It is
@@ -548,6 +556,7 @@ def share(exploration: Exploration, options: argparse.Namespace, asked: dict[str
 
     finalists = task.search(options.proposals, until_s, end_s, measured,
                             lambda setting: report_failed(setting, options.out / "shards" / task.folder))
+    exploration.learn()
     task.confirm(finalists, end_s, lambda: write_table(exploration, exploration.verdicts(finalists), options.out))
     return task.leave(finish)
 

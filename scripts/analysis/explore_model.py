@@ -16,7 +16,7 @@ import numpy as np
 from scipy.special import ndtr
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.gaussian_process import GaussianProcessRegressor
-from sklearn.gaussian_process.kernels import ConstantKernel, Matern, WhiteKernel
+from sklearn.gaussian_process.kernels import ConstantKernel, Kernel, Matern, WhiteKernel
 from threadpoolctl import threadpool_limits
 
 threadpool_limits(1)  # the matrices are small
@@ -38,15 +38,16 @@ class Surrogate:
     """Accuracy over the points in the unit cube, for two mechanisms."""
 
     def __init__(self, points: np.ndarray, mechanisms: np.ndarray, values: np.ndarray, noise: np.ndarray,
-                 fit: bool = True) -> None:
-        """points [n, d], mechanisms [n] (0 or 1, or between), values [n], noise [n]: variances of the means."""
+                 fit: bool = True, fitted: Kernel | None = None) -> None:
+        """points [n, d], mechanisms [n] (0 or 1, or between), values [n], noise [n]: variances of the means. fitted: a
+        kernel that was fitted to almost the same values, which is used as it is."""
         self.mean = float(np.mean(values))
         self.scale = max(float(np.std(values)), 1e-3)
         lengths = np.full(points.shape[1] + 1, 0.5)
         kernel = (ConstantKernel(1.0, (0.1, 10)) * Matern(lengths, [LENGTHS] * points.shape[1] + [OTHER], nu=2.5)
                   + WhiteKernel(1e-3, (1e-6, 0.3)))
-        self.process = GaussianProcessRegressor(kernel, alpha=noise / self.scale**2 + 1e-8,
-                                                optimizer="fmin_l_bfgs_b" if fit else None)
+        self.process = GaussianProcessRegressor(fitted or kernel, alpha=noise / self.scale**2 + 1e-8,
+                                                optimizer="fmin_l_bfgs_b" if fit and not fitted else None)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)  # a length at its bound: a coordinate without effect
             self.process.fit(np.column_stack([points, mechanisms]), (values - self.mean) / self.scale)

@@ -208,6 +208,7 @@ class Task:
         return exploration.next()
 
     def _decide(self) -> list[Setting]:
+        self.exploration.learn()
         finalists = self.exploration.finalists()
         if finalists:  # else a later start searches on
             self.state.finalists = [setting.key for setting in finalists]
@@ -231,6 +232,8 @@ class Task:
         """Trains proposals until the time of one task, or their number, is used up; then the finalists, which are those
         of all tasks. measured, failed: called within the lock, with a setting that this task has trained."""
         said = ""
+        if self.state.finalists is None:
+            self._learn()
         while True:
             with self.locks.state():
                 self._read()
@@ -255,12 +258,19 @@ class Task:
                 print(said, flush=True)
             self.exploration.lab.pause(POLL_S)
 
+    def _learn(self) -> None:
+        """Not within the lock, since it takes seconds if hundreds of settings are measured."""
+        self.exploration.read()
+        self.exploration.learn()
+
     def _try(self, setting: Setting, until_s: float, measured: Callable[[Setting], None],
              failed: Callable[[Setting], None]) -> None:
         """Trains a setting that is claimed, and releases the claim."""
         exploration, began_s = self.exploration, time.monotonic()
         cells = exploration.search_cells(setting)
         done = self._train(cells, until_s - began_s)
+        time_s = time.monotonic() - began_s
+        self._learn()
         with self.locks.state():
             self._read()
             complete = setting.place in exploration.measured
@@ -272,7 +282,7 @@ class Task:
                 self.state.failed.append(setting.key)
             self._claim(None)
             if complete:
-                exploration.pace.add(setting.flop * len(cells), time.monotonic() - began_s)
+                exploration.pace.add(setting.flop * len(cells), time_s)
                 measured(setting)
             elif done:
                 failed(setting)
