@@ -126,7 +126,7 @@ def explore_figure(explored: Explored, looks: Looks) -> Plot | None:
     fresh = explored.fresh[explored.fresh["setting"].isin(place)]
     if len(fresh):
         axes.errorbar(fresh["setting"].map(place), fresh["margin"],
-                      yerr=[fresh["margin"] - fresh["low"], fresh["high"] - fresh["margin"]],
+                      yerr=[(fresh["margin"] - fresh["low"]).to_list(), (fresh["high"] - fresh["margin"]).to_list()],
                       color=looks.colour(explored.first), fmt=looks.marker(explored.first), capsize=3,
                       label="fresh seeds, with its 95% interval")
     axes.axhline(0, color=MUTED, linestyle=":", linewidth=1.1)
