@@ -60,8 +60,8 @@ static int parse(arguments *a, int argc, char **argv) {
         {"shard", 0, 0, G_OPTION_ARG_FILENAME, &a->shard,
          "only the I-th of N parts, in DIR/shards/I-of-N; eabench merge makes one run of all", "I/N"},
         {"cells", 0, 0, G_OPTION_ARG_FILENAME, &a->cells,
-         "only the cells whose ids are in FILE, one a line; the others are left to a later start; with --shard: the part "
-         "has these cells",
+         "only the cells whose ids are in FILE, one a line; the others are left to a later start; with --shard the "
+         "part has these cells, not those of the split",
          "FILE"},
         {"time-limit", 0, 0, G_OPTION_ARG_FILENAME, &a->time_limit, "stop after this time, as an interrupt would",
          "TIME"},

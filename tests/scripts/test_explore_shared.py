@@ -18,15 +18,15 @@ from test_explore import SPEC, Simulated, begin, command, hill, listing, run, sp
 
 sys.path.insert(0, str(ROOT / "scripts"))
 from analysis import explore_shared  # noqa: E402
-from analysis.explore import main as explore  # noqa: E402
+from analysis.explore import check, main as explore, parser  # noqa: E402
 from analysis.explore_lab import Shard, State  # noqa: E402
 from analysis.explore_shared import Locks, Task, begin_alone  # noqa: E402
 from analysis.report import main as report  # noqa: E402
 from analysis.tables import DataError  # noqa: E402
 
 ASKED = {"seed": 1}
-SLOW = ("--proposals", "2", "--confirm", "1", "--set", "train.steps=200", "--set", "train.stop_when_solved=off", "--set",
-        "train.batch=32", "--set", "model.d_model=32,48")   # some tenths of a second a cell
+SLOW = ("--proposals", "2", "--confirm", "1", "--set", "train.steps=120", "--set", "train.stop_when_solved=off",
+        "--set", "train.batch=32", "--set", "model.d_model=32,48")   # a tenth of a second a cell
 
 
 # ---- with simulated labs: threads are tasks ------------------------------------------------------------------------
@@ -239,6 +239,14 @@ def test_who_may_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
         join(whole, tmp_path, 1, 2)
 
 
+def test_a_folder_of_one_process_is_refused(tmp_path: Path):
+    State.read(tmp_path, ASKED)
+    before = state(tmp_path)
+    with pytest.raises(DataError, match="explore.json: this exploration began without --shard; allowed: the same"):
+        join(Simulated(hill, side=2), tmp_path, 1, 2)
+    assert state(tmp_path) == before and "parts" not in before
+
+
 @pytest.mark.parametrize("change", [{"parts": 0}, {"parts": "2"}, {"parts": True}, {"claims": []}, {"lost": [1]},
                                     {"claims": {"1": 5}}, {"claims": {"3": None}}, {"claims": {"x": None}},
                                     {"waiting": "1"}])
@@ -282,7 +290,7 @@ def cells(out: Path, parts: int = 2) -> list[str]:
 @needs_eabench
 def test_two_tasks_share_one_exploration(small: Path, tmp_path: Path):
     out = tmp_path / "run"
-    both = [start(small, out, f"{part}/2", "--proposals", "6", "--pareto") for part in (1, 2)]
+    both = [start(small, out, f"{part}/2", "--proposals", "6", "--confirm", "1") for part in (1, 2)]
     said = [finish(process) for process in both]
     assert sum("Trained again with fresh seeds" in text for text in said) == 1
     assert sum("ends; the last of the tasks reports, now running: task" in text for text in said) == 1
@@ -295,37 +303,33 @@ def test_two_tasks_share_one_exploration(small: Path, tmp_path: Path):
     assert [row["phase"] for row in table] == ["search"] * 6 + ["confirmation"] * len(stored["finalists"])
     assert report([str(out)]) == 0 and "What the exploration found" in (out / "report.html").read_text("utf-8")
     # One process goes on with the folder, and a task with what that has done.
-    alone = run(small, "--out", out, "--proposals", "6")
+    alone = run(small, "--out", out, "--confirm", "1")
     assert alone.returncode == 0 and "the search of this folder has ended" in alone.stdout, alone.stderr
     assert without_speeds(out) == table
-    assert "Trained again with fresh seeds" in finish(start(small, out, "2/2", "--proposals", "6"))
+    assert "Trained again with fresh seeds" in finish(start(small, out, "2/2", "--confirm", "1"))
     assert without_speeds(out) == table and cells(out) == trained
-    compared = subprocess.run([str(ROOT / "scripts/compare"), str(out), str(out)], check=False, capture_output=True)
-    assert compared.returncode == 0, compared.stderr
-    refused = run(small, "--out", out, "--shard", "1/3")
-    assert refused.returncode == 2 and refused.stderr.count("\n") == 1 and "allowed: I/2" in refused.stderr
 
 
-def kill_with_claim(process: subprocess.Popen, out: Path, number: int) -> str:
-    """Sends the signal while the task trains a setting of which it has finished a cell; the setting's key."""
+def kill_with_claim(process: subprocess.Popen, out: Path, number: int) -> list[str]:
+    """Sends the signal while the task trains a setting, after it has finished a cell; the proposals until then."""
     table = out / "shards/1-of-2/accuracy.csv"
     wait_until(lambda: process.poll() is not None or (table.exists() and table.read_text().count("\n") > 1))
-    claim = state(out)["claims"]["1"]
     process.send_signal(number)
     process.communicate(timeout=60)
-    assert claim and state(out)["claims"] == {"1": claim}
-    return claim
+    proposals = state(out)["proposals"]
+    assert state(out)["claims"] == {"1": proposals[-1]}
+    return proposals
 
 
 @needs_eabench
 def test_a_killed_task_is_replaced_by_another(small: Path, tmp_path: Path):
     """The other one does not train the cells again that the first one has finished."""
     out = tmp_path / "run"
-    claim = kill_with_claim(start(small, out, "1/2", *SLOW), out, signal.SIGKILL)
+    begun = kill_with_claim(start(small, out, "1/2", *SLOW), out, signal.SIGKILL)
     output = finish(start(small, out, "2/2", *SLOW))
     assert "Trained again with fresh seeds" in output
     stored = state(out)
-    assert stored["proposals"][0] == claim and len(stored["proposals"]) == 2 and stored["claims"] == {}
+    assert stored["proposals"][:len(begun)] == begun and len(stored["proposals"]) == 2 and stored["claims"] == {}
     assert len(cells(out)) == 2 * 4 + 20 * len(stored["finalists"] or ())
     assert rows(out / "shards/1-of-2/accuracy.csv")
 
@@ -334,27 +338,25 @@ def test_a_killed_task_is_replaced_by_another(small: Path, tmp_path: Path):
 def test_a_stopped_task_goes_on_with_its_claim(small: Path, tmp_path: Path):
     out = tmp_path / "run"
     first = start(small, out, "1/2", *SLOW)
-    claim = kill_with_claim(first, out, signal.SIGTERM)
+    begun = kill_with_claim(first, out, signal.SIGTERM)
     assert first.returncode == 130
     output = finish(start(small, out, "1/2", *SLOW))
-    assert state(out)["proposals"][0] == claim and "\n1  " in output
+    assert state(out)["proposals"][:len(begun)] == begun and f"\n{len(begun)}  " in output
     assert not (out / "shards/2-of-2").exists() and len(cells(out)) >= 8
 
 
 @needs_eabench
-def test_a_folder_of_one_process_is_refused(small: Path, tmp_path: Path):
+def test_one_process_goes_on_with_a_search_of_tasks(small: Path, tmp_path: Path):
     out = tmp_path / "run"
-    assert run(small, "--out", out, "--proposals", "1", "--budget", "0.001").returncode == 0
-    refused = run(small, "--out", out, "--shard", "1/2")
-    assert refused.returncode == 2 and refused.stderr.count("\n") == 1, refused.stderr
-    assert "explore.json: this exploration began without --shard; allowed: " in refused.stderr
-    assert "parts" not in state(out) and not (out / "shards").exists()
-
-
-@needs_eabench
-def test_no_time_is_no_result(small: Path, tmp_path: Path):
-    output = finish(start(small, tmp_path / "run", "2/2", "--budget", "0.001"))
-    assert "none: no setting was measured in full" in output and rows(tmp_path / "run" / "explore.csv") == []
+    output = finish(start(small, out, "2/2", "--proposals", "1"))
+    assert "none: no setting was measured in full" in output and state(out)["finalists"] is None
+    first, before = state(out)["proposals"], cells(out)
+    done = run(small, "--out", out, "--proposals", "6")
+    assert done.returncode == 0 and "\n2  " in done.stdout and "\n1  " not in done.stdout, done.stderr
+    assert state(out)["proposals"][:1] == first and len(state(out)["proposals"]) == 6 and state(out)["parts"] == 2
+    assert cells(out) == before and len(before) == 4  # the other cells are in the run itself
+    trained = [row["cell"] for row in rows(out / "accuracy.csv")]
+    assert set(before) < set(trained) and len(trained) == len(set(trained)) > 6 * 4
 
 
 @pytest.mark.parametrize("shard", ["0/3", "4/3", "x", "1", "1/2/3", "-1/2", " 1/2", "1/1000000", ""])
@@ -366,8 +368,7 @@ def test_bad_shards_are_one_line(shard: str, capsys: pytest.CaptureFixture):
     assert f"--shard: '{shard}' is no part; I/N is allowed, such as 2/8" in said
 
 
-@needs_eabench
-def test_a_launcher_is_refused(small: Path, tmp_path: Path):
-    done = run(small, "--out", tmp_path / "run", "--shard", "1/2", "--launcher", "mpirun -n 2")
-    assert done.returncode == 2 and done.stderr.count("\n") == 1 and "--launcher with --shard" in done.stderr
-    assert not (tmp_path / "run").exists()
+def test_a_launcher_is_refused():
+    options = parser().parse_args(["small.ini", "--out", "run", "--shard", "1/2", "--launcher", "mpirun -n 2"])
+    with pytest.raises(DataError, match="--launcher with --shard: a task is one process; one of the two is allowed"):
+        check(options, space(4))
