@@ -68,7 +68,7 @@ enum {
 
 #ifndef EAB_REAL
 #define EAB_REAL float
-#define EAB_REAL_MIN(x, limit) ((x) > (limit) ? (limit) : (x))           /* NaN stays NaN */
+#define EAB_REAL_MIN(x, limit) ((x) > (limit) ? (limit) : (x)) /* NaN stays NaN */
 #define EAB_REAL_WITHIN(x, limit) ((x) > (limit) ? (limit) : (x) < -(limit) ? -(limit) : (x))
 #define EAB_REAL_IF_BELOW(x, limit, value) ((x) < (limit) ? (value) : 0) /* value where x < limit, else 0 */
 #define EAB_REAL_EXP(x) expf(x)

@@ -31,7 +31,7 @@ from . import explore_model as model
 from .arguments import Arguments, seconds
 from .explore_lab import CELLS, OBJECTS, EabenchLab, Interrupted, Lab, State
 from .explore_shared import Task, begin_alone, shard
-from .explore_space import (ENDS, INSTRUMENT, MIX, NUMBER, Measured, Setting, Space, make_space, measure,
+from .explore_space import (ENDS, INSTRUMENT, MIX, NUMBER, SIZE, Measured, Setting, Space, make_space, measure,
                             mechanisms_between, share_of)
 from .files import replace_file
 from .plain_csv import csv_text
@@ -189,7 +189,7 @@ class Exploration:
         return setting.flop * sum(cell not in results for cell in cells)
 
     def search_cells(self, setting: Setting) -> list[str]:
-        return [cell for name in self.trained for cell in setting.ids(name, setting.rates(name), self.seeds()[0])]
+        return [cell for name in self.trained for cell in setting.ids(name, setting.ways(name), self.seeds()[0])]
 
     def leaders(self, count: int) -> list[Setting]:
         """Those measured in full with a positive margin expected, the largest first. With both_sides, those of the two
@@ -236,7 +236,7 @@ class Exploration:
     def confirmation_cells(self, setting: Setting) -> list[str]:
         """All rates again: a rate that two seeds chose by chance would show as a margin of the other mechanism."""
         return [cell for name in self.space.mechanisms
-                for cell in setting.ids(name, setting.rates(name), self.seeds()[1])]
+                for cell in setting.ids(name, setting.ways(name), self.seeds()[1])]
 
     def verdicts(self, settings: Sequence[Setting]) -> list[Verdict]:
         """Of the settings whose fresh cells are complete; p-values are adjusted for the number of all (Holm)."""
@@ -271,7 +271,8 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("--compare", metavar="A,B", default="ea,dpa",
                          help="two mechanisms; the margin is A's accuracy less B's (default: ea,dpa)")
     command.add_argument("--object", choices=OBJECTS, default="accuracy", help="what the margin is of: the token "
-                         "accuracy, or the share of seeds that solve the level (default: accuracy)")
+                         "accuracy, the share of seeds that solve the level, or the size: how often d_model can be "
+                         "halved and still solve it (default: accuracy)")
     command.add_argument("--out", metavar="RUN", type=Path, required=True, help="the run's folder")
     command.add_argument("--shard", metavar="I/N", type=shard, help="this is task I of N that share the exploration, "
                          "each started with the same command but for I")
@@ -307,8 +308,8 @@ def check(options: argparse.Namespace, space: Space) -> None:
         raise DataError(f"{printable(str(options.spec), 60)}: {len(space.seeds)} seeds; allowed: at least "
                         f"{options.search_seeds + FRESH_SEEDS}, {options.search_seeds} for the search and "
                         f"{FRESH_SEEDS} to confirm, such as seed = 1:{options.search_seeds + FRESH_SEEDS}")
-    if options.object == "solved" and any(setting.options["task"] == "text" for setting in space.settings):
-        raise DataError("--object solved: a text is never solved; allowed: accuracy")
+    if options.object != "accuracy" and any(setting.options["task"] == "text" for setting in space.settings):
+        raise DataError(f"--object {options.object}: a text is never solved; allowed: accuracy")
     if len(space.cheapest) < 2:
         raise DataError(f"{printable(str(options.spec), 60)}: one setting; allowed: a spec with several levels, models "
                         "or options to choose from")
@@ -420,7 +421,7 @@ def table(exploration: Exploration, verdicts: Sequence[Verdict]) -> pd.DataFrame
         margins = found.margins(*exploration.pair)
         line = {"phase": phase, "setting": setting.name, **setting.options}
         for name in exploration.pair:
-            cells = setting.ids(name, [found.rate[name]], seeds)
+            cells = setting.ids(name, [found.rate[name]] if found.rate[name] in setting.cells[name] else [], seeds)
             known = [speeds[cell] for cell in cells if cell in speeds]
             line |= {f"rate {name}": found.rate[name], f"accuracy {name}": float(found.accuracy[name].mean()),
                      f"tokens_per_s {name}": float(np.median(known)) if known else np.nan}
@@ -477,7 +478,8 @@ def explore(options: argparse.Namespace) -> int:
         raise DataError(f"--out {printable(str(options.out), 80)}: a file; a folder, or a new name, is allowed")
     lab = EabenchLab(options)
     listed = lab.listed()
-    space = make_space(listed, mechanisms, mechanisms_between(listed, mechanisms) if options.walk else ())
+    walk = mechanisms_between(listed, mechanisms) if options.walk else ()
+    space = make_space(listed, mechanisms, walk, options.object == SIZE)
     check(options, space)
     exploration = Exploration(space, lab, options.search_seeds, options.confirm, options.both_sides, options.seed,
                               options.object)

@@ -19,11 +19,11 @@ from typing import NamedTuple, Protocol, TypeVar
 
 import pandas as pd
 
-from .explore_space import Results
+from .explore_space import SIZE, Results
 from .files import replace_file
 from .tables import DataError, printable, read_csv
 
-OBJECTS = {"accuracy": "token_accuracy", "solved": "solved"}   # what a margin is of, and its column
+OBJECTS = {"accuracy": "token_accuracy", "solved": "solved", SIZE: "solved"}   # what a margin is of, and its column
 COLUMNS = ("cell", "status", "validation_accuracy", "token_accuracy", "chance_accuracy", "solved")
 STATE = "explore.json"
 CELLS = "cells (sha256)"

@@ -3,7 +3,8 @@
 No task leads. What they have in common is RUN/explore.json, which a task reads and writes only while it holds the lock
 of RUN/explore/lock. There it also decides what to train next: it reads the results of all parts (RUN/shards/I-of-N) and
 what others are training, notes its own choice as its claim, and releases the lock. Then it trains the claim's cells in
-its own part. A claim is a setting of the search, or a piece of the confirmation: a setting, a mechanism and a rate.
+its own part. A claim is a setting of the search, or a piece of the confirmation: a setting, a mechanism and a rate
+(with --object size: also a width).
 
 A task is alive as long as it, or the eabench that it started, holds the lock of RUN/explore/task-I. The kernel releases
 that lock however the two end, and no earlier than the last row is written. What a dead task had claimed is taken by the
@@ -27,7 +28,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from .explore_lab import FOLDER, Shard, State
-from .explore_space import Setting
+from .explore_space import Setting, Way, way_name
 from .tables import DataError, printable
 
 if TYPE_CHECKING:
@@ -119,11 +120,11 @@ def _tasks(names: Sequence[int | str]) -> str:
 
 
 class Piece(NamedTuple):
-    """Of the confirmation: a setting's fresh cells of one mechanism at one rate."""
+    """Of the confirmation: a setting's fresh cells of one mechanism trained one way."""
 
     setting: Setting
     mechanism: str
-    rate: float
+    way: Way
     cells: list[str]
 
     @property
@@ -291,8 +292,8 @@ class Task:
 
     def pieces(self, finalists: Sequence[Setting]) -> list[Piece]:
         fresh = self.exploration.seeds()[1]
-        return [Piece(setting, name, rate, setting.ids(name, [rate], fresh)) for setting in finalists
-                for name in self.exploration.pair for rate in setting.rates(name)]
+        return [Piece(setting, name, way, setting.ids(name, [way], fresh)) for setting in finalists
+                for name in self.exploration.pair for way in setting.ways(name)]
 
     def confirm(self, finalists: Sequence[Setting], end_s: float, trained: Callable[[], None]) -> None:
         """Trains pieces that no other task trains, until none is left or the time is over. trained: called within the
@@ -307,7 +308,7 @@ class Task:
             if not piece:
                 return
             work, began_s = exploration.work(piece.setting, piece.cells), time.monotonic()
-            print(f"confirming {piece.setting.name}, {piece.mechanism} at rate {piece.rate:g}: {len(piece.cells)} "
+            print(f"confirming {piece.setting.name}, {piece.mechanism} at {way_name(piece.way)}: {len(piece.cells)} "
                   f"cells{exploration.pace.estimate(work)}; {max(0.0, end_s - began_s):.0f} s left", flush=True)
             done = self._train(piece.cells, end_s - began_s)
             with self.locks.state():

@@ -15,12 +15,19 @@ from .tables import DataError
 ENDS = ("dpa", "ea-scaled")
 MIX = "mix"   # the mechanism between them (docs/design.md 1); mix-0.25 is it with mix = 0.25
 INSTRUMENT = "steps"   # settings that differ only here are one setting, measured cheaply (few steps) or in full
-COLUMNS = ("layers", "d_model", "heads", "context", "batch", INSTRUMENT)
+WIDTH = "d_model"      # of the object SIZE: how small a model can be and still solve the level
+SIZE = "size"
+COLUMNS = ("layers", WIDTH, "heads", "context", "batch", INSTRUMENT)
 WIDE = 4               # numbers whose largest is at least so many times the smallest are compared by their logarithm
 NUMBER = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 
 
 Results = dict[str, tuple[float, float]]  # of a cell's id: validation accuracy, and token accuracy or solved
+Way = float | tuple[int, float]           # of training a setting: a rate; where sizes are compared a width and a rate
+
+
+def way_name(way: Way) -> str:
+    return f"d_model {way[0]}, rate {way[1]:g}" if isinstance(way, tuple) else f"rate {way:g}"
 
 
 @dataclass
@@ -31,19 +38,19 @@ class Setting:
     place: int
     rival: int = -1           # place of the setting that is the same with the most steps; its own place if it is that
     point: np.ndarray = field(default_factory=lambda: np.zeros(0))
-    cells: dict[str, dict[float, dict[int, str]]] = field(default_factory=dict)  # mechanism, rate, seed: the cell's id
+    cells: dict[str, dict[Way, dict[int, str]]] = field(default_factory=dict)  # mechanism, way, seed: the cell's id
     flop: float = 0.0         # of one cell of each compared mechanism, on average
     name: str = ""            # the options that vary within the space, for a reader
 
     @property
     def key(self) -> str:
         """One of its cells, which is the same in every start."""
-        return min(cell for rates in self.cells.values() for cells in rates.values() for cell in cells.values())
+        return min(cell for ways in self.cells.values() for cells in ways.values() for cell in cells.values())
 
-    def ids(self, mechanism: str, rates: Iterable[float], seeds: Sequence[int]) -> list[str]:
-        return [self.cells[mechanism][rate][seed] for rate in rates for seed in seeds]
+    def ids(self, mechanism: str, ways: Iterable[Way], seeds: Sequence[int]) -> list[str]:
+        return [self.cells[mechanism][way][seed] for way in ways for seed in seeds]
 
-    def rates(self, mechanism: str) -> list[float]:
+    def ways(self, mechanism: str) -> list[Way]:
         return sorted(self.cells[mechanism])
 
 
@@ -69,11 +76,9 @@ class Space:
         self.cheapest = [min(versions[place], key=lambda setting: setting.flop).place for place in sorted(versions)]
 
 
-def _options(row: dict[str, str], extra: Sequence[str]) -> dict[str, str]:
+def _options(row: dict[str, str], names: Sequence[str]) -> dict[str, str]:
     """The row's options: of the level (basis=8 delay=4), of the model and of the training."""
-    options = {"task": row["task"], "level": row["level"]}
-    options |= {name: row[name] for name in COLUMNS}
-    return options | {name: row[name] for name in extra}
+    return {name: row[name] for name in ("task", "level", *names)}
 
 
 def _coordinates(column: Sequence[str]) -> list[tuple[str, np.ndarray]]:
@@ -139,25 +144,30 @@ def _mechanism(row: dict[str, str]) -> str:
     return f"{MIX}-{row['train.mix']}" if row["mechanism"] == MIX else row["mechanism"]
 
 
-def make_space(listed: pd.DataFrame, mechanisms: Sequence[str], walk: Sequence[str] = ()) -> Space:
-    """The settings in the list of `eabench sweep --dry-run --list`, in its order of the cells' ids."""
-    extra = [name for name in listed.columns if "." in name and name.split(".")[1] not in (*COLUMNS, "mechanism", MIX)]
+def make_space(listed: pd.DataFrame, mechanisms: Sequence[str], walk: Sequence[str] = (), sizes: bool = False) -> Space:
+    """The settings in the list of `eabench sweep --dry-run --list`, in its order of the cells' ids. sizes: a setting
+    has all the widths of the spec."""
+    if sizes and listed[WIDTH].nunique() < 2:
+        raise DataError(f"--object {SIZE}: the spec has one {WIDTH}; allowed: several, such as {WIDTH} = 8, 12, 16, 24")
+    names = [name for name in COLUMNS if not (sizes and name == WIDTH)]
+    names += [name for name in listed.columns if "." in name and name.split(".")[1] not in (*COLUMNS, "mechanism", MIX)]
     found: dict[tuple, Setting] = {}
     for row in listed.sort_values("cell").to_dict("records"):
         mechanism = _mechanism(row)
         if mechanism not in (*mechanisms, *walk):
             continue
-        options = _options(row, extra)
+        options = _options(row, names)
         setting = found.setdefault(tuple(options.values()), Setting(options, 0))
-        rates = setting.cells.setdefault(mechanism, {})
-        rates.setdefault(float(row["lr"]), {})[int(row["seed"])] = row["cell"]
+        rate = float(row["lr"])
+        ways = setting.cells.setdefault(mechanism, {})
+        ways.setdefault((int(row[WIDTH]), rate) if sizes else rate, {})[int(row["seed"])] = row["cell"]
         if mechanism in mechanisms:
             setting.flop += float(row["flop"])
     settings = [found[key] for key in sorted(found)]
     if not settings:
         raise DataError(f"the spec has no cell of {' or '.join(mechanisms)}; allowed: mechanisms of the spec")
-    seeds = sorted({seed for setting in settings for rates in setting.cells.values()
-                    for cells in rates.values() for seed in cells})
+    seeds = sorted({seed for setting in settings for ways in setting.cells.values()
+                    for cells in ways.values() for seed in cells})
     varying = [name for name in settings[0].options if len({setting.options[name] for setting in settings}) > 1]
     for place, setting in enumerate(settings):
         setting.place = place
@@ -174,9 +184,11 @@ def make_space(listed: pd.DataFrame, mechanisms: Sequence[str], walk: Sequence[s
 
 @dataclass
 class Measured:
-    """A setting's accuracies by mechanism, each at its best rate, one for each seed."""
+    """What a setting's mechanisms reach, one value for each seed: `accuracy` is the token accuracy at the best rate, or
+    1 where the seed solves the level there, or, where sizes are compared, minus the logarithm (base 2) of the smallest
+    width at which the seed solves it, each width at its best rate."""
 
-    rate: dict[str, float]
+    rate: dict[str, float]   # NaN where sizes are compared: there are several
     accuracy: dict[str, np.ndarray]
 
     def margins(self, first: str, second: str) -> np.ndarray:
@@ -188,18 +200,34 @@ class Measured:
         return float(margins.std(ddof=1) / math.sqrt(len(margins))) if len(margins) > 1 else math.nan
 
 
+def _width(way: Way) -> int:
+    return way[0] if isinstance(way, tuple) else 0
+
+
+def _smallness(solved: dict[int, np.ndarray]) -> np.ndarray:
+    """Of each seed: -log2 of the smallest width at which it solves the level; without one of twice the largest."""
+    width = np.full(len(next(iter(solved.values()))), 2.0 * max(solved))
+    for size in sorted(solved, reverse=True):
+        width = np.where(solved[size] == 1, size, width)
+    return -np.log2(width)
+
+
 def measure(setting: Setting, results: Results, mechanisms: Sequence[str], seeds: Sequence[int]) -> Measured | None:
     """None until every cell has a result. The best rate is that of the highest mean validation accuracy, of equals the
     lowest."""
     chosen, accuracy = {}, {}
     for mechanism in mechanisms:
-        best = -math.inf
-        for rate in setting.rates(mechanism):
-            rows = [results.get(cell) for cell in setting.ids(mechanism, [rate], seeds)]
+        best: dict[int, tuple[float, Way, np.ndarray]] = {}   # by width: validation accuracy, way, scores
+        for way in setting.ways(mechanism):
+            rows = [results.get(cell) for cell in setting.ids(mechanism, [way], seeds)]
             if None in rows:
                 return None
             validation = sum(row[0] for row in rows) / len(rows)
-            if validation > best:
-                best = validation
-                chosen[mechanism], accuracy[mechanism] = rate, np.array([row[1] for row in rows])
+            if _width(way) not in best or validation > best[_width(way)][0]:
+                best[_width(way)] = validation, way, np.array([row[1] for row in rows])
+        if 0 in best:
+            _, chosen[mechanism], accuracy[mechanism] = best[0]
+        else:
+            chosen[mechanism] = math.nan
+            accuracy[mechanism] = _smallness({width: scores for width, (_, _, scores) in best.items()})
     return Measured(chosen, accuracy)

@@ -20,6 +20,8 @@ TABLE = "explore.csv"
 COLUMNS = ("phase", "setting", "margin", "standard_error", "seeds", "full", "object", "low", "high", "p_adjusted",
            "confirmed")
 REGION = "region"   # older tables have none
+OBJECTS = {"accuracy": "", "solved": ", share of seeds that solve", "size": ", halvings of d_model that still solve"}
+MOST_HALVINGS = 20
 MOST_ROWS = 40
 
 
@@ -31,11 +33,11 @@ class Explored:
     second: str
     search: pd.DataFrame
     fresh: pd.DataFrame
-    solved: bool   # margins are of the share of seeds that solve the level, not of the accuracy
+    object: str = "accuracy"   # of OBJECTS: what margins are of
 
     @property
     def who(self) -> str:
-        return f"{self.first} - {self.second}" + (", share of seeds that solve" if self.solved else "")
+        return f"{self.first} - {self.second}" + OBJECTS[self.object]
 
     @property
     def confirmed(self) -> pd.DataFrame:
@@ -57,20 +59,22 @@ def read_explored(run: Path) -> Explored | None:
         rows[REGION] = ""
     checker.text(REGION, needed=False)
     for name, allowed in (("phase", ("search", "confirmation")), ("full", ("True", "False")),
-                          ("object", ("accuracy", "solved")), ("confirmed", ("True", "False", ""))):
+                          ("object", tuple(OBJECTS)), ("confirmed", ("True", "False", ""))):
         checker.one_of(name, allowed)
-    checker.number("margin", -1, 1, needed=True)
+    what = str(rows["object"].iloc[0]) if len(rows) else "accuracy"
+    most = MOST_HALVINGS if what == "size" else 1
+    checker.number("margin", -most, most, needed=True)
     checker.number("seeds", 1, 1e6, needed=True, whole=True)
-    checker.number("standard_error", 0, 1)
+    checker.number("standard_error", 0, most)
     for name in ("low", "high"):
-        checker.number(name, -1, 1)
+        checker.number(name, -most, most)
     checker.number("p_adjusted", 0, 1)
     fresh = rows[rows["phase"] == "confirmation"]
     wrong = fresh[~((fresh["low"] <= fresh["margin"]) & (fresh["margin"] <= fresh["high"]))]
     if len(wrong):
         raise DataError(f"{path}:{wrong['_line'].iloc[0]}: a margin outside of its interval; low to high is allowed")
     search = rows[rows["phase"] == "search"].sort_values("margin", ascending=False, kind="stable")
-    return Explored(pair[0], pair[1], search, fresh, bool((rows["object"] == "solved").any()))
+    return Explored(pair[0], pair[1], search, fresh, what)
 
 
 def sentences(explored: Explored) -> list[str]:
