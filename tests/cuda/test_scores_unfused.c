@@ -107,8 +107,8 @@ static void run(const char *backend, const scores_case *c, const eab_attention_a
     eab_device_close(device);
 }
 
-/* |tested - exact| against the processor's error, or float32's rounding of all terms where that is larger (docs/design.md
- * 1, conditioning): the processor is exact by chance where a matrix has two gradients. */
+/* |tested - exact| against the processor's error, or float32's rounding of all terms where that is larger
+ * (docs/design.md 1, conditioning): the processor is exact by chance where a matrix has two gradients. */
 static double error_ratio(const solution *s, const double *exact, const double *terms, const float *tested,
                           const float *plain) {
     double error = 0, plain_error = 0, norm = 0;

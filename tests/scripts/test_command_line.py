@@ -197,7 +197,7 @@ LADDERS |= {"recurrence": 1320, "rules": 450, "long": 210, "multitask": 300, "sw
             "recall-gaps": 225, "further": 495, "flip_flop": 225, "counting": 180, "group": 360, "congruential": 270,
             "noisy_recall": 225, "compression": 225, "distance": 240, "distance-paper": 45, "mechanisms": 720,
             "recall-slope": 72, "sizes": 480, "sizes-fresh": 240, "predict": 288, "recall-recipe": 96,
-            "noisy_recall-long": 24, "explore-recurrence": 77760,
+            "noisy_recall-long": 24, "walk-learned": 180, "walk-alibi": 180, "explore-recurrence": 77760,
             "explore-switch": 46656}
 
 

@@ -34,14 +34,29 @@ def leader_of(run: Path) -> int:
     return int((run / ".lock").read_text().split()[0])
 
 
+def all_train(run: Path, ranks: int) -> bool:
+    """As eabench status knows it, which learns every 2 s what runs."""
+    return f"\nrunning     {ranks} " in subprocess.run(
+        [EABENCH, "status", run], check=False, capture_output=True, text=True).stdout
+
+
 def stop_one(process: subprocess.Popen, run: Path, ranks: int, leader: bool) -> int:
     """SIGSTOP of the leader or of another rank, once all train; its process id."""
     wait_until(lambda: (run / ".state").exists() and len(ranks_of(process.pid)) == ranks)
-    wait_until(lambda: f"\nrunning     {ranks} " in subprocess.run(
-        [EABENCH, "status", run], check=False, capture_output=True, text=True).stdout, 60)
+    wait_until(lambda: all_train(run, ranks), 60)
     pid = next(pid for pid in ranks_of(process.pid) if (pid == leader_of(run)) == leader)
     os.kill(pid, signal.SIGSTOP)
     return pid
+
+
+def stop_one_with_a_cell(process: subprocess.Popen, run: Path, ranks: int) -> int:
+    """SIGSTOP of a rank other than the leader, in the middle of a cell and not between two."""
+    while True:
+        pid = stop_one(process, run, ranks, leader=False)
+        time.sleep(2.5)  # less than --rank-timeout, and long enough for a new status
+        if all_train(run, ranks):
+            return pid
+        os.kill(pid, signal.SIGCONT)
 
 
 def is_there(pid: int) -> bool:
@@ -53,7 +68,7 @@ def test_a_follower_that_hangs_costs_its_cells_only(spec: Path, tmp_path: Path, 
     run, whole = tmp_path / "run", tmp_path / "whole"
     options = (spec, "--save-curves", *CELLS_OF_SECONDS)
     process = start(3, *options, "--out", run, "--rank-timeout", "5", "--progress", "json")
-    pid = stop_one(process, run, 3, leader=False)
+    pid = stop_one_with_a_cell(process, run, 3)
     _, stderr = ended(process)
     assert process.returncode == 3, stderr
     first, last = lines_of(stderr)
