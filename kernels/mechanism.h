@@ -161,8 +161,8 @@ EAB_HOST_DEVICE static inline EAB_REAL eab_sigmoid_derivative(EAB_REAL z) {
 
 /* mix: (1 - t) exp(z) + t f with f the weight of ea: the way from dpa (t = 0) to ea-scaled (t = 1). With m = max(z, 0),
  * l = m + log S and l' = S' / S, where S = (1 - t) exp(z - m) + t f exp(-m) stays within 2^-34 and 1.01, and S' has f'
- * for f. l' loses digits only next to its zeros, where the two terms cancel. One of the exponentials
- * is 1, the other exp(-|z|). */
+ * for f. l' loses digits only next to its zeros, where the two terms cancel. One of the exponentials is 1, the other
+ * exp(-|z|). */
 EAB_HOST_DEVICE static inline EAB_REAL eab_mix_sum(EAB_REAL z, float t, EAB_REAL of_ea) {
     const EAB_REAL negated = -z, e = EAB_REAL_EXP(EAB_REAL_MIN(z, 0.0f) + EAB_REAL_MIN(negated, 0.0f));
     const EAB_REAL dpa_factor = e + EAB_REAL_IF_BELOW(negated, 0.0f, 1 - e);

@@ -341,6 +341,14 @@ static int refuse_mechanism(const char *path, const eab_section *section, const 
                     path, line, section->name, axis->option->key, name, eab_suggest(name, names), allowed);
 }
 
+static int refuse_mix(const char *path, const eab_axis *axis) {
+    char line[16] = "", of[32] = "";
+    if (axis->line) g_snprintf(line, sizeof line, ":%d", axis->line);
+    if (axis->mechanism >= 0) g_snprintf(of, sizeof of, "[%s]", eab_mechanism_name(axis->mechanism));
+    return eab_fail(EAB_BAD_INPUT, "%s%s: [train] mix%s: only mechanism mix has it; allowed: %s", path, line, of,
+                    *of ? "mix = ..., or mix[mix] = ..." : "mix among the mechanisms, or no value of mix");
+}
+
 /* Whether the list is of `mix`, for cells that are not of mechanism mix; {0} is the default of all. */
 static bool is_useless_mix(const eab_axis *axis, const char *const *names) {
     if (axis->option != eab_option_find("train", "mix")) return false;
@@ -363,9 +371,7 @@ static int check_axes(const eab_spec *spec, const char *path) {
             if (!axis->values->len) return refuse_without_value(path, section, axis->option);
             if (axis->mechanism >= 0 && !g_strv_contains(names, eab_mechanism_name(axis->mechanism)))
                 return refuse_mechanism(path, section, axis, names);
-            if (is_useless_mix(axis, names))
-                return eab_fail(EAB_BAD_INPUT, "%s: [train] mix: only mechanism mix has it; allowed: mechanism = mix",
-                                path);
+            if (is_useless_mix(axis, names)) return refuse_mix(path, axis);
         }
     }
     return EAB_OK;

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import math
 import os
 import re
 import sys
@@ -186,7 +187,7 @@ class Exploration:
     def work(self, setting: Setting, cells: Sequence[str]) -> float:
         """FLOP of the setting's cells that have no result yet."""
         results = self.lab.results()
-        return setting.flop * sum(cell not in results for cell in cells)
+        return setting.work(cell for cell in cells if cell not in results)
 
     def search_cells(self, setting: Setting) -> list[str]:
         return [cell for name in self.trained for cell in setting.ids(name, setting.ways(name), self.seeds()[0])]
@@ -284,7 +285,7 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("--confirm", metavar="N", type=int, default=3, help="settings to confirm (default: 3)")
     command.add_argument("--both-sides", action="store_true", help="look for large margins of either mechanism")
     command.add_argument("--walk", action="store_true", help="between dpa and ea-scaled the search also trains the "
-                         "spec's mechanism mix, with each of its values of mix; no result is its")
+                         "spec's mechanism mix, with each of its values of mix, which is never reported as a result")
     command.add_argument("--pareto", action="store_true", help="show the best accuracy for its cost at the end")
     command.add_argument("--seed", metavar="N", type=int, default=1, help="of the proposals (default: 1)")
     command.add_argument("--set", metavar="SECTION.KEY=VALUE", action="append", default=[], help="as in eabench sweep")
@@ -344,7 +345,7 @@ def search(exploration: Exploration, options: argparse.Namespace, until_s: float
             state.save()
             report_failed(setting, options.out)
             continue
-        exploration.pace.add(setting.flop * len(cells), time.monotonic() - began_s)
+        exploration.pace.add(setting.work(cells), time.monotonic() - began_s)
         state.proposals.append(setting.key)
         state.save()
         shown = report_measured(exploration, setting, shown, until_s, options.out)
@@ -459,16 +460,18 @@ def report(exploration: Exploration, finalists: Sequence[Setting], verdicts: Seq
 
 def pareto(exploration: Exploration) -> None:
     """The settings of each mechanism that no cheaper one beats."""
-    rows = table(exploration, [])
+    rows, sizes = table(exploration, []), exploration.object == SIZE
+    what = {"accuracy": "accuracy", "solved": "share of seeds that solve", SIZE: "smallest d_model that solves"}
     for name in exploration.pair:
-        print(f"\n{name}: accuracy for its cost (search seeds)")
+        print(f"\n{name}: {what[exploration.object]} for its cost (search seeds)")
         accuracy = f"accuracy {name}"
-        best = -1.0
+        best = -math.inf
         for _, line in rows.sort_values(["flop_per_cell", accuracy], ascending=[True, False]).iterrows():
             if line[accuracy] > best:
                 best, speed = line[accuracy], line[f"tokens_per_s {name}"]
                 shown = f"  {speed:,.0f} tokens/s" if speed > 0 else ""
-                print(f"  {line['flop_per_cell']:.3g} FLOP{shown}  {best:.4f}  {line['setting']}")
+                value = f"{2**-best:.1f}" if sizes else f"{best:.4f}"
+                print(f"  {line['flop_per_cell']:.3g} FLOP{shown}  {value}  {line['setting']}")
 
 
 def explore(options: argparse.Namespace) -> int:
@@ -490,13 +493,14 @@ def explore(options: argparse.Namespace) -> int:
         CELLS: hashlib.sha256("\n".join(sorted(listed["cell"])).encode()).hexdigest()[:16]}
     if options.shard:
         return share(exploration, options, asked, started_s)
-    state = State.read(options.out, asked)
-    if state.parts:  # tasks began it: a start without --shard has it for itself
-        lab.inherited = (begin_alone(options.out, state),)
+    state, descriptor = begin_alone(options.out, asked, lab.pause)
+    if descriptor is not None:  # tasks began it: this start has it for itself
+        lab.inherited = (descriptor,)
         lab.merge()
     by_key = {setting.key: setting for setting in space.settings}
     exploration.failed = {by_key[key].place for key in state.failed if key in by_key}
-    finalists = [by_key[key] for key in state.finalists or () if key in by_key]
+    state.check(by_key)
+    finalists = [by_key[key] for key in state.finalists or ()]
     exploration.read()
     exploration.order(state.proposals)
     state.proposals = [space.settings[place].key for place in exploration.measured]  # one may be missing after a kill
@@ -576,7 +580,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print("explore: stopped; the same command goes on", file=sys.stderr)
         return code
     except OSError as error:
-        print(f"explore: {error.filename}: {error.strerror}; --out takes a folder that can be written", file=sys.stderr)
+        print(f"explore: {error.filename or options.out}: {error.strerror}; allowed: a folder that can be written",
+              file=sys.stderr)
         return 2
 
 

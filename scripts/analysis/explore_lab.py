@@ -12,7 +12,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple, Protocol, TypeVar
@@ -30,6 +30,8 @@ CELLS = "cells (sha256)"
 FOLDER = "explore"   # in the run's: lists of cells, and the locks of tasks (explore_shared.py)
 LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None   # loaded here: not between fork and exec
 PR_SET_PDEATHSIG = 1
+MOST_PARTS = 100_000   # as in eabench sweep (host/plan/shard.h)
+GRACE_S = 120.0        # of an eabench that should have ended: it saves its cells first
 
 
 def end_with_parent() -> None:
@@ -91,15 +93,20 @@ class Signals:
         if self.received:
             raise Interrupted(130)
 
-    def run(self, command: Sequence[str], inherited: Sequence[int] = ()) -> tuple[int, str]:
-        """The exit code and what the command says on stderr."""
+    def run(self, command: Sequence[str], inherited: Sequence[int] = (), limit_s: float | None = None
+            ) -> tuple[int, str]:
+        """The exit code and what the command says on stderr. One that hangs is killed, GRACE_S after its time."""
         self.check()
         with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
                               start_new_session=True, preexec_fn=end_with_parent,
                               pass_fds=inherited) as self.process:
             if self.received:
                 self.process.terminate()
-            _, errors = self.process.communicate()
+            try:
+                _, errors = self.process.communicate(timeout=None if limit_s is None else limit_s + GRACE_S)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                _, errors = self.process.communicate()
         code, self.process = self.process.returncode, None
         self.check()
         return code, errors
@@ -149,7 +156,7 @@ class EabenchLab:
                    *(["--shard", str(self.shard)] if self.shard else [])]
         began = time.monotonic()
         try:
-            code, errors = self.signals.run(command, self.inherited)
+            code, errors = self.signals.run(command, self.inherited, limit_s)
         except OSError as error:
             raise DataError(f"{command[0]}: {error.strerror}; --launcher and --eabench name programs") from error
         if code == 130 and time.monotonic() - began >= limit_s:
@@ -288,11 +295,16 @@ class State:
         held = [claim for claim in self.claims.values() if claim is not None]
         if not all(isinstance(key, str) for keys in (*lists, held) for key in keys):
             raise TypeError
-        if not (self.parts is None or (type(self.parts) is int and self.parts > 0)):
+        if not (self.parts is None or (type(self.parts) is int and 0 < self.parts <= MOST_PARTS)):
             raise TypeError
         if not all(task.isdecimal() and 0 < int(task) <= (self.parts or 0) for task in self.claims):
             raise ValueError
         return before
+
+    def check(self, known: Collection[str]) -> None:
+        """known: the keys of the spec's settings."""
+        if not set(self.finalists or ()) <= set(known):
+            raise DataError(f"{self.path}: a setting to confirm is none of the spec's; another --out begins a new one")
 
     def save(self) -> None:
         stored: dict[str, object] = {"asked": self.asked, "failed": sorted(self.failed), "finalists": self.finalists,

@@ -21,21 +21,22 @@ import argparse
 import fcntl
 import os
 import re
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from .explore_lab import FOLDER, Shard, State
+from .explore_lab import FOLDER, MOST_PARTS, Shard, State
 from .explore_space import Setting, Way, way_name
 from .tables import DataError, printable
 
 if TYPE_CHECKING:
     from .explore import Exploration
 
-MOST_PARTS = 100_000   # as in eabench sweep (host/plan/shard.h)
-POLL_S = 1.0           # how often a task looks whether it still has to wait
+POLL_S = 1.0           # how often a task that waits for others reads the state
+LOCK_POLL_S = 0.1
 PATIENCE_S = 5.0       # for the eabench of a task that was killed: it saves its cells and ends
 ALONE = 0              # the number of a start without --shard, which has the folder for itself
 
@@ -53,15 +54,16 @@ def shard(text: str) -> Shard:
 class Locks:
     """Locks of files (flock) in the folder: the kernel releases them when the last process that has them ends."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, pause: Callable[[float], None]) -> None:
+        """pause: sleeps for a time in seconds, and ends this process if it got a signal."""
+        self.folder, self.pause = folder, pause
         folder.mkdir(parents=True, exist_ok=True)
 
-    def _take(self, path: Path, flags: int = 0) -> int | None:
+    def _take(self, path: Path) -> int | None:
         """The descriptor that holds the lock; None if another has it."""
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | flags)
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             os.close(descriptor)
             if isinstance(error, BlockingIOError):
@@ -72,43 +74,60 @@ class Locks:
 
     @contextmanager
     def state(self) -> Iterator[None]:
-        """Of explore.json; waits for it."""
-        descriptor = self._take(self.folder / "lock")
+        """Of explore.json; waits for it, and says so if that takes long."""
+        waited_s, next_s = 0.0, PATIENCE_S
+        while (descriptor := self._take(self.folder / "lock")) is None:
+            self.pause(LOCK_POLL_S)
+            waited_s += LOCK_POLL_S
+            if waited_s >= next_s:
+                print(f"waiting for {self.folder / 'lock'}, which another task has held for {waited_s:.0f} s",
+                      file=sys.stderr, flush=True)
+                next_s *= 4
         try:
             yield
         finally:
-            if descriptor is not None:
-                os.close(descriptor)
+            os.close(descriptor)
 
-    # The locks below are taken and looked at only within state(), so that a look is never mistaken for a life.
+    # A task's lock is tested by taking it for a moment: only within state(), so that no other test sees that.
 
     def _path(self, task: int | str) -> Path:
         return self.folder / f"task-{task}"
 
-    def begin_life(self, task: int | str) -> int | None:
-        return self._take(self._path(task), fcntl.LOCK_NB)
+    def begin_task(self, task: int | str) -> int | None:
+        """The descriptor to keep as long as the task runs; None if it runs already."""
+        return self._take(self._path(task))
 
-    def lives(self, task: int | str) -> bool:
+    def is_alive(self, task: int | str) -> bool:
         if not self._path(task).exists():
             return False
-        descriptor = self._take(self._path(task), fcntl.LOCK_NB)
+        descriptor = self._take(self._path(task))
         if descriptor is not None:
             os.close(descriptor)
         return descriptor is None
 
+    def alive(self) -> list[int]:
+        """The numbers of all that run."""
+        names = [path.name.removeprefix("task-") for path in self.folder.glob("task-*")]
+        return [int(name) for name in names if name.isdecimal() and self.is_alive(name)]
 
-def begin_alone(out: Path, state: State) -> int:
-    """For a start without --shard in a folder that tasks have filled: the descriptor of its life, during which no task
-    begins. What tasks had claimed is free again."""
-    locks = Locks(out / FOLDER)
+
+def begin_alone(out: Path, asked: dict[str, object], pause: Callable[[float], None]) -> tuple[State, int | None]:
+    """For a start without --shard: the state, and in a folder that tasks have filled a descriptor to keep, as long as
+    which no task begins. What tasks had claimed is free again."""
+    if not (out / FOLDER).exists():
+        return State.read(out, asked), None
+    locks = Locks(out / FOLDER, pause)
     with locks.state():
-        living = [task for task in range(ALONE, (state.parts or 0) + 1) if locks.lives(task)]
-        life = None if living else locks.begin_life(ALONE)
-        if life is None:
-            raise DataError(f"{out}: {_tasks(living)} of this exploration is running; allowed: a start after its end")
+        state = State.read(out, asked)
+        if not state.parts:
+            return state, None
+        running = locks.alive()
+        descriptor = None if running else locks.begin_task(ALONE)
+        if descriptor is None:
+            raise DataError(f"{out}: {_tasks(running)} of this exploration is running; allowed: a start after its end")
         state.claims, state.waiting = {}, []
         state.save()
-    return life
+    return state, descriptor
 
 
 def _tasks(names: Sequence[int | str]) -> str:
@@ -145,7 +164,7 @@ class Task:
             if re.fullmatch(r"[0-9]+-of-[0-9]+", path.name) and not path.name.endswith(f"-of-{own.parts}"):
                 raise DataError(f"--shard {own}: {path} is a part of another number; allowed: "
                                 f"I/{path.name.rpartition('-')[2]}, or another --out")
-        self.locks = Locks(out / FOLDER)
+        self.locks = Locks(out / FOLDER, exploration.lab.pause)
         self.life = self._begin()
         exploration.lab.inherited = (self.life,)
 
@@ -154,10 +173,10 @@ class Task:
         while True:
             with self.locks.state():
                 self.state = State.read(self.out, self.asked, self.own.parts)
-                if self.locks.lives(ALONE):
+                if self.locks.is_alive(ALONE):
                     raise DataError(f"{self.out}: scripts/explore without --shard runs in it; allowed: a start after "
                                     "its end")
-                life = self.locks.begin_life(self.name)
+                life = self.locks.begin_task(self.name)
                 if life is not None:
                     self._read()
                     if not self.others:  # a proposal without results and claim: its rows were lost
@@ -176,8 +195,9 @@ class Task:
     def _read(self) -> None:
         """Reads explore.json and the results, and finds out which tasks live."""
         self.state = state = State.read(self.out, self.asked, self.own.parts)
+        state.check(self.settings)
         others = {task: claim for task, claim in state.claims.items() if task != self.name}
-        self.others = {task: claim for task, claim in others.items() if self.locks.lives(task)}
+        self.others = {task: claim for task, claim in others.items() if self.locks.is_alive(task)}
         self.dead = [claim for task, claim in others.items() if task not in self.others and claim]
         state.waiting = [task for task in state.waiting if task in self.others]
         state.proposals = [key for key in state.proposals if key in self.settings]
@@ -239,7 +259,7 @@ class Task:
             with self.locks.state():
                 self._read()
                 if self.state.finalists is not None:
-                    return [self.settings[key] for key in self.state.finalists if key in self.settings]
+                    return [self.settings[key] for key in self.state.finalists]
                 is_over = time.monotonic() >= until_s
                 setting = None if is_over or self.state.waiting else self._proposal(most)
                 if setting and setting.key not in self.state.proposals:
@@ -283,7 +303,7 @@ class Task:
                 self.state.failed.append(setting.key)
             self._claim(None)
             if complete:
-                exploration.pace.add(setting.flop * len(cells), time_s)
+                exploration.pace.add(setting.work(cells), time_s)
                 measured(setting)
             elif done:
                 failed(setting)

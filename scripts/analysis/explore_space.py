@@ -40,6 +40,7 @@ class Setting:
     point: np.ndarray = field(default_factory=lambda: np.zeros(0))
     cells: dict[str, dict[Way, dict[int, str]]] = field(default_factory=dict)  # mechanism, way, seed: the cell's id
     flop: float = 0.0         # of one cell of each compared mechanism, on average
+    cost: dict[str, float] = field(default_factory=dict)   # FLOP of each cell
     name: str = ""            # the options that vary within the space, for a reader
 
     @property
@@ -52,6 +53,10 @@ class Setting:
 
     def ways(self, mechanism: str) -> list[Way]:
         return sorted(self.cells[mechanism])
+
+    def work(self, cells: Iterable[str]) -> float:
+        """FLOP of these cells."""
+        return sum(self.cost[cell] for cell in cells)
 
 
 @dataclass
@@ -128,11 +133,17 @@ def mechanisms_between(listed: pd.DataFrame, mechanisms: Sequence[str]) -> tuple
     """Those of the list that lie between the two."""
     if sorted(mechanisms) != sorted(ENDS):
         raise DataError(f"--walk with --compare {','.join(mechanisms)}; allowed: dpa,ea-scaled and ea-scaled,dpa")
+    _need(listed, mechanisms)
     walk = {_mechanism(row) for row in listed.to_dict("records") if row["mechanism"] == MIX}
     if not walk:
         raise DataError(f"--walk: the spec has no cell of mechanism {MIX}; allowed: a spec with "
                         f"mechanism = dpa, {MIX}, ea-scaled and mix = 0.25, 0.5, 0.75, for example")
     return tuple(sorted(walk, key=share_of))
+
+
+def _need(listed: pd.DataFrame, mechanisms: Sequence[str]) -> None:
+    if not set(mechanisms) & set(listed["mechanism"]):
+        raise DataError(f"the spec has no cell of {' or '.join(mechanisms)}; allowed: mechanisms of the spec")
 
 
 def share_of(mechanism: str) -> float:
@@ -141,7 +152,7 @@ def share_of(mechanism: str) -> float:
 
 
 def _mechanism(row: dict[str, str]) -> str:
-    return f"{MIX}-{row['train.mix']}" if row["mechanism"] == MIX else row["mechanism"]
+    return f"{MIX}-{row['train.mix']}" if row["mechanism"] == MIX and "train.mix" in row else row["mechanism"]
 
 
 def make_space(listed: pd.DataFrame, mechanisms: Sequence[str], walk: Sequence[str] = (), sizes: bool = False) -> Space:
@@ -149,6 +160,7 @@ def make_space(listed: pd.DataFrame, mechanisms: Sequence[str], walk: Sequence[s
     has all the widths of the spec."""
     if sizes and listed[WIDTH].nunique() < 2:
         raise DataError(f"--object {SIZE}: the spec has one {WIDTH}; allowed: several, such as {WIDTH} = 8, 12, 16, 24")
+    _need(listed, mechanisms)
     names = [name for name in COLUMNS if not (sizes and name == WIDTH)]
     names += [name for name in listed.columns if "." in name and name.split(".")[1] not in (*COLUMNS, "mechanism", MIX)]
     found: dict[tuple, Setting] = {}
@@ -161,11 +173,10 @@ def make_space(listed: pd.DataFrame, mechanisms: Sequence[str], walk: Sequence[s
         rate = float(row["lr"])
         ways = setting.cells.setdefault(mechanism, {})
         ways.setdefault((int(row[WIDTH]), rate) if sizes else rate, {})[int(row["seed"])] = row["cell"]
+        setting.cost[row["cell"]] = float(row["flop"])
         if mechanism in mechanisms:
             setting.flop += float(row["flop"])
     settings = [found[key] for key in sorted(found)]
-    if not settings:
-        raise DataError(f"the spec has no cell of {' or '.join(mechanisms)}; allowed: mechanisms of the spec")
     seeds = sorted({seed for setting in settings for ways in setting.cells.values()
                     for cells in ways.values() for seed in cells})
     varying = [name for name in settings[0].options if len({setting.options[name] for setting in settings}) > 1]
@@ -176,7 +187,7 @@ def make_space(listed: pd.DataFrame, mechanisms: Sequence[str], walk: Sequence[s
         for mechanism in (*mechanisms, *walk):
             if any(sorted(cells) != seeds for cells in setting.cells.get(mechanism, {0.0: {}}).values()):
                 raise DataError(f"{setting.name}: {mechanism} lacks seeds that others have; allowed: a spec in which "
-                                "each compared mechanism has every setting and seed")
+                                "each compared mechanism has every setting and seed, and values of its own for lr only")
         setting.flop /= sum(len(cells) for name in mechanisms for cells in setting.cells[name].values())
     _find_rivals(settings)
     return Space(settings, tuple(mechanisms), seeds, _locate(settings), tuple(walk))

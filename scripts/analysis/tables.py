@@ -305,6 +305,9 @@ def read_run(path: Path, limit_mb: int = DEFAULT_LIMIT_MB, speeds_only: bool = F
     if (path / "throughput.csv").exists():
         run.throughput, more = read_throughput(path / "throughput.csv", limit_mb)
         run.warnings += more
+        mixed = run.throughput["mechanism"] == "mix"   # this table has no mix
+        run.throughput.loc[mixed, "mechanism"] = run.throughput["cell"][mixed].map(
+            dict(zip(accuracy["cell"], accuracy["mechanism"]))).fillna("mix")
     elif not speeds_only:
         run.warnings.append(f"{path}: no throughput.csv; training speed is not shown")
     if (path / "manifest.ini").exists():

@@ -19,6 +19,7 @@ import pytest
 from sweeps import EABENCH, ROOT, needs_eabench, rows
 
 sys.path.insert(0, str(ROOT / "scripts"))
+from analysis import explore_lab  # noqa: E402
 from analysis.explore import Exploration, search  # noqa: E402
 from analysis.explore_lab import State  # noqa: E402
 from analysis.report import main as report  # noqa: E402
@@ -137,7 +138,16 @@ def bimodal(seed: int, solves: float) -> Simulated:
     return lab
 
 
+def solving(seed: int) -> Simulated:
+    """Scores as of --object solved, of mechanisms that are alike: 40 % of the seeds solve each setting at each rate."""
+    lab, generator = Simulated(lambda x, y: 0.0, seed=seed, side=3), np.random.default_rng([seed, 9])
+    solved = generator.random(len(lab.table)) < 0.4
+    lab.table = {cell: (0.5 + 0.5 * good, float(good)) for cell, good in zip(lab.table, solved)}
+    return lab
+
+
 NULLS: dict[str, Callable[[int], Simulated]] = {
+    "solved": solving,
     "noise": lambda seed: Simulated(lambda x, y: 0.0, 0.03, seed=seed, side=3),
     "bimodal 0.4": lambda seed: bimodal(seed, 0.4), "bimodal 0.6": lambda seed: bimodal(seed, 0.6)}
 
@@ -458,6 +468,10 @@ def test_no_time_is_no_result(small: Path, tmp_path: Path):
     (["--set", "train.seed=1:5"], ("5 seeds", "at least 12")),
     (["--set", "train.seed=1:5", "--set", "x.y=1"], ("x.y",)),
     (["--walk"], ("--walk with --compare ea,dpa", "dpa,ea-scaled")),
+    (["--set", "train.mechanism=mix", "--set", "train.mix=0.5"], ("no cell of ea or dpa",)),
+    (["--set", "train.mechanism=mix", "--set", "train.mix=0.5", "--walk", "--compare", "dpa,ea-scaled"],
+     ("no cell of dpa or ea-scaled",)),
+    (["--set", "train.scale[ea]=0.3"], ("lacks seeds", "values of its own for lr only")),
     (["--walk", "--compare", "dpa,ea-scaled"], ("no cell of mechanism mix", "mix = 0.25")),
     (["--search-seeds", "0"], ("at least 1",)),
     (["--set", "task.basis=4", "--set", "model.d_model=8", "--set", "train.steps=20"], ("one setting",)),
@@ -512,6 +526,11 @@ def test_a_walk_is_in_no_result(small: Path, tmp_path: Path):
         assert {seed for name, mix, seed in trained if (name, mix) == ("mix", share)} == {"1", "2"}
     assert {seed for name, _, seed in trained if name == "dpa"} >= {"1", "2"}
     assert "mix" not in done.stdout and "mix" not in (out / "explore.csv").read_text()
+
+
+def test_a_program_that_hangs_is_killed(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(explore_lab, "GRACE_S", 0.2)
+    assert explore_lab.Signals().run(["sleep", "60"], limit_s=0.1)[0] == -signal.SIGKILL
 
 
 def test_a_program_that_is_not_built(small: Path, tmp_path: Path):

@@ -222,16 +222,16 @@ def test_who_may_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     with pytest.raises(DataError, match="shared by 2 tasks, not 3; allowed: --shard I/2"):
         join(whole, tmp_path, 1, 3)
     with pytest.raises(DataError, match="task 1 of this exploration is running"):
-        begin_alone(tmp_path, State.read(tmp_path, ASKED))
+        begin_alone(tmp_path, ASKED, time.sleep)
     with pytest.raises(DataError, match="began with seed 1, not 2"):
         Task(task.exploration, tmp_path, Shard(2, 2), {"seed": 2})
     end(task)
-    alone = begin_alone(tmp_path, State.read(tmp_path, ASKED))
-    assert Locks(tmp_path / "explore").lives(0)
+    stored, alone = begin_alone(tmp_path, ASKED, time.sleep)
+    assert stored.parts == 2 and Locks(tmp_path / "explore", time.sleep).alive() == [0]
     with pytest.raises(DataError, match="scripts/explore without --shard runs in it"):
         join(whole, tmp_path, 1, 2)
     with pytest.raises(DataError, match="a start without --shard of this exploration is running"):
-        begin_alone(tmp_path, State.read(tmp_path, ASKED))
+        begin_alone(tmp_path, ASKED, time.sleep)
     os.close(alone)
     end(join(whole, tmp_path, 1, 2))
     (tmp_path / "shards" / "1-of-5").mkdir(parents=True)
@@ -245,16 +245,36 @@ def test_a_folder_of_one_process_is_refused(tmp_path: Path):
     with pytest.raises(DataError, match="explore.json: this exploration began without --shard; allowed: the same"):
         join(Simulated(hill, side=2), tmp_path, 1, 2)
     assert state(tmp_path) == before and "parts" not in before
+    stored, descriptor = begin_alone(tmp_path, ASKED, time.sleep)
+    assert stored.parts is None and descriptor is None
 
 
-@pytest.mark.parametrize("change", [{"parts": 0}, {"parts": "2"}, {"parts": True}, {"claims": []}, {"lost": [1]},
-                                    {"claims": {"1": 5}}, {"claims": {"3": None}}, {"claims": {"x": None}},
-                                    {"waiting": "1"}])
+def test_a_lock_that_another_holds_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+                                                 capsys: pytest.CaptureFixture):
+    monkeypatch.setattr(explore_shared, "PATIENCE_S", 0.2)
+    locks = Locks(tmp_path / "explore", time.sleep)
+    other = locks._take(tmp_path / "explore" / "lock")
+    threading.Timer(0.6, os.close, [other]).start()
+    with locks.state():
+        pass
+    assert "explore/lock, which another task has held for 0 s" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("change", [{"parts": 0}, {"parts": "2"}, {"parts": True}, {"parts": 10**12}, {"claims": []},
+                                    {"lost": [1]}, {"claims": {"1": 5}}, {"claims": {"3": None}},
+                                    {"claims": {"x": None}}, {"waiting": "1"}])
 def test_a_damaged_state_is_one_line(tmp_path: Path, change: dict):
     end(join(Simulated(hill, side=2), tmp_path, 1, 2))
     (tmp_path / "explore.json").write_text(json.dumps(state(tmp_path) | change))
     with pytest.raises(DataError, match=r"explore.json: not a file of explore; allowed"):
         State.read(tmp_path, ASKED, 2)
+
+
+def test_finalists_of_another_spec_are_one_line(tmp_path: Path):
+    end(join(Simulated(hill, side=2), tmp_path, 1, 2))
+    (tmp_path / "explore.json").write_text(json.dumps(state(tmp_path) | {"finalists": ["zz"]}))
+    with pytest.raises(DataError, match=r"explore.json: a setting to confirm is none of the spec's; another --out"):
+        join(Simulated(hill, side=2), tmp_path, 1, 2)
 
 
 # ---- with eabench --------------------------------------------------------------------------------------------------
@@ -308,6 +328,17 @@ def test_two_tasks_share_one_exploration(small: Path, tmp_path: Path):
     assert without_speeds(out) == table
     assert "Trained again with fresh seeds" in finish(start(small, out, "2/2", "--confirm", "1"))
     assert without_speeds(out) == table and cells(out) == trained
+
+
+@needs_eabench
+def test_a_signal_ends_a_task_that_waits_for_the_lock(small: Path, tmp_path: Path):
+    out = tmp_path / "run"
+    other = Locks(out / "explore", time.sleep)._take(out / "explore" / "lock")
+    process = start(small, out, "1/2")
+    time.sleep(3)
+    process.send_signal(signal.SIGTERM)
+    finish(process, 130)
+    os.close(other)
 
 
 def kill_with_claim(process: subprocess.Popen, out: Path, number: int) -> list[str]:

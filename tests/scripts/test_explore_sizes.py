@@ -100,6 +100,33 @@ def test_the_margin_is_of_the_smallest_widths_seed_by_seed() -> None:
     assert list(verdicts["basis=3"].measured.accuracy["dpa"]) == [-math.log2(48)] * 10
 
 
+class Alike(Known):
+    """Two mechanisms that are alike: the wider a model, the more of its seeds solve, at either rate."""
+
+    def __init__(self, lines: pd.DataFrame, seed: int) -> None:
+        self.trained = {}
+        solved = np.random.default_rng([seed, 11]).random(len(lines)) < 0.2 + lines["d_model"].astype(int) / 40
+        self.table = {cell: (0.5 + 0.5 * good, float(good)) for cell, good in zip(lines["cell"], solved)}
+
+
+@pytest.mark.parametrize("both_sides", [False, True])
+def test_no_difference_in_size_is_confirmed_where_none_is(both_sides: bool) -> None:
+    """As test_explore.py's null explorations, with sizes."""
+    lines, confirmed = listing(), 0
+    space = make_space(lines, ("ea", "dpa"), sizes=True)
+    for seed in range(200):
+        lab = Alike(lines, seed)
+        exploration = Exploration(space, lab, seed=seed, fit=False, object="size", both_sides=both_sides)
+        while (setting := exploration.next()) is not None:
+            lab.train(exploration.search_cells(setting), 1e9)
+            exploration.read()
+        finalists = exploration.finalists()
+        for setting in finalists:
+            lab.train(exploration.confirmation_cells(setting), 1e9)
+        confirmed += any(verdict.confirmed for verdict in exploration.verdicts(finalists))
+    assert confirmed <= 10   # 5 % of 200
+
+
 def test_a_spec_needs_several_widths() -> None:
     lines = listing()
     with pytest.raises(DataError, match="--object size: the spec has one d_model; allowed: several"):
@@ -111,10 +138,13 @@ def test_a_run_and_its_report(tmp_path: Path) -> None:
     spec, out = tmp_path / "small.ini", tmp_path / "run"
     spec.write_text(SPEC)
     done = subprocess.run(
-        [ROOT / "scripts/explore", spec, "--object", "size", "--both-sides", "--out", out, "--budget", "2m"],
+        [ROOT / "scripts/explore", spec, "--object", "size", "--both-sides", "--pareto", "--out", out,
+         "--budget", "2m"],
         check=False, capture_output=True, text=True, timeout=300,
         env={**os.environ, "EABENCH": EABENCH, "EAB_PYTHON": sys.executable})
     assert done.returncode == 0, done.stderr
+    assert "ea: smallest d_model that solves for its cost" in done.stdout
+    assert sum(" FLOP  " in line for line in done.stdout.splitlines()) >= 2
     found = rows(out / "explore.csv")
     assert {row["object"] for row in found} == {"size"} and "d_model" not in found[0]
     searched = [row for row in found if row["phase"] == "search"]

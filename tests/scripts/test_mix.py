@@ -83,8 +83,8 @@ def test_a_model_knows_its_mix(spec: Path) -> None:
 
 
 @pytest.mark.parametrize(("options", "parts"), [
-    (["train.mechanism=dpa"], ("[train] mix", "only mechanism mix has it", "allowed: mechanism = mix")),
-    (["train.mix[dpa]=0.5"], ("mix",)),
+    (["train.mechanism=dpa"], ("[train] mix: only mechanism mix has it", "mix among the mechanisms")),
+    (["train.mix[dpa]=0.5"], ("[train] mix[dpa]: only mechanism mix has it", "mix[mix] = ...")),
     (["train.mix=none"], ("mechanism = mix without mix", "0.001..0.999")),
     (["train.mix=0"], ("train.mix", "none, or a real 0.001..0.999")),
     (["train.mix=1"], ("train.mix", "none, or a real 0.001..0.999")),
