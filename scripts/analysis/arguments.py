@@ -6,7 +6,7 @@ import argparse
 import re
 from typing import NoReturn
 
-from .tables import printable
+from .printable import printable
 
 NUMBER = r"((?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?)"
 BARE = re.compile(NUMBER)

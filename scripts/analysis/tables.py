@@ -15,6 +15,8 @@ from pathlib import Path
 
 import pandas as pd
 
+from .printable import CONTROL, printable
+
 MEASURED = ("ok", "diverged")  # rows with a result; rows of the other statuses have none
 STATUSES = (*MEASURED, "fail", "oom", "timeout")
 DEFAULT_LIMIT_MB = 128
@@ -47,7 +49,6 @@ SLOWED = r"\b(?:busy|stopped)\b"  # the marks of rows whose speed is not that of
 
 # Python's float() also accepts 'nan', 'inf', '1_0' and digits of other scripts, which eabench never writes.
 NUMBER = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
-CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff\u202a-\u202e\u2066-\u2069]")
 
 
 class DataError(Exception):
@@ -66,12 +67,6 @@ class Run:
     task_options: list[str] = field(default_factory=list)
     options: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
-
-
-def printable(text: str, limit: int = 120) -> str:
-    """Text for one line of a message or a figure: without control characters, at most `limit` long."""
-    text = CONTROL.sub("\N{REPLACEMENT CHARACTER}", re.sub(r"\s+", " ", text))
-    return text if len(text) <= limit else text[: limit - 3] + "..."
 
 
 def canonical(text: str) -> str:

@@ -71,7 +71,7 @@ class Config:
 
 
 def float32(value: float) -> float:
-    """Rounded to float32: scale and slopes are float32 constants of the model, in every precision."""
+    """Rounded to float32: scale, mix and slopes are float32 constants of the model, in every precision."""
     return struct.unpack("<f", struct.pack("<f", value))[0]
 
 
@@ -92,7 +92,7 @@ def read_config(path: Path) -> Config:
             scale = default_scale(options["mechanism"], head_dim) if text == "auto" else float(text)
             values[name] = float32(scale)
         elif name == "mechanism" and text == "mix":
-            values[name] = f"mix-{options['mix']}"
+            values[name] = f"mix-{float32(float(options['mix']))}"
         else:
             values[name] = {"int": int, "float": float, "str": str, "bool": lambda word: word == "on"}[kind](text)
     return Config(**values)  # type: ignore[arg-type]
