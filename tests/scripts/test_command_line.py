@@ -259,7 +259,7 @@ def test_help_lists_every_option_in_order(tmp_path: Path) -> None:
         "mlp_ratio context position alibi_span norm activation bias embedding init_scale embedding_scale "
         "qk_init qk_norm mechanism scale optimizer lr beta1 beta2 momentum weight_decay clip steps batch "
         "warmup schedule lr_final seed eval_every eval_tokens stop_when_solved heldout precision dropout "
-        "sequences"
+        "sequences mix"
     ).split()
     assert dict((key, value) for _, key, value in rows)["beta2"] == "0.98"
 
