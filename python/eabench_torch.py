@@ -259,9 +259,8 @@ def attention(q: Tensor, k: Tensor, v: Tensor, mechanism: str = "ea", *, causal:
     mechanism: one of MECHANISMS. scale: z = scale * (q . k), above 0; the mechanism's own without it.
     mix: of mechanism "mix" only: its share of ea-scaled, 0.001 to 0.999; the rest is dpa. slopes: ALiBi's, one per head
     (the last dimension before context); none without it. All three are constants. backend: "reference" computes float32
-    tensors on the CPU in float64, slowly, for checks. Inputs that are not contiguous are
-    copied; under autocast they are cast. Raises ValueError for arguments that do not fit, EabenchError with the
-    library's line for what it refuses.
+    tensors on the CPU in float64, slowly, for checks. Inputs that are not contiguous are copied; under autocast they
+    are cast. Raises ValueError for arguments that do not fit, EabenchError with the library's line for what it refuses.
     """
     q, k, v = _as_autocast(q, k, v)
     _check_tensors(q, k, v, backend)

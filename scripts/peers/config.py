@@ -15,7 +15,6 @@ def has_log_weight(mechanism: str) -> bool:
     return mechanism in ("dpa", "ea-softmax") or mechanism.startswith("mix-")
 
 
-
 @dataclass(frozen=True)
 class Config:
     """The options of docs/spec-files.md that the model, the loss and the optimizer depend on."""
