@@ -5,7 +5,7 @@ program='test'
 source "$(dirname -- "${BASH_SOURCE[0]}")/common.sh" || exit 3
 
 default_stages=(release isa analyzer scripts faults memory asan tsan clang fuzz aarch64 cuda emulated)
-full_stages=(lint floats debug valgrind asan-isa asan-scripts tsan-scripts peers cuda-all)
+full_stages=(lint floats avx512 debug valgrind asan-isa asan-scripts tsan-scripts peers cuda-all)
 
 usage() {
     cat <<END
@@ -30,6 +30,7 @@ Installs what is missing (scripts/setup.sh), builds with warnings as errors, and
 and with --full
   lint          scripts/lint.sh
   floats        the vector functions over all floats; release tests every third, other stages few (EAB_FLOAT_STEP)
+  avx512        the kernels' tests at the SIMD level avx512, emulated with AVX2 (tests/avx512)
   debug         build without optimisation; all Criterion tests
   valgrind      the Criterion tests under memcheck, at SIMD level avx2
   asan-isa      the kernels' tests at base and avx2 under the sanitizers
@@ -416,6 +417,7 @@ stage() {
         cuda-all) cuda_stage cuda-all cuda ;;
         lint) scripts/lint.sh ;;
         floats) build release && EAB_FLOAT_STEP=1 ctests release -R '^(kernels\.math|host\.half)$' ;;
+        avx512) build avx512 && EAB_ISA=avx512 ctests avx512 -L kernels ;;
         debug) build debug && ctests debug ;;
         valgrind) build release && valgrinds ;;
         asan-isa) build asan && ctests_at_levels asan ;;

@@ -41,7 +41,7 @@ EAB_INLINE eab_vec weigh_bounded(const score_column *column, float *sum, eab_vec
     eab_vec total = {0};
     float *scores = column->scores;
     for (int32_t j = 0; j < column->keys; j++, scores += TILE_QUERIES) {
-        eab_vec w = weight(column->scale * eab_load(scores));
+        eab_vec w = weight(eab_load(scores));
         if (biased) w *= eab_load(column->bias - j);
         total += w;
         eab_store(scores, w);
@@ -50,24 +50,53 @@ EAB_INLINE eab_vec weigh_bounded(const score_column *column, float *sum, eab_vec
     return eab_splat(1);
 }
 
-EAB_INLINE eab_vec weigh_exponential(const score_column *column, float *sum, float *max,
-                                     eab_vec (*log_weight)(eab_vec, float), bool biased) {
-    const eab_vec before = eab_load(max);
-    eab_vec total = {0};
+/* Log-weights replace the scores. Returns the largest one, at least `before`. */
+EAB_INLINE eab_vec log_weights(const score_column *column, eab_vec before, eab_vec (*log_weight)(eab_vec, float),
+                               bool biased) {
     float *scores = column->scores;
     for (int32_t j = 0; j < column->keys; j++, scores += TILE_QUERIES) {
-        eab_vec log_w = log_weight(column->scale * eab_load(scores), column->mix);
+        eab_vec log_w = log_weight(eab_load(scores), column->mix);
         if (biased) log_w += eab_load(column->bias - j);
         eab_store(scores, log_w);
     }
-    const eab_vec top = eab_max_rows(column->scores, TILE_QUERIES, column->keys, before);
-    scores = column->scores;
+    return eab_max_rows(column->scores, TILE_QUERIES, column->keys, before);
+}
+
+/* The same for dpa, whose log-weights are the scores, without clamps and bias. */
+EAB_INLINE eab_vec largest_score(const score_column *column, eab_vec before, bool biased) {
+    if (!biased) return eab_max_rows(column->scores, TILE_QUERIES, column->keys, before);
+    eab_vec top = before;
+    for (int32_t j = 0; j < column->keys; j++)
+        top = eab_max_vec(top, eab_load(column->scores + j * TILE_QUERIES) + eab_load(column->bias - j));
+    return top;
+}
+
+/* exp(score + bias - top) replaces the scores. Returns their sum. */
+EAB_INLINE eab_vec exponentials(const score_column *column, eab_vec top, bool biased) {
+    eab_vec total = {0};
+    float *scores = column->scores;
     for (int32_t j = 0; j < column->keys; j++, scores += TILE_QUERIES) {
-        const eab_vec w = eab_exp_vec(eab_load(scores) - top);
+        eab_vec log_w = eab_load(scores);
+        if (biased) log_w += eab_load(column->bias - j);
+        const eab_vec w = eab_exp_negative_vec(log_w - top);
         total += w;
         eab_store(scores, w);
     }
-    const eab_vec factor = eab_exp_vec(before - top);
+    return total;
+}
+
+EAB_INLINE eab_vec weigh_exponential(const score_column *column, float *sum, float *max,
+                                     eab_vec (*log_weight)(eab_vec, float), bool biased) {
+    const bool is_dpa = log_weight == eab_dpa_log_weight; /* a constant after inlining */
+    const eab_vec before = eab_load(max);
+    eab_vec total, top = is_dpa ? largest_score(column, before, biased) : before;
+    if (is_dpa && needs_no_clamp(top)) {
+        total = exponentials(column, top, biased);
+    } else {
+        top = log_weights(column, before, log_weight, biased);
+        total = exponentials(column, top, false);
+    }
+    const eab_vec factor = eab_exp_negative_vec(before - top);
     eab_store(max, top);
     eab_store(sum, eab_load(sum) * factor + total);
     return factor;
@@ -146,7 +175,7 @@ static void attend_keys(const head_pass *pass, const query_block *block, int32_t
     score_tile(&k, space->queries, space->scores);
     for (int32_t vector = 0; vector < block->vectors; vector++) {
         const int32_t lane = vector * EAB_LANES;
-        const score_column column = {space->scores + lane, visible_keys(&k, vector), pass->scale, pass->mix,
+        const score_column column = {space->scores + lane, visible_keys(&k, vector), pass->mix,
                                      biased ? space->bias.at_zero + (block->first + lane - first) : NULL};
         eab_store(space->rows->factor + lane, pass->weigh(&column, space->rows->sum + lane, space->rows->max + lane));
     }
@@ -169,7 +198,8 @@ static void attend_queries(const head_pass *pass, int32_t first_query, int32_t q
         eab_store(rows->sum + lane, eab_splat(0));
         eab_store(rows->max + lane, eab_splat(-3.0e38f)); /* below every log-weight */
     }
-    pack_queries(pass->q + first_query * args->in_time, args->in_time, queries, args->head_dim, 1, space->queries);
+    pack_queries(pass->q + first_query * args->in_time, args->in_time, queries, args->head_dim, pass->scale,
+                 space->queries);
     const int32_t unmasked = args->causal ? first_query : args->context;
     for (int32_t first = 0; first < unmasked; first += TILE_KEYS)
         attend_keys(pass, &block, first, unmasked - first < TILE_KEYS ? unmasked - first : TILE_KEYS, false);

@@ -42,7 +42,7 @@ EAB_INLINE void differentiate_bounded(const score_column *column, float *dscores
     const eab_vec inverse = eab_load(stat), mean = eab_load(mean_dp);
     float *scores = column->scores;
     for (int32_t j = 0; j < column->keys; j++, scores += TILE_QUERIES, dscores += TILE_QUERIES) {
-        const eab_vec z = column->scale * eab_load(scores);
+        const eab_vec z = eab_load(scores);
         const eab_vec factor = biased ? inverse * eab_load(column->bias - j) : inverse;
         eab_store(scores, weight(z) * factor);
         eab_store(dscores, derivative(z) * factor * (eab_load(dscores) - mean));
@@ -54,11 +54,21 @@ EAB_INLINE void differentiate_exponential(const score_column *column, float *dsc
                                           eab_vec (*log_derivative)(eab_vec, float), bool biased) {
     const eab_vec log_sum = eab_load(stat), mean = eab_load(mean_dp);
     float *scores = column->scores;
+    if (log_weight == eab_dpa_log_weight && needs_no_clamp(log_sum)) {
+        for (int32_t j = 0; j < column->keys; j++, scores += TILE_QUERIES, dscores += TILE_QUERIES) {
+            eab_vec log_w = eab_load(scores);
+            if (biased) log_w += eab_load(column->bias - j);
+            const eab_vec a = eab_exp_negative_vec(log_w - log_sum);
+            eab_store(scores, a);
+            eab_store(dscores, a * (eab_load(dscores) - mean));
+        }
+        return;
+    }
     for (int32_t j = 0; j < column->keys; j++, scores += TILE_QUERIES, dscores += TILE_QUERIES) {
-        const eab_vec z = column->scale * eab_load(scores);
+        const eab_vec z = eab_load(scores);
         eab_vec log_w = log_weight(z, column->mix) - log_sum;
         if (biased) log_w += eab_load(column->bias - j);
-        const eab_vec a = eab_exp_vec(log_w);
+        const eab_vec a = eab_exp_negative_vec(log_w);
         eab_store(scores, a);
         eab_store(dscores, a * log_derivative(z, column->mix) * (eab_load(dscores) - mean));
     }
@@ -159,7 +169,7 @@ static void differentiate_keys(const head_pass *pass, const query_block *block, 
     score_tile(&v, space->douts, space->dscores);
     for (int32_t vector = 0; vector < block->vectors; vector++) {
         const int32_t lane = vector * EAB_LANES;
-        const score_column column = {space->scores + lane, visible_keys(&k, vector), pass->scale, pass->mix,
+        const score_column column = {space->scores + lane, visible_keys(&k, vector), pass->mix,
                                      biased ? space->bias.at_zero + (block->first + lane - first) : NULL};
         pass->differentiate(&column, space->dscores + lane, space->terms->stat + lane, space->terms->mean_dp + lane);
     }
@@ -238,7 +248,7 @@ static void differentiate_queries(const head_pass *pass, int32_t first, int32_t 
     pack_douts(pass, dout, pass->out + first * args->out_time, count);
     for (int32_t lane = 0; lane < block.vectors * EAB_LANES; lane += EAB_LANES)
         eab_store(space->terms->stat + lane, eab_splat(1)); /* lanes past the last query: any finite value */
-    pack_queries(q, args->in_time, count, args->head_dim, 1, space->queries); /* overwrites outs */
+    pack_queries(q, args->in_time, count, args->head_dim, pass->scale, space->queries); /* overwrites outs */
     for (int32_t i = 0; i < count; i++) {
         const float stat = pass->row_stat[first + i];
         space->terms->stat[i] = pass->exponential ? stat : 1 / stat;

@@ -40,11 +40,16 @@ EAB_INLINE double block_work(const eab_attention_args *args, int32_t first, int3
 
 /* One vector of queries of a tile, for functions that turn scores into weights. */
 typedef struct {
-    float *scores; /* [keys], TILE_QUERIES apart */
+    float *scores; /* [keys], TILE_QUERIES apart; times the scale */
     int32_t keys;
-    float scale, mix;
+    float mix;
     const float *bias; /* key j: at bias - j; NULL: none */
 } score_column;
+
+/* dpa's log-weight is the score itself. Where a clamp changes neither the largest one of any query (forward) nor log L
+ * (backward), it changes no weight: those of smaller scores are 0. Without it an exponential needs 15 operations for a
+ * vector of pairs instead of 20. False for NaN. */
+EAB_INLINE bool needs_no_clamp(eab_vec log_weight) { return eab_all_within(log_weight, EAB_LOG_WEIGHT_LIMIT); }
 
 /* The position bias as a table over the distance d = i - j: its logarithm for the exponential class, its value for the
  * bounded one; masked pairs (causal and d < 0) are -inf or 0. A tile's row needs one load, and no exponential per pair.
@@ -87,8 +92,8 @@ EAB_INLINE void pack_queries(const float *x, int64_t row, int32_t count, int32_t
                              float *packed) {
     const int32_t last = count / EAB_LANES * EAB_LANES;
 #ifdef EAB_HAS_EIGHTS
-    if (last == count && head_dim % 4 == 0 && factor == 1) { /* inlined: 0.85 of the time */
-        lanes_transpose(count, head_dim, x, row, NULL, 0, packed, TILE_QUERIES);
+    if (last == count && head_dim % 4 == 0) { /* inlined: 0.85 of the time */
+        lanes_transpose(count, head_dim, x, row, &factor, 0, packed, TILE_QUERIES);
         return;
     }
 #endif

@@ -14,9 +14,13 @@ bool eab_isa_available(eab_isa isa) {
 #if defined(__x86_64__)
         case EAB_ISA_AVX2: return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
         case EAB_ISA_AVX512:
+#ifdef EAB_EMULATE_AVX512
+            return eab_isa_available(EAB_ISA_AVX2);
+#else
             return eab_isa_available(EAB_ISA_AVX2) && __builtin_cpu_supports("avx512f") &&
                    __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
                    __builtin_cpu_supports("avx512vl");
+#endif
 #endif
         default: return false;
     }

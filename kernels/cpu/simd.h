@@ -9,6 +9,7 @@
 #ifndef EAB_KERNELS_CPU_SIMD_H
 #define EAB_KERNELS_CPU_SIMD_H
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
 #if defined(__x86_64__)
@@ -90,6 +91,15 @@ EAB_INLINE eab_vec eab_min_vec(eab_vec x, eab_vec limit) { return eab_select(x >
 EAB_INLINE eab_vec eab_max_vec(eab_vec x, eab_vec y) { return eab_select(x > y, x, y); }
 EAB_INLINE eab_wide_vec eab_multiply_low(eab_wide_vec x, uint32_t y) { return (x & 0xFFFFFFFFu) * y; }
 #endif
+
+/* Whether |x| < limit in all lanes; false for NaN. */
+EAB_INLINE bool eab_all_within(eab_vec x, float limit) {
+    const eab_wide_vec within = (eab_wide_vec)((x < limit) & (x > -limit));
+    uint64_t all = within[0];
+    EAB_UNROLL
+    for (int i = 1; i < EAB_LANES / 2; i++) all &= within[i];
+    return all == UINT64_MAX;
+}
 
 /* The maximum of `largest` and `count` vectors, `row` floats apart. Four chains, since each maximum waits for the one
  * before it. */

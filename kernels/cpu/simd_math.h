@@ -51,6 +51,23 @@ EAB_INLINE eab_vec eab_exp_vec(eab_vec x) {
     return eab_keep(~(x < EAB_EXP_LOWEST), result); /* ~(x < ...) keeps NaN, x >= ... would not */
 }
 
+/* exp(x) for x <= 0, of weights relative to the largest one: nothing bounds x from above, but it holds up to 88. Three
+ * operations less than eab_exp_vec where multiply-adds are fused: n times ln 2, rounded to a float, is subtracted at
+ * once. Error below 2 ulp for x >= -30, 5 ulp further down; 0 below EAB_EXP_NONE, where 2^(n-1) has an exponent of
+ * zeros. exp(0) = 1 exactly. NaN stays NaN. */
+#define EAB_EXP_NONE (-86.99f)
+EAB_INLINE eab_vec eab_exp_negative_vec(eab_vec x) {
+    const eab_vec within = eab_max_vec(eab_splat(-87.3f), x);
+    const eab_vec shifted = within * EAB_EXP_INVERSE_LN2 + EAB_EXP_ROUND_BIASED;
+    const eab_vec n = shifted - EAB_EXP_ROUND_BIASED;
+#if defined(__FMA__) || defined(__ARM_FEATURE_FMA)
+    const eab_vec r = within - n * (EAB_EXP_LN2_HIGH + EAB_EXP_LN2_LOW);
+#else
+    const eab_vec r = (within - n * EAB_EXP_LN2_HIGH) - n * EAB_EXP_LN2_LOW;
+#endif
+    return EAB_EXP_POLYNOMIAL(r) * (eab_vec)((eab_bits_vec)shifted << 23);
+}
+
 /* log(x) of positive normal x, below 2 ulp. x = 2^e m, sqrt(1/2) <= m < sqrt(2), and log m = 2 atanh(s) with
  * s = (m - 1) / (m + 1), |s| < 0.172: the series' terms up to s^9 leave 1e-9 of it. NaN stays NaN. */
 EAB_INLINE eab_vec eab_log_vec(eab_vec x) {

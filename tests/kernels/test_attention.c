@@ -156,6 +156,45 @@ Test(attention, large_scores_give_no_nan) {
     for_every_variant(33, 8, 1e-20, all_finite); /* scores that underflow */
 }
 
+/* Scores of dpa beyond its clamp: the positive ones are equal, and the negative ones of a query that has no others. */
+static void clamped(attention_problem *problem, const eab_cpu_kernels *kernels) {
+    const attention_case *spec = &problem->spec;
+    const eab_attention_args *args = &problem->args;
+    if (spec->mechanism != eab_mechanism_from_name("dpa")) return;
+    const float size = sqrtf(2e38f) / sqrtf(args->scores.scale[0]); /* scores are +-2e38 or +-1.2e38 */
+    for (int64_t batch = 0; batch < spec->batch; batch++)
+        for (int64_t head = 0; head < spec->heads; head++)
+            for (int64_t time = 0; time < spec->context; time++)
+                for (int part = 0; part < 2; part++) {
+                    float *x = problem->qkv.data + problem->part[part] + batch * args->in_batch + head * args->in_head +
+                               time * args->in_time;
+                    memset(x, 0, (size_t)spec->head_dim * sizeof *x);
+                    *x = (part == 0 ? time % 2 == 0 : time % 4 < 2) ? size : -size;
+                    if (part == 1 && time % 3 == 0) *x *= 0.6f;
+                }
+    attention_results results = attention_run(problem, kernels);
+    const float *v = problem->qkv.data + problem->part[2];
+    for (int32_t time = 0; time < spec->context; time++) {
+        const int32_t keys = spec->causal ? time + 1 : spec->context;
+        double sums[2] = {0};
+        int counts[2] = {0}; /* of keys with negative and with positive scores */
+        for (int32_t j = 0; j < keys; j++) {
+            const bool positive = (time % 2 == 0) == (j % 4 < 2);
+            sums[positive] += (double)v[j * args->in_time];
+            counts[positive]++;
+        }
+        const bool any = counts[1] > 0;
+        const double mean = sums[any] / counts[any],
+                     out = (double)*attention_at(problem, &results, RESULT_OUT, 0, 0, time, 0);
+        cr_expect(fabs(out - mean) < 1e-5, "%s %s: row %d: %g, not %g", kernels->isa, attention_case_name(spec), time,
+                  out, mean);
+    }
+    attention_results_free(&results);
+    all_finite(problem, kernels);
+}
+
+Test(attention, scores_beyond_the_clamp_are_equal) { for_every_variant(70, 8, 1, clamped); }
+
 static void steep(attention_problem *problem, const eab_cpu_kernels *kernels) {
     for (int i = 0; i < 16; i++) problem->slopes[i] = i % 2 ? 3e38f : 50;
     all_finite(problem, kernels);

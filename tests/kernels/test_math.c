@@ -89,6 +89,43 @@ Test(exp, the_vector_form_gives_the_same_bits) {
     }
 }
 
+static void run_exp_negative(const math_level *level, const float *x, float *y, float *y2) {
+    level->exponential_negative(x, y, y2);
+}
+
+static void exact_exp_negative(double x, double exact[SWEEP_RESULTS], double unit[SWEEP_RESULTS]) {
+    exact[0] = exp(x);
+    unit[0] = ulp_of(exact[0]);
+}
+
+Test(exp, of_negative_numbers_below_5_ulp) {
+    sweep_result results[LEVELS] = {0};
+    sweep_floats(SIGN, bits_of(-30), sweep_step(), run_exp_negative, exact_exp_negative, results);
+    expect_below("exp of negative vectors above -30", results, 0, 2);
+    sweep_floats(bits_of(-30), bits_of(EAB_EXP_NONE + 0.01f), sweep_step(), run_exp_negative, exact_exp_negative,
+                 results);
+    expect_below("exp of negative vectors", results, 0, 5);
+}
+
+/* Attention relies on these: a masked pair has weight 0, the largest score 1 before the division. */
+Test(exp, of_negative_numbers_at_the_ends) {
+    const float zeros[] = {EAB_EXP_NONE - 0.01f, -87.2f, -87.4f, -88, -1e3f, -1e9f, -3e38f, -INFINITY};
+    float x[SWEEP_BLOCK], y[SWEEP_BLOCK];
+    for (int level = 0; level < LEVELS; level++) {
+        if (!math_level_at(level)) continue;
+        for (int i = 0; i < SWEEP_BLOCK; i++) x[i] = zeros[i % 8];
+        math_level_at(level)->exponential_negative(x, y, NULL);
+        for (int i = 0; i < SWEEP_BLOCK; i++)
+            cr_assert(y[i] == 0 && !signbit(y[i]), "%g: %g", (double)x[i], (double)y[i]);
+        for (uint32_t i = 0; i < SWEEP_BLOCK; i++) x[i] = from_bits((i % 2 ? SIGN : 0) | (0x7FC00000u + i * 1021));
+        math_level_at(level)->exponential_negative(x, y, NULL);
+        for (int i = 0; i < SWEEP_BLOCK; i++) cr_assert(isnan(y[i]));
+        for (int i = 0; i < SWEEP_BLOCK; i++) x[i] = i % 2 ? 0 : -0.0f;
+        math_level_at(level)->exponential_negative(x, y, NULL);
+        for (int i = 0; i < SWEEP_BLOCK; i++) cr_assert(y[i] == 1);
+    }
+}
+
 /* ---- log ------------------------------------------------------------------------------------------------------- */
 
 static void run_log(const math_level *level, const float *x, float *y, float *y2) { level->logarithm(x, y, y2); }

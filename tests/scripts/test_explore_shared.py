@@ -335,7 +335,7 @@ def test_a_signal_ends_a_task_that_waits_for_the_lock(small: Path, tmp_path: Pat
     out = tmp_path / "run"
     other = Locks(out / "explore", time.sleep)._take(out / "explore" / "lock")
     process = start(small, out, "1/2")
-    time.sleep(3)
+    assert "waiting for" in process.stderr.readline()
     process.send_signal(signal.SIGTERM)
     finish(process, 130)
     os.close(other)

@@ -11,6 +11,7 @@ enum { SWEEP_BLOCK = 4096, SWEEP_RESULTS = 2 };
 typedef struct {
     const char *isa;
     void (*exponential)(const float *x, float *y, float *y2);
+    void (*exponential_negative)(const float *x, float *y, float *y2);
     void (*logarithm)(const float *x, float *y, float *y2);
     void (*inverse_sqrt)(const float *x, float *y, float *y2);
     void (*gelu)(const float *x, float *y, float *y2); /* and its slope */

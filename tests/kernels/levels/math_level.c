@@ -9,6 +9,11 @@ static void exponential(const float *x, float *y, float *y2) {
     for (int i = 0; i < SWEEP_BLOCK; i++) y2[i] = eab_expf_lane(x[i]);
 }
 
+static void exponential_negative(const float *x, float *y, float *y2) {
+    (void)y2;
+    for (int i = 0; i < SWEEP_BLOCK; i += EAB_LANES) eab_store(y + i, eab_exp_negative_vec(eab_load(x + i)));
+}
+
 static void logarithm(const float *x, float *y, float *y2) {
     (void)y2;
     for (int i = 0; i < SWEEP_BLOCK; i += EAB_LANES) eab_store(y + i, eab_log_vec(eab_load(x + i)));
@@ -29,4 +34,5 @@ static void gelu(const float *x, float *y, float *y2) {
 }
 
 extern const math_level EAB_ISA_NAME(math_level);
-const math_level EAB_ISA_NAME(math_level) = {EAB_ISA_TEXT, exponential, logarithm, inverse_sqrt, gelu};
+const math_level EAB_ISA_NAME(math_level) = {EAB_ISA_TEXT, exponential,  exponential_negative,
+                                             logarithm,    inverse_sqrt, gelu};
