@@ -9,8 +9,8 @@ usage() {
 Usage: scripts/lint.sh [--fix] [--no-tidy] [FILE...]
 
 Checks the C files (clang-format, clang-tidy with a build by clang), the order of includes
-(scripts/check_rooms.sh), the shell scripts (shellcheck), and in all text files trailing blanks and the line width
-of 120 columns. With FILEs it checks only these.
+(scripts/check_rooms.sh), the shell scripts (shellcheck), the Python files (flake8: names that are undefined or
+unused), and in all text files trailing blanks and the line width of 120 columns. With FILEs it checks only these.
 
   --fix      correct the layout of C files and trailing blanks in place
   --no-tidy  skip clang-tidy, which takes most of the time
@@ -41,12 +41,13 @@ if ((${#files[@]} == 0)); then
     mapfile -d '' files < <(find "$root" \( -name .git -o -name '.venv*' -o -name '*_cache' -o -name __pycache__ \
         -o -path "$root/build*" -o -path "$root/runs" -o -path "$root/results" \) -prune -o -type f -print0 | sort -z)
 fi
-c=() sources=() shells=() texts=()
+c=() sources=() shells=() pythons=() texts=()
 for file in "${files[@]}"; do
     case $file in
         "$root"/results/* | "$root"/tests/fuzz/corpus/* | *.png | *.svg | *.csv | *.html | *.patch | *.pyc) continue ;;
         *.c) sources+=("$file") c+=("$file") ;;
         *.h) c+=("$file") ;;
+        *.py) pythons+=("$file") ;;
     esac
     grep -qI '' "$file" || continue # binary, or empty
     texts+=("$file")
@@ -100,6 +101,12 @@ fi
 
 if ((${#shells[@]})); then
     shellcheck -x -P scripts:scripts/peers -- "${shells[@]}" || found "shellcheck reports the above"
+fi
+
+# ---- flake8 ----------------------------------------------------------------------------------------------------------
+
+if ((${#pythons[@]})); then
+    flake8 --isolated --select=E9,F -- "${pythons[@]}" || found "flake8 reports the above"
 fi
 
 # ---- clang-tidy ------------------------------------------------------------------------------------------------------

@@ -110,6 +110,7 @@ if ((full)); then
     need 'clang-format' 'command -v clang-format' clang-format
     need 'valgrind' 'command -v valgrind' valgrind
     need 'shellcheck' 'command -v shellcheck' shellcheck
+    need 'flake8' 'command -v flake8' flake8
 fi
 if ((aarch64)); then
     need 'a C compiler for 64-bit ARM' 'command -v aarch64-linux-gnu-gcc' 'gcc-aarch64-linux-gnu libc6-dev-arm64-cross'

@@ -19,11 +19,10 @@ from typing import NamedTuple, Protocol, TypeVar
 
 import pandas as pd
 
-from .explore_space import SIZE, Results
+from .explore_space import OBJECTS, Results
 from .files import replace_file
 from .tables import DataError, printable, read_csv
 
-OBJECTS = {"accuracy": "token_accuracy", "solved": "solved", SIZE: "solved"}   # what a margin is of, and its column
 COLUMNS = ("cell", "status", "validation_accuracy", "token_accuracy", "chance_accuracy", "solved")
 STATE = "explore.json"
 CELLS = "cells (sha256)"
@@ -122,7 +121,7 @@ class EabenchLab:
         self.launcher = shlex.split(options.launcher)
         self.more = ["--backend", options.backend, *(["--workers", str(options.workers)] if options.workers else []),
                      *(["--save-geometry"] if options.save_geometry else [])]
-        self.column = OBJECTS[options.object]
+        self.column = OBJECTS[options.object].column
         self.shard: Shard | None = options.shard
         self.inherited: tuple[int, ...] = ()
         self.signals = Signals()

@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -21,6 +22,19 @@ COLUMNS = ("layers", WIDTH, "heads", "context", "batch", INSTRUMENT)
 WIDE = 4               # numbers whose largest is at least so many times the smallest are compared by their logarithm
 NUMBER = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 
+
+class Object(NamedTuple):
+    """What a margin is of."""
+
+    column: str   # of accuracy.csv
+    margin: str   # added to "ea - dpa" in the page
+    value: str    # of one mechanism
+
+
+OBJECTS = {
+    "accuracy": Object("token_accuracy", "", "accuracy"),
+    "solved": Object("solved", ", share of seeds that solve", "share of seeds that solve"),
+    SIZE: Object("solved", f", halvings of {WIDTH} that still solve", f"smallest {WIDTH} that solves")}
 
 Results = dict[str, tuple[float, float]]  # of a cell's id: validation accuracy, and token accuracy or solved
 Way = float | tuple[int, float]           # of training a setting: a rate; where sizes are compared a width and a rate

@@ -12,6 +12,7 @@ from pathlib import Path
 import pandas as pd
 from matplotlib.figure import Figure
 
+from .explore_space import OBJECTS
 from .page import Row, Section, Table, heading, interval, number, text
 from .style import MUTED, Looks, Plot
 from .tables import Checker, DataError, Run, printable, read_csv
@@ -20,7 +21,6 @@ TABLE = "explore.csv"
 COLUMNS = ("phase", "setting", "margin", "standard_error", "seeds", "full", "object", "low", "high", "p_adjusted",
            "confirmed")
 REGION = "region"   # older tables have none
-OBJECTS = {"accuracy": "", "solved": ", share of seeds that solve", "size": ", halvings of d_model that still solve"}
 MOST_HALVINGS = 20
 MOST_ROWS = 40
 
@@ -37,7 +37,7 @@ class Explored:
 
     @property
     def who(self) -> str:
-        return f"{self.first} - {self.second}" + OBJECTS[self.object]
+        return f"{self.first} - {self.second}" + OBJECTS[self.object].margin
 
     @property
     def confirmed(self) -> pd.DataFrame:

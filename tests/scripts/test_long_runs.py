@@ -3,6 +3,7 @@ shares of the sweep's time on this machine."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import random
@@ -123,10 +124,18 @@ def test_a_killed_sweep_resumes_from_its_last_checkpoints(spec: Path, tmp_path: 
     whole, run, kills, kept = tmp_path / "whole", tmp_path / "run", 0, 0
     seconds = timed(spec, "--out", whole, *few)
     every = f"{seconds / 40:.9f}"
-    for _ in range(6):
+
+    def saved() -> set[tuple[str, int]]:
+        with contextlib.suppress(FileNotFoundError):  # a cell has just ended
+            return {(path.name, path.stat().st_mtime_ns) for path in checkpoints(run)}
+        return set()
+
+    for number in range(6):
+        before = saved()
         process = start(spec, *few, "--out", run, "--workers", "2", "--checkpoint-every", every,
                         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        time.sleep(instants.uniform(0.1, 0.4) * seconds)
+        wait_until(lambda: process.poll() is not None or saved() - before)
+        time.sleep(number % 2 * instants.uniform(0, 0.2) * seconds)
         process.kill()
         kills += process.wait() == -signal.SIGKILL
         kept += len(checkpoints(run))
