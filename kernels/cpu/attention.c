@@ -1,7 +1,7 @@
 /* Fused attention, forward: out_i = sum_j w(z_ij) b_ij v_j / L_i, with no context x context matrix in memory.
  *
- * Queries are in the vector lanes. Per head and block of up to TILE_QUERIES queries, q is packed transposed; then for
- * each block of keys:
+ * Queries are in the vector lanes. Per head and block of up to TILE_QUERIES queries, q is packed transposed, times the
+ * scale; then for each block of keys:
  *   scores[key][query] = k (broadcast) x q;  scores become weights, lane by lane;
  *   out[dim][query] += v (broadcast) x weights
  * and at the end out is divided by L and transposed back. For head_dim of at least two vectors the sums are
@@ -67,7 +67,7 @@ EAB_INLINE eab_vec largest_score(const score_column *column, eab_vec before, boo
     if (!biased) return eab_max_rows(column->scores, TILE_QUERIES, column->keys, before);
     eab_vec top = before;
     for (int32_t j = 0; j < column->keys; j++)
-        top = eab_max_vec(top, eab_load(column->scores + j * TILE_QUERIES) + eab_load(column->bias - j));
+        top = eab_max_vec(top, biased_score(column->scores + j * TILE_QUERIES, column->bias - j));
     return top;
 }
 
@@ -76,8 +76,7 @@ EAB_INLINE eab_vec exponentials(const score_column *column, eab_vec top, bool bi
     eab_vec total = {0};
     float *scores = column->scores;
     for (int32_t j = 0; j < column->keys; j++, scores += TILE_QUERIES) {
-        eab_vec log_w = eab_load(scores);
-        if (biased) log_w += eab_load(column->bias - j);
+        const eab_vec log_w = biased ? biased_score(scores, column->bias - j) : eab_load(scores);
         const eab_vec w = eab_exp_negative_vec(log_w - top);
         total += w;
         eab_store(scores, w);

@@ -5,8 +5,8 @@
  *   dv[key][dim] += a x dout;  dk[key][dim] += ds x q;  dq[query][dim] += ds x k
  * dk, dv and dq have head_dim in the lanes and are summed in the results themselves. Exceptions: for head_dim below a
  * vector dk and dv are summed in padded rows; below two vectors dq is summed with queries in the lanes and transposed
- * back at the end of a block. dout is multiplied by the scale when it is packed, not for each pair. ds never divides by
- * a score, and dp - D is formed before it is multiplied (docs/design.md 1).
+ * back at the end of a block. q and dout are multiplied by the scale when they are packed, not for each pair. ds never
+ * divides by a score, and dp - D is formed before it is multiplied (docs/design.md 1).
  *
  * Causal: as in attention.c; on the diagonal the sums of a key's dk and dv begin at the first query that sees it.
  * Limited by the five products, 10 head_dim FLOPs a pair; for small head_dim by the weights and the packing. Measured
@@ -23,8 +23,8 @@ typedef struct {
 } query_terms;
 
 typedef struct {
-    float *queries, *douts;        /* [head_dim][TILE_QUERIES] */
-    float *outs, *dqueries;        /* likewise; outs shares memory with queries; dqueries: NULL if sums_in_rows */
+    float *queries, *douts;        /* [head_dim][TILE_QUERIES], times the scale */
+    float *outs, *dqueries;        /* as they are; outs shares memory with queries; dqueries: NULL if sums_in_rows */
     float *scores, *dscores;       /* [TILE_KEYS][TILE_QUERIES] */
     float *query_rows, *dout_rows; /* [TILE_QUERIES][EAB_LANES], for head_dim < EAB_LANES */
     float *dkeys, *dvalues;        /* [context][EAB_LANES], likewise */
@@ -56,8 +56,7 @@ EAB_INLINE void differentiate_exponential(const score_column *column, float *dsc
     float *scores = column->scores;
     if (log_weight == eab_dpa_log_weight && needs_no_clamp(log_sum)) {
         for (int32_t j = 0; j < column->keys; j++, scores += TILE_QUERIES, dscores += TILE_QUERIES) {
-            eab_vec log_w = eab_load(scores);
-            if (biased) log_w += eab_load(column->bias - j);
+            const eab_vec log_w = biased ? biased_score(scores, column->bias - j) : eab_load(scores);
             const eab_vec a = eab_exp_negative_vec(log_w - log_sum);
             eab_store(scores, a);
             eab_store(dscores, a * (eab_load(dscores) - mean));
@@ -66,9 +65,9 @@ EAB_INLINE void differentiate_exponential(const score_column *column, float *dsc
     }
     for (int32_t j = 0; j < column->keys; j++, scores += TILE_QUERIES, dscores += TILE_QUERIES) {
         const eab_vec z = eab_load(scores);
-        eab_vec log_w = log_weight(z, column->mix) - log_sum;
+        eab_vec log_w = log_weight(z, column->mix);
         if (biased) log_w += eab_load(column->bias - j);
-        const eab_vec a = eab_exp_negative_vec(log_w);
+        const eab_vec a = eab_exp_negative_vec(log_w - log_sum);
         eab_store(scores, a);
         eab_store(dscores, a * log_derivative(z, column->mix) * (eab_load(dscores) - mean));
     }

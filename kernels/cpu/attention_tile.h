@@ -47,9 +47,14 @@ typedef struct {
 } score_column;
 
 /* dpa's log-weight is the score itself. Where a clamp changes neither the largest one of any query (forward) nor log L
- * (backward), it changes no weight: those of smaller scores are 0. Without it an exponential needs 15 operations for a
- * vector of pairs instead of 20. False for NaN. */
+ * (backward), it changes no weight: those of smaller scores are 0. Without it a vector of pairs needs two operations
+ * fewer. False for NaN. */
 EAB_INLINE bool needs_no_clamp(eab_vec log_weight) { return eab_all_within(log_weight, EAB_LOG_WEIGHT_LIMIT); }
+
+/* A score of dpa plus its bias. Infinity is clamped first: a pair with the bias -inf has no weight. */
+EAB_INLINE eab_vec biased_score(const float *score, const float *bias) {
+    return eab_min_vec(eab_load(score), eab_splat(EAB_LOG_WEIGHT_LIMIT)) + eab_load(bias);
+}
 
 /* The position bias as a table over the distance d = i - j: its logarithm for the exponential class, its value for the
  * bounded one; masked pairs (causal and d < 0) are -inf or 0. A tile's row needs one load, and no exponential per pair.

@@ -51,9 +51,9 @@ EAB_INLINE eab_vec eab_exp_vec(eab_vec x) {
     return eab_keep(~(x < EAB_EXP_LOWEST), result); /* ~(x < ...) keeps NaN, x >= ... would not */
 }
 
-/* exp(x) for x <= 0, of weights relative to the largest one: nothing bounds x from above, but it holds up to 88. Three
- * operations less than eab_exp_vec where multiply-adds are fused: n times ln 2, rounded to a float, is subtracted at
- * once. Error below 2 ulp for x >= -30, 5 ulp further down; 0 below EAB_EXP_NONE, where 2^(n-1) has an exponent of
+/* exp(x) for x <= 0, of weights relative to the largest one; valid up to 88, beyond that the result has no meaning.
+ * Three operations less than eab_exp_vec where multiply-adds are fused: n times ln 2, rounded to a float, is subtracted
+ * at once. Error below 2 ulp for x >= -30, 5 ulp further down; 0 below EAB_EXP_NONE, where 2^(n-1) has an exponent of
  * zeros. exp(0) = 1 exactly. NaN stays NaN. */
 #define EAB_EXP_NONE (-86.99f)
 EAB_INLINE eab_vec eab_exp_negative_vec(eab_vec x) {

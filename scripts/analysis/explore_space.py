@@ -24,7 +24,7 @@ NUMBER = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?"
 
 
 class Object(NamedTuple):
-    """What a margin is of."""
+    """A quantity by which mechanisms are compared."""
 
     column: str   # of accuracy.csv
     margin: str   # added to "ea - dpa" in the page

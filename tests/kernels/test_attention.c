@@ -156,12 +156,12 @@ Test(attention, large_scores_give_no_nan) {
     for_every_variant(33, 8, 1e-20, all_finite); /* scores that underflow */
 }
 
-/* Scores of dpa beyond its clamp: the positive ones are equal, and the negative ones of a query that has no others. */
+/* Scores of dpa beyond its clamp: all positive ones weigh the same; if a query has only negative ones, so do they. */
 static void clamped(attention_problem *problem, const eab_cpu_kernels *kernels) {
     const attention_case *spec = &problem->spec;
     const eab_attention_args *args = &problem->args;
     if (spec->mechanism != eab_mechanism_from_name("dpa")) return;
-    const float size = sqrtf(2e38f) / sqrtf(args->scores.scale[0]); /* scores are +-2e38 or +-1.2e38 */
+    const float size = sqrtf(2e38f) / sqrtf(problem->scale); /* scores are +-2e38 or +-1.2e38 */
     for (int64_t batch = 0; batch < spec->batch; batch++)
         for (int64_t head = 0; head < spec->heads; head++)
             for (int64_t time = 0; time < spec->context; time++)
@@ -201,6 +201,22 @@ static void steep(attention_problem *problem, const eab_cpu_kernels *kernels) {
 }
 
 Test(attention, steep_slopes_give_no_nan) { for_every_variant(70, 8, 1, steep); }
+
+/* Infinite scores: of the first query and the keys 1 and 2, which causal masking or a steep slope excludes. */
+static void infinite_scores(attention_problem *problem, const eab_cpu_kernels *kernels) {
+    const attention_case *spec = &problem->spec;
+    const eab_attention_args *args = &problem->args;
+    for (int64_t batch = 0; batch < spec->batch; batch++)
+        for (int64_t head = 0; head < spec->heads; head++) {
+            float *first = problem->qkv.data + batch * args->in_batch + head * args->in_head;
+            first[problem->part[0]] = 1e20f;
+            for (int time = 1; time <= 2; time++) first[problem->part[1] + time * args->in_time] = 1e20f;
+        }
+    all_finite(problem, kernels);
+    steep(problem, kernels);
+}
+
+Test(attention, infinite_scores_give_no_nan) { for_every_variant(70, 8, 1, infinite_scores); }
 
 static void nan_spreads(attention_problem *problem, const eab_cpu_kernels *kernels) {
     const attention_case *spec = &problem->spec;
