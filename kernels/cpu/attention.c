@@ -62,7 +62,7 @@ EAB_INLINE eab_vec log_weights(const score_column *column, eab_vec before, eab_v
     return eab_max_rows(column->scores, TILE_QUERIES, column->keys, before);
 }
 
-/* The same for dpa, whose log-weights are the scores, without clamps and bias. */
+/* The largest log-weight of dpa, without a clamp of single scores. Changes none of them. */
 EAB_INLINE eab_vec largest_score(const score_column *column, eab_vec before, bool biased) {
     if (!biased) return eab_max_rows(column->scores, TILE_QUERIES, column->keys, before);
     eab_vec top = before;
