@@ -135,6 +135,25 @@ void eab_system_use_large_pages(void *block, size_t size) {
 
 double eab_system_resident_bytes(void) { return read_kib("/proc/self/status", "VmRSS"); }
 
+/* The 22nd field of /proc/PID/stat: ticks from the machine's start to the process's. The second one is the program's
+ * name in parentheses, which may hold any characters. */
+double eab_system_process_age_s(int64_t process) {
+    enum { AFTER_NAME = 20 };
+    char path[64], *text = NULL;
+    struct timespec now;
+    double age_s = NAN;
+    g_snprintf(path, sizeof path, "/proc/%lld/stat", (long long)process);
+    if (!g_file_get_contents(path, &text, NULL, NULL) || clock_gettime(CLOCK_BOOTTIME, &now)) return NAN;
+    const char *name_end = strrchr(text, ')');
+    char **fields = g_strsplit(name_end ? name_end : "", " ", -1);
+    if (g_strv_length(fields) > AFTER_NAME)
+        age_s = (double)now.tv_sec + 1e-9 * (double)now.tv_nsec -
+                g_ascii_strtod(fields[AFTER_NAME], NULL) / (double)sysconf(_SC_CLK_TCK);
+    g_strfreev(fields);
+    g_free(text);
+    return age_s;
+}
+
 size_t eab_system_cache_bytes(void) {
     double largest = 0;
     for (int index = 0; index < 8; index++) {

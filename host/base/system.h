@@ -27,6 +27,9 @@ double eab_system_free_bytes(void);
 /* Memory of this process that is resident now; 0: unknown. */
 double eab_system_resident_bytes(void);
 
+/* For how long the process with this id has been running; NAN: unknown. */
+double eab_system_process_age_s(int64_t process);
+
 /* Asks for large pages where the block is megabytes long: tables of a million rows are filled and read faster. */
 void eab_system_use_large_pages(void *block, size_t size);
 

@@ -63,7 +63,7 @@ static int open_table(const char *folder, const eab_table_layout *layout, GHashT
     char *path = g_build_filename(folder, layout->file_name, NULL);
     table_reader reader = {.finished = finished, .status = eab_table_column(layout, "status")};
     eab_table_facts facts;
-    int status = eab_table_scan(path, layout, read_row, &reader, &facts);
+    int status = eab_table_scan(path, layout, read_row, &reader, &facts, NULL);
     if (!status && (!facts.exists || facts.torn || facts.older))
         status = eab_table_rewrite(path, layout, &reader.rows, reader.rows.end ? 1 : 0);
     if (!status) status = eab_table_open(path, file);

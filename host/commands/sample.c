@@ -171,7 +171,7 @@ static int generate(sampler *s) {
 static int sample_on(eab_device *device, sampler *s) {
     const int32_t first = 0;
     const char *prompt = s->options->prompt;
-    EAB_TRY(eab_config_check(&s->saved.config));
+    EAB_TRY(eab_config_check_model(&s->saved.config));
     s->vocab = eab_config_vocab(&s->saved.config);
     if (prompt) EAB_TRY((s->saved.has_alphabet ? add_text : add_numbers)(s, prompt));
     if (!s->window->len) g_array_append_val(s->window, first);

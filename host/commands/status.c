@@ -38,7 +38,7 @@ static bool has_manifest(const char *folder) {
 
 static int load_plan(run_status *self, const char *folder) {
     char *path = g_build_filename(folder, "manifest.ini", NULL);
-    const int status = eab_plan_load(path, NULL, &self->plan);
+    const int status = eab_plan_load_manifest(path, &self->plan);
     g_free(path);
     if (status) return status;
     self->status = g_new(eab_cell_status, (gsize)self->plan.count);

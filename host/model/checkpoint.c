@@ -131,6 +131,7 @@ static int get_head(eab_checkpoint_reader *reader, checkpoint_head *head) {
     EAB_TRY(eab_checkpoint_get(reader, head, sizeof *head));
     if (head->cells < 1 || head->cells > eab_checkpoint_left(reader) / CELL_ID_BYTES)
         return eab_checkpoint_refuse(reader, "cut off");
+    if (head->members < 1 || head->members > head->cells) return eab_checkpoint_refuse(reader, "of no fleet");
     return EAB_OK;
 }
 
@@ -179,11 +180,15 @@ static int check(const eab_fleet_state *fleet, loading *l) {
                                                 "that is requested now");
     l->wanted = g_new(int32_t, l->head.cells);
     EAB_TRY(find_cells(fleet, l));
+    if (l->head.step < 0 || l->head.step > fleet->configs[0].steps)
+        return eab_checkpoint_refuse(l->reader, "of a step that its cells do not have");
     return l->head.vocab == own.vocab ? EAB_OK : eab_checkpoint_refuse(l->reader, "of a fleet with another vocabulary");
 }
 
 static int get_curve(loading *l, eab_cell_result *result) {
     const size_t bytes = (size_t)result->curve_points * sizeof *result->curve;
+    if (result->curve_points < 0 || (int64_t)bytes > eab_checkpoint_left(l->reader))
+        return eab_checkpoint_refuse(l->reader, "cut off in a curve");
     if (!bytes) return EAB_OK;
     result->curve = malloc(bytes);
     if (!result->curve) return eab_fail(EAB_NO_MEMORY, "no memory for a curve of %d points", result->curve_points);
@@ -204,10 +209,30 @@ static int get_geometry(loading *l, const eab_config *config, eab_cell_result *r
 /* Results of cells that are not wanted are read and dropped. */
 static int get_result(eab_fleet_state *fleet, loading *l, int32_t cell) {
     eab_cell_result unwanted, *result = cell >= 0 ? &fleet->results[cell] : &unwanted;
-    EAB_TRY(eab_checkpoint_get(l->reader, result, sizeof *result));
+    const int got = eab_checkpoint_get(l->reader, result, sizeof *result);
+    result->curve = NULL; /* whatever the file has there */
+    result->geometry = NULL;
+    result->reason[sizeof result->reason - 1] = '\0';
+    if (got) return got;
+    if (result->status < EAB_CELL_NONE || result->status > EAB_CELL_TIMEOUT)
+        return eab_checkpoint_refuse(l->reader, "of a cell with an unknown status");
     int status = get_curve(l, result);
     if (!status) status = get_geometry(l, &fleet->configs[0], result);
     if (cell < 0) eab_cell_result_free(result);
+    return status;
+}
+
+/* Whether the members are different cells of the file. */
+static int check_members(const loading *l) {
+    bool *seen = g_new0(bool, l->head.cells);
+    int status = EAB_OK;
+    for (int32_t i = 0; i < l->head.members && !status; i++) {
+        const int32_t cell = l->cell[i];
+        if (cell < 0 || cell >= l->head.cells || seen[cell])
+            status = eab_checkpoint_refuse(l->reader, "of members that are not its cells");
+        else seen[cell] = true;
+    }
+    g_free(seen);
     return status;
 }
 
@@ -274,6 +299,7 @@ static int restore(eab_fleet_state *fleet, loading *l) {
     l->training = g_new(eab_tally, members);
     EAB_TRY(eab_checkpoint_get(l->reader, l->cell, members * sizeof *l->cell));
     EAB_TRY(eab_checkpoint_get(l->reader, l->training, members * sizeof *l->training));
+    EAB_TRY(check_members(l));
     EAB_TRY(arrange_members(fleet, l));
     EAB_TRY(get_reals(fleet, l));
     return restore_counts(fleet, &l->head);

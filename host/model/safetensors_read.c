@@ -15,7 +15,7 @@
 #include "spec/range.h"
 #include "tasks/task.h"
 
-enum { MAX_HEADER = 1 << 20, COUNT_OF_FILE = 1 << 20 };
+enum { MAX_HEADER = 1 << 20, MAX_VOCAB = 1 << 16 };
 static const char BEGIN[] = "{\"__metadata__\":{";
 static const char HEAD[] = "\"head.out.weight\":{\"dtype\":\"F32\",\"shape\":[";
 
@@ -74,12 +74,12 @@ static int read_options(const char *path, GHashTable *metadata, eab_config *conf
     return status ? eab_fail_prefix(status, "%s: ", eab_excerpt(path, 120, shown, sizeof shown)) : EAB_OK;
 }
 
-/* The model's vocabulary and alphabet, as a text in which windows of any context fit. */
+/* The model's vocabulary and alphabet, as a text. */
 static int read_alphabet(const char *path, GHashTable *metadata, const char *tensors, eab_saved_model *saved) {
     const char *head = strstr(tensors, HEAD), *comma = head ? strchr(head + strlen(HEAD), ',') : NULL;
     const gint64 vocab = comma ? g_ascii_strtoll(comma + 1, NULL, 10) : 0;
     const char *alphabet = g_hash_table_lookup(metadata, "alphabet"), *unit = g_hash_table_lookup(metadata, "unit");
-    if (vocab < 1 || vocab > EAB_TEXT_MAX_VOCAB) return refuse(path, "no vocabulary");
+    if (vocab < 1 || vocab > MAX_VOCAB) return refuse(path, "no vocabulary");
     char **symbols = g_strsplit(alphabet ? alphabet : "", " ", -1);
     uint32_t *symbol = g_new(uint32_t, vocab);
     const bool fits = !alphabet || (gint64)g_strv_length(symbols) == vocab;
@@ -87,7 +87,7 @@ static int read_alphabet(const char *path, GHashTable *metadata, const char *ten
         symbol[i] = alphabet ? (uint32_t)g_ascii_strtoull(symbols[i], NULL, 16) : (uint32_t)i;
     g_strfreev(symbols);
     const bool by_byte = unit && strcmp(unit, "byte") == 0;
-    const eab_text_tokens tokens = {NULL, COUNT_OF_FILE, symbol, (int32_t)vocab, 0, -1};
+    const eab_text_tokens tokens = {.symbols = symbol, .vocab = (int32_t)vocab, .invalid_at = -1};
     saved->text = (eab_text){.unit = {tokens, tokens}, .shown = "the model"};
     saved->has_alphabet = alphabet != NULL;
     saved->config.level = eab_level_default(EAB_TASK_TEXT);

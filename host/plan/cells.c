@@ -352,25 +352,34 @@ int eab_plan_make(const char *path, const eab_spec *spec, eab_plan *plan) {
     return status;
 }
 
+/* Frees the spec. */
+static int make_and_free(const char *path, eab_spec *spec, eab_plan *plan) {
+    const int status = eab_plan_make(path, spec, plan);
+    eab_spec_free(spec);
+    return status;
+}
+
 int eab_plan_of_task(const char *family, const char *const *sets, eab_plan *plan) {
     char *text = g_strdup_printf("[task %s]\n", family);
     eab_spec spec;
     *plan = (eab_plan){.count = 0};
     int status = eab_spec_parse("--set", text, strlen(text), sets, &spec);
     g_free(text);
-    if (status) return status;
-    status = eab_plan_make("--set", &spec, plan);
-    eab_spec_free(&spec);
-    return status;
+    return status ? status : make_and_free("--set", &spec, plan);
 }
 
 int eab_plan_load(const char *path, const char *const *sets, eab_plan *plan) {
     eab_spec spec;
     *plan = (eab_plan){.count = 0};
     EAB_TRY(eab_spec_read(path, sets, &spec));
-    const int status = eab_plan_make(path, &spec, plan);
-    eab_spec_free(&spec);
-    return status;
+    return make_and_free(path, &spec, plan);
+}
+
+int eab_plan_load_manifest(const char *path, eab_plan *plan) {
+    eab_spec spec;
+    *plan = (eab_plan){.count = 0};
+    EAB_TRY(eab_spec_read_manifest(path, &spec));
+    return make_and_free(path, &spec, plan);
 }
 
 void eab_plan_free(eab_plan *plan) {

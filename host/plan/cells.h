@@ -34,7 +34,11 @@ typedef struct {
  * EAB_BAD_INPUT with one line (what, where, what is allowed, the nearest valid name) for every mistake. */
 int eab_plan_load(const char *path, const char *const *sets, eab_plan *plan);
 
-/* The same from a spec, which may be freed; `path` is for the plan's name and the error lines. */
+/* The plan of a run, from its manifest, to name its cells and not to train them: text files that have changed or are
+ * absent stand for themselves, with their digests; the cells' FLOP are then wrong. */
+int eab_plan_load_manifest(const char *path, eab_plan *plan);
+
+/* eab_plan_load from a spec, which may be freed; `path` is for the plan's name and the error lines. */
 int eab_plan_make(const char *path, const eab_spec *spec, eab_plan *plan);
 
 /* The same from one task section and `sets`. */

@@ -26,9 +26,11 @@ static int check_heads(const eab_config *config) {
     const int32_t d_model = config->d_model, heads = config->heads;
     if (d_model % heads) {
         const int32_t below = d_model - d_model % heads, above = below + heads;
+        const int32_t largest = (int32_t)eab_option_find("model", "d_model")->maximum;
         char allowed[64];
-        if (below) snprintf(allowed, sizeof allowed, "%d or %d, for example", below, above);
-        else snprintf(allowed, sizeof allowed, "%d, for example", above);
+        if (!below) snprintf(allowed, sizeof allowed, "%d, for example", above);
+        else if (above > largest) snprintf(allowed, sizeof allowed, "%d, for example", below);
+        else snprintf(allowed, sizeof allowed, "%d or %d, for example", below, above);
         return eab_fail(EAB_BAD_INPUT, "[model] d_model = %d, heads = %d: d_model is no multiple of heads; allowed: %s",
                         d_model, heads, allowed);
     }
@@ -74,15 +76,18 @@ static int check_vocab(const eab_config *config) {
     char level[320] = "[task mixture]";
     if (config->embedding != EAB_EMBEDDING_ONEHOT || config->d_model >= vocab) return EAB_OK;
     if (!config->mixture) name_level(config, &config->level, level, sizeof level);
+    const int32_t largest = (int32_t)eab_option_find("model", "d_model")->maximum;
+    char wider[48] = "";
+    if (vocab <= largest) snprintf(wider, sizeof wider, "d_model %d..%d, or ", vocab, largest);
     return eab_fail(EAB_BAD_INPUT,
-                    "[model] embedding = onehot, d_model = %d: less than the %d tokens of %s; allowed: d_model "
-                    "%d..1024, or embedding = learned",
-                    config->d_model, vocab, level, vocab);
+                    "[model] embedding = onehot, d_model = %d: less than the %d tokens of %s; allowed: %sembedding = "
+                    "learned",
+                    config->d_model, vocab, level, wider);
 }
 
 static int check_level(const eab_config *config) {
     for (int32_t i = 0; i < eab_config_part_count(config); i++) EAB_TRY(check_part(config, eab_config_part(config, i)));
-    return check_vocab(config);
+    return EAB_OK;
 }
 
 static int check_positions(const eab_config *config) {
@@ -120,12 +125,17 @@ static int check_sequences(const eab_config *config) {
                     (long long)config->sequences, parts, parts);
 }
 
-int eab_config_check(const eab_config *config) {
+int eab_config_check_model(const eab_config *config) {
     EAB_TRY(check_heads(config));
-    EAB_TRY(check_level(config));
+    EAB_TRY(check_vocab(config));
     EAB_TRY(check_mix(config));
-    EAB_TRY(check_sequences(config));
     return check_positions(config);
+}
+
+int eab_config_check(const eab_config *config) {
+    EAB_TRY(eab_config_check_model(config));
+    EAB_TRY(check_level(config));
+    return check_sequences(config);
 }
 
 static double available_bytes(eab_device *device) {

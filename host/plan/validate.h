@@ -9,9 +9,12 @@
  * do. */
 bool eab_config_checks_alike(const eab_config *a, const eab_config *b);
 
-/* Checks one cell as a whole: d_model against heads, an even head_dim for rope, d_model >= vocabulary for one-hot
- * embeddings, head_dim <= 256, the family's own rules, the tokens of a batch. EAB_BAD_INPUT with a line (what,
- * where, what is allowed). */
+/* Checks a model, whatever its task: d_model against heads, an even head_dim for rope, d_model >= vocabulary for
+ * one-hot embeddings, head_dim <= 256, the tokens of a batch. EAB_BAD_INPUT with a line (what, where, what is
+ * allowed). */
+int eab_config_check_model(const eab_config *config);
+
+/* Checks one cell as a whole: its model, and the rules of its task's family. */
 int eab_config_check(const eab_config *config);
 
 /* Whether every cell alone fits in the device's free memory, or in the host's memory that this process may use, if the

@@ -39,16 +39,18 @@ static bool belongs(const eab_fleet *fleet, const eab_plan *plan, int64_t index)
 }
 
 /* Adds the file's fleet, with those of its cells that are in `open` (indices into the plan), and removes these from
- * `open`. */
-static void add_fleet(GArray *fleets, const char *run, const char *path, const eab_plan *plan, GHashTable *open) {
+ * `open`. Cells that are neither there nor done keep a checkpoint of their own. */
+static void add_fleet(GArray *fleets, const char *run, const char *path, const eab_plan *plan, GHashTable *open,
+                      const bool *done) {
     char **ids;
     if (eab_checkpoint_cells(path, &ids) || !ids) return;
     eab_fleet fleet = {.indices = g_new(int64_t, g_strv_length(ids))};
+    const eab_cell *left_out = NULL;
     for (char **id = ids; *id; id++) {
         const int64_t index = eab_plan_find(plan, *id);
         if (index < 0 || !belongs(&fleet, plan, index)) continue;
-        if (!g_hash_table_remove(open, GSIZE_TO_POINTER((gsize)index))) continue;
-        fleet.indices[fleet.members++] = index;
+        if (g_hash_table_remove(open, GSIZE_TO_POINTER((gsize)index))) fleet.indices[fleet.members++] = index;
+        else if (!left_out && !done[index]) left_out = &plan->cells[index];
     }
     g_strfreev(ids);
     if (!fleet.members) {
@@ -59,15 +61,21 @@ static void add_fleet(GArray *fleets, const char *run, const char *path, const e
     /* The cell that the file is named after may have ended before the sweep was killed. */
     char *expected = eab_run_checkpoint_path(run, &plan->cells[fleet.indices[0]]);
     if (strcmp(path, expected) != 0) (void)!rename(path, expected);
+    if (left_out) { /* training replaces or removes the file of its cells; the others keep this one */
+        char *other = eab_run_checkpoint_path(run, left_out);
+        (void)!link(expected, other);
+        g_free(other);
+    }
     g_free(expected);
 }
 
-GArray *eab_run_checkpoints_find(const char *run, const eab_plan *plan, const int64_t *todo, int64_t count) {
+GArray *eab_run_checkpoints_find(const char *run, const eab_plan *plan, const int64_t *todo, int64_t count,
+                                 const bool *done) {
     GArray *fleets = g_array_new(FALSE, FALSE, sizeof(eab_fleet));
     GPtrArray *paths = list_files(run, ENDING);
     GHashTable *open = g_hash_table_new(NULL, NULL);
     for (int64_t i = 0; paths->len && i < count; i++) g_hash_table_add(open, GSIZE_TO_POINTER((gsize)todo[i]));
-    for (guint i = 0; i < paths->len; i++) add_fleet(fleets, run, paths->pdata[i], plan, open);
+    for (guint i = 0; i < paths->len; i++) add_fleet(fleets, run, paths->pdata[i], plan, open, done);
     g_hash_table_destroy(open);
     g_ptr_array_unref(paths);
     return fleets;

@@ -38,6 +38,7 @@ static eab_run_folder *folder_new(const char *path, const eab_plan *plan) {
 static void folder_free(eab_run_folder *folder) {
     for (int table = 0; table < EAB_TABLE_COUNT; table++) {
         eab_table_close(&folder->files[table]);
+        eab_table_reader_close(folder->scanned[table]);
         g_string_free(folder->waiting_rows[table], TRUE);
         g_array_unref(folder->rows[table]);
         g_free(folder->table_paths[table]);
@@ -97,18 +98,28 @@ static int repair_tables(eab_run_folder *folder, const eab_run_settings *setting
     return EAB_OK;
 }
 
+static int refuse_bench(const char *path) {
+    char *kernels = g_build_filename(path, "kernels.csv", NULL);
+    const bool has_bench = g_file_test(kernels, G_FILE_TEST_EXISTS);
+    g_free(kernels);
+    if (!has_bench) return EAB_OK;
+    return eab_fail(EAB_BAD_INPUT, "%s: holds a bench (kernels.csv); a folder of a sweep, or a new one, is allowed",
+                    path);
+}
+
 static int prepare(eab_run_folder *folder, const eab_run_settings *settings) {
     eab_environment *old;
     EAB_TRY(eab_run_lock_take(folder->path, &folder->lock));
+    EAB_TRY(refuse_bench(folder->path));
     EAB_TRY(eab_manifest_read(folder->path, &old));
-    const bool has_manifest = old;
+    folder->has_manifest = old != NULL;
     if (old) compare_environments(folder, old);
     eab_environment_free(old);
     EAB_TRY(eab_manifest_check_texts(folder->path, folder->plan->texts));
     EAB_TRY(eab_run_folder_read(folder));
     eab_run_state_remove(folder->path); /* a killed sweep's */
     /* The manifest describes the sweep that filled the tables, so a sweep with nothing to do leaves it. */
-    if (!has_manifest || !all_done(folder)) EAB_TRY(write_manifest(folder));
+    if (!settings->merges && (!folder->has_manifest || !all_done(folder))) EAB_TRY(write_manifest(folder));
     if (settings->save_models) EAB_TRY(make_subfolder(folder, "models"));
     if (settings->save_geometry) EAB_TRY(make_subfolder(folder, "geometry"));
     return repair_tables(folder, settings);

@@ -12,14 +12,16 @@
 struct eab_run_folder {
     char *path, *warning;
     bool read_only;
+    bool has_manifest;                 /* since before it was opened */
     bool keep_timeouts, keep_failures; /* eab_run_settings */
     eab_run_lock lock;
     const eab_plan *plan;
     eab_environment *environment; /* NULL if read_only */
     eab_cell_outcome *cells;      /* [plan->count]; status NONE: not in the tables */
     char *table_paths[EAB_TABLE_COUNT];
-    eab_table_facts facts[EAB_TABLE_COUNT]; /* as read, and so are */
-    GArray *rows[EAB_TABLE_COUNT];          /* eab_table_rows: all rows, in the file's order */
+    eab_table_facts facts[EAB_TABLE_COUNT];     /* as read, and so are */
+    GArray *rows[EAB_TABLE_COUNT];              /* eab_table_rows: all rows, in the file's order */
+    eab_table_reader *scanned[EAB_TABLE_COUNT]; /* of a read_only folder: the file of these rows; NULL: none */
 
     pthread_mutex_t mutex; /* of all below, and of cells once workers run */
     eab_table_file files[EAB_TABLE_COUNT];

@@ -153,10 +153,18 @@ int eab_manifest_read(const char *folder, eab_environment **environment) {
     return status;
 }
 
+/* Where the manifest has `text` as a value, or as the beginning of one; NULL: nowhere. No path has a comma. */
+static const char *find_value(const char *manifest, const char *text) {
+    const char *found = strstr(manifest, text);
+    while (found && !(found - manifest >= 2 && (strncmp(found - 2, "= ", 2) == 0 || strncmp(found - 2, ", ", 2) == 0)))
+        found = strstr(found + 1, text);
+    return found;
+}
+
 /* The manifest has "PATH sha256:DIGEST" for each file. */
 static int check_text(const char *manifest, const char *path, const eab_text *text) {
     char *printed = eab_text_print(text), *digest = g_strndup(printed, strlen(printed) - strlen(text->sha256));
-    const char *noted = strstr(manifest, digest);
+    const char *noted = find_value(manifest, digest);
     int status = EAB_OK;
     if (noted && !g_str_has_prefix(noted, printed))
         status = eab_fail(EAB_BAD_INPUT,

@@ -46,15 +46,22 @@ static int list_shards(merge *self) {
                     self->parts, last);
 }
 
-/* The first shard's spec is the run's; the others' must be the same. */
+/* By the cells: their ids do not depend on where a text file lies. */
+static bool has_same_cells(const eab_plan *a, const eab_plan *b) {
+    for (int64_t i = 0; i < a->count && a->count == b->count; i++)
+        if (strcmp(a->cells[i].id, b->cells[i].id) != 0) return false;
+    return a->count == b->count;
+}
+
+/* The first shard's spec is the run's; the others' must have the same cells. */
 static int check_spec(merge *self, const char *manifest) {
     eab_plan plan;
-    EAB_TRY(eab_plan_load(manifest, NULL, &plan));
+    EAB_TRY(eab_plan_load_manifest(manifest, &plan));
     if (!self->plan.resolved) {
         self->plan = plan;
         return EAB_OK;
     }
-    const bool same = strcmp(plan.resolved, self->plan.resolved) == 0;
+    const bool same = has_same_cells(&plan, &self->plan);
     eab_plan_free(&plan);
     if (same) return EAB_OK;
     return eab_fail(EAB_BAD_INPUT, "%s is of another spec than shard %d's; shards of one spec are allowed", manifest,
@@ -183,17 +190,15 @@ static int bring_files(const merge *self, const eab_run_folder *shard, eab_run_f
 static int append_rows(const eab_run_folder *shard, eab_table table, eab_run_folder *out) {
     const GArray *rows = shard->rows[table];
     GString *text = g_string_new(NULL);
-    eab_table_reader *reader;
-    int status = eab_table_reader_open(shard->table_paths[table], eab_run_table(table, shard->plan->later), &reader);
+    int status = EAB_OK;
     for (guint i = 0; i < rows->len && !status; i++) {
         eab_table_rows at = g_array_index(rows, eab_table_rows, i);
         while (is_added(shard, out, at.cell) && at.begin < at.end && !status)
-            status = eab_table_read(reader, &at, text);
+            status = eab_table_read(shard->scanned[table], &at, text);
         if (status || (text->len < APPEND_BYTES && i + 1 < rows->len)) continue;
         status = eab_table_append(&out->files[table], text);
         g_string_truncate(text, 0);
     }
-    eab_table_reader_close(reader);
     g_string_free(text, TRUE);
     return status;
 }
@@ -214,6 +219,9 @@ static int add_shard(const merge *self, guint i, eab_run_folder *out) {
     int status = eab_run_folder_peek(folder, &self->plan, &shard);
     g_free(folder);
     if (status) return status;
+    /* What a running shard has done since all shards were read is for the next merge. */
+    for (int64_t k = 0; k < self->plan.count; k++)
+        if (self->owner[k] != shard_at(self, i).part) shard->cells[k].status = EAB_CELL_NONE;
     status = add_cells(self, shard, out);
     eab_run_folder_close(shard);
     return status;
@@ -260,10 +268,11 @@ static void report_missing(const merge *self, eab_run_folder *out) {
     g_free(part_of);
 }
 
-/* The manifest describes the machine that trained, not the one that merges. */
+/* The manifest describes the machine that trained, not the one that merges, which leaves it as it is if nothing is
+ * added. */
 static int add_shards(merge *self, eab_run_folder *out, eab_merge_counts *counts) {
     for (int64_t i = 0; i < self->plan.count; i++) counts->added += self->owner[i] && !eab_run_folder_has(out, i);
-    if (!counts->added) return EAB_OK;
+    if (!counts->added && out->has_manifest) return EAB_OK;
     eab_environment_set(self->environment, "command", self->command);
     EAB_TRY(eab_manifest_write(self->out, self->plan.resolved, self->environment));
     for (guint i = 0; i < self->shards->len; i++) EAB_TRY(add_shard(self, i, out));
@@ -276,6 +285,7 @@ static int write_run(merge *self, eab_merge_counts *counts) {
                                        .isa = eab_environment_get(self->environment, "isa"),
                                        .command = self->command,
                                        .later = self->plan.later,
+                                       .merges = true,
                                        .save_curves = self->has_table[EAB_TABLE_CURVES],
                                        .save_geometry = self->has_table[EAB_TABLE_GEOMETRY]};
     eab_run_folder *out;

@@ -27,9 +27,11 @@ bool eab_run_folder_has(eab_run_folder *folder, int64_t index) {
 enum { STATUS, TASK, LEVEL, STEPS_DONE, TOKEN_ACCURACY, SOLVED, COLUMNS };
 static const char *const column_names[COLUMNS] = {"status", "task", "level", "steps_done", "token_accuracy", "solved"};
 
+enum { PART_WORDS = (1 + EAB_MAX_EVALUATED + 63) / 64 };
+
 /* What reading notes of one cell. */
 typedef struct {
-    uint64_t parts[2]; /* a bit for each of its rows in accuracy.csv */
+    uint64_t parts[PART_WORDS]; /* a bit for each of its rows in accuracy.csv */
     int64_t steps_done;
     int64_t place; /* of its first row in accuracy.csv */
     int64_t rows;  /* in the table that is read */
@@ -145,6 +147,8 @@ static int read_row(void *context, const eab_csv_row *row) {
         g_array_append_val(rows, one);
     }
     const int64_t count = ++reader->notes[index].rows;
+    if (reader->table == EAB_TABLE_TEXT && !reader->folder->plan->cells[index].config.level.text)
+        return eab_fail(EAB_BAD_INPUT, "cell %s is of another task; a cell of task text is allowed", row->field[0]);
     if (reader->table == EAB_TABLE_ACCURACY) return read_accuracy(reader, row, index);
     if ((reader->table == EAB_TABLE_THROUGHPUT || reader->table == EAB_TABLE_TEXT) && count > 1)
         return eab_fail(EAB_BAD_INPUT, "a second row for cell %s; one is allowed", row->field[0]);
@@ -197,13 +201,14 @@ static void drop_uncommitted(const table_reader *reader) {
     }
 }
 
+/* A read_only folder keeps the file that was scanned, because a sweep may replace it. */
 static int read_table(table_reader *reader) {
     eab_run_folder *folder = reader->folder;
     const eab_table table = reader->table;
     for (int64_t i = 0; i < folder->plan->count; i++) reader->notes[i].rows = 0;
     g_array_set_size(folder->rows[table], 0);
     EAB_TRY(eab_table_scan(folder->table_paths[table], eab_run_table(table, folder->plan->later), read_row, reader,
-                           &folder->facts[table]));
+                           &folder->facts[table], folder->read_only ? &folder->scanned[table] : NULL));
     if (table == EAB_TABLE_ACCURACY) drop_uncommitted(reader);
     else if (folder->facts[table].exists) find_lost(reader);
     return EAB_OK;

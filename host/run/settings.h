@@ -18,6 +18,7 @@ typedef struct {
     uint64_t later;     /* eab_plan: the columns of accuracy.csv */
     bool keep_timeouts; /* cells with status timeout count as done */
     bool keep_failures; /* cells with status fail or oom count as done */
+    bool merges;        /* opening the folder writes no manifest: that of the cells' own sweep is written later */
 } eab_run_settings;
 
 #endif

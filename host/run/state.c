@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "base/files.h"
+#include "base/system.h"
 #include "kernels/status.h"
 
 /* The file's first group. The others are the listed fleets, each named after its first cell. */
@@ -90,11 +91,13 @@ static double seconds_since(struct timespec then) {
     return MAX(0, (double)(now.tv_sec - then.tv_sec) + 1e-9 * (double)(now.tv_nsec - then.tv_nsec));
 }
 
+/* A process that is younger than the report has the number of one that is gone. */
 static bool is_gone(const eab_run_state *state) {
+    static const double CLOCKS_DIFFER_S = 2;
     char host[sizeof state->sweep.host] = "";
-    if (gethostname(host, sizeof host - 1) == 0 && strcmp(host, state->sweep.host) == 0)
-        return kill((pid_t)state->sweep.process, 0) != 0 && errno == ESRCH;
-    return state->silent_s > SILENT_S;
+    if (gethostname(host, sizeof host - 1) || strcmp(host, state->sweep.host) != 0) return state->silent_s > SILENT_S;
+    if (kill((pid_t)state->sweep.process, 0) != 0 && errno == ESRCH) return true;
+    return eab_system_process_age_s(state->sweep.process) + CLOCKS_DIFFER_S < state->silent_s;
 }
 
 int eab_run_state_read(const char *run, bool *found, eab_run_state *state) {

@@ -186,16 +186,18 @@ static int scan(eab_table_reader *reader, eab_table_visitor visitor, void *conte
 }
 
 int eab_table_scan(const char *path, const eab_table_layout *layout, eab_table_visitor visitor, void *context,
-                   eab_table_facts *facts) {
+                   eab_table_facts *facts, eab_table_reader **scanned) {
     eab_table_reader *reader;
     *facts = (eab_table_facts){0};
+    if (scanned) *scanned = NULL;
     EAB_TRY(open_reader(path, layout, &reader));
     if (!reader) return EAB_OK;
     facts->older = reader->older;
     const int status = scan(reader, visitor, context);
     facts->exists = reader->has_header || reader->torn;
     facts->torn = reader->torn;
-    eab_table_reader_close(reader);
+    if (scanned && !status && reader->has_header) *scanned = reader;
+    else eab_table_reader_close(reader);
     return status;
 }
 

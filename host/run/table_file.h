@@ -33,20 +33,21 @@ typedef struct {
     bool older;  /* its header is not the layout's; visitors may ask for it */
 } eab_table_facts;
 
-/* Reads the table and changes nothing. An empty file counts as missing, one with only the beginning of a header (after
- * a crash at its creation) as torn. EAB_BAD_INPUT with "FILE:LINE: mistake; what is allowed" for a header with an
- * unknown or repeated column or without a required one, damage before the last line or a refused row; EAB_IO if it
- * cannot be read. */
-int eab_table_scan(const char *path, const eab_table_layout *layout, eab_table_visitor visitor, void *context,
-                   eab_table_facts *facts);
-
 /* Consecutive whole rows of one cell: bytes [begin, end) of the table. */
 typedef struct {
     int64_t cell, begin, end;
 } eab_table_rows;
 
-/* A table that is open for reading its rows. */
+/* A table that is open for reading its rows: of the file that was opened, even if another one has replaced it since. */
 typedef struct eab_table_reader eab_table_reader;
+
+/* Reads the table and changes nothing. An empty file counts as missing, one with only the beginning of a header (after
+ * a crash at its creation) as torn. *scanned (may be NULL): the table, still open; NULL if it has no header line, or
+ * after an error. EAB_BAD_INPUT with "FILE:LINE: mistake; what is allowed" for a header with an
+ * unknown or repeated column or without a required one, damage before the last line or a refused row; EAB_IO if it
+ * cannot be read. */
+int eab_table_scan(const char *path, const eab_table_layout *layout, eab_table_visitor visitor, void *context,
+                   eab_table_facts *facts, eab_table_reader **scanned);
 
 /* *reader is NULL if there is no table, or none with a header line. Errors as for eab_table_scan. */
 int eab_table_reader_open(const char *path, const eab_table_layout *layout, eab_table_reader **reader);

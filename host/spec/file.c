@@ -22,6 +22,7 @@ typedef struct {
     int line;
     eab_section *section; /* of the line; NULL before the first and in [environment] */
     bool ignored;         /* in [environment] */
+    bool names_only;      /* eab_spec_read_manifest */
 } spec_parser;
 
 /* ---- sections ------------------------------------------------------------------------------------------------ */
@@ -377,8 +378,9 @@ static int check_axes(const eab_spec *spec, const char *path) {
     return EAB_OK;
 }
 
-/* Reads the files of the final values: --set may replace one that is not there. */
-static int load_texts(const eab_spec *spec, const char *path) {
+/* Reads the files of the final values: --set may replace one that is not there. Those with a digest are optional if
+ * only the cells' names are wanted. */
+static int load_texts(const eab_spec *spec, const char *path, bool names_only) {
     for (guint i = 0; i < spec->sections->len; i++) {
         const eab_section *section = section_at(spec, i);
         const eab_axis *axis = eab_section_axis(section, eab_option_find("text", "file"), -1);
@@ -388,7 +390,9 @@ static int load_texts(const eab_spec *spec, const char *path) {
             if (axis->line) g_snprintf(line, sizeof line, ":%d", axis->line);
             g_snprintf(where, sizeof where, "%s%s: [%s] file = %s", path, line, section->name,
                        eab_excerpt(text->path, 150, shown, sizeof shown));
-            EAB_TRY(eab_text_load(text, where));
+            const int status = eab_text_load(text, where);
+            if (status && !(names_only && *text->sha256)) return status;
+            if (status) eab_text_stand_in(text);
         }
     }
     return EAB_OK;
@@ -416,12 +420,13 @@ static int read_spec(spec_parser *parser, const char *text, const char *const *s
     fill_in_defaults(parser->spec);
     for (; sets && *sets; sets++) EAB_TRY(apply_set(parser->spec, *sets));
     EAB_TRY(check_axes(parser->spec, parser->path));
-    return load_texts(parser->spec, parser->path);
+    return load_texts(parser->spec, parser->path, parser->names_only);
 }
 
-int eab_spec_parse(const char *path, const char *text, size_t length, const char *const *sets, eab_spec *spec) {
+static int parse(const char *path, const char *text, size_t length, const char *const *sets, bool names_only,
+                 eab_spec *spec) {
     char shown[300];
-    spec_parser parser = {.spec = spec, .path = eab_excerpt(path, 250, shown, sizeof shown)};
+    spec_parser parser = {.spec = spec, .path = eab_excerpt(path, 250, shown, sizeof shown), .names_only = names_only};
     *spec = (eab_spec){.sections = g_ptr_array_new_with_free_func(free_section),
                        .mixtures = g_ptr_array_new_with_free_func(g_free),
                        .texts = g_ptr_array_new_with_free_func(eab_text_free)};
@@ -431,13 +436,17 @@ int eab_spec_parse(const char *path, const char *text, size_t length, const char
     return status;
 }
 
+int eab_spec_parse(const char *path, const char *text, size_t length, const char *const *sets, eab_spec *spec) {
+    return parse(path, text, length, sets, false, spec);
+}
+
 bool eab_spec_is_stream(const char *path) {
     struct stat info;
     return strcmp(path, "-") == 0 || strcmp(path, "/dev/stdin") == 0 || g_str_has_prefix(path, "/dev/fd/") ||
            g_str_has_prefix(path, "/proc/") || (stat(path, &info) == 0 && !S_ISREG(info.st_mode));
 }
 
-int eab_spec_read(const char *path, const char *const *sets, eab_spec *spec) {
+static int read_file(const char *path, const char *const *sets, bool names_only, eab_spec *spec) {
     const bool standard_input = strcmp(path, "-") == 0;
     struct stat info;
     *spec = (eab_spec){.value_count = 0};
@@ -450,11 +459,17 @@ int eab_spec_read(const char *path, const char *const *sets, eab_spec *spec) {
     const size_t length = fread(text, 1, EAB_SPEC_MAX_BYTES + 1, file);
     text[length] = '\0';
     const int status =
-        ferror(file) ? refuse_file(path, g_strerror(errno)) : eab_spec_parse(path, text, length, sets, spec);
+        ferror(file) ? refuse_file(path, g_strerror(errno)) : parse(path, text, length, sets, names_only, spec);
     if (!standard_input) fclose(file);
     g_free(text);
     return status;
 }
+
+int eab_spec_read(const char *path, const char *const *sets, eab_spec *spec) {
+    return read_file(path, sets, false, spec);
+}
+
+int eab_spec_read_manifest(const char *path, eab_spec *spec) { return read_file(path, NULL, true, spec); }
 
 void eab_spec_free(eab_spec *spec) {
     g_clear_pointer(&spec->sections, g_ptr_array_unref);

@@ -46,6 +46,10 @@ const eab_axis *eab_spec_mechanisms(const eab_spec *spec);
  * spec is then empty. */
 int eab_spec_read(const char *path, const char *const *sets, eab_spec *spec);
 
+/* The same for a run's manifest, of whose cells only the names are wanted: its text files may have changed or be absent
+ * (eab_text_stand_in). */
+int eab_spec_read_manifest(const char *path, eab_spec *spec);
+
 /* Whether the path is that of standard input or a pipe: it can be read only once, and cannot name the run. */
 bool eab_spec_is_stream(const char *path);
 

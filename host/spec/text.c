@@ -156,7 +156,7 @@ static int use_bytes(const GByteArray *bytes, const char *where, eab_text *text)
                           "%s: the file has changed: its digest is sha256:%s; allowed: the file as it was, or another "
                           "--out without a digest",
                           where, digest);
-    g_strlcpy(text->sha256, digest, sizeof text->sha256);
+    else g_strlcpy(text->sha256, digest, sizeof text->sha256);
     g_free(digest);
     return status ? status : make_units((const char *)bytes->data, bytes->len, text);
 }
@@ -171,6 +171,11 @@ int eab_text_load(eab_text *text, const char *where) {
     if (!status) status = use_bytes(bytes, where, text);
     g_byte_array_unref(bytes);
     return status;
+}
+
+void eab_text_stand_in(eab_text *text) {
+    const eab_text_tokens tokens = {.count = EAB_TEXT_MAX_BYTES, .vocab = 2, .most_frequent = 1, .invalid_at = -1};
+    for (int unit = 0; unit < EAB_TEXT_UNITS; unit++) text->unit[unit] = tokens;
 }
 
 /* ---- losses ---------------------------------------------------------------------------------------------------- */

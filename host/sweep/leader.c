@@ -275,6 +275,7 @@ int eab_leader_status(const eab_leader *leader, eab_profile *profile) {
 
 void eab_leader_dismiss(eab_leader *leader, int code) {
     static const double PATIENCE_S = 0.2;
+    const double met_by_s = eab_now_s() + leader->timeout_s;
     const bool orderly =
         (!leader->session || all_gone(leader)) && !leader->lost && !leader->interrupted && eab_interrupt_count() == 0;
     const double until_s = eab_now_s() + PATIENCE_S;
@@ -289,11 +290,11 @@ void eab_leader_dismiss(eab_leader *leader, int code) {
         _exit(code);
     }
     /* A follower may say hello after it was dismissed, and MPI cannot be closed with unreceived messages. */
-    while (!all_met(leader)) {
+    while (!all_met(leader) && eab_now_s() < met_by_s) {
         receive_all(leader);
         nap();
     }
-    if (!leader->ranks->close(leader->timeout_s)) {
+    if (!all_met(leader) || !leader->ranks->close(leader->timeout_s)) {
         eab_log_error("sweep", "a rank does not end (--rank-timeout); ended without it");
         _exit(code);
     }

@@ -22,7 +22,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -113,12 +113,16 @@ class World:
         return self.start(environment={"LD_PRELOAD": self.shim, "EAB_FAULT": fault, "EAB_FAULT_AT": str(at),
                                        "EAB_FAULT_FOLDER": str(self.run)})
 
-    def has_lock(self, process: subprocess.Popen) -> bool:
-        """Whether this sweep holds the run's lock; on a busy machine it may not have started yet."""
+    def is_locked_by(self, processes: Collection[int]) -> bool:
+        """Whether one of them holds the run's lock. A file that a killed sweep left names another process."""
         try:
-            return process.poll() is None and (self.run / ".lock").read_text().split()[:1] == [str(process.pid)]
+            return (self.run / ".lock").read_text().split()[:1] in [[str(process)] for process in processes]
         except OSError:
             return False
+
+    def has_lock(self, process: subprocess.Popen) -> bool:
+        """Whether this sweep holds the run's lock; on a busy machine it may not have started yet."""
+        return process.poll() is None and self.is_locked_by([process.pid])
 
     def rows_are_missing(self) -> bool:
         table, whole = self.run / "accuracy.csv", self.base / "whole/accuracy.csv"
@@ -195,8 +199,9 @@ def stopped_rank(world: World) -> None:
     nothing, and the other rank ends the sweep."""
     launcher = start_ranks(world, "--rank-timeout", "5")
     then = world.instants.choice([signal.SIGCONT, signal.SIGKILL, None])
-    while not then and launcher.poll() is None and not (world.run / ".lock").exists():
-        time.sleep(0.001)  # the ranks are not connected yet
+    while not then and launcher.poll() is None and not world.is_locked_by(
+            launchers.ranks_of(launcher.pid, world.program)):
+        time.sleep(0.001)  # the ranks are not connected yet: MPI_Init has no time limit
     world.pause()
     rank = signal_rank(world, launcher, signal.SIGSTOP)
     world.pause(0.5)

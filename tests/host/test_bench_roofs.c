@@ -63,7 +63,8 @@ static void measure(bool cold) {
     cr_assert_eq(eab_bench_run(&bench, &plan, &failed), EAB_OK, "%s", eab_last_error());
     cr_assert_eq(failed, 0);
     eab_table_facts facts;
-    cr_assert_eq(eab_table_scan(path, &eab_kernels_table, take_row, NULL, &facts), EAB_OK, "%s", eab_last_error());
+    cr_assert_eq(eab_table_scan(path, &eab_kernels_table, take_row, NULL, &facts, NULL), EAB_OK, "%s",
+                 eab_last_error());
     eab_bench_plan_free(&plan);
     eab_bench_request_free(&request);
     fixture_remove(folder);

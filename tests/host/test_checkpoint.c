@@ -239,6 +239,61 @@ Test(checkpoint, damaged_files_are_refused) {
     free_curves(&whole, 1);
 }
 
+/* Writes the checkpoint with another number at `place`, and with the checksum of that. */
+static void forge(const GString *bytes, size_t place, int32_t number) {
+    GString *forged = g_string_new_len(bytes->str, (gssize)bytes->len);
+    memcpy(forged->str + place, &number, sizeof number);
+    const size_t end = forged->len - sizeof(uint64_t); /* the checksum, and before it the file's size */
+    const uint64_t sum = eab_checksum(0, forged->str, end - sizeof(int64_t));
+    memcpy(forged->str + end, &sum, sizeof sum);
+    put(forged->str, forged->len);
+    g_string_free(forged, TRUE);
+}
+
+/* Files whose checksum is right and whose numbers are not end in a line, and never in a crash. */
+Test(checkpoint, forged_files_do_no_harm) {
+    /* Places in the file of one cell, which has no curve yet: of the head, of the cell's result and of the member. */
+    enum { HEAD = 112, MEMBER_COUNT = HEAD + 24, STEP = HEAD + 32, RESULT = HEAD + 104 + 16 };
+    enum { MEMBER = RESULT + sizeof(eab_cell_result) };
+    static const int32_t members[] = {-1, 0, 2, 300, INT32_MAX}, steps[] = {-1, 1000000};
+    eab_config config = tiny_config();
+    eab_cell_result whole, result, stored;
+    interrupted_story story = {0};
+    train_whole("cpu", 1, &config, &whole);
+    GString *bytes = make_checkpoint(&config);
+    for (size_t i = 0; i < G_N_ELEMENTS(members); i++) {
+        forge(bytes, MEMBER_COUNT, members[i]);
+        expect_refused(&config, &whole, "of no fleet", "another number of members");
+    }
+    for (size_t i = 0; i < G_N_ELEMENTS(steps); i++) {
+        forge(bytes, STEP, steps[i]);
+        expect_refused(&config, &whole, "of a step that its cells do not have", "another step");
+    }
+    memcpy(&stored, bytes->str + RESULT, sizeof stored);
+    cr_assert_eq(stored.status, EAB_CELL_FAIL); /* while it is in training */
+    cr_assert_eq(stored.curve_points, 0);
+    const struct {
+        size_t place;
+        int32_t number;
+        const char *message;
+    } late[] = {{RESULT, 77, "unknown status"},
+                {RESULT + offsetof(eab_cell_result, curve_points), -1, "cut off in a curve"},
+                {RESULT + offsetof(eab_cell_result, curve_points), INT32_MAX, "cut off in a curve"},
+                {MEMBER, -1, "members that are not its cells"},
+                {MEMBER, 1, "members that are not its cells"}};
+    for (size_t i = 0; i < G_N_ELEMENTS(late); i++) {
+        forge(bytes, late[i].place, late[i].number);
+        cr_expect_eq(train_part("cpu", 0, NEVER, path, 1, &config, &result, &story), EAB_IO, "%zu", i);
+        cr_expect(strstr(eab_last_error(), late[i].message), "%s", eab_last_error());
+    }
+    forge(bytes, RESULT + offsetof(eab_cell_result, curve), 12345); /* a pointer */
+    cr_expect_eq(train_part("cpu", 0, NEVER, path, 1, &config, &result, &story), EAB_OK);
+    expect_same_bits(&result, &whole, "another pointer");
+    free_curves(&result, 1);
+    free_curves(&whole, 1);
+    g_string_free(bytes, TRUE);
+}
+
 /* eab_checkpoint_cells does not check the checksum: for any value of a byte it returns ids or one line, and it reads
  * nothing outside its buffers (the sanitizers check this). */
 Test(checkpoint, ids_of_damaged_files_do_no_harm) {
@@ -331,13 +386,14 @@ Test(checkpoint, a_run_finds_the_fleets_that_were_in_training) {
     eab_cell_result results[4];
     interrupted_story story = {0};
     int64_t todo[4] = {0, 1, 2, 3};
+    bool *done = g_new0(bool, plan.count);
     cr_assert_geq(plan.count, 4);
     eab_config configs[2] = {plan.cells[1].config, plan.cells[3].config};
     char *own = eab_run_checkpoint_path(folder, &plan.cells[1]);
     cr_assert_eq(train_part("cpu", 3, NEVER, own, 2, configs, results, &story), EAB_INTERRUPTED);
     fixture_write(folder, "checkpoints/nonsense.ckpt", "nonsense", 8);
 
-    GArray *fleets = eab_run_checkpoints_find(folder, &plan, todo, 4);
+    GArray *fleets = eab_run_checkpoints_find(folder, &plan, todo, 4, done);
     cr_assert_eq(fleets->len, 1);
     const eab_fleet *fleet = &g_array_index(fleets, eab_fleet, 0);
     cr_assert_eq(fleet->members, 2);
@@ -352,7 +408,8 @@ Test(checkpoint, a_run_finds_the_fleets_that_were_in_training) {
 
     /* The result of cell 1 is stored: the rest resumes under the name of cell 3. */
     const int64_t left[3] = {0, 2, 3};
-    fleets = eab_run_checkpoints_find(folder, &plan, left, 3);
+    done[1] = true;
+    fleets = eab_run_checkpoints_find(folder, &plan, left, 3, done);
     cr_assert_eq(fleets->len, 1);
     cr_expect_eq(g_array_index(fleets, eab_fleet, 0).members, 1);
     cr_expect_eq(g_array_index(fleets, eab_fleet, 0).indices[0], 3);
@@ -367,5 +424,38 @@ Test(checkpoint, a_run_finds_the_fleets_that_were_in_training) {
     g_free(place);
     g_free(renamed);
     g_free(own);
+    g_free(done);
+    eab_plan_free(&plan);
+}
+
+/* A sweep of some of a fleet's cells leaves the others their checkpoint. */
+Test(checkpoint, cells_that_are_not_chosen_keep_their_checkpoint) {
+    eab_plan plan = fixture_plan(fixture_small_spec);
+    eab_cell_result results[3];
+    interrupted_story story = {0};
+    bool *done = g_new0(bool, plan.count);
+    cr_assert_geq(plan.count, 4);
+    eab_config configs[3] = {plan.cells[1].config, plan.cells[2].config, plan.cells[3].config};
+    char *first = eab_run_checkpoint_path(folder, &plan.cells[1]),
+         *second = eab_run_checkpoint_path(folder, &plan.cells[2]);
+    for (int64_t chosen = 1; chosen <= 3; chosen++) { /* the file's first, a middle one, the last */
+        char *own = eab_run_checkpoint_path(folder, &plan.cells[chosen]), *kept = chosen == 1 ? second : first, **ids;
+        eab_run_checkpoints_remove(folder);
+        cr_assert_eq(train_part("cpu", 3, NEVER, first, 3, configs, results, &story), EAB_INTERRUPTED);
+        GArray *fleets = eab_run_checkpoints_find(folder, &plan, &chosen, 1, done);
+        cr_assert_eq(fleets->len, 1);
+        cr_expect_eq(g_array_index(fleets, eab_fleet, 0).indices[0], chosen);
+        eab_fleets_free(fleets);
+        cr_expect_eq(access(own, F_OK), 0, "%d", (int)chosen);
+        cr_assert_eq(unlink(own), 0); /* as when its cell is done */
+        cr_assert_eq(eab_checkpoint_cells(kept, &ids), EAB_OK);
+        cr_assert_neq(ids, NULL, "%d", (int)chosen);
+        cr_expect_eq(g_strv_length(ids), 3);
+        g_strfreev(ids);
+        g_free(own);
+    }
+    g_free(first);
+    g_free(second);
+    g_free(done);
     eab_plan_free(&plan);
 }

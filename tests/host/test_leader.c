@@ -116,6 +116,18 @@ Test(leader, a_lost_rank_ends_the_process_with_the_code, .exit_code = 3) {
     _exit(1); /* not reached */
 }
 
+/* After an error before the sweep, such as a bad spec. */
+Test(leader, a_rank_that_never_says_hello_is_not_waited_for, .exit_code = 7) {
+    sweep.rank_timeout_s = 0.6;
+    sweep.place.count = 3;
+    eab_rank_message *hello = eab_rank_message_new(EAB_RANK_HELLO, NULL, 0);
+    g_strlcpy(hello->hello.fingerprint, "another spec", sizeof hello->hello.fingerprint);
+    arrive(hello);
+    if (eab_leader_meet(&sweep, "", &leader) != EAB_BAD_INPUT) _exit(1);
+    eab_leader_dismiss(leader, 7);
+    _exit(2); /* not reached */
+}
+
 Test(leader, a_rank_that_does_not_close_ends_the_process_with_the_code, .exit_code = 7) {
     begin();
     arrive(eab_rank_message_new(EAB_RANK_GOODBYE, NULL, 0));

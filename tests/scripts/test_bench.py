@@ -7,7 +7,7 @@ import subprocess
 import time
 
 import pytest
-from sweeps import EABENCH
+from sweeps import EABENCH, ROOT
 
 QUICK = ["--backend", "cpu", "--max-seconds", "0.02", "--min-samples", "3"]
 TINY = [*QUICK, "--op", "attention", "--mechanism", "ea", "--context", "8", "--head-dim", "4", "--batch", "1",
@@ -144,6 +144,15 @@ def test_a_sweeps_folder_is_refused(tmp_path):
     result = bench(*TINY, "--out", tmp_path)
     assert result.returncode == 2 and "holds a sweep" in result.stderr
     assert sorted(os.listdir(tmp_path)) == ["accuracy.csv"]
+
+
+def test_a_benchs_folder_is_refused_by_a_sweep(tmp_path):
+    assert bench(*TINY, "--pass", "forward", "--out", tmp_path / "run").returncode == 0
+    before = (tmp_path / "run" / "manifest.ini").read_bytes()
+    done = subprocess.run([EABENCH, "sweep", ROOT / "tasks" / "ladders" / "quick.ini", "--backend", "cpu", "--out",
+                           tmp_path / "run"], check=False, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2 and "holds a bench" in done.stderr and done.stderr.count("\n") == 1
+    assert (tmp_path / "run" / "manifest.ini").read_bytes() == before
 
 
 def test_every_sample_is_kept_on_request(tmp_path):

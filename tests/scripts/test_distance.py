@@ -98,6 +98,20 @@ def test_resume_counts_the_rows(run: tuple[Path, Path], tmp_path: Path) -> None:
     assert table.read_text(encoding="utf-8") == "".join([*lines, lines[-1]])
 
 
+def test_a_cell_with_many_rows_is_read_again(tmp_path: Path) -> None:
+    """254 levels, the most that a model can be evaluated at, and the cell's own row."""
+    test = "s_distance_max = 4\ntest_distance_min = 1\ntest_distance_max = 127"
+    options = (write(tmp_path / "spec.ini", 1, 3, test), "--out", tmp_path / "run", "--set", "train.seed=1", "--set",
+               "model.context=300", "--set", "train.steps=7", "--set", "train.eval_every=7")
+    assert sweep(*options).returncode == 0
+    table = (tmp_path / "run" / "accuracy.csv").read_bytes()
+    assert table.count(b"\n") == 1 + 255
+    again = sweep(*options)
+    assert again.returncode == 0 and "1 of 1 cells are done" in again.stdout, again.stderr
+    (tmp_path / "run" / "accuracy.csv").write_bytes(table + table.splitlines(keepends=True)[-1])
+    one_line(sweep(*options), 2, "a second row for cell", "one is allowed")
+
+
 def test_refusals(tmp_path: Path) -> None:
     one_line(sweep(write(tmp_path / "a.ini", 1, 3, "test_distance_min = 2")), 2, "test_distance_max = 0", "allowed")
     one_line(sweep(write(tmp_path / "b.ini", 1, 3, "test_distance_max = 127"), "--set", "model.context=300"), 2,

@@ -72,6 +72,21 @@ def test_a_model_of_another_family(tmp_path: Path):
         assert refused.returncode == 2 and b"allowed: 0..4, with blanks between" in refused.stderr
 
 
+@pytest.mark.parametrize("task, train", [
+    ("[task recurrence]\nbasis = 8\n", "heldout = hash\n"),
+    ("[task recall]\nkeys = 4096\nvalues = 4096\n", ""),  # a vocabulary that no text has
+    ("[task text]\nfile = {}\n[model]\ncontext = 60000\n", "")])  # nor so long a context
+def test_models_that_are_no_models_of_texts(tmp_path: Path, task: str, train: str):
+    (tmp_path / "long.txt").write_text("abcdefghij" * 150000)
+    (tmp_path / "a.ini").write_text(f"{task.format(tmp_path / 'long.txt')}[train]\n{train}steps = 1\nbatch = 1\n"
+                                    "eval_every = 1\neval_tokens = 1\n")
+    small = ("--set", "model.d_model=8", "--set", "model.heads=1", "--set", "model.position=none")
+    done = sweep(tmp_path / "a.ini", *small, "--out", tmp_path / "run", "--save-models")
+    assert done.returncode == 0, done.stderr
+    done = sample(next((tmp_path / "run" / "models").iterdir()), "--tokens", 5)
+    assert done.returncode == 0, done.stderr
+
+
 def test_what_is_refused(model: Path, tmp_path: Path):
     raw = model.read_bytes()
     length = struct.unpack("<Q", raw[:8])[0]

@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 import pytest
-from sweeps import EABENCH, expect_same_tables, needs_eabench, one_line, rows, sweep
+from sweeps import EABENCH, ROOT, expect_same_tables, needs_eabench, one_line, rows, sweep
 
 pytestmark = needs_eabench
 
@@ -79,6 +79,31 @@ def test_missing_parts_are_named_and_added_later(spec: Path, tmp_path: Path, und
     done = merge(run, "--out", out)
     assert done.returncode == 0 and "; 8 added" in done.stdout, done.stderr
     expect_same_tables(out, undisturbed)
+
+
+def test_the_manifest_is_of_the_machine_that_trained(spec: Path, tmp_path: Path):
+    """Also after a merge that adds nothing to a run that is not complete."""
+    run = tmp_path / "run"
+    shards(spec, run, 2)
+    shutil.rmtree(run / "shards/1-of-2")
+    manifest = run / "shards/2-of-2/manifest.ini"
+    lines = manifest.read_text().splitlines(keepends=True)
+    manifest.write_text("".join("cpu = another one\n" if line.startswith("cpu = ") else line for line in lines))
+    for added in (12, 0):
+        done = merge(run)
+        assert done.returncode == 1 and f"; {added} added" in done.stdout, done.stdout + done.stderr
+        merged = (run / "manifest.ini").read_text()
+        assert "cpu = another one\n" in merged and "workers = 1\n" in merged
+
+
+def test_rows_of_texts_in_a_run_without_texts(spec: Path, tmp_path: Path):
+    run = tmp_path / "run"
+    shards(spec, run, 1)
+    cell = rows(run / "shards/1-of-1/accuracy.csv")[0]["cell"]
+    header = (ROOT / "results/epyc-zen4/text/text.csv").read_text().splitlines()[0]
+    assert header.startswith("cell,")
+    (run / "shards/1-of-1/text.csv").write_text(f"{header}\n{cell}{',' * header.count(',')}\n")
+    refused(merge(run), "text.csv:2: cell ", "is of another task")
 
 
 def test_a_torn_last_row(spec: Path, tmp_path: Path, undisturbed: Path):

@@ -9,7 +9,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from sweeps import EABENCH, needs_eabench, rows, sweep
+from sweeps import EABENCH, needs_eabench, one_line, rows, sweep
 
 pytestmark = needs_eabench
 SENTENCE = "The café is open; a cat sleeps.\n"
@@ -102,10 +102,52 @@ def test_shards_merge(book_spec: Path, tmp_path: Path):
     assert sweep(book_spec, "--out", whole).returncode == 0
     for part in ("1/2", "2/2"):
         assert sweep(book_spec, "--out", run, "--shard", part).returncode == 0
-    done = subprocess.run([EABENCH, "merge", run], check=False, capture_output=True, text=True, timeout=60)
+    done = merge(run)
     assert done.returncode == 0, done.stderr
     for table in ("accuracy.csv", "text.csv"):
         assert (run / table).read_bytes() == (whole / table).read_bytes()
+
+
+def merge(run: Path) -> subprocess.CompletedProcess:
+    return subprocess.run([EABENCH, "merge", run], check=False, capture_output=True, text=True, timeout=60)
+
+
+def test_status_and_merge_need_no_file(book_spec: Path, text: Path, tmp_path: Path):
+    """They read the tables, which may be on another machine than the file."""
+    run = tmp_path / "run"
+    assert sweep(book_spec, "--out", run, "--shard", "1/2").returncode == 0
+    for change in (lambda: text.write_text("another text"), text.unlink):
+        change()
+        done = subprocess.run([EABENCH, "status", run], check=False, capture_output=True, text=True, timeout=60)
+        assert done.returncode == 0 and "left       2 " in done.stdout, done.stdout + done.stderr
+        assert merge(run).returncode == 1  # some cells are missing
+        assert len(rows(run / "accuracy.csv")) == 2
+    one_line(sweep(run / "manifest.ini", "--out", tmp_path / "new"), 2, "No such file")
+
+
+def test_parts_on_machines_with_the_file_at_different_paths(book_spec: Path, text: Path, tmp_path: Path):
+    run = tmp_path / "run"
+    assert sweep(book_spec, "--out", run, "--shard", "1/2").returncode == 0
+    book_spec.write_text(SPEC.format(text.rename(tmp_path / "elsewhere.txt")))
+    assert sweep(book_spec, "--out", run, "--shard", "2/2").returncode == 0
+    done = merge(run)
+    assert done.returncode == 0 and "4 of 4 cells" in done.stdout, done.stderr
+
+
+def test_a_path_within_another_one(book_spec: Path, text: Path, tmp_path: Path):
+    """The digest of the longer path's file is not that of the shorter one."""
+    longer = Path(f"{tmp_path}{text}")
+    longer.parent.mkdir(parents=True)
+    longer.write_text(SENTENCE * 60, encoding="utf-8")
+    book_spec.write_text(SPEC.format(f"{longer}, {text}"))
+    for _ in range(2):
+        done = sweep(book_spec, "--out", tmp_path / "run")
+        assert done.returncode == 0, done.stderr
+
+
+def test_options_without_a_file():
+    done = subprocess.run([EABENCH, "tasks", "text"], check=False, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0 and "valid_percent" in done.stdout and "--set file=PATH" in done.stdout
 
 
 def test_workers_and_fleets_do_not_change_a_result(book_spec: Path, tmp_path: Path):
