@@ -300,6 +300,7 @@ rates() {
 
 part_ladder() {
     local status begin=$SECONDS count time_limit
+    rm -rf -- "$out/ladder" # an earlier program's cells
     if ((emulated)); then
         sweep ladder 300 cuda "${small[@]}" --set train.steps=4 --set train.eval_every=2
     else
@@ -309,9 +310,11 @@ part_ladder() {
     fi
     status=$?
     count=$(grep -E 'of [0-9]+ cells are done' "$out/ladder.txt" | tail -n 1)
-    if ((status == 0)); then row ladder passed "${count:-done}, $((SECONDS - begin)) s, $(rates ladder)"; else
-        row ladder FAILED "${count:+$count; }$(why "$status"), see $(short "$out/ladder.txt")"
-    fi
+    case $status:$count in
+        0:*) row ladder passed "${count:-done}, $((SECONDS - begin)) s, $(rates ladder)" ;;
+        130:*' '[1-9]*' of '* | 130:[1-9]*' of '*) row ladder partial "$count, then the time limit, $(rates ladder)" ;;
+        *) row ladder FAILED "${count:+$count; }$(why "$status"), see $(short "$out/ladder.txt")" ;;
+    esac
 }
 
 # curve_difference FOLDER FOLDER: the largest relative difference between two runs' losses, and their common points.
@@ -336,7 +339,7 @@ part_compare() {
         steps=("${small[@]}" --set train.steps=4 --set train.eval_every=1 --save-curves)
         subset=("${small[@]}" --set train.steps=4 --set train.eval_every=2)
     fi
-    rm -rf -- "$out/steps-gpu" "$out/steps-cpu"
+    rm -rf -- "$out/steps-gpu" "$out/steps-cpu" "$out/ladder-cpu"
     if ! sweep steps-gpu 300 cuda "${here[@]}" "${steps[@]}" || ! sweep steps-cpu 60 cpu "${steps[@]}"; then
         row compare FAILED "no curves, see $(short "$out")/steps-*.txt"
         return

@@ -135,6 +135,7 @@ def compare_statistical(pairs: pd.DataFrame, tolerance: float) -> list[Finding]:
         filled = count_diverged_as_chance(rows[[name + side for name in columns]].set_axis(columns, axis=1))
         for name in ("token_accuracy", "solved"):
             rows[name + side] = filled[name]
+    rows["_trained"] = rows["cell"].map(pairs.groupby("cell")["level"].agg(lambda levels: "\n".join(sorted(levels))))
     tests: list[tuple[Finding, float, float, float, float, int]] = []
     # Parts of mixtures make groups of their own: learning beside other tasks differs from learning alone.
     part = rows["cell"].isin(mixture_cells(pairs)) & (rows["task"] != MIXTURE)
@@ -142,8 +143,9 @@ def compare_statistical(pairs: pd.DataFrame, tolerance: float) -> list[Finding]:
         for mechanism in mechanisms_of(family.rename(columns={"mechanism_base": "mechanism"})):
             cells = family[family["mechanism_base"] == mechanism]
             for name in ("token_accuracy", "solved"):
-                # One unit per level and seed: cells that differ only in the learning rate are not independent evidence.
-                means = cells.groupby(["level", "seed_base"])[[f"{name}_base", f"{name}_new"]].mean()
+                # One unit per trained level and seed: neither cells that differ only in the learning rate nor rows of
+                # one model (parts of a mixture, further levels it was evaluated at) are independent evidence.
+                means = cells.groupby(["_trained", "seed_base"])[[f"{name}_base", f"{name}_new"]].mean()
                 units = means[f"{name}_new"] - means[f"{name}_base"]
                 mean, low, high = stats.bootstrap_mean([units.to_numpy()], bounds=(-1, 1))
                 finding = Finding("same", name, f"{task} {mechanism}", f"{means[f'{name}_base'].mean():.4f}",

@@ -300,6 +300,8 @@ def check(options: argparse.Namespace, space: Space) -> None:
     fresh = len(space.seeds) - options.search_seeds
     if options.search_seeds < 1 or options.confirm < 1 or (options.proposals is not None and options.proposals < 1):
         raise DataError("--search-seeds, --confirm and --proposals: at least 1 is allowed")
+    if not 0 <= options.seed < 2**32:
+        raise DataError(f"--seed {options.seed}; 0 to {2**32 - 1} is allowed")
     if options.shard and options.launcher:
         raise DataError("--launcher with --shard: a task is one process; one of the two is allowed")
     if fresh < FRESH_SEEDS:

@@ -118,7 +118,11 @@ class EabenchLab:
         self.run: Path = options.out
         self.spec = [str(options.spec), *(word for item in options.set for word in ("--set", item))]
         self.program = options.eabench
-        self.launcher = shlex.split(options.launcher)
+        try:
+            self.launcher = shlex.split(options.launcher)
+        except ValueError as error:
+            raise DataError(f"--launcher {printable(options.launcher, 60)}: {error}; words as in a shell are "
+                            "allowed") from error
         self.more = ["--backend", options.backend, *(["--workers", str(options.workers)] if options.workers else []),
                      *(["--save-geometry"] if options.save_geometry else [])]
         self.column = OBJECTS[options.object].column

@@ -38,10 +38,10 @@ def heat_plots(group: Group, name: str, chosen: pd.DataFrame, looks: Looks) -> l
                           "token_accuracy", "mean token accuracy"))
         if BASELINE in names and len(names) > 1:
             margin = _margins(part, names, x_axis, y_axis)
-            if len(margin):
-                plots.append(_map(f"margin-{name}{ending}", f"Margin over {BASELINE}: {title}", margin,
-                                  [other for other in names if other != BASELINE], x_axis, y_axis, "margin",
-                                  f"token accuracy minus that of {BASELINE}"))
+            others = [other for other in names if (margin["mechanism"] == other).any()]
+            if others:
+                plots.append(_map(f"margin-{name}{ending}", f"Margin over {BASELINE}: {title}", margin, others, x_axis,
+                                  y_axis, "margin", f"token accuracy minus that of {BASELINE}"))
     return plots
 
 

@@ -63,14 +63,18 @@ def find_runs(paths: Sequence[Path]) -> tuple[list[Path], list[str]]:
     """The run folders; a folder without a manifest.ini stands for the run folders in it. Problems are returned."""
     runs, problems = [], []
     for path in paths:
-        if not path.is_dir():
-            problems.append(f"{path}: not a folder; left out (a RUN is a folder with a manifest.ini)")
-        elif (path / "manifest.ini").exists():
-            runs.append(path)
-        else:
-            within = sorted(folder for folder in path.iterdir() if (folder / "manifest.ini").is_file())
-            runs += within
-            problems += [] if within else [f"{path}: no manifest.ini; left out (a RUN is a folder with a manifest.ini)"]
+        try:
+            if not path.is_dir():
+                problems.append(f"{path}: not a folder; left out (a RUN is a folder with a manifest.ini)")
+            elif (path / "manifest.ini").exists():
+                runs.append(path)
+            else:
+                within = sorted(folder for folder in path.iterdir() if (folder / "manifest.ini").is_file())
+                runs += within
+                problems += [] if within else [
+                    f"{path}: no manifest.ini; left out (a RUN is a folder with a manifest.ini)"]
+        except OSError as error:
+            problems.append(f"{path}: {error.strerror}; left out (a RUN is a folder that can be read)")
     return list(dict.fromkeys(runs)), problems
 
 
@@ -155,6 +159,8 @@ def build_index(paths: Sequence[Path], out: Path) -> tuple[str, list[str]]:
             entries.append(read_entry(run, out))
         except DataError as error:
             problems.append(f"{printable(str(error), 400)}; the run is left out")
+        except OSError as error:
+            problems.append(f"{printable(str(error.filename), 300)}: {error.strerror}; the run is left out")
     if not entries:
         raise DataError(f"{'; '.join(problems[:3])}: no run is left for the index")
     return render_index(entries), problems

@@ -12,6 +12,7 @@ import pandas as pd
 from .arguments import Arguments
 from .plain_csv import csv_text
 from .pool import mechanisms_of, pool_runs, sort_key
+from .stats import choose_rate
 from .tables import DEFAULT_LIMIT_MB, DataError, printable, read_run
 
 RUN = "run"  # the column with the folder's name
@@ -64,12 +65,22 @@ def _cells(folders: Sequence[Path], limit_mb: int) -> pd.DataFrame:
     return pd.concat(frames, ignore_index=True)
 
 
+def _ordered(values: pd.Series) -> list[object]:
+    """The different values, numbers by value; without a value last."""
+    return sorted(values.unique(), key=lambda value: (pd.isna(value) or value == "", sort_key(str(value)) if not
+                                                      isinstance(value, float) else ((1, value, ""),)))
+
+
 def take_best(cells: pd.DataFrame, keys: list[str], name: str) -> pd.DataFrame:
-    """The cells with the best value of `name` (of equals the smallest) for each level and each value of `keys`."""
+    """The cells with the best value of `name` for each level and each value of `keys`, of equals the innermost, as the
+    report chooses rates."""
     keys = list(dict.fromkeys(["task", "level", *keys]))
-    means = cells.groupby([*keys, name], dropna=False, sort=True)["validation_accuracy"].mean().reset_index()
-    best = means.loc[means.groupby(keys, dropna=False)["validation_accuracy"].idxmax(), [*keys, name]]
-    return cells.merge(best, on=[*keys, name])
+    places = {value: place for place, value in enumerate(_ordered(cells[name]))}
+    parts = []
+    for _, part in cells.groupby(keys, dropna=False, sort=False):
+        own = part[name].map(places)
+        parts.append(part[own == choose_rate(part["validation_accuracy"], own)[0]])
+    return pd.concat(parts, ignore_index=True)
 
 
 def _field(cells: pd.DataFrame, show: str, digits: int) -> str:
@@ -94,11 +105,15 @@ def _values(cells: pd.DataFrame, names: list[str]) -> list[tuple[str, ...]]:
         elif name == "level":
             order = list(dict.fromkeys(cells.sort_values("complexity_bits", kind="stable")["level"]))
         else:
-            order = sorted(cells[name].unique(), key=lambda value: sort_key(str(value)) if not isinstance(value, float)
-                           else ((1, value, ""),))
+            order = _ordered(cells[name])
         orders[name] = {value: rank for rank, value in enumerate(order)}
     present = {tuple(row) for row in cells[names].itertuples(index=False)}
     return sorted(present, key=lambda row: tuple(orders[name][value] for name, value in zip(names, row)))
+
+
+def _without_nan(cells: pd.DataFrame, names: list[str]) -> pd.DataFrame:
+    """NaN, which does not equal itself, as an empty text."""
+    return cells.assign(**{name: cells[name].astype(object).where(cells[name].notna(), "") for name in names})
 
 
 def _text(value: object) -> str:
@@ -135,7 +150,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise DataError(f"--rows {options.rows} --columns {options.columns}: a name twice; each once")
         if options.best:
             cells = take_best(cells, rows + columns, _names(options.best, cells, "best")[0])
-        table = table_of(cells, rows, columns, options.show, options.digits)
+        table = table_of(_without_nan(cells, rows + columns), rows, columns, options.show, options.digits)
         print(markdown(table))
         if options.csv:
             options.csv.write_text(csv_text(table), encoding="utf-8")
@@ -143,7 +158,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"pivot: {error}", file=sys.stderr)
         return 2
     except OSError as error:
-        print(f"pivot: {error.filename}: {error.strerror}; --csv takes a file that can be written", file=sys.stderr)
+        allowed = ("--csv takes a file that can be written" if error.filename == str(options.csv) else
+                   "a RUN is a folder that can be read")
+        print(f"pivot: {error.filename}: {error.strerror}; {allowed}", file=sys.stderr)
         return 2
     return 0
 

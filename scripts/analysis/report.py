@@ -269,6 +269,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except DataError as error:
         print(f"report: {error}", file=sys.stderr)
         return 2
+    except OSError as error:
+        print(f"report: {error.filename}: {error.strerror}; a RUN is a folder that can be read", file=sys.stderr)
+        return 2
     for warning in (*pool.warnings, *more.warnings):
         print(f"report: warning: {warning}", file=sys.stderr)
     out = options.out or options.runs[0]

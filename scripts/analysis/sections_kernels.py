@@ -14,16 +14,18 @@ from .tables_more import as_number
 MOST_ROWS = 2000
 # Rows that agree in these columns did the same work. `device` is not among them, since peers may spell it differently.
 SAME_WORK = ["backend", "op", "mechanism", "dtype", "pass", "batch", "heads", "context", "head_dim", "causal",
-             "position", "m", "n", "k", "transpose", "label", "cache"]
+             "position", "m", "n", "k", "transpose", "label", "cache", "run"]
 RATIO_COLUMNS = ["ratio", "low", "high"]
 
 
 def ratios_of(kernels: pd.DataFrame) -> pd.DataFrame:
-    """Speed of ours over speed of theirs (above 1 ours is faster), where both did the same work.
+    """Speed of ours over speed of theirs (above 1 ours is faster), where both did the same work in the same run; of
+    points that were measured again the last ones count.
 
     The bounds combine the 5% and 95% quantiles of both times, so they are wider than an interval of the medians.
     """
     rows = kernels[(kernels["status"] == "ok") & (kernels["time_median_us"] > 0)]
+    rows = rows.drop_duplicates([*SAME_WORK, "device", "implementation"], keep="last")
     ours, theirs = rows[rows["implementation"].isin(OURS)], rows[~rows["implementation"].isin(OURS)]
     if ours.empty or theirs.empty:
         return pd.DataFrame(columns=[*SAME_WORK, "ours", "theirs", *RATIO_COLUMNS])

@@ -100,7 +100,8 @@ def frontiers(table: pd.DataFrame) -> list[Frontier]:
 
 def steps_to_solving(table: pd.DataFrame, mechanism: str) -> pd.DataFrame:
     """From solved_by_size: the place in the list of sizes of the smallest one that each seed solves, one row per level
-    and seed, `new` of the mechanism, `base` of the baseline; the number of sizes where none is solved.
+    and seed, `new` of the mechanism, `base` of the baseline; where none is solved, the place behind the level's largest
+    size.
 
     Only sizes count at which both have a result of this level and seed. Levels with fewer than two such sizes are left
     out, and those where all seeds of both have the same place: they are too easy or too hard for any size tried.
@@ -116,10 +117,11 @@ def steps_to_solving(table: pd.DataFrame, mechanism: str) -> pd.DataFrame:
         if part.index.get_level_values("size").nunique() < 2:
             continue
         own = []
+        beyond = 1 + max(places[size] for size in part.index.get_level_values("size"))
         for seed, cells in part.groupby("seed"):
             order = cells.index.get_level_values("size").map(places)
             own.append((level, seed, *(min([place for place, solved in zip(order, cells[who]) if solved],
-                                           default=len(places)) for who in (mechanism, BASELINE))))
+                                           default=beyond) for who in (mechanism, BASELINE))))
         if len({place for row in own for place in row[2:]}) > 1:
             rows += own
     return pd.DataFrame(rows, columns=list(empty)) if rows else empty

@@ -106,7 +106,7 @@ def is_bench(path: Path) -> bool:
 def read_more(paths: list[Path], limit_mb: int = DEFAULT_LIMIT_MB) -> More:
     frames: dict[str, list[pd.DataFrame]] = {name: [] for name in FILES}
     more = More(*(pd.DataFrame(columns=list(columns)) for columns in (
-        (*KERNEL_KEY, "status", "reason", "throttled", "marks", *KERNEL_NUMBERS), (*RATIO_REQUIRED, "low", "high"),
+        (*KERNEL_KEY, "status", "reason", "throttled", "marks", *KERNEL_NUMBERS, "run"), (*RATIO_REQUIRED, "low", "high"),
         CURVE_REQUIRED, GEOMETRY_REQUIRED)))
     for path in dict.fromkeys(paths):
         for name, read in READERS.items():
@@ -115,6 +115,8 @@ def read_more(paths: list[Path], limit_mb: int = DEFAULT_LIMIT_MB) -> More:
                 more.warnings += warnings
                 if "cell" in frame:  # of a cell in several runs the first counts, as in the pool
                     frame = frame[~frame["cell"].isin({cell for part in frames[name] for cell in part["cell"]})]
+                if name == "kernels.csv":  # times of different runs are not measured side by side
+                    frame = frame.assign(run=printable(str(path), 200))
                 if len(frame):
                     frames[name].append(frame)
         if (path / "geometry").is_dir():

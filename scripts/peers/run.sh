@@ -84,11 +84,12 @@ if ((build)); then
     }
     EABENCH=$root/build/peers/eabench
 fi
-EABENCH=${EABENCH:-$root/build/release/eabench}
+EABENCH=$(realpath -m -- "${EABENCH:-$root/build/release/eabench}") # the measuring process has another folder
 [[ -x $EABENCH ]] || lacking "$EABENCH does not exist; omit --no-build to build it"
 if [[ -z ${EABENCH_LIBRARY:-} ]]; then
     EABENCH_LIBRARY=$(find "$(dirname -- "$EABENCH")" -name libeabench.so | head -n 1)
 fi
+[[ -z $EABENCH_LIBRARY ]] || EABENCH_LIBRARY=$(realpath -m -- "$EABENCH_LIBRARY")
 export EABENCH_LIBRARY
 cd "$root/scripts" || exit 3
 PYTHONDONTWRITEBYTECODE=1 exec "$python" -m peers.compare --eabench "$EABENCH" --out "$out" "${options[@]}"

@@ -61,7 +61,12 @@ def main() -> None:
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     os.environ.update(OMP_NUM_THREADS="1", MKL_NUM_THREADS="1", JAX_PLATFORMS="cpu",
                       XLA_FLAGS="--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1")
-    take = prepared(sys.argv[1:])
+    from . import measure
+
+    try:
+        take = prepared(sys.argv[1:])
+    except measure.Unsupported as error:
+        sys.exit(f"peers.step_profile: {error}")
     take(3)
     if not shutil.which("perf"):
         sys.exit("peers.step_profile: perf is not installed")

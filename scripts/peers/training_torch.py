@@ -28,6 +28,8 @@ def _batches(folder: Path, device: str) -> list[tuple[torch.Tensor, torch.Tensor
 def prepare(implementation: str, folder: Path, fleet: int, device: str) -> Callable[[], None]:
     """Returns step(), which trains `fleet` models (1 except for torch-vmap) for one step; a GPU may still be running
     it when step() returns."""
+    if implementation not in IMPLEMENTATIONS:
+        raise Unsupported(f"'{implementation}' is unknown; allowed: {', '.join(IMPLEMENTATIONS)}")
     config = read_config(folder / "weights-0.safetensors")
     weights = load_file(folder / "weights-0.safetensors", device)
     batches = _batches(folder, device)

@@ -229,3 +229,25 @@ def test_empty_baseline_is_misuse(make_run: Make, capsys: pytest.CaptureFixture[
     assert compare.main([str(empty), str(full)]) == 2
     assert "no rows; a baseline needs at least one" in capsys.readouterr().err
     assert compare.main([str(full), str(empty)]) == 1
+
+
+def test_rows_of_one_model_are_one_pair(make_run: Make, capsys: pytest.CaptureFixture[str]) -> None:
+    """A model that was evaluated at many levels proves no more than one number."""
+    rows = [row(level=f"distance={place}", seed=seed, cell=f"{seed:016x}", task="distance")
+            for seed in (1, 2) for place in range(25)]
+    worse = changed(rows, lambda cell: cell["seed"] == 2, token_accuracy=0.9)
+    code, lines = run_compare(capsys, make_run(rows, "a"), make_run(worse, "b"), "--statistical", "--no-throughput")
+    assert code == 0, lines
+    assert any("token_accuracy" in line and "2 pairs" in line and "not proven (1 of the pairs differ)" in line
+               for line in lines), lines
+
+
+def test_machines_with_one_name_and_different_peaks(make_run: Make, capsys: pytest.CaptureFixture[str]) -> None:
+    """As in virtual machines, which hide the processor's generation."""
+    rows = sweep(rates=[0.01])
+    fast, slow = ([speed(cell, rate) for cell in rows] for rate in (900e3, 400e3))
+    a = make_run(rows, "a", speeds=fast, peak_gflop_per_s="262")
+    code, lines = run_compare(capsys, a, make_run(rows, "b", speeds=slow, peak_gflop_per_s="118"))
+    assert code == 0 and any("the runs are from different machines" in line for line in lines), lines
+    code, lines = run_compare(capsys, a, make_run(rows, "c", speeds=slow, peak_gflop_per_s="240"))
+    assert code == 1 and "REGRESSION" in lines[-1], lines

@@ -475,6 +475,8 @@ def test_no_time_is_no_result(small: Path, tmp_path: Path):
     (["--set", "train.scale[ea]=0.3"], ("lacks seeds", "values of its own for lr only")),
     (["--walk", "--compare", "dpa,ea-scaled"], ("no cell of mechanism mix", "mix = 0.25")),
     (["--search-seeds", "0"], ("at least 1",)),
+    (["--seed", "-1"], ("--seed -1", "0 to 4294967295")),
+    (["--launcher", "mpirun 'x"], ("--launcher mpirun 'x", "No closing quotation")),
     (["--set", "task.basis=4", "--set", "model.d_model=8", "--set", "train.steps=20"], ("one setting",)),
 ])
 def test_bad_input_is_one_line(small: Path, tmp_path: Path, options: list[str], parts: tuple[str, ...]):

@@ -77,6 +77,20 @@ def test_a_bench_without_rows_fails(tmp_path: Path, lines: int, code: int, verdi
     assert summary.splitlines()[1].startswith(f"bench     {verdict:<8} {lines} rows")
 
 
+@pytest.mark.parametrize(("done", "code", "verdict"), [(16, 0, "passed"), (5, 130, "partial"), (0, 130, "FAILED"),
+                                                       (5, 3, "FAILED")])
+def test_a_ladder_that_takes_too_long_is_partial(tmp_path: Path, done: int, code: int, verdict: str) -> None:
+    """And one of an earlier program does not count."""
+    fake, ladder = tmp_path / "eabench", tmp_path / "out" / "ladder"
+    ladder.mkdir(parents=True)
+    (ladder / "accuracy.csv").write_text("of an earlier program\n")
+    fake.write_text(f"#!/bin/sh\n[ -e {ladder}/accuracy.csv ] || echo '{done} of 16 cells are done'\nexit {code}\n")
+    fake.chmod(0o755)
+    result = run("--emulated", "--binary", str(fake), "--only", "ladder", "--out", str(tmp_path / "out"))
+    assert result.returncode == (verdict == "FAILED")
+    assert f"ladder    {verdict:<8} {done} of 16 cells are done" in result.stdout, result.stdout
+
+
 def test_all_parts_in_miniature(tmp_path: Path) -> None:
     """With the program of the build that has EABENCH; the stage emulated runs this."""
     program = Path(EABENCH).with_name("eabench_ptx")

@@ -91,3 +91,15 @@ def test_no_run_and_two_of_one_name(make_run: Make, capsys: pytest.CaptureFixtur
     assert pivot.main([str(tmp_path / "none")]) == 2
     lines = capsys.readouterr().err.splitlines()
     assert "names have to differ" in lines[0] and "no such folder" in lines[1]
+
+
+def test_of_equal_rates_the_innermost_as_in_the_report(make_run: Make, capsys: pytest.CaptureFixture[str]) -> None:
+    run = make_run([row(lr=rate, seed=seed, token_accuracy=accuracy)
+                    for rate, accuracy in ((0.01, 0.25), (0.02, 0.5), (0.04, 0.75)) for seed in (1, 2)])
+    assert table(capsys, run, "--best", "lr")[1] == ["basis=8 delay=2", "0.5000"]
+
+
+def test_numbers_that_some_cells_lack(make_run: Make, capsys: pytest.CaptureFixture[str]) -> None:
+    run = make_run([row(seed=1), row(seed=2, solved=0, token_accuracy=0.5)])
+    assert table(capsys, run, "--rows", "steps_to_solve") == [["steps_to_solve", "dpa"], ["1000", "1.0000"],
+                                                              ["(none)", "0.5000"]]

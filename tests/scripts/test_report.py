@@ -170,6 +170,8 @@ UNUSUAL: dict[str, list[dict[str, object]]] = {
     "one level": sweep(levels=[(8, 2)]),
     "no rate axis": sweep(rates=[0.01]),
     "one cell": [row()],
+    "a mechanism with other seeds": [*sweep(mechanisms=["dpa", "ea"], rates=[0.01]),
+                                     *sweep(mechanisms=["ea-scaled"], seeds=[7], rates=[0.01])],
     "all diverged": [row(mechanism=name, status="diverged", seed=seed) for name in ("dpa", "ea") for seed in (1, 2)],
     "none measured": [row(status="oom"), row(status="timeout", seed=2), row(status="fail", seed=3)],
     "unknown mechanisms": sweep(mechanisms=["dpa", "new one", "zeta", *(f"m{index}" for index in range(8))], seeds=[1],

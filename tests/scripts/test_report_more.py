@@ -90,6 +90,16 @@ def test_ratios_by_hand(tmp_path: Path) -> None:
     assert found[["ratio", "low", "high"]].values.tolist() == [pytest.approx([3.0, 280 / 110, 330 / 90])]
 
 
+def test_ratios_are_of_one_run(tmp_path: Path) -> None:
+    """Two machines of the same name, and a point that was measured twice."""
+    rows = [kernel(time_median_us=100, time_p05_us=90, time_p95_us=110),
+            kernel("torch-sdpa", time_median_us=600, time_p05_us=550, time_p95_us=650)]
+    slow = [{**point, **{name: 10 * point[name] for name in ("time_median_us", "time_p05_us", "time_p95_us")}}
+            for point in rows]
+    runs = [bench(tmp_path, points, name) for name, points in (("a", rows), ("b", [*rows, *slow]))]
+    assert ratios_of(read_more(runs).kernels)["ratio"].tolist() == [6.0, 6.0]
+
+
 def test_ratio_table_names_the_faster_side(tmp_path: Path, make_run: Make) -> None:
     run = make_run(sweep(rates=[0.01]))
     write_csv(run / "ratios.csv", RATIOS, [

@@ -17,7 +17,7 @@ from sweeps import needs_eabench
 from analysis import claims, report
 from analysis.claims import Claim, smaller
 from analysis.pool import Group, pool_runs
-from analysis.sizes import frontiers, size_interval, solved_by_size
+from analysis.sizes import frontiers, size_interval, solved_by_size, steps_to_solving
 from analysis.tables import read_run
 from synthetic import row
 
@@ -52,6 +52,14 @@ def verdict(*groups: Group) -> Claim:
                                                                  for index, group in enumerate(groups)])
     claim.verdict = claim.decide if claim.decide == claims.TOO_FEW or claim.p_value < 0.05 else claims.NOT_SUPPORTED
     return claim
+
+
+def test_sizes_of_other_levels_are_no_steps() -> None:
+    """A search trains no level below a solved one: its largest sizes may be absent at an easy level."""
+    rows = grid(lambda who, level: 9 if level == 0 and who == "dpa" else 2, levels=2).rows
+    steps = steps_to_solving(solved_by_size(Group("recurrence", "", rows[(rows["level"] != "level 0")
+                                                                         | (rows["d_model"] != "64")], [])), "ea")
+    assert steps[["new", "base"]].values.tolist() == [[2, 3]] * 5
 
 
 def test_a_planted_frontier_is_found() -> None:
