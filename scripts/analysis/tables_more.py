@@ -106,8 +106,8 @@ def is_bench(path: Path) -> bool:
 def read_more(paths: list[Path], limit_mb: int = DEFAULT_LIMIT_MB) -> More:
     frames: dict[str, list[pd.DataFrame]] = {name: [] for name in FILES}
     more = More(*(pd.DataFrame(columns=list(columns)) for columns in (
-        (*KERNEL_KEY, "status", "reason", "throttled", "marks", *KERNEL_NUMBERS, "run"), (*RATIO_REQUIRED, "low", "high"),
-        CURVE_REQUIRED, GEOMETRY_REQUIRED)))
+        (*KERNEL_KEY, "status", "reason", "throttled", "marks", *KERNEL_NUMBERS, "run"),
+        (*RATIO_REQUIRED, "low", "high"), CURVE_REQUIRED, GEOMETRY_REQUIRED)))
     for path in dict.fromkeys(paths):
         for name, read in READERS.items():
             if (path / name).exists():
