@@ -41,7 +41,16 @@ EAB_HOST_DEVICE static inline uint32_t eab_level_salt(const eab_level *level) {
     return salt ^ salt >> 15;
 }
 
-/* Any length is safe, even one that the family's check refuses. */
+/* Writes one sequence: tokens[0..length), determined[0..length). `index` numbers the sequences of a stream: for
+ * training, step * batch + place in the batch. Returns its key. Any length is safe, even one that the family's check
+ * refuses. On the host it is compiled once, in sequence.c, since it contains all families; a device has its own. */
+#ifdef __CUDACC__
+#define EAB_SEQUENCE_CODE __host__ __device__ static inline
+#endif
+#ifndef EAB_SEQUENCE_CODE
+uint64_t eab_sequence_generate(const eab_level *level, uint32_t seed, uint32_t stream, int held_out_set, uint64_t index,
+                               int32_t length, int32_t *tokens, uint8_t *determined);
+#else
 EAB_HOST_DEVICE static inline void eab_level_generate(const eab_level *level, uint32_t stream, eab_random *random,
                                                       int32_t length, int32_t *tokens, uint8_t *determined) {
     switch (level->family) {
@@ -54,11 +63,9 @@ EAB_HOST_DEVICE static inline void eab_level_generate(const eab_level *level, ui
     }
 }
 
-/* Writes one sequence: tokens[0..length), determined[0..length). `index` numbers the sequences of a stream: for
- * training, step * batch + place in the batch. Returns its key. */
-EAB_HOST_DEVICE static inline uint64_t eab_sequence_generate(const eab_level *level, uint32_t seed, uint32_t stream,
-                                                             int held_out_set, uint64_t index, int32_t length,
-                                                             int32_t *tokens, uint8_t *determined) {
+EAB_SEQUENCE_CODE uint64_t eab_sequence_generate(const eab_level *level, uint32_t seed, uint32_t stream,
+                                                 int held_out_set, uint64_t index, int32_t length, int32_t *tokens,
+                                                 uint8_t *determined) {
     const uint32_t salt = eab_level_salt(level);
     uint64_t key = 0;
     for (uint32_t attempt = 0; attempt < EAB_SEQUENCE_MAX_ATTEMPTS; attempt++) {
@@ -69,5 +76,6 @@ EAB_HOST_DEVICE static inline uint64_t eab_sequence_generate(const eab_level *le
     }
     return key;
 }
+#endif
 
 #endif

@@ -26,6 +26,7 @@ static int no_device(void) {
 /* The linker's names for the stubs. */
 /* NOLINTBEGIN(bugprone-reserved-identifier) */
 int __wrap_eab_plan_load(void);
+int __wrap_eab_plan_load_manifest(void);
 int __wrap_eab_merge(void);
 int __wrap_eab_bench_plan_make(void);
 int __wrap_eab_device_open(void);
@@ -34,6 +35,7 @@ int __wrap_eab_plan_of_task(void);
 int __wrap_eab_write_all(int fd, const void *bytes, size_t size, size_t *written);
 
 int __wrap_eab_plan_load(void) { return no_device(); }
+int __wrap_eab_plan_load_manifest(void) { return no_device(); }
 int __wrap_eab_merge(void) { return no_device(); }
 int __wrap_eab_bench_plan_make(void) { return no_device(); }
 int __wrap_eab_device_open(void) { return no_device(); }

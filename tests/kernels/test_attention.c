@@ -313,7 +313,7 @@ Test(attention, same_bits_alone_and_in_a_batch) {
 
 /* ---- memory ------------------------------------------------------------------------------------------------------ */
 
-static size_t workspace_of(int32_t context, bool backward, bool sloped, bool causal) {
+static size_t workspace_of(const eab_cpu_kernels *kernels, int32_t context, bool backward, bool sloped, bool causal) {
     /* One head of one dimension, so that context * context pairs stay cheap to compute. */
     const int32_t mechanism = eab_mechanism_from_name("ea");
     const float scale = 1, mix = 0, slope = 0.25f;
@@ -337,7 +337,6 @@ static size_t workspace_of(int32_t context, bool backward, bool sloped, bool cau
         guarded_normal(&buffers[i], (uint32_t)i, 1);
     }
     eab_cpu_workspace workspace = {0};
-    const eab_cpu_kernels *kernels = eab_cpu_kernels_get();
     cr_assert(!kernels->attention_forward(&workspace, &args, 0, buffers[0].data, buffers[1].data, buffers[2].data,
                                           buffers[3].data, buffers[4].data));
     if (backward)
@@ -351,12 +350,18 @@ static size_t workspace_of(int32_t context, bool backward, bool sloped, bool cau
 }
 
 Test(attention, memory_grows_linearly_with_context) {
-    for (int32_t context = 1024; context <= 16384; context *= 4) {
-        const size_t bytes = workspace_of(context, true, true, false);
-        /* Two floats a position for the bias table, 2 * 16 for gradients of narrow heads, and constant tiles. */
-        cr_expect(bytes <= (size_t)context * 40 * sizeof(float) + 300000, "context %d: %zu bytes", context, bytes);
+    for (int level = 0; level < LEVELS; level++) {
+        const eab_cpu_kernels *kernels = eab_cpu_kernels_at(level);
+        for (int32_t context = 1024; kernels && context <= 16384; context *= 4) {
+            const size_t bytes = workspace_of(kernels, context, true, true, false);
+            /* Two floats a position for the bias table, 2 * 16 for gradients of narrow heads, and constant tiles. */
+            cr_expect(bytes <= (size_t)context * 40 * sizeof(float) + 300000, "%s: context %d: %zu bytes", kernels->isa,
+                      context, bytes);
+        }
+        if (kernels)
+            cr_expect_leq(workspace_of(kernels, 16384, false, false, true), 300000,
+                          "%s: without slopes the forward pass needs tiles only", kernels->isa);
     }
-    cr_expect_leq(workspace_of(16384, false, false, true), 300000, "without slopes the forward pass needs tiles only");
 }
 
 /* ---- NaN and infinity in masked pairs ---------------------------------------------------------------------------- */

@@ -167,16 +167,22 @@ Test(gemm, nothing_to_add) {
     }
 }
 
-Test(gemm, members_are_strided) {
-    const eab_cpu_kernels *kernels = eab_cpu_kernels_get();
+static void members_are_strided(const eab_cpu_kernels *kernels) {
     float a[3] = {1, 2, 3}, b[3] = {10, 100, 1000}, c[6] = {0};
     eab_gemm g = {
         .members = 3, .m = 1, .n = 1, .k = 1, .lda = 1, .ldb = 1, .ldc = 1, .a = {a, 1}, .b = {b, 1}, .c = {c, 2}};
     eab_cpu_workspace workspace = {0};
     for (int32_t member = 0; member < 3; member++) cr_assert(!kernels->gemm(&workspace, &g, member));
     eab_cpu_workspace_free(&workspace);
-    cr_expect(c[0] == 10 && c[2] == 200 && c[4] == 3000 && c[1] == 0 && c[3] == 0);
+    cr_expect(c[0] == 10 && c[2] == 200 && c[4] == 3000 && c[1] == 0 && c[3] == 0, "%s", kernels->isa);
 }
+
+static void at_every_level(void (*f)(const eab_cpu_kernels *)) {
+    for (int level = 0; level < 3; level++)
+        if (eab_cpu_kernels_at(level)) f(eab_cpu_kernels_at(level));
+}
+
+Test(gemm, members_are_strided) { at_every_level(members_are_strided); }
 
 /* An element's bits do not depend on the number of rows and columns. */
 Test(gemm, same_bits_in_any_size) {
@@ -279,8 +285,7 @@ Test(gemm, finishes_by_gelu) {
             }
 }
 
-Test(gemm, nan_is_kept) {
-    const eab_cpu_kernels *kernels = eab_cpu_kernels_get();
+static void nan_is_kept(const eab_cpu_kernels *kernels) {
     gemm_problem p = problem_new(with_flags(20, 20, 20, 0), 9);
     p.a.data[3 * 20 + 7] = NAN;
     guarded c = problem_run(&p, kernels);
@@ -298,3 +303,5 @@ Test(gemm, nan_is_kept) {
     guarded_free(&c);
     problem_free(&p);
 }
+
+Test(gemm, nan_is_kept) { at_every_level(nan_is_kept); }

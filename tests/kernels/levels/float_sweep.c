@@ -20,7 +20,7 @@ const math_level *math_level_at(int level) {
 uint32_t sweep_step(void) {
     const char *text = getenv("EAB_FLOAT_STEP");
     const long step = text ? strtol(text, NULL, 10) : 0;
-    return step > 0 && step <= 1000000 ? (uint32_t)step : 3;
+    return step > 0 && step <= 1000000 ? (uint32_t)step : 7;
 }
 
 double ulp_of(double exact) {

@@ -41,7 +41,7 @@ void sweep_floats(uint32_t first, uint32_t last, uint32_t step, sweep_function f
 /* Level 0, 1, 2, or NULL where this machine lacks it. */
 const math_level *math_level_at(int level);
 
-/* EAB_FLOAT_STEP (default 3): every how many floats one is compared; 1: all. */
+/* EAB_FLOAT_STEP (default 7): every how many floats one is compared; 1: all. */
 uint32_t sweep_step(void);
 
 double ulp_of(double exact); /* the unit in the last place of a float of this size */
