@@ -299,7 +299,7 @@ rates() {
 }
 
 part_ladder() {
-    local status begin=$SECONDS count time_limit
+    local status begin=$SECONDS count time_limit speed
     rm -rf -- "$out/ladder" # an earlier program's cells
     if ((emulated)); then
         sweep ladder 300 cuda "${small[@]}" --set train.steps=4 --set train.eval_every=2
@@ -309,10 +309,11 @@ part_ladder() {
         sweep ladder $((time_limit + 20)) cuda --device "$device" --time-limit "$time_limit"
     fi
     status=$?
-    count=$(grep -E 'of [0-9]+ cells are done' "$out/ladder.txt" | tail -n 1)
+    count=$(grep -o -E '[0-9]+ of [0-9]+ cells are done' "$out/ladder.txt" | tail -n 1)
+    speed=$(rates ladder)
     case $status:$count in
-        0:*) row ladder passed "${count:-done}, $((SECONDS - begin)) s, $(rates ladder)" ;;
-        130:*' '[1-9]*' of '* | 130:[1-9]*' of '*) row ladder partial "$count, then the time limit, $(rates ladder)" ;;
+        0:*) row ladder passed "${count:-done}, $((SECONDS - begin)) s${speed:+, $speed}" ;;
+        130:[1-9]*) row ladder partial "$count, then the time limit${speed:+, $speed}" ;;
         *) row ladder FAILED "${count:+$count; }$(why "$status"), see $(short "$out/ladder.txt")" ;;
     esac
 }

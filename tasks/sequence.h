@@ -54,8 +54,10 @@ uint64_t eab_sequence_generate(const eab_level *level, uint32_t seed, uint32_t s
 EAB_HOST_DEVICE static inline void eab_level_generate(const eab_level *level, uint32_t stream, eab_random *random,
                                                       int32_t length, int32_t *tokens, uint8_t *determined) {
     switch (level->family) {
-#define EAB_TASK_CASE(name) \
-    case EAB_TASK_##name: eab_##name##_generate(level, stream, random, length, tokens, determined); break;
+#define EAB_TASK_CASE(name)                                                       \
+    case EAB_TASK_##name:                                                         \
+        eab_##name##_generate(level, stream, random, length, tokens, determined); \
+        break;
         EAB_TASK_LIST(EAB_TASK_CASE)
 #undef EAB_TASK_CASE
         case EAB_TASK_TEXT: eab_text_generate(level, stream, random, length, tokens, determined); break;

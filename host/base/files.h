@@ -36,6 +36,10 @@ int eab_replace_commit(eab_replacement *replacement, bool durable);
 /* All of it for a text in memory. */
 int eab_replace_file(const char *path, const char *text, size_t size, bool durable);
 
+/* Gives a file a second name, which must be free: by a hard link, or by a copy where the file system has none.
+ * EAB_IO. */
+int eab_file_link(const char *old, const char *new);
+
 /* write(2) until all bytes are written; 0, or -1 with errno. *written (may be NULL): how many were. */
 int eab_write_all(int fd, const void *bytes, size_t size, size_t *written);
 

@@ -143,7 +143,7 @@ double eab_system_process_age_s(int64_t process) {
     struct timespec now;
     double age_s = NAN;
     g_snprintf(path, sizeof path, "/proc/%lld/stat", (long long)process);
-    if (!g_file_get_contents(path, &text, NULL, NULL) || clock_gettime(CLOCK_BOOTTIME, &now)) return NAN;
+    if (clock_gettime(CLOCK_BOOTTIME, &now) || !g_file_get_contents(path, &text, NULL, NULL)) return NAN;
     const char *name_end = strrchr(text, ')');
     char **fields = g_strsplit(name_end ? name_end : "", " ", -1);
     if (g_strv_length(fields) > AFTER_NAME)

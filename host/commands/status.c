@@ -8,6 +8,7 @@
 #include "arguments.h"
 #include "base/csv.h"
 #include "base/json.h"
+#include "base/log.h"
 #include "base/suggest.h"
 #include "kernels/status.h"
 #include "plan/shard.h"
@@ -93,7 +94,9 @@ static int read_all(run_status *self) {
     if (!status) status = load_plan(self, folders->pdata[0]);
     for (guint i = 0; i < folders->len && !status; i++) status = read_folder(self, folders->pdata[i]);
     const eab_shard own = eab_shard_of_folder(self->run);
-    if (!status && own.parts) keep_part(self, own);
+    if (!status && own.parts && !self->plan.lacks_texts) keep_part(self, own);
+    else if (!status && own.parts)
+        eab_log_note("status", "a text file of this run has changed or is not here: the counts are of all its parts");
     g_ptr_array_free(folders, TRUE);
     return status;
 }

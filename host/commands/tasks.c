@@ -137,7 +137,7 @@ static void print_examples(const eab_config *config, int32_t count, uint32_t see
 static int show_family(const arguments *a, int family) {
     char name[EAB_LEVEL_NAME_SIZE];
     eab_plan plan;
-    if (family == EAB_TASK_TEXT && !a->sets) { /* it has no level without a file */
+    if (family == EAB_TASK_TEXT && !a->sets && !a->context && !a->seed) { /* it has no level without a file */
         print_family(family);
         puts("\nFor a level and sequences of a file: eabench tasks text --set file=PATH");
         return EAB_OK;

@@ -180,7 +180,8 @@ static int check(const eab_fleet_state *fleet, loading *l) {
                                                 "that is requested now");
     l->wanted = g_new(int32_t, l->head.cells);
     EAB_TRY(find_cells(fleet, l));
-    if (l->head.step < 0 || l->head.step > fleet->configs[0].steps)
+    const int64_t last = fleet->configs[0].steps - !(l->head.flags & EVALUATION_DUE); /* behind it nothing is left */
+    if (l->head.step < 0 || l->head.step > last)
         return eab_checkpoint_refuse(l->reader, "of a step that its cells do not have");
     return l->head.vocab == own.vocab ? EAB_OK : eab_checkpoint_refuse(l->reader, "of a fleet with another vocabulary");
 }
@@ -321,7 +322,7 @@ int eab_fleet_load(eab_fleet_state *fleet) {
     return status;
 }
 
-int eab_checkpoint_cells(const char *path, char ***ids) {
+int eab_checkpoint_cells(const char *path, char ***ids, int64_t *step) {
     eab_checkpoint_reader *reader;
     checkpoint_head head;
     *ids = NULL;
@@ -329,6 +330,7 @@ int eab_checkpoint_cells(const char *path, char ***ids) {
     if (!reader) return EAB_OK;
     int status = get_head(reader, &head);
     if (!status) status = get_ids(reader, head.cells, ids);
+    if (!status && step) *step = head.step;
     if (status) g_clear_pointer(ids, g_strfreev);
     eab_checkpoint_close(reader);
     return status;

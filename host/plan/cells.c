@@ -379,7 +379,12 @@ int eab_plan_load_manifest(const char *path, eab_plan *plan) {
     eab_spec spec;
     *plan = (eab_plan){.count = 0};
     EAB_TRY(eab_spec_read_manifest(path, &spec));
-    return make_and_free(path, &spec, plan);
+    EAB_TRY(make_and_free(path, &spec, plan));
+    for (guint i = 0; i < plan->texts->len; i++) {
+        const eab_text *text = g_ptr_array_index(plan->texts, i);
+        plan->lacks_texts = plan->lacks_texts || !text->unit[EAB_TEXT_BYTES].tokens;
+    }
+    return EAB_OK;
 }
 
 void eab_plan_free(eab_plan *plan) {

@@ -27,6 +27,7 @@ typedef struct {
     char *name;          /* the spec's file name without directory and ".ini" */
     GPtrArray *mixtures; /* of eab_mixture: those of the cells' configs */
     GPtrArray *texts;    /* of eab_text: likewise */
+    bool lacks_texts;    /* eab_plan_load_manifest: the FLOP of cells are unknown, so it cannot be split */
     uint64_t later;      /* the later options (spec/options.h) that are not at their default in every cell */
 } eab_plan;
 
@@ -35,7 +36,7 @@ typedef struct {
 int eab_plan_load(const char *path, const char *const *sets, eab_plan *plan);
 
 /* The plan of a run, from its manifest, to name its cells and not to train them: text files that have changed or are
- * absent stand for themselves, with their digests; the cells' FLOP are then wrong. */
+ * absent stand for themselves, with their digests (lacks_texts). */
 int eab_plan_load_manifest(const char *path, eab_plan *plan);
 
 /* eab_plan_load from a spec, which may be freed; `path` is for the plan's name and the error lines. */

@@ -10,8 +10,8 @@
 bool eab_config_checks_alike(const eab_config *a, const eab_config *b);
 
 /* Checks a model, whatever its task: d_model against heads, an even head_dim for rope, d_model >= vocabulary for
- * one-hot embeddings, head_dim <= 256, the tokens of a batch. EAB_BAD_INPUT with a line (what, where, what is
- * allowed). */
+ * one-hot embeddings, head_dim <= 256, the parameter of mechanism mix, the tokens of a batch. EAB_BAD_INPUT with a line
+ * (what, where, what is allowed). */
 int eab_config_check_model(const eab_config *config);
 
 /* Checks one cell as a whole: its model, and the rules of its task's family. */

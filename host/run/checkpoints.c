@@ -33,51 +33,114 @@ static GPtrArray *list_files(const char *run, const char *ending) {
     return paths;
 }
 
+/* A checkpoint that may be used. */
+typedef struct {
+    char *path, **ids;
+    int64_t step;
+} candidate;
+
+static void clear_candidate(gpointer pointer) {
+    candidate *own = pointer;
+    g_free(own->path);
+    g_strfreev(own->ids);
+}
+
+/* The most advanced ones first, so that a cell in several files takes the best. */
+static int compare_candidates(const void *a, const void *b) {
+    const candidate *left = a, *right = b;
+    if (left->step != right->step) return left->step > right->step ? -1 : 1;
+    return strcmp(left->path, right->path);
+}
+
+static bool has_cell_of(const eab_plan *plan, char *const *ids) {
+    for (; *ids; ids++)
+        if (eab_plan_find(plan, *ids) >= 0) return true;
+    return false;
+}
+
+/* Files of other runs are left alone. */
+static GArray *list_candidates(const char *run, const eab_plan *plan) {
+    GPtrArray *paths = list_files(run, ENDING);
+    GArray *found = g_array_new(FALSE, FALSE, sizeof(candidate));
+    g_array_set_clear_func(found, clear_candidate);
+    for (guint i = 0; i < paths->len; i++) {
+        candidate own = {.path = g_strdup(paths->pdata[i])};
+        if (!eab_checkpoint_cells(own.path, &own.ids, &own.step) && own.ids && has_cell_of(plan, own.ids))
+            g_array_append_val(found, own);
+        else clear_candidate(&own);
+    }
+    g_ptr_array_unref(paths);
+    g_array_sort(found, compare_candidates);
+    return found;
+}
+
 /* Whether the cell can be resumed with the fleet's other cells. */
 static bool belongs(const eab_fleet *fleet, const eab_plan *plan, int64_t index) {
     return !fleet->members || eab_train_same_fleet(&plan->cells[fleet->indices[0]].config, &plan->cells[index].config);
 }
 
-/* Adds the file's fleet, with those of its cells that are in `open` (indices into the plan), and removes these from
- * `open`. Cells that are neither there nor done keep a checkpoint of their own. */
-static void add_fleet(GArray *fleets, const char *run, const char *path, const eab_plan *plan, GHashTable *open,
-                      const bool *done) {
-    char **ids;
-    if (eab_checkpoint_cells(path, &ids) || !ids) return;
-    eab_fleet fleet = {.indices = g_new(int64_t, g_strv_length(ids))};
-    const eab_cell *left_out = NULL;
-    for (char **id = ids; *id; id++) {
+/* Takes the file's cells that are in `open` (indices into the plan) from there into a fleet. *needed_later: for some of
+ * the others, which are not done and in no more advanced file (`covered`). */
+static eab_fleet take_cells(const candidate *file, const eab_plan *plan, GHashTable *open, GHashTable *covered,
+                            const bool *done, bool *needed_later) {
+    eab_fleet fleet = {.indices = g_new(int64_t, g_strv_length(file->ids))};
+    *needed_later = false;
+    for (char **id = file->ids; *id; id++) {
         const int64_t index = eab_plan_find(plan, *id);
-        if (index < 0 || !belongs(&fleet, plan, index)) continue;
-        if (g_hash_table_remove(open, GSIZE_TO_POINTER((gsize)index))) fleet.indices[fleet.members++] = index;
-        else if (!left_out && !done[index]) left_out = &plan->cells[index];
+        const gpointer key = GSIZE_TO_POINTER((gsize)index);
+        if (index < 0) continue;
+        if (belongs(&fleet, plan, index) && g_hash_table_remove(open, key)) fleet.indices[fleet.members++] = index;
+        else if (!done[index] && !g_hash_table_contains(covered, key)) *needed_later = true;
+        g_hash_table_add(covered, key);
     }
-    g_strfreev(ids);
-    if (!fleet.members) {
-        g_free(fleet.indices);
-        return;
+    return fleet;
+}
+
+/* Gives all files new names, so that none is in the way of another. They stay checkpoints to the next sweep if this one
+ * is killed. */
+static void set_aside(const char *run, GArray *files) {
+    for (guint i = 0; i < files->len; i++) {
+        candidate *file = &g_array_index(files, candidate, i);
+        char *unique = g_uuid_string_random();
+        char *aside = g_strdup_printf("%s/%s/kept-%s" ENDING, run, FOLDER, unique);
+        if (rename(file->path, aside) == 0) {
+            g_free(file->path);
+            file->path = g_steal_pointer(&aside);
+        }
+        g_free(aside);
+        g_free(unique);
     }
-    g_array_append_val(fleets, fleet);
-    /* The cell that the file is named after may have ended before the sweep was killed. */
-    char *expected = eab_run_checkpoint_path(run, &plan->cells[fleet.indices[0]]);
-    if (strcmp(path, expected) != 0) (void)!rename(path, expected);
-    if (left_out) { /* training replaces or removes the file of its cells; the others keep this one */
-        char *other = eab_run_checkpoint_path(run, left_out);
-        (void)!link(expected, other);
-        g_free(other);
-    }
-    g_free(expected);
+}
+
+/* Names the file after its fleet's first cell. Training replaces and removes files of such names: what a later sweep
+ * needs keeps its other name, too. */
+static void name_file(const char *run, const char *path, const eab_cell *first, bool needed_later) {
+    char *own = eab_run_checkpoint_path(run, first);
+    if (!needed_later || eab_file_link(path, own)) (void)!rename(path, own);
+    g_free(own);
 }
 
 GArray *eab_run_checkpoints_find(const char *run, const eab_plan *plan, const int64_t *todo, int64_t count,
                                  const bool *done) {
-    GArray *fleets = g_array_new(FALSE, FALSE, sizeof(eab_fleet));
-    GPtrArray *paths = list_files(run, ENDING);
-    GHashTable *open = g_hash_table_new(NULL, NULL);
-    for (int64_t i = 0; paths->len && i < count; i++) g_hash_table_add(open, GSIZE_TO_POINTER((gsize)todo[i]));
-    for (guint i = 0; i < paths->len; i++) add_fleet(fleets, run, paths->pdata[i], plan, open, done);
+    GArray *fleets = g_array_new(FALSE, FALSE, sizeof(eab_fleet)), *files = list_candidates(run, plan);
+    GHashTable *open = g_hash_table_new(NULL, NULL), *covered = g_hash_table_new(NULL, NULL);
+    for (int64_t i = 0; files->len && i < count; i++) g_hash_table_add(open, GSIZE_TO_POINTER((gsize)todo[i]));
+    set_aside(run, files);
+    for (guint i = 0; i < files->len; i++) {
+        const candidate *file = &g_array_index(files, candidate, i);
+        bool needed_later;
+        eab_fleet fleet = take_cells(file, plan, open, covered, done, &needed_later);
+        if (fleet.members) {
+            name_file(run, file->path, &plan->cells[fleet.indices[0]], needed_later);
+            g_array_append_val(fleets, fleet);
+        } else {
+            g_free(fleet.indices);
+            if (!needed_later) unlink(file->path);
+        }
+    }
+    g_hash_table_destroy(covered);
     g_hash_table_destroy(open);
-    g_ptr_array_unref(paths);
+    g_array_unref(files);
     return fleets;
 }
 

@@ -1,4 +1,5 @@
-/* RUN/checkpoints: a file for each fleet in training, named after its first cell. */
+/* RUN/checkpoints: a file for each fleet in training, named after its first cell, and those of cells that this sweep
+ * does not train (kept-...). */
 #ifndef EAB_RUN_CHECKPOINTS_H
 #define EAB_RUN_CHECKPOINTS_H
 

@@ -132,40 +132,14 @@ static int read_all(merge *self) {
 
 /* ---- adding -------------------------------------------------------------------------------------------------- */
 
-/* In pieces, as a model may be larger than memory. */
-static int copy_pieces(FILE *file, const char *old, eab_replacement *copy) {
-    char piece[1 << 16];
-    size_t got;
-    while ((got = fread(piece, 1, sizeof piece, file))) EAB_TRY(eab_replace_write(copy, piece, got));
-    if (!ferror(file)) return eab_replace_commit(copy, true);
-    eab_replace_abandon(copy);
-    return eab_fail(EAB_IO, "%s: cannot be read: %s", old, g_strerror(errno));
-}
-
-static int copy_file(const char *old, const char *new) {
-    eab_replacement copy;
-    FILE *file = fopen(old, "rbe");
-    if (!file) return eab_fail(EAB_IO, "%s: cannot be read: %s", old, g_strerror(errno));
-    int status = eab_replace_begin(new, &copy);
-    if (!status) status = copy_pieces(file, old, &copy);
-    fclose(file);
-    return status;
-}
-
-/* A hard link if the file system allows one, else a copy. */
-static int link_or_copy(const char *old, const char *new) {
-    char *folder = g_path_get_dirname(new);
-    int status = eab_folder_make(folder);
-    if (!status && link(old, new)) status = copy_file(old, new);
-    g_free(folder);
-    return status;
-}
-
 /* A model or an attention map, if the shard has it and OUT does not. */
 static int bring_file(const char *from, const char *to, const char *kind, const eab_cell *cell) {
     char *old = eab_run_cell_file(from, kind, cell), *new = eab_run_cell_file(to, kind, cell);
     const bool wanted = access(old, F_OK) == 0 && access(new, F_OK) != 0;
-    const int status = wanted ? link_or_copy(old, new) : EAB_OK;
+    char *folder = g_path_get_dirname(new);
+    int status = wanted ? eab_folder_make(folder) : EAB_OK;
+    if (wanted && !status) status = eab_file_link(old, new);
+    g_free(folder);
     g_free(new);
     g_free(old);
     return status;
@@ -233,7 +207,7 @@ static int add_shard(const merge *self, guint i, eab_run_folder *out) {
 static bool is_split(const merge *self, const int32_t *part_of) {
     for (int64_t i = 0; i < self->plan.count; i++)
         if (self->owner[i] && self->owner[i] != part_of[i]) return false;
-    return true;
+    return !self->plan.lacks_texts;
 }
 
 static void report_shard(const merge *self, int32_t part, int64_t lacking, int64_t first) {

@@ -151,7 +151,7 @@ def compare_statistical(pairs: pd.DataFrame, tolerance: float) -> list[Finding]:
                 finding = Finding("same", name, f"{task} {mechanism}", f"{means[f'{name}_base'].mean():.4f}",
                                   f"{means[f'{name}_new'].mean():.4f}", f"{mean:+.4f}")
                 tests.append((finding, stats.sign_flip(units.to_numpy()), mean, low, high, int((units != 0).sum())))
-                finding.note = f"{len(units)} pairs (level, seed)"
+                finding.note = f"{len(units)} pairs (trained level, seed)"
     for (finding, raw, mean, low, high, changed), adjusted in zip(tests, stats.holm([test[1] for test in tests])):
         interval = "" if math.isnan(low) else f" [{low:+.4f}, {high:+.4f}]"
         finding.note += f",{interval} p={raw:.3g}, Holm {adjusted:.3g}"
@@ -190,7 +190,7 @@ def compare_throughput(base: Run, new: Run, tolerance: float, judged: bool) -> l
         if disturbed.any():
             finding.note += f"; {count_marks(marks)}, not judged"
         if not judged:
-            finding.note += "; not judged, the runs are from different machines"
+            finding.note += "; not judged, the runs are from different machines, or their measured peaks differ"
         elif fair and ratio < 1 - tolerance:
             finding.verdict, finding.fails = "worse", True
         elif fair and ratio > 1 + tolerance:

@@ -59,6 +59,21 @@ class Entry:
         return sum(item.verdict in (SUPPORTED, CONTRADICTED) for item in self.verdicts.values())
 
 
+def _unreadable(path: Path, error: OSError) -> str:
+    return f"{path}: {error.strerror}; left out (a RUN is a folder that can be read)"
+
+
+def _runs_in(parent: Path) -> tuple[list[Path], list[str]]:
+    runs, problems = [], []
+    for folder in sorted(parent.iterdir()):
+        try:
+            if (folder / "manifest.ini").is_file():
+                runs.append(folder)
+        except OSError as error:
+            problems.append(_unreadable(folder, error))
+    return runs, problems
+
+
 def find_runs(paths: Sequence[Path]) -> tuple[list[Path], list[str]]:
     """The run folders; a folder without a manifest.ini stands for the run folders in it. Problems are returned."""
     runs, problems = [], []
@@ -69,12 +84,13 @@ def find_runs(paths: Sequence[Path]) -> tuple[list[Path], list[str]]:
             elif (path / "manifest.ini").exists():
                 runs.append(path)
             else:
-                within = sorted(folder for folder in path.iterdir() if (folder / "manifest.ini").is_file())
+                within, unreadable = _runs_in(path)
                 runs += within
-                problems += [] if within else [
+                problems += unreadable
+                problems += [] if within or unreadable else [
                     f"{path}: no manifest.ini; left out (a RUN is a folder with a manifest.ini)"]
         except OSError as error:
-            problems.append(f"{path}: {error.strerror}; left out (a RUN is a folder that can be read)")
+            problems.append(_unreadable(path, error))
     return list(dict.fromkeys(runs)), problems
 
 

@@ -255,7 +255,7 @@ Test(checkpoint, forged_files_do_no_harm) {
     /* Places in the file of one cell, which has no curve yet: of the head, of the cell's result and of the member. */
     enum { HEAD = 112, MEMBER_COUNT = HEAD + 24, STEP = HEAD + 32, RESULT = HEAD + 104 + 16 };
     enum { MEMBER = RESULT + sizeof(eab_cell_result) };
-    static const int32_t members[] = {-1, 0, 2, 300, INT32_MAX}, steps[] = {-1, 1000000};
+    static const int32_t members[] = {-1, 0, 2, 300, INT32_MAX}, steps[] = {-1, 1000000, 30};
     eab_config config = tiny_config();
     eab_cell_result whole, result, stored;
     interrupted_story story = {0};
@@ -308,7 +308,7 @@ Test(checkpoint, ids_of_damaged_files_do_no_harm) {
             bytes->str[place] = (char)values[i];
             put(bytes->str, bytes->len);
             bytes->str[place] = before;
-            const int status = eab_checkpoint_cells(path, &ids);
+            const int status = eab_checkpoint_cells(path, &ids, NULL);
             cr_assert(status ? status == EAB_BAD_INPUT && !ids : ids && ids[0], "byte %zu: %d", place, status);
             refused += status != EAB_OK;
             g_strfreev(ids);
@@ -428,34 +428,64 @@ Test(checkpoint, a_run_finds_the_fleets_that_were_in_training) {
     eab_plan_free(&plan);
 }
 
-/* A sweep of some of a fleet's cells leaves the others their checkpoint. */
-Test(checkpoint, cells_that_are_not_chosen_keep_their_checkpoint) {
-    eab_plan plan = fixture_plan(fixture_small_spec);
+/* The steps of the checkpoint of the fleet with this first cell; -1: none. */
+static int64_t steps_of(const eab_plan *plan, int64_t cell) {
+    char *own = eab_run_checkpoint_path(folder, &plan->cells[cell]), **ids;
+    int64_t steps = -1;
+    cr_assert_eq(eab_checkpoint_cells(own, &ids, &steps), EAB_OK);
+    g_strfreev(ids);
+    g_free(own);
+    return steps;
+}
+
+/* A sweep of one cell, which is stopped some steps later, or ends. Returns the steps of its checkpoint. */
+static int64_t sweep_one(const eab_plan *plan, int64_t chosen, int calls, bool *done) {
+    eab_config config = plan->cells[chosen].config;
+    eab_cell_result result;
+    interrupted_story story = {0};
+    char *own = eab_run_checkpoint_path(folder, &plan->cells[chosen]);
+    GArray *fleets = eab_run_checkpoints_find(folder, plan, &chosen, 1, done);
+    cr_assert_eq(fleets->len, 1);
+    cr_expect_eq(g_array_index(fleets, eab_fleet, 0).indices[0], chosen);
+    eab_fleets_free(fleets);
+    if (calls) cr_assert_eq(train_part("cpu", calls, NEVER, own, 1, &config, &result, &story), EAB_INTERRUPTED);
+    else cr_assert_eq(unlink(own), 0); /* as when the cell's rows are stored */
+    done[chosen] = !calls;
+    g_free(own);
+    return steps_of(plan, chosen);
+}
+
+static void expect_kept(const eab_plan *plan, int64_t first, int64_t second, int calls) {
     eab_cell_result results[3];
     interrupted_story story = {0};
-    bool *done = g_new0(bool, plan.count);
+    bool done[4] = {false};
+    eab_config configs[3] = {plan->cells[1].config, plan->cells[2].config, plan->cells[3].config};
+    char *own = eab_run_checkpoint_path(folder, &plan->cells[1]);
+    cr_assert_eq(train_part("cpu", 3, NEVER, own, 3, configs, results, &story), EAB_INTERRUPTED);
+    int64_t steps[4] = {-1}, todo[3], count = 0;
+    steps[6 - first - second] = steps_of(plan, 1);
+    steps[first] = sweep_one(plan, first, calls, done);
+    steps[second] = sweep_one(plan, second, 6, done);
+    cr_assert(steps[second] > steps[6 - first - second] && steps[6 - first - second] > 0);
+    for (int64_t cell = 1; cell <= 3; cell++)
+        if (!done[cell]) todo[count++] = cell;
+    GArray *fleets = eab_run_checkpoints_find(folder, plan, todo, count, done);
+    cr_expect_eq(fleets->len, (guint)count);
+    for (int64_t cell = 1; cell <= 3; cell++)
+        cr_expect_eq(steps_of(plan, cell), steps[cell], "%d, then %d; cell %d has %d steps, not %d", (int)first,
+                     (int)second, (int)cell, (int)steps_of(plan, cell), (int)steps[cell]);
+    eab_fleets_free(fleets);
+    eab_run_checkpoints_remove(folder);
+    g_free(own);
+}
+
+/* Sweeps of some of a fleet's cells (--cells) leave the others their checkpoint, whether they end or are stopped; and a
+ * sweep of all takes the most advanced one of each cell. */
+Test(checkpoint, cells_that_are_not_chosen_keep_their_checkpoint) {
+    eab_plan plan = fixture_plan(fixture_small_spec);
     cr_assert_geq(plan.count, 4);
-    eab_config configs[3] = {plan.cells[1].config, plan.cells[2].config, plan.cells[3].config};
-    char *first = eab_run_checkpoint_path(folder, &plan.cells[1]),
-         *second = eab_run_checkpoint_path(folder, &plan.cells[2]);
-    for (int64_t chosen = 1; chosen <= 3; chosen++) { /* the file's first, a middle one, the last */
-        char *own = eab_run_checkpoint_path(folder, &plan.cells[chosen]), *kept = chosen == 1 ? second : first, **ids;
-        eab_run_checkpoints_remove(folder);
-        cr_assert_eq(train_part("cpu", 3, NEVER, first, 3, configs, results, &story), EAB_INTERRUPTED);
-        GArray *fleets = eab_run_checkpoints_find(folder, &plan, &chosen, 1, done);
-        cr_assert_eq(fleets->len, 1);
-        cr_expect_eq(g_array_index(fleets, eab_fleet, 0).indices[0], chosen);
-        eab_fleets_free(fleets);
-        cr_expect_eq(access(own, F_OK), 0, "%d", (int)chosen);
-        cr_assert_eq(unlink(own), 0); /* as when its cell is done */
-        cr_assert_eq(eab_checkpoint_cells(kept, &ids), EAB_OK);
-        cr_assert_neq(ids, NULL, "%d", (int)chosen);
-        cr_expect_eq(g_strv_length(ids), 3);
-        g_strfreev(ids);
-        g_free(own);
-    }
-    g_free(first);
-    g_free(second);
-    g_free(done);
+    for (int64_t first = 1; first <= 3; first++)
+        for (int64_t second = 1; second <= 3; second++)
+            for (int calls = 0; calls <= 4 && second != first; calls += 4) expect_kept(&plan, first, second, calls);
     eab_plan_free(&plan);
 }

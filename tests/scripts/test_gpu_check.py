@@ -84,7 +84,8 @@ def test_a_ladder_that_takes_too_long_is_partial(tmp_path: Path, done: int, code
     fake, ladder = tmp_path / "eabench", tmp_path / "out" / "ladder"
     ladder.mkdir(parents=True)
     (ladder / "accuracy.csv").write_text("of an earlier program\n")
-    fake.write_text(f"#!/bin/sh\n[ -e {ladder}/accuracy.csv ] || echo '{done} of 16 cells are done'\nexit {code}\n")
+    said = f"eabench sweep: the limit; {done} of 16 cells are done. To resume:"
+    fake.write_text(f"#!/bin/sh\n[ -e {ladder}/accuracy.csv ] || echo '{said}'\nexit {code}\n")
     fake.chmod(0o755)
     result = run("--emulated", "--binary", str(fake), "--only", "ladder", "--out", str(tmp_path / "out"))
     assert result.returncode == (verdict == "FAILED")

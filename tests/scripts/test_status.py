@@ -103,9 +103,11 @@ def test_a_suspended_sweep_is_silent(spec: Path, tmp_path: Path):
 def test_a_process_with_the_number_of_a_killed_sweep(spec: Path, tmp_path: Path):
     run = tmp_path / "run"
     process = start(spec, "--out", run, "--workers", "1", *LONG)
-    wait_until(lambda: (run / ".state").exists())
-    process.kill()
-    process.communicate()
+    try:
+        wait_until(lambda: (run / ".state").exists())
+    finally:
+        process.kill()
+        process.communicate()
     lock = (run / ".lock").read_text().split()
     (run / ".lock").write_text(f"{os.getpid()} {lock[1]} {lock[2]}\n")
     assert report(run)["state"] == "running"  # it cannot be told from the sweep

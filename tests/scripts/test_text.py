@@ -121,6 +121,9 @@ def test_status_and_merge_need_no_file(book_spec: Path, text: Path, tmp_path: Pa
         done = subprocess.run([EABENCH, "status", run], check=False, capture_output=True, text=True, timeout=60)
         assert done.returncode == 0 and "left       2 " in done.stdout, done.stdout + done.stderr
         assert merge(run).returncode == 1  # some cells are missing
+        done = subprocess.run([EABENCH, "status", run / "shards/1-of-2"], check=False, capture_output=True, text=True,
+                              timeout=60)
+        assert done.returncode == 0 and "the counts are of all its parts" in done.stderr, done.stdout + done.stderr
         assert len(rows(run / "accuracy.csv")) == 2
     one_line(sweep(run / "manifest.ini", "--out", tmp_path / "new"), 2, "No such file")
 
