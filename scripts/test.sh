@@ -22,7 +22,7 @@ Installs what is missing (scripts/setup.sh), builds with warnings as errors, and
   asan          AddressSanitizer and UndefinedBehaviorSanitizer: all Criterion tests
   tsan          ThreadSanitizer: the host's Criterion tests; pytest of the sweep
   clang         build by clang; all Criterion tests
-  fuzz          build by clang; each fuzz target for \$EAB_FUZZ_SECONDS (20), or \$EAB_FUZZ_RUNS executions where that
+  fuzz          build by clang; each fuzz target for \$EAB_FUZZ_SECONDS (10), or \$EAB_FUZZ_RUNS executions where that
                 is set; \$EAB_FUZZ_SEED (1) is the seed
   aarch64       the library cross-compiled for 64-bit ARM; tests/bare by qemu, where both can be installed
   cuda          build with CUDA for one architecture, where nvcc is installed; registers, spills and bounds of kernels
@@ -228,7 +228,7 @@ valgrinds() {
 # Each target runs on one core. Findings go to build/fuzz/findings, new inputs to build/fuzz/corpus.
 # shellcheck disable=SC2317 # xargs calls it
 fuzz_one() { # NAME
-    local name=$1 limit=(-max_total_time="${EAB_FUZZ_SECONDS:-20}") dictionary=()
+    local name=$1 limit=(-max_total_time="${EAB_FUZZ_SECONDS:-10}") dictionary=()
     # CI runs the same inputs every time; another EAB_FUZZ_SEED tries others (0: seeded by the clock).
     limit+=(-seed="${EAB_FUZZ_SEED:-1}")
     [[ -z ${EAB_FUZZ_RUNS:-} ]] || limit[0]=-runs="$EAB_FUZZ_RUNS"

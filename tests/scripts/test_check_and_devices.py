@@ -34,7 +34,7 @@ def test_check_of_some_operations() -> None:
 
 
 def test_check_prints_failures_only() -> None:
-    done = eabench("check", "--failures")
+    done = eabench("check", "--failures", "--op", "norm,loss")
     assert done.returncode == 0 and len(done.stdout.splitlines()) == 3
 
 
@@ -57,7 +57,7 @@ def test_bad_input_gets_one_line(arguments: tuple[str, ...], code: int, message:
 
 @pytest.mark.parametrize("isa", ["sse9", "", "AVX2 ", "x" * 5000])
 def test_bad_simd_level_gets_one_line(isa: str) -> None:
-    done = eabench("check", EAB_ISA=isa)
+    done = eabench("check", "--op", "norm", EAB_ISA=isa)
     if isa == "":  # the same as unset
         assert done.returncode == 0
         return

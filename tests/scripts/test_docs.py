@@ -58,6 +58,8 @@ def why_not(command: str) -> str | None:
 def quick(command: str) -> str:
     """The same command with few steps, short measurements and small shapes."""
     command = re.sub(r"(eabench sweep \S+)", rf"\1 --backend cpu {' '.join(FEW_STEPS)}", command)
+    if command == "eabench bench":
+        command += " --context 64 --head-dim 16"
     if "eabench bench" in command:
         command = command.replace("128:4096:*2", "128:256:*2") + " --max-seconds 0.001 --min-samples 1 --precision 1"
         command += "" if "--cache" in command else " --cache warm"

@@ -349,7 +349,7 @@ def test_paths_of_any_bytes_in_any_locale(make_run, tmp_path):
     """Also by a symbolic link to the script, as people put it on their PATH."""
     (tmp_path / "bin").mkdir()
     (tmp_path / "bin" / "report").symlink_to(ROOT / "scripts" / "report")
-    run = make_run(sweep())
+    run = make_run(sweep(levels=[(8, 2)], rates=[0.01]))
     for name, locale in ((b"r\xc3\xbcn", "en_US.US-ASCII"), (b"r\xfcn", "POSIX")):
         run = run.rename(tmp_path / os.fsdecode(name))
         done = subprocess.run([tmp_path / "bin" / "report", os.fsencode(run)], check=False, capture_output=True,
@@ -361,8 +361,9 @@ def test_paths_of_any_bytes_in_any_locale(make_run, tmp_path):
 
 
 def test_the_head_shows_changes_of_the_tree(make_run):
-    assert "(commit 0123456789ab-dirty)" in page(make_run(sweep(), commit="0123456789ab-dirty"))
-    assert "(commit 0123456789ab)" in page(make_run(sweep(), name="clean", commit="0123456789abcdef"))
+    rows = sweep(levels=[(8, 2)], rates=[0.01])
+    assert "(commit 0123456789ab-dirty)" in page(make_run(rows, commit="0123456789ab-dirty"))
+    assert "(commit 0123456789ab)" in page(make_run(rows, name="clean", commit="0123456789abcdef"))
 
 
 def test_mixes_are_no_results(make_run, capsys):
