@@ -79,18 +79,27 @@ static bool belongs(const eab_fleet *fleet, const eab_plan *plan, int64_t index)
     return !fleet->members || eab_train_same_fleet(&plan->cells[fleet->indices[0]].config, &plan->cells[index].config);
 }
 
-/* Takes the file's cells that are in `open` (indices into the plan) from there into a fleet. *needed_later: for some of
- * the others, which are not done and in no more advanced file (`covered`). */
+/* The cells of a file that are not done and that its fleet does not take. */
+typedef struct {
+    int32_t count, needed; /* needed: in no more advanced file */
+} other_cells;
+
+/* Takes the file's cells that are in `open` (indices into the plan) from there into a fleet. covered: those of more
+ * advanced files. */
 static eab_fleet take_cells(const candidate *file, const eab_plan *plan, GHashTable *open, GHashTable *covered,
-                            const bool *done, bool *needed_later) {
+                            const bool *done, other_cells *others) {
     eab_fleet fleet = {.indices = g_new(int64_t, g_strv_length(file->ids))};
-    *needed_later = false;
+    *others = (other_cells){0, 0};
     for (char **id = file->ids; *id; id++) {
         const int64_t index = eab_plan_find(plan, *id);
         const gpointer key = GSIZE_TO_POINTER((gsize)index);
         if (index < 0) continue;
-        if (belongs(&fleet, plan, index) && g_hash_table_remove(open, key)) fleet.indices[fleet.members++] = index;
-        else if (!done[index] && !g_hash_table_contains(covered, key)) *needed_later = true;
+        if (belongs(&fleet, plan, index) && g_hash_table_remove(open, key)) {
+            fleet.indices[fleet.members++] = index;
+        } else if (!done[index]) {
+            others->count++;
+            others->needed += !g_hash_table_contains(covered, key);
+        }
         g_hash_table_add(covered, key);
     }
     return fleet;
@@ -128,14 +137,14 @@ GArray *eab_run_checkpoints_find(const char *run, const eab_plan *plan, const in
     set_aside(run, files);
     for (guint i = 0; i < files->len; i++) {
         const candidate *file = &g_array_index(files, candidate, i);
-        bool needed_later;
-        eab_fleet fleet = take_cells(file, plan, open, covered, done, &needed_later);
+        other_cells others;
+        const eab_fleet fleet = take_cells(file, plan, open, covered, done, &others);
         if (fleet.members) {
-            name_file(run, file->path, &plan->cells[fleet.indices[0]], needed_later);
+            name_file(run, file->path, &plan->cells[fleet.indices[0]], others.needed > 0);
             g_array_append_val(fleets, fleet);
         } else {
             g_free(fleet.indices);
-            if (!needed_later) unlink(file->path);
+            if (!others.count) unlink(file->path);
         }
     }
     g_hash_table_destroy(covered);
