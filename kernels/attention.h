@@ -21,8 +21,9 @@
  *   mix          (1 - t) dpa + t ea-scaled   1 / sqrt(head_dim)  log L     t 0.001..0.999
  *
  * The floor 2^-24 makes a query whose scores are all zero attend uniformly; with ea it matters for |z| below about
- * 2^-12 only. z^2 is held at 2^100 or below (square: 2^64), so finite inputs never give NaN. With a causal mask, NaN
- * and infinity reach only the rows that depend on them. row_stat, one float a query, is the forward pass's output that
+ * 2^-12 only. z^2 is held at 2^100 or below (square: 2^64), so finite inputs never give NaN unless a partial sum of a
+ * score overflows float32. With a causal mask, NaN and infinity reach only the rows that depend on them, as long as no
+ * score overflows. row_stat, one float a query, is the forward pass's output that
  * the backward pass needs.
  * Sources: Vaswani et al. 2017 (dpa); Gros, arXiv 2407.18601 (ea).
  *

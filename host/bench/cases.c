@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/suggest.h"
+#include "kernels/mechanism.h"
 #include "model/network.h"
 #include "plan/cells.h"
 #include "spec/identity.h"
@@ -154,14 +155,38 @@ static int read_case(plan_maker *maker, const bench_case *entry, const eab_bench
 
 /* ---- models ----------------------------------------------------------------------------------------------------- */
 
+/* Where the mechanism is an axis, it is an option of the models: "train.mechanism=dpa,ea". g_free */
+static char *mechanism_set(const plan_maker *maker) {
+    const GArray *values = maker->values[EAB_AXIS_MECHANISM];
+    GString *set = g_string_new("train.mechanism=");
+    for (guint i = 0; i < values->len; i++)
+        g_string_append_printf(set, "%s%s", i ? "," : "",
+                               eab_mechanism_name((int32_t)g_array_index(values, double, i)));
+    return g_string_free(set, FALSE);
+}
+
+static int refuse_mechanism(const eab_bench_request *request) {
+    for (const char *const *set = request->sets; set && *set; set++)
+        if (g_str_has_prefix(*set, "train.mechanism"))
+            return eab_fail(EAB_BAD_INPUT, "--set %s: not for --op step; allowed: --mechanism NAME[,NAME]...", *set);
+    return EAB_OK;
+}
+
 /* The models: cells of a sweep of one task, with the case's options, replaced by those of the request. */
-static int list_models(const bench_case *entry, const eab_bench_request *request, eab_plan *models) {
+static int list_models(const plan_maker *maker, const bench_case *entry, const eab_bench_request *request,
+                       eab_plan *models) {
     GStrvBuilder *sets = g_strv_builder_new();
     char **own = g_strsplit(entry->models, " ", -1);
     g_strv_builder_addv(sets, (const char **)own);
+    if (maker->values[EAB_AXIS_MECHANISM]) {
+        char *mechanisms = mechanism_set(maker);
+        g_strv_builder_add(sets, mechanisms);
+        g_free(mechanisms);
+    }
     for (const char *const *set = request->sets; set && *set; set++) g_strv_builder_add(sets, *set);
     char **all = g_strv_builder_end(sets);
-    const int status = eab_plan_of_task(eab_task_at(0)->name, (const char *const *)all, models);
+    int status = maker->values[EAB_AXIS_MECHANISM] ? refuse_mechanism(request) : EAB_OK;
+    if (!status) status = eab_plan_of_task(eab_task_at(0)->name, (const char *const *)all, models);
     g_strfreev(all);
     g_strfreev(own);
     g_strv_builder_unref(sets);
@@ -174,7 +199,8 @@ static int add_models(plan_maker *maker, const bench_case *entry, const eab_benc
     const eab_backend *backend = eab_backend_from_name(request->backend);
     GArray *points = g_array_new(FALSE, FALSE, sizeof(eab_bench_point));
     eab_plan models;
-    int status = list_models(entry, request, &models);
+    int status = list_models(maker, entry, request, &models);
+    g_clear_pointer(&maker->values[EAB_AXIS_MECHANISM], g_array_unref); /* the models have it now */
     for (int64_t i = 0; !status && i < models.count; i++) {
         eab_config *config = g_memdup2(&models.cells[i].config, sizeof *config);
         g_ptr_array_add(maker->plan->configs, config);

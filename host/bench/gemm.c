@@ -145,7 +145,7 @@ static void add_map(const eab_bench_point *point, const eab_config *config, cons
         product.n = products[i].n;
         product.k = products[i].k;
         product.transpose = products[i].transpose;
-        snprintf(product.label, sizeof product.label, "d_model %d %s %s", config->d_model, name, products[i].what);
+        product.label = eab_bench_label(g_strdup_printf("d_model %d %s %s", config->d_model, name, products[i].what));
         g_array_append_val(points, product);
     }
 }

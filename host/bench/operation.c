@@ -63,6 +63,12 @@ int eab_bench_axis_from_name(const char *name) {
     return axis;
 }
 
+const char *eab_bench_label(char *text) {
+    const char *label = g_intern_string(text);
+    g_free(text);
+    return label;
+}
+
 int32_t eab_bench_get(eab_bench_axis axis, const eab_bench_point *point) {
     return *(const int32_t *)(const void *)((const char *)point + eab_bench_axes[axis].offset);
 }

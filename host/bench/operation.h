@@ -43,7 +43,7 @@ typedef struct {
     int32_t mechanism, pass, dtype; /* dtype: EAB_F32, ... */
     int32_t batch, heads, context, head_dim, causal, position;
     int32_t m, n, k, transpose;
-    char label[96];           /* where a model has this shape, such as "d_model 32 qkv"; "" otherwise */
+    const char *label;        /* where a model has this shape, such as "d_model 32 qkv"; "" otherwise. Interned */
     const eab_config *config; /* the model of a training step, or NULL; not owned */
 } eab_bench_point;
 
@@ -78,6 +78,9 @@ void eab_bench_set(eab_bench_axis axis, eab_bench_point *point, int32_t value);
 
 /* The value as kernels.csv shows it; "" for what is no axis of the operation. */
 void eab_bench_print(eab_bench_axis axis, const eab_bench_point *point, char *text, size_t size);
+
+/* Takes ownership of a text and returns an interned label. */
+const char *eab_bench_label(char *text);
 
 /* ---- operations ------------------------------------------------------------------------------------------------- */
 

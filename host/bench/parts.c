@@ -46,7 +46,7 @@ static void add_point(GArray *points, const eab_bench_point *point, int32_t m, i
     eab_bench_point added = *point;
     added.m = m;
     added.n = n;
-    snprintf(added.label, sizeof added.label, "d_model %d", config->d_model);
+    added.label = eab_bench_label(g_strdup_printf("d_model %d", config->d_model));
     g_array_append_val(points, added);
 }
 

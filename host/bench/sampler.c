@@ -140,7 +140,7 @@ static int least_take(sampler *s, int64_t calls, double *least_s) {
 
 int eab_bench_cost_measure(eab_device *device, eab_bench_cost *cost) {
     enum { MANY = 10000 };
-    const eab_bench_point point = {.op = EAB_BENCH_NOTHING};
+    const eab_bench_point point = {.op = EAB_BENCH_NOTHING, .label = ""};
     eab_bench_task task;
     sampler s = {.task = &task};
     double one_s = 0, many_s = 0;

@@ -85,8 +85,12 @@ static int measure_task(bench_run *run, eab_bench_task *task, eab_bench_row *row
     row->flop = task->flop;
     row->bytes = task->bytes;
     row->tokens = task->tokens;
+    const size_t opened_bytes = device->peak_bytes;
     EAB_TRY(check(task, row));
+    device->peak_bytes = MAX(opened_bytes, device->bytes); /* without the check's own memory */
     row->peak_gflop_per_s = run->peak_gflop_per_s[peak_index(row)];
+    if (row->point.config && row->point.config->precision != EAB_PRECISION_FLOAT32)
+        row->peak_gflop_per_s = 0; /* its products have another roof, which is not measured */
     row->peak_gbyte_per_s = run->peak_gbyte_per_s;
     const eab_load load_before = eab_system_load();
     const int before = eab_bench_clocks_throttled(&run->clocks, device);
@@ -211,7 +215,9 @@ static void print_end(const bench_run *run, double elapsed_s, bool interrupted) 
     if (run->skipped) g_string_append_printf(line, ", %d already measured", run->skipped);
     if (run->failed) g_string_append_printf(line, ", %d failed", run->failed);
     if (run->bench->out) g_string_append_printf(line, "; %s/kernels.csv", run->bench->out);
-    if (interrupted) g_string_append(line, "; interrupted, finished rows are kept: resume with --resume");
+    if (interrupted && run->bench->out)
+        g_string_append(line, "; interrupted, finished rows are kept: --resume goes on");
+    else if (interrupted) g_string_append(line, "; interrupted, and nothing is kept without --out");
     eab_log_note(NULL, "%s", line->str);
     g_string_free(line, TRUE);
 }

@@ -15,7 +15,6 @@ static const int64_t ENDLESS_STEPS = 1000000000;
 
 static eab_config config_of(const eab_bench_point *point) {
     eab_config config = *point->config;
-    config.mechanism = point->mechanism;
     config.steps = ENDLESS_STEPS;
     return config;
 }
@@ -134,8 +133,7 @@ static void model_points(const eab_config *config, int32_t rows, const eab_bench
         eab_option_print(option, config, value, sizeof value);
         g_string_append_printf(label, " %s=%s", option->key, value);
     }
-    g_strlcpy(step.label, label->str, sizeof step.label);
-    g_string_free(label, TRUE);
+    step.label = eab_bench_label(g_string_free(label, FALSE));
     g_array_append_val(points, step);
 }
 

@@ -58,6 +58,7 @@ static int check_names(const char *names) {
     char **words = g_strsplit(names, ",", -1), shown[80];
     int status = EAB_OK;
     for (int i = 0; i < MOST && eab_check_operation_at(i); i++) known[i] = eab_check_operation_at(i)->name;
+    if (!*words) status = eab_fail(EAB_BAD_INPUT, "--op names no operation; nearest: %s", known[0]);
     for (int i = 0; words[i] && !status; i++)
         if (!eab_check_operation_from_name(words[i]))
             status = eab_fail(EAB_BAD_INPUT, "--op names '%s', which is not an operation; nearest: %s",
@@ -92,6 +93,9 @@ static int run(const arguments *a) {
     print_header();
     status = eab_check_all(&device, a->operations, print_check, &printer, &failed);
     eab_device_close(device); /* NULL after an unrecoverable fault */
+    if (!status && !printer.checks)
+        status = eab_fail(EAB_BAD_INPUT, "--op %s: no operation of the backend %s; another --backend is allowed",
+                          a->operations, backend);
     if (status) return eab_command_error("check", status);
     printf("%d checks, %d missed\n", printer.checks, failed);
     return failed ? EAB_EXIT_FAILED : EAB_EXIT_DONE;

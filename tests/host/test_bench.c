@@ -186,7 +186,8 @@ Test(bench, every_tag_has_cases) {
 /* ---- rows ------------------------------------------------------------------------------------------------------- */
 
 static eab_bench_row example_row(void) {
-    eab_bench_row row = {.backend = "cpu",
+    eab_bench_row row = {.point.label = "",
+                         .backend = "cpu",
                          .device = "a, b",
                          .cache = "cold",
                          .seconds = {100, 2e-3, 1.9e-3, 2.2e-3, 2e-6},

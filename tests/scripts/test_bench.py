@@ -146,6 +146,41 @@ def test_a_sweeps_folder_is_refused(tmp_path):
     assert sorted(os.listdir(tmp_path)) == ["accuracy.csv"]
 
 
+MODEL = ["--op", "step", "--max-seconds", "0.001", "--min-samples", "1", "--precision", "1", "--cache", "warm",
+         *(part for option in ("model.d_model=8", "model.heads=1", "model.context=8", "train.batch=2") for part in
+           ("--set", option))]
+
+
+def test_models_with_many_options_have_rows_of_their_own(tmp_path):
+    """The label, by which --resume knows a row, has all options."""
+    many = [part for option in ("position=learned", "norm=none", "mlp_ratio=2", "activation=gelu", "bias=off",
+                                "init_scale=0.5", "embedding_scale=0.25") for part in ("--set", f"model.{option}")]
+    for value in ("off", "on"):
+        done = bench(*MODEL, *many, "--mechanism", "ea", "--set", f"model.qk_norm={value}", "--out", tmp_path,
+                     "--resume")
+        assert done.returncode == 0 and "1 of 1 rows" in done.stderr, done.stderr
+    labels = [row["label"] for row in rows(tmp_path)]
+    assert len(set(labels)) == 2 and labels[1].endswith("qk_norm=on")
+
+
+def test_mechanisms_of_steps(tmp_path):
+    done = bench(*MODEL, "--mechanism", "dpa,mix", "--set", "train.mix=0.25,0.5", "--out", tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert [(row["mechanism"], "mix=" in row["label"]) for row in rows(tmp_path)] == [
+        ("dpa", False), ("mix", True), ("mix", True)]
+    for options, message in ((["--mechanism", "mix"], "mechanism = mix without mix"),
+                             (["--set", "train.mechanism=ea"], "--mechanism NAME")):
+        done = bench(*MODEL, *options)
+        assert done.returncode == 2 and message in done.stderr and done.stderr.count("\n") == 1, done.stderr
+
+
+def test_memory_is_that_of_the_operation_and_not_of_its_check(tmp_path):
+    done = bench(*QUICK, "--op", "optimizer", "--n", "1000", "--cache", "warm", "--out", tmp_path)
+    assert done.returncode == 0, done.stderr
+    row, = rows(tmp_path)
+    assert 4 * 4 * 1000 <= int(row["memory_bytes"]) < 5 * 4 * 1000  # weights, gradients, two moments
+
+
 def test_a_benchs_folder_is_refused_by_a_sweep(tmp_path):
     assert bench(*TINY, "--pass", "forward", "--out", tmp_path / "run").returncode == 0
     before = (tmp_path / "run" / "manifest.ini").read_bytes()

@@ -45,6 +45,7 @@ def test_check_prints_failures_only() -> None:
     (("check", "extra"), 2, "'extra'"),
     (("check", "--op", "gem"), 2, "nearest: gemm"),
     (("check", "--op", "loss,"), 2, "names ''"),
+    (("check", "--op", ""), 2, "names no operation"),
     (("devices", "extra"), 2, "takes no arguments"),
     (("devices", "--frobnicate"), 2, "--frobnicate"),
 ])
@@ -53,6 +54,11 @@ def test_bad_input_gets_one_line(arguments: tuple[str, ...], code: int, message:
     assert done.returncode == code
     assert len(done.stderr.splitlines()) == 1 and message in done.stderr
     assert done.stdout == ""
+
+
+def test_nothing_checked_is_no_success() -> None:
+    done = eabench("check", "--op", "attention_bf16")
+    assert done.returncode == 2 and "no operation of the backend cpu" in done.stderr
 
 
 @pytest.mark.parametrize("isa", ["sse9", "", "AVX2 ", "x" * 5000])
