@@ -144,8 +144,10 @@ static void train(follower *self, const eab_sweep *sweep, const eab_plan *plan) 
     eab_outbox_post(&self->outbox, message);
 }
 
-/* One rank is enough to report a silent leader. */
+/* One rank is enough to report a silent leader. The others let it: a launcher ends all ranks, and their output, when the
+ * first one ends. */
 static void report_lost_leader(follower *self, const eab_sweep *sweep) {
+    enum { PATIENCE_US = 5000000 };
     eab_log_redirect(NULL, NULL);
     self->end = (eab_rank_end){EAB_EXIT_ENVIRONMENT, false};
     if (self->unsent) {
@@ -154,6 +156,8 @@ static void report_lost_leader(follower *self, const eab_sweep *sweep) {
     } else if (sweep->place.rank == 1) {
         eab_log_error("sweep", "the first rank has sent nothing for %.0f s (--rank-timeout); to resume: %s",
                       self->timeout_s, sweep->resume_command);
+    } else {
+        g_usleep(PATIENCE_US);
     }
 }
 
