@@ -144,8 +144,8 @@ static void train(follower *self, const eab_sweep *sweep, const eab_plan *plan) 
     eab_outbox_post(&self->outbox, message);
 }
 
-/* One rank is enough to report a silent leader. The others let it: a launcher ends all ranks, and their output, when the
- * first one ends. */
+/* One rank is enough to report a silent leader. The others let it: when one rank ends, a launcher ends all, and their
+ * output. */
 static void report_lost_leader(follower *self, const eab_sweep *sweep) {
     enum { PATIENCE_US = 5000000 };
     eab_log_redirect(NULL, NULL);
