@@ -41,6 +41,15 @@ int eab_folder_make(const char *path) {
     return eab_fail(EAB_BAD_INPUT, "%s: not a folder; a folder, or a name that is free, is allowed", path);
 }
 
+int eab_folder_refuse(const char *path, const char *table, const char *holder, const char *wanted) {
+    char *file = g_build_filename(path, table, NULL);
+    const bool found = g_file_test(file, G_FILE_TEST_EXISTS);
+    g_free(file);
+    if (!found) return EAB_OK;
+    return eab_fail(EAB_BAD_INPUT, "%s: holds a %s (%s); a folder of a %s, or a new one, is allowed", path, holder,
+                    table, wanted);
+}
+
 /* ---- writing ------------------------------------------------------------------------------------------------- */
 
 int eab_write_all(int fd, const void *bytes, size_t size, size_t *written) {

@@ -14,6 +14,9 @@ int eab_small_file_read(const char *path, size_t most, const char *allowed, char
  * lead out of the run; EAB_IO. */
 int eab_folder_make(const char *path);
 
+/* EAB_BAD_INPUT if the folder has this table of a `holder` ("sweep"), where only a `wanted` ("bench") may write. */
+int eab_folder_refuse(const char *path, const char *table, const char *holder, const char *wanted);
+
 /* Replacing a file so that a crash leaves the old file or the new one, never a part: written under a temporary name,
  * synced, renamed, and the folder synced. */
 typedef struct {

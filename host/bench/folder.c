@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "base/files.h"
 #include "base/log.h"
 #include "base/suggest.h"
 #include "kernels/status.h"
@@ -15,15 +16,6 @@ struct eab_bench_folder {
 };
 
 /* ---- opening ---------------------------------------------------------------------------------------------------- */
-
-static int refuse_sweep(const char *path) {
-    char *accuracy = g_build_filename(path, "accuracy.csv", NULL);
-    const bool has_sweep = g_file_test(accuracy, G_FILE_TEST_EXISTS);
-    g_free(accuracy);
-    if (!has_sweep) return EAB_OK;
-    return eab_fail(EAB_BAD_INPUT, "%s: holds a sweep (accuracy.csv); a folder of a bench, or a new one, is allowed",
-                    path);
-}
 
 /* Warns of earlier rows of another commit or device. The manifest describes the last run that appended, but `started`
  * is that of the first. */
@@ -78,7 +70,7 @@ int eab_bench_folder_open(const char *path, const char *resolved, const eab_run_
     eab_environment_set_peak(environment, settings->peak_gflop_per_s);
     folder->finished = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
     int status = eab_run_lock_take(path, &folder->lock);
-    if (!status) status = refuse_sweep(path);
+    if (!status) status = eab_folder_refuse(path, "accuracy.csv", "sweep", "bench");
     if (!status) status = compare_manifest(path, environment);
     if (!status) status = open_table(path, &eab_kernels_table, folder->finished, &folder->kernels);
     if (!status && samples) status = open_table(path, &eab_samples_table, NULL, &folder->samples);

@@ -94,9 +94,9 @@ static int read_all(run_status *self) {
     if (!status) status = load_plan(self, folders->pdata[0]);
     for (guint i = 0; i < folders->len && !status; i++) status = read_folder(self, folders->pdata[i]);
     const eab_shard own = eab_shard_of_folder(self->run);
-    if (!status && own.parts && !self->plan.lacks_texts) keep_part(self, own);
-    else if (!status && own.parts)
+    if (!status && own.parts && self->plan.lacks_texts)
         eab_log_note("status", "a text file of this run has changed or is not here: the counts are of all its parts");
+    else if (!status && own.parts) keep_part(self, own);
     g_ptr_array_free(folders, TRUE);
     return status;
 }

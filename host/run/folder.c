@@ -98,19 +98,10 @@ static int repair_tables(eab_run_folder *folder, const eab_run_settings *setting
     return EAB_OK;
 }
 
-static int refuse_bench(const char *path) {
-    char *kernels = g_build_filename(path, "kernels.csv", NULL);
-    const bool has_bench = g_file_test(kernels, G_FILE_TEST_EXISTS);
-    g_free(kernels);
-    if (!has_bench) return EAB_OK;
-    return eab_fail(EAB_BAD_INPUT, "%s: holds a bench (kernels.csv); a folder of a sweep, or a new one, is allowed",
-                    path);
-}
-
 static int prepare(eab_run_folder *folder, const eab_run_settings *settings) {
     eab_environment *old;
     EAB_TRY(eab_run_lock_take(folder->path, &folder->lock));
-    EAB_TRY(refuse_bench(folder->path));
+    EAB_TRY(eab_folder_refuse(folder->path, "kernels.csv", "bench", "sweep"));
     EAB_TRY(eab_manifest_read(folder->path, &old));
     folder->has_manifest = old != NULL;
     if (old) compare_environments(folder, old);

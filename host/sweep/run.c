@@ -75,15 +75,18 @@ static void watch(eab_sweep_session *session) {
 
 /* ---- training ------------------------------------------------------------------------------------------------ */
 
-/* Fleets that must stay together: those that have a checkpoint, and those that a device failed at. */
-static GArray *find_begun(eab_sweep_session *session, const int64_t *todo, int64_t count) {
-    const eab_sweep *sweep = session->sweep;
+static GArray *find_checkpoints(const eab_sweep_session *session, const int64_t *todo, int64_t count) {
     bool *done = g_new(bool, (gsize)session->plan->count);
     for (int64_t i = 0; i < session->plan->count; i++) done[i] = eab_run_folder_has(session->folder, i);
-    GArray *begun = sweep->checkpoint_every_s > 0
-                        ? eab_run_checkpoints_find(sweep->out, session->plan, todo, count, done)
-                        : g_array_new(FALSE, FALSE, sizeof(eab_fleet));
+    GArray *begun = eab_run_checkpoints_find(session->sweep->out, session->plan, todo, count, done);
     g_free(done);
+    return begun;
+}
+
+/* Fleets that must stay together: those that have a checkpoint, and those that a device failed at. */
+static GArray *find_begun(eab_sweep_session *session, const int64_t *todo, int64_t count) {
+    GArray *begun = session->sweep->checkpoint_every_s > 0 ? find_checkpoints(session, todo, count)
+                                                           : g_array_new(FALSE, FALSE, sizeof(eab_fleet));
     if (session->suspects.cells > 0)
         eab_fleets_add_suspects(begun, session->plan->cells, todo, count, &session->suspects);
     session->suspects = (eab_suspects){0, 0, 0};

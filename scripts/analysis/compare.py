@@ -11,6 +11,7 @@ import pandas as pd
 
 from .arguments import Arguments
 from .compare_rules import Finding, compare_exact, compare_statistical, compare_throughput, missing_and_new
+from .files import unusable
 from .plain_csv import csv_text
 from .pool import sort_key
 from .tables import DEFAULT_LIMIT_MB, DataError, Run, printable, read_run
@@ -161,9 +162,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except DataError as error:
         print(f"compare: {error}", file=sys.stderr)
     except OSError as error:
-        allowed = ("--csv takes a file that can be written" if error.filename == str(options.csv) else
-                   "a RUN is a folder that can be read")
-        print(f"compare: {error.filename}: {error.strerror}; {allowed}", file=sys.stderr)
+        print(f"compare: {unusable(error, options.csv)}", file=sys.stderr)
     return 2
 
 

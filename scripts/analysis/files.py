@@ -1,4 +1,4 @@
-"""Writing files that others may be reading."""
+"""Writing files that others may be reading, and errors of files in one line."""
 
 from __future__ import annotations
 
@@ -14,3 +14,10 @@ def replace_file(path: Path, content: str) -> None:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def unusable(error: OSError, written: Path | None) -> str:
+    """What an error of reading runs, or of writing --csv, says in one line."""
+    allowed = ("--csv takes a file that can be written" if error.filename == str(written) else
+               "a RUN is a folder that can be read")
+    return f"{error.filename}: {error.strerror}; {allowed}"

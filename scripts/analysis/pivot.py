@@ -10,6 +10,7 @@ from pathlib import Path
 import pandas as pd
 
 from .arguments import Arguments
+from .files import unusable
 from .plain_csv import csv_text
 from .pool import mechanisms_of, pool_runs, sort_key
 from .stats import choose_rate
@@ -158,9 +159,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"pivot: {error}", file=sys.stderr)
         return 2
     except OSError as error:
-        allowed = ("--csv takes a file that can be written" if error.filename == str(options.csv) else
-                   "a RUN is a folder that can be read")
-        print(f"pivot: {error.filename}: {error.strerror}; {allowed}", file=sys.stderr)
+        print(f"pivot: {unusable(error, options.csv)}", file=sys.stderr)
         return 2
     return 0
 

@@ -24,7 +24,7 @@ from .figures_kernels import kernel_figures
 from .figures_learning import learning_plot
 from .figures_speed import throughput_plot
 from .figures_text import loss_plot, loss_rows, loss_table
-from .files import replace_file
+from .files import replace_file, unusable
 from .index import build_index
 from .page import Section, drawing, render
 from .plain_csv import csv_text
@@ -270,7 +270,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"report: {error}", file=sys.stderr)
         return 2
     except OSError as error:
-        print(f"report: {error.filename}: {error.strerror}; a RUN is a folder that can be read", file=sys.stderr)
+        print(f"report: {unusable(error, None)}", file=sys.stderr)
         return 2
     for warning in (*pool.warnings, *more.warnings):
         print(f"report: warning: {warning}", file=sys.stderr)
